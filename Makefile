@@ -1,0 +1,42 @@
+# Everything runs in .venv, which installs what constraints.txt pins.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test check format speed clean
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --progress-bar off -c constraints.txt -e '.[dense]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) install --quiet --progress-bar off -c constraints.txt -e '.[dense,dev,beir,site]'
+	@touch $@
+
+demo: $(VENV)/.core  ## Compare four methods on a real collection, in five minutes
+	$(BIN)/rankstone run bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm --on stdlib/functions
+	$(BIN)/rankstone run bm25 --on stdlib/modules
+	$(BIN)/rankstone leaderboard
+
+test: $(VENV)/.dev  ## The whole suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Rewrite in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+speed: $(VENV)/.dev  ## Speed and memory, as ratios against peers
+	$(BIN)/python tests/speed/run.py
+
+clean:  ## Remove the environment and build leftovers
+	rm -rf $(VENV) build dist

@@ -1,0 +1,3 @@
+"""Rankstone: the harness that retrieval research is measured with."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,67 @@
+"""The exception tree.
+
+RankstoneError              anything a user can mend; the message says what, where and how
+├── DefinitionError         a TOML definition is wrong, or a name is not defined
+├── DataError               a collection is missing, malformed, or not the one expected
+├── MissingExtraError       a method needs an optional dependency that is not installed
+├── ModelError              model files are missing or not the ones expected
+├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
+├── MeasureError            a measure is unknown, or deeper than the run
+└── ResultsError            records cannot be read, written or upgraded
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RankstoneError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+
+class DefinitionError(RankstoneError):
+    """A definition is wrong or missing: names the file, the key and the mend."""
+
+
+class DataError(RankstoneError):
+    """A collection is missing, malformed, or not the one its definition pins."""
+
+
+class MissingExtraError(RankstoneError):
+    """A method needs an extra: the message holds the install line."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the extra '{extra}'. Install: pip install 'rankstone[{extra}]'"
+        )
+        self.what = what
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return (MissingExtraError, (self.what, self.extra))
+
+
+class ModelError(RankstoneError):
+    """Model files are missing, or are not the files the definition pins."""
+
+
+class AdapterError(RankstoneError):
+    """A runner or an index broke its contract."""
+
+
+class MeasureError(RankstoneError):
+    """A measure is unknown, or cannot be computed from this run."""
+
+
+class ResultsError(RankstoneError):
+    """Records cannot be read, written, or upgraded."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean: a, b?"`, or an empty string when nothing known is near `name`."""
+    candidates = {option.lower(): option for option in known}
+    stems = {option.rpartition("/")[2]: full for option, full in candidates.items()}
+    near = difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.5)
+    options = dict.fromkeys(candidates.get(match) or stems[match] for match in near)
+    return f" Did you mean: {', '.join(options)}?" if options else ""

@@ -1,0 +1,226 @@
+"""The record: everything one (method, task, machine) run measured, and what it takes to repeat it.
+
+`schema.json` in `results/` is generated from these classes. Sections can be read as attributes or
+by key: ``record.measures["nDCG@10"].mean`` is ``record["measures"]["nDCG@10"]["mean"]``.
+Unknown is null, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+Status = Literal["ok", "failed", "timeout", "oom"]
+
+
+class Section(BaseModel):
+    """A frozen part of a record; its fields can also be read by key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in type(self).model_fields:
+            raise KeyError(key)
+        return getattr(self, key)
+
+
+class TaskInfo(Section):
+    """What was measured."""
+
+    name: str
+    digest: str
+    """Digest of the task's definition."""
+    dataset: str
+    split: str
+    source: str | None = None
+    sha256: dict[str, str] = {}
+    """Of corpus, queries and judgements."""
+    n_documents: int | None = None
+    n_queries: int | None = None
+    n_judgements: int | None = None
+    n_unknown_documents: int | None = None
+    text: str
+    """Template that turns a document into a string."""
+    headline: str
+
+
+class MethodInfo(Section):
+    """What was run."""
+
+    name: str
+    digest: str
+    """Digest of the method's definition, members included."""
+    adapter: str
+    parameters: dict[str, Any] = {}
+    description: dict[str, Any] = {}
+    """What the runner says of itself: model id, revision, file hashes, prompts, max length ..."""
+
+
+class Policy(Section):
+    """The rules the numbers were computed under (docs: protocols of quality)."""
+
+    depth: int
+    score_dtype: Literal["float32", "float64"] = "float32"
+    ties: Literal["document id descending"] = "document id descending"
+    missing_queries: Literal["score 0"] = "score 0"
+    self_hits: Literal["keep", "drop"] = "keep"
+    relevance: int = 1
+    ndcg_gain: Literal["label"] = "label"
+    intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
+
+
+class Measure(Section):
+    """One measure over all judged queries of the split."""
+
+    mean: float
+    low: float
+    """Lower end of the 95% bootstrap interval over queries."""
+    high: float
+    best: float | None = None
+    """The mean if every tie fell the best way; null for measures of the long tail."""
+    worst: float | None = None
+    n: int
+    """Queries the mean runs over."""
+
+
+class QuerySummary(Section):
+    """Counts that explain the means."""
+
+    n: int
+    n_missing: int
+    """Judged queries without any result; they score 0."""
+    n_tied: int
+    """Queries with two equal scores somewhere in their results."""
+
+
+class TruncationInfo(Section):
+    """What the model's length limit cut, of one role's texts."""
+
+    texts: int
+    texts_cut: int
+    tokens: int
+    tokens_cut: int
+
+
+class Phase(Section):
+    """Self time of a phase, exclusive of phases nested in it."""
+
+    wall_s: float
+    cpu_s: float | None = None
+    items: int = 0
+    peak_rss_bytes: int | None = None
+    from_cache: float = 0.0
+    """Share of the items read from a cache; their cost is the cost of the run that filled it."""
+
+
+class Percentiles(Section):
+    """Milliseconds."""
+
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    mean_ms: float
+
+
+class Latency(Section):
+    """One query at a time, closed loop, after a warm-up."""
+
+    encode: Percentiles
+    search: Percentiles
+    total: Percentiles
+    n: int
+    warmup: int
+    threads: int
+    k: int
+
+
+class IndexSize(Section):
+    memory_bytes: int | None = None
+    """Resident for search."""
+    disk_bytes: int | None = None
+    bytes_per_document: float | None = None
+
+
+class Profile(Section):
+    phases: dict[str, Phase] = {}
+    latency: Latency | None = None
+    index: IndexSize | None = None
+    peak_rss_bytes: int | None = None
+    """High-water mark of the whole cell."""
+
+
+class Environment(Section):
+    """The machine and the software."""
+
+    machine: str
+    """Fingerprint: figures of speed are compared only where it is equal."""
+    cpu: str | None = None
+    cores: int | None = None
+    affinity: list[int] | None = None
+    ram_bytes: int | None = None
+    gpu: str | None = None
+    driver: str | None = None
+    os: str | None = None
+    python: str | None = None
+    packages: dict[str, str] = {}
+    blas: list[dict[str, Any]] = []
+    threads: int | None = None
+    seed: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    command: list[str] = []
+
+
+class Provenance(Section):
+    started: str
+    """ISO 8601, UTC."""
+    finished: str
+    cache_keys: list[str] = []
+    """Keys of cached encodings that were read or filled."""
+    resumed: bool = False
+    """Some shards had been encoded by an earlier, unfinished run."""
+
+
+class Files(Section):
+    """Files beside the record, by name, with their sha256."""
+
+    run: str | None = None
+    """TREC run, zstd."""
+    run_sha256: str | None = None
+    per_query: str | None = None
+    """Parquet: `query`, then one column per measure."""
+    per_query_sha256: str | None = None
+    latency: str | None = None
+    """Parquet: `encode_ms`, `search_ms`, one row per timed query."""
+    latency_sha256: str | None = None
+
+
+class ErrorInfo(Section):
+    kind: str
+    message: str
+    traceback: str | None = None
+
+
+class RunRecord(Section):
+    """One cell's record."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Status
+    error: ErrorInfo | None = None
+    key: str
+    """Digest of task, method, data and policy: a cell with an equal key need not run again."""
+    task: TaskInfo
+    method: MethodInfo
+    policy: Policy
+    measures: dict[str, Measure] = {}
+    queries: QuerySummary | None = None
+    truncation: dict[Literal["query", "document"], TruncationInfo] = {}
+    profile: Profile | None = None
+    environment: Environment
+    provenance: Provenance
+    files: Files = Files()
+    warnings: list[str] = []

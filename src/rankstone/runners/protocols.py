@@ -1,0 +1,160 @@
+"""What a retrieval method is to the harness: `Runner`, `Index`, `Chunks`, `Context`.
+
+An adapter is a class named in a method's TOML as ``module:Class``. It is constructed with the
+keyword arguments of the TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a
+``[model]`` table and ``members=`` when it names members. It keeps no state between calls but the
+model it has loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["query", "document"]
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+
+Rep = TypeVar("Rep")
+RepIn = TypeVar("RepIn", contravariant=True)
+RepOut = TypeVar("RepOut", covariant=True)
+
+
+class Hits(NamedTuple):
+    """The results of a batch of queries, best first.
+
+    Attributes:
+        docs: (n_queries, k) positions in corpus order; -1 pads at the end of a row.
+        scores: (n_queries, k), higher is better; -inf where ``docs`` is -1. Never NaN.
+    """
+
+    docs: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class Truncation(NamedTuple):
+    """How much of some texts a model's limit cut away; additive over batches."""
+
+    texts: int = 0
+    texts_cut: int = 0
+    tokens: int = 0
+    tokens_cut: int = 0
+
+    def plus(self, other: Truncation) -> Truncation:
+        return Truncation(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Chunks(Protocol[RepOut]):
+    """An encoded corpus: lazy, sized, re-iterable, in corpus order.
+
+    Nothing is encoded until somebody reads it. Where the runner is ``cacheable``, chunks are
+    memory-mapped from checksummed shards.
+    """
+
+    def __len__(self) -> int:
+        """Number of documents (not of chunks)."""
+        ...
+
+    def __iter__(self) -> Iterator[RepOut]:
+        """The representations of consecutive runs of documents."""
+        ...
+
+    def take(self, positions: NDArray[np.int64]) -> RepOut:
+        """The representations of the documents at `positions`, in that order."""
+        ...
+
+    def sample(self, n: int, seed: int) -> RepOut:
+        """`n` distinct documents (all, if fewer), drawn without replacement."""
+        ...
+
+
+class Context(Protocol):
+    """What an index may use besides the encoded corpus.
+
+    Test queries are never among it: what an index learns from, it learns from the corpus and from
+    training-split queries.
+    """
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The corpus, by position, with the task's text template applied; read lazily."""
+        ...
+
+    @property
+    def train_queries(self) -> Sequence[str]:
+        """Texts of the training split's queries; empty where the task has none."""
+        ...
+
+    seed: int
+    threads: int
+    device: str
+    work: Path
+    """An empty folder of this cell's own; it is deleted when the cell ends."""
+
+    def phase(self, name: str, items: int = 0) -> AbstractContextManager[None]:
+        """Charge the time and memory of the `with` block to the phase `name`."""
+        ...
+
+    def encoded(self, runner: Runner[Rep]) -> Chunks[Rep]:
+        """A member's encoded corpus, shared with that member's own runs."""
+        ...
+
+
+class Index(Protocol[RepIn]):
+    """An immutable searchable corpus."""
+
+    def search(self, queries: RepIn, k: int) -> Hits:
+        """The `k` best documents of each query.
+
+        How ties across the cut at `k` are broken belongs to the adapter's docstring.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write everything a search needs into the existing, empty `folder`.
+
+        A class method ``load(folder)`` beside it gives back an index with the same results.
+        """
+        ...
+
+    def nbytes(self) -> int:
+        """Bytes that searching keeps resident."""
+        ...
+
+
+class Runner(Protocol[Rep]):
+    """One retrieval method."""
+
+    requires: ClassVar[Mapping[str, str]]
+    """Import name of each optional library the adapter needs -> the extra that installs it."""
+
+    cacheable: ClassVar[bool]
+    """Whether encodings are dear enough to be kept in shards (vectors yes, tokens no)."""
+
+    def describe(self) -> Mapping[str, Json]:
+        """Everything that can change an encoding, for the record and the cache key.
+
+        Parameters, model id with revision and file hashes, prompts, max length, pooling,
+        normalisation, similarity, dtype, engine, and the versions of the libraries at work.
+        """
+        ...
+
+    def encode(self, texts: Sequence[str], role: Role) -> Rep:
+        """Representations of `texts`, one each, in order."""
+        ...
+
+    def index(self, documents: Chunks[Rep], context: Context) -> Index[Rep]:
+        """Build the index over `documents`."""
+        ...
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """What the model's limit cuts from `texts`; None where the method has no limit."""
+        ...
+
+
+AnyRunner = Runner[Any]
+AnyIndex = Index[Any]

@@ -1,0 +1,242 @@
+"""Definitions as values: TOML -> frozen, strict specs with digests.
+
+A `TaskSpec` says what is measured (`benchmarks/*.toml`), a `MethodSpec` what is run
+(`runners/**/*.toml`). Unknown keys and wrong types are refused with the file and the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from rankstone.errors import DefinitionError, did_you_mean
+
+ENTRY_POINT = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+SHA256 = r"^[0-9a-f]{64}$"
+DEFAULT_MEASURES = (
+    "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
+)  # fmt: skip
+
+
+class Spec(BaseModel):
+    """A frozen value that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of everything in the spec that can change a number."""
+        body = self.model_dump(mode="json", exclude={"description", "title"})
+        return canonical_digest(body)
+
+
+class ModelSpec(Spec):
+    """Where a model's weights come from: explicit path, package, hub cache, hub, in this order."""
+
+    id: str
+    """The hub's name of the model, or a plain name for one that only a package carries."""
+    revision: str | None = None
+    path: str | None = None
+    """A folder; `~` and environment variables are expanded."""
+    package: str | None = None
+    """An importable package that carries the files, with the folder inside it: `package/folder`."""
+    sha256: dict[str, str] = {}
+    """File name inside the model's folder -> expected sha256."""
+
+
+class MethodSpec(Spec):
+    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+
+    name: str
+    """`<family>/<stem>`, from the file's place."""
+    description: str
+    adapter: str = Field(pattern=ENTRY_POINT)
+    """`module:Class` of the adapter."""
+    parameters: dict[str, Any] = {}
+    model: ModelSpec | None = None
+    members: tuple[MethodSpec, ...] = ()
+    """The methods a composite is made of; named in the TOML, resolved on reading."""
+
+    @property
+    def family(self) -> str:
+        return self.name.rpartition("/")[0]
+
+
+class Counts(Spec):
+    """Pinned sizes of a collection; None where the source does not fix them."""
+
+    documents: int | None = None
+    queries: int | None = None
+    """Judged queries of the split."""
+    judgements: int | None = None
+
+
+class TaskSpec(Spec):
+    """One task: a table `[tasks.<name>]` of `benchmarks/<family>.toml`."""
+
+    name: str
+    """`<family>/<task>`."""
+    description: str
+    loader: str = Field(pattern=ENTRY_POINT)
+    """`module:function` that reads the collection."""
+    source: dict[str, Any] = {}
+    """Keyword arguments of the loader."""
+    dataset: str
+    """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""
+    split: str = "test"
+    train_split: str | None = None
+    """The split whose queries methods may learn from."""
+    text: str = "{title} {text}"
+    """How a document becomes a string; stripped of white space at both ends."""
+    counts: Counts = Counts()
+    sha256: dict[Literal["corpus", "queries", "judgements"], str] = {}
+    relevance: int = 1
+    """Binary measures count a label at or above this as relevant."""
+    self_hits: Literal["keep", "drop"] = "keep"
+    """`drop` removes a document whose id equals the query's id."""
+    depth: int = Field(default=1000, ge=1)
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    headline: str = "nDCG@10"
+    limit_queries: int | None = Field(default=None, ge=1)
+    """Only the first so many judged queries, in order of their position; a task of its own."""
+
+    def limited(self, *, queries: int | None = None, depth: int | None = None) -> TaskSpec:
+        """This task with fewer queries or another depth: named apart, for it is another task."""
+        changes: dict[str, Any] = {}
+        name = self.name
+        if queries is not None:
+            name, changes["limit_queries"] = f"{name}@first{queries}", queries
+        if depth is not None and depth != self.depth:
+            name, changes["depth"] = f"{name}@k{depth}", depth
+        return self.model_copy(update={**changes, "name": name})
+
+
+def canonical_digest(body: Any) -> str:
+    """sha256 of `body` as JSON with sorted keys."""
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file, or a DefinitionError that names it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DefinitionError(
+            f"{path}: no such file. (rankstone list runners|benchmarks)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DefinitionError(f"{path}: not valid TOML: {error}") from error
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:
+    """Validate `values`; every fault is reported with file, key and mend, all in one error."""
+    try:
+        # Through JSON, so that TOML arrays become tuples while strictness stays.
+        return kind.model_validate_json(json.dumps(values, default=str))
+    except pydantic.ValidationError as error:
+        faults = "\n".join(f"  {_explain(kind, fault, where)}" for fault in error.errors())
+        raise DefinitionError(f"{path}:\n{faults}") from None
+
+
+def _explain(kind: type[Spec], fault: Any, where: str) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    full = f"{where}.{key}" if where else key
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(kind, fault["loc"][:-1])
+        hint = did_you_mean(str(fault["loc"][-1]), known) or f" Known keys: {', '.join(known)}."
+        return f"unknown key '{full}'.{hint} Remove or rename it."
+    if fault["type"] == "missing":
+        return f"missing key '{full}'. Add it."
+    return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
+
+
+def _fields_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if nested:
+            kind = nested[0]
+    return [name for name in kind.model_fields if name != "name"]
+
+
+def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodSpec:
+    """The method `<family>/<stem>` of the runners `folder`, with its members resolved."""
+    path = folder / f"{name}.toml"
+    if name in _seen:
+        raise DefinitionError(f"{path}: key 'members': the method contains itself. Remove it.")
+    values = read_toml(path)
+    if "name" in values:
+        raise DefinitionError(
+            f"{path}: unknown key 'name': the file's place names the method. Remove it."
+        )
+    members = values.pop("members", [])
+    if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
+        raise DefinitionError(
+            f"{path}: key 'members': expected a list of method names, found {members!r}."
+        )
+    known = method_names(folder)
+    resolved = []
+    for member in members:
+        try:
+            full = resolve_name(member, known, "Runner", folder)
+        except DefinitionError as error:
+            raise DefinitionError(f"{path}: key 'members': {error}") from None
+        resolved.append(load_method(full, folder, (*_seen, name)))
+    spec = build_spec(MethodSpec, {**values, "name": name}, path)
+    return spec.model_copy(update={"members": tuple(resolved)})
+
+
+def method_names(folder: Path) -> list[str]:
+    """`<family>/<stem>` of every definition below the runners `folder`."""
+    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.toml"))
+
+
+def load_family(path: Path) -> dict[str, TaskSpec]:
+    """All tasks of one `benchmarks/<family>.toml`, by full name.
+
+    `[defaults]` holds keys that every task of the family shares; a task's own keys win.
+    """
+    values = read_toml(path)
+    unknown = sorted(set(values) - {"description", "defaults", "tasks"})
+    if unknown:
+        hint = did_you_mean(unknown[0], ["description", "defaults", "tasks"])
+        raise DefinitionError(f"{path}: unknown key '{unknown[0]}'.{hint} Remove or rename it.")
+    tasks: dict[str, TaskSpec] = {}
+    for stem, own in values.get("tasks", {}).items():
+        if not isinstance(own, dict):
+            raise DefinitionError(f"{path}: key 'tasks.{stem}': expected a table, found {own!r}.")
+        name = f"{path.stem}/{stem}"
+        merged = {"dataset": name, **values.get("defaults", {}), **own, "name": name}
+        tasks[name] = build_spec(TaskSpec, merged, path, f"tasks.{stem}")
+    return tasks
+
+
+def resolve_name(name: str, known: list[str], what: str, folder: Path) -> str:
+    """The full name that `name` (full, or just its last part) stands for."""
+    if name in known:
+        return name
+    matches = [full for full in known if full.rpartition("/")[2] == name]
+    if len(matches) == 1:
+        return matches[0]
+    noun = "benchmarks" if what == "Task" else "runners"
+    if matches:
+        raise DefinitionError(
+            f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full."
+        )
+    raise DefinitionError(
+        f"{what} '{name}' is not defined in {folder}.{did_you_mean(name, known)}"
+        f" (rankstone list {noun})"
+    )
