@@ -62,6 +62,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean: a, b?"`, or an empty string when nothing known is near `name`."""
     candidates = {option.lower(): option for option in known}
     stems = {option.rpartition("/")[2]: full for option, full in candidates.items()}
-    near = difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.6)
     options = dict.fromkeys(candidates.get(match) or stems[match] for match in near)
     return f" Did you mean: {', '.join(options)}?" if options else ""

@@ -33,11 +33,15 @@ class Clock:
         self._tallies: dict[str, _Tally] = {}
         self._stack: list[str] = []
         self._since = (0.0, 0.0)
+        self._paused = False
         self._listen = listen
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Charge the block to `name`; whatever phase was running is paused."""
+        """Charge the block to `name`; whatever phase was running waits."""
+        if self._paused:
+            yield
+            return
         self._settle()
         self._stack.append(name)
         self._tallies.setdefault(name, _Tally()).items += items
@@ -52,14 +56,14 @@ class Clock:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Charge the block to no phase."""
+        """Charge the block to no phase, nor to any that is entered inside it."""
         self._settle()
-        stack, self._stack = self._stack, []
+        stack, self._stack, was_paused, self._paused = self._stack, [], self._paused, True
         try:
             yield
         finally:
             self._settle()
-            self._stack = stack
+            self._stack, self._paused = stack, was_paused
 
     def add_cached(
         self, name: str, items: int, *, wall_s: float, cpu_s: float, peak_rss_bytes: int | None

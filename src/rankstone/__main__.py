@@ -1,0 +1,3 @@
+from rankstone.cli import main
+
+main()

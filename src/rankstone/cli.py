@@ -1,0 +1,287 @@
+"""The command line: verbs only. Each parses, calls, prints; nothing heavy is imported before it
+is needed, so that help is instant.
+
+Exit codes: 0 all ok, 1 a cell failed, 2 wrong usage or a definition, data or results fault that
+stops everything, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from rankstone import __version__
+from rankstone.errors import RankstoneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rankstone.results.record import RunRecord
+    from rankstone.results.store import ResultStore
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Measures retrieval methods: quality, latency, memory, index size, in one record.",
+)
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option("--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."),
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        envvar="RANKSTONE_CACHE",
+        help="Prepared corpora and encodings [the user's cache folder].",
+    ),
+]
+
+
+class Kind(StrEnum):
+    runners = "runners"
+    benchmarks = "benchmarks"
+
+
+class Format(StrEnum):
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+    svg = "svg"
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show:
+        typer.echo(f"rankstone {__version__}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
+    """What is defined: methods to run, or tasks to run them on."""
+    from rich import box
+    from rich.table import Table
+
+    from rankstone.workspace import Workspace
+
+    place = Workspace.find(workspace)
+    if kind is Kind.runners:
+        rows = [(name, place.method(name).description) for name in place.method_names()]
+    else:
+        rows = [(name, task.description) for name, task in place.tasks.items()]
+    table = Table("name", "description", box=box.SIMPLE)
+    for name, description in rows:
+        table.add_row(name, description)
+    _stdout().print(table)
+
+
+@app.command()
+def run(
+    methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
+    on: Annotated[list[str], typer.Option("--on", help="Tasks (rankstone list benchmarks).")],
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
+    limit_queries: Annotated[
+        int | None, typer.Option("--limit-queries", min=1, help="Only the first so many queries.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds a cell may take.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="Memory a cell may use, as in 8GiB.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of whatever is random.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure anew what was already measured.")
+    ] = False,
+) -> None:
+    """Run every METHOD on every TASK and store one record per cell."""
+    from rich.console import Console
+
+    from rankstone.api import sweep
+    from rankstone.execution.progress import Drawn
+
+    plan = sweep(
+        methods,
+        on,
+        results=results,
+        data=data,
+        cache=cache,
+        workspace=workspace,
+        k=k,
+        limit_queries=limit_queries,
+        timeout_s=timeout,
+        memory_limit_bytes=parse_bytes(memory_limit) if memory_limit else None,
+        seed=seed,
+        force=force,
+        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True)
+    records: list[RunRecord] = []
+    try:
+        with Drawn(console) as reporter:
+            for record in plan.run(reporter):
+                records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
+    except KeyboardInterrupt:
+        total = len(plan.methods) * len(plan.tasks)
+        console.print(
+            f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
+            "nothing half-written remains. The same command goes on from there.",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    _print_board(records, Format.terminal)
+    console.print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
+    if any(record.status != "ok" for record in records):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    results: ResultsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """One record in full."""
+    from rankstone.leaderboards.render import show_record
+
+    _stdout().print(show_record(_find_record(record, _store(results, workspace))))
+
+
+@app.command()
+def leaderboard(
+    results: ResultsOption = None,
+    workspace: WorkspaceOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
+    ] = None,
+) -> None:
+    """Quality and efficiency of every stored record."""
+    records = _store(results, workspace).records()
+    if output is None:
+        _print_board(records, form)
+        return
+    from rankstone.leaderboards.render import render
+
+    output.write_text(render(records, form.value), encoding="utf-8")
+    _stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    data: DataOption = None, cache: CacheOption = None, workspace: WorkspaceOption = None
+) -> None:
+    """What is installed and within reach, and what to install for what."""
+    from rankstone.api import find_sources
+    from rankstone.doctor import report
+    from rankstone.workspace import Workspace
+
+    _stdout().print(report(Workspace.find(workspace), find_sources(data, cache)))
+
+
+def main() -> NoReturn:
+    """The entry point: faults meant for the user are printed without a traceback."""
+    try:
+        app(spread(sys.argv[1:], "--on"))
+    except RankstoneError as error:
+        from rich.console import Console
+
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def spread(arguments: list[str], option: str) -> list[str]:
+    """`--on A B C` as `--on A --on B --on C`: one option may be followed by several names."""
+    spread_out: list[str] = []
+    several = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            several = argument == option
+        elif several and spread_out[-1] != option:
+            spread_out.append(option)
+        spread_out.append(argument)
+    return spread_out
+
+
+BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """`"8GiB"`, `"512M"`, `"1000000"` -> bytes; units are powers of 1024."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is no size; write it as in 8GiB or 512MiB")
+    return int(float(match[1]) * BYTES[match[2].lower()])
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _store(results: Path | None, workspace: Path | None) -> ResultStore:
+    from rankstone.results.store import ResultStore
+    from rankstone.workspace import Workspace
+
+    return ResultStore(results if results is not None else Workspace.find(workspace).results)
+
+
+def _find_record(name: str, store: ResultStore) -> RunRecord:
+    """The record in file `name`, or the only stored one whose METHOD@TASK holds `name`."""
+    if Path(name).is_file():
+        return store.load(Path(name))
+    records = {f"{r.method.name}@{r.task.name}": r for r in store.records()}
+    found = [key for key in records if name in key]
+    if len(found) == 1:
+        return records[found[0]]
+    what = (
+        f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records) or 'none'}"
+    )
+    raise RankstoneError(
+        f"record '{name}' {what}. Name one file or one METHOD@TASK. ({store.folder})"
+    )
+
+
+def _print_board(records: list[RunRecord], form: Format) -> None:
+    from rankstone.leaderboards.render import print_board, render
+
+    if form is Format.terminal:
+        print_board(records, _stdout())
+    else:
+        sys.stdout.write(render(records, form.value))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

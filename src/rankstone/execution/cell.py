@@ -1,0 +1,221 @@
+"""The straight line of one cell: corpus, encode, index, search, measure, profile."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankstone.benchmarks.dataset import Dataset
+from rankstone.benchmarks.store import CorpusTexts, open_dataset
+from rankstone.evaluation.evaluate import Evaluation, evaluate
+from rankstone.evaluation.ranking import check_hits
+from rankstone.execution.cache import EncodingCache
+from rankstone.execution.context import CellContext
+from rankstone.execution.events import EventStream
+from rankstone.execution.job import LATENCY_QUERIES, LATENCY_WARMUP, QUERY_BATCH, Job
+from rankstone.execution.sections import method_info, task_info
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.latency import percentiles
+from rankstone.profiling.machine import environment
+from rankstone.results.record import (
+    IndexSize,
+    Latency,
+    Profile,
+    TruncationInfo,
+)
+from rankstone.results.tables import write_latency, write_per_query
+from rankstone.results.trec import write_run
+from rankstone.runners.construct import build_runner
+from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
+
+
+class CellRun:
+    """One run of one cell. `run` may be called once."""
+
+    def __init__(self, job: Job, events: EventStream) -> None:
+        self.job = job
+        self.events = events
+        self.clock = Clock(events.phase)
+        self._query_truncation: Truncation | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Measure; the files beside the record are left in the job's staging folder.
+
+        Returns: the measured sections of the record, as JSON values.
+        """
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
+        ):
+            warnings.simplefilter("default")
+            with self.clock.phase("load"):
+                dataset = open_dataset(self.job.task, self.job.sources)
+                runner = build_runner(self.job.method)
+                runner.encode(["warm up"], "query")  # loads the model
+            cache = self._cache(dataset)
+            documents = cache.chunks(runner)
+            context = self._context(dataset, cache, Path(work))
+            with self.clock.phase("index", items=len(dataset.corpus)):
+                index = runner.index(documents, context)
+            hits = self._search(runner, index, dataset)
+            with self.clock.phase("evaluate", items=len(dataset.query_ids)):
+                evaluation = evaluate(
+                    hits, dataset, measures=self.job.task.measures, method=self.job.method.name
+                )
+            with self.clock.pause():
+                latency = self._latency(runner, index, dataset)
+                size = self._index_size(index, len(dataset.corpus), Path(work))
+                self._write_files(evaluation, dataset)
+        return {
+            "task": task_info(self.job.task, dataset).model_dump(mode="json"),
+            "method": method_info(self.job.method, runner).model_dump(mode="json"),
+            "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
+            "queries": evaluation.queries.model_dump(),
+            "truncation": _truncation(query=self._query_truncation, document=documents.truncation),
+            "profile": Profile(phases=self.clock.phases(), latency=latency, index=size).model_dump(
+                mode="json"
+            ),
+            "environment": environment(
+                threads=self.job.threads,
+                seed=self.job.seed,
+                command=self.job.command,
+                workspace=self.job.workspace,
+            ).model_dump(mode="json"),
+            "cache_keys": list(cache.keys),
+            "resumed": cache.resumed,
+            "warnings": [*dataset.warnings, *_messages(caught)],
+        }
+
+    def _cache(self, dataset: Dataset) -> EncodingCache:
+        material = {"corpus": dataset.sha256["corpus"], "text": self.job.task.text}
+        return EncodingCache(
+            self.job.cache / "encodings",
+            dataset.corpus,
+            key_material=material,
+            clock=self.clock,
+            progress=self.events.progress,
+        )
+
+    def _context(self, dataset: Dataset, cache: EncodingCache, work: Path) -> CellContext:
+        return CellContext(
+            texts=CorpusTexts(dataset.corpus),
+            train_queries=dataset.train_queries,
+            seed=self.job.seed,
+            threads=self.job.threads,
+            device=self.job.device,
+            work=work,
+            clock=self.clock,
+            cache=cache,
+        )
+
+    def _depth(self, dataset: Dataset) -> int:
+        """Hits to ask for: one more where a self hit will be dropped, so that depth stays."""
+        spare = int(self.job.task.self_hits == "drop")
+        return min(self.job.task.depth + spare, len(dataset.corpus))
+
+    def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
+        """All queries in batches; every batch is checked as soon as it arrives."""
+        k, texts, found = self._depth(dataset), dataset.query_texts, []
+        for start in range(0, len(texts), QUERY_BATCH):
+            batch = texts[start : start + QUERY_BATCH]
+            with self.clock.pause():
+                self._count_truncation(runner, batch)
+            with self.clock.phase("encode_queries", items=len(batch)):
+                queries = runner.encode(batch, "query")
+            with self.clock.phase("search", items=len(batch)):
+                hits = index.search(queries, k)
+            check_hits(
+                hits,
+                n_queries=len(batch),
+                n_documents=len(dataset.corpus),
+                k=k,
+                method=self.job.method.name,
+            )
+            found.append(hits)
+            self.events.progress("search", start + len(batch), len(texts))
+        return Hits(
+            np.concatenate([hits.docs for hits in found]),
+            np.concatenate([hits.scores for hits in found]),
+        )
+
+    def _count_truncation(self, runner: AnyRunner, batch: Sequence[str]) -> None:
+        cut = runner.truncation(batch, "query")
+        if cut is not None:
+            self._query_truncation = (self._query_truncation or Truncation()).plus(cut)
+
+    def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
+        """One query at a time, closed loop; the sample and its order depend on the seed alone."""
+        texts, k = dataset.query_texts, self._depth(dataset)
+        rng = np.random.default_rng(self.job.seed)
+        chosen = rng.permutation(len(texts))[:LATENCY_QUERIES]
+        warmup = [texts[i] for i in chosen[:LATENCY_WARMUP]]
+        timed = [texts[i] for i in chosen]
+        self.events.phase("latency")
+        for text in warmup:
+            index.search(runner.encode([text], "query"), k)
+        encode, search = np.empty(len(timed)), np.empty(len(timed))
+        for i, text in enumerate(timed):
+            start = time.perf_counter()
+            query = runner.encode([text], "query")
+            middle = time.perf_counter()
+            index.search(query, k)
+            encode[i], search[i] = middle - start, time.perf_counter() - middle
+            self.events.progress("latency", i + 1, len(timed))
+        encode, search = encode * 1e3, search * 1e3
+        write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
+        return Latency(
+            encode=percentiles(encode),
+            search=percentiles(search),
+            total=percentiles(encode + search),
+            n=len(timed),
+            warmup=len(warmup),
+            threads=self.job.threads,
+            k=k,
+        )
+
+    def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
+        """Saves the index to weigh it; a disk too small for that leaves the figure unknown."""
+        folder = work / "index"
+        folder.mkdir()
+        disk: int | None = None
+        try:
+            index.save(folder)
+            disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        except OSError as error:
+            warnings.warn(f"the index could not be saved to be weighed: {error}", stacklevel=1)
+        resident = index.nbytes()
+        return IndexSize(
+            memory_bytes=resident,
+            disk_bytes=disk,
+            bytes_per_document=resident / n_documents,
+        )
+
+    def _write_files(self, evaluation: Evaluation, dataset: Dataset) -> None:
+        staging, ranking = self.job.staging, evaluation.ranking
+        write_per_query(staging / "per_query.parquet", dataset.query_ids, evaluation.per_query)
+        write_run(
+            staging / "run.trec.zst",
+            dataset.query_ids,
+            ranking.docs,
+            ranking.scores,
+            dataset.corpus.ids,
+            tag=self.job.method.name,
+        )
+
+
+def _truncation(**roles: Truncation | None) -> dict[str, Any]:
+    return {
+        role: TruncationInfo(**cut._asdict()).model_dump()
+        for role, cut in roles.items()
+        if cut is not None
+    }
+
+
+def _messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    return list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))

@@ -1,0 +1,42 @@
+"""What a cell's process tells its parent: one JSON object per line.
+
+{"event": "phase", "name": ...}
+{"event": "progress", "name": ..., "done": ..., "total": ...}
+{"event": "result", "body": ...}         the measured part of the record
+{"event": "error", "kind": ..., "message": ..., "traceback": ..., "profile": ...}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Emit = Callable[[Mapping[str, Any]], None]
+PROGRESS_INTERVAL_S = 0.1
+
+
+class EventStream:
+    """Writes events to a file descriptor; repeats of one bar's progress are thinned out."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._last = ("", 0.0)
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        data = (json.dumps(event, allow_nan=False) + "\n").encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def phase(self, name: str) -> None:
+        self.emit({"event": "phase", "name": name})
+
+    def progress(self, name: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        bar, since = self._last
+        if bar == name and done != total and now - since < PROGRESS_INTERVAL_S:
+            return
+        self._last = (name, now)
+        self.emit({"event": "progress", "name": name, "done": done, "total": total})

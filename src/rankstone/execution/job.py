@@ -1,0 +1,68 @@
+"""A cell: one method on one task, and all that its process needs to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rankstone import __version__
+from rankstone.benchmarks.dataset import Sources
+from rankstone.specs import MethodSpec, TaskSpec, canonical_digest
+
+LATENCY_QUERIES = 200
+LATENCY_WARMUP = 20
+QUERY_BATCH = 1024
+
+
+class Job(BaseModel):
+    """What the parent hands to a cell's process, as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: MethodSpec
+    task: TaskSpec
+    data: Path | None
+    cache: Path
+    staging: Path
+    """An empty folder for the files beside the record."""
+    seed: int = 0
+    threads: int
+    device: str = "cpu"
+    workspace: Path
+    command: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(data=self.data, cache=self.cache)
+
+
+def cell_key(
+    method: MethodSpec,
+    task: TaskSpec,
+    *,
+    data: dict[str, str],
+    models: dict[str, dict[str, str]],
+    packages: dict[str, str],
+    seed: int,
+    threads: int,
+) -> str:
+    """Digest of everything that can change the cell's numbers: equal keys need not run again.
+
+    Args:
+        data: sha256 of corpus, queries and judgements.
+        models: per method name, the sha256 of each of its model's files.
+        packages: versions of the libraries that compute.
+    """
+    body: dict[str, Any] = {
+        "rankstone": __version__,
+        "method": method.digest(),
+        "task": task.digest(),
+        "data": data,
+        "models": models,
+        "packages": packages,
+        "seed": seed,
+        "threads": threads,
+    }
+    return canonical_digest(body)

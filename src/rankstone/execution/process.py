@@ -1,0 +1,208 @@
+"""One fresh process for one cell: started, listened to, limited, and always reaped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+import psutil
+
+from rankstone.execution.job import Job
+from rankstone.results.record import ErrorInfo, Status
+
+POLL_S = 0.1
+LOG_TAIL_BYTES = 4000
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a cell may use; None is without limit."""
+
+    timeout_s: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a cell's process ended."""
+
+    status: Status
+    body: Mapping[str, Any] | None = None
+    """The measured sections of the record, where status is ok."""
+    error: ErrorInfo | None = None
+    phases: Mapping[str, Any] | None = None
+    """Phases charged before an error."""
+    peak_rss_bytes: int | None = None
+    """Largest resident size seen of the process and its children."""
+
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+def run_process(job: Job, limits: Limits, listen: Listener) -> Outcome:
+    """Run `job` in a process of its own; progress events go to `listen`.
+
+    The process and its children never outlive the call, whatever ends it.
+    """
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rankstone.execution.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment(job.threads),
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the child
+        )
+        watch = _Watch(child, limits, listen, log)
+        try:
+            return watch.outcome(job)
+        finally:
+            _kill(child)
+            watch.close()
+
+
+class _Watch:
+    """Follows a cell's process from its job to its outcome."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], limits: Limits, listen: Listener, log: IO[bytes]
+    ) -> None:
+        self._child, self._limits, self._listen, self._log = child, limits, listen, log
+        self._stdin = cast("IO[bytes]", child.stdin)
+        self._stdout = cast("IO[bytes]", child.stdout)
+        self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+        self._peak = 0
+        self._phase = "start"
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Release the pipes of a process that has ended."""
+        self._reader.join(timeout=5)
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def outcome(self, job: Job) -> Outcome:
+        """Listen until the process reports, dies, or passes a limit."""
+        self._send(job)
+        started = time.monotonic()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                event = self._events.get(timeout=POLL_S)
+                if event is None:
+                    return self._died()
+                if event["event"] in ("result", "error"):
+                    self._measure()
+                    return self._reported(event)
+                self._phase = event["name"]
+                self._listen(event)
+            if stop := self._limit_reached(time.monotonic() - started):
+                return stop
+
+    def _send(self, job: Job) -> None:
+        """The pipe stays open: its end tells the child that the parent is gone."""
+        with contextlib.suppress(BrokenPipeError):  # a child that died at once is seen by _died
+            self._stdin.write(job.model_dump_json().encode() + b"\n")
+            self._stdin.flush()
+
+    def _read(self) -> None:
+        for line in self._stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                self._events.put(json.loads(line))
+        self._events.put(None)
+
+    def _limit_reached(self, elapsed_s: float) -> Outcome | None:
+        resident = self._measure()
+        if self._limits.timeout_s is not None and elapsed_s > self._limits.timeout_s:
+            message = f"stopped after {self._limits.timeout_s:g} s in phase '{self._phase}'"
+            return self._ended("timeout", "Timeout", f"{message} (--timeout)")
+        if self._limits.memory_bytes is not None and resident > self._limits.memory_bytes:
+            limit = self._limits.memory_bytes / 2**20
+            message = f"more than {limit:.0f} MiB resident in phase '{self._phase}'"
+            return self._ended("oom", "MemoryLimit", f"{message} (--memory-limit)")
+        return None
+
+    def _measure(self) -> int:
+        resident = resident_bytes(self._child.pid)
+        self._peak = max(self._peak, resident)
+        return resident
+
+    def _reported(self, event: Mapping[str, Any]) -> Outcome:
+        if event["event"] == "result":
+            return Outcome(status="ok", body=event["body"], peak_rss_bytes=self._peak or None)
+        error = ErrorInfo(
+            kind=event["type"], message=event["message"], traceback=event["traceback"]
+        )
+        return Outcome(
+            status=event["kind"],
+            error=error,
+            phases=event["phases"],
+            peak_rss_bytes=self._peak or None,
+        )
+
+    def _died(self) -> Outcome:
+        """The process ended without a word: killed from outside, or crashed."""
+        code = self._child.wait()
+        how = f"exited with code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        message = f"the cell's process {how} in phase '{self._phase}'"
+        if code == -signal.SIGKILL:
+            message += "; the system does this when memory runs out (--memory-limit stops earlier)"
+        return self._ended("failed", "ProcessDied", message)
+
+    def _ended(self, status: Status, kind: str, message: str) -> Outcome:
+        _kill(self._child)
+        error = ErrorInfo(kind=kind, message=message, traceback=_tail(self._log))
+        return Outcome(status=status, error=error, peak_rss_bytes=self._peak or None)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident size of a process and all its descendants; 0 once it is gone."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total
+
+
+def _environment(threads: int) -> dict[str, str]:
+    fixed = {
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "PYTHONHASHSEED": "0",  # sets of strings iterate alike in every run
+        "TOKENIZERS_PARALLELISM": "true",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+    }
+    # The child finds the package where the parent did, installed or not.
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {**os.environ, **fixed, "PYTHONPATH": path}
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _tail(log: IO[bytes]) -> str | None:
+    """The end of what the process wrote to standard error."""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - LOG_TAIL_BYTES))
+    return log.read().decode("utf-8", "replace").strip() or None

@@ -1,0 +1,205 @@
+"""Many cells, one after another: whatever happens to one, its record is kept and the rest go on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.store import open_dataset
+from rankstone.errors import RankstoneError
+from rankstone.execution.job import Job, cell_key
+from rankstone.execution.process import Limits, Outcome, run_process
+from rankstone.execution.sections import method_info, policy, task_info
+from rankstone.profiling.machine import environment
+from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
+from rankstone.results.store import ResultStore
+from rankstone.runners.construct import check_requirements
+from rankstone.runners.models import locate
+from rankstone.specs import MethodSpec, TaskSpec
+
+
+class Reporter(Protocol):
+    """Who is told how a sweep goes."""
+
+    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
+    def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
+    def event(self, event: Mapping[str, Any]) -> None: ...
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Every method on every task."""
+
+    methods: tuple[MethodSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+    sources: Sources
+    store: ResultStore
+    workspace: Path
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+    force: bool = False
+    command: tuple[str, ...] = ()
+
+    def run(self, reporter: Reporter) -> Iterator[RunRecord]:
+        """Yields each cell's record, in order, as soon as it is stored."""
+        self.store.check_writable()
+        for method in self.methods:
+            check_requirements(method)
+        for task in self.tasks:
+            opened = self._open(task, reporter)
+            for method in self.methods:
+                yield self._cell(method, task, opened, reporter)
+
+    def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | RankstoneError:
+        """Prepare the data once for all methods; a fault becomes a record of each of its cells."""
+        try:
+            return open_dataset(
+                task, self.sources, lambda what, n, of: reporter.preparing(task, what, n, of)
+            )
+        except RankstoneError as error:
+            return error
+
+    def _cell(
+        self,
+        method: MethodSpec,
+        task: TaskSpec,
+        opened: Dataset | RankstoneError,
+        reporter: Reporter,
+    ) -> RunRecord:
+        began, started = time.monotonic(), _now()
+        reporter.started(method, task)
+        dataset = opened if isinstance(opened, Dataset) else None
+        threads = available_cores()
+        try:
+            if isinstance(opened, RankstoneError):
+                raise opened
+            key = self._key(method, task, opened, threads)
+        except RankstoneError as error:
+            key, outcome = "", _refused(error)
+            record = self._record(method, task, dataset, key, outcome, started)
+            self.store.write(record, {})
+        else:
+            former = None if self.force else self.store.find(key)
+            if former is not None:
+                reporter.finished(former, reused=True, seconds=time.monotonic() - began)
+                return former
+            with self._staging() as staging:
+                job = self._job(method, task, staging, threads)
+                outcome = run_process(job, self.limits, reporter.event)
+                record = self._record(method, task, dataset, key, outcome, started)
+                record = self.store.write(record, _side_files(staging, outcome))
+        reporter.finished(record, reused=False, seconds=time.monotonic() - began)
+        return record
+
+    def _key(self, method: MethodSpec, task: TaskSpec, dataset: Dataset, threads: int) -> str:
+        packages = environment(threads=threads, seed=self.seed, command=()).packages
+        return cell_key(
+            method,
+            task,
+            data=dataset.sha256,
+            models=dict(_model_files(method)),
+            packages=packages,
+            seed=self.seed,
+            threads=threads,
+        )
+
+    def _job(self, method: MethodSpec, task: TaskSpec, staging: Path, threads: int) -> Job:
+        return Job(
+            method=method,
+            task=task,
+            data=self.sources.data,
+            cache=self.sources.cache,
+            staging=staging,
+            seed=self.seed,
+            threads=threads,
+            workspace=self.workspace,
+            command=self.command,
+        )
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """A folder on the results' own disk, so that files can be renamed into place."""
+        folder = Path(tempfile.mkdtemp(dir=self.store.folder, prefix=".cell-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _record(
+        self,
+        method: MethodSpec,
+        task: TaskSpec,
+        dataset: Dataset | None,
+        key: str,
+        outcome: Outcome,
+        started: str,
+    ) -> RunRecord:
+        """The cell's record, from what it measured or from what is known without it."""
+        body = dict(outcome.body or {})
+        resumed, cache_keys = body.pop("resumed", False), body.pop("cache_keys", [])
+        known: dict[str, Any] = {
+            "task": task_info(task, dataset),
+            "method": method_info(method),
+            "environment": environment(
+                threads=available_cores(), seed=self.seed, command=self.command
+            ),
+            "profile": {"phases": outcome.phases} if outcome.phases else None,
+            **body,
+        }
+        profile = Profile.model_validate(known["profile"] or {})
+        peak = outcome.peak_rss_bytes
+        known["profile"] = profile.model_copy(update={"peak_rss_bytes": peak})
+        return RunRecord(
+            status=outcome.status,
+            error=outcome.error,
+            key=key,
+            policy=policy(task),
+            provenance=Provenance(
+                started=started, finished=_now(), cache_keys=cache_keys, resumed=resumed
+            ),
+            files=Files(),
+            **known,
+        )
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
+    for member in method.members:
+        yield from _model_files(member)
+    if method.model is not None:
+        yield method.name, dict(locate(method.model).files)
+
+
+def _refused(error: RankstoneError) -> Outcome:
+    info = ErrorInfo(kind=type(error).__name__, message=str(error))
+    return Outcome(status="failed", error=info)
+
+
+def _side_files(staging: Path, outcome: Outcome) -> dict[str, Path]:
+    if outcome.status != "ok":
+        return {}
+    return {
+        "run": staging / "run.trec.zst",
+        "per_query": staging / "per_query.parquet",
+        "latency": staging / "latency.parquet",
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""A cell's own process: reads a `Job` from standard input, streams events to standard output.
+
+Started by `rankstone.execution.local` as ``python -m rankstone.execution.worker``. Whatever
+libraries print goes to standard error, which the parent keeps for the record of a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+
+from rankstone.errors import RankstoneError
+from rankstone.execution.events import EventStream
+
+
+def main() -> int:
+    """Run the job; 0 if it was measured, 1 if an error was reported."""
+    events = EventStream(os.dup(sys.stdout.fileno()))
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    text = sys.stdin.readline()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+    from rankstone.execution.cell import CellRun
+    from rankstone.execution.job import Job
+
+    cell = CellRun(Job.model_validate_json(text), events)
+    try:
+        events.emit({"event": "result", "body": cell.run()})
+    except Exception as error:
+        events.emit(
+            {
+                "event": "error",
+                "kind": "oom" if isinstance(error, MemoryError) else "failed",
+                "type": type(error).__name__,
+                "message": _message(error),
+                "traceback": traceback.format_exc(),
+                "phases": {name: p.model_dump() for name, p in cell.clock.phases().items()},
+            }
+        )
+        return 1
+    return 0
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, RankstoneError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _die_with_parent() -> None:
+    """The parent holds our standard input open as long as it lives."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

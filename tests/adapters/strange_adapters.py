@@ -1,0 +1,109 @@
+"""Adapters that break their contract, for the tests of how cells end."""
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rankstone.runners.protocols import Hits
+
+
+class Constant:
+    """Scores every document of a query by its position; the well-behaved base of the others."""
+
+    requires: ClassVar[dict[str, str]] = {}
+    cacheable = False
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self, texts: Sequence[str], role: str) -> list[str]:
+        return list(texts)
+
+    def truncation(self, texts: Sequence[str], role: str) -> None:
+        return None
+
+    def index(self, documents: Any, context: Any) -> "ConstantIndex":
+        return ConstantIndex(len(documents), self.damage)
+
+    def damage(self, hits: Hits) -> Hits:
+        return hits
+
+
+@dataclasses.dataclass
+class ConstantIndex:
+    n: int
+    damage: Any
+
+    def search(self, queries: Sequence[str], k: int) -> Hits:
+        k = min(k, self.n)
+        docs = np.tile(np.arange(k, dtype=np.int64), (len(queries), 1))
+        return self.damage(Hits(docs, -docs.astype(np.float32)))
+
+    def save(self, folder: Path) -> None:
+        (folder / "n").write_text(str(self.n))
+
+    def nbytes(self) -> int:
+        return 8
+
+
+class NaN(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        return Hits(hits.docs, np.full_like(hits.scores, np.nan))
+
+
+class OutOfRange(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        return Hits(hits.docs + 1_000_000, hits.scores)
+
+
+class Killed(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return hits
+
+
+class Raises(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        raise ValueError("the adapter's own words")
+
+
+class Sleeps(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        time.sleep(600)
+        return hits
+
+
+class Hungry(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        hoard = []
+        while True:
+            hoard.append(np.ones(10_000_000))
+            time.sleep(0.02)
+
+
+class OutOfMemory(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        raise MemoryError
+
+
+class Chatty(Constant):
+    """Prints to standard output, which carries the events: must do no harm."""
+
+    def damage(self, hits: Hits) -> Hits:
+        os.write(1, b"noise without a line end")
+        return hits
+
+
+class NeedsExtra(Constant):
+    requires: ClassVar[dict[str, str]] = {"a_library_nobody_has": "lucene"}
+
+
+class Twice(Constant):
+    def damage(self, hits: Hits) -> Hits:
+        return Hits(np.zeros_like(hits.docs), hits.scores)

@@ -1,0 +1,242 @@
+"""How cells end: each fault becomes a record, and the sweep goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import rankstone
+from rankstone.errors import MissingExtraError, RankstoneError, ResultsError
+
+ADAPTERS = Path(__file__).parents[1] / "adapters"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with a tiny collection and every strange adapter as a runner."""
+    monkeypatch.syspath_prepend(str(ADAPTERS))
+    folder = tmp_path / "data" / "tiny" / "letters"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{i}", "title": "", "text": f"letter {c}"} for i, c in enumerate("abc")]
+    queries = [{"_id": f"q{i}", "text": c} for i, c in enumerate("abc")]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    judgements = "".join(f"q{i}\td{i}\t1\n" for i in range(3))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "tiny.toml").write_text(
+        '[tasks.letters]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        'depth = 10\nmeasures = ["nDCG@10", "RR@10"]\n'
+    )
+    (tmp_path / "runners" / "strange").mkdir(parents=True)
+    for line in (ADAPTERS / "strange_adapters.py").read_text().splitlines():
+        if line.startswith("class ") and "Index" not in line:
+            name = line.split()[1].partition("(")[0].rstrip(":")
+            text = f'description = "d"\nadapter = "strange_adapters:{name}"\n'
+            (tmp_path / "runners" / "strange" / f"{name.lower()}.toml").write_text(text)
+    return tmp_path
+
+
+def run(place: Path, *methods: str, **options: object) -> list[rankstone.RunRecord]:
+    return rankstone.run(
+        methods,
+        "letters",
+        workspace=place,
+        data=place / "data",
+        cache=place / "cache",
+        results=place / "results",
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def leftovers(place: Path) -> list[Path]:
+    return list((place / "results").rglob(".*"))
+
+
+def test_a_cell_is_measured_and_stored(place: Path) -> None:
+    (record,) = run(place, "constant")
+    assert record["status"] == "ok"
+    # d0, d1, d2 for every query: ranks 1, 2, 3.
+    assert record["measures"]["RR@10"]["mean"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert set(record["profile"]["phases"]) >= {"load", "index", "encode_queries", "search"}
+    assert record["profile"]["latency"]["n"] == 3
+    stored = list((place / "results").rglob("*.json"))
+    assert len(stored) == 1
+    assert json.loads(stored[0].read_text())["measures"]["RR@10"]["mean"] == pytest.approx(11 / 18)
+    assert leftovers(place) == []
+
+
+def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
+    (first,) = run(place, "constant")
+    (again,) = run(place, "constant")
+    assert again == first
+    (forced,) = run(place, "constant", force=True)
+    assert forced.measures == first.measures
+    assert forced.provenance != first.provenance or forced.profile != first.profile
+    toml = place / "runners" / "strange" / "constant.toml"
+    toml.write_text(toml.read_text() + 'members = ["chatty"]\n')
+    with pytest.raises(RankstoneError):
+        run(place, "constant")  # Constant takes no members
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "words"),
+    [
+        ("nan", "AdapterError", "NaN"),
+        ("outofrange", "AdapterError", "1000000"),
+        ("twice", "AdapterError", "twice"),
+        ("raises", "ValueError", "the adapter's own words"),
+        ("killed", "ProcessDied", "SIGKILL"),
+    ],
+)
+def test_a_fault_is_recorded_and_the_sweep_goes_on(
+    place: Path, method: str, kind: str, words: str
+) -> None:
+    bad, good = run(place, method, "constant")
+    assert (bad.status, good.status) == ("failed", "ok")
+    assert bad.error is not None
+    assert bad.error.kind == kind
+    assert words in bad.error.message
+    assert bad.measures == {}
+    assert leftovers(place) == []
+
+
+def test_the_timeout_ends_a_cell(place: Path) -> None:
+    (record,) = run(place, "sleeps", timeout_s=8)
+    assert record.status == "timeout"
+    assert record.error is not None
+    assert "search" in record.error.message
+
+
+def test_the_memory_limit_ends_a_cell(place: Path) -> None:
+    (record,) = run(place, "hungry", memory_limit_bytes=2**30)
+    assert record.status == "oom"
+    assert record.profile is not None
+    assert (record.profile.peak_rss_bytes or 0) > 2**30
+
+
+def test_a_memory_error_is_oom(place: Path) -> None:
+    assert run(place, "outofmemory")[0].status == "oom"
+
+
+def test_what_a_library_prints_does_no_harm(place: Path) -> None:
+    assert run(place, "chatty")[0].status == "ok"
+
+
+def test_a_failure_does_not_replace_a_good_record(place: Path) -> None:
+    run(place, "sleeps", "constant", timeout_s=8)
+    (place / "runners" / "strange" / "constant.toml").write_text(
+        'description = "d"\nadapter = "strange_adapters:Raises"\n'
+    )
+    assert run(place, "constant")[0].status == "failed"
+    stored = [json.loads(p.read_text()) for p in (place / "results").rglob("*.json")]
+    statuses = sorted(r["status"] for r in stored if r["method"]["name"] == "strange/constant")
+    assert statuses == ["failed", "ok"]
+
+
+def test_a_missing_extra_is_refused_before_anything_runs(place: Path) -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install 'rankstone\[lucene\]'"):
+        run(place, "constant", "needsextra")
+    assert not list((place / "results").rglob("*.json"))
+
+
+def test_missing_data_is_a_record_with_the_mend(place: Path) -> None:
+    (place / "data" / "tiny" / "letters" / "corpus.jsonl").unlink()
+    (record,) = run(place, "constant")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert record.error.kind == "DataError"
+
+
+def test_results_that_cannot_be_written_are_told_at_once(place: Path) -> None:
+    (place / "results").write_text("a file where a folder should be")
+    with pytest.raises(ResultsError, match="--results"):
+        run(place, "constant")
+
+
+def test_two_runs_are_equal_bit_for_bit(place: Path) -> None:
+    (first,) = run(place, "constant")
+    (second,) = run(place, "constant", force=True)
+    assert second.measures == first.measures
+    assert second.files.run_sha256 == first.files.run_sha256
+    assert second.files.per_query_sha256 == first.files.per_query_sha256
+
+
+def command(place: Path, *arguments: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "rankstone", "run", *arguments, "--on", "letters"),
+        *("--workspace", str(place), "--data", str(place / "data")),
+        *("--cache", str(place / "cache"), "--results", str(place / "results")),
+    ]
+
+
+def cli(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(sys.path)
+    return subprocess.run(
+        command(place, *arguments),
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_exit_codes(place: Path) -> None:
+    assert cli(place, "constant").returncode == 0
+    assert cli(place, "nan", "constant").returncode == 1
+    unknown = cli(place, "constnat")
+    assert unknown.returncode == 2
+    assert "Did you mean: strange/constant?" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_a_reused_cell_says_so(place: Path) -> None:
+    cli(place, "constant")
+    assert "already measured, reused" in cli(place, "constant").stderr
+
+
+def test_interrupting_leaves_a_clean_state_and_a_message(place: Path) -> None:
+    process = subprocess.Popen(
+        command(place, "sleeps"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: children(process.pid))
+    started = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted: 0 of 1 cells" in said
+    assert leftovers(place) == []
+    assert not any(psutil.pid_exists(pid) for pid in started)
+
+
+def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
+    process = subprocess.Popen(
+        command(place, "sleeps"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: children(process.pid))
+    started = children(process.pid)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
+
+
+def children(parent: int) -> list[int]:
+    return [child.pid for child in psutil.Process(parent).children(recursive=True)]
+
+
+def wait_for(condition: object, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

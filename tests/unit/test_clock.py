@@ -1,0 +1,87 @@
+"""The clock counts self time."""
+
+import time
+
+import numpy as np
+import pytest
+
+from rankstone.profiling.clock import Clock, peak_rss
+
+
+def test_nested_phases_are_exclusive() -> None:
+    clock = Clock()
+    with clock.phase("index", items=2):
+        time.sleep(0.02)
+        with clock.phase("encode_documents", items=5):
+            time.sleep(0.05)
+        time.sleep(0.02)
+    phases = clock.phases()
+    assert phases["encode_documents"].wall_s == pytest.approx(0.05, abs=0.02)
+    assert phases["index"].wall_s == pytest.approx(0.04, abs=0.02)
+    assert (phases["index"].items, phases["encode_documents"].items) == (2, 5)
+
+
+def test_phases_add_up_to_the_whole() -> None:
+    clock = Clock()
+    start = time.perf_counter()
+    with clock.phase("a"):
+        for _ in range(20):
+            with clock.phase("b"):
+                sum(range(200_000))
+    whole = time.perf_counter() - start
+    counted = sum(phase.wall_s for phase in clock.phases().values())
+    assert 0.3 * whole < counted <= whole
+
+
+def test_a_paused_clock_charges_nothing() -> None:
+    clock = Clock()
+    with clock.phase("a"):
+        with clock.pause(), clock.phase("b"):
+            time.sleep(0.05)
+        with clock.phase("c"):
+            pass
+    phases = clock.phases()
+    assert set(phases) == {"a", "c"}
+    assert phases["a"].wall_s < 0.04
+
+
+def test_cpu_time_is_work_not_waiting() -> None:
+    clock = Clock()
+    with clock.phase("wait"):
+        time.sleep(0.1)
+    cpu_s = clock.phases()["wait"].cpu_s
+    assert cpu_s is not None
+    assert cpu_s < 0.05
+
+
+def test_cached_items_carry_the_cost_of_their_filling() -> None:
+    clock = Clock()
+    clock.add_cached("encode_documents", 30, wall_s=2.0, cpu_s=3.0, peak_rss_bytes=7)
+    with clock.phase("encode_documents", items=10):
+        pass
+    phase = clock.phases()["encode_documents"]
+    assert phase.wall_s == pytest.approx(2.0, abs=0.01)
+    assert (phase.items, phase.from_cache) == (40, 0.75)
+
+
+@pytest.mark.skipif(peak_rss() is None, reason="the kernel shows no high-water mark here")
+def test_the_peak_belongs_to_the_phase_that_reached_it() -> None:
+    clock = Clock()
+    with clock.phase("small"):
+        pass
+    with clock.phase("large"):
+        block = np.ones(40_000_000, dtype=np.uint8)
+        del block
+    with clock.phase("after"):
+        pass
+    peaks = {name: phase.peak_rss_bytes or 0 for name, phase in clock.phases().items()}
+    assert peaks["large"] - peaks["small"] > 30_000_000
+    assert peaks["large"] - peaks["after"] > 30_000_000
+
+
+def test_a_listener_hears_entries_and_returns() -> None:
+    heard: list[str] = []
+    clock = Clock(heard.append)
+    with clock.phase("a"), clock.phase("b"):
+        pass
+    assert heard == ["a", "b", "a"]

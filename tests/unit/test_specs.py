@@ -1,0 +1,159 @@
+"""Definitions: strict, frozen, digested, with errors that name file, key and mend."""
+
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.specs import MethodSpec, TaskSpec, load_family, load_method
+from rankstone.workspace import Workspace
+
+METHOD = 'description = "d"\nadapter = "m:C"\n'
+TASK = '[tasks.t]\ndescription = "d"\nloader = "m:f"\n'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "runners" / "fam").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "b.toml").write_text(TASK)
+    (tmp_path / "runners" / "fam" / "m.toml").write_text(METHOD)
+    return Workspace.find(tmp_path)
+
+
+def method_error(place: Workspace, text: str) -> str:
+    path = place.runners / "fam" / "m.toml"
+    path.write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        place.method("m")
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_method_is_named_by_its_place(place: Workspace) -> None:
+    assert place.method("m") == place.method("fam/m")
+    assert place.method("m").name == "fam/m"
+    assert place.method("m").family == "fam"
+
+
+def test_an_unknown_key_is_named_with_its_neighbour(place: Workspace) -> None:
+    message = method_error(place, METHOD + "paramters = {}\n")
+    assert "unknown key 'paramters'. Did you mean: parameters" in message
+
+
+def test_an_unknown_nested_key_is_named_in_full(place: Workspace) -> None:
+    message = method_error(place, METHOD + '[model]\nid = "x"\nrevison = "y"\n')
+    assert "unknown key 'model.revison'. Did you mean: revision?" in message
+
+
+def test_a_wrong_type_is_named_with_what_was_found(place: Workspace) -> None:
+    assert "key 'description'" in method_error(place, 'description = 3\nadapter = "m:C"\n')
+    assert "found 3" in method_error(place, 'description = 3\nadapter = "m:C"\n')
+
+
+def test_a_missing_key_is_named(place: Workspace) -> None:
+    assert "missing key 'adapter'" in method_error(place, 'description = "d"\n')
+
+
+def test_all_faults_are_told_at_once(place: Workspace) -> None:
+    message = method_error(place, "description = 3\nextra = 1\n")
+    assert all(part in message for part in ("'description'", "'adapter'", "'extra'"))
+
+
+def test_broken_toml_is_named(place: Workspace) -> None:
+    assert "not valid TOML" in method_error(place, "description = ")
+
+
+def test_an_adapter_must_be_module_and_class(place: Workspace) -> None:
+    assert "key 'adapter'" in method_error(place, 'description = "d"\nadapter = "nonsense"\n')
+
+
+def test_an_unknown_name_offers_neighbours_and_the_list(place: Workspace) -> None:
+    with pytest.raises(DefinitionError, match=r"Did you mean: fam/m\? \(rankstone list runners\)"):
+        place.method("fam/mm")
+    with pytest.raises(DefinitionError, match="rankstone list benchmarks"):
+        place.task("zzz")
+
+
+def test_an_ambiguous_name_is_refused(place: Workspace) -> None:
+    (place.runners / "other").mkdir()
+    (place.runners / "other" / "m.toml").write_text(METHOD)
+    with pytest.raises(DefinitionError, match="ambiguous: fam/m, other/m"):
+        place.method("m")
+
+
+def test_members_are_resolved_and_count_in_the_digest(place: Workspace) -> None:
+    (place.runners / "fam" / "pair.toml").write_text(METHOD + 'members = ["m"]\n')
+    before = place.method("pair")
+    assert [member.name for member in before.members] == ["fam/m"]
+    (place.runners / "fam" / "m.toml").write_text(METHOD + "[parameters]\nx = 1\n")
+    assert place.method("pair").digest() != before.digest()
+
+
+def test_a_method_cannot_contain_itself(place: Workspace) -> None:
+    assert "contains itself" in method_error(place, METHOD + 'members = ["fam/m"]\n')
+
+
+def test_an_unknown_member_is_named_with_the_file(place: Workspace) -> None:
+    assert "key 'members'" in method_error(place, METHOD + 'members = ["nobody"]\n')
+
+
+def test_the_description_is_not_in_the_digest(place: Workspace) -> None:
+    before = place.method("m").digest()
+    (place.runners / "fam" / "m.toml").write_text('description = "other"\nadapter = "m:C"\n')
+    assert place.method("m").digest() == before
+
+
+def test_defaults_are_shared_and_a_task_wins(place: Workspace) -> None:
+    path = place.benchmarks / "b.toml"
+    path.write_text("[defaults]\ndepth = 7\nrelevance = 2\n" + TASK + "depth = 9\n")
+    task = load_family(path)["b/t"]
+    assert (task.depth, task.relevance, task.dataset) == (9, 2, "b/t")
+
+
+def test_a_fault_in_a_task_names_the_table(place: Workspace) -> None:
+    path = place.benchmarks / "b.toml"
+    path.write_text(TASK + "dept = 9\n")
+    with pytest.raises(DefinitionError, match=r"unknown key 'tasks.t.dept'. Did you mean: depth\?"):
+        load_family(path)
+
+
+def test_a_limited_task_is_another_task(place: Workspace) -> None:
+    task = place.task("t")
+    limited = task.limited(queries=5, depth=20)
+    assert limited.name == "b/t@first5@k20"
+    assert limited.digest() != task.digest()
+    assert task.limited(depth=task.depth) == task
+
+
+def test_specs_are_frozen(place: Workspace) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        place.method("m").name = "other"  # type: ignore[misc]
+
+
+def test_the_packaged_definitions_are_found_elsewhere(tmp_path: Path) -> None:
+    place = Workspace.find(start=tmp_path)
+    assert "lexical/bm25" in place.method_names()
+    assert "stdlib/functions" in place.tasks
+
+
+def test_every_packaged_definition_is_valid() -> None:
+    place = Workspace.find()
+    assert all(isinstance(place.method(name), MethodSpec) for name in place.method_names())
+    assert all(isinstance(task, TaskSpec) for task in place.tasks.values())
+
+
+def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="needs the folders benchmarks/ and runners/"):
+        Workspace.find(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="no such file"):
+        load_method("fam/none", tmp_path)
+
+
+def test_did_you_mean_knows_last_parts() -> None:
+    assert did_you_mean("bm52", ["lexical/bm25", "dense/x"]) == " Did you mean: lexical/bm25?"
+    assert did_you_mean("qqqq", ["lexical/bm25"]) == ""
