@@ -156,14 +156,15 @@ def source_without_docstring(node: Documented, lines: list[str]) -> str:
         first, last, indent = 1, len(lines), 0
     else:
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-        last, indent = node.end_lineno or node.lineno, node.col_offset
+        last = node.end_lineno or node.lineno
+        indent = len(lines[node.lineno - 1][: node.col_offset].lstrip("\f"))
     end = docstring.end_lineno or docstring.lineno
     # Offsets of the syntax tree count bytes of UTF-8.
     before = lines[docstring.lineno - 1].encode()[: docstring.col_offset].decode()
     after = lines[end - 1].encode()[docstring.end_col_offset :].decode()
     joint = [before + after] if (before + after).strip() else []
     kept = [*lines[first - 1 : docstring.lineno - 1], *joint, *lines[end:last]]
-    return "\n".join(_dedent(line, indent) for line in kept).strip("\n")
+    return "\n".join(_dedent(line, indent) for line in kept).strip("\n\f")
 
 
 def _dedent(line: str, indent: int) -> str:
