@@ -1,21 +1,26 @@
 """What a collection is: the records a loader yields, and the opened, memory-mapped data set.
 
-A loader is a function ``load(spec: TaskSpec, sources: Sources) -> RawDataset``, named in a task's
-definition as ``module:function``. It streams; the store (`rankstone.benchmarks.store`) converts
-once, checks, and opens.
+A loader is a function ``load(task: TaskSpec, sources: Sources, **source) -> RawDataset``, named in
+a task's definition as ``module:function`` and given the keys of its ``source`` table. It streams;
+the store (`rankstone.benchmarks.store`) converts once, checks, and opens.
+
+This module needs only numpy, so that whoever uses a data set need not load what makes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.specs import TaskSpec
+
+BLOCK = 4096
+"""Documents read at once when a corpus is walked through."""
 
 
 class Document(NamedTuple):
@@ -47,18 +52,27 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """What a loader found. The callables may each be called more than once and stream anew."""
+    """What a loader found. The callables may each be called more than once and stream anew.
+
+    Making one is cheap: a loader reads no data before a callable is called.
+    """
 
     documents: Callable[[], Iterable[Document]]
     queries: Callable[[], Iterable[Query]]
     """Queries of every split."""
     judgements: Callable[[str], Iterable[Judgement]]
-    """Judgements of the split of that name; a DataError that lists the splits if it has none."""
+    """Judgements of one of the `splits`."""
+    splits: Callable[[], Sequence[str]]
+    """Names of the splits that have judgements."""
     fingerprint: str
     """Changes when the source changes (files with sizes and times, or a pinned revision): tells the
     store, without reading the data, whether a converted copy is still good."""
     source: str
     """Where it came from, for the record: a path or an address, with the revision if any."""
+    locate: Callable[[str, int], str] = "{}, record {}".format
+    """Where the n-th record (from 0) of `"documents"` or `"queries"` stands, for error messages."""
+    warnings: set[str] = field(default_factory=set)
+    """What the loader put right while it streamed; filled as the callables are read."""
 
 
 class Corpus(Protocol):
@@ -77,6 +91,33 @@ class Corpus(Protocol):
     def take(self, positions: NDArray[np.int64]) -> list[str]:
         """The texts at `positions`, in that order, template applied."""
         ...
+
+
+class CorpusTexts(Sequence[str]):
+    """A corpus as a sequence of its texts, read when asked for: `Context.texts`."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self._corpus)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._corpus.texts(start, max(start, stop))
+            return self._corpus.take(np.arange(start, stop, step, dtype=np.int64))
+        position = range(len(self))[index]
+        return self._corpus.texts(position, position + 1)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), BLOCK):
+            yield from self._corpus.texts(start, min(start + BLOCK, len(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +146,16 @@ class Dataset:
     query_texts: Sequence[str]
     judgements: Judgements
     train_queries: Sequence[str]
-    """Texts of the training split's queries; empty where the task names no training split."""
+    """Texts of the training split's queries, read when asked for; empty where the task names no
+    training split or the data has none. Never a query of the task's own split."""
     sha256: dict[str, str]
-    """Digests of `corpus`, `queries` and `judgements`, over their content, not their files."""
+    """Digests of `corpus`, `queries` and `judgements`, over their content, not their files. Queries
+    and judgements are those of the task: its split, its limit."""
     source: str
     self_positions: NDArray[np.int64]
     """(n_queries,) position of the document whose id equals the query's id; -1 where none does."""
     n_unknown_documents: int
-    """Judgements that name a document the corpus does not hold."""
+    """Judgements of these queries that name a document the corpus does not hold."""
     n_unjudged_queries: int
     """Queries of the queries file without a judgement in this split; they are not run."""
     warnings: tuple[str, ...] = ()

@@ -1,0 +1,118 @@
+"""Packed data sets: a `.tar.zst` is extracted once into the cache, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import zstandard
+
+from rankstone.benchmarks.folders import build_once, read_meta, write_meta
+from rankstone.errors import DataError
+
+CHUNK = 1 << 20
+CONTENT = "content"
+
+
+def extracted(archive: Path, target: Path) -> Path:
+    """The content of `archive`, extracted below `target` unless that was done before.
+
+    Raises:
+        DataError: the archive is truncated or damaged, or a member would leave the folder.
+    """
+
+    def fill(folder: Path) -> None:
+        (folder / CONTENT).mkdir()
+        with archive.open("rb") as packed:
+            _extract(packed, archive, folder / CONTENT)
+        write_meta(folder, {"archive": str(archive), "bytes": _bytes_below(folder / CONTENT)})
+
+    def good(folder: Path) -> bool:
+        meta = read_meta(folder)
+        return meta is not None and meta["bytes"] == _bytes_below(folder / CONTENT)
+
+    return build_once(target, good, fill) / CONTENT
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
+    stream = _Unpacked(packed)
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                _extract_member(tar, member, archive, folder)
+        while stream.read(CHUNK):
+            pass  # to the end, so that a stream cut behind the last member is noticed as well
+    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+        raise DataError(
+            f"{archive}: truncated or damaged: {error}. Delete it and fetch it again."
+        ) from None
+
+
+def _extract_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
+) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
+        raise DataError(
+            f"{archive}: member '{member.name}' would be written outside of its folder. "
+            "Do not use this archive."
+        )
+    place = folder.joinpath(*path.parts)
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+        return
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise DataError(
+            f"{archive}: member '{member.name}' is neither a file nor a folder. Pack it anew."
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as file:
+        shutil.copyfileobj(content, file, CHUNK)
+
+
+class _Unpacked(io.RawIOBase):
+    """The decompressed stream; EOFError where it ends inside a frame.
+
+    zstandard's own reader ends silently there, and tar takes a cut between two members for the end.
+    """
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._input = b""
+        self._output = memoryview(b"")
+        self._inside = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        while not self._output and self._advance():
+            pass
+        n = min(len(target), len(self._output))
+        target[:n] = self._output[:n]
+        self._output = self._output[n:]
+        return n
+
+    def _advance(self) -> bool:
+        """Decompress some more; False at the end."""
+        data = self._input or self._packed.read(CHUNK)
+        if not data:
+            if self._inside:
+                raise EOFError("the compressed stream ends too early")
+            return False
+        if not self._inside:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._output = memoryview(self._frame.decompress(data))
+        self._input = self._frame.unused_data if self._frame.eof else b""
+        self._inside = not self._frame.eof
+        return True

@@ -1,0 +1,139 @@
+"""Collections in plain BEIR layout, from the folder that `--data` or `RANKSTONE_DATA` names.
+
+    <data>/<data set>/corpus.jsonl  queries.jsonl  qrels/<split>.tsv      or packed:
+    <data>/<data set>.tar.zst       one folder with the same files
+
+Each file may be gzipped (`.gz`). `queries_<split>.jsonl` adds the queries of one split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rankstone.benchmarks.archives import extracted
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.folders import inside
+from rankstone.benchmarks.lines import (
+    line_of_record,
+    read_documents,
+    read_judgements,
+    read_queries,
+)
+from rankstone.errors import DataError
+from rankstone.specs import TaskSpec, canonical_digest
+
+PACKED = ".tar.zst"
+QRELS_ENDINGS = (".tsv", ".txt", ".qrels", ".tsv.gz", ".txt.gz")
+
+
+def load(task: TaskSpec, sources: Sources, *, folder: str | None = None) -> RawDataset:
+    """The collection `task.dataset`, or the one in another `folder` of the data folder.
+
+    Raises:
+        DataError: neither a folder nor an archive of that name is there.
+    """
+    name = folder or task.dataset
+    if sources.data is None:
+        raise DataError(
+            f"{task.name}: no data folder is named, so '{name}' cannot be looked up. "
+            "Name one with --data DIR or RANKSTONE_DATA."
+        )
+    plain = inside(sources.data, name)
+    packed = plain.with_name(plain.name + PACKED)
+    if plain.is_dir():
+        return _from_folder(_Files(plain), str(plain), _fingerprint(plain))
+    if packed.is_file():
+        stat = packed.stat()
+        fingerprint = canonical_digest([str(packed), stat.st_size, stat.st_mtime_ns])
+        target = inside(sources.cache / "extracted", name) / fingerprint[:16]
+        return _from_folder(_Files(packed, target), str(packed), fingerprint)
+    raise DataError(
+        f"{task.name}: no data found. Looked for {plain}/ and {packed}. "
+        "Name the folder that holds it with --data DIR or RANKSTONE_DATA."
+    )
+
+
+class _Files:
+    """The files of one collection; an archive is extracted when the first is asked for."""
+
+    def __init__(self, place: Path, target: Path | None = None) -> None:
+        self._place, self._target = place, target
+
+    @property
+    def root(self) -> Path:
+        if self._target is None:
+            return self._place
+        return _collection_in(extracted(self._place, self._target), self._place)
+
+    def file(self, name: str) -> Path:
+        for path in (self.root / name, self.root / f"{name}.gz"):
+            if path.is_file():
+                return path
+        raise DataError(f"{self._place}: holds no {name}. Fetch it again.")
+
+    def qrels(self) -> dict[str, Path]:
+        """Split name -> file."""
+        found: dict[str, Path] = {}
+        for ending in QRELS_ENDINGS:
+            for path in sorted((self.root / "qrels").glob(f"*{ending}")):
+                found.setdefault(path.name.removesuffix(ending), path)
+        return found
+
+    def query_files(self) -> list[Path]:
+        """`queries.jsonl`, then the files of single splits."""
+        own = [
+            path
+            for split in sorted(self.qrels())
+            for path in (self.root / f"queries_{split}.jsonl",)
+            if path.is_file()
+        ]
+        return [self.file("queries.jsonl"), *own]
+
+
+def _collection_in(content: Path, archive: Path) -> Path:
+    """The folder inside an extracted archive that holds the corpus."""
+    folders = sorted(path for path in content.iterdir() if path.is_dir())
+    found = [f for f in (content, *folders) if any(f.glob("corpus.jsonl*"))]
+    if len(found) != 1:
+        raise DataError(
+            f"{archive}: expected one folder with a corpus.jsonl, found {len(found)}. Pack it anew."
+        )
+    return found[0]
+
+
+def _fingerprint(folder: Path) -> str:
+    """Sizes and times of the files that are read, without reading them."""
+    paths = [*folder.glob("*.jsonl*"), *folder.glob("qrels/*")]
+    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(paths)]
+    listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    return canonical_digest([str(folder), *listing])
+
+
+def _from_folder(files: _Files, source: str, fingerprint: str) -> RawDataset:
+    warnings: set[str] = set()
+
+    def documents() -> Iterator[Document]:
+        return read_documents(files.file("corpus.jsonl"), warnings)
+
+    def queries() -> Iterator[Query]:
+        for path in files.query_files():
+            yield from read_queries(path, warnings)
+
+    def judgements(split: str) -> Iterator[Judgement]:
+        return read_judgements(files.qrels()[split])
+
+    def locate(what: str, index: int) -> str:
+        paths = [files.file("corpus.jsonl")] if what == "documents" else files.query_files()
+        return line_of_record(paths, index)
+
+    return RawDataset(
+        documents=documents,
+        queries=queries,
+        judgements=judgements,
+        splits=lambda: list(files.qrels()),
+        fingerprint=fingerprint,
+        source=source,
+        locate=locate,
+        warnings=warnings,
+    )

@@ -1,0 +1,71 @@
+"""The stored corpus under a task's text template."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.tables import MappedTable
+from rankstone.errors import DefinitionError
+from rankstone.specs import TaskSpec
+
+FIELDS = ("title", "text")
+
+
+class StoredCorpus:
+    """Documents by position, memory-mapped; nothing is decoded before it is asked for."""
+
+    def __init__(self, table: MappedTable, task: TaskSpec) -> None:
+        self._table = table
+        self._fields, self._join = text_template(task)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def ids(self, positions: NDArray[np.int64]) -> list[str]:
+        """Document ids at `positions`; IndexError where there is no such document."""
+        return self._table.take("id", positions)
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        """The texts of the documents from `start` up to `stop`, template applied."""
+        return self._join(*(self._table.rows(field, start, stop) for field in self._fields))
+
+    def take(self, positions: NDArray[np.int64]) -> list[str]:
+        """The texts at `positions`, in that order, template applied."""
+        return self._join(*(self._table.take(field, positions) for field in self._fields))
+
+
+def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str]]]:
+    """The fields that the task's template reads, and what joins lists of them into texts.
+
+    Raises:
+        DefinitionError: the template is no plain text with `{title}` and `{text}`.
+    """
+    try:
+        pieces = list(string.Formatter().parse(task.text))
+    except ValueError as error:
+        raise _bad_template(task, str(error)) from None
+    used = [piece[1] for piece in pieces if piece[1] is not None]
+    if not used or set(used) - set(FIELDS) or any(piece[2] or piece[3] for piece in pieces):
+        raise _bad_template(task, "only {title} and {text} may stand in braces")
+    if task.text == "{text}":
+        return ("text",), lambda texts: [text.strip() for text in texts]
+    if task.text == "{title} {text}":
+        return FIELDS, lambda *columns: [f"{a} {b}".strip() for a, b in zip(*columns, strict=True)]
+    fields = tuple(field for field in FIELDS if field in used)
+
+    def join(*columns: list[str]) -> list[str]:
+        rows = (dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True))
+        return [task.text.format_map(row).strip() for row in rows]
+
+    return fields, join
+
+
+def _bad_template(task: TaskSpec, why: str) -> DefinitionError:
+    return DefinitionError(
+        f"task '{task.name}': key 'text': {task.text!r}: {why}. "
+        "Write for example '{title} {text}'."
+    )

@@ -1,0 +1,153 @@
+"""Judgements by id -> judgements by position, with everything odd about them named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Judgement
+from rankstone.benchmarks.tables import TEXT, MappedTable, positions_of, text_array
+from rankstone.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSplit:
+    """One split's judgements and judged queries, ready to be stored."""
+
+    judgements: Any
+    """Table sorted by query row, then document position: `query` (row in the queries table),
+    `document` (position, -1 unknown), `label`, and the ids as `query_id`, `document_id`."""
+    queries: Any
+    """Table of the judged queries in file order: `row` in the queries table, and
+    `self_position` of the document of the same id, -1 if none."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def resolve_split(
+    judgements: Iterable[Judgement], documents: MappedTable, queries: MappedTable, where: str
+) -> ResolvedSplit:
+    """Look up every id of `judgements`; `where` names the split and its source in messages.
+
+    Judgements of unknown queries are left out, those of unknown documents are kept at position -1,
+    as trec_eval counts them; repeated ones count once.
+
+    Raises:
+        DataError: two labels for one pair, columns in the wrong order, or no judged query at all.
+    """
+    query_ids, document_ids, labels = _columns(judgements, where)
+    query_keys, query_codes = _distinct(query_ids)
+    document_keys, document_codes = _distinct(document_ids)
+    query_rows = positions_of(queries.column("id"), query_keys)
+    positions = positions_of(documents.column("id"), document_keys)
+    rows, places = query_rows[query_codes], positions[document_codes]
+    known = rows >= 0
+    _check_column_order(documents, queries, query_ids, document_ids, known & (places >= 0), where)
+    if not known.any():
+        raise DataError(f"{where}: none of its queries is in the queries file. Correct the ids.")
+    warnings = _unknown_warnings(query_rows, known, where)
+    order = np.lexsort((document_codes, places, rows))
+    order = order[known[order]]
+    order, warning = _without_repeats(
+        order, rows, document_codes, labels, (query_ids, document_ids), where
+    )
+    n_unknown = int((places[order] < 0).sum())
+    if n_unknown:
+        warnings.append(f"{where}: {n_unknown} judgements of documents the corpus does not hold")
+    judged = np.unique(rows[order])
+    own = pa.array(queries.take("id", judged), TEXT)
+    return ResolvedSplit(
+        judgements=pa.table(
+            {
+                "query": rows[order],
+                "document": places[order],
+                "label": labels[order],
+                "query_id": query_ids.take(order),
+                "document_id": document_ids.take(order),
+            }
+        ),
+        queries=pa.table(
+            {"row": judged, "self_position": positions_of(documents.column("id"), own)}
+        ),
+        warnings=[*warnings, *warning],
+    )
+
+
+def _columns(judgements: Iterable[Judgement], where: str) -> tuple[Any, Any, NDArray[np.int32]]:
+    rows = list(judgements)
+    if not rows:
+        raise DataError(f"{where}: holds no judgements. Fetch it again.")
+    queries, documents, labels = zip(*rows, strict=True)
+    try:
+        values = np.array(labels, dtype=np.int32)
+    except OverflowError:
+        raise DataError(f"{where}: a label does not fit in 32 bits. Correct it.") from None
+    return text_array(queries)[0], text_array(documents)[0], values
+
+
+def _distinct(ids: Any) -> tuple[Any, NDArray[np.int64]]:
+    encoded = ids.dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+
+
+def _check_column_order(
+    documents: MappedTable,
+    queries: MappedTable,
+    query_ids: Any,
+    document_ids: Any,
+    both_known: NDArray[np.bool_],
+    where: str,
+) -> None:
+    """Refuse judgements whose ids are mostly found only with the two columns exchanged."""
+    if both_known.mean() >= 0.5:
+        return
+    as_documents, codes = _distinct(query_ids)
+    as_queries, other_codes = _distinct(document_ids)
+    swapped = (positions_of(documents.column("id"), as_documents)[codes] >= 0) & (
+        positions_of(queries.column("id"), as_queries)[other_codes] >= 0
+    )
+    if swapped.mean() > 0.5:
+        raise DataError(
+            f"{where}: columns in the wrong order: the first holds document ids and the second "
+            "query ids, expected query-id, corpus-id, score. Exchange the two."
+        )
+
+
+def _unknown_warnings(
+    query_rows: NDArray[np.int64], known: NDArray[np.bool_], where: str
+) -> list[str]:
+    n_queries, n_rows = int((query_rows < 0).sum()), int((~known).sum())
+    if not n_queries:
+        return []
+    return [
+        f"{where}: {n_queries} judged queries are not in the queries file; "
+        f"their {n_rows} judgements are left out"
+    ]
+
+
+def _without_repeats(
+    order: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    ids: tuple[Any, Any],
+    where: str,
+) -> tuple[NDArray[np.int64], list[str]]:
+    """`order` with one entry per (query, document) pair, and a warning if that dropped any."""
+    same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
+    conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
+    if len(conflict):
+        first, second = (int(order[conflict[0] + i]) for i in (0, 1))
+        raise DataError(
+            f"{where}: query '{ids[0][first]}' and document '{ids[1][first]}' are judged "
+            f"{labels[first]} and {labels[second]} (judgements {first + 1} and {second + 1}). "
+            "Keep one."
+        )
+    if not same.any():
+        return order, []
+    kept = order[np.concatenate([[True], ~same])]
+    return kept, [f"{where}: {int(same.sum())} judgements are repeated and count once"]

@@ -1,0 +1,171 @@
+"""Lines of JSON and of judgements, with the file and line number of whatever is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rankstone.benchmarks.dataset import Document, Judgement, Query
+from rankstone.errors import DataError
+
+BOM = b"\xef\xbb\xbf"
+QRELS_HEADER = ("query-id", "corpus-id", "score")
+MEND = "Correct the line, or fetch the file again."
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1; BOM and line ends taken off.
+
+    Raises:
+        DataError: a line is not UTF-8, or a `.gz` is truncated or damaged.
+    """
+    number = 0
+    with _opened(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                content = line.removeprefix(BOM) if number == 1 else line
+                text = content.decode("utf-8").rstrip("\r\n")
+                if text and not text.isspace():
+                    yield number, text
+        except UnicodeDecodeError as error:
+            _refuse(path, number, f"not UTF-8: {error.reason} at byte {error.start}")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{path}: truncated or damaged after line {number}: {error}. Fetch it again."
+            ) from None
+
+
+def _opened(path: Path) -> BufferedIOBase:
+    return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _refuse(path: Path, number: int, what: str) -> NoReturn:
+    raise DataError(f"{path}, line {number}: {what}. {MEND}")
+
+
+def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
+    """The documents of a `corpus.jsonl`; a missing title is an empty one."""
+    for number, record in _records(path):
+        yield Document(
+            _identifier(record, path, number, warnings),
+            _string(record, "title", path, number, ""),
+            _string(record, "text", path, number),
+        )
+
+
+def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
+    """The queries of a `queries.jsonl`."""
+    for number, record in _records(path):
+        identifier = _identifier(record, path, number, warnings)
+        yield Query(identifier, _string(record, "text", path, number))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in numbered_lines(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            _refuse(path, number, f"malformed JSON: {error}")
+        if not isinstance(record, dict):
+            _refuse(path, number, f"expected a JSON object, found {line[:40]!r}")
+        yield number, record
+
+
+def _identifier(record: dict[str, Any], path: Path, number: int, warnings: set[str]) -> str:
+    value = record.get("_id")
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        warnings.add(f"{path.name}: ids are integers in JSON; they are read as strings")
+        return str(value)
+    if "_id" not in record:
+        _refuse(path, number, "the key '_id' is missing")
+    _refuse(path, number, f"'_id' must be a string that is not empty, found {value!r}")
+
+
+def _string(
+    record: dict[str, Any], key: str, path: Path, number: int, default: str | None = None
+) -> str:
+    value = record.get(key, default)
+    if isinstance(value, str):
+        return value
+    if value is None and default is not None:
+        return default
+    if key not in record:
+        _refuse(path, number, f"the key '{key}' is missing")
+    _refuse(path, number, f"'{key}' must be a string, found {str(value)[:40]}")
+
+
+def line_of_record(paths: list[Path], index: int) -> str:
+    """`file, line n` of the `index`-th record (from 0) of these files."""
+    for path in paths:
+        for number, _ in numbered_lines(path):
+            if index == 0:
+                return f"{path.name}, line {number}"
+            index -= 1
+    return f"record {index + 1}"
+
+
+def read_judgements(path: Path) -> Iterator[Judgement]:
+    """Judgements: `query-id corpus-id score` under a header, or the four columns of TREC.
+
+    Columns are parted by tabs where a line has one (so ids may hold spaces), else by white space.
+    """
+    first = True
+    for number, line in numbered_lines(path):
+        fields = _fields(line)
+        if first:
+            first = False
+            if _is_header(fields, path, number):
+                continue
+        if len(fields) not in (3, 4):
+            _refuse(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
+        label = _label(fields[-1])
+        if label is None:
+            _refuse(path, number, f"the score must be an integer, found {fields[-1]!r}")
+        if not fields[0] or not fields[-2]:
+            _refuse(path, number, "an id is empty")
+        yield Judgement(fields[0], fields[-2], label)
+
+
+def _fields(line: str) -> list[str]:
+    return line.split("\t") if "\t" in line else line.split()
+
+
+def _is_header(fields: list[str], path: Path, number: int) -> bool:
+    names = tuple(field.strip().lower() for field in fields)
+    if names[:2] == (QRELS_HEADER[1], QRELS_HEADER[0]):
+        _refuse(
+            path,
+            number,
+            f"columns in the wrong order: {', '.join(names)}, expected {', '.join(QRELS_HEADER)}",
+        )
+    return names == QRELS_HEADER or (len(fields) == 3 and _looks_like_names(names))
+
+
+def _looks_like_names(names: tuple[str, ...]) -> bool:
+    """Headers in the wild also say `qid`, `query_id`, `docid`, `label`, `relevance`."""
+    return names[0] in {"qid", "query_id", "query-id", "query", "queryid"} and not _is_number(
+        names[2]
+    )
+
+
+def _is_number(value: str) -> bool:
+    return _label(value) is not None
+
+
+def _label(value: str) -> int | None:
+    """`value` as an integer (`1`, `-1`, also `1.0`); None if it is none."""
+    parse: tuple[Callable[[str], float], ...] = (int, float)
+    for kind in parse:
+        try:
+            number = kind(value)
+        except ValueError:
+            continue
+        return int(number) if abs(number) < 2**31 and number == int(number) else None
+    return None

@@ -1,0 +1,196 @@
+"""The embedded benchmark: the standard library of the Python that runs it, nothing downloaded.
+
+`functions`: documents are functions and methods that have a docstring, their source without it;
+the query is the docstring's first paragraph. `modules`: the same with whole modules.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import re
+import sysconfig
+import tokenize
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.errors import DefinitionError
+from rankstone.specs import TaskSpec, canonical_digest
+
+EXCLUDED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+EXCLUDED_PACKAGES = {"idlelib", "tkinter", "turtledemo"}
+"""They need Tk, and many distributions ship them apart: with them, two installations of one
+Python version would be two data sets."""
+BUILD_FILES = ("config-", "_sysconfigdata")
+"""Written by the build for one platform."""
+MIN_WORDS = 4
+TRAIN_SHARE = 5
+"""One in so many goes to the train split."""
+
+Part = Literal["functions", "modules"]
+Documented = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Entry(NamedTuple):
+    """A documented piece of source."""
+
+    id: str
+    text: str
+    """Source without the docstring."""
+    query: str
+    """First paragraph of the docstring, on one line."""
+
+
+def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = None) -> RawDataset:
+    """`part` = `functions` or `modules` of the standard library (or of the sources in `folder`).
+
+    Raises:
+        DefinitionError: another `part`.
+    """
+    if part not in get_args(Part):
+        raise DefinitionError(
+            f"task '{task.name}': key 'source.part': expected 'functions' or 'modules', "
+            f"found {part!r}."
+        )
+    root = Path(folder or sysconfig.get_paths()["stdlib"])
+    files = source_files(root)
+    listing = [[name, (root / name).stat().st_size] for name in files]
+    # Once for documents, queries and judgements: parsing is all the cost.
+    built = functools.cache(lambda: build(root, files, part))
+    return RawDataset(
+        documents=lambda: (Document(e.id, "", e.text) for e in built()),
+        queries=lambda: (Query(query_id(e), e.query) for e in asked(built())),
+        judgements=lambda split: (
+            Judgement(query_id(e), e.id, 1) for e in asked(built()) if split_of(e.id) == split
+        ),
+        splits=lambda: ["test", "train"],
+        fingerprint=canonical_digest([platform.python_version(), part, listing]),
+        source=f"{platform.python_implementation()} {platform.python_version()} standard library",
+    )
+
+
+def source_files(root: Path) -> list[str]:
+    """The source files below `root` that take part, as sorted posix paths relative to it."""
+    found: list[str] = []
+    for place, folders, files in os.walk(root):
+        folder = Path(place).relative_to(root)
+        folders[:] = [name for name in folders if not _excluded(folder / name)]
+        names = (folder / name for name in files if name.endswith(".py"))
+        found += [path.as_posix() for path in names if not _excluded(path)]
+    return sorted(found)
+
+
+def _excluded(path: Path) -> bool:
+    top = path.parts[0]
+    return path.name in EXCLUDED_FOLDERS or top in EXCLUDED_PACKAGES or top.startswith(BUILD_FILES)
+
+
+def build(root: Path, files: list[str], part: Part) -> list[Entry]:
+    """Every documented function or module, by file, then in source order; ids are unique.
+
+    What consists of its docstring alone is left out.
+    """
+    found: list[Entry] = []
+    used: Counter[str] = Counter()
+    for name in files:
+        for qualified, node, lines in _documented(root / name, module_name(name), part):
+            text = source_without_docstring(node, lines)
+            if not text.strip():
+                continue
+            used[qualified] += 1
+            times = used[qualified]
+            identifier = qualified if times == 1 else f"{qualified}#{times}"
+            found.append(Entry(identifier, text, first_paragraph(node)))
+    return found
+
+
+def module_name(path: str) -> str:
+    """`json/decoder.py` -> `json.decoder`, `json/__init__.py` -> `json`."""
+    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def _documented(path: Path, module: str, part: Part) -> Iterator[tuple[str, Documented, list[str]]]:
+    """Qualified name, syntax node and the file's lines of everything documented in one file."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+        with warnings.catch_warnings():
+            # Invalid escapes in old sources are not our user's business.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, UnicodeDecodeError, ValueError):
+        return  # a template, or a deliberately broken file
+    # Form feeds do not end lines in Python's eyes, as they would for str.splitlines.
+    lines = source.split("\n")
+    nodes = [(module, tree)] if part == "modules" else _functions(tree, module)
+    for name, node in nodes:
+        if (ast.get_docstring(node) or "").strip():
+            yield name, node, lines
+
+
+def _functions(
+    node: ast.AST, prefix: str
+) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """All functions below `node`, methods and nested ones too, in source order."""
+    for child in ast.iter_child_nodes(node):
+        inner = prefix
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = f"{prefix}.{child.name}"
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield inner, child
+        yield from _functions(child, inner)
+
+
+def source_without_docstring(node: Documented, lines: list[str]) -> str:
+    """The exact source of `node` minus its docstring, dedented by the indent of its `def`."""
+    docstring = node.body[0]
+    if isinstance(node, ast.Module):
+        first, last, indent = 1, len(lines), 0
+    else:
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        last = node.end_lineno or node.lineno
+        indent = len(lines[node.lineno - 1][: node.col_offset].lstrip("\f"))
+    end = docstring.end_lineno or docstring.lineno
+    # Offsets of the syntax tree count bytes of UTF-8.
+    before = lines[docstring.lineno - 1].encode()[: docstring.col_offset].decode()
+    after = lines[end - 1].encode()[docstring.end_col_offset :].decode()
+    joint = [before + after] if (before + after).strip() else []
+    kept = [*lines[first - 1 : docstring.lineno - 1], *joint, *lines[end:last]]
+    return "\n".join(_dedent(line, indent) for line in kept).strip("\n\f")
+
+
+def _dedent(line: str, indent: int) -> str:
+    """Without the white space of the first `indent` characters."""
+    head = line[:indent]
+    return line[indent:] if not head.strip() else line
+
+
+def first_paragraph(node: Documented) -> str:
+    """The first paragraph of a docstring as one line."""
+    text = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
+    return " ".join(re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0].split())
+
+
+def asked(entries: list[Entry]) -> list[Entry]:
+    """The entries that make a query: a paragraph of `MIN_WORDS` words that no other entry has."""
+    times = Counter(entry.query for entry in entries)
+    return [e for e in entries if times[e.query] == 1 and len(e.query.split()) >= MIN_WORDS]
+
+
+def query_id(entry: Entry) -> str:
+    """Apart from the document's id, lest the answer be taken for a self hit."""
+    return f"{entry.id}.__doc__"
+
+
+def split_of(identifier: str) -> str:
+    """`train` for one id in five, by its sha256; `test` for the others."""
+    number = int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")
+    return "train" if number % TRAIN_SHARE == 0 else "test"

@@ -1,0 +1,338 @@
+"""The store: every data set is converted once to memory-mapped files, checked, and opened.
+
+    <cache>/datasets/<data set>/<key>/       key: loader, its arguments, fingerprint of the source
+        corpus.arrow  queries.arrow  meta.json
+        splits/<split>/judgements.arrow  queries.arrow  meta.json
+
+A split is converted when a task first asks for it, so tasks over one corpus share it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.corpus import StoredCorpus
+from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, Sources
+from rankstone.benchmarks.folders import SCHEMA, build_once, inside, read_meta, write_meta
+from rankstone.benchmarks.judging import resolve_split
+from rankstone.benchmarks.tables import (
+    ContentDigest,
+    MappedStrings,
+    MappedTable,
+    TextTable,
+    text_array,
+    write_table,
+)
+from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.specs import TaskSpec, canonical_digest
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many are done, and of how many (None: not known)."""
+
+
+def _silent(what: str, done: int, total: int | None) -> None: ...
+
+
+def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = _silent) -> Dataset:
+    """The data of `task`, converted first where no good copy is in the cache.
+
+    Raises:
+        DataError: the data is missing, malformed, or not what the task pins; or the cache
+            cannot be written. Nothing half-written is left.
+        DefinitionError: the task's loader, its arguments or the text template are wrong.
+    """
+    raw = find_raw(task, sources)
+    stored = _Stored(task, raw, sources, progress)
+    split = stored.split(task.split)
+    _check_pins(task, stored, split)
+    return _assemble(task, stored, split)
+
+
+def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
+    """Hash the stored content of `task` anew; the digests of corpus, queries and judgements.
+
+    Raises:
+        DataError: a digest is not the one recorded when the copy was made.
+    """
+    stored = _Stored(task, find_raw(task, sources), sources, _silent)
+    split = stored.split(task.split)
+    recorded = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
+    found = {
+        "corpus": stored.documents.digest(["id", "title", "text"]),
+        **split_digests(split.judgements, split.rows, stored.queries),
+    }
+    for part, digest in found.items():
+        if digest != recorded[part]:
+            raise DataError(
+                f"{task.name}: the {part} in {stored.folder} changed since it was written "
+                f"(sha256 {digest}, expected {recorded[part]}). Delete {stored.folder}."
+            )
+    return found
+
+
+def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
+    """Ask the task's loader, imported by the name in its definition."""
+    module, _, name = task.loader.partition(":")
+    try:
+        load = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise DefinitionError(
+            f"task '{task.name}': key 'loader': '{task.loader}' cannot be imported: {error}"
+        ) from error
+    try:
+        inspect.signature(load).bind(task, sources, **task.source)
+    except TypeError as error:
+        raise DefinitionError(
+            f"task '{task.name}': key 'source': {task.loader} does not take it: {error}"
+        ) from None
+    raw: RawDataset = load(task, sources, **task.source)
+    return raw
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    """One split as stored, opened."""
+
+    meta: dict[str, Any]
+    judgements: MappedTable
+    rows: NDArray[np.int64]
+    """(n_queries,) rows of the judged queries in the queries table, ascending."""
+    self_positions: NDArray[np.int64]
+
+
+class _Stored:
+    """The converted copy of one data set: made if need be, then opened."""
+
+    def __init__(
+        self, task: TaskSpec, raw: RawDataset, sources: Sources, progress: Progress
+    ) -> None:
+        self.task, self.raw, self._progress = task, raw, progress
+        key = canonical_digest([SCHEMA, task.loader, task.source, raw.fingerprint])[:16]
+        self.folder = inside(sources.cache / "datasets", task.dataset) / key
+        build_once(self.folder, _opens("corpus", "queries"), self._convert)
+        self.meta = _meta(self.folder)
+        self.documents = MappedTable(self.folder / "corpus.arrow")
+        self.queries = MappedTable(self.folder / "queries.arrow")
+
+    def _convert(self, folder: Path) -> None:
+        raw, total = self.raw, self.task.counts.documents
+        blank = [0]
+
+        def documents() -> Any:
+            for document in raw.documents():
+                # isspace stops at the first character that is none: this is cheap.
+                if not any(part and not part.isspace() for part in document[1:]):
+                    blank[0] += 1
+                yield document
+
+        corpus = TextTable(folder / "corpus.arrow", ["id", "title", "text"])
+        self._stream(corpus, documents(), "documents", total)
+        queries = TextTable(folder / "queries.arrow", ["id", "text"])
+        self._stream(queries, raw.queries(), "queries", None)
+        warnings = sorted(raw.warnings)
+        if blank[0]:
+            warnings.append(f"{self.task.dataset}: {blank[0]} documents are empty")
+        for table, what in ((corpus, "documents"), (queries, "queries")):
+            if table.repaired:
+                warnings.append(
+                    f"{self.task.dataset}: {table.repaired} values of the {what} held lone "
+                    "surrogates; U+FFFD takes their place"
+                )
+        body = {
+            "source": raw.source,
+            "fingerprint": raw.fingerprint,
+            "corpus": {"count": corpus.rows, "sha256": corpus.sha256},
+            "queries": {"count": queries.rows, "sha256": queries.sha256},
+            "warnings": warnings,
+        }
+        write_meta(folder, body)
+
+    def _stream(self, table: TextTable, rows: Any, what: str, total: int | None) -> None:
+        label = f"{self.task.dataset}: {what}"
+        table.write(rows, lambda done: self._progress(label, done, total))
+        if not table.rows:
+            raise DataError(f"{self.task.dataset}: no {what} in {self.raw.source}. Fetch it again.")
+        repeat = first_repeat(table.hashes, MappedTable(table.path))
+        if repeat:
+            first, second = (self.raw.locate(what, n) for n in repeat[1:])
+            raise DataError(
+                f"{self.task.dataset}: the id '{repeat[0]}' occurs twice among the {what}: "
+                f"{first} and {second}. Remove one."
+            )
+
+    def split(self, name: str) -> _Split:
+        """The split `name`, converted if need be; DataError if the data has none of that name."""
+        folder = self.folder / "splits" / quote(name, safe=" ")
+        good = _opens("judgements", "queries")
+        build_once(folder, good, lambda target: self._convert_split(name, target))
+        judged = MappedTable(folder / "queries.arrow")
+        return _Split(
+            meta=_meta(folder),
+            judgements=MappedTable(folder / "judgements.arrow"),
+            rows=judged.integers("row"),
+            self_positions=judged.integers("self_position"),
+        )
+
+    def _convert_split(self, name: str, folder: Path) -> None:
+        known = list(self.raw.splits())
+        if name not in known:
+            hint = did_you_mean(name, known) or f" It has: {', '.join(known) or 'none'}."
+            raise DataError(f"{self.task.dataset}: no judgements for the split '{name}'.{hint}")
+        where = f"{self.task.dataset}: judgements of the split '{name}' ({self.raw.source})"
+        rows = self.raw.judgements(name)
+        found = resolve_split(rows, self.documents, self.queries, where)
+        write_table(folder / "judgements.arrow", found.judgements)
+        write_table(folder / "queries.arrow", found.queries)
+        judgements = MappedTable(folder / "judgements.arrow")
+        judged = found.queries.column("row").to_numpy()
+        extra = sorted(self.raw.warnings - set(self.meta["warnings"]))
+        body = {
+            "sha256": split_digests(judgements, judged, self.queries),
+            "warnings": [*extra, *found.warnings],
+        }
+        write_meta(folder, body)
+
+
+def _opens(*names: str) -> Callable[[Path], bool]:
+    """A test of a folder: its files are whole by size, and their footers can be read."""
+
+    def good(folder: Path) -> bool:
+        if read_meta(folder) is None:
+            return False
+        try:
+            return all(len(MappedTable(folder / f"{name}.arrow")) for name in names)
+        except DataError:
+            return False
+
+    return good
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    meta = read_meta(folder)
+    if meta is None:
+        raise DataError(f"{folder}: damaged while it was being opened. Delete it and run again.")
+    return meta
+
+
+def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, int, int] | None:
+    """The id that is the first to come a second time, with both rows; None if all are distinct.
+
+    Sorts hashes (16 bytes a row), and reads ids only where two hashes agree.
+    """
+    order = np.argsort(hashes, kind="stable")
+    equal = np.flatnonzero(np.diff(hashes[order]) == 0)
+    if not len(equal):
+        return None
+    suspects = np.unique(np.concatenate([order[equal], order[equal + 1]]))
+    seen: dict[str, int] = {}
+    for row, key in zip(suspects.tolist(), table.take("id", suspects), strict=True):
+        if key in seen:
+            return key, seen[key], row
+        seen[key] = row
+    return None
+
+
+def split_digests(
+    judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
+) -> dict[str, str]:
+    """Digests of the judged queries and of their judgements, both in the order of their ids.
+
+    Ordered by id, because loaders agree on ids and not on the order of lines.
+    """
+    ids, texts = (text_array(queries.take(name, rows))[0] for name in ("id", "text"))
+    query_table = pa.table({"id": ids, "text": texts}).sort_by("id")
+    table = pa.table({name: judgements.column(name) for name in ("query_id", "document_id")})
+    table = table.append_column("label", judgements.column("label").cast(pa.large_string()))
+    if len(rows):
+        table = table.filter(pa.array(np.isin(judgements.integers("query"), rows)))
+    ordered = table.sort_by([("query_id", "ascending"), ("document_id", "ascending")])
+    return {"queries": _digest(query_table), "judgements": _digest(ordered)}
+
+
+def _digest(table: Any) -> str:
+    digest = ContentDigest(table.num_columns)
+    for batch in table.to_batches():
+        digest.update(batch.columns)
+    return digest.hexdigest()
+
+
+def _check_pins(task: TaskSpec, stored: _Stored, split: _Split) -> None:
+    """Refuse data that is not what the task pins."""
+    mend = f"Delete {stored.raw.source} and fetch again."
+    found = {
+        "documents": len(stored.documents),
+        "queries": len(split.rows),
+        "judgements": len(split.judgements),
+    }
+    for what, count in found.items():
+        pinned = getattr(task.counts, what)
+        if pinned is not None and pinned != count:
+            raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {mend}")
+    digests = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
+    for part, expected in task.sha256.items():
+        if digests[part] != expected:
+            raise DataError(
+                f"{task.name}: expected the {part} with sha256 {expected}, found {digests[part]}. "
+                f"{mend}"
+            )
+
+
+def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
+    rows = split.rows[: task.limit_queries]
+    query_rows = split.judgements.integers("query")
+    # Sorted by query row, so the judgements of the first queries are the first judgements.
+    n = int(np.searchsorted(query_rows, rows[-1], side="right"))
+    documents = split.judgements.integers("document")[:n]
+    digests = split.meta["sha256"]
+    if len(rows) < len(split.rows):
+        digests = split_digests(split.judgements, rows, stored.queries)
+    train, warnings = _train_rows(task, stored, split)
+    return Dataset(
+        task=task,
+        corpus=StoredCorpus(stored.documents, task),
+        query_ids=tuple(stored.queries.take("id", rows)),
+        query_texts=tuple(stored.queries.take("text", rows)),
+        judgements=Judgements(
+            query=np.searchsorted(rows, query_rows[:n]).astype(np.int64),
+            document=documents,
+            label=split.judgements.integers("label")[:n],
+        ),
+        train_queries=MappedStrings(stored.queries, "text", train),
+        sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
+        source=stored.meta["source"],
+        self_positions=split.self_positions[: len(rows)],
+        n_unknown_documents=int((documents < 0).sum()),
+        n_unjudged_queries=len(stored.queries) - len(split.rows),
+        warnings=(*stored.meta["warnings"], *split.meta["warnings"], *warnings),
+    )
+
+
+def _train_rows(
+    task: TaskSpec, stored: _Stored, split: _Split
+) -> tuple[NDArray[np.int64], Sequence[str]]:
+    """Rows of the training queries, without any that the task itself asks."""
+    name = task.train_split
+    if not name:
+        return np.zeros(0, dtype=np.int64), ()
+    if name not in stored.raw.splits():
+        return np.zeros(0, dtype=np.int64), (
+            f"{task.dataset}: no training split '{name}' in {stored.raw.source}",
+        )
+    train = stored.split(name).rows
+    shared = np.intersect1d(train, split.rows)
+    if not len(shared):
+        return train, ()
+    return np.setdiff1d(train, shared), (
+        f"{task.dataset}: {len(shared)} queries of '{name}' are also in '{task.split}'; "
+        "they are not trained on",
+    )

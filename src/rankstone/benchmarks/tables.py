@@ -1,0 +1,272 @@
+"""Tables of strings and integers on disk: streamed in, digested, memory-mapped out.
+
+A table is one Arrow IPC file of moderate record batches, so that neither writing nor reading one
+needs more memory than a few batches, and no offset ever overflows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rankstone.errors import DataError
+
+BATCH_CHARS = 8 << 20
+BATCH_ROWS = 1 << 16
+IN_FLIGHT = 2
+"""Batches that may wait for the writer: what bounds the memory of a conversion."""
+DIGEST_VERSION = b"rankstone.strings.1"
+TEXT = pa.large_string()
+
+
+class ContentDigest:
+    """sha256 over the content of string columns, however they are cut into batches.
+
+    Each column is hashed as two streams, the lengths of its values in bytes (little-endian int64)
+    and their UTF-8 bytes end to end, which together determine every value. Both are plain buffers
+    in Arrow, so hashing runs at full speed beside the thread that reads.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        self._streams = [(hashlib.sha256(), hashlib.sha256()) for _ in range(n_columns)]
+
+    def update(self, columns: Sequence[Any]) -> None:
+        """Add the next rows: one large_string array per column."""
+        for (lengths, content), column in zip(self._streams, columns, strict=True):
+            offsets = string_offsets(column)
+            lengths.update(np.diff(offsets).astype("<i8").data)
+            if len(offsets) > 1 and column.buffers()[2] is not None:
+                content.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
+
+    def hexdigest(self) -> str:
+        parts = [part.digest() for stream in self._streams for part in stream]
+        return hashlib.sha256(DIGEST_VERSION + b"".join(parts)).hexdigest()
+
+
+def string_offsets(column: Any) -> NDArray[np.int64]:
+    """(len(column) + 1,) byte offsets of a large_string array into its data buffer."""
+    if len(column) == 0:
+        return np.zeros(1, dtype=np.int64)
+    offsets = np.frombuffer(column.buffers()[1], dtype=np.int64)
+    return offsets[column.offset : column.offset + len(column) + 1]
+
+
+def blocks(rows: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    """`rows` in runs of at most `BATCH_ROWS`, and of about `BATCH_CHARS` characters."""
+    block: list[tuple[str, ...]] = []
+    size = 0
+    for row in rows:
+        block.append(row)
+        size += sum(map(len, row))
+        if size >= BATCH_CHARS or len(block) >= BATCH_ROWS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def text_array(values: Sequence[str]) -> tuple[Any, int]:
+    """`values` as a large_string array, and how many held lone surrogates.
+
+    A lone surrogate (JSON may spell one) has no UTF-8 form: U+FFFD takes its place.
+    """
+    try:
+        return pa.array(values, TEXT), 0
+    except UnicodeEncodeError:
+        # Over UTF-16, so that two halves that belong together become the character they mean.
+        clean = [v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values]
+        changed = sum(new != old for new, old in zip(clean, values, strict=True))
+        return pa.array(clean, TEXT), changed
+
+
+def write_batch(writer: Any, batch: Any) -> None:
+    """Append one batch to an open IPC file: the place where a disk can be full."""
+    writer.write_batch(batch)
+
+
+class TextTable:
+    """Writes a table of string columns: `write` once, then read the figures.
+
+    Attributes:
+        rows: rows written.
+        repaired: values that held lone surrogates.
+        hashes: (rows,) hashes of the first column, equal where the values are equal, good within
+            this process only.
+        sha256: digest of the content.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path = path
+        self._schema = pa.schema([(name, TEXT) for name in names])
+        self._digest = ContentDigest(len(names))
+        self._hashes: list[NDArray[np.int64]] = []
+        self.rows = 0
+        self.repaired = 0
+
+    @property
+    def hashes(self) -> NDArray[np.int64]:
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, rows: Iterable[tuple[str, ...]], progress: Callable[[int], None]) -> None:
+        """Stream `rows` to disk; a second thread hashes and writes while this one reads on."""
+        pending: deque[Future[None]] = deque()
+        with (
+            pa.OSFile(str(self.path), "wb") as sink,
+            pa.ipc.new_file(sink, self._schema) as writer,
+            ThreadPoolExecutor(1, "rankstone-write") as thread,
+        ):
+            for block in blocks(rows):
+                pending.append(thread.submit(self._store, writer, self._batch(block)))
+                if len(pending) > IN_FLIGHT:
+                    pending.popleft().result()
+                progress(self.rows)
+            for future in pending:
+                future.result()
+        sync(self.path)
+
+    def _batch(self, block: list[tuple[str, ...]]) -> Any:
+        columns = []
+        for values in zip(*block, strict=True):
+            array, repaired = text_array(values)
+            self.repaired += repaired
+            columns.append(array)
+        keys = columns[0].to_pylist() if self.repaired else [row[0] for row in block]
+        self._hashes.append(np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys)))
+        self.rows += len(block)
+        return pa.record_batch(columns, schema=self._schema)
+
+    def _store(self, writer: Any, batch: Any) -> None:
+        self._digest.update(batch.columns)
+        write_batch(writer, batch)
+
+
+def write_table(path: Path, table: Any) -> None:
+    """Write a small, finished Arrow table."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        for batch in table.to_batches():
+            write_batch(writer, batch)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have the file's content on the disk before anything points at it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+class MappedTable:
+    """A table, memory-mapped: columns of strings are decoded only where they are read."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{path}: damaged: {error}. Delete its folder and run again.") from None
+        self.schema = reader.schema
+        sizes = [batch.num_rows for batch in self._batches]
+        self._starts = np.cumsum([0, *sizes], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def column(self, name: str) -> Any:
+        """The whole column as a chunked array over the mapped file."""
+        chunks = [batch.column(name) for batch in self._batches]
+        return pa.chunked_array(chunks, self.schema.field(name).type)
+
+    def integers(self, name: str) -> NDArray[Any]:
+        return self.column(name).to_numpy()  # type: ignore[no-any-return]
+
+    def rows(self, name: str, start: int, stop: int) -> list[str]:
+        """The strings of a run of rows."""
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        found: list[str] = []
+        for number in range(max(first, 0), len(self._batches)):
+            begin = int(self._starts[number])
+            if begin >= stop:
+                break
+            low = max(start - begin, 0)
+            column = self._batches[number].column(name).slice(low, stop - begin - low)
+            found += strings(column)
+        return found
+
+    def take(self, name: str, positions: NDArray[np.int64]) -> list[str]:
+        """The strings at `positions`, in that order; IndexError where there is no such row."""
+        if len(positions) == 0:
+            return []
+        if positions.min() < 0 or positions.max() >= len(self):
+            raise IndexError(f"positions must lie in 0..{len(self) - 1}")
+        # Batch by batch: taking from the whole chunked column would copy all of it.
+        order = np.argsort(positions, kind="stable")
+        ranked = positions[order]
+        found = np.empty(len(positions), dtype=object)
+        cuts = np.searchsorted(ranked, self._starts)
+        for number in np.flatnonzero(np.diff(cuts)):
+            run = slice(cuts[number], cuts[number + 1])
+            local = pa.array(ranked[run] - self._starts[number])
+            found[order[run]] = strings(self._batches[number].column(name).take(local))
+        return list(found)
+
+    def digest(self, names: Sequence[str]) -> str:
+        """The content digest of string columns, computed anew."""
+        digest = ContentDigest(len(names))
+        for batch in self._batches:
+            digest.update([batch.column(name) for name in names])
+        return digest.hexdigest()
+
+
+def strings(column: Any) -> list[str]:
+    """An Arrow string array as a list: through numpy, several times faster than `to_pylist`."""
+    return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+
+
+def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
+    """(len(wanted),) the row of a chunked column that holds each distinct string; -1 if none does.
+
+    Only `wanted` is put into a hash table: one pass over the mapped column, four bytes a row.
+    """
+    found = np.full(len(wanted), -1, dtype=np.int64)
+    start = 0
+    for chunk in pc.index_in(column, value_set=wanted).chunks:
+        rows = np.flatnonzero(chunk.is_valid().to_numpy(zero_copy_only=False))
+        found[chunk.drop_null().to_numpy()] = start + rows
+        start += len(chunk)
+    return found
+
+
+class MappedStrings(Sequence[str]):
+    """Some rows of a mapped string column, read when asked for."""
+
+    def __init__(self, table: MappedTable, name: str, rows: NDArray[np.int64]) -> None:
+        self._table, self._name, self._rows = table, name, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return self._table.take(self._name, self._rows[index])
+        return self._table.take(self._name, self._rows[index][None])[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), BATCH_ROWS):
+            yield from self[start : start + BATCH_ROWS]
