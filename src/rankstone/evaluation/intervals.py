@@ -51,4 +51,5 @@ def _means(
     counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
     # einsum by column, not BLAS: sums depend on neither the number of threads nor of columns.
     sums = [np.einsum("rq,q->r", counts, column) for column in columns]
-    return np.stack(sums, axis=1) / n
+    means: NDArray[np.float64] = np.stack(sums, axis=1) / n
+    return means
