@@ -1,0 +1,244 @@
+"""The one entry: from hits, or a run of ids, to measures with intervals and bounds under ties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Dataset, Judgements
+from rankstone.errors import MeasureError
+from rankstone.evaluation import intervals, longtail, names
+from rankstone.evaluation.placement import Placement, place, tie_bounds
+from rankstone.evaluation.ranking import Ranking, check_hits, rank
+from rankstone.results.record import Measure, QuerySummary
+from rankstone.runners.protocols import Hits
+
+Run = Mapping[str, Iterable[tuple[str, float]]]
+"""Query id -> (document id, score) pairs, in any order."""
+Qrels = Mapping[str, Mapping[str, int]]
+"""Query id -> document id -> label."""
+Parsed = Mapping[str, names.Measure | longtail.LongTail]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one run scores on one task. The keys of both mappings are the names asked for."""
+
+    measures: dict[str, Measure]
+    per_query: dict[str, NDArray[np.float64]]
+    """(n_queries,) values, in the order of `query_ids`."""
+    query_ids: Sequence[str]
+    ranking: Ranking
+    queries: QuerySummary
+
+
+def evaluate(
+    hits: Hits,
+    dataset: Dataset,
+    *,
+    measures: Sequence[str],
+    depth: int | None = None,
+    method: str = "",
+) -> Evaluation:
+    """Score `hits` for all judged queries of `dataset`, at the task's depth unless told otherwise.
+
+    Where the task drops self hits, `hits` must hold one result more than the depth (or the whole
+    corpus). Raises an AdapterError if `hits` break the contract and a MeasureError for a
+    measure that is unknown or deeper than `depth`; `method` is named in the former.
+    """
+    task = dataset.task
+    depth = task.depth if depth is None else depth
+    parsed = parse_all(measures, depth)
+    drop_self = task.self_hits == "drop"
+    n_documents = len(dataset.corpus)
+    check_hits(
+        hits,
+        n_queries=len(dataset.query_ids),
+        n_documents=n_documents,
+        k=max(hits.docs.shape[-1], min(depth + drop_self, n_documents)),
+        method=method or "hits",
+    )
+    ranking = rank(
+        hits,
+        ids=dataset.corpus.ids,
+        self_positions=dataset.self_positions,
+        drop_self=drop_self,
+        depth=depth,
+    )
+    return _evaluate(ranking, dataset.judgements, parsed, task.relevance, dataset.query_ids)
+
+
+def evaluate_run(
+    run: Run,
+    qrels: Qrels,
+    *,
+    measures: Sequence[str],
+    depth: int,
+    relevance: int = 1,
+    drop_self: bool = False,
+    method: str = "run",
+) -> Evaluation:
+    """Score a run given as ids, under the same rules; needs no corpus.
+
+    The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
+    `depth` is the depth the run was retrieved at: longer rows are cut, and deeper measures refused.
+    """
+    parsed = parse_all(measures, depth)
+    query_ids = list(qrels)
+    positions: dict[str, int] = {}
+    hits = _hits(run, query_ids, positions)
+    check_hits(
+        hits,
+        n_queries=len(query_ids),
+        n_documents=len(positions),
+        k=hits.docs.shape[1],
+        method=method,
+    )
+    document_ids = list(positions)
+    ranking = rank(
+        hits,
+        ids=lambda found: [document_ids[position] for position in found.tolist()],
+        self_positions=np.array([positions.get(query, -1) for query in query_ids], dtype=np.int64),
+        drop_self=drop_self,
+        depth=depth,
+    )
+    judgements = _judgements(qrels, positions)
+    return _evaluate(ranking, judgements, parsed, relevance, query_ids)
+
+
+def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """The judgements of `dataset` by ids, in the order of its queries, for `evaluate_run`.
+
+    A judged document outside the corpus has lost its id; it gets one that no run can contain.
+    """
+    judgements = dataset.judgements
+    found, which = np.unique(judgements.document, return_inverse=True)
+    inside = dataset.corpus.ids(found[found >= 0])
+    known = [""] * (len(found) - len(inside)) + inside
+    qrels: dict[str, dict[str, int]] = {query: {} for query in dataset.query_ids}
+    columns = (judgements.query.tolist(), which.tolist(), judgements.label.tolist())
+    for entry, (query, document, label) in enumerate(zip(*columns, strict=True)):
+        name = known[document] or f"\0{entry}"
+        qrels[dataset.query_ids[query]][name] = label
+    return qrels
+
+
+def parse_all(measures: Iterable[str], depth: int) -> Parsed:
+    """The measures by name; a MeasureError for one that is unknown or looks below `depth`."""
+    parsed = {name: names.parse(name) for name in measures}
+    for name, measure in parsed.items():
+        if measure.cutoff is not None and measure.cutoff > depth:
+            raise MeasureError(
+                f"Measure '{name}' looks at {measure.cutoff} results, but the run holds {depth} per"
+                f" query. Ask for a cutoff up to {depth}, or run with depth {measure.cutoff}."
+            )
+    return parsed
+
+
+def _evaluate(
+    ranking: Ranking,
+    judgements: Judgements,
+    parsed: Parsed,
+    relevance: int,
+    query_ids: Sequence[str],
+) -> Evaluation:
+    if ranking.n_queries == 0:
+        raise MeasureError("There are no judged queries to average over. Check the split.")
+    placement = place(ranking, judgements)
+    per_query = _per_query(ranking, placement, judgements, parsed, relevance)
+    bounds = _tie_bounds(ranking, placement, parsed, relevance, per_query)
+    return Evaluation(
+        measures=_records(per_query, bounds),
+        per_query=per_query,
+        query_ids=query_ids,
+        ranking=ranking,
+        queries=QuerySummary(
+            n=ranking.n_queries,
+            n_missing=int(np.count_nonzero(placement.n_results == 0)),
+            n_tied=int(np.count_nonzero(ranking.tied)),
+        ),
+    )
+
+
+def _per_query(
+    ranking: Ranking,
+    placement: Placement,
+    judgements: Judgements,
+    parsed: Parsed,
+    relevance: int,
+) -> dict[str, NDArray[np.float64]]:
+    tail = {m for m in parsed.values() if isinstance(m, longtail.LongTail)}
+    others = longtail.per_query(tail, ranking, judgements, relevance) if tail else {}
+    return {
+        name: m.values(placement, relevance) if isinstance(m, names.Measure) else others[m]
+        for name, m in parsed.items()
+    }
+
+
+def _tie_bounds(
+    ranking: Ranking,
+    placement: Placement,
+    parsed: Parsed,
+    relevance: int,
+    per_query: Mapping[str, NDArray[np.float64]],
+) -> dict[str, tuple[float, float]]:
+    """(best, worst) mean that the ties allow, of every core measure."""
+    core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
+    if not ranking.tied.any():
+        return {name: (float(per_query[name].mean()),) * 2 for name in core}
+    bounds = tie_bounds(ranking, placement)
+    return {
+        name: (
+            float(measure.values(bounds[0], relevance).mean()),
+            float(measure.values(bounds[1], relevance).mean()),
+        )
+        for name, measure in core.items()
+    }
+
+
+def _records(
+    per_query: Mapping[str, NDArray[np.float64]], bounds: Mapping[str, tuple[float, float]]
+) -> dict[str, Measure]:
+    if not per_query:
+        return {}
+    values = np.column_stack(list(per_query.values()))
+    low, high = intervals.bootstrap(values)
+    records = {}
+    for column, (name, value) in enumerate(per_query.items()):
+        best, worst = bounds.get(name, (None, None))
+        records[name] = Measure(
+            mean=float(value.mean()),
+            low=float(low[column]),
+            high=float(high[column]),
+            best=best,
+            worst=worst,
+            n=len(value),
+        )
+    return records
+
+
+def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits:
+    """`run` as padded arrays; fills `positions` with a number for every document id it meets."""
+    rows = [list(run.get(query, ())) for query in query_ids]
+    width = max(map(len, rows), default=0)
+    docs = np.full((len(rows), width), -1, dtype=np.int64)
+    scores = np.full((len(rows), width), -np.inf, dtype=np.float32)
+    # Scores beyond float32's range become infinite and tie, as they do in trec_eval.
+    with np.errstate(over="ignore"):
+        for number, row in enumerate(rows):
+            docs[number, : len(row)] = [positions.setdefault(d, len(positions)) for d, _ in row]
+            scores[number, : len(row)] = [score for _, score in row]
+    return Hits(docs, scores)
+
+
+def _judgements(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:
+    entries = [
+        (row, positions.get(document, -1), label)
+        for row, labels in enumerate(qrels.values())
+        for document, label in labels.items()
+    ]
+    query, document, label = np.array(entries, dtype=np.int64).reshape(-1, 3).T
+    return Judgements(query=query, document=document, label=label.astype(np.int32))

@@ -1,0 +1,184 @@
+"""From what an index returned to a ranking: the owner of order, ties, padding and self hits.
+
+The order is trec_eval's: score descending as float32, then document id descending by bytes
+(`comp_sim_docno` in trec_eval's form_res_rels.c); the order the index returned is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import AdapterError
+from rankstone.runners.protocols import Hits
+
+Ids = Callable[[NDArray[np.int64]], list[str]]
+"""Document ids at corpus positions, e.g. `Corpus.ids`."""
+
+BLOCK_ROWS = 256
+"""Rows checked at a time, so that the working set stays in a core's cache at depth 1,000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """The results of all queries in their final order, cut at `depth`."""
+
+    docs: NDArray[np.int64]
+    """(n_queries, width) positions in corpus order; -1 pads at the end of a row; width <= depth."""
+    scores: NDArray[np.float32]
+    """(n_queries, width), descending; -inf where `docs` is -1."""
+    tied: NDArray[np.bool_]
+    """(n_queries,) whether two results of the query have equal scores."""
+    depth: int
+    """How many results were asked for; rows may hold fewer."""
+
+    @property
+    def n_queries(self) -> int:
+        return len(self.docs)
+
+    def n_results(self) -> NDArray[np.int64]:
+        """(n_queries,) results of each query."""
+        lengths: NDArray[np.int64] = np.sum(self.docs >= 0, axis=1, dtype=np.int64)
+        return lengths
+
+
+def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: str) -> None:
+    """Raise an AdapterError that names `method`, the query row and the fault, if there is one.
+
+    Scores need not be sorted; `rank` sorts. NaN is an error because no rank can be given to it.
+    """
+    for name, array, dtype in (("docs", hits.docs, np.int64), ("scores", hits.scores, np.float32)):
+        if array.dtype != dtype or array.shape != (n_queries, k):
+            raise AdapterError(
+                f"{method}: {name} must be {np.dtype(dtype)} of shape ({n_queries}, {k}), found"
+                f" {array.dtype} of shape {array.shape}. Pad short rows with -1 and -inf."
+            )
+    for start in range(0, n_queries, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        for faulty, fault in _faults(hits.docs[block], hits.scores[block], n_documents):
+            if faulty.any():
+                row, column = np.argwhere(faulty)[0]
+                raise AdapterError(f"{method}: query row {start + row}, column {column}: {fault}")
+
+
+def _faults(
+    docs: NDArray[np.int64], scores: NDArray[np.float32], n_documents: int
+) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    """Masks of faulty cells, each with what is wrong and what was expected."""
+    pad = docs < 0
+    yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
+    yield (
+        (docs < -1) | (docs >= n_documents),
+        f"position out of range. Expected 0 to {n_documents - 1}, or -1 for a pad.",
+    )
+    yield pad[:, :-1] & ~pad[:, 1:], "a pad before a result. Pads belong at the end of a row."
+    yield pad & (scores != -np.inf), "a pad with a score. The score of a pad is -inf."
+    in_order = np.sort(docs, axis=1)
+    again = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] >= 0)
+    if again.any():
+        row, column = np.argwhere(again)[0]
+        twice = np.zeros(docs.shape, dtype=np.bool_)
+        twice[row, np.flatnonzero(docs[row] == in_order[row, column])[1]] = True
+        fault = f"document {in_order[row, column]} is in the row twice. Return each document once."
+        yield twice, fault
+
+
+def rank(
+    hits: Hits,
+    *,
+    ids: Ids,
+    self_positions: NDArray[np.int64] | None = None,
+    drop_self: bool = False,
+    depth: int,
+) -> Ranking:
+    """Order checked `hits` and cut them at `depth`.
+
+    `ids` is asked only for documents with tied scores. With `drop_self`, the document at
+    `self_positions` (n_queries,) (-1 where there is none) leaves its query's row first, which is
+    why one result more than `depth` is retrieved for it. Scores tie that compare equal as float32:
+    -0.0 and 0.0 do, as in trec_eval.
+    """
+    docs, scores = hits
+    if drop_self:
+        if self_positions is None:
+            raise ValueError("drop_self needs self_positions")
+        docs, scores = _without(docs, scores, self_positions)
+    docs, scores = _descending(docs, scores)
+    level = level_with_next(docs, scores)
+    if level.any():
+        docs = _by_id_descending(docs, level, ids)
+    return Ranking(
+        docs=docs[:, :depth],
+        scores=scores[:, :depth],
+        tied=np.any(level[:, : depth - 1], axis=1),
+        depth=depth,
+    )
+
+
+def level_with_next(docs: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(n, width - 1) whether a result's score equals the next one's, in sorted rows."""
+    level: NDArray[np.bool_] = scores[:, :-1] == scores[:, 1:]
+    return level & (docs[:, 1:] >= 0)
+
+
+def _without(
+    docs: NDArray[np.int64], scores: NDArray[np.float32], positions: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    # Rows without a self hit (position -1) may match their own pads, and nothing changes there.
+    own = docs == positions[:, None]
+    return np.where(own, -1, docs), np.where(own, np.float32(-np.inf), scores)
+
+
+def _descending(
+    docs: NDArray[np.int64], scores: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows by score descending, pads last; most adapters already return them so."""
+    pad = docs < 0
+    in_place = pad[:, 1:] | (~pad[:, :-1] & (scores[:, :-1] >= scores[:, 1:]))
+    rows = np.flatnonzero(~in_place.all(axis=1))
+    if rows.size == 0:
+        return docs, scores
+    # NaN sorts last: behind a result that honestly scores -inf.
+    key = np.where(pad[rows], np.float32(np.nan), -scores[rows])
+    order = np.argsort(key, axis=1, kind="stable")
+    docs, scores = docs.copy(), scores.copy()
+    docs[rows] = np.take_along_axis(docs[rows], order, axis=1)
+    scores[rows] = np.take_along_axis(scores[rows], order, axis=1)
+    return docs, scores
+
+
+def _by_id_descending(
+    docs: NDArray[np.int64], level: NDArray[np.bool_], ids: Ids
+) -> NDArray[np.int64]:
+    """`docs` with every run of tied documents in descending order of id."""
+    member = np.zeros(docs.shape, dtype=np.bool_)
+    member[:, :-1] |= level
+    member[:, 1:] |= level
+    first = member.copy()
+    first[:, 1:] &= ~level
+    tied = docs[member]
+    found, place = _places(tied, ids)
+    # One integer per result, ascending by run and then by place: runs are in order already, so
+    # that sorting leaves each in its cells, and numbers sort many times faster than pairs.
+    key = np.cumsum(first[member]) * len(found) + place
+    key.sort()
+    docs = docs.copy()
+    docs[member] = found[key % len(found)]
+    return docs
+
+
+def _places(docs: NDArray[np.int64], ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The distinct `docs` by id descending, and where each of `docs` is among them."""
+    present = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
+    present[docs] = True
+    found = np.flatnonzero(present)
+    names = ids(found)
+    # Python compares strings by code point, which orders them as their UTF-8 bytes do.
+    order = sorted(range(len(names)), key=names.__getitem__, reverse=True)
+    found = found[order]
+    place = np.empty(len(present), dtype=np.int32)
+    place[found] = np.arange(len(found), dtype=np.int32)
+    return found, place[docs]
