@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -259,6 +260,14 @@ def test_an_archive_is_extracted_once_and_again_when_damaged(tmp_path: Path) -> 
     assert corpus.read_text() == CORPUS
 
 
+def test_a_converted_archive_is_not_extracted_again(tmp_path: Path) -> None:
+    pack(tmp_path / "data/p.tar.zst", FILES)
+    opened(tmp_path, "p", train_split="train")
+    shutil.rmtree(tmp_path / "cache/extracted")
+    assert summary(opened(tmp_path, "p", train_split="train")) == EXPECTED
+    assert not (tmp_path / "cache/extracted").exists()
+
+
 @pytest.mark.parametrize("cut", [1, 5, 40, 0.5, 0.98])
 def test_a_truncated_archive(tmp_path: Path, cut: float) -> None:
     noise = "".join(chr(33 + i * i * 7 % 91) for i in range(5000))
@@ -293,6 +302,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     [
         ("../../evil", tarfile.REGTYPE, "would be written outside"),
         ("/tmp/evil", tarfile.REGTYPE, "would be written outside"),
+        ("c:evil", tarfile.REGTYPE, "would be written outside"),
         ("c\\..\\evil", tarfile.REGTYPE, "would be written outside"),
         ("c/link", tarfile.SYMTYPE, "is neither a file nor a folder"),
         ("c/link", tarfile.LNKTYPE, "is neither a file nor a folder"),

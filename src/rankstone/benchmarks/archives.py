@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 import zstandard
@@ -59,7 +59,8 @@ def _extract_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
 ) -> None:
     path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
+    drive = PureWindowsPath(member.name).drive
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name or drive:
         raise DataError(
             f"{archive}: member '{member.name}' would be written outside of its folder. "
             "Do not use this archive."

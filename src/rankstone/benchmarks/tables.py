@@ -115,7 +115,9 @@ class TextTable:
 
     @property
     def hashes(self) -> NDArray[np.int64]:
-        return np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])
+        # Joined once, so that no second copy stays: they are most of a conversion's memory.
+        self._hashes = [np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])]
+        return self._hashes[0]
 
     @property
     def sha256(self) -> str:
