@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import MethodSpec, TaskSpec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.results.record import RunRecord
 
+Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
 PathLike = str | os.PathLike[str]
 
 
@@ -126,5 +127,5 @@ def find_sources(data: PathLike | None = None, cache: PathLike | None = None) ->
     )
 
 
-def _several(given: Sequence[str | MethodSpec] | Sequence[str | TaskSpec] | str) -> list[object]:
-    return [given] if isinstance(given, str) else list(given)
+def _several(given: Sequence[Named] | str) -> Sequence[Named | str]:
+    return [given] if isinstance(given, str) else given

@@ -170,7 +170,7 @@ def show(
     workspace: WorkspaceOption = None,
 ) -> None:
     """One record in full."""
-    from rankstone.leaderboards.render import show_record
+    from rankstone.leaderboards.show import show_record
 
     _stdout().print(show_record(_find_record(record, _store(results, workspace))))
 
@@ -275,12 +275,16 @@ def _find_record(name: str, store: ResultStore) -> RunRecord:
 
 
 def _print_board(records: list[RunRecord], form: Format) -> None:
-    from rankstone.leaderboards.render import print_board, render
+    if form is not Format.terminal:
+        from rankstone.leaderboards.render import render
 
-    if form is Format.terminal:
-        print_board(records, _stdout())
-    else:
         sys.stdout.write(render(records, form.value))
+        return
+    from rankstone.leaderboards.table import leaderboard as table
+    from rankstone.leaderboards.terminal import tables
+
+    console = _stdout()
+    console.print(tables(table(records), console.width))
 
 
 def _interrupt(*_: object) -> NoReturn:

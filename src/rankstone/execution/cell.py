@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rankstone.benchmarks.dataset import Dataset
-from rankstone.benchmarks.store import CorpusTexts, open_dataset
+from rankstone.benchmarks.dataset import CorpusTexts, Dataset
+from rankstone.benchmarks.store import open_dataset
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.evaluation.ranking import check_hits
 from rankstone.execution.cache import EncodingCache
@@ -21,7 +21,7 @@ from rankstone.execution.events import EventStream
 from rankstone.execution.job import LATENCY_QUERIES, LATENCY_WARMUP, QUERY_BATCH, Job
 from rankstone.execution.sections import method_info, task_info
 from rankstone.profiling.clock import Clock
-from rankstone.profiling.latency import percentiles
+from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment
 from rankstone.results.record import (
     IndexSize,
@@ -169,15 +169,7 @@ class CellRun:
             self.events.progress("latency", i + 1, len(timed))
         encode, search = encode * 1e3, search * 1e3
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
-        return Latency(
-            encode=percentiles(encode),
-            search=percentiles(search),
-            total=percentiles(encode + search),
-            n=len(timed),
-            warmup=len(warmup),
-            threads=self.job.threads,
-            k=k,
-        )
+        return summarise(encode, search, warmup=len(warmup), threads=self.job.threads, k=k)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
         """Saves the index to weigh it; a disk too small for that leaves the figure unknown."""

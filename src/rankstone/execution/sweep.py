@@ -19,9 +19,9 @@ from rankstone.errors import RankstoneError
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.execution.sections import method_info, policy, task_info
-from rankstone.profiling.machine import environment
+from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
-from rankstone.results.store import ResultStore
+from rankstone.results.store import ResultStore, Staged
 from rankstone.runners.construct import check_requirements
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, TaskSpec
@@ -87,9 +87,9 @@ class Sweep:
         except RankstoneError as error:
             key, outcome = "", _refused(error)
             record = self._record(method, task, dataset, key, outcome, started)
-            self.store.write(record, {})
+            self.store.write(record)
         else:
-            former = None if self.force else self.store.find(key)
+            former = None if self.force else self.store.find(key, machine=fingerprint())
             if former is not None:
                 reporter.finished(former, reused=True, seconds=time.monotonic() - began)
                 return former
@@ -102,13 +102,12 @@ class Sweep:
         return record
 
     def _key(self, method: MethodSpec, task: TaskSpec, dataset: Dataset, threads: int) -> str:
-        packages = environment(threads=threads, seed=self.seed, command=()).packages
         return cell_key(
             method,
             task,
             data=dataset.sha256,
             models=dict(_model_files(method)),
-            packages=packages,
+            packages=package_versions(PACKAGES),
             seed=self.seed,
             threads=threads,
         )
@@ -151,7 +150,10 @@ class Sweep:
             "task": task_info(task, dataset),
             "method": method_info(method),
             "environment": environment(
-                threads=available_cores(), seed=self.seed, command=self.command
+                threads=available_cores(),
+                seed=self.seed,
+                command=self.command,
+                workspace=self.workspace,
             ),
             "profile": {"phases": outcome.phases} if outcome.phases else None,
             **body,
@@ -191,14 +193,14 @@ def _refused(error: RankstoneError) -> Outcome:
     return Outcome(status="failed", error=info)
 
 
-def _side_files(staging: Path, outcome: Outcome) -> dict[str, Path]:
+def _side_files(staging: Path, outcome: Outcome) -> Staged:
     if outcome.status != "ok":
-        return {}
-    return {
-        "run": staging / "run.trec.zst",
-        "per_query": staging / "per_query.parquet",
-        "latency": staging / "latency.parquet",
-    }
+        return Staged()
+    return Staged(
+        run=staging / "run.trec.zst",
+        per_query=staging / "per_query.parquet",
+        latency=staging / "latency.parquet",
+    )
 
 
 def _now() -> str:
