@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.results.trec import encode_id, read_run, write_run
@@ -20,6 +20,7 @@ ids = st.lists(
 scores = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(ids, ids, st.data())
 def test_round_trip(query_ids: list[str], names: list[str], data: st.DataObject) -> None:
     places = st.permutations(range(-1, len(names)))

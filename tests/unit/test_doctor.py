@@ -61,7 +61,7 @@ def test_models_within_reach(
     snapshot.mkdir(parents=True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("MODELS", str(tmp_path))
-    adapter = 'adapter = "m:C"\n'
+    adapter = 'adapter = "json:JSONDecoder"\n'
     add_runner(workspace, "none", adapter)
     add_runner(workspace, "path", f'{adapter}[model]\nid = "a"\npath = "$MODELS/hub"')
     add_runner(workspace, "nopath", f'{adapter}[model]\nid = "a"\npath = "/absent"')
@@ -71,13 +71,41 @@ def test_models_within_reach(
     add_runner(workspace, "hub", f'{adapter}[model]\nid = "org/other"')
     add_runner(workspace, "mixed", f'{adapter}members = ["none", "hub"]')
     add_runner(workspace, "broken", "adaptor = 1")
+    add_runner(workspace, "nowhere", 'adapter = "absent_module.x:C"')
     found = find(workspace, tmp_path)
     states = {name[2:]: f.state for name, f in found.items() if name.startswith("x/")}
     assert states == {
         "none": "ok", "path": "ok", "nopath": "absent", "package": "ok", "nopackage": "absent",
-        "cached": "ok", "hub": "absent", "mixed": "absent", "broken": "wrong",
+        "cached": "ok", "hub": "absent", "mixed": "absent", "broken": "wrong", "nowhere": "wrong",
     }  # fmt: skip
     assert "the first run downloads it" in found["x/mixed"].detail
+
+
+@pytest.mark.parametrize(
+    ("requires", "state"),
+    [
+        ('requires: ClassVar[Mapping[str, str]] = {"absent_x": "dense", "json": "ray"}', "absent"),
+        ('requires = {"json": "dense"}', "ok"),
+        ("requires = dict(other)", "ok"),
+        ("pass", "ok"),
+    ],
+)
+def test_libraries_of_an_adapter_are_looked_up(
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    requires: str,
+    state: str,
+) -> None:
+    """The module raises on import: it must only be read."""
+    code = f"raise SystemExit\nclass C:\n    {requires}\n"
+    (tmp_path / "third_party_adapter.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    add_runner(workspace, "ours", 'adapter = "third_party_adapter:C"')
+    found = find(workspace, tmp_path)["x/ours"]
+    assert found.state == state
+    assert ("pip install 'rankstone[dense]'" in found.detail) == (state == "absent")
+    assert "[ray]" not in found.detail
 
 
 def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:

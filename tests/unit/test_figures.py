@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.leaderboards import figures
@@ -31,6 +31,7 @@ def test_significant(value: float, text: str) -> None:
     assert figures.significant(value) == text
 
 
+@settings(deadline=None)
 @given(st.floats(1e-9, 1e12))
 def test_significant_keeps_three_digits(value: float) -> None:
     read = float(figures.significant(value).replace(",", ""))
@@ -40,8 +41,9 @@ def test_significant_keeps_three_digits(value: float) -> None:
 def test_interval_and_count() -> None:
     assert figures.interval(0.488, 0.5139) == ".488–.514"
     assert figures.interval(None, 0.5) == "–"
-    assert figures.count(4007, "queries") == "4,007 queries"
-    assert figures.count(None, "queries") == ""
+    assert figures.count(4007, "query", "queries") == "4,007 queries"
+    assert [figures.count(n, "thread") for n in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
+    assert figures.count(None, "thread") == ""
 
 
 def test_the_unit_follows_the_largest() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import ResultsError
@@ -19,6 +19,7 @@ def test_worked_example() -> None:
     assert found.mean_ms == 3.0
 
 
+@settings(deadline=None)
 @given(times)
 def test_equal_to_numpy(values: list[float]) -> None:
     found = percentiles(values)

@@ -55,6 +55,8 @@ def test_a_record_comes_back_with_its_files(store: ResultStore, staged: Any) -> 
     assert stored.files.run is not None
     assert stored.files.run.startswith("bm25@4be81c07.")
     assert stored.files.latency is None
+    assert store.file(stored, "latency") is None
+    assert store.file(stored, "run") == path.with_name(stored.files.run)
     assert files_intact(stored, path)
     assert len(listing(store)) == 3
 
@@ -127,7 +129,8 @@ def test_find_wants_an_equal_key_and_whole_files(store: ResultStore, staged: Any
     stored = store.write(make_record(), staged("a"))
     assert store.find(stored.key) == stored
     assert store.find("0" * 64) is None
-    run = store.path(stored).with_name(str(stored.files.run))
+    run = store.file(stored, "run")
+    assert run is not None
     whole = run.read_bytes()
     run.write_bytes(whole[:-1])
     assert store.find(stored.key) is None

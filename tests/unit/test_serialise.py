@@ -29,6 +29,7 @@ def test_round_trip() -> None:
     [
         ('{"schema_version": 1', "not valid JSON"),
         (b"\xff\xfe{", "not valid JSON"),
+        ('{"schema_version": NaN}', "not valid JSON: NaN"),
         ("[]", "not a Rankstone record"),
         ("{}", "it has no 'schema_version'"),
         ('{"schema_version": true}', "it has no 'schema_version'"),

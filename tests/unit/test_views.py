@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from rankstone.leaderboards.table import leaderboard
 from rankstone.leaderboards.views import View, views
-from rankstone.results.record import ErrorInfo, RunRecord
+from rankstone.results.record import Environment, ErrorInfo, QuerySummary, RunRecord
 from tests.records import demo_records, make_record
 
 
@@ -104,6 +104,26 @@ def test_figures_from_a_cache_are_marked() -> None:
     _, speed = of(*demo_records()[:4])
     assert [text for text, _ in column(speed, "docs/s")] == ["32.7", "32.2†", "4,250", "3,740"]
     assert speed.notes[0].startswith("† encodings read from the cache")
+
+
+def test_queries_without_results_are_told() -> None:
+    quality, _ = of(make_record(queries=QuerySummary(n=4007, n_missing=1012, n_tied=0)))
+    assert quality.notes[-1] == "lexical/bm25: 1,012 of 4,007 queries have no results and score 0"
+
+
+def test_facts_nobody_knows() -> None:
+    """An old or foreign record may lack the digests, the threads and the processor."""
+    bare = make_record()
+    bare = bare.model_copy(
+        update={
+            "task": bare.task.model_copy(update={"sha256": {}, "n_documents": None}),
+            "environment": Environment(machine="00000000"),
+        }
+    )
+    quality, speed = of(bare, bare)
+    assert quality.subtitle == "4,007 queries · split test"
+    assert speed.subtitle == "unknown CPU · machine 00000000"
+    assert ("docs/s",) not in [column.header for column in speed.columns]
 
 
 def test_short_names_stay_unambiguous() -> None:
