@@ -5,6 +5,8 @@ Nothing heavy is imported and nothing is loaded: packages are looked up, not ope
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -178,14 +180,64 @@ def _runners(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _method_state(method: MethodSpec) -> tuple[State, str]:
-    """Whether the method's model, and those of its members, are on this machine."""
+    """Whether the libraries and models of the method and its members are on this machine."""
+    if (reason := _adapter_fault(method.adapter)) is not None:
+        return "wrong", reason
+    if extras := _missing_extras(method.adapter):
+        installs = ", ".join(f"pip install 'rankstone[{extra}]'" for extra in extras)
+        return "absent", f"needs libraries that are not installed. Install: {installs}"
     parts = [_method_state(member) for member in method.members]
     if method.model is not None:
         parts.append(_model_state(method.model))
-    missing = [detail for state, detail in parts if state != "ok"]
+    missing = {detail: state for state, detail in parts if state != "ok"}
     if missing:
-        return "absent", "; ".join(dict.fromkeys(missing))
+        return ("wrong" if "wrong" in missing.values() else "absent"), "; ".join(missing)
     return "ok", parts[-1][1] if len(parts) == 1 else method.description
+
+
+def _adapter_fault(adapter: str) -> str | None:
+    module = adapter.partition(":")[0]
+    return None if _source(module) else f"adapter module '{module}' is not installed"
+
+
+def _missing_extras(adapter: str) -> list[str]:
+    """Extras that an adapter names in its `requires` and that are not all installed.
+
+    Read from the source, for importing adapters imports their libraries. An adapter whose
+    `requires` is no literal is taken to need nothing.
+    """
+    module, _, name = adapter.partition(":")
+    source = _source(module)
+    text = source.read_text(encoding="utf-8") if source and source.suffix == ".py" else ""
+    needed: dict[str, str] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            needed = _literal(node, "requires")
+    return sorted({extra for library, extra in needed.items() if not _source(library)})
+
+
+def _literal(node: ast.ClassDef, name: str) -> dict[str, str]:
+    """The dictionary that a class assigns to `name` in its body; empty if it is no literal."""
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign):
+            target: ast.expr = statement.target
+        elif isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id == name and statement.value:
+            with contextlib.suppress(ValueError, TypeError):
+                return dict(ast.literal_eval(statement.value))
+    return {}
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing it (its parent packages are)."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin or module) if spec else None
 
 
 def _model_state(model: ModelSpec) -> tuple[State, str]:
@@ -251,8 +303,9 @@ def _task_state(task: TaskSpec, sources: Sources) -> tuple[State, str]:
 def _places(task: TaskSpec, sources: Sources) -> Iterator[Path]:
     """Where the local mirror would hold the task's collection."""
     if sources.data is not None:
-        yield sources.data / task.dataset
-        yield sources.data / f"{task.dataset}.tar.zst"
+        folder = str(task.source.get("folder", task.dataset))
+        yield sources.data / folder
+        yield sources.data / f"{folder}.tar.zst"
 
 
 def _existing(folder: Path) -> Path:

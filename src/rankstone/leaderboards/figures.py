@@ -56,6 +56,8 @@ def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:
     return ("GiB", GIB) if largest >= 10 * GIB else ("MiB", MIB)
 
 
-def count(value: int | None, noun: str) -> str:
-    """`4,007 queries`, or an empty string."""
-    return f"{int(value):,} {noun}" if is_known(value) and value is not None else ""
+def count(value: int | None, noun: str, plural: str = "") -> str:
+    """`4,007 queries`, `1 query`, or an empty string where the number is unknown."""
+    if not is_known(value) or value is None:
+        return ""
+    return f"{int(value):,} {noun if value == 1 else plural or f'{noun}s'}"

@@ -98,7 +98,11 @@ def _quality(task: str, rows: pd.DataFrame) -> View:
         subtitle=_collection(rows.iloc[0]),
         columns=tuple(columns),
         rows=tuple(_with_status(shown, list(zip(*cell_columns, strict=True)))),
-        notes=(*_interval_note(done, measures), *_failures(failed, stale)),
+        notes=(
+            *_interval_note(done, measures),
+            *_without_results(done),
+            *_failures(failed, stale),
+        ),
     )
 
 
@@ -143,8 +147,8 @@ def _marked(
 
 def _collection(row: Any) -> str:
     parts = [
-        figures.count(row["documents"], "documents"),
-        figures.count(row["queries"], "queries"),
+        figures.count(row["documents"], "document"),
+        figures.count(row["queries"], "query", "queries"),
         f"split {row['split']}",
         f"data {row['data']}" if is_known(row["data"]) else "",
     ]
@@ -154,6 +158,13 @@ def _collection(row: Any) -> str:
 def _interval_note(done: pd.DataFrame, measures: Sequence[str]) -> Iterator[str]:
     if len(done) and measures:
         yield f"interval of {measures[0]}: {' / '.join(sorted(set(done['interval'])))}"
+
+
+def _without_results(done: pd.DataFrame) -> Iterator[str]:
+    columns = (done["label"], done["queries_missing"], done["queries"])
+    for label, missing, queries in zip(*columns, strict=True):
+        if is_known(missing) and missing > 0:
+            yield f"{label}: {missing:,} of {queries:,} queries have no results and score 0"
 
 
 def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
@@ -227,5 +238,5 @@ def _with_mark(cell: Cell, cached: bool) -> Cell:
 def _machine(row: Any) -> str:
     gpu = row["gpu"] if is_known(row["gpu"]) else ""
     cpu = row["cpu"] if is_known(row["cpu"]) else "unknown CPU"
-    threads = "1 thread" if row["threads"] == 1 else figures.count(row["threads"], "threads")
+    threads = figures.count(row["threads"], "thread")
     return " · ".join(part for part in (cpu, gpu, threads, f"machine {row['machine']}") if part)

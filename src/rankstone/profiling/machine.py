@@ -1,13 +1,14 @@
 """The machine and the software, as a record tells them.
 
 The fingerprint says whether figures of speed may be compared: it is a digest of the processor
-(name, family and model, logical cores), memory in whole GiB, GPUs and the kind of operating
+(name, family and model, logical cores), rounded memory, GPUs and the kind of operating
 system. Host names, kernels and library versions are not part of it.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
@@ -79,7 +80,8 @@ def fingerprint() -> str:
         "cpu": cpu_name(),
         "model": [_cpuinfo().get(key) for key in ("cpu family", "model")],
         "cores": os.cpu_count(),
-        "ram_gib": round(psutil.virtual_memory().total / GIB),
+        # A fifth more or less is the same size: what a kernel keeps for itself varies.
+        "ram": round(4 * math.log2(psutil.virtual_memory().total / GIB)),
         "gpu": _gpus()[0],
         "os": platform.system(),
         "architecture": platform.machine(),

@@ -61,14 +61,18 @@ def from_json(text: str | bytes, source: Path) -> RunRecord:
         ResultsError: Not JSON, not a record, or written by a newer Rankstone.
     """
     try:
-        body = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        body = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise ResultsError(
             f"{source}: not valid JSON: {error}. Delete it and run the cell again."
         ) from None
     if not isinstance(body, dict) or type(body.get("schema_version")) is not int:
         raise ResultsError(f"{source}: not a Rankstone record: it has no 'schema_version'.")
     return _validated(_upgraded(body, source), source)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _upgraded(body: dict[str, Any], source: Path) -> dict[str, Any]:

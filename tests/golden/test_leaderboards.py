@@ -1,0 +1,97 @@
+"""What a leaderboard looks like. `REGENERATE=1 pytest tests/golden` rewrites the files; read the
+difference before committing it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from rankstone.errors import ResultsError
+from rankstone.leaderboards.render import FORMATS, render
+from rankstone.leaderboards.table import leaderboard
+from tests.records import demo_records, make_record
+
+HERE = Path(__file__).parent
+GOLDEN = {
+    "leaderboard-80.txt": ("terminal", 80),
+    "leaderboard-120.txt": ("terminal", 120),
+    "leaderboard.md": ("markdown", None),
+    "leaderboard.csv": ("csv", None),
+    "leaderboard.json": ("json", None),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_rendered_as_committed(name: str) -> None:
+    format, width = GOLDEN[name]
+    text = render(demo_records(), format, width=width)
+    if os.environ.get("REGENERATE"):
+        (HERE / name).write_text(text, encoding="utf-8", newline="\n")
+    assert text == (HERE / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_records_frames_and_their_order_give_the_same_bytes(format: str) -> None:
+    once = render(demo_records(), format)
+    assert render(reversed(demo_records()), format) == once
+    assert render(leaderboard(demo_records()), format) == once
+    assert once.endswith("\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(width: int) -> None:
+    text = render(demo_records(), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    figures = [line for line in text.splitlines() if re.search(r" \.\d{3}\b", line)]
+    assert len(figures) == 5
+    assert not any("…" in line for line in figures)
+    assert ("not shown" in text) == (width < 120)
+
+
+def test_a_long_name_gives_way_to_figures() -> None:
+    text = render([make_record("dense/" + "long-name-" * 12), make_record()], width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" in text
+    assert ".304" in text
+
+
+def test_colours_only_where_asked_for() -> None:
+    assert "\x1b[" not in render(demo_records())
+    coloured = render(demo_records(), color=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == render(demo_records()).split()
+
+
+def test_the_picture_stands_alone() -> None:
+    text = render(demo_records(), "svg")
+    ElementTree.fromstring(text)
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "all-minilm-l6-v2" in text
+    assert "not&#160;shown" not in text
+
+
+def test_markdown_is_escaped() -> None:
+    record = make_record("a/x|y_*z*")
+    assert r"a/x\|y\_\*z\*" in render([record, make_record()], "markdown")
+
+
+def test_csv_keeps_every_digit(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    frame = leaderboard(demo_records())
+    path.write_text(render(frame, "csv"), encoding="utf-8")
+    assert list(pd.read_csv(path)["total_p99_ms"].dropna()) == list(frame["total_p99_ms"].dropna())
+
+
+@pytest.mark.parametrize("format", ["terminal", "markdown", "csv", "json", "svg"])
+def test_no_records(format: str) -> None:
+    assert render([], format)
+
+
+def test_an_unknown_format() -> None:
+    with pytest.raises(ResultsError, match=r"no format 'mardown'.*Did you mean: markdown"):
+        render([], "mardown")

@@ -1,0 +1,40 @@
+"""Record files of every schema version stay readable, byte for byte as they were written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from rankstone.results.record import SCHEMA_VERSION
+from rankstone.results.schema import json_schema, schema_text
+from rankstone.results.serialise import from_json, to_json
+from tests.records import make_record
+
+HERE = Path(__file__).parent
+PUBLISHED = HERE.parents[1] / "results" / "schema.json"
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_a_record_of_every_version_is_read(version: int) -> None:
+    path = HERE / f"record-v{version}.json"
+    assert from_json(path.read_bytes(), path) == make_record()
+
+
+def test_the_current_version_is_written_as_it_was() -> None:
+    golden = (HERE / f"record-v{SCHEMA_VERSION}.json").read_text(encoding="utf-8")
+    assert to_json(make_record()) == golden
+
+
+def test_the_published_schema_is_current() -> None:
+    assert PUBLISHED.read_text(encoding="utf-8") == schema_text(), (
+        "Regenerate: python -m rankstone.results.schema > results/schema.json"
+    )
+
+
+@pytest.mark.parametrize("status", ["ok", "timeout"])
+def test_records_follow_the_schema(status: str) -> None:
+    record = make_record(status=status)  # type: ignore[arg-type]
+    jsonschema.Draft202012Validator(json_schema()).validate(json.loads(to_json(record)))

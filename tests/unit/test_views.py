@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from rankstone.leaderboards.table import leaderboard
+from rankstone.leaderboards.views import View, views
+from rankstone.results.record import Environment, ErrorInfo, QuerySummary, RunRecord
+from tests.records import demo_records, make_record
+
+
+def of(*records: RunRecord) -> list[View]:
+    return views(leaderboard(records))
+
+
+def column(view: View, *header: str) -> list[tuple[str, str]]:
+    place = next(at for at, column in enumerate(view.columns) if column.header == header)
+    return [(row[place].text, row[place].mark) for row in view.rows]
+
+
+def test_quality_then_efficiency_for_each_task() -> None:
+    found = [(view.task, view.kind) for view in of(*demo_records())]
+    assert found == [
+        (task, kind)
+        for task in ("stdlib/functions", "stdlib/modules")
+        for kind in ("quality", "efficiency")
+    ]
+
+
+def test_the_best_is_marked_and_so_is_what_reads_like_it() -> None:
+    quality, speed = of(
+        make_record("a/x"), make_record("a/y", scale=1.0001), make_record("a/z", scale=0.5)
+    )
+    assert column(quality, "nDCG@10") == [(".304", "best"), (".304", "best"), (".152", "")]
+    assert {mark for _, mark in column(quality, "Judged@10")} == {""}
+    assert {mark for _, mark in column(speed, "docs/s")} == {"best"}
+
+
+def test_one_method_wins_nothing() -> None:
+    for view in of(make_record()):
+        assert {cell.mark for row in view.rows for cell in row} == {""}
+
+
+def test_lower_is_better_in_time_and_memory() -> None:
+    _, speed = of(make_record("lexical/bm25"), make_record("dense/wordllama-256"))
+    assert column(speed, "total", "p50 ms") == [("0.519", "best"), ("0.661", "")]
+    assert column(speed, "peak RSS", "MiB") == [("475", ""), ("392", "best")]
+    assert column(speed, "docs/s") == [("4,250", "best"), ("3,740", "")]
+
+
+def test_machines_are_never_in_one_efficiency_table() -> None:
+    found = of(
+        make_record("lexical/bm25"), make_record("lexical/bm25", machine="0a0b0c0d", scale=0.9)
+    )
+    assert [view.kind for view in found] == ["quality", "efficiency", "efficiency"]
+    assert [row[0].text for row in found[0].rows] == [
+        "lexical/bm25 @4be81c07", "lexical/bm25 @0a0b0c0d",
+    ]  # fmt: skip
+    assert [view.subtitle for view in found[1:]] == [
+        "AMD EPYC 9B45 · 2 threads · machine 4be81c07",
+        "Apple M3 Max · 2 threads · machine 0a0b0c0d",
+    ]
+
+
+def test_nor_are_numbers_of_threads() -> None:
+    slow = make_record("dense/wordllama-256")
+    slow = slow.model_copy(
+        update={"environment": slow.environment.model_copy(update={"threads": 1})}
+    )
+    assert [v.subtitle.split(" · ")[1] for v in of(slow, make_record())[1:]] == [
+        "1 thread", "2 threads",
+    ]  # fmt: skip
+
+
+def test_unequal_data_is_never_in_one_quality_table() -> None:
+    found = of(make_record(), make_record("dense/wordllama-256", corpus="corpus of 3.12"))
+    assert [view.kind for view in found] == ["quality", "efficiency"] * 2
+    assert found[0].subtitle != found[2].subtitle
+
+
+def test_a_failed_cell_is_listed_with_its_first_line() -> None:
+    quality, _ = of(make_record(), make_record("dense/wordllama-256", status="oom"))
+    assert column(quality, "nDCG@10") == [(".304", ""), ("oom", "failed")]
+    assert quality.notes[-1] == (
+        "dense/wordllama-256: oom: stopped at 4.0 GiB, the limit of --memory-limit,"
+        " in phase encode_documents"
+    )
+
+
+def test_a_long_error_is_cut() -> None:
+    error = ErrorInfo(kind="E", message="x" * 500)
+    (quality,) = of(make_record(status="failed", error=error))
+    assert len(quality.notes[0]) < 150
+    assert quality.notes[0].endswith("…")
+    (silent,) = of(make_record(status="failed", error=None))
+    assert silent.notes == ("lexical/bm25: failed: no message",)
+
+
+def test_a_failure_after_figures_is_a_note() -> None:
+    quality, _ = of(make_record(), make_record(status="timeout"))
+    assert len(quality.rows) == 1
+    assert quality.notes[-1].startswith("lexical/bm25: timeout: ")
+    assert quality.notes[-1].endswith("; the figures are of the run before")
+
+
+def test_figures_from_a_cache_are_marked() -> None:
+    _, speed = of(*demo_records()[:4])
+    assert [text for text, _ in column(speed, "docs/s")] == ["32.7", "32.2†", "4,250", "3,740"]
+    assert speed.notes[0].startswith("† encodings read from the cache")
+
+
+def test_queries_without_results_are_told() -> None:
+    quality, _ = of(make_record(queries=QuerySummary(n=4007, n_missing=1012, n_tied=0)))
+    assert quality.notes[-1] == "lexical/bm25: 1,012 of 4,007 queries have no results and score 0"
+
+
+def test_facts_nobody_knows() -> None:
+    """An old or foreign record may lack the digests, the threads and the processor."""
+    bare = make_record()
+    bare = bare.model_copy(
+        update={
+            "task": bare.task.model_copy(update={"sha256": {}, "n_documents": None}),
+            "environment": Environment(machine="00000000"),
+        }
+    )
+    quality, speed = of(bare, bare)
+    assert quality.subtitle == "4,007 queries · split test"
+    assert speed.subtitle == "unknown CPU · machine 00000000"
+    assert ("docs/s",) not in [column.header for column in speed.columns]
+
+
+def test_short_names_stay_unambiguous() -> None:
+    frame = leaderboard([make_record("dense/e5"), make_record("sparse/e5"), make_record()])
+    quality = views(frame, short_names=True)[0]
+    assert sorted(row[0].text for row in quality.rows) == ["bm25", "dense/e5", "sparse/e5"]
+
+
+def test_without_a_profile_there_is_no_efficiency_table() -> None:
+    assert [view.kind for view in of(make_record(profile=None))] == ["quality"]
+    assert of() == []
