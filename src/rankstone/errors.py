@@ -20,6 +20,10 @@ class RankstoneError(Exception):
     """Base of every error whose message is meant for the user."""
 
 
+class RankstoneWarning(UserWarning):
+    """Nothing is broken, but a number may not mean what its reader thinks it means."""
+
+
 class DefinitionError(RankstoneError):
     """A definition is wrong or missing: names the file, the key and the mend."""
 

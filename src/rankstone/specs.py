@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rankstone.errors import DefinitionError, did_you_mean
 
 ENTRY_POINT = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+ADAPTER = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
 SHA256 = r"^[0-9a-f]{64}$"
 DEFAULT_MEASURES = (
     "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
@@ -56,8 +57,8 @@ class MethodSpec(Spec):
     name: str
     """`<family>/<stem>`, from the file's place."""
     description: str
-    adapter: str = Field(pattern=ENTRY_POINT)
-    """`module:Class` of the adapter."""
+    adapter: str = Field(pattern=ADAPTER)
+    """`module:Class` of the adapter, or a name from the entry point group `rankstone.runners`."""
     parameters: dict[str, Any] = {}
     model: ModelSpec | None = None
     members: tuple[MethodSpec, ...] = ()

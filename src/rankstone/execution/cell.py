@@ -18,7 +18,13 @@ from rankstone.evaluation.ranking import check_hits
 from rankstone.execution.cache import EncodingCache
 from rankstone.execution.context import CellContext
 from rankstone.execution.events import EventStream
-from rankstone.execution.job import LATENCY_QUERIES, LATENCY_WARMUP, QUERY_BATCH, Job
+from rankstone.execution.job import (
+    LATENCY_BUDGET_S,
+    LATENCY_QUERIES,
+    LATENCY_WARMUP,
+    QUERY_BATCH,
+    Job,
+)
 from rankstone.execution.sections import method_info, task_info
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
@@ -87,7 +93,7 @@ class CellRun:
                 command=self.job.command,
                 workspace=self.job.workspace,
             ).model_dump(mode="json"),
-            "cache_keys": list(cache.keys),
+            "cache_keys": sorted({*cache.keys_hit, *cache.keys_filled}),
             "resumed": cache.resumed,
             "warnings": [*dataset.warnings, *_messages(caught)],
         }
@@ -95,8 +101,8 @@ class CellRun:
     def _cache(self, dataset: Dataset) -> EncodingCache:
         material = {"corpus": dataset.sha256["corpus"], "text": self.job.task.text}
         return EncodingCache(
-            self.job.cache / "encodings",
-            dataset.corpus,
+            folder=self.job.cache / "encodings",
+            corpus=dataset.corpus,
             key_material=material,
             clock=self.clock,
             progress=self.events.progress,
@@ -152,22 +158,23 @@ class CellRun:
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
         """One query at a time, closed loop; the sample and its order depend on the seed alone."""
         texts, k = dataset.query_texts, self._depth(dataset)
-        rng = np.random.default_rng(self.job.seed)
-        chosen = rng.permutation(len(texts))[:LATENCY_QUERIES]
-        warmup = [texts[i] for i in chosen[:LATENCY_WARMUP]]
-        timed = [texts[i] for i in chosen]
+        chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
+        warmup = chosen[:LATENCY_WARMUP]
         self.events.phase("latency")
-        for text in warmup:
-            index.search(runner.encode([text], "query"), k)
-        encode, search = np.empty(len(timed)), np.empty(len(timed))
-        for i, text in enumerate(timed):
+        for row in warmup:
+            index.search(runner.encode([texts[row]], "query"), k)
+        times: list[tuple[float, float]] = []
+        deadline = time.monotonic() + LATENCY_BUDGET_S
+        for row in chosen:
             start = time.perf_counter()
-            query = runner.encode([text], "query")
+            query = runner.encode([texts[row]], "query")
             middle = time.perf_counter()
             index.search(query, k)
-            encode[i], search[i] = middle - start, time.perf_counter() - middle
-            self.events.progress("latency", i + 1, len(timed))
-        encode, search = encode * 1e3, search * 1e3
+            times.append((middle - start, time.perf_counter() - middle))
+            self.events.progress("latency", len(times), len(chosen))
+            if time.monotonic() > deadline:
+                break
+        encode, search = np.array(times).T * 1e3
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
         return summarise(encode, search, warmup=len(warmup), threads=self.job.threads, k=k)
 

@@ -59,7 +59,7 @@ class Drawn:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar: TaskID | None = None
+        self._shown: dict[str, TaskID] = {}
         self._label = ""
         self._name = ""
         self._plain = _PlainProgress(console)
@@ -86,23 +86,25 @@ class Drawn:
             self._draw(event["name"], 0, None)
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
-        self._name = ""
-        self._console.print(_summary(record, reused=reused, seconds=seconds), highlight=False)
+        for bar in self._shown.values():
+            self._bars.remove_task(bar)
+        self._shown, self._name = {}, ""
+        summary = _summary(record, reused=reused, seconds=seconds)
+        self._console.print(summary, highlight=False, soft_wrap=True)
 
     def _draw(self, name: str, done: int, total: int | None) -> None:
-        description = f"{self._label}  [cyan]{name.replace('_', ' ')}[/]"
-        if name != self._name and self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
-        if self._bar is None:
-            self._bar = self._bars.add_task(description, total=total)
-        self._name = name
-        self._bars.update(self._bar, completed=done, total=total, description=description)
-        if not self._console.is_terminal:
-            self._plain.line(f"{self._label}  {name.replace('_', ' ')}", done, total)
+        """One bar is seen at a time; that of a phase which is returned to goes on as it was."""
+        what = name.replace("_", " ")
+        if name not in self._shown:
+            self._shown[name] = self._bars.add_task(f"{self._label}  [cyan]{what}[/]", total=total)
+        if name != self._name:
+            for other, bar in self._shown.items():
+                self._bars.update(bar, visible=other == name)
+            self._name = name
+        if total is not None:
+            self._bars.update(self._shown[name], completed=done, total=total)
+            if not self._console.is_terminal:
+                self._plain.line(f"{self._label}  {what}", done, total)
 
 
 class _PlainProgress:
@@ -110,19 +112,20 @@ class _PlainProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._what, self._start, self._last = "", 0.0, 0.0
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._last = time.monotonic()
 
-    def line(self, what: str, done: int, total: int | None) -> None:
+    def line(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if what != self._what:
-            self._what, self._start, self._last = what, now, now
-        if not total or not done or now - self._last < PLAIN_INTERVAL_S:
+        since, before = self._begun.setdefault(what, (now, done))
+        if done == before or now - self._last < PLAIN_INTERVAL_S:
             return
         self._last = now
-        rate = done / (now - self._start)
-        left = (total - done) / rate
+        rate = (done - before) / (now - since)
         self._console.print(
-            f"{what}: {done:,}/{total:,}, {rate:,.0f}/s, {left:.0f} s left", highlight=False
+            f"{what}: {done:,}/{total:,}, {rate:,.0f}/s, {(total - done) / rate:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.errors import RankstoneError
+from rankstone.errors import MissingExtraError, RankstoneError
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.execution.sections import method_info, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import check_requirements
+from rankstone.runners.construct import requirements
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -54,7 +54,8 @@ class Sweep:
         """Yields each cell's record, in order, as soon as it is stored."""
         self.store.check_writable()
         for method in self.methods:
-            check_requirements(method)
+            for extra in requirements(method):
+                raise MissingExtraError(f"Runner '{method.name}'", extra)
         for task in self.tasks:
             opened = self._open(task, reporter)
             for method in self.methods:

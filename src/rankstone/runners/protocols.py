@@ -15,9 +15,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+"""For adapters: ``@dataclass(frozen=True, kw_only=True, config=STRICT)`` of pydantic, so that a
+parameter that is unknown or of the wrong type is refused."""
 
 Rep = TypeVar("Rep")
 RepIn = TypeVar("RepIn", contravariant=True)
@@ -137,6 +142,8 @@ class Runner(Protocol[Rep]):
 
     def describe(self) -> Mapping[str, Json]:
         """Everything that can change an encoding, for the record and the cache key.
+
+        How texts are batched is not among it: it moves the last bits of a vector, no more.
 
         Parameters, model id with revision and file hashes, prompts, max length, pooling,
         normalisation, similarity, dtype, engine, and the versions of the libraries at work.

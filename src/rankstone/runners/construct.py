@@ -1,0 +1,147 @@
+"""From a method's definition to its runner: import, check, build.
+
+An adapter is imported on first use. Its module may not import heavy libraries at the top, so that
+a missing extra can be reported, without a worker, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+import pydantic
+
+from rankstone.errors import DefinitionError, MissingExtraError, did_you_mean
+from rankstone.runners.models import locate
+from rankstone.runners.protocols import AnyRunner
+from rankstone.specs import MethodSpec
+
+GROUP = "rankstone.runners"
+"""Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
+
+NOT_PARAMETERS = {"model", "members"}
+
+
+def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
+    """The runner that `spec` defines, its members built and its model located.
+
+    Args:
+        spec: the method.
+        where: what to name in errors, usually the definition's file; default: the method's name.
+
+    Raises:
+        DefinitionError: the adapter does not exist, or a parameter is unknown or of a wrong type.
+        MissingExtraError: a library that the adapter needs is not installed.
+        ModelError: the model's files are missing, or not the pinned ones.
+    """
+    where = where or f"runners/{spec.name}.toml"
+    adapter = load_adapter(spec, where)
+    for extra in _missing(adapter):
+        raise MissingExtraError(f"Runner '{spec.name}'", extra)
+    arguments = dict(spec.parameters)
+    for key in sorted(NOT_PARAMETERS & set(arguments)):
+        raise DefinitionError(
+            f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
+        )
+    if spec.members:
+        arguments["members"] = tuple(
+            build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
+        )
+    if spec.model is not None:
+        arguments["model"] = locate(spec.model)
+    runner: AnyRunner = _construct(adapter, arguments, where)
+    return runner
+
+
+def requirements(spec: MethodSpec, where: str = "") -> list[str]:
+    """The extras that `spec` and its members need and that are not installed, sorted.
+
+    Loads no heavy library. Raises DefinitionError like `build_runner`.
+    """
+    adapter = load_adapter(spec, where or f"runners/{spec.name}.toml")
+    missing = set(_missing(adapter))
+    for member in spec.members:
+        missing.update(requirements(member))
+    return sorted(missing)
+
+
+def load_adapter(spec: MethodSpec, where: str) -> Any:
+    """The class that `spec.adapter` names; DefinitionError with near names if there is none."""
+    target = spec.adapter if ":" in spec.adapter else _registered(spec.adapter, where)
+    module_name, _, class_name = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module exists; something that it imports does not
+        hint = did_you_mean(module_name, _own_adapters())
+        raise DefinitionError(
+            f"{where}: key 'adapter': no module '{module_name}'.{hint}"
+            " Correct it, or install the package that has it."
+        ) from None
+    adapter = getattr(module, class_name, None)
+    if not isinstance(adapter, type):
+        known = [name for name, value in vars(module).items() if isinstance(value, type)]
+        hint = did_you_mean(class_name, known)
+        raise DefinitionError(
+            f"{where}: key 'adapter': module '{module_name}' has no class '{class_name}'.{hint}"
+            " Correct it."
+        )
+    return adapter
+
+
+def _registered(name: str, where: str) -> str:
+    known = {point.name: point.value for point in entry_points(group=GROUP)}
+    if name in known:
+        return known[name]
+    raise DefinitionError(
+        f"{where}: key 'adapter': '{name}' is neither 'module:Class' nor a registered adapter."
+        f"{did_you_mean(name, known)} Registered: {', '.join(sorted(known)) or 'none'}."
+        " Correct it, or install the package that registers it."
+    )
+
+
+def _own_adapters() -> list[str]:
+    names = ("bm25", "dense", "fusion", "static")
+    return [f"rankstone.runners.{name}" for name in names]
+
+
+def _missing(adapter: Any) -> Iterator[str]:
+    """Extras of the libraries that are not installed, in the adapter's order."""
+    for library, extra in getattr(adapter, "requires", {}).items():
+        if importlib.util.find_spec(library) is None:
+            yield extra
+
+
+def _construct(adapter: Any, arguments: dict[str, Any], where: str) -> Any:
+    try:
+        return adapter(**arguments)
+    except pydantic.ValidationError as error:
+        known = sorted(set(getattr(adapter, "__dataclass_fields__", {})) - NOT_PARAMETERS)
+        faults = [_explain(fault, known) for fault in error.errors()]
+        raise DefinitionError(f"{where}:\n  " + "\n  ".join(faults)) from None
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f"{where}: [parameters]: {error}. Correct it.") from error
+
+
+def _explain(fault: Any, known: list[str]) -> str:
+    top = str(fault["loc"][0]) if fault["loc"] else ""
+    if top in NOT_PARAMETERS:
+        return _explain_part(fault["type"], top)
+    key = ".".join(["parameters", *(str(part) for part in fault["loc"])])
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        hint = did_you_mean(top, known) or f" Known: {', '.join(known) or 'none'}."
+        return f"unknown key '{key}'.{hint} Remove or rename it."
+    if fault["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"missing key '{key}'. Add it."
+    return f"key '{key}': {fault['msg']}, found {fault['input']!r}. Correct it."
+
+
+def _explain_part(kind: str, part: str) -> str:
+    if "unexpected" in kind:
+        return f"unknown key '{part}': this adapter takes none. Remove it."
+    table = "[model] table" if part == "model" else "list 'members'"
+    return f"key '{part}': this adapter needs a {table} it can use. Add it."

@@ -1,0 +1,205 @@
+"""Finds a model's files and says where they came from.
+
+Looked for in this order: an explicit path, an installed package that carries the files, the
+hub's cache on this machine, the hub. Pinned digests are verified wherever the files came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rankstone.errors import ModelError
+from rankstone.specs import ModelSpec
+
+Origin = Literal["path", "package", "hub cache", "hub"]
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".npz", ".onnx")
+SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml")
+OTHER_ENGINES = {"onnx", "openvino", "coreml", "tf", "flax"}
+"""Folders in which hub repositories keep conversions for engines that are not used here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedModel:
+    """A model's folder on this machine."""
+
+    id: str
+    folder: Path
+    origin: Origin
+    revision: str | None
+    """The hub's commit, or the pinned revision; None for files that belong to no revision."""
+    files: dict[str, str]
+    """Name inside the folder -> sha256, of every file that the model is made of."""
+
+    def describe(self) -> dict[str, str | dict[str, str] | None]:
+        """What the record and the cache key say of the model: not where it lies on the disk."""
+        return {
+            "model": self.id,
+            "origin": self.origin,
+            "revision": self.revision,
+            "files": dict(sorted(self.files.items())),
+        }
+
+    def only(self, *names: str) -> LocatedModel:
+        """The same model reduced to the files `names`; a ModelError names one that is missing."""
+        for name in names:
+            if name not in self.files:
+                raise ModelError(
+                    f"Model '{self.id}': no file '{name}' in {self.folder} ({self.origin})."
+                    f" Found: {', '.join(self.files) or 'nothing'}. Correct [parameters]."
+                )
+        files = {name: self.files[name] for name in names}
+        return LocatedModel(
+            id=self.id,
+            folder=self.folder,
+            origin=self.origin,
+            revision=self.revision,
+            files=files,
+        )
+
+
+class _NotThereError(Exception):
+    """Why a place does not hold the model."""
+
+
+def locate(model: ModelSpec) -> LocatedModel:
+    """The first place that holds `model`, with its pinned files verified.
+
+    Raises ModelError if no place holds it (naming each, and the mend) or a digest differs.
+    """
+    if model.path is not None:
+        return _verified(model, _explicit(model.path, model.id), "path", model.revision)
+    places: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
+        ("package", _in_package),
+        ("hub cache", _in_hub_cache),
+        ("hub", _from_hub),
+    ]
+    reasons = []
+    for origin, look in places:
+        try:
+            folder = look(model)
+        except _NotThereError as reason:
+            reasons.append(f"  {origin}: {reason}")
+            continue
+        return _verified(model, folder, origin, _revision(model, folder, origin))
+    raise ModelError(
+        f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
+    )
+
+
+def _explicit(path: str, name: str) -> Path:
+    folder = Path(os.path.expandvars(path)).expanduser()
+    if not folder.is_dir():
+        raise ModelError(
+            f"Model '{name}': the path {folder} is no folder."
+            " Correct the key 'path' of [model], or remove it to look elsewhere."
+        )
+    return folder.resolve()
+
+
+def _in_package(model: ModelSpec) -> Path:
+    """The folder inside an installed package, found without importing the package."""
+    if model.package is None:
+        raise _NotThereError("the definition names none")
+    name, _, inside = model.package.partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise _NotThereError(f"'{name}' is not installed")
+    folder = Path(next(iter(spec.submodule_search_locations))) / inside
+    if not folder.is_dir():
+        raise _NotThereError(f"'{name}' has no folder '{inside}'")
+    return folder
+
+
+def _in_hub_cache(model: ModelSpec) -> Path:
+    return _snapshot(model, local_files_only=True)
+
+
+def _from_hub(model: ModelSpec) -> Path:
+    return _snapshot(model, local_files_only=False)
+
+
+def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
+    """The snapshot's folder: settings and safetensors, or older weights if there are none."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise _NotThereError("huggingface_hub is not installed (pip install 'rankstone[dense]')")
+    from huggingface_hub import snapshot_download
+
+    settings = [f"*{suffix}" for suffix in SETTINGS]
+    for weights in ("*.safetensors", "*.bin"):
+        try:
+            folder = snapshot_download(
+                model.id,
+                revision=model.revision,
+                allow_patterns=[*settings, weights],
+                ignore_patterns=[f"{name}/*" for name in sorted(OTHER_ENGINES)],
+                local_files_only=local_files_only,
+            )
+        except (OSError, ValueError) as error:
+            # Every error of the hub's client is one of these two; its first line says enough.
+            raise _NotThereError(str(error).strip().split("\n")[0]) from error
+        if any(Path(folder).rglob(weights)):
+            return Path(folder)
+    raise _NotThereError(f"{folder} holds no weights")
+
+
+def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
+    """Of hub files, the commit that names the snapshot's folder; elsewhere unknown."""
+    if origin in ("hub cache", "hub") and folder.parent.name == "snapshots":
+        return folder.name
+    return model.revision if origin in ("hub cache", "hub") else None
+
+
+def _mend(model: ModelSpec) -> str:
+    name = (model.package or "").partition("/")[0]
+    install = f"Install it: pip install {name.replace('_', '-')}. Or fetch" if name else "Fetch"
+    pin = f" --revision {model.revision}" if model.revision else ""
+    return (
+        f"{install} it once where there is a network: hf download {model.id}{pin}."
+        " Or set the key 'path' of [model] to a folder that holds it."
+    )
+
+
+def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | None) -> LocatedModel:
+    names = [*model_files(folder), *model.sha256]
+    files = {}
+    for name in dict.fromkeys(names):
+        found = _sha256(folder / name) if (folder / name).is_file() else "no such file"
+        expected = model.sha256.get(name, found)
+        if found != expected:
+            raise ModelError(
+                f"Model '{model.id}': {folder / name}: expected sha256 {expected}, found {found}."
+                f" The files from the {origin} are not the ones the definition pins:"
+                " replace them, or correct [model] sha256."
+            )
+        files[name] = found
+    return LocatedModel(id=model.id, folder=folder, origin=origin, revision=revision, files=files)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Names inside `folder` of what a model is made of, sorted.
+
+    Weights and settings count. Code, documents, hidden files and conversions for other engines do
+    not; nor do older weight formats where the same folder holds safetensors.
+    """
+    names = []
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith((".", "__")) for part in inside.parts)
+        if hidden or OTHER_ENGINES & set(inside.parts[:-1]) or not path.is_file():
+            continue
+        superseded = path.suffix in WEIGHTS[1:] and any(path.parent.glob("*.safetensors"))
+        if path.suffix in (*WEIGHTS, *SETTINGS) and not superseded:
+            names.append(inside.as_posix())
+    return sorted(names)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

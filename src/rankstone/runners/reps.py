@@ -1,0 +1,100 @@
+"""What the harness may do with representations without knowing what they are.
+
+Each kind of representation is a sequence over texts: it has a length, and a slice of it is again
+one. Kinds that are to be kept in shards also say which arrays they consist of. A package with a
+kind of its own registers it: ``@join.register``, ``@take.register``, ``@pack.register``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Representations of the same texts by each member of a composed method."""
+
+    members: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.members[0])
+
+    def __getitem__(self, part: slice) -> Composite:
+        return Composite(tuple(member[part] for member in self.members))
+
+
+class Packed(NamedTuple):
+    """A representation as plain arrays; `kind` names the function of `UNPACK` that undoes it."""
+
+    kind: str
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@singledispatch
+def take(rep: Any, positions: NDArray[np.int64]) -> Any:
+    """The representations at `positions`, in that order."""
+    raise TypeError(f"no way is registered to take from a {type(rep).__name__}")
+
+
+@take.register
+def _(rep: np.ndarray, positions: NDArray[np.int64]) -> Any:
+    return rep[positions]
+
+
+@take.register
+def _(rep: list, positions: NDArray[np.int64]) -> Any:  # type: ignore[type-arg]
+    return [rep[position] for position in positions]
+
+
+@take.register
+def _(rep: Composite, positions: NDArray[np.int64]) -> Any:
+    return Composite(tuple(take(member, positions) for member in rep.members))
+
+
+def concatenate(reps: Sequence[Any]) -> Any:
+    """One representation of all texts, from those of consecutive runs; at least one."""
+    return reps[0] if len(reps) == 1 else join(reps[0], reps)
+
+
+@singledispatch
+def join(first: Any, reps: Sequence[Any]) -> Any:
+    """All `reps` in one; `first` is the first of them, and decides how."""
+    raise TypeError(f"no way is registered to concatenate {type(first).__name__}")
+
+
+@join.register
+def _(first: np.ndarray, reps: Sequence[Any]) -> Any:
+    return np.concatenate(reps)
+
+
+@join.register
+def _(first: list, reps: Sequence[Any]) -> Any:  # type: ignore[type-arg]
+    return [item for rep in reps for item in rep]
+
+
+@join.register
+def _(first: Composite, reps: Sequence[Any]) -> Any:
+    return Composite(
+        tuple(concatenate(parts) for parts in zip(*(rep.members for rep in reps), strict=True))
+    )
+
+
+@singledispatch
+def pack(rep: Any) -> Packed:
+    """The arrays that `rep` consists of."""
+    raise TypeError(f"no way is registered to store a {type(rep).__name__} in shards")
+
+
+@pack.register
+def _(rep: np.ndarray) -> Packed:
+    return Packed("matrix", {"matrix": rep})
+
+
+UNPACK = {"matrix": lambda arrays: arrays["matrix"]}
+"""Kind -> function from the arrays, memory-mapped, to the representation."""

@@ -1,0 +1,60 @@
+"""For tests of adapters: an encoded corpus in memory, and the smallest context."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.reps import concatenate, take
+
+
+@dataclass(frozen=True)
+class MemoryChunks:
+    """`texts` as encoded by `runner`, in chunks of `chunk_size`, anew on every iteration."""
+
+    runner: AnyRunner
+    texts: Sequence[str]
+    chunk_size: int = 16
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self.texts), self.chunk_size):
+            yield self.runner.encode(self.texts[start : start + self.chunk_size], "document")
+
+    def take(self, positions: NDArray[np.int64]) -> Any:
+        return take(concatenate(list(self)), positions)
+
+    def sample(self, n: int, seed: int) -> Any:
+        chosen = np.random.default_rng(seed).permutation(len(self))[:n]
+        return self.take(np.sort(chosen))
+
+
+@dataclass(kw_only=True)
+class PlainContext:
+    """A context over `texts` that keeps no time and no cache."""
+
+    texts: Sequence[str]
+    work: Path
+    train_queries: Sequence[str] = ()
+    seed: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    phases: list[str] = field(default_factory=list)
+    """The phases entered, in order."""
+
+    @contextlib.contextmanager
+    def phase(self, name: str, items: int = 0) -> Iterator[None]:
+        self.phases.append(name)
+        yield
+
+    def encoded(self, runner: AnyRunner) -> MemoryChunks:
+        return MemoryChunks(runner, self.texts)
