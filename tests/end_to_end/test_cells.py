@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import rankstone
-from rankstone.errors import MissingExtraError, RankstoneError, ResultsError
+from rankstone.errors import DefinitionError, MissingExtraError, ResultsError
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 
@@ -81,15 +81,15 @@ def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
     assert forced.provenance != first.provenance or forced.profile != first.profile
     toml = place / "runners" / "strange" / "constant.toml"
     toml.write_text(toml.read_text() + 'members = ["chatty"]\n')
-    with pytest.raises(RankstoneError):
-        run(place, "constant")  # Constant takes no members
+    with pytest.raises(DefinitionError, match="takes no arguments"):
+        run(place, "constant")  # which takes none
 
 
 @pytest.mark.parametrize(
     ("method", "kind", "words"),
     [
         ("nan", "AdapterError", "NaN"),
-        ("outofrange", "AdapterError", "1000000"),
+        ("outofrange", "AdapterError", "position 1000000: out of range"),
         ("twice", "AdapterError", "twice"),
         ("raises", "ValueError", "the adapter's own words"),
         ("killed", "ProcessDied", "SIGKILL"),

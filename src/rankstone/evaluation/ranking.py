@@ -61,7 +61,10 @@ def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: 
         for faulty, fault in _faults(hits.docs[block], hits.scores[block], n_documents):
             if faulty.any():
                 row, column = np.argwhere(faulty)[0]
-                raise AdapterError(f"{method}: query row {start + row}, column {column}: {fault}")
+                doc = hits.docs[start + row, column]
+                raise AdapterError(
+                    f"{method}: query row {start + row}, column {column}, position {doc}: {fault}"
+                )
 
 
 def _faults(
@@ -72,7 +75,7 @@ def _faults(
     yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
     yield (
         (docs < -1) | (docs >= n_documents),
-        f"position out of range. Expected 0 to {n_documents - 1}, or -1 for a pad.",
+        f"out of range. Expected 0 to {n_documents - 1}, or -1 for a pad.",
     )
     yield pad[:, :-1] & ~pad[:, 1:], "a pad before a result. Pads belong at the end of a row."
     yield pad & (scores != -np.inf), "a pad with a score. The score of a pad is -inf."

@@ -40,9 +40,9 @@ Progress = Callable[[str, int, int], None]
 class EncodingCache:
     """The encoded forms of one corpus.
 
-    Shards lie in ``folder/<key>/``, and the key digests everything that can change an encoding: what
-    the runner says of itself, its adapter, and `key_material` (the digest of the corpus and the
-    text template). Processes may share the folder: a shard is whole or not there, and whoever
+    Shards lie in ``folder/<key>/``, and the key digests everything that can change an encoding:
+    what the runner says of itself, its adapter, and `key_material` (the digest of the corpus and
+    the text template). Processes may share the folder: a shard is whole or not there, and whoever
     finishes last replaces it by its like.
     """
 

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.errors import MissingExtraError, RankstoneError
+from rankstone.errors import ModelError, RankstoneError
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.execution.sections import method_info, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import requirements
+from rankstone.runners.construct import build_runner
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -51,11 +51,15 @@ class Sweep:
     command: tuple[str, ...] = ()
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
-        """Yields each cell's record, in order, as soon as it is stored."""
+        """Yields each cell's record, in order, as soon as it is stored.
+
+        Raises RankstoneError before anything runs if a method is not defined well, needs an extra
+        that is not installed, or the results cannot be written.
+        """
         self.store.check_writable()
         for method in self.methods:
-            for extra in requirements(method):
-                raise MissingExtraError(f"Runner '{method.name}'", extra)
+            with contextlib.suppress(ModelError):  # its cells say so, and the others go on
+                build_runner(method)
         for task in self.tasks:
             opened = self._open(task, reporter)
             for method in self.methods:
