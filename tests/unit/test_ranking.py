@@ -32,12 +32,20 @@ def check(found: Hits, n_documents: int = 10) -> None:
 @pytest.mark.parametrize(
     ("docs", "scores", "fault"),
     [
-        ([[1, 2]], [[1, np.nan]], "row 0, column 1: the score is NaN"),
-        ([[1, 2], [3, 10]], [[2, 1], [2, 1]], r"row 1, column 1: position out of range.*0 to 9"),
-        ([[1, -2]], [[2, -INF]], "row 0, column 1: position out of range"),
-        ([[-1, 2]], [[-INF, 1]], "row 0, column 0: a pad before a result"),
-        ([[1, -1]], [[2, 0]], "row 0, column 1: a pad with a score"),
-        ([[4, 5, 6], [6, 5, 6]], [[3, 2, 1]] * 2, "row 1, column 2: document 6 .* twice"),
+        ([[1, 2]], [[1, np.nan]], "row 0, column 1, position .*: the score is NaN"),
+        (
+            [[1, 2], [3, 10]],
+            [[2, 1], [2, 1]],
+            r"row 1, column 1, position .*: out of range.*0 to 9",
+        ),
+        ([[1, -2]], [[2, -INF]], "row 0, column 1, position .*: out of range"),
+        ([[-1, 2]], [[-INF, 1]], "row 0, column 0, position .*: a pad before a result"),
+        ([[1, -1]], [[2, 0]], "row 0, column 1, position .*: a pad with a score"),
+        (
+            [[4, 5, 6], [6, 5, 6]],
+            [[3, 2, 1]] * 2,
+            "row 1, column 2, position .*: document 6 .* twice",
+        ),
     ],
 )
 def test_a_fault_is_named_with_method_and_row(docs, scores, fault):
