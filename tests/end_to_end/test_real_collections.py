@@ -1,0 +1,69 @@
+"""Published numbers on real collections, from the genuine weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rankstone
+
+pytest.importorskip("sentence_transformers", reason="needs the extra 'dense'")
+MINILM = "dense/all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def measure(method: str, task: str, cache: Path, data: Path | None = None) -> rankstone.RunRecord:
+    (record,) = rankstone.run(method, task, cache=cache, results=cache / "results", data=data)
+    assert record.error is None
+    return record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "published"), [("beir/scifact", 0.64508), ("beir/nfcorpus", 0.31594)]
+)
+def test_minilm_reaches_its_published_ndcg(
+    task: str, published: float, cache: Path, data_folder: Path
+) -> None:
+    record = measure(MINILM, task, cache, data_folder)
+    assert record["measures"]["nDCG@10"]["mean"] == pytest.approx(published, abs=0.006)
+    assert record["truncation"]["document"]["texts_cut"] > 0
+
+
+def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Path) -> None:
+    record = measure("lexical/bm25", "beir/scifact", cache, data_folder)
+    assert 0.66 <= record["measures"]["nDCG@10"]["mean"] <= 0.69
+
+
+def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
+    first, second = (
+        measure("hybrid/rrf-bm25-wordllama-minilm", "stdlib/modules", tmp_path / name)
+        for name in ("one", "two")
+    )
+    assert first.measures == second.measures
+    assert first.files.run_sha256 == second.files.run_sha256
+    assert first.files.per_query_sha256 == second.files.per_query_sha256
+    assert first.queries == second.queries
+
+
+def test_an_interrupted_encoding_gives_the_same_vectors(tmp_path: Path) -> None:
+    whole = measure("dense/wordllama-256", "stdlib/functions", tmp_path / "one")
+    shards = sorted((tmp_path / "one" / "encodings").rglob("*.shard"))
+    assert len(shards) > 1
+    before = [shard.read_bytes() for shard in shards]
+    shards[0].unlink()
+    (again,) = rankstone.run(
+        "dense/wordllama-256",
+        "stdlib/functions",
+        cache=tmp_path / "one",
+        results=tmp_path / "again",
+    )
+    assert again.provenance.resumed
+    assert again.files.run_sha256 == whole.files.run_sha256
+    kept = [np.frombuffer(b, np.uint8)[:1024] for b in before]
+    found = [np.frombuffer(s.read_bytes(), np.uint8)[:1024] for s in shards]
+    assert all(np.array_equal(a, b) for a, b in zip(kept, found, strict=True))
