@@ -114,9 +114,7 @@ def read_info(path: Path, documents: int) -> ShardInfo:
         raise DamagedShardError(f"{path}: too short")
     with path.open("rb", buffering=0) as file:
         if _digest(file, size) != file.read(DIGEST_BYTES):
-            raise DamagedShardError(
-                f"{path}: its digest is not that of its content"
-            )
+            raise DamagedShardError(f"{path}: its digest is not that of its content")
         file.seek(size - 8)
         length = int.from_bytes(file.read(8), "little")
         file.seek(size - 8 - length)
