@@ -40,9 +40,9 @@ Progress = Callable[[str, int, int], None]
 class EncodingCache:
     """The encoded forms of one corpus.
 
-    Shards lie in ``folder/<key>/``, and the key digests everything that can change an encoding:
-    what the runner says of itself, its adapter, and `key_material` (the digest of the corpus and
-    the text template). Processes may share the folder: a shard is whole or not there, and whoever
+    Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
+    the runner says of itself, its adapter, and `key_material` (the digest of the corpus and the
+    text template). Processes may share the folder: a shard is whole or not there, and whoever
     finishes last replaces it by its like.
     """
 
@@ -201,7 +201,7 @@ class ShardedChunks(EncodedCorpus):
         try:
             with clock.phase("load"):
                 info = self._read(part)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except DamagedShardError as fault:
             self.damaged.append(str(fault))

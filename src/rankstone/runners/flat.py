@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ RESIDENT_BYTES = 256 * 2**20
 """Collections up to this size are held in memory; larger ones stay mapped, block by block."""
 QUERIES = 1024
 """Queries scored together; more pass over the documents again."""
+QUERIES_PER_THREAD = 32
 SCORES = 2**21
 """Scores computed at once: small enough to be still in the processor's cache when ranked."""
 
@@ -38,14 +41,15 @@ class ExactIndex:
 
     DESCRIPTION = "exact inner product, blocked"
 
-    def __init__(self, rows: Rows, *, dim: int, block_bytes: int) -> None:
+    def __init__(self, rows: Rows, *, dim: int, block_bytes: int, threads: int = 1) -> None:
         """Use `build` or `load`. `block_bytes`: the size of the largest block of `rows`."""
+        self._threads = threads
         self._rows = rows
         self._dim = dim
         self._block_bytes = block_bytes
 
     @classmethod
-    def build(cls, documents: Rows) -> ExactIndex:
+    def build(cls, documents: Rows, *, threads: int = 1) -> ExactIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
@@ -58,9 +62,9 @@ class ExactIndex:
             largest, size = max(largest, chunk.nbytes), size + chunk.nbytes
             kept = None if kept is None or size > RESIDENT_BYTES else [*kept, chunk]
         if kept is None:
-            return cls(documents, dim=dim, block_bytes=largest)
+            return cls(documents, dim=dim, block_bytes=largest, threads=threads)
         matrix = np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
-        return cls(Resident(matrix), dim=dim, block_bytes=matrix.nbytes)
+        return cls(Resident(matrix), dim=dim, block_bytes=matrix.nbytes, threads=threads)
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
@@ -83,25 +87,40 @@ class ExactIndex:
         return Hits(docs, scores)
 
     def _best(self, queries: Vectors, k: int) -> Hits:
-        top = RunningTop(len(queries), k)
+        # Ranking is split by queries among threads, as BLAS splits the scoring.
+        parts = np.array_split(np.arange(len(queries)), self._threads_for(len(queries)))
+        slices = [slice(part[0], part[-1] + 1) for part in parts]
+        tops = [RunningTop(len(part), k, len(self._rows)) for part in parts]
         step = max(SCORES // len(queries), 1)
         # One buffer for all blocks: fresh pages for each would cost a tenth of the search.
         buffer = np.empty(len(queries) * min(step, len(self._rows)), dtype=np.float32)
         position = 0
-        for block in self._rows:
-            for start in range(0, len(block), step):
-                part = block[start : start + step]
-                shape = (len(queries), len(part))
-                scores = buffer[: shape[0] * shape[1]].reshape(shape)
-                top.add(np.matmul(queries, part.T, out=scores), position + start)
-            position += len(block)
-        return top.best()
+        with ThreadPoolExecutor(len(tops)) as pool:
+            each = map if len(tops) == 1 else pool.map
+            for block in self._rows:
+                for start in range(0, len(block), step):
+                    part = block[start : start + step]
+                    shape = (len(queries), len(part))
+                    scores = buffer[: shape[0] * shape[1]].reshape(shape)
+                    np.matmul(queries, part.T, out=scores)
+                    views = [scores[rows] for rows in slices]
+                    list(each(RunningTop.add, tops, views, repeat(position)))
+                    position += len(part)
+            best = list(each(RunningTop.best, tops))
+        return Hits(
+            np.concatenate([hits.docs for hits in best]),
+            np.concatenate([hits.scores for hits in best]),
+        )
+
+    def _threads_for(self, n_queries: int) -> int:
+        """Fewer queries than a few dozen per thread are ranked faster by one."""
+        return max(min(self._threads, n_queries // QUERIES_PER_THREAD), 1)
 
     def save(self, folder: Path) -> None:
         with (folder / "vectors.f32").open("wb") as file:
             for block in self._rows:
                 file.write(np.ascontiguousarray(block).data)
-        about = {"rows": len(self._rows), "dim": self._dim}
+        about = {"rows": len(self._rows), "dim": self._dim, "threads": self._threads}
         (folder / "vectors.json").write_text(json.dumps(about))
 
     @classmethod
@@ -109,8 +128,10 @@ class ExactIndex:
         about = json.loads((folder / "vectors.json").read_text())
         mapped = Mapped(folder / "vectors.f32", about["rows"], about["dim"])
         if about["rows"] * about["dim"] * 4 <= RESIDENT_BYTES:
-            return cls.build(mapped)
-        return cls(mapped, dim=about["dim"], block_bytes=mapped.block_bytes)
+            return cls.build(mapped, threads=about["threads"])
+        return cls(
+            mapped, dim=about["dim"], block_bytes=mapped.block_bytes, threads=about["threads"]
+        )
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the one block of them that is mapped at a time."""

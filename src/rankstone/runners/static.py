@@ -68,7 +68,7 @@ class StaticEmbeddings:
         return vectors
 
     def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents)
+        return ExactIndex.build(documents, threads=context.threads)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         return None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.runners.protocols import Hits
+
+Positions = NDArray[Any]
+"""int32 where that suffices, else int64: most of what a search holds is positions and scores."""
 
 
 class RunningTop:
@@ -16,63 +21,71 @@ class RunningTop:
     as many are waiting as are kept, for merging costs the same whether few or many wait.
     """
 
-    def __init__(self, n_queries: int, k: int) -> None:
+    def __init__(self, n_queries: int, k: int, n_documents: int) -> None:
         self._k = k
+        self._position: type[Any] = np.int32 if n_documents < 2**31 else np.int64
         self._scores = np.empty((n_queries, 0), dtype=np.float32)
-        self._docs = np.empty((n_queries, 0), dtype=np.int64)
-        self._waiting: list[Hits] = []
+        self._docs: Positions = np.empty((n_queries, 0), dtype=self._position)
+        self._waiting: list[tuple[Positions, NDArray[np.float32]]] = []
         self._threshold = np.full((n_queries, 1), -np.inf, dtype=np.float32)
 
     def add(self, scores: NDArray[np.float32], position: int) -> None:
         """Take in (n_queries, m) scores of the documents from `position` on; keep no view."""
         if np.isneginf(self._threshold[0, 0]):
-            columns = np.arange(position, position + scores.shape[1])
-            entering = Hits(np.broadcast_to(columns, scores.shape), scores.copy())
+            columns = np.arange(position, position + scores.shape[1], dtype=self._position)
+            entering = _first_best(np.broadcast_to(columns, scores.shape), scores, self._k)
         else:
-            entering = _above(scores, self._threshold, position)
+            entering = _above(scores, self._threshold, position, self._position)
         self._waiting.append(entering)
-        if sum(hits.docs.shape[1] for hits in self._waiting) >= self._k:
+        if sum(docs.shape[1] for docs, _ in self._waiting) >= self._k:
             self._merge()
 
     def best(self) -> Hits:
         """(n_queries, k) in order: score descending, then position ascending."""
         self._merge()
         order = np.lexsort((self._docs, -self._scores), axis=1)
-        return Hits(
-            np.take_along_axis(self._docs, order, 1), np.take_along_axis(self._scores, order, 1)
-        )
+        docs = np.take_along_axis(self._docs, order, 1).astype(np.int64)
+        return Hits(docs, np.take_along_axis(self._scores, order, 1))
 
     def _merge(self) -> None:
+        if not self._waiting:
+            return
         # Kept and waiting documents stand in the order of their positions, row by row.
-        scores = np.concatenate([self._scores, *(hits.scores for hits in self._waiting)], axis=1)
-        docs = np.concatenate([self._docs, *(hits.docs for hits in self._waiting)], axis=1)
+        scores = np.concatenate([self._scores, *(new for _, new in self._waiting)], axis=1)
+        docs = np.concatenate([self._docs, *(new for new, _ in self._waiting)], axis=1)
         self._waiting = []
         if scores.shape[1] > self._k:
             docs, scores = _first_best(docs, scores, self._k)
+        if scores.shape[1] == self._k:
             self._threshold = scores.min(axis=1, keepdims=True)
         self._docs, self._scores = docs, scores
 
 
-def _above(scores: NDArray[np.float32], threshold: NDArray[np.float32], position: int) -> Hits:
+def _above(
+    scores: NDArray[np.float32],
+    threshold: NDArray[np.float32],
+    position: int,
+    dtype: type[Any],
+) -> tuple[Positions, NDArray[np.float32]]:
     """The scores above each row's threshold, in columns, -inf where a row has fewer."""
     flat = np.flatnonzero(scores > threshold)
     rows = flat // scores.shape[1]
     counts = np.bincount(rows, minlength=len(scores))
     places = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
-    width = int(counts.max(initial=0))
-    found = Hits(
-        np.full((len(scores), width), -1, dtype=np.int64),
-        np.full((len(scores), width), -np.inf, dtype=np.float32),
-    )
-    found.docs[rows, places] = flat - rows * scores.shape[1] + position
-    found.scores[rows, places] = scores.ravel()[flat]
-    return found
+    shape = (len(scores), int(counts.max(initial=0)))
+    docs = np.full(shape, -1, dtype=dtype)
+    values = np.full(shape, -np.inf, dtype=np.float32)
+    docs[rows, places] = flat - rows * scores.shape[1] + position
+    values[rows, places] = scores.ravel()[flat]
+    return docs, values
 
 
 def _first_best(
-    docs: NDArray[np.int64], scores: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k highest of each row, in the order they stand in; of equal ones the first."""
+    docs: Positions, scores: NDArray[np.float32], k: int
+) -> tuple[Positions, NDArray[np.float32]]:
+    """Copies of the k highest of each row, in the order they stand in; of equal ones the first."""
+    if scores.shape[1] <= k:
+        return docs.copy(), scores.copy()
     cut = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k, None]
     kept = scores >= cut
     surplus = kept.sum(axis=1) - k

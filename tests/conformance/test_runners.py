@@ -1,0 +1,170 @@
+"""The contract of runners and indexes, over every definition in runners/."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rankstone.execution.cache import EncodingCache
+from rankstone.profiling.clock import Clock
+from rankstone.runners.construct import build_runner, requirements
+from rankstone.runners.protocols import Truncation
+from rankstone.runners.reps import concatenate, take
+from rankstone.runners.testing import MemoryChunks, PlainContext
+from rankstone.workspace import Workspace
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
+SUBJECTS = ("fox", "bear", "river", "engine", "violin", "harbour", "glacier", "market", "orchard")
+VERBS = ("crosses", "remembers", "repairs", "follows")
+TEXTS = [
+    *(f"The {one} {VERBS[i % 4]} the {two}." for i, one in enumerate(SUBJECTS[:6])
+      for two in SUBJECTS[3:]),
+    "", "naïve café 漢字 🙂", "glacier " * 500, "The fox crosses the engine.",
+]  # fmt: skip
+QUERIES = [
+    "which fox crosses an engine",
+    "glacier",
+    "violin and harbour",
+    "",
+    "zyzzyva qqq",
+    "café",
+]
+
+
+@pytest.fixture(scope="module", params=WORKSPACE.method_names())
+def subject(request, tmp_path_factory):
+    """(runner, index, queries, context) of one definition."""
+    spec = WORKSPACE.method(request.param)
+    missing = requirements(spec)
+    if missing:
+        pytest.skip(f"needs the extras {', '.join(missing)}")
+    runner = build_runner(spec)
+    context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
+    index = runner.index(context.encoded(runner), context)
+    return runner, index, runner.encode(QUERIES, "query"), context
+
+
+@pytest.mark.parametrize("k", [1, 10, len(TEXTS), len(TEXTS) + 7])
+def test_hits_have_the_shape_and_order_of_the_contract(subject, k):
+    _, index, queries, _ = subject
+    docs, scores = index.search(queries, k)
+    assert (docs.dtype, scores.dtype) == (np.int64, np.float32)
+    assert docs.shape == scores.shape == (len(QUERIES), k)
+    pads = docs < 0
+    assert docs.max() < len(TEXTS)
+    assert (docs[pads] == -1).all()
+    assert (np.isneginf(scores) == pads).all()
+    assert not np.isnan(scores).any()
+    assert (np.diff(pads.astype(int), axis=1) >= 0).all(), "pads stand at the end"
+    assert (scores[:, :-1] >= scores[:, 1:]).all()
+    for row in docs:
+        found = row[row >= 0]
+        assert len(set(found.tolist())) == len(found)
+
+
+def test_it_finds_what_it_should(subject):
+    _, index, queries, _ = subject
+    docs, _ = index.search(queries, 5)
+    assert any("glacier" in TEXTS[doc] for doc in docs[1] if doc >= 0)
+
+
+def test_two_searches_and_two_builds_are_equal(subject):
+    runner, index, queries, context = subject
+    first = index.search(queries, 10)
+    again = runner.index(context.encoded(runner), context)
+    for other in (index.search(queries, 10), again.search(runner.encode(QUERIES, "query"), 10)):
+        np.testing.assert_array_equal(first.docs, other.docs)
+        np.testing.assert_array_equal(first.scores, other.scores)
+
+
+def test_one_query_ranks_as_in_the_batch(subject):
+    _, index, queries, _ = subject
+    batch = index.search(queries, 10)
+    for row in range(len(QUERIES)):
+        single = index.search(queries[row : row + 1], 10)
+        np.testing.assert_allclose(single.scores[0], batch.scores[row], atol=1e-5)
+
+
+def test_representations_can_be_sliced_taken_and_joined(subject):
+    runner, index, queries, _ = subject
+    assert len(queries) == len(QUERIES)
+    halves = concatenate([queries[:2], queries[2:]])
+    turned = take(queries, np.arange(len(QUERIES))[::-1])
+    expected = index.search(queries, 5).docs
+    np.testing.assert_array_equal(index.search(halves, 5).docs, expected)
+    np.testing.assert_array_equal(index.search(turned, 5).docs[::-1], expected)
+    assert len(runner.encode([], "query")) == 0
+    assert index.search(runner.encode([], "query"), 3).docs.shape == (0, 3)
+
+
+def test_a_saved_index_gives_the_same_results(subject, tmp_path):
+    _, index, queries, _ = subject
+    index.save(tmp_path)
+    loaded = type(index).load(tmp_path)
+    for one, other in zip(index.search(queries, 10), loaded.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert index.nbytes() > 0
+    assert loaded.nbytes() > 0
+
+
+def test_chunk_boundaries_do_not_change_a_ranking(subject):
+    runner, index, queries, context = subject
+    other = runner.index(MemoryChunks(runner, TEXTS, 7), context)
+    np.testing.assert_allclose(
+        other.search(queries, 5).scores, index.search(queries, 5).scores, atol=1e-5
+    )
+
+
+def test_the_description_is_json_and_stable(subject):
+    runner = subject[0]
+    described = json.dumps(runner.describe(), sort_keys=True)
+    assert described == json.dumps(runner.describe(), sort_keys=True)
+    assert len(described) > 20
+
+
+def test_truncation_adds_up(subject):
+    runner = subject[0]
+    whole = runner.truncation(TEXTS, "document")
+    parts = [runner.truncation(part, "document") for part in (TEXTS[:9], TEXTS[9:])]
+    assert whole == (None if whole is None else parts[0].plus(parts[1]))
+    assert runner.truncation([], "query") in (None, Truncation())
+
+
+def test_inputs_are_left_alone(subject):
+    runner, index, _, _ = subject
+    texts = list(QUERIES)
+    queries = runner.encode(texts, "query")
+    before = repr(queries)
+    index.search(queries, 3)
+    assert texts == QUERIES
+    assert repr(queries) == before
+    runner.encode(tuple(texts), "query")
+
+
+def test_the_cache_keeps_its_encodings_bit_for_bit(subject, tmp_path):
+    runner, _, _, _ = subject
+    if not runner.cacheable:
+        pytest.skip("its encodings are not kept")
+    texts = TEXTS[:12]
+
+    class Corpus:
+        def __len__(self):
+            return len(texts)
+
+        def texts(self, start, stop):
+            return texts[start:stop]
+
+    def run():
+        cache = EncodingCache(
+            folder=tmp_path, corpus=Corpus(), key_material={}, clock=Clock(), shard_size=5
+        )
+        return concatenate(list(cache.chunks(runner))), cache.keys_hit
+
+    (fresh, missed), (cached, hit) = run(), run()
+    np.testing.assert_array_equal(fresh, cached)
+    assert (missed, len(hit)) == ([], 1)

@@ -1,0 +1,94 @@
+"""From definitions to runners, and every way a definition can be wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from rankstone.errors import DefinitionError, MissingExtraError
+from rankstone.runners import construct
+from rankstone.runners.bm25 import BM25
+from rankstone.runners.construct import build_runner, requirements
+from rankstone.specs import MethodSpec
+
+ADAPTER = "rankstone.runners.bm25:BM25"
+
+
+def method(adapter=ADAPTER, name="lexical/test", **changes):
+    return MethodSpec(name=name, description="", adapter=adapter, **changes)
+
+
+def test_parameters_reach_the_adapter():
+    runner = build_runner(method(parameters={"k1": 1, "stopwords": ["a"]}))
+    assert (runner.k1, runner.stopwords) == (1.0, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"k_1": 1.2}, r"unknown key 'parameters.k_1'. Did you mean: k1\?"),
+        ({"k1": "high"}, r"key 'parameters.k1': .*number, found 'high'"),
+        ({"b": 2.0}, r"key 'parameters.b': .*less than or equal to 1"),
+        ({"method": "bm26"}, r"key 'parameters.method': .*'lucene'"),
+        ({"model": "x"}, r"'parameters.model': not a parameter"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
+    with pytest.raises(DefinitionError, match=message) as caught:
+        build_runner(method(parameters=parameters), "runners/lexical/test.toml")
+    assert "runners/lexical/test.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        ("rankstone.runners.bm52:BM25", "no module.*Did you mean: rankstone.runners.bm25"),
+        ("rankstone.runners.bm25:BM52", r"no class 'BM52'. Did you mean: BM25"),
+        ("nowhere", "neither 'module:Class' nor a registered adapter"),
+    ],
+)
+def test_an_unknown_adapter_is_named_with_near_ones(adapter, message):
+    with pytest.raises(DefinitionError, match=message):
+        build_runner(method(adapter))
+
+
+def test_a_missing_model_or_member_is_named():
+    with pytest.raises(DefinitionError, match=r"key 'members': .*Add it"):
+        build_runner(method("rankstone.runners.fusion:ReciprocalRankFusion"))
+    with pytest.raises(DefinitionError, match="key 'members': this adapter takes none"):
+        build_runner(method(members=(method(),)))
+
+
+def test_members_are_built():
+    spec = method("rankstone.runners.fusion:ReciprocalRankFusion", members=(method(), method()))
+    assert build_runner(spec).members == (BM25(), BM25())
+
+
+def test_a_missing_extra_is_found_in_members_too(monkeypatch):
+    monkeypatch.setattr(BM25, "requires", {"no_such_library": "lucene"})
+    spec = method("rankstone.runners.fusion:ReciprocalRankFusion", members=(method(),))
+    assert requirements(spec) == ["lucene"]
+    with pytest.raises(MissingExtraError, match=r"'lexical/test'.*rankstone\[lucene\]"):
+        build_runner(spec)
+
+
+def test_a_package_can_register_an_adapter(monkeypatch):
+    point = EntryPoint("okapi", ADAPTER, construct.GROUP)
+    monkeypatch.setattr(construct, "entry_points", lambda group: [point])
+    assert build_runner(method("okapi")) == BM25()
+    with pytest.raises(DefinitionError, match="Did you mean: okapi"):
+        build_runner(method("okapy"))
+
+
+def test_importing_adapters_loads_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from rankstone.runners import bm25, construct, dense, fusion, static\n"
+        "heavy = {'torch', 'faiss', 'bm25s', 'scipy', 'tokenizers', 'transformers', 'wordllama'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

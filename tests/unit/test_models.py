@@ -1,0 +1,83 @@
+"""Where models are found, and what is said when they are not."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from rankstone.errors import ModelError
+from rankstone.runners.models import locate, model_files
+from rankstone.specs import ModelSpec
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "model.safetensors", "pytorch_model.bin", "config.json", "README.md", "code.py",
+        "1_Pooling/config.json", "onnx/model.onnx", ".cache/x.json", "__pycache__/y.json",
+    ):  # fmt: skip
+        path = tmp_path / "model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path / "model"
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_only_what_a_model_is_made_of_counts(folder):
+    assert model_files(folder) == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+
+
+def test_an_explicit_path_comes_first(folder, monkeypatch):
+    monkeypatch.setenv("MODELS", str(folder.parent))
+    located = locate(ModelSpec(id="m", path="$MODELS/model", package="wordllama"))
+    assert (located.origin, located.folder) == ("path", folder)
+    assert located.files["config.json"] == sha256("config.json")
+
+
+def test_a_path_that_is_no_folder_is_not_passed_over(tmp_path):
+    with pytest.raises(ModelError, match=r"no folder.*'path'"):
+        locate(ModelSpec(id="m", path=str(tmp_path / "none"), package="wordllama"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "absent.json"])
+def test_a_file_that_is_not_the_pinned_one_is_refused(folder, name):
+    found = sha256(name) if name == "model.safetensors" else "no such file"
+    with pytest.raises(ModelError, match=f"{name}: expected sha256 {'0' * 64}, found {found}"):
+        locate(ModelSpec(id="m", path=str(folder), sha256={name: "0" * 64}))
+
+
+def test_a_package_is_found_without_importing_it(tmp_path, folder, monkeypatch):
+    package = tmp_path / "carrier"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    folder.rename(package / "model")
+    monkeypatch.syspath_prepend(tmp_path)
+    located = locate(ModelSpec(id="m", package="carrier/model"))
+    assert (located.origin, located.revision) == ("package", None)
+
+
+def test_a_model_out_of_reach_names_every_place_and_the_mend(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError) as caught:
+        locate(ModelSpec(id="no/such", package="no_such_package/model", revision="abc"))
+    message = str(caught.value)
+    assert "package: 'no_such_package' is not installed" in message
+    assert "hub cache: " in message
+    assert "hub: " in message
+    assert "pip install no-such-package" in message
+    assert "hf download no/such --revision abc" in message
+
+
+def test_the_hub_cache_says_the_commit(monkeypatch, tmp_path, folder):
+    snapshot = tmp_path / "snapshots" / "abc123"
+    snapshot.parent.mkdir()
+    folder.rename(snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(snapshot))
+    located = locate(ModelSpec(id="some/model"))
+    assert (located.origin, located.revision) == ("hub cache", "abc123")
