@@ -44,10 +44,10 @@ def lucene(query, document, corpus, k1, b):
 @pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 0.75), (2.0, 0.0)])
 def test_scores_are_the_closed_form(tmp_path, k1, b):
     runner, index = build(tmp_path, k1=k1, b=b)
-    corpus = runner.encode(TEXTS, "document")
+    corpus = runner.encode(TEXTS, "document").lists()
     queries = runner.encode(["brown lazy dogs dogs", "fox"], "query")
     hits = index.search(queries, len(TEXTS))
-    for query, docs, scores in zip(queries, hits.docs, hits.scores, strict=True):
+    for query, docs, scores in zip(queries.lists(), hits.docs, hits.scores, strict=True):
         for doc, score in zip(docs, scores, strict=True):
             if doc >= 0:
                 assert score == pytest.approx(lucene(query, corpus[doc], corpus, k1, b), rel=1e-5)
@@ -88,11 +88,11 @@ def test_threads_change_nothing(tmp_path):
 
 def test_stop_words_and_stemmer_are_parameters():
     text = ["The dogs running"]
-    assert BM25(stopwords="none", stemmer="none").encode(text, "query") == [
-        ["the", "dogs", "running"]
-    ]
-    assert BM25(stopwords=["dogs"], stemmer="english").encode(text, "query") == [["the", "run"]]
-    assert BM25().encode(text, "query") == [["dog", "run"]]
+    plain = BM25(stopwords="none", stemmer="none").encode(text, "query")
+    assert plain.lists() == [["the", "dogs", "running"]]
+    own = BM25(stopwords=["dogs"], stemmer="english").encode(text, "query")
+    assert own.lists() == [["the", "run"]]
+    assert BM25().encode(text, "query").lists() == [["dog", "run"]]
 
 
 @pytest.mark.parametrize("key", ["stopwords", "stemmer"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -26,12 +27,56 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
+from rankstone.runners.reps import join, take
 
-Tokens = list[list[str]]
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"
 """Words of at least two letters, digits or underscores."""
 THREADED_FROM = 64
 """Fewer queries than this are not worth starting threads for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """The words of some texts, as numbers of a vocabulary of their own."""
+
+    ids: list[list[int]]
+    vocabulary: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Words:
+        return Words(self.ids[part], self.vocabulary)
+
+    def lists(self) -> list[list[str]]:
+        """The words themselves, text by text."""
+        return [[self.vocabulary[i] for i in row] for row in self.ids]
+
+    def known_in(self, terms: dict[str, int]) -> list[list[int]]:
+        """The same words as numbers of `terms`; those it does not hold are left out."""
+        numbers = [terms.get(word, -1) for word in self.vocabulary]
+        return [[numbers[i] for i in row if numbers[i] >= 0] for row in self.ids]
+
+
+@take.register
+def _(rep: Words, positions: NDArray[np.int64]) -> Words:
+    return Words([rep.ids[position] for position in positions], rep.vocabulary)
+
+
+@join.register
+def _(first: Words, reps: Iterable[Words]) -> Words:
+    return merged(reps)
+
+
+def merged(parts: Iterable[Words]) -> Words:
+    """All `parts` over one vocabulary, in order of first occurrence."""
+    terms: dict[str, int] = {}
+    rows: list[list[int]] = []
+    for part in parts:
+        for word in filter(None, part.vocabulary):
+            terms.setdefault(word, len(terms))
+        rows += part.known_in(terms)
+    return Words(rows, list(terms))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -75,32 +120,38 @@ class BM25:
             "stemmer_engine": f"PyStemmer {version('PyStemmer')}",
         }
 
-    def encode(self, texts: Sequence[str], role: Role) -> Tokens:
+    def encode(self, texts: Sequence[str], role: Role) -> Words:
         """The tokens of each text, in order, repeats included."""
         import bm25s
 
         words = self.stopwords
-        tokens: Tokens = bm25s.tokenize(
+        tokens = bm25s.tokenize(
             list(texts),
             lower=True,
             token_pattern=TOKEN_PATTERN,
             stopwords=_stop_words(words) if isinstance(words, str) else words,
             stemmer=_snowball(self.stemmer),
-            return_ids=False,
+            return_ids=True,
             show_progress=False,
         )
-        return tokens
+        vocabulary = sorted(tokens.vocab, key=tokens.vocab.__getitem__)
+        ids = tokens.ids
+        if "" in tokens.vocab:  # how bm25s marks a text without words
+            blank = tokens.vocab[""]
+            ids = [[i for i in row if i != blank] for row in ids]
+        return Words(ids, vocabulary)
 
-    def index(self, documents: Chunks[Tokens], context: Context) -> BM25Index:
+    def index(self, documents: Chunks[Words], context: Context) -> BM25Index:
         import bm25s
 
-        tokens = [document for chunk in documents for document in chunk]
+        words = merged(documents)
+        terms = {word: i for i, word in enumerate(words.vocabulary)}
         engine = bm25s.BM25(
             k1=self.k1, b=self.b, method=self.method, backend="numpy", csc_backend="numpy"
         )
-        if any(tokens):
-            engine.index(tokens, create_empty_token=False, show_progress=False)
-        return BM25Index(engine if any(tokens) else None, threads=context.threads)
+        if terms:
+            engine.index((words.ids, terms), create_empty_token=False, show_progress=False)
+        return BM25Index(engine if terms else None, threads=context.threads)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         return None
@@ -114,17 +165,18 @@ class BM25Index:
         self._engine = engine
         self._threads = threads
 
-    def search(self, queries: Tokens, k: int) -> Hits:
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    def search(self, queries: Words, k: int) -> Hits:
+        asked = queries.known_in({} if self._engine is None else self._engine.vocab_dict)
+        docs = np.full((len(asked), k), -1, dtype=np.int64)
+        scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
 
         def fill(row: int) -> None:
-            best, values = self._search_one(queries[row], k)
+            best, values = self._search_one(asked[row], k)
             docs[row, : len(best)] = best
             scores[row, : len(best)] = values
 
-        rows = range(len(queries))
-        if self._threads > 1 and len(queries) >= THREADED_FROM:
+        rows = range(len(asked))
+        if self._threads > 1 and len(asked) >= THREADED_FROM:
             with ThreadPoolExecutor(self._threads) as pool:
                 list(pool.map(fill, rows, chunksize=16))
         else:
@@ -132,11 +184,10 @@ class BM25Index:
                 fill(row)
         return Hits(docs, scores)
 
-    def _search_one(self, tokens: list[str], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        known = [] if self._engine is None else self._engine.get_tokens_ids(tokens)
-        if not known or k == 0:
+    def _search_one(self, terms: list[int], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        if not terms or k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        scores = self._engine.get_scores_from_ids(known)
+        scores = self._engine.get_scores_from_ids(terms)
         found = np.flatnonzero(scores > 0)
         values = scores[found]
         if len(found) > k:
