@@ -33,6 +33,9 @@ SLICE = 128
 """Documents handed to a runner at once: a progress bar moves between slices. Part of the layout,
 for the last bits of a vector depend on what is encoded together."""
 
+LAZY_SIZE = 65_536
+"""Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -91,11 +94,11 @@ class EncodedCorpus:
 
     truncation: Truncation | None
 
-    def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
+    def __init__(self, cache: EncodingCache, runner: AnyRunner, size: int) -> None:
         self._cache = cache
         self._runner = runner
         self._n = len(cache.corpus)
-        self._size = cache.shard_size
+        self._size = size
         self._n_parts = -(-self._n // self._size)
 
     def __len__(self) -> int:
@@ -135,9 +138,14 @@ class LazyChunks(EncodedCorpus):
     """Encodings that are not worth keeping: made, and charged, whenever they are read."""
 
     def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
-        super().__init__(cache, runner)
+        super().__init__(cache, runner, LAZY_SIZE)
         self.truncation = None
         self._counted: set[int] = set()
+
+    def take(self, positions: NDArray[np.int64]) -> Any:
+        """The representations at `positions`, in that order; only these are encoded."""
+        with self._cache.clock.phase(PHASE, items=len(positions)):
+            return self._runner.encode(self._cache.corpus.take(positions), "document")
 
     def _part(self, part: int) -> Any:
         start, stop = self._bounds(part)
@@ -145,7 +153,6 @@ class LazyChunks(EncodedCorpus):
         with clock.phase("load"):
             texts = self._cache.corpus.texts(start, stop)
         with clock.phase(PHASE, items=len(texts)):
-            # Not in slices: a cheap encoder costs most by its calls.
             rep = self._runner.encode(texts, "document")
             self._cache.progress(PHASE, stop, self._n)
         if part not in self._counted:
@@ -160,7 +167,7 @@ class ShardedChunks(EncodedCorpus):
     """Encodings in checksummed, memory-mapped shards; a missing or damaged one is encoded."""
 
     def __init__(self, cache: EncodingCache, runner: AnyRunner, key: str) -> None:
-        super().__init__(cache, runner)
+        super().__init__(cache, runner, cache.shard_size)
         self.truncation = None
         self.shards_hit = 0
         self.shards_filled = 0

@@ -73,9 +73,9 @@ def merged(parts: Iterable[Words]) -> Words:
     terms: dict[str, int] = {}
     rows: list[list[int]] = []
     for part in parts:
-        for word in filter(None, part.vocabulary):
-            terms.setdefault(word, len(terms))
-        rows += part.known_in(terms)
+        numbers = [terms.setdefault(word, len(terms)) for word in part.vocabulary]
+        as_they_are = numbers == list(range(len(numbers)))
+        rows += part.ids if as_they_are else [[numbers[i] for i in row] for row in part.ids]
     return Words(rows, list(terms))
 
 
@@ -149,9 +149,9 @@ class BM25:
         engine = bm25s.BM25(
             k1=self.k1, b=self.b, method=self.method, backend="numpy", csc_backend="numpy"
         )
-        if terms:
+        if any(words.ids):
             engine.index((words.ids, terms), create_empty_token=False, show_progress=False)
-        return BM25Index(engine if terms else None, threads=context.threads)
+        return BM25Index(engine if any(words.ids) else None, threads=context.threads)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         return None
