@@ -1,11 +1,9 @@
-"""Exact inner-product search over vectors that need not fit in memory."""
+"""Exact inner-product search by faiss over vectors that need not fit in memory."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,60 +12,82 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
-from rankstone.runners.topk import RunningTop
 
 Vectors = NDArray[np.float32]
 RESIDENT_BYTES = 256 * 2**20
-"""Collections up to this size are held in memory; larger ones stay mapped, block by block."""
-QUERIES = 1024
-"""Queries scored together; more pass over the documents again."""
-QUERIES_PER_THREAD = 32
-SCORES = 2**21
-"""Scores computed at once: small enough to be still in the processor's cache when ranked."""
+"""Collections up to this size are held in memory; larger ones are read in blocks."""
+BLOCK_ROWS = 65_536
+"""Documents compared at once. The k best of each block are merged, so blocks must dwarf k."""
 
 
 class Rows(Sized, Iterable[Vectors], Protocol):
-    """(n, dim) float32 vectors as consecutive blocks; each iteration starts anew."""
+    """(n, dim) float32 vectors as consecutive pieces; each iteration starts anew."""
 
 
 class ExactIndex:
     """The documents of highest inner product, by brute force.
 
-    Documents are scored block by block with BLAS and compared with the k-th best score so far, so
-    that memory does not grow with the collection. Ties, also across the cut, go to the lower
-    position in the corpus. Equal vectors get equal scores up to the rounding of BLAS kernels, which
-    may differ in the last bit between a batch and a single query.
+    Ties across the cut at k are broken by faiss, in the same way in every run. A score may differ
+    in its last bits between a batch and a single query: faiss multiplies them by other kernels.
     """
 
-    DESCRIPTION = "exact inner product, blocked"
+    DESCRIPTION = "exact inner product, faiss in blocks"
 
-    def __init__(self, rows: Rows, *, dim: int, block_bytes: int, threads: int = 1) -> None:
-        """Use `build` or `load`. `block_bytes`: the size of the largest block of `rows`."""
-        self._threads = threads
+    def __init__(self, rows: Rows | Vectors, *, dim: int) -> None:
+        """Use `build` or `load`. `rows`: an array where the vectors are resident."""
         self._rows = rows
         self._dim = dim
-        self._block_bytes = block_bytes
 
     @classmethod
-    def build(cls, documents: Rows, *, threads: int = 1) -> ExactIndex:
+    def build(cls, documents: Rows) -> ExactIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
         kept: list[Vectors] | None = []
-        position = dim = largest = size = 0
-        for chunk in documents:
-            _check(chunk, position, dim)
-            position, dim = position + len(chunk), chunk.shape[1]
-            largest, size = max(largest, chunk.nbytes), size + chunk.nbytes
-            kept = None if kept is None or size > RESIDENT_BYTES else [*kept, chunk]
+        position = dim = size = 0
+        for piece in documents:
+            _check(piece, position, dim)
+            position, dim, size = position + len(piece), piece.shape[1], size + piece.nbytes
+            kept = None if kept is None or size > RESIDENT_BYTES else [*kept, piece]
         if kept is None:
-            return cls(documents, dim=dim, block_bytes=largest, threads=threads)
-        matrix = np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
-        return cls(Resident(matrix), dim=dim, block_bytes=matrix.nbytes, threads=threads)
+            return cls(documents, dim=dim)
+        return cls(np.concatenate(kept) if kept else np.empty((0, 0), np.float32), dim=dim)
 
     def search(self, queries: Vectors, k: int) -> Hits:
+        import faiss
+
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        self._check_queries(queries)
+        best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
+        position = 0
+        for block in self._blocks():
+            depth = min(best.k, len(block))
+            scores, docs = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
+            best.add_result(scores, docs + position)
+            position += len(block)
+        best.finalize()
+        return _padded(best.I, best.D, k)
+
+    def _blocks(self) -> Iterator[Vectors]:
+        """The vectors, in one array if they are resident, else in blocks read into one buffer."""
+        if isinstance(self._rows, np.ndarray):
+            yield from (self._rows,) if len(self._rows) else ()
+            return
+        buffer = np.empty((min(BLOCK_ROWS, len(self._rows)), self._dim), dtype=np.float32)
+        filled = 0
+        for piece in self._rows:
+            while len(piece):
+                taken = piece[: len(buffer) - filled]
+                buffer[filled : filled + len(taken)] = taken
+                filled, piece = filled + len(taken), piece[len(taken) :]
+                if filled == len(buffer):
+                    yield buffer
+                    filled = 0
+        if filled:
+            yield buffer[:filled]
+
+    def _check_queries(self, queries: Vectors) -> None:
         if queries.ndim != 2 or (len(self._rows) and queries.shape[1] != self._dim):
             raise AdapterError(
                 f"expected query vectors (n, {self._dim}), found {queries.shape}."
@@ -77,50 +97,12 @@ class ExactIndex:
             raise AdapterError(
                 "query vectors hold NaN or infinite values: the encoder is at fault."
             )
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        wanted = min(k, len(self._rows))
-        if wanted:
-            for start in range(0, len(queries), QUERIES):
-                part = slice(start, start + QUERIES)
-                docs[part, :wanted], scores[part, :wanted] = self._best(queries[part], wanted)
-        return Hits(docs, scores)
-
-    def _best(self, queries: Vectors, k: int) -> Hits:
-        # Ranking is split by queries among threads, as BLAS splits the scoring.
-        parts = np.array_split(np.arange(len(queries)), self._threads_for(len(queries)))
-        slices = [slice(part[0], part[-1] + 1) for part in parts]
-        tops = [RunningTop(len(part), k, len(self._rows)) for part in parts]
-        step = max(SCORES // len(queries), 1)
-        # One buffer for all blocks: fresh pages for each would cost a tenth of the search.
-        buffer = np.empty(len(queries) * min(step, len(self._rows)), dtype=np.float32)
-        position = 0
-        with ThreadPoolExecutor(len(tops)) as pool:
-            each = map if len(tops) == 1 else pool.map
-            for block in self._rows:
-                for start in range(0, len(block), step):
-                    part = block[start : start + step]
-                    shape = (len(queries), len(part))
-                    scores = buffer[: shape[0] * shape[1]].reshape(shape)
-                    np.matmul(queries, part.T, out=scores)
-                    views = [scores[rows] for rows in slices]
-                    list(each(RunningTop.add, tops, views, repeat(position)))
-                    position += len(part)
-            best = list(each(RunningTop.best, tops))
-        return Hits(
-            np.concatenate([hits.docs for hits in best]),
-            np.concatenate([hits.scores for hits in best]),
-        )
-
-    def _threads_for(self, n_queries: int) -> int:
-        """Fewer queries than a few dozen per thread are ranked faster by one."""
-        return max(min(self._threads, n_queries // QUERIES_PER_THREAD), 1)
 
     def save(self, folder: Path) -> None:
         with (folder / "vectors.f32").open("wb") as file:
-            for block in self._rows:
-                file.write(np.ascontiguousarray(block).data)
-        about = {"rows": len(self._rows), "dim": self._dim, "threads": self._threads}
+            for block in self._blocks():
+                file.write(block.data)
+        about = {"rows": len(self._rows), "dim": self._dim}
         (folder / "vectors.json").write_text(json.dumps(about))
 
     @classmethod
@@ -128,60 +110,53 @@ class ExactIndex:
         about = json.loads((folder / "vectors.json").read_text())
         mapped = Mapped(folder / "vectors.f32", about["rows"], about["dim"])
         if about["rows"] * about["dim"] * 4 <= RESIDENT_BYTES:
-            return cls.build(mapped, threads=about["threads"])
-        return cls(
-            mapped, dim=about["dim"], block_bytes=mapped.block_bytes, threads=about["threads"]
-        )
+            return cls.build(mapped)
+        return cls(mapped, dim=about["dim"])
 
     def nbytes(self) -> int:
-        """The vectors if they are resident, else the one block of them that is mapped at a time."""
-        return self._block_bytes
-
-
-class Resident:
-    """Vectors in memory."""
-
-    def __init__(self, matrix: Vectors) -> None:
-        self._matrix = matrix
-
-    def __len__(self) -> int:
-        return len(self._matrix)
-
-    def __iter__(self) -> Iterator[Vectors]:
-        yield self._matrix
+        """The vectors if they are resident, else the buffer that blocks of them are read into."""
+        rows = len(self._rows)
+        return (
+            (rows if isinstance(self._rows, np.ndarray) else min(rows, BLOCK_ROWS)) * self._dim * 4
+        )
 
 
 class Mapped:
-    """Vectors in a file, mapped block by block, so that pages of past blocks are given back."""
+    """Vectors in a file, mapped piece by piece, so that pages of past pieces are given back."""
 
-    def __init__(self, path: Path, rows: int, dim: int, block_rows: int = 16384) -> None:
+    def __init__(self, path: Path, rows: int, dim: int, piece_rows: int = 4096) -> None:
         self._path = path
         self._shape = (rows, dim)
-        self._block_rows = block_rows
-
-    @property
-    def block_bytes(self) -> int:
-        return min(self._block_rows, self._shape[0]) * self._shape[1] * 4
+        self._piece_rows = piece_rows
 
     def __len__(self) -> int:
         return self._shape[0]
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        for start in range(0, rows, self._block_rows):
-            shape = (min(self._block_rows, rows - start), dim)
+        for start in range(0, rows, self._piece_rows):
+            shape = (min(self._piece_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
 
-def _check(chunk: Any, position: int, dim: int) -> None:
-    if chunk.ndim != 2 or (dim and chunk.shape[1] != dim):
+def _padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
+    """Rows of k; what faiss marks as not found (-1) is a pad."""
+    shape = (len(docs), k)
+    hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
+    hits.docs[:, : docs.shape[1]] = docs
+    hits.scores[:, : docs.shape[1]] = np.where(docs >= 0, scores, -np.inf)
+    return hits
+
+
+def _check(piece: Any, position: int, dim: int) -> None:
+    if piece.ndim != 2 or (dim and piece.shape[1] != dim):
         raise AdapterError(
             f"documents from position {position}: expected vectors (n, {dim or 'dim'}),"
-            f" found shape {chunk.shape}. The encoder is at fault."
+            f" found shape {piece.shape}. The encoder is at fault."
         )
     # The extremes of an array are NaN if any of its values is; no mask the size of it is needed.
-    if chunk.size and not np.isfinite([chunk.min(), chunk.max()]).all():
-        bad = position + int(np.flatnonzero(~np.isfinite(chunk).all(axis=1))[0])
+    if piece.size and not np.isfinite([piece.min(), piece.max()]).all():
+        bad = position + int(np.flatnonzero(~np.isfinite(piece).all(axis=1))[0])
         raise AdapterError(
             f"the vector of the document at position {bad} holds NaN or infinite values:"
             " the encoder is at fault."
