@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rankstone.errors import ResultsError
 from rankstone.results.atomic import TEMPORARY, appearing, copy, sha256_of
@@ -55,6 +56,11 @@ class ResultStore:
         """Where `record` belongs: the cell's slot for figures, or the one for its failure."""
         cell = self._cell(record)
         return cell.with_name(cell.name + SLOTS[record.status != "ok"])
+
+    def file(self, record: RunRecord, kind: Literal["run", "per_query", "latency"]) -> Path | None:
+        """Where a stored record's side file of that kind lies; None if it has none."""
+        name = record.files[kind]
+        return None if name is None else self.path(record).with_name(name)
 
     def check_writable(self) -> None:
         """Write and remove a small file: tells before a long run what would fail after it.
