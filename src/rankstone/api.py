@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import DefinitionError, ResultsError
@@ -144,12 +144,12 @@ def score(
     from rankstone.execution.scoring import score_file
 
     place = _place(workspace)
-    if (on is None) == (qrels is None):
-        raise DefinitionError("Name either a task (--on TASK) or a file of judgements (--qrels).")
-    if qrels is not None:
+    if on is not None and qrels is None:
+        task = place.task(on) if isinstance(on, str) else on
+    elif qrels is not None and on is None:
         task = file_task(Path(qrels), relevance=relevance)
     else:
-        task = place.task(on) if isinstance(on, str) else cast("TaskSpec", on)
+        raise DefinitionError("Name either a task (--on TASK) or a file of judgements (--qrels).")
     told = (reporter or Silent()).preparing
     judged = open_judged(
         task, find_sources(data, cache), lambda what, n, of: told(task, what, n, of)
