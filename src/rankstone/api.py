@@ -234,17 +234,6 @@ def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     return table(list(records))
 
 
-def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
-    """`data` and `cache`, or what the environment names, or the user's cache folder."""
-    data = data or os.environ.get("RANKSTONE_DATA") or None
-    cache = cache or os.environ.get("RANKSTONE_CACHE") or None
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
-    return Sources(
-        data=Path(data).expanduser().resolve() if data else None,
-        cache=Path(cache).expanduser().resolve() if cache else default,
-    )
-
-
 def find_store(results: PathLike | None, place: Workspace) -> ResultStore:
     """The records in the folder `results`, or in that of the workspace."""
     from rankstone.results.store import ResultStore
@@ -254,6 +243,17 @@ def find_store(results: PathLike | None, place: Workspace) -> ResultStore:
 
 def _place(workspace: PathLike | None) -> Workspace:
     return Workspace.find(Path(workspace) if workspace is not None else None)
+
+
+def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
+    """`data` and `cache`, or what the environment names, or the user's cache folder."""
+    data = data or os.environ.get("RANKSTONE_DATA") or None
+    cache = cache or os.environ.get("RANKSTONE_CACHE") or None
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
+    return Sources(
+        data=Path(data).expanduser().resolve() if data else None,
+        cache=Path(cache).expanduser().resolve() if cache else default,
+    )
 
 
 def _several(given: Sequence[str | MethodSpec] | Sequence[str | TaskSpec] | str) -> list[object]:
