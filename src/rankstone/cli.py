@@ -241,7 +241,8 @@ def verify(
         state = "differs" if said else "ok" if record.status == "ok" else f"({record.status})"
         lines = [f"{state:<8} {record.method.name}@{record.task.name}", *said]
         console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(found) - faulty} of {len(found)} records verified", highlight=False)
+    n = sum(record.status == "ok" for record, _ in found)
+    console.print(f"{n - faulty} of {n} records verified", highlight=False)
     if faulty:
         raise typer.Exit(1)
 

@@ -130,8 +130,7 @@ def _task(record: RunRecord) -> Iterator[Row]:
 def _method(record: RunRecord) -> Iterator[Row]:
     method = record.method
     yield "adapter", method.adapter
-    yield from method.parameters.items()
-    yield from method.description.items()
+    yield from {**method.parameters, **method.description}.items()
 
 
 def _profile(record: RunRecord) -> Iterator[RenderableType]:
