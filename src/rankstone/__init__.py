@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RankstoneError", "RunRecord", "__version__", "leaderboard", "run"]
+__all__ = ["RankstoneError", "RunRecord", "__version__", "leaderboard", "run", "score", "verify"]
 
 if TYPE_CHECKING:
-    from rankstone.api import leaderboard, run
+    from rankstone.api import leaderboard, run, score, verify
     from rankstone.errors import RankstoneError
     from rankstone.results.record import RunRecord
 
@@ -17,6 +17,8 @@ _HOMES = {
     "RunRecord": "rankstone.results.record",
     "leaderboard": "rankstone.api",
     "run": "rankstone.api",
+    "score": "rankstone.api",
+    "verify": "rankstone.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The Python API: `run` and `leaderboard`, the commands of the same names."""
+"""The Python API: the commands of the same names, as functions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
+from rankstone.errors import DefinitionError, ResultsError
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rankstone.evaluation.conventions import Comparison
+    from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.results.record import RunRecord
+    from rankstone.results.store import ResultStore
 
 Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
 PathLike = str | os.PathLike[str]
@@ -109,11 +113,137 @@ def sweep(
     )
 
 
+def score(
+    run: PathLike,
+    on: str | TaskSpec | None = None,
+    *,
+    qrels: PathLike | None = None,
+    relevance: int = 1,
+    name: str | None = None,
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    command: tuple[str, ...] = (),
+    reporter: Reporter | None = None,
+) -> RunRecord:
+    """Score a TREC run file of any other tool, and store its record beside those of runners.
+
+    Args:
+        run: the file; plain, `.gz` or `.zst`.
+        on: the task; or else
+        qrels: a file of judgements, in TREC or BEIR form, under which a label of at least
+            `relevance` is relevant.
+        name: of the method in the record; `runs/<file name>` by default.
+
+    Returns: the record as stored; what is odd about the file stands in its ``warnings``.
+
+    Raises: RankstoneError, where the file, the task or its data is wrong.
+    """
+    from rankstone.execution.judged import file_task, open_judged
+    from rankstone.execution.progress import Silent
+    from rankstone.execution.scoring import score_file
+
+    place = _place(workspace)
+    if on is not None and qrels is None:
+        task = place.task(on) if isinstance(on, str) else on
+    elif qrels is not None and on is None:
+        task = file_task(Path(qrels), relevance=relevance)
+    else:
+        raise DefinitionError("Name either a task (--on TASK) or a file of judgements (--qrels).")
+    told = (reporter or Silent()).preparing
+    judged = open_judged(
+        task, find_sources(data, cache), lambda what, n, of: told(task, what, n, of)
+    )
+    return score_file(
+        Path(run),
+        judged,
+        find_store(results, place),
+        name=name,
+        command=command,
+        workspace=place.root,
+    )
+
+
+def verify(
+    record: RunRecord,
+    path: PathLike,
+    *,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[str]:
+    """Where the record stored at `path` is not what its run and judgements give; a sentence each.
+
+    Means and values per query must agree to 1e-9, intervals to 1e-6, files by their sha256.
+    """
+    from rankstone.execution.verification import differences
+
+    place, sources = _place(workspace), find_sources(data, cache)
+    return list(differences(record, Path(path), lambda r: _judged(r, place, sources)))
+
+
+def compare_rules(
+    record: RunRecord,
+    path: PathLike,
+    tool: str,
+    *,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Comparison]:
+    """The run of the record stored at `path` under its own rules and under those of `tool`.
+
+    `tool` is a key of `rankstone.evaluation.conventions.TOOLS`.
+
+    Raises: RankstoneError, where the record has no run, or its task's data cannot be opened.
+    """
+    from rankstone.evaluation.conventions import TOOLS, Rules, compare
+    from rankstone.leaderboards.table import measure_order
+
+    if record.files.run is None:
+        raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
+    judged = _judged(record, _place(workspace), find_sources(data, cache))
+    policy = record.policy
+    return compare(
+        judged.read(Path(path).with_name(record.files.run)),
+        judged.qrels,
+        measures=measure_order([record]),
+        depth=policy.depth,
+        ours=Rules(relevance=policy.relevance, self_hits=policy.self_hits),
+        tool=TOOLS[tool],
+        dataset=record.task.dataset,
+    )
+
+
+def _judged(record: RunRecord, place: Workspace, sources: Sources) -> Judged:
+    """The judgements of the record's task, as the task is defined today."""
+    from rankstone.execution.judged import FILE_TASKS, file_task, open_judged
+
+    name = record.task.name
+    if name.startswith(FILE_TASKS) and name not in place.tasks:
+        task = file_task(Path(record.task.source or ""), relevance=record.policy.relevance)
+    else:
+        task = place.task(name)
+    return open_judged(task, sources)
+
+
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     """One row per record: quality with intervals, latency, memory, index size, status."""
     from rankstone.leaderboards.table import leaderboard as table
 
     return table(list(records))
+
+
+def find_store(results: PathLike | None, place: Workspace) -> ResultStore:
+    """The records in the folder `results`, or in that of the workspace."""
+    from rankstone.results.store import ResultStore
+
+    return ResultStore(Path(results) if results is not None else place.results)
+
+
+def _place(workspace: PathLike | None) -> Workspace:
+    return Workspace.find(Path(workspace) if workspace is not None else None)
 
 
 def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:

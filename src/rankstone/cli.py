@@ -70,6 +70,13 @@ class Format(StrEnum):
     svg = "svg"
 
 
+class Rules(StrEnum):
+    trec_eval = "trec_eval"
+    msmarco = "msmarco"
+    beir = "beir"
+    mteb = "mteb"
+
+
 @app.callback(invoke_without_command=True)
 def version(
     show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -164,15 +171,113 @@ def run(
 
 
 @app.command()
-def show(
-    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+def score(
+    run: Annotated[Path, typer.Argument(help="A TREC run file: plain, .gz or .zst.")],
+    on: Annotated[str | None, typer.Option("--on", help="Task it was made for.")] = None,
+    qrels: Annotated[
+        Path | None, typer.Option("--qrels", help="Judgements, where no task has them.")
+    ] = None,
+    relevance: Annotated[
+        int | None, typer.Option("--relevance", help="With --qrels: lowest relevant label [1].")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the method [runs/<file name>].")
+    ] = None,
     results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+) -> None:
+    """Score a run file of any other tool, store its record and compare it."""
+    from rich.console import Console
+
+    from rankstone import api
+    from rankstone.execution.progress import Drawn
+
+    if relevance is not None and qrels is None:
+        raise typer.BadParameter("the task says what is relevant; --relevance goes with --qrels")
+    console = Console(stderr=True)
+    with Drawn(console) as reporter:
+        record = api.score(
+            run,
+            on,
+            qrels=qrels,
+            relevance=1 if relevance is None else relevance,
+            name=name,
+            results=results,
+            data=data,
+            cache=cache,
+            workspace=workspace,
+            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+            reporter=reporter,
+        )
+    for warning in record.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    store = _store(results, workspace)
+    _print_board([r for r in store.records() if r.task.name == record.task.name], form)
+    console.print(f"record: {store.path(record)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    records: Annotated[
+        list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
+    ] = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """One record in full."""
-    from rankstone.leaderboards.show import show_record
+    """Recompute stored measures from stored runs; exit 1 if anything differs."""
+    from rankstone import api
 
-    _stdout().print(show_record(_find_record(record, _store(results, workspace))))
+    store, console, faulty = _store(results, workspace), _stdout(), 0
+    named = [_find_record(name, store) for name in records or ()]
+    found = named if records else [(record, store.path(record)) for record in store.records()]
+    for record, path in found:
+        said = api.verify(record, path, data=data, cache=cache, workspace=workspace)
+        faulty += bool(said)
+        state = "differs" if said else "ok" if record.status == "ok" else f"({record.status})"
+        lines = [f"{state:<8} {record.method.name}@{record.task.name}", *said]
+        console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
+    n = sum(record.status == "ok" for record, _ in found)
+    console.print(f"{n - faulty} of {n} records verified", highlight=False)
+    if faulty:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    rules: Annotated[
+        Rules | None, typer.Option("--as", help="Beside the rules of another tool.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """One record in full, or its run under another tool's rules."""
+    from rankstone.leaderboards import show as shown
+
+    found, path = _find_record(record, _store(results, workspace))
+    if rules is None and as_json:
+        from rankstone.results.serialise import to_json
+
+        sys.stdout.write(to_json(found))
+        return
+    if rules is None:
+        _stdout().print(shown.show_record(found))
+        return
+    from rankstone import api
+
+    rows = api.compare_rules(found, path, rules.value, data=data, cache=cache, workspace=workspace)
+    if as_json:
+        sys.stdout.write(shown.comparison_json(found, rules.value, rows))
+    else:
+        _stdout().print(shown.show_comparison(found, rules.value, rows))
 
 
 @app.command()
@@ -210,7 +315,9 @@ def doctor(
 def main() -> NoReturn:
     """The entry point: faults meant for the user are printed without a traceback."""
     try:
-        app(spread(sys.argv[1:], "--on"))
+        # Only `run` takes several tasks: elsewhere a name behind --on TASK is an argument.
+        given = sys.argv[1:]
+        app(spread(given, "--on") if given[:1] == ["run"] else given)
     except RankstoneError as error:
         from rich.console import Console
 
@@ -258,14 +365,15 @@ def _store(results: Path | None, workspace: Path | None) -> ResultStore:
     return ResultStore(results if results is not None else Workspace.find(workspace).results)
 
 
-def _find_record(name: str, store: ResultStore) -> RunRecord:
-    """The record in file `name`, or the only stored one whose METHOD@TASK holds `name`."""
+def _find_record(name: str, store: ResultStore) -> tuple[RunRecord, Path]:
+    """The record in file `name`, or the only one whose METHOD@TASK holds `name`; and its file."""
     if Path(name).is_file():
-        return store.load(Path(name))
+        return store.load(Path(name)), Path(name)
     records = {f"{r.method.name}@{r.task.name}": r for r in store.records()}
     found = [key for key in records if name in key]
-    if len(found) == 1:
-        return records[found[0]]
+    if name in records or len(found) == 1:
+        record = records[name if name in records else found[0]]
+        return record, store.path(record)
     what = (
         f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records) or 'none'}"
     )

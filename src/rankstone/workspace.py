@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,18 @@ class Workspace:
         return {name: spec for path in families for name, spec in load_family(path).items()}
 
     def task(self, name: str) -> TaskSpec:
-        return self.tasks[resolve_name(name, list(self.tasks), "Task", self.benchmarks)]
+        """The task `<family>/<task>`, or its last part; cuts such as `@first100` are applied."""
+        whole, *cuts = name.split("@")
+        task = self.tasks[resolve_name(whole, list(self.tasks), "Task", self.benchmarks)]
+        for cut in cuts:
+            match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
+            if match is None:
+                raise DefinitionError(
+                    f"Task '{name}': '@{cut}' is no cut. Write for example {whole}@first100 or "
+                    f"{whole}@k20."
+                )
+            task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
+        return task
 
 
 def _is_workspace(folder: Path) -> bool:

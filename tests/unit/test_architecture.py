@@ -14,7 +14,7 @@ SOURCE = Path(rankstone.__file__).parent
 # What each room may import of the others; specs and errors are open to all.
 ALLOWED = {
     "cli": {"api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks"},
-    "api": {"execution", "leaderboards", "results", "workspace", "benchmarks"},
+    "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
     "doctor": {"workspace", "benchmarks", "runners", "profiling", "results"},
     "workspace": set(),
     "execution": {"runners", "benchmarks", "evaluation", "profiling", "results"},

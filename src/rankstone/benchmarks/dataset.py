@@ -75,6 +75,17 @@ class RawDataset:
     """What the loader put right while it streamed; filled as the callables are read."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RawJudgements:
+    """What a loader found that has judgements and no corpus: its tasks score run files only."""
+
+    judgements: Callable[[str], Iterable[Judgement]]
+    """Judgements of one of the `splits`."""
+    splits: Callable[[], Sequence[str]]
+    source: str
+    """A path or an address, for the record."""
+
+
 class Corpus(Protocol):
     """The documents of a data set, memory-mapped, by position in corpus order."""
 
@@ -90,6 +101,10 @@ class Corpus(Protocol):
 
     def take(self, positions: NDArray[np.int64]) -> list[str]:
         """The texts at `positions`, in that order, template applied."""
+        ...
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """(len(ids),) where the documents of these distinct ids stand; -1 for an unknown one."""
         ...
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.corpus import StoredCorpus
-from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, Sources
+from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
 from rankstone.benchmarks.folders import SCHEMA, build_once, inside, read_meta, write_meta
 from rankstone.benchmarks.judging import resolve_split
 from rankstone.benchmarks.tables import (
@@ -81,6 +81,17 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
 
 
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
+    """What the task's loader found; a DataError where that is judgements alone."""
+    raw = ask_loader(task, sources)
+    if isinstance(raw, RawJudgements):
+        raise DataError(
+            f"{task.name}: it has judgements and no documents, so no method can be run on it. "
+            f"Score a run file: rankstone score RUN --on {task.name}"
+        )
+    return raw
+
+
+def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
     """Ask the task's loader, imported by the name in its definition."""
     module, _, name = task.loader.partition(":")
     try:
@@ -95,7 +106,7 @@ def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
         raise DefinitionError(
             f"task '{task.name}': key 'source': {task.loader} does not take it: {error}"
         ) from None
-    raw: RawDataset = load(task, sources, **task.source)
+    raw: RawDataset | RawJudgements = load(task, sources, **task.source)
     return raw
 
 
@@ -268,20 +279,26 @@ def _digest(table: Any) -> str:
 
 
 def _check_pins(task: TaskSpec, stored: _Stored, split: _Split) -> None:
-    """Refuse data that is not what the task pins."""
-    mend = f"Delete {stored.raw.source} and fetch again."
     found = {
         "documents": len(stored.documents),
         "queries": len(split.rows),
         "judgements": len(split.judgements),
     }
-    for what, count in found.items():
+    digests = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
+    check_pins(task, found, digests, stored.raw.source)
+
+
+def check_pins(
+    task: TaskSpec, counts: Mapping[str, int], digests: Mapping[str, str], source: str
+) -> None:
+    """Refuse data whose `counts` or `digests` (of the parts there are) the task does not pin."""
+    mend = f"Delete {source} and fetch again."
+    for what, count in counts.items():
         pinned = getattr(task.counts, what)
         if pinned is not None and pinned != count:
             raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {mend}")
-    digests = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
     for part, expected in task.sha256.items():
-        if digests[part] != expected:
+        if part in digests and digests[part] != expected:
             raise DataError(
                 f"{task.name}: expected the {part} with sha256 {expected}, found {digests[part]}. "
                 f"{mend}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import MeasureError
 from rankstone.evaluation import intervals, longtail, names
-from rankstone.evaluation.placement import Placement, place, tie_bounds
+from rankstone.evaluation.placement import Placement, place, tie_bounds, within_runs
 from rankstone.evaluation.ranking import Ranking, check_hits, rank
 from rankstone.results.record import Measure, QuerySummary
 from rankstone.runners.protocols import Hits
+
+if TYPE_CHECKING:
+    from rankstone.results.trec import Run as Lines
 
 Run = Mapping[str, Iterable[tuple[str, float]]]
 """Query id -> (document id, score) pairs, in any order."""
@@ -86,10 +90,72 @@ def evaluate_run(
     The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
     `depth` is the depth the run was retrieved at: longer rows are cut, and deeper measures refused.
     """
-    parsed = parse_all(measures, depth)
-    query_ids = list(qrels)
     positions: dict[str, int] = {}
-    hits = _hits(run, query_ids, positions)
+    hits = _hits(run, list(qrels), positions)
+    return _evaluate_ids(
+        hits,
+        positions,
+        qrels,
+        parsed=parse_all(measures, depth),
+        depth=depth,
+        relevance=relevance,
+        drop_self=drop_self,
+        method=method,
+    )
+
+
+def evaluate_lines(
+    lines: Lines,
+    qrels: Qrels,
+    *,
+    measures: Sequence[str],
+    depth: int,
+    relevance: int = 1,
+    drop_self: bool = False,
+    method: str = "run",
+) -> Evaluation:
+    """`evaluate_run` for the lines of a run file (`rankstone.results.trec.read_run`)."""
+    return _evaluate_ids(
+        hits_of(lines, list(qrels)),
+        {document: position for position, document in enumerate(lines.document_ids)},
+        qrels,
+        parsed=parse_all(measures, depth),
+        depth=depth,
+        relevance=relevance,
+        drop_self=drop_self,
+        method=method,
+    )
+
+
+def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
+    """The lines of these queries as padded arrays, in file order, over rows of `document_ids`."""
+    rows = {query: row for row, query in enumerate(query_ids)}
+    row_of = np.array([rows.get(query, -1) for query in lines.query_ids], dtype=np.int64)
+    row = row_of[lines.query]
+    order = np.argsort(row, kind="stable")
+    order = order[row[order] >= 0]
+    column = within_runs(row[order])
+    shape = (len(query_ids), int(column.max(initial=-1)) + 1)
+    docs = np.full(shape, -1, dtype=np.int64)
+    scores = np.full(shape, -np.inf, dtype=np.float32)
+    docs[row[order], column] = lines.document[order]
+    scores[row[order], column] = lines.score[order]
+    return Hits(docs, scores)
+
+
+def _evaluate_ids(
+    hits: Hits,
+    positions: Mapping[str, int],
+    qrels: Qrels,
+    *,
+    parsed: Parsed,
+    depth: int,
+    relevance: int,
+    drop_self: bool,
+    method: str,
+) -> Evaluation:
+    """Score hits over `positions`: document id -> what stands for it in `hits.docs`, in order."""
+    query_ids = list(qrels)
     check_hits(
         hits,
         n_queries=len(query_ids),
@@ -105,7 +171,7 @@ def evaluate_run(
         drop_self=drop_self,
         depth=depth,
     )
-    judgements = _judgements(qrels, positions)
+    judgements = judgements_of(qrels, positions)
     return _evaluate(ranking, judgements, parsed, relevance, query_ids)
 
 
@@ -234,7 +300,8 @@ def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits
     return Hits(docs, scores)
 
 
-def _judgements(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:
+def judgements_of(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:
+    """`qrels` over `positions` of documents; -1 for one that has none."""
     entries = [
         (row, positions.get(document, -1), label)
         for row, labels in enumerate(qrels.values())
