@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
@@ -24,21 +23,11 @@ PUBLISHED_NDCG_10 = {
 TREC_NAMES = {"nDCG@10": "ndcg_cut_10", "AP": "map", "RR": "recip_rank", "R@100": "recall_100"}
 
 
-def data_file(name: str) -> Path:
-    folder = os.environ.get("RANKSTONE_DATA")
-    if not folder:
-        pytest.skip("RANKSTONE_DATA is not set")
-    path = Path(folder) / name
-    if not path.exists():
-        pytest.skip(f"RANKSTONE_DATA holds no {name}")
-    return path
-
-
-def qrels_of(year: str) -> dict[str, dict[str, int]]:
+def qrels_of(year: str, data: Path) -> dict[str, dict[str, int]]:
     """The official judgements of DL 2019 or 2020: lines of `query 0 document label`."""
     qrels: dict[str, dict[str, int]] = {}
     with (
-        zstandard.open(data_file("msmarco/dl-pool.tar.zst"), "rb") as packed,
+        zstandard.open(data / "msmarco/dl-pool.tar.zst", "rb") as packed,
         tarfile.open(fileobj=packed, mode="r|") as archive,
     ):
         for member in archive:
@@ -49,9 +38,9 @@ def qrels_of(year: str) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def run_of(name: str) -> dict[str, list[tuple[str, float]]]:
+def run_of(name: str, data: Path) -> dict[str, list[tuple[str, float]]]:
     run: dict[str, list[tuple[str, float]]] = {}
-    with zstandard.open(data_file(f"runs/{name}.trec.zst"), "rb") as packed:
+    with zstandard.open(data / f"runs/{name}.trec.zst", "rb") as packed:
         for line in io.TextIOWrapper(packed, encoding="utf-8"):
             query, _, document, _, score, _ = line.split()
             run.setdefault(query, []).append((document, float(score)))
@@ -59,9 +48,9 @@ def run_of(name: str) -> dict[str, list[tuple[str, float]]]:
 
 
 @pytest.mark.parametrize("name", PUBLISHED_NDCG_10)
-def test_a_published_run_gives_its_published_figure(name):
-    run = run_of(name)
-    qrels = qrels_of(name[-2:])
+def test_a_published_run_gives_its_published_figure(name, data_folder):
+    run = run_of(name, data_folder)
+    qrels = qrels_of(name[-2:], data_folder)
     evaluation = evaluate_run(run, qrels, measures=list(TREC_NAMES), depth=100)
     assert round(evaluation.measures["nDCG@10"].mean, 4) == PUBLISHED_NDCG_10[name]
     as_dicts = {query: dict(results) for query, results in run.items()}

@@ -133,7 +133,9 @@ def test_no_queries_is_an_error_not_a_mean_of_nothing():
 
 
 def test_a_run_with_faults_is_refused():
-    with pytest.raises(AdapterError, match=r"run\.trec: query row 0, column 5: document 0 .*twice"):
+    with pytest.raises(
+        AdapterError, match=r"run\.trec: query row 0, column 5, .*document 0 .*twice"
+    ):
         score("RR", run=RUN + "q1 d1 1\n", method="run.trec")
     with pytest.raises(AdapterError, match="NaN"):
         score("RR", run="q1 d1 nan")

@@ -65,8 +65,8 @@ def test_broken_toml_is_named(place: Workspace) -> None:
     assert "not valid TOML" in method_error(place, "description = ")
 
 
-def test_an_adapter_must_be_module_and_class(place: Workspace) -> None:
-    assert "key 'adapter'" in method_error(place, 'description = "d"\nadapter = "nonsense"\n')
+def test_an_adapter_must_be_a_name(place: Workspace) -> None:
+    assert "key 'adapter'" in method_error(place, 'description = "d"\nadapter = "no sense"\n')
 
 
 def test_an_unknown_name_offers_neighbours_and_the_list(place: Workspace) -> None:
