@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from rankstone.specs import TaskSpec
 
-BLOCK = 4096
-"""Documents read at once when a corpus is walked through."""
+BLOCK = 1024
+"""Documents read at once, at most, when a corpus is walked through."""
+BLOCK_CHARS = 8 << 20
+"""Characters read at once, about: a thousand documents may be books."""
 
 
 class Document(NamedTuple):
@@ -108,6 +110,21 @@ class Corpus(Protocol):
         ...
 
 
+def walk(corpus: Corpus) -> Iterator[list[str]]:
+    """The texts of all documents in corpus order, in blocks.
+
+    Blocks grow or shrink with the documents read so far, to about `BLOCK_CHARS` characters, and
+    never hold more than `BLOCK` documents.
+    """
+    start, size = 0, 16
+    while start < len(corpus):
+        block = corpus.texts(start, min(start + size, len(corpus)))
+        yield block
+        start += len(block)
+        mean = sum(map(len, block)) // len(block) + 1
+        size = max(1, min(BLOCK, 2 * size, BLOCK_CHARS // mean))
+
+
 class CorpusTexts(Sequence[str]):
     """A corpus as a sequence of its texts, read when asked for: `Context.texts`."""
 
@@ -131,8 +148,8 @@ class CorpusTexts(Sequence[str]):
         return self._corpus.texts(position, position + 1)[0]
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), BLOCK):
-            yield from self._corpus.texts(start, min(start + BLOCK, len(self)))
+        for block in walk(self._corpus):
+            yield from block
 
 
 @dataclass(frozen=True, kw_only=True)
