@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import MethodSpec, TaskSpec
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rankstone.results.record import RunRecord
 
 PathLike = str | os.PathLike[str]
+SpecT = TypeVar("SpecT", MethodSpec, TaskSpec)
 
 
 def run(
@@ -40,7 +41,7 @@ def run(
 
     Args:
         methods: names (`rankstone list runners`) or specs.
-        tasks: names (`rankstone list benchmarks`) or specs.
+        tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
         results: folder of the records; `results/` of the workspace by default.
         data: local mirror of collections; `RANKSTONE_DATA` by default.
         cache: prepared corpora and encodings; `RANKSTONE_CACHE`, else the user's cache folder.
@@ -94,10 +95,11 @@ def sweep(
     from rankstone.results.store import ResultStore
 
     place = Workspace.find(Path(workspace) if workspace is not None else None)
-    named_tasks = [place.task(t) if isinstance(t, str) else t for t in _several(tasks)]
+    named = [s for t in _several(tasks) for s in (place.expand(t) if isinstance(t, str) else [t])]
     return Sweep(
         methods=tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods)),
-        tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in named_tasks),
+        # A task that is in two suites runs once.
+        tasks=tuple({t.name: t.limited(queries=limit_queries, depth=k) for t in named}.values()),
         sources=find_sources(data, cache),
         store=ResultStore(Path(results) if results is not None else place.results),
         workspace=place.root,
@@ -126,5 +128,5 @@ def find_sources(data: PathLike | None = None, cache: PathLike | None = None) ->
     )
 
 
-def _several(given: Sequence[str | MethodSpec] | Sequence[str | TaskSpec] | str) -> list[object]:
+def _several(given: Sequence[str | SpecT] | str) -> list[str | SpecT]:
     return [given] if isinstance(given, str) else list(given)

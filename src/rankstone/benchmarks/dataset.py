@@ -19,8 +19,15 @@ from numpy.typing import NDArray
 
 from rankstone.specs import TaskSpec
 
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many are done, and of how many (None: not known)."""
+
 BLOCK = 4096
 """Documents read at once when a corpus is walked through."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """The progress of whoever does not watch."""
 
 
 class Document(NamedTuple):
@@ -48,6 +55,8 @@ class Sources:
     """`--data` / `RANKSTONE_DATA`: a folder of collections in plain BEIR layout."""
     cache: Path
     """`--cache` / `RANKSTONE_CACHE`."""
+    progress: Progress = field(default=silent, compare=False, repr=False)
+    """Told of downloads, in bytes; the store passes on the one it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
