@@ -95,11 +95,10 @@ def sweep(
     from rankstone.results.store import ResultStore
 
     place = Workspace.find(Path(workspace) if workspace is not None else None)
-    named = [s for t in _several(tasks) for s in (place.expand(t) if isinstance(t, str) else [t])]
+    found = find_tasks(place, tasks)
     return Sweep(
         methods=tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods)),
-        # A task that is in two suites runs once.
-        tasks=tuple({t.name: t.limited(queries=limit_queries, depth=k) for t in named}.values()),
+        tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in found),
         sources=find_sources(data, cache),
         store=ResultStore(Path(results) if results is not None else place.results),
         workspace=place.root,
@@ -115,6 +114,13 @@ def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     from rankstone.leaderboards.table import leaderboard as table
 
     return table(list(records))
+
+
+def find_tasks(place: Workspace, tasks: Sequence[str | TaskSpec] | str) -> list[TaskSpec]:
+    """Suites replaced by their tasks, names by specs; a task that comes twice is kept once."""
+    given = _several(tasks)
+    specs = [s for t in given for s in (place.expand(t) if isinstance(t, str) else [t])]
+    return list({spec.name: spec for spec in specs}.values())
 
 
 def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
