@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.results.record import RunRecord
 
+Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
 PathLike = str | os.PathLike[str]
-SpecT = TypeVar("SpecT", MethodSpec, TaskSpec)
 
 
 def run(
@@ -134,5 +134,5 @@ def find_sources(data: PathLike | None = None, cache: PathLike | None = None) ->
     )
 
 
-def _several(given: Sequence[str | SpecT] | str) -> list[str | SpecT]:
-    return [given] if isinstance(given, str) else list(given)
+def _several(given: Sequence[Named] | str) -> Sequence[Named | str]:
+    return [given] if isinstance(given, str) else given

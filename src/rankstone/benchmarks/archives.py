@@ -7,7 +7,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 import zstandard
@@ -101,7 +101,8 @@ def _extract_member(
 def _safe_place(name: str, archive: Path, folder: Path) -> Path:
     """Where a member of that name belongs; DataError where that is not inside `folder`."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+    drive = PureWindowsPath(name).drive
+    if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
         raise DataError(
             f"{archive}: member '{name}' would be written outside of its folder. "
             "Do not use this archive."
