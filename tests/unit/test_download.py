@@ -144,11 +144,16 @@ def test_a_source_that_is_gone(served: Served, tmp_path: Path, status: int) -> N
     assert len(served.asked) == 1
 
 
-def test_a_server_in_trouble_is_tried_again_and_is_not_gone(served: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("begun", "tries"), [(b"", 1), (BODY[:10], 3)])
+def test_a_server_in_trouble_is_not_gone(
+    served: Served, tmp_path: Path, begun: bytes, tries: int
+) -> None:
     served.status = 503
+    (tmp_path / "set.zip.part").write_bytes(begun)
     with pytest.raises(NetworkError, match="503"):
         fetch(remote(served), tmp_path / "set.zip", attempts=3)
-    assert len(served.asked) == 3
+    assert len(served.asked) == tries
+    assert (tmp_path / "set.zip.part").read_bytes() == begun
 
 
 def free_port() -> int:

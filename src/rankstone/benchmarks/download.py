@@ -55,7 +55,8 @@ def fetch(
 
     Args:
         progress: told the bytes that are there, of how many.
-        attempts: times to try where the net fails; each goes on where the last one stopped.
+        attempts: times to try where a download breaks off that had begun; each goes on where the
+            last one stopped.
 
     Raises:
         NetworkError: no connection, or it broke every time; what arrived is kept for the next call.
@@ -113,7 +114,8 @@ class _Download:
             try:
                 self._transfer()
             except NetworkError:
-                if attempt == attempts:
+                # Nothing has come yet: more likely no network at all than a break in it.
+                if attempt == attempts or not self._have():
                     raise
                 time.sleep(WAIT_S * attempt)
             else:
