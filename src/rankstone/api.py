@@ -45,7 +45,7 @@ def run(
 
     Args:
         methods: names (`rankstone list runners`) or specs.
-        tasks: names (`rankstone list benchmarks`) or specs.
+        tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
         results: folder of the records; `results/` of the workspace by default.
         data: local mirror of collections; `RANKSTONE_DATA` by default.
         cache: prepared corpora and encodings; `RANKSTONE_CACHE`, else the user's cache folder.
@@ -99,10 +99,10 @@ def sweep(
     from rankstone.results.store import ResultStore
 
     place = Workspace.find(Path(workspace) if workspace is not None else None)
-    named_tasks = [place.task(t) if isinstance(t, str) else t for t in _several(tasks)]
+    found = find_tasks(place, tasks)
     return Sweep(
         methods=tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods)),
-        tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in named_tasks),
+        tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in found),
         sources=find_sources(data, cache),
         store=ResultStore(Path(results) if results is not None else place.results),
         workspace=place.root,
@@ -244,6 +244,13 @@ def find_store(results: PathLike | None, place: Workspace) -> ResultStore:
 
 def _place(workspace: PathLike | None) -> Workspace:
     return Workspace.find(Path(workspace) if workspace is not None else None)
+
+
+def find_tasks(place: Workspace, tasks: Sequence[str | TaskSpec] | str) -> list[TaskSpec]:
+    """Suites replaced by their tasks, names by specs; a task that comes twice is kept once."""
+    given = _several(tasks)
+    specs = [s for t in given for s in (place.expand(t) if isinstance(t, str) else [t])]
+    return list({spec.name: spec for spec in specs}.values())
 
 
 def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:

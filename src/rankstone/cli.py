@@ -88,7 +88,7 @@ def version(
 
 @app.command("list")
 def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
-    """What is defined: methods to run, or tasks to run them on."""
+    """What is defined: methods to run, or tasks and suites of tasks to run them on."""
     from rich import box
     from rich.table import Table
 
@@ -98,17 +98,25 @@ def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
     if kind is Kind.runners:
         rows = [(name, place.method(name).description) for name in place.method_names()]
     else:
-        rows = [(name, task.description) for name, task in place.tasks.items()]
+        seconds = [(alias, f"= {name}") for alias, name in place.aliases.items()]
+        rows = [(name, task.description) for name, task in place.tasks.items()] + seconds
     table = Table("name", "description", box=box.SIMPLE)
     for name, description in rows:
         table.add_row(name, description)
     _stdout().print(table)
+    if kind is Kind.benchmarks and place.suites:
+        suites = Table("suite", "tasks", "description", box=box.SIMPLE)
+        for name, suite in place.suites.items():
+            suites.add_row(name, str(len(suite.tasks)), suite.description)
+        _stdout().print(suites)
 
 
 @app.command()
 def run(
     methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
-    on: Annotated[list[str], typer.Option("--on", help="Tasks (rankstone list benchmarks).")],
+    on: Annotated[
+        list[str], typer.Option("--on", help="Tasks and suites (rankstone list benchmarks).")
+    ],
     results: ResultsOption = None,
     data: DataOption = None,
     cache: CacheOption = None,
@@ -288,9 +296,15 @@ def leaderboard(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
     ] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Means over this suite instead, as the field's.")
+    ] = None,
 ) -> None:
     """Quality and efficiency of every stored record."""
     records = _store(results, workspace).records()
+    if suite is not None:
+        _print_means(records, suite, workspace, form, output)
+        return
     if output is None:
         _print_board(records, form)
         return
@@ -393,6 +407,19 @@ def _print_board(records: list[RunRecord], form: Format) -> None:
 
     console = _stdout()
     console.print(tables(table(records), console.width))
+
+
+def _print_means(
+    records: list[RunRecord], suite: str, workspace: Path | None, form: Format, output: Path | None
+) -> None:
+    from rankstone.leaderboards.suites import render_means, suite_means
+    from rankstone.workspace import Workspace
+
+    text = render_means(suite_means(records, Workspace.find(workspace).suite(suite)), form.value)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
 
 
 def _interrupt(*_: object) -> NoReturn:

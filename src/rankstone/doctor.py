@@ -60,6 +60,10 @@ class Finding:
     detail: str
 
 
+DOWNLOADING = ("rankstone.benchmarks.irds:load", "rankstone.benchmarks.beir_zip:load")
+"""Loaders of data sets that need not be put anywhere by hand."""
+
+
 def report(workspace: Workspace, sources: Sources) -> RenderableType:
     """The findings as a rich renderable; takes well under two seconds."""
     found = findings(workspace, sources)
@@ -297,6 +301,8 @@ def _task_state(task: TaskSpec, sources: Sources) -> tuple[State, str]:
     for path in _places(task, sources):
         if path.exists():
             return "ok", str(path)
+    if task.loader in DOWNLOADING:
+        return "absent", "not in --data; the first run downloads it"
     return "absent", f"not in --data; looked for {task.dataset}/ or {task.dataset}.tar.zst"
 
 

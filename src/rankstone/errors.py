@@ -3,6 +3,9 @@
 RankstoneError              anything a user can mend; the message says what, where and how
 ├── DefinitionError         a TOML definition is wrong, or a name is not defined
 ├── DataError               a collection is missing, malformed, or not the one expected
+│   ├── NetworkError        a download could not start or broke off; running again goes on
+│   ├── SourceGoneError     the address answers that the file is not, or no longer, to be had
+│   └── ChecksumError       what arrived is not the file that was expected
 ├── MissingExtraError       a method needs an optional dependency that is not installed
 ├── ModelError              model files are missing or not the ones expected
 ├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
@@ -30,6 +33,18 @@ class DefinitionError(RankstoneError):
 
 class DataError(RankstoneError):
     """A collection is missing, malformed, or not the one its definition pins."""
+
+
+class NetworkError(DataError):
+    """A server could not be reached, or the connection broke; what arrived is kept."""
+
+
+class SourceGoneError(DataError):
+    """The server answers that there is no such file, or that it may not be had."""
+
+
+class ChecksumError(DataError):
+    """A file has not the size or the digest that is pinned for it."""
 
 
 class MissingExtraError(RankstoneError):

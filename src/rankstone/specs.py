@@ -1,7 +1,8 @@
 """Definitions as values: TOML -> frozen, strict specs with digests.
 
-A `TaskSpec` says what is measured (`benchmarks/*.toml`), a `MethodSpec` what is run
-(`runners/**/*.toml`). Unknown keys and wrong types are refused with the file and the key.
+A `TaskSpec` says what is measured (`benchmarks/*.toml`), a `SuiteSpec` which tasks belong together
+(`benchmarks/suites.toml`), a `MethodSpec` what is run (`runners/**/*.toml`). Unknown keys and wrong
+types are refused with the file and the key.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -118,6 +119,24 @@ class TaskSpec(Spec):
         return self.model_copy(update={**changes, "name": name})
 
 
+class SuiteSpec(Spec):
+    """Tasks reported together: a table `[suites.<name>]` of `benchmarks/suites.toml`."""
+
+    name: str
+    description: str
+    members: tuple[str | SuiteSpec, ...] = Field(min_length=1)
+    """Tasks by full name, and suites, which are averaged first and then count once; named in the
+    TOML, resolved on reading."""
+    measures: tuple[str, ...] = ()
+    """What is averaged over the members; empty where the field averages nothing."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Full names of all tasks, those of member suites in place."""
+        nested = [(m,) if isinstance(m, str) else m.tasks for m in self.members]
+        return tuple(dict.fromkeys(name for names in nested for name in names))
+
+
 def canonical_digest(body: Any) -> str:
     """sha256 of `body` as JSON with sorted keys."""
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -210,26 +229,87 @@ def load_family(path: Path) -> dict[str, TaskSpec]:
 
     `[defaults]` holds keys that every task of the family shares; a task's own keys win.
     """
-    values = read_toml(path)
-    unknown = sorted(set(values) - {"description", "defaults", "tasks"})
-    if unknown:
-        hint = did_you_mean(unknown[0], ["description", "defaults", "tasks"])
-        raise DefinitionError(f"{path}: unknown key '{unknown[0]}'.{hint} Remove or rename it.")
+    values = _tables(path, "description", "aliases", "defaults", "tasks")
     tasks: dict[str, TaskSpec] = {}
-    for stem, own in values.get("tasks", {}).items():
-        if not isinstance(own, dict):
-            raise DefinitionError(f"{path}: key 'tasks.{stem}': expected a table, found {own!r}.")
+    for stem, own in _named_tables(values, "tasks", path):
         name = f"{path.stem}/{stem}"
+        if "" in stem.split("/"):
+            raise DefinitionError(f"{path}: key 'tasks.\"{stem}\"': a part of the name is empty.")
         merged = {"dataset": name, **values.get("defaults", {}), **own, "name": name}
         tasks[name] = build_spec(TaskSpec, merged, path, f"tasks.{stem}")
     return tasks
 
 
-def resolve_name(name: str, known: list[str], what: str, folder: Path) -> str:
-    """The full name that `name` (full, or just its last part) stands for."""
+def load_aliases(path: Path) -> dict[str, str]:
+    """Second names of tasks, `[aliases]` of one family: full second name -> full name."""
+    aliases = _tables(path, "description", "aliases", "defaults", "tasks").get("aliases", {})
+    for alias, name in aliases.items():
+        if not isinstance(name, str):
+            raise DefinitionError(
+                f"{path}: key 'aliases.{alias}': expected the full name of a task, found {name!r}."
+            )
+    return {f"{path.stem}/{alias}": name for alias, name in aliases.items()}
+
+
+def load_suites(path: Path) -> dict[str, SuiteSpec]:
+    """All suites of `benchmarks/suites.toml`, by name, with member suites resolved.
+
+    A member with a slash is a task, one without is a suite. Whether the tasks are defined is for
+    the workspace to say.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, SuiteSpec] = {}
+    for name, own in _named_tables(_tables(path, "description", "suites"), "suites", path):
+        found[name] = build_spec(SuiteSpec, {**own, "name": name}, path, f"suites.{name}")
+    return {name: _with_members(suite, found, path) for name, suite in found.items()}
+
+
+def _with_members(
+    suite: SuiteSpec, known: Mapping[str, SuiteSpec], path: Path, _seen: tuple[str, ...] = ()
+) -> SuiteSpec:
+    where = f"{path}: key 'suites.{suite.name}.members'"
+    if suite.name in _seen:
+        raise DefinitionError(f"{where}: the suite contains itself. Remove it.")
+    members: list[str | SuiteSpec] = []
+    for member in suite.members:
+        if not isinstance(member, str) or "/" in member:
+            members.append(member)
+        elif member in known:
+            members.append(_with_members(known[member], known, path, (*_seen, suite.name)))
+        else:
+            raise DefinitionError(
+                f"{where}: '{member}' is no suite.{did_you_mean(member, known)} A task is named "
+                "with its family: <family>/<task>."
+            )
+    return suite.model_copy(update={"members": tuple(members)})
+
+
+def _tables(path: Path, *known: str) -> dict[str, Any]:
+    """The parsed file; DefinitionError where it has another key at the top."""
+    values = read_toml(path)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        hint = did_you_mean(unknown[0], known)
+        raise DefinitionError(f"{path}: unknown key '{unknown[0]}'.{hint} Remove or rename it.")
+    return values
+
+
+def _named_tables(
+    values: Mapping[str, Any], key: str, path: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`[<key>.<name>]` after `[<key>.<name>]`."""
+    for name, own in values.get(key, {}).items():
+        if not isinstance(own, dict):
+            raise DefinitionError(f"{path}: key '{key}.{name}': expected a table, found {own!r}.")
+        yield name, own
+
+
+def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> str:
+    """The full name that `name` (full, or just its last parts) stands for."""
     if name in known:
         return name
-    matches = [full for full in known if full.rpartition("/")[2] == name]
+    matches = [full for full in known if full.endswith(f"/{name}")]
     if len(matches) == 1:
         return matches[0]
     noun = "benchmarks" if what == "Task" else "runners"

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rankstone.errors import DefinitionError
+from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.specs import (
     MethodSpec,
+    SuiteSpec,
     TaskSpec,
+    load_aliases,
     load_family,
     load_method,
+    load_suites,
     method_names,
     resolve_name,
 )
+
+SUITES = "suites.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +70,34 @@ class Workspace:
     @cached_property
     def tasks(self) -> dict[str, TaskSpec]:
         """Every task of every family, by full name."""
-        families = sorted(self.benchmarks.glob("*.toml"))
-        return {name: spec for path in families for name, spec in load_family(path).items()}
+        return {n: spec for path in self._families() for n, spec in load_family(path).items()}
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Second names of tasks: full second name -> full name of a task."""
+        found = {a: name for path in self._families() for a, name in load_aliases(path).items()}
+        for alias, name in found.items():
+            if name not in self.tasks or alias in self.tasks:
+                fault = f"'{name}' is not defined" if name not in self.tasks else "names a task"
+                raise DefinitionError(
+                    f"{self.benchmarks}: the alias '{alias}': {fault}."
+                    f"{did_you_mean(name, self.tasks)} (rankstone list benchmarks)"
+                )
+        return found
+
+    @cached_property
+    def suites(self) -> dict[str, SuiteSpec]:
+        """Every suite, by name."""
+        return load_suites(self.benchmarks / SUITES)
 
     def task(self, name: str) -> TaskSpec:
-        """The task `<family>/<task>`, or its last part; cuts such as `@first100` are applied."""
+        """The task of that full name or alias, or just of its last parts if that is unambiguous.
+
+        Cuts such as `@first100` and `@k20` are applied.
+        """
         whole, *cuts = name.split("@")
-        task = self.tasks[resolve_name(whole, list(self.tasks), "Task", self.benchmarks)]
+        full = resolve_name(whole, [*self.tasks, *self.aliases], "Task", self.benchmarks)
+        task = self.tasks[self.aliases.get(full, full)]
         for cut in cuts:
             match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
             if match is None:
@@ -81,6 +107,36 @@ class Workspace:
                 )
             task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
         return task
+
+    def suite(self, name: str) -> SuiteSpec:
+        """The suite of that name, all of whose tasks are defined."""
+        if name not in self.suites:
+            raise DefinitionError(
+                f"Suite '{name}' is not defined in {self.benchmarks / SUITES}."
+                f"{did_you_mean(name, self.suites)} (rankstone list benchmarks)"
+            )
+        suite = self.suites[name]
+        unknown = [task for task in suite.tasks if task not in self.tasks]
+        if unknown:
+            raise DefinitionError(
+                f"{self.benchmarks / SUITES}: key 'suites.{name}.members': the task "
+                f"'{unknown[0]}' is not defined.{did_you_mean(unknown[0], self.tasks)} "
+                "(rankstone list benchmarks)"
+            )
+        return suite
+
+    def expand(self, name: str) -> list[TaskSpec]:
+        """The tasks that `name` stands for: those of a suite, or the one task.
+
+        A suite's name comes before a task's last part: `msmarco` is the suite, `beir/msmarco` the
+        task.
+        """
+        if name in self.suites:
+            return [self.tasks[task] for task in self.suite(name).tasks]
+        return [self.task(name)]
+
+    def _families(self) -> list[Path]:
+        return sorted(p for p in self.benchmarks.glob("*.toml") if p.name != SUITES)
 
 
 def _is_workspace(folder: Path) -> bool:

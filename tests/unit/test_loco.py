@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.hub_server import hub as serve_hub
 
 from rankstone.benchmarks import hub
 from rankstone.benchmarks.dataset import Dataset, Sources
@@ -24,6 +23,7 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError, DefinitionError, MissingExtraError
 from rankstone.specs import Counts, TaskSpec
 from rankstone.workspace import Workspace
+from tests.hub_server import hub as serve_hub
 
 ROOT = Path(__file__).parents[2]
 TASKS = Workspace.find(ROOT).tasks

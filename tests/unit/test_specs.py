@@ -157,3 +157,35 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_did_you_mean_knows_last_parts() -> None:
     assert did_you_mean("bm52", ["lexical/bm25", "dense/x"]) == " Did you mean: lexical/bm25?"
     assert did_you_mean("qqqq", ["lexical/bm25"]) == ""
+
+
+def test_a_task_has_second_names(place: Workspace) -> None:
+    path = place.benchmarks / "b.toml"
+    path.write_text('[aliases]\n"u/small" = "b/t"\n' + TASK)
+    assert place.task("b/u/small") == place.task("u/small") == place.task("small")
+    assert place.task("small").name == "b/t"
+
+
+@pytest.mark.parametrize(
+    ("aliases", "message"),
+    [
+        ('u = "b/x"', "the alias 'b/u': 'b/x' is not defined"),
+        ('t = "b/t"', "the alias 'b/t': names a task"),
+        ("u = 3", "key 'aliases.u': expected the full name of a task, found 3"),
+    ],
+)
+def test_faults_of_second_names(place: Workspace, aliases: str, message: str) -> None:
+    (place.benchmarks / "b.toml").write_text(f"[aliases]\n{aliases}\n{TASK}")
+    with pytest.raises(DefinitionError, match=message):
+        place.task("u")
+
+
+def test_names_of_tasks_may_have_more_parts(place: Workspace) -> None:
+    (place.benchmarks / "b.toml").write_text(TASK.replace("tasks.t", 'tasks."forum/t"'))
+    assert place.task("b/forum/t").dataset == "b/forum/t"
+    assert place.task("forum/t") == place.task("t") == place.task("b/forum/t")
+    with pytest.raises(DefinitionError, match="not defined"):
+        place.task("um/t")
+    (place.benchmarks / "b.toml").write_text(TASK.replace("tasks.t", 'tasks."forum//t"'))
+    with pytest.raises(DefinitionError, match="a part of the name is empty"):
+        Workspace.find(place.root).task("t")

@@ -1,10 +1,12 @@
-"""Packed data sets: a `.tar.zst` is extracted once into the cache, whole or not at all."""
+"""Packed data sets: an archive is extracted once into the cache, whole or not at all."""
 
 from __future__ import annotations
 
 import io
 import shutil
 import tarfile
+import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -17,8 +19,11 @@ CHUNK = 1 << 20
 CONTENT = "content"
 
 
-def extracted(archive: Path, target: Path) -> Path:
-    """The content of `archive`, extracted below `target` unless that was done before.
+def extracted(archive: Path, target: Path, within: str = "") -> Path:
+    """The content of a `.tar.zst` or `.zip`, extracted below `target` unless that was done before.
+
+    Args:
+        within: only this folder of a `.zip`, whose members can be read one by one.
 
     Raises:
         DataError: the archive is truncated or damaged, or a member would leave the folder.
@@ -26,8 +31,11 @@ def extracted(archive: Path, target: Path) -> Path:
 
     def fill(folder: Path) -> None:
         (folder / CONTENT).mkdir()
-        with archive.open("rb") as packed:
-            _extract(packed, archive, folder / CONTENT)
+        if archive.suffix == ".zip":
+            _extract_zip(archive, folder / CONTENT, within)
+        else:
+            with archive.open("rb") as packed:
+                _extract(packed, archive, folder / CONTENT)
         write_meta(folder, {"archive": str(archive), "bytes": _bytes_below(folder / CONTENT)})
 
     def good(folder: Path) -> bool:
@@ -50,22 +58,33 @@ def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
         while stream.read(CHUNK):
             pass  # to the end, so that a stream cut behind the last member is noticed as well
     except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
-        raise DataError(
-            f"{archive}: truncated or damaged: {error}. Delete it and fetch it again."
-        ) from None
+        raise _damaged(archive, error) from None
+
+
+def _damaged(archive: Path, error: Exception) -> DataError:
+    return DataError(f"{archive}: truncated or damaged: {error}. Delete it and fetch it again.")
+
+
+def _extract_zip(archive: Path, folder: Path, within: str) -> None:
+    """The files below the folder `within`; the names of all members are checked."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in packed.infolist():
+                place = _safe_place(member.filename, archive, folder)
+                if member.is_dir() or not PurePosixPath(member.filename).is_relative_to(within):
+                    continue
+                place.parent.mkdir(parents=True, exist_ok=True)
+                # A symbolic link is written as what it is stored as: a file that holds its target.
+                with packed.open(member) as content, place.open("wb") as file:
+                    shutil.copyfileobj(content, file, CHUNK)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise _damaged(archive, error) from None
 
 
 def _extract_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
 ) -> None:
-    path = PurePosixPath(member.name)
-    drive = PureWindowsPath(member.name).drive
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or drive:
-        raise DataError(
-            f"{archive}: member '{member.name}' would be written outside of its folder. "
-            "Do not use this archive."
-        )
-    place = folder.joinpath(*path.parts)
+    place = _safe_place(member.name, archive, folder)
     if member.isdir():
         place.mkdir(parents=True, exist_ok=True)
         return
@@ -77,6 +96,18 @@ def _extract_member(
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("wb") as file:
         shutil.copyfileobj(content, file, CHUNK)
+
+
+def _safe_place(name: str, archive: Path, folder: Path) -> Path:
+    """Where a member of that name belongs; DataError where that is not inside `folder`."""
+    path = PurePosixPath(name)
+    drive = PureWindowsPath(name).drive
+    if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
+        raise DataError(
+            f"{archive}: member '{name}' would be written outside of its folder. "
+            "Do not use this archive."
+        )
+    return folder.joinpath(*path.parts)
 
 
 class _Unpacked(io.RawIOBase):

@@ -8,7 +8,7 @@ Each file may be gzipped (`.gz`). `queries_<split>.jsonl` adds the queries of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rankstone.benchmarks.archives import extracted
@@ -27,44 +27,73 @@ PACKED = ".tar.zst"
 QRELS_ENDINGS = (".tsv", ".txt", ".qrels", ".tsv.gz", ".txt.gz")
 
 
-def load(task: TaskSpec, sources: Sources, *, folder: str | None = None) -> RawDataset:
+def load(
+    task: TaskSpec, sources: Sources, *, folder: str | None = None, instructions: str = ""
+) -> RawDataset:
     """The collection `task.dataset`, or the one in another `folder` of the data folder.
+
+    Args:
+        instructions: how to come by a collection that nobody may pass on, for the error.
 
     Raises:
         DataError: neither a folder nor an archive of that name is there.
     """
     name = folder or task.dataset
+    found = mirrored(name, sources)
+    if found is not None:
+        return found
+    if instructions:
+        raise DataError(
+            f"{task.name}: this collection is not public. {instructions} Then put corpus.jsonl, "
+            f"queries.jsonl and qrels/{task.split}.tsv in {sources.data or 'DIR'}/{name}/ and name "
+            "the folder with --data DIR or RANKSTONE_DATA."
+        )
     if sources.data is None:
         raise DataError(
             f"{task.name}: no data folder is named, so '{name}' cannot be looked up. "
             "Name one with --data DIR or RANKSTONE_DATA."
         )
     plain = inside(sources.data, name)
-    packed = plain.with_name(plain.name + PACKED)
-    if plain.is_dir():
-        return _from_folder(_Files(plain), str(plain), _fingerprint(plain))
-    if packed.is_file():
-        stat = packed.stat()
-        fingerprint = canonical_digest([str(packed), stat.st_size, stat.st_mtime_ns])
-        target = inside(sources.cache / "extracted", name) / fingerprint[:16]
-        return _from_folder(_Files(packed, target), str(packed), fingerprint)
     raise DataError(
-        f"{task.name}: no data found. Looked for {plain}/ and {packed}. "
+        f"{task.name}: no data found. Looked for {plain}/ and {_packed(plain)}. "
         "Name the folder that holds it with --data DIR or RANKSTONE_DATA."
     )
 
 
-class _Files:
-    """The files of one collection; an archive is extracted when the first is asked for."""
+def mirrored(name: str, sources: Sources) -> RawDataset | None:
+    """The collection `name` of the local mirror; None where the mirror has none of that name."""
+    if sources.data is None:
+        return None
+    plain = inside(sources.data, name)
+    packed = _packed(plain)
+    if plain.is_dir():
+        return from_folder(Files(plain), str(plain), _fingerprint(plain))
+    if packed.is_file():
+        stat = packed.stat()
+        fingerprint = canonical_digest([str(packed), stat.st_size, stat.st_mtime_ns])
+        target = inside(sources.cache / "extracted", name) / fingerprint[:16]
+        files = Files(packed, lambda: _collection_in(extracted(packed, target), packed))
+        return from_folder(files, str(packed), fingerprint)
+    return None
 
-    def __init__(self, place: Path, target: Path | None = None) -> None:
-        self._place, self._target = place, target
+
+def _packed(plain: Path) -> Path:
+    return plain.with_name(plain.name + PACKED)
+
+
+class Files:
+    """The files of one collection in the folder `place`.
+
+    Where `place` is an archive, or still to be fetched, `unpacked` gives the folder; it is called
+    whenever a file is asked for, and not before.
+    """
+
+    def __init__(self, place: Path, unpacked: Callable[[], Path] | None = None) -> None:
+        self._place, self._unpacked = place, unpacked
 
     @property
     def root(self) -> Path:
-        if self._target is None:
-            return self._place
-        return _collection_in(extracted(self._place, self._target), self._place)
+        return self._place if self._unpacked is None else self._unpacked()
 
     def file(self, name: str) -> Path:
         for path in (self.root / name, self.root / f"{name}.gz"):
@@ -79,6 +108,13 @@ class _Files:
             for path in sorted((self.root / "qrels").glob(f"*{ending}")):
                 found.setdefault(path.name.removesuffix(ending), path)
         return found
+
+    def judgements(self, split: str) -> Path:
+        """The judgements of one split; DataError where the collection has none."""
+        found = self.qrels()
+        if split not in found:
+            raise DataError(f"{self._place}: holds no qrels/{split}.tsv. Fetch it again.")
+        return found[split]
 
     def query_files(self) -> list[Path]:
         """`queries.jsonl`, then the files of single splits."""
@@ -110,7 +146,8 @@ def _fingerprint(folder: Path) -> str:
     return canonical_digest([str(folder), *listing])
 
 
-def _from_folder(files: _Files, source: str, fingerprint: str) -> RawDataset:
+def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
+    """The collection in `files`; none of them is read before a callable is called."""
     warnings: set[str] = set()
 
     def documents() -> Iterator[Document]:
@@ -121,7 +158,7 @@ def _from_folder(files: _Files, source: str, fingerprint: str) -> RawDataset:
             yield from read_queries(path, warnings)
 
     def judgements(split: str) -> Iterator[Judgement]:
-        return read_judgements(files.qrels()[split])
+        return read_judgements(files.judgements(split))
 
     def locate(what: str, index: int) -> str:
         paths = [files.file("corpus.jsonl")] if what == "documents" else files.query_files()

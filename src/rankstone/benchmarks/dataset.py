@@ -24,6 +24,13 @@ BLOCK = 1024
 BLOCK_CHARS = 8 << 20
 """Characters read at once, about: a thousand documents may be books."""
 
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many are done, and of how many (None: not known)."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """The progress of whoever does not watch."""
+
 
 class Document(NamedTuple):
     id: str
@@ -50,6 +57,8 @@ class Sources:
     """`--data` / `RANKSTONE_DATA`: a folder of collections in plain BEIR layout."""
     cache: Path
     """`--cache` / `RANKSTONE_CACHE`."""
+    progress: Progress = field(default=silent, compare=False, repr=False)
+    """Told of downloads, in bytes; the store passes on the one it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def build_once(target: Path, is_good: Callable[[Path], bool], fill: Callable[[Pa
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with locked(target):
             if not is_good(target):
                 _remove_leftovers(target)
                 _build(target, fill)
@@ -98,7 +98,8 @@ def _remove_leftovers(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def locked(target: Path) -> Iterator[None]:
+    """Hold `target`'s lock, a file beside it: whoever else wants it waits."""
     with target.with_name(f".{target.name}.lock").open("a") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +21,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rankstone.benchmarks.beir import mirrored
 from rankstone.benchmarks.corpus import StoredCorpus
-from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
+from rankstone.benchmarks.dataset import (
+    Dataset,
+    Judgements,
+    Progress,
+    RawDataset,
+    RawJudgements,
+    Sources,
+    silent,
+)
 from rankstone.benchmarks.folders import SCHEMA, build_once, inside, read_meta, write_meta
 from rankstone.benchmarks.judging import resolve_split
 from rankstone.benchmarks.tables import (
@@ -36,14 +45,8 @@ from rankstone.benchmarks.tables import (
 from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.specs import TaskSpec, canonical_digest
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many are done, and of how many (None: not known)."""
 
-
-def _silent(what: str, done: int, total: int | None) -> None: ...
-
-
-def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = _silent) -> Dataset:
+def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Dataset:
     """The data of `task`, converted first where no good copy is in the cache.
 
     Raises:
@@ -51,7 +54,7 @@ def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = _silent)
             cannot be written. Nothing half-written is left.
         DefinitionError: the task's loader, its arguments or the text template are wrong.
     """
-    raw = find_raw(task, sources)
+    raw = find_raw(task, replace(sources, progress=progress))
     stored = _Stored(task, raw, sources, progress)
     split = stored.split(task.split)
     _check_pins(task, stored, split)
@@ -64,7 +67,7 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
     Raises:
         DataError: a digest is not the one recorded when the copy was made.
     """
-    stored = _Stored(task, find_raw(task, sources), sources, _silent)
+    stored = _Stored(task, find_raw(task, sources), sources, silent)
     split = stored.split(task.split)
     recorded = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
     found = {
@@ -92,7 +95,11 @@ def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
 
 
 def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
-    """Ask the task's loader, imported by the name in its definition."""
+    """The local mirror's copy of the task's collection; else the task's loader is asked.
+
+    The loader is imported by the name in the definition. A `folder` in the task's source says
+    where to look, so that the mirror has no say in it.
+    """
     module, _, name = task.loader.partition(":")
     try:
         load = getattr(importlib.import_module(module), name)
@@ -106,7 +113,8 @@ def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
         raise DefinitionError(
             f"task '{task.name}': key 'source': {task.loader} does not take it: {error}"
         ) from None
-    raw: RawDataset | RawJudgements = load(task, sources, **task.source)
+    own = None if "folder" in task.source else mirrored(task.dataset, sources)
+    raw: RawDataset | RawJudgements = load(task, sources, **task.source) if own is None else own
     return raw
 
 

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rankstone.benchmarks.dataset import BLOCK, Dataset, RawJudgements, Sources
+from rankstone.benchmarks.dataset import (
+    BLOCK,
+    Dataset,
+    Progress,
+    RawJudgements,
+    Sources,
+    silent,
+)
 from rankstone.benchmarks.qrels import judged_queries
-from rankstone.benchmarks.store import Progress, ask_loader, open_dataset
+from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.evaluation.evaluate import qrels_of
 from rankstone.execution.sections import task_info
 from rankstone.results.record import TaskInfo
@@ -53,10 +60,7 @@ class Judged:
             yield from dataset.corpus.ids(np.arange(start, stop, dtype=np.int64))
 
 
-def _silent(what: str, done: int, total: int | None) -> None: ...
-
-
-def open_judged(task: TaskSpec, sources: Sources, progress: Progress = _silent) -> Judged:
+def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Judged:
     """The judgements of `task`; its data set is opened (prepared, if need be) where it has one.
 
     Raises:

@@ -1,0 +1,116 @@
+"""Means over suites: a pure function of records, by the rule in the suite's own definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from rankstone.errors import ResultsError
+from rankstone.leaderboards import figures, render
+from rankstone.results.record import RunRecord
+from rankstone.specs import SuiteSpec, canonical_digest
+
+COLUMNS = ("suite", "method", "version", "data", "tasks", "of", "missing")
+FORMATS = ("terminal", "markdown", "csv", "json")
+
+
+def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
+    """One row per method: the means of the suite's measures, or what is missing for them.
+
+    Every member counts the same; a member that is a suite counts once, as its own mean. A mean
+    over fewer tasks than the suite has would be another figure under the same name: it is NaN,
+    and `missing` names the tasks. Of several records of one cell the newest counts, whatever the
+    machine; a method whose definition changed is another row.
+
+    Args:
+        records: any records; those of other tasks, and failures, are left out.
+        suite: with its member suites resolved, from `Workspace.suite`.
+
+    Returns:
+        A frame with the columns `suite`, `method`, `version` (short digest of the method's
+        definition), `data` (short digest of all the data; None where tasks are missing: only rows
+        of equal `data` are comparable), `tasks` (how many are there), `of`, `missing` (names,
+        comma-separated), and each measure of the suite; complete rows first, best first.
+
+    Raises:
+        ResultsError: the field averages nothing over this suite.
+    """
+    if not suite.measures:
+        raise ResultsError(
+            f"The suite '{suite.name}' has no mean: its definition names no measures. Compare its "
+            "tasks one by one. (rankstone leaderboard)"
+        )
+    methods: dict[tuple[str, str], dict[str, RunRecord]] = {}
+    for record in sorted(records, key=lambda r: str(r.provenance.finished)):
+        if record.status == "ok" and record.task.name in suite.tasks:
+            version = (record.method.name, record.method.digest)
+            methods.setdefault(version, {})[record.task.name] = record
+    rows = [_row(suite, method, digest, cells) for (method, digest), cells in methods.items()]
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *suite.measures])
+    frame = frame.astype(dict.fromkeys(suite.measures, "float64"))
+    return frame.sort_values(
+        [suite.measures[0], "method", "version"], ascending=[False, True, True], na_position="last"
+    ).reset_index(drop=True)
+
+
+def _row(
+    suite: SuiteSpec, method: str, digest: str, cells: Mapping[str, RunRecord]
+) -> dict[str, object]:
+    missing = [
+        name
+        for name in suite.tasks
+        if name not in cells or any(m not in cells[name].measures for m in suite.measures)
+    ]
+    data = {name: record.task.sha256 for name, record in cells.items()}
+    return {
+        "suite": suite.name,
+        "method": method,
+        "version": digest[:8],
+        "data": None if missing else canonical_digest(data)[:8],
+        "tasks": len(suite.tasks) - len(missing),
+        "of": len(suite.tasks),
+        "missing": ", ".join(missing),
+        **{measure: _mean(suite, measure, cells) for measure in suite.measures},
+    }
+
+
+def _mean(suite: SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
+    values = [_value(member, measure, cells) for member in suite.members]
+    return math.fsum(values) / len(values)
+
+
+def _value(member: str | SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
+    """A member's figure; NaN, which any mean of it becomes, where it is missing."""
+    if isinstance(member, SuiteSpec):
+        return _mean(member, measure, cells)
+    found = cells[member].measures.get(measure) if member in cells else None
+    return math.nan if found is None else found.mean
+
+
+def render_means(frame: pd.DataFrame, format: str = "terminal") -> str:
+    """The frame of `suite_means` as text that ends with a newline.
+
+    Raises:
+        ResultsError: there is no such format of it.
+    """
+    if format not in FORMATS:
+        raise ResultsError(
+            f"Means of a suite have no format '{format}'. (--format {'|'.join(FORMATS)})"
+        )
+    if format == "csv":
+        return render.to_csv(frame)
+    if format == "json":
+        return render.to_json(frame)
+    measures = [name for name in frame.columns if name not in COLUMNS]
+    heads = ["method", *measures, "tasks", "missing"]
+    lines = [
+        "| " + " | ".join(heads) + " |",
+        "|" + " :--- |" + " ---: |" * (len(measures) + 1) + " :--- |",
+    ]
+    for _, row in frame.iterrows():
+        values = [figures.quality(row[name]) for name in measures]
+        cells = [row["method"], *values, f"{row['tasks']} of {row['of']}", row["missing"]]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
