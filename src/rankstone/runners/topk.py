@@ -27,6 +27,8 @@ class RunningTop:
         self._scores = np.empty((n_queries, 0), dtype=np.float32)
         self._docs: Positions = np.empty((n_queries, 0), dtype=self._position)
         self._waiting: list[tuple[Positions, NDArray[np.float32]]] = []
+        # Kept between blocks, for fresh pages cost more than the comparison.
+        self._mask = np.empty(0, dtype=np.bool_)
         self._threshold = np.full((n_queries, 1), -np.inf, dtype=np.float32)
 
     def add(self, scores: NDArray[np.float32], position: int) -> None:
@@ -35,7 +37,11 @@ class RunningTop:
             columns = np.arange(position, position + scores.shape[1], dtype=self._position)
             entering = _first_best(np.broadcast_to(columns, scores.shape), scores, self._k)
         else:
-            entering = _above(scores, self._threshold, position, self._position)
+            if self._mask.size < scores.size:
+                self._mask = np.empty(scores.size, dtype=np.bool_)
+            mask = self._mask[: scores.size].reshape(scores.shape)
+            np.greater(scores, self._threshold, out=mask)
+            entering = _chosen(scores, mask, position, self._position)
         self._waiting.append(entering)
         if sum(docs.shape[1] for docs, _ in self._waiting) >= self._k:
             self._merge()
@@ -61,14 +67,14 @@ class RunningTop:
         self._docs, self._scores = docs, scores
 
 
-def _above(
+def _chosen(
     scores: NDArray[np.float32],
-    threshold: NDArray[np.float32],
+    mask: NDArray[np.bool_],
     position: int,
     dtype: type[Any],
 ) -> tuple[Positions, NDArray[np.float32]]:
-    """The scores above each row's threshold, in columns, -inf where a row has fewer."""
-    flat = np.flatnonzero(scores > threshold)
+    """Positions and scores where `mask` is true, pushed left; -1 and -inf where a row has fewer."""
+    flat = np.flatnonzero(mask)
     rows = flat // scores.shape[1]
     counts = np.bincount(rows, minlength=len(scores))
     places = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -92,4 +98,6 @@ def _first_best(
     for row in np.flatnonzero(surplus):
         ties = np.flatnonzero(scores[row] == cut[row])
         kept[row, ties[len(ties) - surplus[row] :]] = False
-    return docs[kept].reshape(-1, k), scores[kept].reshape(-1, k)
+    # Two lookups by number take half the time of two by mask.
+    rows, columns = np.divmod(np.flatnonzero(kept), scores.shape[1])
+    return docs[rows, columns].reshape(-1, k), scores[rows, columns].reshape(-1, k)
