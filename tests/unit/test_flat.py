@@ -110,12 +110,3 @@ def test_many_queries_are_searched_in_parts(monkeypatch):
     np.testing.assert_array_equal(
         ExactIndex.build([documents]).search(queries, 10).docs, whole.docs
     )
-
-
-def test_threads_change_nothing():
-    documents, queries = random(300), random(130, seed=1)
-    one, two = (
-        ExactIndex.build([documents], threads=threads).search(queries, 20) for threads in (1, 2)
-    )
-    np.testing.assert_array_equal(one.docs, two.docs)
-    np.testing.assert_array_equal(one.scores, two.scores)

@@ -101,7 +101,7 @@ class SentenceTransformerRunner:
         return vectors
 
     def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents, threads=context.threads)
+        return ExactIndex.build(documents)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Counts tokens as the model sees them: prompt and special tokens included."""

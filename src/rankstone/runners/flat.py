@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mmap
 from collections.abc import Iterable, Iterator, Sized
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,12 @@ from rankstone.runners.protocols import Hits
 from rankstone.runners.topk import RunningTop
 
 Vectors = NDArray[np.float32]
+MADV_POPULATE_READ = 22
+"""Of linux/mman.h; Python has no name for it."""
 RESIDENT_BYTES = 256 * 2**20
 """Collections up to this size are held in memory; larger ones stay mapped, block by block."""
 QUERIES = 1024
 """Queries scored together; more pass over the documents again."""
-QUERIES_PER_THREAD = 32
 SCORES = 2**21
 """Scores computed at once: small enough to be still in the processor's cache when ranked."""
 
@@ -41,15 +42,14 @@ class ExactIndex:
 
     DESCRIPTION = "exact inner product, blocked"
 
-    def __init__(self, rows: Rows, *, dim: int, block_bytes: int, threads: int = 1) -> None:
+    def __init__(self, rows: Rows, *, dim: int, block_bytes: int) -> None:
         """Use `build` or `load`. `block_bytes`: the size of the largest block of `rows`."""
-        self._threads = threads
         self._rows = rows
         self._dim = dim
         self._block_bytes = block_bytes
 
     @classmethod
-    def build(cls, documents: Rows, *, threads: int = 1) -> ExactIndex:
+    def build(cls, documents: Rows) -> ExactIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
@@ -62,9 +62,9 @@ class ExactIndex:
             largest, size = max(largest, chunk.nbytes), size + chunk.nbytes
             kept = None if kept is None or size > RESIDENT_BYTES else [*kept, chunk]
         if kept is None:
-            return cls(documents, dim=dim, block_bytes=largest, threads=threads)
+            return cls(documents, dim=dim, block_bytes=largest)
         matrix = np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
-        return cls(Resident(matrix), dim=dim, block_bytes=matrix.nbytes, threads=threads)
+        return cls(Resident(matrix), dim=dim, block_bytes=matrix.nbytes)
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
@@ -87,40 +87,21 @@ class ExactIndex:
         return Hits(docs, scores)
 
     def _best(self, queries: Vectors, k: int) -> Hits:
-        # Ranking is split by queries among threads, as BLAS splits the scoring.
-        parts = np.array_split(np.arange(len(queries)), self._threads_for(len(queries)))
-        slices = [slice(part[0], part[-1] + 1) for part in parts]
-        tops = [RunningTop(len(part), k, len(self._rows)) for part in parts]
-        step = max(SCORES // len(queries), 1)
+        top = RunningTop(len(queries), k, len(self._rows))
         # One buffer for all blocks: fresh pages for each would cost a tenth of the search.
-        buffer = np.empty(len(queries) * min(step, len(self._rows)), dtype=np.float32)
+        size = min(max(SCORES, len(queries)), len(queries) * len(self._rows))
+        buffer = np.empty(size, dtype=np.float32)
         position = 0
-        with ThreadPoolExecutor(len(tops)) as pool:
-            each = map if len(tops) == 1 else pool.map
-            for block in self._rows:
-                for start in range(0, len(block), step):
-                    part = block[start : start + step]
-                    shape = (len(queries), len(part))
-                    scores = buffer[: shape[0] * shape[1]].reshape(shape)
-                    np.matmul(queries, part.T, out=scores)
-                    views = [scores[rows] for rows in slices]
-                    list(each(RunningTop.add, tops, views, repeat(position)))
-                    position += len(part)
-            best = list(each(RunningTop.best, tops))
-        return Hits(
-            np.concatenate([hits.docs for hits in best]),
-            np.concatenate([hits.scores for hits in best]),
-        )
-
-    def _threads_for(self, n_queries: int) -> int:
-        """Fewer queries than a few dozen per thread are ranked faster by one."""
-        return max(min(self._threads, n_queries // QUERIES_PER_THREAD), 1)
+        for block in self._rows:
+            _score(queries, block, position, top, buffer)
+            position += len(block)
+        return top.best()
 
     def save(self, folder: Path) -> None:
         with (folder / "vectors.f32").open("wb") as file:
             for block in self._rows:
                 file.write(np.ascontiguousarray(block).data)
-        about = {"rows": len(self._rows), "dim": self._dim, "threads": self._threads}
+        about = {"rows": len(self._rows), "dim": self._dim}
         (folder / "vectors.json").write_text(json.dumps(about))
 
     @classmethod
@@ -128,10 +109,8 @@ class ExactIndex:
         about = json.loads((folder / "vectors.json").read_text())
         mapped = Mapped(folder / "vectors.f32", about["rows"], about["dim"])
         if about["rows"] * about["dim"] * 4 <= RESIDENT_BYTES:
-            return cls.build(mapped, threads=about["threads"])
-        return cls(
-            mapped, dim=about["dim"], block_bytes=mapped.block_bytes, threads=about["threads"]
-        )
+            return cls.build(mapped)
+        return cls(mapped, dim=about["dim"], block_bytes=mapped.block_bytes)
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the one block of them that is mapped at a time."""
@@ -171,6 +150,32 @@ class Mapped:
         for start in range(0, rows, self._block_rows):
             shape = (min(self._block_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
+
+
+def _score(
+    queries: Vectors, block: Vectors, position: int, top: RunningTop, buffer: Vectors
+) -> None:
+    """Rank the documents of `block`, as many at once as have room in `buffer`.
+
+    A function of its own so that no view of a block outlives it: it would keep its pages.
+    """
+    _read_ahead(block)
+    step = len(buffer) // len(queries)
+    for start in range(0, len(block), step):
+        part = block[start : start + step]
+        shape = (len(queries), len(part))
+        scores = buffer[: shape[0] * shape[1]].reshape(shape)
+        top.add(np.matmul(queries, part.T, out=scores), position + start)
+
+
+def _read_ahead(block: Vectors) -> None:
+    """Map all pages of a mapped block at once: faulting them in one by one takes twice as long."""
+    base: Any = block
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # only a hint; Linux >= 5.14
+            base.madvise(MADV_POPULATE_READ)
 
 
 def _check(chunk: Any, position: int, dim: int) -> None:

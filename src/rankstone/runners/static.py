@@ -68,7 +68,7 @@ class StaticEmbeddings:
         return vectors
 
     def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents, threads=context.threads)
+        return ExactIndex.build(documents)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         return None

@@ -11,6 +11,9 @@ from rankstone.runners.protocols import Hits
 
 Positions = NDArray[Any]
 """int32 where that suffices, else int64: most of what a search holds is positions and scores."""
+Ranked = tuple[Positions, NDArray[np.float32]]
+ROWS = 64
+"""Rows merged together: keeps what merging needs for a moment small, and in the cache."""
 
 
 class RunningTop:
@@ -26,7 +29,7 @@ class RunningTop:
         self._position: type[Any] = np.int32 if n_documents < 2**31 else np.int64
         self._scores = np.empty((n_queries, 0), dtype=np.float32)
         self._docs: Positions = np.empty((n_queries, 0), dtype=self._position)
-        self._waiting: list[tuple[Positions, NDArray[np.float32]]] = []
+        self._waiting: list[Ranked] = []
         # Kept between blocks, for fresh pages cost more than the comparison.
         self._mask = np.empty(0, dtype=np.bool_)
         self._threshold = np.full((n_queries, 1), -np.inf, dtype=np.float32)
@@ -35,7 +38,7 @@ class RunningTop:
         """Take in (n_queries, m) scores of the documents from `position` on; keep no view."""
         if np.isneginf(self._threshold[0, 0]):
             columns = np.arange(position, position + scores.shape[1], dtype=self._position)
-            entering = _first_best(np.broadcast_to(columns, scores.shape), scores, self._k)
+            entering = _join([(np.broadcast_to(columns, scores.shape), scores)], self._k)
         else:
             if self._mask.size < scores.size:
                 self._mask = np.empty(scores.size, dtype=np.bool_)
@@ -57,11 +60,8 @@ class RunningTop:
         if not self._waiting:
             return
         # Kept and waiting documents stand in the order of their positions, row by row.
-        scores = np.concatenate([self._scores, *(new for _, new in self._waiting)], axis=1)
-        docs = np.concatenate([self._docs, *(new for new, _ in self._waiting)], axis=1)
+        docs, scores = _join([(self._docs, self._scores), *self._waiting], self._k)
         self._waiting = []
-        if scores.shape[1] > self._k:
-            docs, scores = _first_best(docs, scores, self._k)
         if scores.shape[1] == self._k:
             self._threshold = scores.min(axis=1, keepdims=True)
         self._docs, self._scores = docs, scores
@@ -72,7 +72,7 @@ def _chosen(
     mask: NDArray[np.bool_],
     position: int,
     dtype: type[Any],
-) -> tuple[Positions, NDArray[np.float32]]:
+) -> Ranked:
     """Positions and scores where `mask` is true, pushed left; -1 and -inf where a row has fewer."""
     flat = np.flatnonzero(mask)
     rows = flat // scores.shape[1]
@@ -86,12 +86,26 @@ def _chosen(
     return docs, values
 
 
-def _first_best(
-    docs: Positions, scores: NDArray[np.float32], k: int
-) -> tuple[Positions, NDArray[np.float32]]:
-    """Copies of the k highest of each row, in the order they stand in; of equal ones the first."""
+def _join(parts: list[Ranked], k: int) -> Ranked:
+    """The k highest of each row of all `parts`, put side by side; copies."""
+    width = min(sum(docs.shape[1] for docs, _ in parts), k)
+    rows = len(parts[0][0])
+    docs = np.empty((rows, width), dtype=parts[0][0].dtype)
+    scores = np.empty((rows, width), dtype=np.float32)
+    for start in range(0, rows, ROWS):
+        some = slice(start, start + ROWS)
+        docs[some], scores[some] = _first_best(
+            np.concatenate([part[some] for part, _ in parts], axis=1),
+            np.concatenate([part[some] for _, part in parts], axis=1),
+            k,
+        )
+    return docs, scores
+
+
+def _first_best(docs: Positions, scores: NDArray[np.float32], k: int) -> Ranked:
+    """The k highest of each row, in the order they stand in; of equal ones the first."""
     if scores.shape[1] <= k:
-        return docs.copy(), scores.copy()
+        return docs, scores
     cut = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k, None]
     kept = scores >= cut
     surplus = kept.sum(axis=1) - k
