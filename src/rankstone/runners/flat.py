@@ -95,6 +95,8 @@ class ExactIndex:
         for block in self._rows:
             _score(queries, block, position, top, buffer)
             position += len(block)
+            del block  # its pages go before the next block's come, and before the hits are sorted
+        del buffer
         return top.best()
 
     def save(self, folder: Path) -> None:

@@ -50,11 +50,15 @@ class RunningTop:
             self._merge()
 
     def best(self) -> Hits:
-        """(n_queries, k) in order: score descending, then position ascending."""
+        """(n_queries, k) in order: score descending, then position ascending; call once."""
         self._merge()
-        order = np.lexsort((self._docs, -self._scores), axis=1)
-        docs = np.take_along_axis(self._docs, order, 1).astype(np.int64)
-        return Hits(docs, np.take_along_axis(self._scores, order, 1))
+        hits = Hits(self._docs.astype(np.int64), self._scores)
+        for start in range(0, len(hits.docs), ROWS):
+            docs, scores = (part[start : start + ROWS] for part in hits)
+            order = np.lexsort((docs, -scores), axis=1)
+            docs[:] = np.take_along_axis(docs, order, 1)
+            scores[:] = np.take_along_axis(scores, order, 1)
+        return hits
 
     def _merge(self) -> None:
         if not self._waiting:
