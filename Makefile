@@ -10,18 +10,22 @@ help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/.core: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --progress-bar off -c constraints.txt -e '.[dense]'
+	@echo "Installing into $(VENV): about a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet -c constraints.txt -e '.[dense]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) install --quiet --progress-bar off -c constraints.txt -e '.[dense,dev,beir,site]'
+	@echo "Installing what development needs into $(VENV)."
+	@$(PIP) install --quiet -c constraints.txt -e '.[dense,dev,beir,site]'
 	@touch $@
 
+DEMO := bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm
+
 demo: $(VENV)/.core  ## Compare four methods on a real collection, in five minutes
-	$(BIN)/rankstone run bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm --on stdlib/functions
+	$(BIN)/rankstone run $(DEMO) --on stdlib/functions
 	$(BIN)/rankstone run bm25 --on stdlib/modules
-	$(BIN)/rankstone leaderboard
+	@$(BIN)/rankstone leaderboard --format markdown -o results/leaderboard.md
 
 test: $(VENV)/.dev  ## The whole suite
 	$(BIN)/python -m pytest
