@@ -118,7 +118,9 @@ class _PlainProgress:
     def line(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         since, before = self._begun.setdefault(what, (now, done))
-        if done == before or now - self._last < PLAIN_INTERVAL_S:
+        if done < before:  # another member of the method has begun
+            self._begun[what] = (now, done)
+        if done <= before or now - self._last < PLAIN_INTERVAL_S:
             return
         self._last = now
         rate = (done - before) / (now - since)
