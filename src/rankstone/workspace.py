@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from rankstone.benchmarks.naming import FORMS, task_of
 from rankstone.errors import DefinitionError
 from rankstone.specs import (
     MethodSpec,
@@ -68,7 +69,19 @@ class Workspace:
         return {name: spec for path in families for name, spec in load_family(path).items()}
 
     def task(self, name: str) -> TaskSpec:
-        return self.tasks[resolve_name(name, list(self.tasks), "Task", self.benchmarks)]
+        """The task `<family>/<task>`, or one that is named by its place (see `naming`).
+
+        A defined task wins over a folder of the same name: write `./name` for the folder.
+        """
+        names = list(self.tasks)
+        if all(name not in (full, full.rpartition("/")[2]) for full in names):
+            unwritten = task_of(name)
+            if unwritten is not None:
+                return unwritten
+        try:
+            return self.tasks[resolve_name(name, names, "Task", self.benchmarks)]
+        except DefinitionError as error:
+            raise DefinitionError(f"{error}. A task may also be {FORMS}.") from None
 
 
 def _is_workspace(folder: Path) -> bool:
