@@ -89,8 +89,7 @@ def verify(
 
     Compared with what was written when it was prepared as well. Exit code 1 where it differs.
     """
-    from rankstone.benchmarks.copies import check_whole, find_copy
-    from rankstone.benchmarks.store import verify_dataset
+    from rankstone.benchmarks.copies import find_copy, verify_copy
 
     place, sources = _places(workspace, data, cache)
     console = _stdout()
@@ -100,8 +99,7 @@ def verify(
         copy = find_copy(task, sources)
         _refuse_absence(name, copy)
         try:
-            check_whole(copy)
-            digests = verify_dataset(task, sources)
+            digests = verify_copy(copy, task, sources)
         except DataError as error:
             _say(console, "wrong", _escape(str(error)))
             return False
@@ -138,13 +136,13 @@ def stats(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Lengths, labels, duplicates and self hits of a task."""
+    place, sources = _places(workspace, data, cache)
+    dataset = _opened(place.task(task), sources)
     from rankstone.benchmarks.stats import (  # type: ignore[import-not-found]
         render,
         statistics,
     )
 
-    place, sources = _places(workspace, data, cache)
-    dataset = _opened(place.task(task), sources)
     _stdout().print(render(statistics(dataset)))
 
 

@@ -1,4 +1,4 @@
-"""TREC's forms: what becomes of documents, topics and judgements, and every fault by file and line."""
+"""TREC's forms: what becomes of documents, topics, judgements; every fault by file and line."""
 
 from __future__ import annotations
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.folders import read_meta
-from rankstone.benchmarks.store import copy_folder, find_raw, split_folder
+from rankstone.benchmarks.store import copy_folder, find_raw, split_folder, verify_dataset
 from rankstone.benchmarks.tables import MappedTable
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
@@ -70,7 +73,7 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
 
 
 def check_whole(copy: Copy) -> None:
-    """Refuse what opening would mend in silence, by converting again.
+    """Refuse what opening would mend in silence, by converting again. Content is not read.
 
     Raises:
         DataError: a file of the copy is missing, has another size, or cannot be opened.
@@ -84,3 +87,53 @@ def check_whole(copy: Copy) -> None:
         for name in meta["files"]:
             if name.endswith(".arrow"):
                 MappedTable(folder / name)
+
+
+def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
+    """Read all of the copy; the digests of corpus, queries and judgements, hashed anew.
+
+    Raises:
+        DataError: anything is not as it was written, or not as `task` pins it.
+    """
+    check_whole(copy)
+    try:
+        for path in (*copy.folder.glob("*.arrow"), *copy.split.glob("*.arrow")):
+            _validate(path)
+        _check_positions(copy)
+        return verify_dataset(task, sources)
+    except (pa.ArrowException, OSError, LookupError, ValueError) as error:
+        # Where a bit of Arrow's own structures is flipped, it may say so in any of these ways.
+        raise DataError(
+            f"{copy.folder}: damaged: {error}. Delete the folder and prepare again."
+        ) from error
+
+
+def _validate(path: Path) -> None:
+    """Have Arrow check offsets and UTF-8: unchecked, a wrong offset is read beyond its buffer."""
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        for number in range(reader.num_record_batches):
+            reader.get_batch(number).validate(full=True)
+
+
+def _check_positions(copy: Copy) -> None:
+    """The digests are over ids; what is measured goes by positions, so they must agree."""
+    documents, queries = (
+        MappedTable(copy.folder / f"{name}.arrow") for name in ("corpus", "queries")
+    )
+    judged, judgements = (
+        MappedTable(copy.split / f"{name}.arrow") for name in ("queries", "judgements")
+    )
+    n = len(judgements)
+    places = (
+        (queries, judgements.integers("query"), judgements.rows("query_id", 0, n)),
+        (documents, judgements.integers("document"), judgements.rows("document_id", 0, n)),
+        (documents, judged.integers("self_position"), queries.take("id", judged.integers("row"))),
+    )
+    for table, positions, ids in places:
+        known = np.flatnonzero(positions >= 0)
+        if table.take("id", positions[known]) != [ids[place] for place in known]:
+            raise DataError(
+                f"{copy.split}: damaged: a position and the id beside it are not of one row. "
+                "Delete the folder and prepare again."
+            )
