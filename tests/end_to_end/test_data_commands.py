@@ -221,7 +221,7 @@ def test_verify_finds_damage_and_mends_nothing(
     code, out, _ = run("verify", "letters", "mine")
     assert code == 1
     assert out.startswith("✗ ")
-    assert ("changed since it was written" if damage == "content" else "damaged") in out
+    assert "damaged" in out or (damage == "content" and "changed since it was written" in out)
     assert "✓ files/mine" in out
     assert {p: p.read_bytes() for p in place.rglob("cache/**/*") if p.is_file()} == before
 

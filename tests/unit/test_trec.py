@@ -113,6 +113,26 @@ def test_an_older_disk_is_latin_1_document_by_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ("<TEXT>a</TEXT><LP>b</LP><TEXT></TEXT>", ("", "a\nb")),
+        ("<TEXT>a <TITLE>inside</TITLE></TEXT><TITLE>T</TITLE>", ("T", "a  inside")),
+        ("<TEXT>a<TEXT>b</TEXT>c", ("", "a b")),
+        ("<HL>T</HL><TEXT>not closed", ("T", "not closed")),
+        ("<TTL>not closed <TEXT>a</TEXT>", ("not closed", "a")),
+        ("<DATE>1999</DATE><DD>x</DD><URL>u</URL>bare <TITLE>T</TITLE> text", ("T", "bare   text")),
+        ("<TEXTS>a</TEXTS>", ("", "a")),
+        ("", ("", "")),
+    ],
+)
+def test_what_is_title_and_what_text(
+    tmp_path: Path, content: str, expected: tuple[str, str]
+) -> None:
+    (found,) = read(tmp_path / "docs", f"<DOC><DOCNO>1</DOCNO>{content}</DOC>")
+    assert (found.title, found.text) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
         ("a<br>b", "a b"),
         ("&#233;&eacute;&#xe9;", "ééé"),
         ("&unknown; &lt;&ltd; &copy 1&2;", "&unknown; <&ltd; &copy 1&2;"),

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.folders import read_meta
 from rankstone.benchmarks.store import copy_folder, find_raw, split_folder, verify_dataset
-from rankstone.benchmarks.tables import MappedTable
+from rankstone.benchmarks.tables import MappedTable, positions_of
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
 
@@ -131,8 +131,9 @@ def _check_positions(copy: Copy) -> None:
         (documents, judged.integers("self_position"), queries.take("id", judged.integers("row"))),
     )
     for table, positions, ids in places:
-        known = np.flatnonzero(positions >= 0)
-        if table.take("id", positions[known]) != [ids[place] for place in known]:
+        encoded = pa.array(ids, pa.large_string()).dictionary_encode()
+        rows = positions_of(table.column("id"), encoded.dictionary)
+        if not np.array_equal(rows[encoded.indices.to_numpy()], positions):
             raise DataError(
                 f"{copy.split}: damaged: a position and the id beside it are not of one row. "
                 "Delete the folder and prepare again."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.entities import html5
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +133,47 @@ def _decode(content: bytes, path: Path, line: int, warnings: set[str]) -> str:
         if not any(said in warning for warning in warnings):
             warnings.add(f"{path.name}, line {line}: {said}, here and wherever else it occurs")
         return content.decode("latin-1")
+
+
+class Block(NamedTuple):
+    """A stretch of an element's content that some tag marks."""
+
+    start: int
+    """Where its opening tag begins."""
+    end: int
+    """Where its closing tag ends."""
+    content: str
+
+
+def blocks(content: str, tags: re.Pattern[str]) -> Iterator[Block]:
+    """The blocks between tags that `tags` (of `tag_pattern`) matches, one after the other.
+
+    A block ends with the closing tag of its name, or with the content.
+    """
+    opening: re.Match[str] | None = None
+    for tag in tags.finditer(content):
+        closes, name = tag[1] == "/", tag[2].lower()
+        if opening is None and not closes:
+            opening = tag
+        elif opening is not None and closes and name == opening[2].lower():
+            yield Block(opening.start(), tag.end(), content[opening.end() : tag.start()])
+            opening = None
+    if opening is not None:
+        yield Block(opening.start(), len(content), content[opening.end() :])
+
+
+def tag_pattern(*names: str) -> re.Pattern[str]:
+    """Opening and closing tags of these names, in any case."""
+    return re.compile(rf"<(/?)({'|'.join(names)})(?:\s[^<>]*)?>", re.IGNORECASE)
+
+
+def without(content: str, found: Iterable[Block]) -> str:
+    """`content` with a blank in the place of each block; they are in order and do not overlap."""
+    pieces, position = [], 0
+    for block in found:
+        pieces.append(content[position : block.start])
+        position = block.end
+    return " ".join([*pieces, content[position:]])
 
 
 def attributes(text: str) -> dict[str, str]:

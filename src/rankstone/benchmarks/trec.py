@@ -16,7 +16,6 @@ and title. Dates (DATE, DD) are left out, where Anserini indexes them. Tags beco
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from pathlib import Path
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
 from rankstone.benchmarks.formats import chosen, json_rows, kind_of, tsv_rows
 from rankstone.benchmarks.lines import read_judgements, refuse
-from rankstone.benchmarks.sgml import Element, elements, plain
+from rankstone.benchmarks.sgml import Element, blocks, elements, plain, tag_pattern, without
 from rankstone.benchmarks.topics import read_topics
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec, canonical_digest
@@ -34,16 +33,10 @@ SPLIT = "test"
 TEXT_KEYS = ("text", "contents", "body", "passage")
 
 
-def _element(*names: str) -> re.Pattern[str]:
-    """The content of these elements, wherever they are closed."""
-    either = "|".join(names)
-    return re.compile(rf"<({either})(?:\s[^<>]*)?>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
-
-
-_NUMBER = _element("DOCNO")
-_TITLE = _element("TITLE", "HEADLINE", "HEAD", "HL", "TTL")
-_TEXT = _element("TEXT", "LP", "LEADPARA")
-_HEADER = _element("DOCNO", "DOCHDR", "DOCID", "DOCOLDNO", "URL", "DATE", "DD")
+_NUMBER = tag_pattern("DOCNO")
+_TITLE = tag_pattern("TITLE", "HEADLINE", "HEAD", "HL", "TTL")
+_TEXT = tag_pattern("TEXT", "LP", "LEADPARA")
+_HEADER = tag_pattern("DOCNO", "DOCHDR", "DOCID", "DOCOLDNO", "URL", "DATE", "DD")
 
 
 def load(
@@ -158,19 +151,19 @@ def read_documents(path: Path, warnings: set[str]) -> Iterator[tuple[int, Docume
 
 def _document(element: Element, path: Path) -> Document:
     content = element.content
-    blocks = [found[2] for found in _TEXT.finditer(content)]
-    rest = (_TEXT if blocks else _HEADER).sub(" ", content)
-    titles = [plain(found[2]) for found in _TITLE.finditer(rest)]
-    texts = [plain(block) for block in blocks or [_TITLE.sub(" ", rest)]]
+    texts = list(blocks(content, _TEXT))
+    rest = without(content, texts or blocks(content, _HEADER))
+    titles = list(blocks(rest, _TITLE))
+    bodies = [block.content for block in texts] or [without(rest, titles)]
     return Document(
         _identifier(element, path),
-        " ".join(" ".join(titles).split()),
-        "\n".join(text for text in texts if text),
+        " ".join(" ".join(plain(block.content) for block in titles).split()),
+        "\n".join(filter(None, map(plain, bodies))),
     )
 
 
 def _identifier(element: Element, path: Path) -> str:
-    numbers = [plain(found[2]) for found in _NUMBER.finditer(element.content)]
+    numbers = [plain(block.content) for block in blocks(element.content, _NUMBER)]
     if len(numbers) > 1:
         refuse(path, element.line, f"a document with {len(numbers)} <DOCNO>")
     found: str | None = numbers[0] if numbers else chosen(element.attributes, ("docno", "id"))
