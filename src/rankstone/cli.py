@@ -87,9 +87,7 @@ def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
 @app.command()
 def run(
     methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
-    on: Annotated[
-        list[str], typer.Option("--on", help="Tasks (rankstone list benchmarks), or folders.")
-    ],
+    on: Annotated[list[str], typer.Option("--on", help="Tasks (rankstone list benchmarks).")],
     results: ResultsOption = None,
     data: DataOption = None,
     cache: CacheOption = None,

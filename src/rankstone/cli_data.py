@@ -65,8 +65,8 @@ def prepare(
     place, sources = _places(workspace, data, cache)
     console = _stdout()
 
-    def one(name: str) -> bool:
-        task, began = place.task(name), time.monotonic()
+    def one(name: str, task: TaskSpec) -> bool:
+        began = time.monotonic()
         ready = find_copy(task, sources).ready
         dataset = _opened(task, sources)
         how = "already prepared" if ready else f"{time.monotonic() - began:.1f} s"
@@ -75,7 +75,7 @@ def prepare(
             _say(console, "note", _escape(warning))
         return True
 
-    _each(tasks, one)
+    _each(place, tasks, one)
 
 
 @app.command()
@@ -94,8 +94,7 @@ def verify(
     place, sources = _places(workspace, data, cache)
     console = _stdout()
 
-    def one(name: str) -> bool:
-        task = place.task(name)
+    def one(name: str, task: TaskSpec) -> bool:
         copy = find_copy(task, sources)
         _refuse_absence(name, copy)
         try:
@@ -108,7 +107,7 @@ def verify(
             console.print(f"  {part:<10}  {digest}", highlight=False, soft_wrap=True)
         return True
 
-    _each(tasks, one)
+    _each(place, tasks, one)
 
 
 @app.command()
@@ -138,20 +137,25 @@ def stats(
     """Lengths, labels, duplicates and self hits of a task."""
     place, sources = _places(workspace, data, cache)
     dataset = _opened(place.task(task), sources)
-    from rankstone.benchmarks.stats import (  # type: ignore[import-not-found]
-        render,
+    from rankstone.benchmarks.stats import (  # type: ignore[import-not-found, unused-ignore]
         statistics,
     )
+    from rankstone.benchmarks.stats_view import (  # type: ignore[import-not-found, unused-ignore]
+        show,
+    )
 
-    _stdout().print(render(statistics(dataset)))
+    _stdout().print(show(statistics(dataset)))
 
 
-def _each(names: list[str], one: Callable[[str], bool]) -> None:
-    """Do `one` after the other, whatever happens to any; the exit code tells of the worst."""
+def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:
+    """Do `one` task after the other, whatever happens to any; the exit code tells of the worst.
+
+    `one` gets the name as it was typed and the task, and says whether all was as it should be.
+    """
     failed = differs = False
     for name in names:
         try:
-            differs |= not one(name)
+            differs |= not one(name, place.task(name))
         except RankstoneError as error:
             if len(names) == 1:
                 raise

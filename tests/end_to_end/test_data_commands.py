@@ -123,7 +123,7 @@ def test_list_says_what_state_every_task_is_in(run: Run) -> None:
         "t/private": "· · · not public",
         "t/extra": "· · · extra missing",
         "t/remote": "· · · to fetch",
-        "t/broken": "· · · faulty",
+        "t/broken": "· · · see below",
     }
     assert "this collection is not public. Ask its owners." in out
     assert "pip install 'rankstone[beir]'" in out
@@ -236,8 +236,10 @@ def test_verify_compares_with_pins_made_later(run: Run, place: Path) -> None:
 
 
 def test_stats_prints_what_the_statistics_render(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("rankstone.benchmarks.stats")
-    module.__dict__.update(statistics=lambda dataset: len(dataset.corpus), render="{} texts".format)
-    monkeypatch.setitem(sys.modules, "rankstone.benchmarks.stats", module)
+    for name, content in (("stats", "statistics"), ("stats_view", "show")):
+        module = ModuleType(f"rankstone.benchmarks.{name}")
+        given = {"statistics": lambda dataset: len(dataset.corpus), "show": "{} texts".format}
+        setattr(module, content, given[content])
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     code, out, _ = run("stats", "mine")
     assert (code, out) == (0, "2 texts\n")

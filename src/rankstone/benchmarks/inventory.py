@@ -26,7 +26,7 @@ State = Literal[
     "not public",
     "missing",
     "extra missing",
-    "faulty",
+    "see below",
 ]
 STYLES: dict[State, str] = {
     "prepared": "green",
@@ -36,17 +36,17 @@ STYLES: dict[State, str] = {
     "not public": "magenta",
     "missing": "dim",
     "extra missing": "yellow",
-    "faulty": "bold red",
+    "see below": "bold red",
 }
 MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "at hand": "found as files; the first run converts it",
     "embedded": "built from this Python's standard library",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
-    "not public": "cannot be downloaded; how to come by it stands below",
+    "not public": "cannot be downloaded; below stands how to come by it",
     "missing": "nowhere: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
-    "extra missing": "needs a library that is not installed; which one stands below",
-    "faulty": "cannot be used as it is; why stands below",
+    "extra missing": "needs a library that is not installed",
+    "see below": "cannot be run as it is",
 }
 EMBEDDED = "rankstone.benchmarks.stdlib:"
 FILES = ("rankstone.benchmarks.beir:load", "rankstone.benchmarks.plain:load")
@@ -94,7 +94,7 @@ def _absence(task: TaskSpec, error: RankstoneError) -> tuple[State, str]:
         return "not public", str(error)
     if task.loader == FILES[0]:
         return "missing", ""
-    return "faulty", str(error)
+    return "see below", str(error)
 
 
 def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
