@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from rankstone import __version__
+from rankstone.cli_data import app as data_app
+from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
 from rankstone.errors import RankstoneError
 
 if TYPE_CHECKING:
@@ -33,27 +35,11 @@ app = typer.Typer(
     help="Measures retrieval methods: quality, latency, memory, index size, in one record.",
 )
 
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."),
-]
+app.add_typer(data_app, name="data")
+
 ResultsOption = Annotated[
     Path | None,
     typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
-    ),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        envvar="RANKSTONE_CACHE",
-        help="Prepared corpora and encodings [the user's cache folder].",
-    ),
 ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from rankstone.benchmarks.naming import FORMS, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.specs import (
     MethodSpec,
@@ -93,10 +94,20 @@ class Workspace:
     def task(self, name: str) -> TaskSpec:
         """The task of that full name or alias, or just of its last parts if that is unambiguous.
 
-        Cuts such as `@first100` and `@k20` are applied.
+        Cuts such as `@first100` and `@k20` are applied. A name that is not defined may also be
+        that of a place (see `naming`); a defined task wins over a folder of the same name: write
+        `./name` for the folder.
         """
+        names = [*self.tasks, *self.aliases]
+        if not any(full == name or full.endswith(f"/{name}") for full in names):
+            unwritten = task_of(name)
+            if unwritten is not None:
+                return unwritten
         whole, *cuts = name.split("@")
-        full = resolve_name(whole, [*self.tasks, *self.aliases], "Task", self.benchmarks)
+        try:
+            full = resolve_name(whole, names, "Task", self.benchmarks)
+        except DefinitionError as error:
+            raise DefinitionError(f"{error}. A task may also be {FORMS}.") from None
         task = self.tasks[self.aliases.get(full, full)]
         for cut in cuts:
             match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)

@@ -50,7 +50,7 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
-    stream = _Unpacked(packed)
+    stream = Unpacked(packed)
     try:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
@@ -110,7 +110,7 @@ def _safe_place(name: str, archive: Path, folder: Path) -> Path:
     return folder.joinpath(*path.parts)
 
 
-class _Unpacked(io.RawIOBase):
+class Unpacked(io.RawIOBase):
     """The decompressed stream; EOFError where it ends inside a frame.
 
     zstandard's own reader ends silently there, and tar takes a cut between two members for the end.
@@ -125,6 +125,10 @@ class _Unpacked(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
     def readinto(self, buffer: object) -> int:
         target = memoryview(buffer).cast("B")  # type: ignore[arg-type]

@@ -14,6 +14,9 @@ from rankstone.benchmarks.dataset import Judgement
 from rankstone.benchmarks.tables import TEXT, MappedTable, positions_of, text_array
 from rankstone.errors import DataError
 
+MOST_GRADES = 20
+"""No collection grades more finely by hand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSplit:
@@ -48,7 +51,10 @@ def resolve_split(
     known = rows >= 0
     _check_column_order(documents, queries, query_ids, document_ids, known & (places >= 0), where)
     if not known.any():
-        raise DataError(f"{where}: none of its queries is in the queries file. Correct the ids.")
+        raise _nothing_found(where, "queries", "the queries file", query_ids, queries)
+    if (places < 0).all():
+        raise _nothing_found(where, "documents", "the corpus", document_ids, documents)
+    _check_labels(documents, labels, where)
     warnings = _unknown_warnings(query_rows, known, where)
     order = np.lexsort((document_codes, places, rows))
     order = order[known[order]]
@@ -115,6 +121,30 @@ def _check_column_order(
             f"{where}: columns in the wrong order: the first holds document ids and the second "
             "query ids, expected query-id, corpus-id, score. Exchange the two."
         )
+
+
+def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str) -> None:
+    """Refuse labels of many kinds that mostly are ids of documents."""
+    values = np.unique(labels)
+    if len(values) <= MOST_GRADES:
+        return
+    ids = text_array([str(value) for value in values.tolist()])[0]
+    if (positions_of(documents.column("id"), ids) >= 0).mean() > 0.5:
+        raise DataError(
+            f"{where}: columns in the wrong order: the last one, where the labels belong, holds "
+            f"{len(values)} different numbers that mostly are document ids, expected query-id, "
+            "corpus-id, score. Put the label last."
+        )
+
+
+def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedTable) -> DataError:
+    """The error shows an id of each side: most often they differ in a prefix or in zeros."""
+    example = there.rows("id", 0, 1)[0]
+    return DataError(
+        f"{where}: none of its {what} is in {file}: it names '{judged[0]}', and {file} "
+        f"begins with '{example}'. Correct the ids, or the order of the columns "
+        "(query-id, corpus-id, score; in TREC form query, 0, document, label)."
+    )
 
 
 def _unknown_warnings(

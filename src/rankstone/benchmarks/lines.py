@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NoReturn
 
+import zstandard
+
+from rankstone.benchmarks.archives import Unpacked
 from rankstone.benchmarks.dataset import Document, Judgement, Query
 from rankstone.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 QRELS_HEADER = ("query-id", "corpus-id", "score")
 MEND = "Correct the line, or fetch the file again."
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+"""What reading a truncated or damaged `.gz` or `.zst` raises."""
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1; BOM and line ends taken off.
 
     Raises:
-        DataError: a line is not UTF-8, or a `.gz` is truncated or damaged.
+        DataError: a line is not UTF-8, a `.gz` or `.zst` is truncated or damaged, or the file
+            cannot be read.
     """
     number = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             for number, line in enumerate(file, 1):
                 content = line.removeprefix(BOM) if number == 1 else line
@@ -33,72 +39,92 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if text and not text.isspace():
                     yield number, text
         except UnicodeDecodeError as error:
-            _refuse(path, number, f"not UTF-8: {error.reason} at byte {error.start}")
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            refuse(path, number, f"not UTF-8: {error.reason} at byte {error.start}")
+        except DAMAGE as error:
             raise DataError(
                 f"{path}: truncated or damaged after line {number}: {error}. Fetch it again."
             ) from None
 
 
-def _opened(path: Path) -> BufferedIOBase:
-    return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else path.open("rb")
+def opened(path: Path) -> io.BufferedIOBase:
+    """The file's bytes, `.gz` and `.zst` decompressed; reading may raise one of `DAMAGE`.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    try:
+        if path.suffix == ".gz":
+            return gzip.GzipFile(path, "rb")
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}. Make it readable."
+        ) from None
+    return io.BufferedReader(Unpacked(file)) if path.suffix == ".zst" else file
 
 
-def _refuse(path: Path, number: int, what: str) -> NoReturn:
+def refuse(path: Path, number: int, what: str) -> NoReturn:
+    """Raise the DataError that names the file, the line and the fault."""
     raise DataError(f"{path}, line {number}: {what}. {MEND}")
 
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
     """The documents of a `corpus.jsonl`; a missing title is an empty one."""
-    for number, record in _records(path):
+    for number, record in records(path):
         yield Document(
-            _identifier(record, path, number, warnings),
-            _string(record, "title", path, number, ""),
-            _string(record, "text", path, number),
+            identifier(record, path, number, warnings),
+            string_value(record, "title", path, number, ""),
+            string_value(record, "text", path, number),
         )
 
 
 def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
     """The queries of a `queries.jsonl`."""
-    for number, record in _records(path):
-        identifier = _identifier(record, path, number, warnings)
-        yield Query(identifier, _string(record, "text", path, number))
+    for number, record in records(path):
+        yield Query(
+            identifier(record, path, number, warnings), string_value(record, "text", path, number)
+        )
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file, one per line, with their line numbers."""
     for number, line in numbered_lines(path):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            _refuse(path, number, f"malformed JSON: {error}")
+            refuse(path, number, f"malformed JSON: {error}")
         if not isinstance(record, dict):
-            _refuse(path, number, f"expected a JSON object, found {line[:40]!r}")
+            refuse(path, number, f"expected a JSON object, found {line[:40]!r}")
         yield number, record
 
 
-def _identifier(record: dict[str, Any], path: Path, number: int, warnings: set[str]) -> str:
-    value = record.get("_id")
+def identifier(
+    record: dict[str, Any], path: Path, number: int, warnings: set[str], key: str = "_id"
+) -> str:
+    """The id under `key`: a string, or an integer, which is read as one with a warning."""
+    value = record.get(key)
     if isinstance(value, str) and value:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         warnings.add(f"{path.name}: ids are integers in JSON; they are read as strings")
         return str(value)
-    if "_id" not in record:
-        _refuse(path, number, "the key '_id' is missing")
-    _refuse(path, number, f"'_id' must be a string that is not empty, found {value!r}")
+    if key not in record:
+        refuse(path, number, f"the key '{key}' is missing")
+    refuse(path, number, f"'{key}' must be a string that is not empty, found {value!r}")
 
 
-def _string(
+def string_value(
     record: dict[str, Any], key: str, path: Path, number: int, default: str | None = None
 ) -> str:
+    """The string under `key`; `default` stands for a missing or null one, if it is given."""
     value = record.get(key, default)
     if isinstance(value, str):
         return value
     if value is None and default is not None:
         return default
     if key not in record:
-        _refuse(path, number, f"the key '{key}' is missing")
-    _refuse(path, number, f"'{key}' must be a string, found {str(value)[:40]}")
+        refuse(path, number, f"the key '{key}' is missing")
+    refuse(path, number, f"'{key}' must be a string, found {str(value)[:40]}")
 
 
 def line_of_record(paths: list[Path], index: int) -> str:
@@ -124,12 +150,12 @@ def read_judgements(path: Path) -> Iterator[Judgement]:
             if _is_header(fields, path, number):
                 continue
         if len(fields) not in (3, 4):
-            _refuse(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
+            refuse(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
         label = _label(fields[-1])
         if label is None:
-            _refuse(path, number, f"the score must be an integer, found {fields[-1]!r}")
+            refuse(path, number, f"the score must be an integer, found {fields[-1]!r}")
         if not fields[0] or not fields[-2]:
-            _refuse(path, number, "an id is empty")
+            refuse(path, number, "an id is empty")
         yield Judgement(fields[0], fields[-2], label)
 
 
@@ -140,7 +166,7 @@ def _fields(line: str) -> list[str]:
 def _is_header(fields: list[str], path: Path, number: int) -> bool:
     names = tuple(field.strip().lower() for field in fields)
     if names[:2] == (QRELS_HEADER[1], QRELS_HEADER[0]):
-        _refuse(
+        refuse(
             path,
             number,
             f"columns in the wrong order: {', '.join(names)}, expected {', '.join(QRELS_HEADER)}",

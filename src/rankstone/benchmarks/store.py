@@ -65,7 +65,8 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
     """Hash the stored content of `task` anew; the digests of corpus, queries and judgements.
 
     Raises:
-        DataError: a digest is not the one recorded when the copy was made.
+        DataError: a digest is not the one recorded when the copy was made, or not the one that the
+            task pins.
     """
     stored = _Stored(task, find_raw(task, sources), sources, silent)
     split = stored.split(task.split)
@@ -80,7 +81,19 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
                 f"{task.name}: the {part} in {stored.folder} changed since it was written "
                 f"(sha256 {digest}, expected {recorded[part]}). Delete {stored.folder}."
             )
+    _check_pins(task, stored, split)
     return found
+
+
+def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
+    """Where the converted copy belongs: another source, other arguments, another folder."""
+    key = canonical_digest([SCHEMA, task.loader, task.source, raw.fingerprint])[:16]
+    return inside(sources.cache / "datasets", task.dataset) / key
+
+
+def split_folder(folder: Path, split: str) -> Path:
+    """The folder of one split inside that of the converted copy."""
+    return folder / "splits" / quote(split, safe=" ")
 
 
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
@@ -136,8 +149,7 @@ class _Stored:
         self, task: TaskSpec, raw: RawDataset, sources: Sources, progress: Progress
     ) -> None:
         self.task, self.raw, self._progress = task, raw, progress
-        key = canonical_digest([SCHEMA, task.loader, task.source, raw.fingerprint])[:16]
-        self.folder = inside(sources.cache / "datasets", task.dataset) / key
+        self.folder = copy_folder(task, raw, sources)
         build_once(self.folder, _opens("corpus", "queries"), self._convert)
         self.meta = _meta(self.folder)
         self.documents = MappedTable(self.folder / "corpus.arrow")
@@ -192,7 +204,7 @@ class _Stored:
 
     def split(self, name: str) -> _Split:
         """The split `name`, converted if need be; DataError if the data has none of that name."""
-        folder = self.folder / "splits" / quote(name, safe=" ")
+        folder = split_folder(self.folder, name)
         good = _opens("judgements", "queries")
         build_once(folder, good, lambda target: self._convert_split(name, target))
         judged = MappedTable(folder / "queries.arrow")

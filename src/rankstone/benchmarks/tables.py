@@ -177,7 +177,7 @@ class MappedTable:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: damaged: {error}. Delete its folder and run again.") from None
         self.schema = reader.schema
         sizes = [batch.num_rows for batch in self._batches]
