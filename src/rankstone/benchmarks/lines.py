@@ -59,10 +59,19 @@ def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
 
 
 def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
-    """The queries of a `queries.jsonl`."""
+    """The queries of a `queries.jsonl`, with what `metadata.answers` lists."""
     for number, record in _records(path):
         identifier = _identifier(record, path, number, warnings)
-        yield Query(identifier, _string(record, "text", path, number))
+        yield Query(identifier, _string(record, "text", path, number), _answers(record))
+
+
+def _answers(record: dict[str, Any]) -> tuple[str, ...]:
+    """Collections put all kinds of things there: only a list of strings is one of answers."""
+    metadata = record.get("metadata")
+    found = metadata.get("answers") if isinstance(metadata, dict) else None
+    if isinstance(found, list) and all(isinstance(answer, str) for answer in found):
+        return tuple(found)
+    return ()
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
