@@ -83,8 +83,9 @@ def _held(
 
 def _merged(*parts: Codes) -> Codes:
     """All codes once, ascending; a sort, which is many times faster than NumPy's set of hashes."""
-    codes: Codes = np.sort(np.concatenate(parts))
-    return codes[np.diff(codes, append=-1) != 0]
+    codes = np.sort(np.concatenate(parts))
+    last: Codes = codes[np.diff(codes, append=-1) != 0]
+    return last
 
 
 def _contains(known: Codes, codes: Codes, *, exactly: bool = False) -> NDArray[np.bool_]:
