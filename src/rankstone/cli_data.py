@@ -137,12 +137,8 @@ def stats(
     """Lengths, labels, duplicates and self hits of a task."""
     place, sources = _places(workspace, data, cache)
     dataset = _opened(place.task(task), sources)
-    from rankstone.benchmarks.stats import (  # type: ignore[import-not-found, unused-ignore]
-        statistics,
-    )
-    from rankstone.benchmarks.stats_view import (  # type: ignore[import-not-found, unused-ignore]
-        show,
-    )
+    from rankstone.benchmarks.stats import statistics
+    from rankstone.benchmarks.stats_view import show
 
     _stdout().print(show(statistics(dataset)))
 

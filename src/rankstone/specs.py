@@ -98,6 +98,9 @@ class TaskSpec(Spec):
     """How a document becomes a string; stripped of white space at both ends."""
     counts: Counts = Counts()
     sha256: dict[Literal["corpus", "queries", "judgements"], str] = {}
+    judge: Literal["judgements", "answers"] = "judgements"
+    """`answers`: every query of the queries file is asked, and a passage is right where its text
+    holds one of the query's answers; the measure is Accuracy@k."""
     relevance: int = 1
     """Binary measures count a label at or above this as relevant."""
     self_hits: Literal["keep", "drop"] = "keep"

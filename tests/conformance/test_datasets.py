@@ -32,6 +32,7 @@ ENDS = {
     "msmarco/dl-pool-19": ("159", "8841030", "19335", "1133167"),
     "msmarco/dl-pool-20": ("159", "8841030", "23849", "1136962"),
     "nq/gold": ("p0", "p2587", "nq0", "nq2654"),
+    "nq/gold-answers": ("p0", "p2587", "nq0", "nq2654"),
     "nq/squad-dev": (
         "Super_Bowl_50#0", "Force#43", "56be4db0acb8001400a502ec", "5737aafd1c456719005744ff"
     ),
@@ -56,9 +57,16 @@ def check(data: Dataset) -> None:
     judged = data.judgements
     assert n_documents == len(data.corpus.texts(0, n_documents))
     assert len(data.query_texts) == n_queries == len(set(data.query_ids))
-    assert np.array_equal(np.unique(judged.query), np.arange(n_queries))
-    assert judged.document.min() >= -1
-    assert judged.document.max() < n_documents
+    if data.task.judge == "judgements":
+        assert data.answers is None
+        assert np.array_equal(np.unique(judged.query), np.arange(n_queries))
+    else:
+        assert data.answers is not None
+        assert len(data.answers) == n_queries
+        assert all(data.answers)
+        assert len(judged.query) == 0
+    assert judged.document.min(initial=0) >= -1
+    assert judged.document.max(initial=0) < n_documents
     assert np.array_equal(np.lexsort((judged.document, judged.query)), np.arange(len(judged.query)))
     assert {len(judged.query)} == {len(judged.document), len(judged.label)}
     assert set(data.train_queries).isdisjoint({""})
@@ -76,7 +84,8 @@ def test_local_collection(name: str, data_folder: Path, cache: Path) -> None:
     check(data)
     first, last = data.corpus.ids(np.array([0, len(data.corpus) - 1]))
     assert (first, last, data.query_ids[0], data.query_ids[-1]) == ENDS[name]
-    assert None not in task.counts.model_dump().values()
+    unpinned = {what for what, count in task.counts if count is None}
+    assert unpinned == ({"judgements"} if task.judge == "answers" else set())
     assert len(data.train_queries) == N_TRAIN.get(name, 0)
     assert len(data.warnings) == (name in WARNINGS)
     assert "".join(data.warnings).startswith(WARNINGS.get(name, ""))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.benchmarks.tables import MappedTable, positions_of, text_array
+from rankstone.benchmarks.tables import MappedTable, distinct, positions_of, text_array
 from rankstone.errors import DefinitionError
 from rankstone.specs import TaskSpec
 
@@ -37,9 +37,14 @@ class StoredCorpus:
         """The texts at `positions`, in that order, template applied."""
         return self._join(*(self._table.take(field, positions) for field in self._fields))
 
+    def passages(self, positions: NDArray[np.int64]) -> list[str]:
+        """The documents' own texts at `positions`: no title, no template."""
+        return self._table.take("text", positions)
+
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """(len(ids),) where the documents of these distinct ids stand; -1 for an unknown one."""
-        return positions_of(self._table.column("id"), text_array(ids)[0])
+        """(len(ids),) the positions of documents by id; -1 where the corpus holds none."""
+        keys, codes = distinct(text_array(ids)[0])
+        return positions_of(self._table.column("id"), keys)[codes]
 
 
 def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str]]]:

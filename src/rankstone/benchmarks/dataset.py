@@ -41,6 +41,8 @@ class Document(NamedTuple):
 class Query(NamedTuple):
     id: str
     text: str
+    answers: tuple[str, ...] = ()
+    """Strings that answer the question, where the source has any; judging by answers needs them."""
 
 
 class Judgement(NamedTuple):
@@ -114,8 +116,12 @@ class Corpus(Protocol):
         """The texts at `positions`, in that order, template applied."""
         ...
 
+    def passages(self, positions: NDArray[np.int64]) -> list[str]:
+        """The documents' own texts at `positions`: no title, no template."""
+        ...
+
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """(len(ids),) where the documents of these distinct ids stand; -1 for an unknown one."""
+        """(len(ids),) the positions of documents by id; -1 where the corpus holds none."""
         ...
 
 
@@ -183,15 +189,18 @@ class Dataset:
     task: TaskSpec
     corpus: Corpus
     query_ids: Sequence[str]
-    """The judged queries of the split, in the order of the queries file."""
+    """The judged queries of the split, in the order of the queries file; every query of the file
+    where the task is judged by answers."""
     query_texts: Sequence[str]
     judgements: Judgements
+    """Empty where the task is judged by answers: a run's passages are matched when it is scored."""
     train_queries: Sequence[str]
     """Texts of the training split's queries, read when asked for; empty where the task names no
     training split or the data has none. Never a query of the task's own split."""
     sha256: dict[str, str]
     """Digests of `corpus`, `queries` and `judgements`, over their content, not their files. Queries
-    and judgements are those of the task: its split, its limit."""
+    and judgements are those of the task: its split, its limit. Where answers judge, the digest
+    of the judgements is theirs."""
     source: str
     self_positions: NDArray[np.int64]
     """(n_queries,) position of the document whose id equals the query's id; -1 where none does."""
@@ -200,3 +209,5 @@ class Dataset:
     n_unjudged_queries: int
     """Queries of the queries file without a judgement in this split; they are not run."""
     warnings: tuple[str, ...] = ()
+    answers: Sequence[Sequence[str]] | None = None
+    """The answers to each of the queries, none without; None where the task is judged otherwise."""

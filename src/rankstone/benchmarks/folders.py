@@ -19,7 +19,7 @@ except ImportError:  # not on Windows: the rename alone decides there
     fcntl = None  # type: ignore[assignment]
 
 META = "meta.json"
-SCHEMA = 1
+SCHEMA = 2
 """Layout of the converted folders; another number is another folder."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Judgement
-from rankstone.benchmarks.tables import TEXT, MappedTable, positions_of, text_array
+from rankstone.benchmarks.tables import TEXT, MappedTable, distinct, positions_of, text_array
 from rankstone.errors import DataError
 
 MOST_GRADES = 20
@@ -43,8 +44,8 @@ def resolve_split(
         DataError: two labels for one pair, columns in the wrong order, or no judged query at all.
     """
     query_ids, document_ids, labels = _columns(judgements, where)
-    query_keys, query_codes = _distinct(query_ids)
-    document_keys, document_codes = _distinct(document_ids)
+    query_keys, query_codes = distinct(query_ids)
+    document_keys, document_codes = distinct(document_ids)
     query_rows = positions_of(queries.column("id"), query_keys)
     positions = positions_of(documents.column("id"), document_keys)
     rows, places = query_rows[query_codes], positions[document_codes]
@@ -65,7 +66,6 @@ def resolve_split(
     if n_unknown:
         warnings.append(f"{where}: {n_unknown} judgements of documents the corpus does not hold")
     judged = np.unique(rows[order])
-    own = pa.array(queries.take("id", judged), TEXT)
     return ResolvedSplit(
         judgements=pa.table(
             {
@@ -76,11 +76,34 @@ def resolve_split(
                 "document_id": document_ids.take(order),
             }
         ),
-        queries=pa.table(
-            {"row": judged, "self_position": positions_of(documents.column("id"), own)}
-        ),
+        queries=_asked(judged, documents, queries),
         warnings=[*warnings, *warning],
     )
+
+
+def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
+    """All queries and no judgement: the split of a task that answers judge."""
+    rows = np.arange(len(queries), dtype=np.int64)
+    numbers = pa.array([], pa.int64())
+    columns = {"query": numbers, "document": numbers, "label": pa.array([], pa.int32())}
+    ids = {"query_id": pa.array([], TEXT), "document_id": pa.array([], TEXT)}
+    return ResolvedSplit(
+        judgements=pa.table({**columns, **ids}), queries=_asked(rows, documents, queries)
+    )
+
+
+def pack_answers(answers: Sequence[str]) -> str:
+    """A query's answers as one string of the store: a JSON array, empty where there is none."""
+    return json.dumps(answers, ensure_ascii=False) if answers else ""
+
+
+def unpack_answers(packed: str) -> tuple[str, ...]:
+    return tuple(json.loads(packed)) if packed else ()
+
+
+def _asked(rows: NDArray[np.int64], documents: MappedTable, queries: MappedTable) -> Any:
+    own = pa.array(queries.take("id", rows), TEXT)
+    return pa.table({"row": rows, "self_position": positions_of(documents.column("id"), own)})
 
 
 def _columns(judgements: Iterable[Judgement], where: str) -> tuple[Any, Any, NDArray[np.int32]]:
@@ -95,11 +118,6 @@ def _columns(judgements: Iterable[Judgement], where: str) -> tuple[Any, Any, NDA
     return text_array(queries)[0], text_array(documents)[0], values
 
 
-def _distinct(ids: Any) -> tuple[Any, NDArray[np.int64]]:
-    encoded = ids.dictionary_encode()
-    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
-
-
 def _check_column_order(
     documents: MappedTable,
     queries: MappedTable,
@@ -111,8 +129,8 @@ def _check_column_order(
     """Refuse judgements whose ids are mostly found only with the two columns exchanged."""
     if both_known.mean() >= 0.5:
         return
-    as_documents, codes = _distinct(query_ids)
-    as_queries, other_codes = _distinct(document_ids)
+    as_documents, codes = distinct(query_ids)
+    as_queries, other_codes = distinct(document_ids)
     swapped = (positions_of(documents.column("id"), as_documents)[codes] >= 0) & (
         positions_of(queries.column("id"), as_queries)[other_codes] >= 0
     )

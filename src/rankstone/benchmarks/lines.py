@@ -79,11 +79,19 @@ def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
 
 
 def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
-    """The queries of a `queries.jsonl`."""
+    """The queries of a `queries.jsonl`, with what `metadata.answers` lists."""
     for number, record in records(path):
-        yield Query(
-            identifier(record, path, number, warnings), string_value(record, "text", path, number)
-        )
+        name = identifier(record, path, number, warnings)
+        yield Query(name, string_value(record, "text", path, number), _answers(record))
+
+
+def _answers(record: dict[str, Any]) -> tuple[str, ...]:
+    """Collections put all kinds of things there: only a list of strings is one of answers."""
+    metadata = record.get("metadata")
+    found = metadata.get("answers") if isinstance(metadata, dict) else None
+    if isinstance(found, list) and all(isinstance(answer, str) for answer in found):
+        return tuple(found)
+    return ()
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

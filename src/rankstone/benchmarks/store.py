@@ -3,6 +3,7 @@
     <cache>/datasets/<data set>/<key>/       key: loader, its arguments, fingerprint of the source
         corpus.arrow  queries.arrow  meta.json
         splits/<split>/judgements.arrow  queries.arrow  meta.json
+        answers/       the same without judgements: all queries, for tasks that answers judge
 
 A split is converted when a task first asks for it, so tasks over one corpus share it.
 """
@@ -33,7 +34,13 @@ from rankstone.benchmarks.dataset import (
     silent,
 )
 from rankstone.benchmarks.folders import SCHEMA, build_once, inside, read_meta, write_meta
-from rankstone.benchmarks.judging import resolve_split
+from rankstone.benchmarks.judging import (
+    ResolvedSplit,
+    every_query,
+    pack_answers,
+    resolve_split,
+    unpack_answers,
+)
 from rankstone.benchmarks.tables import (
     ContentDigest,
     MappedStrings,
@@ -56,7 +63,7 @@ def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) 
     """
     raw = find_raw(task, replace(sources, progress=progress))
     stored = _Stored(task, raw, sources, progress)
-    split = stored.split(task.split)
+    split = stored.own_split()
     _check_pins(task, stored, split)
     return _assemble(task, stored, split)
 
@@ -69,11 +76,11 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
             task pins.
     """
     stored = _Stored(task, find_raw(task, sources), sources, silent)
-    split = stored.split(task.split)
+    split = stored.own_split()
     recorded = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
     found = {
         "corpus": stored.documents.digest(["id", "title", "text"]),
-        **split_digests(split.judgements, split.rows, stored.queries),
+        **split_digests(task, split.judgements, split.rows, stored.queries),
     }
     for part, digest in found.items():
         if digest != recorded[part]:
@@ -168,8 +175,9 @@ class _Stored:
 
         corpus = TextTable(folder / "corpus.arrow", ["id", "title", "text"])
         self._stream(corpus, documents(), "documents", total)
-        queries = TextTable(folder / "queries.arrow", ["id", "text"])
-        self._stream(queries, raw.queries(), "queries", None)
+        queries = TextTable(folder / "queries.arrow", ["id", "text", "answers"])
+        rows = ((query.id, query.text, pack_answers(query.answers)) for query in raw.queries())
+        self._stream(queries, rows, "queries", None)
         warnings = sorted(raw.warnings)
         if blank[0]:
             warnings.append(f"{self.task.dataset}: {blank[0]} documents are empty")
@@ -202,11 +210,22 @@ class _Stored:
                 f"{first} and {second}. Remove one."
             )
 
+    def own_split(self) -> _Split:
+        """What the task asks: its split, or every query where answers judge."""
+        if self.task.judge == "judgements":
+            return self.split(self.task.split)
+        folder = self.folder / "answers"
+        build_once(folder, _opens("queries"), self._convert_asked)
+        return self._opened(folder)
+
     def split(self, name: str) -> _Split:
         """The split `name`, converted if need be; DataError if the data has none of that name."""
         folder = split_folder(self.folder, name)
         good = _opens("judgements", "queries")
         build_once(folder, good, lambda target: self._convert_split(name, target))
+        return self._opened(folder)
+
+    def _opened(self, folder: Path) -> _Split:
         judged = MappedTable(folder / "queries.arrow")
         return _Split(
             meta=_meta(folder),
@@ -223,13 +242,27 @@ class _Stored:
         where = f"{self.task.dataset}: judgements of the split '{name}' ({self.raw.source})"
         rows = self.raw.judgements(name)
         found = resolve_split(rows, self.documents, self.queries, where)
+        self._write_split(found, folder)
+
+    def _convert_asked(self, folder: Path) -> None:
+        packed = self.queries.rows("answers", 0, len(self.queries))
+        without = [row for row, answers in enumerate(packed) if not answers]
+        if without:
+            raise DataError(
+                f"{self.task.name}: {len(without)} queries have no answers to be judged by, the "
+                f"first is {self.raw.locate('queries', without[0])}. Give it answers (a list of "
+                "strings as metadata.answers), or judge the task by judgements."
+            )
+        self._write_split(every_query(self.documents, self.queries), folder)
+
+    def _write_split(self, found: ResolvedSplit, folder: Path) -> None:
         write_table(folder / "judgements.arrow", found.judgements)
         write_table(folder / "queries.arrow", found.queries)
         judgements = MappedTable(folder / "judgements.arrow")
         judged = found.queries.column("row").to_numpy()
         extra = sorted(self.raw.warnings - set(self.meta["warnings"]))
         body = {
-            "sha256": split_digests(judgements, judged, self.queries),
+            "sha256": split_digests(self.task, judgements, judged, self.queries),
             "warnings": [*extra, *found.warnings],
         }
         write_meta(folder, body)
@@ -275,20 +308,24 @@ def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, in
 
 
 def split_digests(
-    judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
+    task: TaskSpec, judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
 ) -> dict[str, str]:
-    """Digests of the judged queries and of their judgements, both in the order of their ids.
+    """Digests of the judged queries and of what judges them, both in the order of their ids.
 
     Ordered by id, because loaders agree on ids and not on the order of lines.
     """
-    ids, texts = (text_array(queries.take(name, rows))[0] for name in ("id", "text"))
-    query_table = pa.table({"id": ids, "text": texts}).sort_by("id")
+    names = ("id", "text", "answers")
+    ids, texts, answers = (text_array(queries.take(name, rows))[0] for name in names)
+    query_digest = _digest(pa.table({"id": ids, "text": texts}).sort_by("id"))
+    if task.judge == "answers":
+        judging = pa.table({"id": ids, "answers": answers}).sort_by("id")
+        return {"queries": query_digest, "judgements": _digest(judging)}
     table = pa.table({name: judgements.column(name) for name in ("query_id", "document_id")})
     table = table.append_column("label", judgements.column("label").cast(pa.large_string()))
     if len(rows):
         table = table.filter(pa.array(np.isin(judgements.integers("query"), rows)))
     ordered = table.sort_by([("query_id", "ascending"), ("document_id", "ascending")])
-    return {"queries": _digest(query_table), "judgements": _digest(ordered)}
+    return {"queries": query_digest, "judgements": _digest(ordered)}
 
 
 def _digest(table: Any) -> str:
@@ -333,7 +370,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
     documents = split.judgements.integers("document")[:n]
     digests = split.meta["sha256"]
     if len(rows) < len(split.rows):
-        digests = split_digests(split.judgements, rows, stored.queries)
+        digests = split_digests(task, split.judgements, rows, stored.queries)
     train, warnings = _train_rows(task, stored, split)
     return Dataset(
         task=task,
@@ -352,7 +389,16 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         n_unknown_documents=int((documents < 0).sum()),
         n_unjudged_queries=len(stored.queries) - len(split.rows),
         warnings=(*stored.meta["warnings"], *split.meta["warnings"], *warnings),
+        answers=_answers(task, stored.queries, rows),
     )
+
+
+def _answers(
+    task: TaskSpec, queries: MappedTable, rows: NDArray[np.int64]
+) -> Sequence[Sequence[str]] | None:
+    if task.judge == "judgements":
+        return None
+    return tuple(map(unpack_answers, queries.take("answers", rows)))
 
 
 def _train_rows(

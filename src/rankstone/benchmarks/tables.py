@@ -237,6 +237,12 @@ def strings(column: Any) -> list[str]:
     return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
+def distinct(values: Any) -> tuple[Any, NDArray[np.int64]]:
+    """The distinct strings of an array, and which of them each value is."""
+    encoded = values.dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+
+
 def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
     """(len(wanted),) the row of a chunked column that holds each distinct string; -1 if none does.
 

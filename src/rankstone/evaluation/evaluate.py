@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import MeasureError
-from rankstone.evaluation import intervals, longtail, names
+from rankstone.evaluation import intervals, longtail, matched, names
+from rankstone.evaluation.measures import CORE
 from rankstone.evaluation.placement import Placement, place, tie_bounds, within_runs
 from rankstone.evaluation.ranking import Ranking, check_hits, rank
 from rankstone.results.record import Measure, QuerySummary
@@ -24,6 +26,7 @@ Run = Mapping[str, Iterable[tuple[str, float]]]
 """Query id -> (document id, score) pairs, in any order."""
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> label."""
+Judge = Literal["judgements", "answers"]
 Parsed = Mapping[str, names.Measure | longtail.LongTail]
 
 
@@ -46,8 +49,11 @@ def evaluate(
     measures: Sequence[str],
     depth: int | None = None,
     method: str = "",
+    cache: Path | None = None,
 ) -> Evaluation:
     """Score `hits` for all judged queries of `dataset`, at the task's depth unless told otherwise.
+
+    A task judged by answers has its passages matched; `cache` is the folder that keeps the matches.
 
     Where the task drops self hits, `hits` must hold one result more than the depth (or the whole
     corpus). Raises an AdapterError if `hits` break the contract and a MeasureError for a
@@ -55,7 +61,7 @@ def evaluate(
     """
     task = dataset.task
     depth = task.depth if depth is None else depth
-    parsed = parse_all(measures, depth)
+    parsed = parse_all(measures, depth, task.judge)
     drop_self = task.self_hits == "drop"
     n_documents = len(dataset.corpus)
     check_hits(
@@ -72,7 +78,10 @@ def evaluate(
         drop_self=drop_self,
         depth=depth,
     )
-    return _evaluate(ranking, dataset.judgements, parsed, task.relevance, dataset.query_ids)
+    judgements = dataset.judgements
+    if task.judge == "answers":
+        judgements = matched.judge(ranking.docs, dataset, cache)
+    return _evaluate(ranking, judgements, parsed, task.relevance, dataset.query_ids)
 
 
 def evaluate_run(
@@ -84,9 +93,11 @@ def evaluate_run(
     relevance: int = 1,
     drop_self: bool = False,
     method: str = "run",
+    judge: Judge = "judgements",
 ) -> Evaluation:
     """Score a run given as ids, under the same rules; needs no corpus.
 
+    For a task judged by answers, `qrels` are those of `qrels_by_answers`.
     The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
     `depth` is the depth the run was retrieved at: longer rows are cut, and deeper measures refused.
     """
@@ -96,7 +107,7 @@ def evaluate_run(
         hits,
         positions,
         qrels,
-        parsed=parse_all(measures, depth),
+        parsed=parse_all(measures, depth, judge),
         depth=depth,
         relevance=relevance,
         drop_self=drop_self,
@@ -113,13 +124,14 @@ def evaluate_lines(
     relevance: int = 1,
     drop_self: bool = False,
     method: str = "run",
+    judge: Judge = "judgements",
 ) -> Evaluation:
     """`evaluate_run` for the lines of a run file (`rankstone.results.trec.read_run`)."""
     return _evaluate_ids(
         hits_of(lines, list(qrels)),
         {document: position for position, document in enumerate(lines.document_ids)},
         qrels,
-        parsed=parse_all(measures, depth),
+        parsed=parse_all(measures, depth, judge),
         depth=depth,
         relevance=relevance,
         drop_self=drop_self,
@@ -179,7 +191,13 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
     """The judgements of `dataset` by ids, in the order of its queries, for `evaluate_run`.
 
     A judged document outside the corpus has lost its id; it gets one that no run can contain.
+    A MeasureError where answers judge: they do so for one run at a time (`qrels_by_answers`).
     """
+    if dataset.task.judge == "answers":
+        raise MeasureError(
+            f"{dataset.task.name} is judged by answers: it has no judgements apart from a run. "
+            "Match the run's passages with qrels_by_answers."
+        )
     judgements = dataset.judgements
     found, which = np.unique(judgements.document, return_inverse=True)
     inside = dataset.corpus.ids(found[found >= 0])
@@ -192,16 +210,56 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def parse_all(measures: Iterable[str], depth: int) -> Parsed:
-    """The measures by name; a MeasureError for one that is unknown or looks below `depth`."""
+def qrels_by_answers(
+    run: Run, dataset: Dataset, cache: Path | None = None
+) -> dict[str, dict[str, int]]:
+    """Label 1 for every passage of `run` that holds an answer, for `evaluate_run`.
+
+    All queries of `dataset` are there, in its order; documents the corpus does not hold are none.
+    """
+    rows = [dict.fromkeys(doc for doc, _ in run.get(query, ())) for query in dataset.query_ids]
+    ids = [document for row in rows for document in row]
+    docs = np.full((len(rows), max(map(len, rows), default=0)), -1, dtype=np.int64)
+    ends = np.cumsum(list(map(len, rows)))
+    for row, found in enumerate(np.split(dataset.corpus.positions(ids), ends[:-1])):
+        docs[row, : len(found)] = found
+    held = matched.judge(docs, dataset, cache)
+    qrels: dict[str, dict[str, int]] = {query: {} for query in dataset.query_ids}
+    for query, document in zip(held.query, dataset.corpus.ids(held.document), strict=True):
+        qrels[dataset.query_ids[query]][document] = 1
+    return qrels
+
+
+def parse_all(measures: Iterable[str], depth: int, judge: Judge = "judgements") -> Parsed:
+    """The measures by name.
+
+    A MeasureError for one that is unknown, looks below `depth`, or is not computed from what
+    judges the task.
+    """
     parsed = {name: names.parse(name) for name in measures}
     for name, measure in parsed.items():
+        _check_judge(name, measure, judge)
         if measure.cutoff is not None and measure.cutoff > depth:
             raise MeasureError(
                 f"Measure '{name}' looks at {measure.cutoff} results, but the run holds {depth} per"
                 f" query. Ask for a cutoff up to {depth}, or run with depth {measure.cutoff}."
             )
     return parsed
+
+
+def _check_judge(name: str, measure: names.Measure | longtail.LongTail, judge: Judge) -> None:
+    needed = CORE[measure.kind].judge if isinstance(measure, names.Measure) else "judgements"
+    if needed == judge:
+        return
+    if judge == "answers":
+        raise MeasureError(
+            f"Measure '{name}' needs relevance judgements, but answers judge the task: no more is "
+            "known than which of the retrieved passages hold one. Ask for Accuracy@20."
+        )
+    raise MeasureError(
+        f"Measure '{name}' is the share of queries with an answer among their first results: it "
+        'needs a task with judge = "answers". With judgements, ask for Success.'
+    )
 
 
 def _evaluate(

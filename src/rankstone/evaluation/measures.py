@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class Kind:
     needs_cutoff: bool = False
     graded: bool = False
     """Uses labels as they are, or not at all: a relevance threshold has no meaning for it."""
+    judge: Literal["judgements", "answers"] = "judgements"
+    """What it is computed from: a task that the other judges cannot have it."""
 
 
 def ndcg(placement: Placement, cutoff: int, relevance: int) -> Values:
@@ -96,6 +98,11 @@ def judged(placement: Placement, cutoff: int, relevance: int) -> Values:
     return _ratio(n_judged, np.minimum(placement.n_results, cutoff))
 
 
+def accuracy(placement: Placement, cutoff: int, relevance: int) -> Values:
+    """1 if one of the first `cutoff` passages holds an answer, else 0 (Karpukhin et al. 2020)."""
+    return success(placement, cutoff, 1)
+
+
 CORE: dict[str, Kind] = {
     "nDCG": Kind(formula=ndcg, graded=True),
     "nDCG_exp": Kind(formula=ndcg_exp, graded=True),
@@ -106,6 +113,7 @@ CORE: dict[str, Kind] = {
     "P": Kind(formula=precision, needs_cutoff=True),
     "Success": Kind(formula=success, needs_cutoff=True),
     "Judged": Kind(formula=judged, graded=True),
+    "Accuracy": Kind(formula=accuracy, needs_cutoff=True, graded=True, judge="answers"),
 }
 
 

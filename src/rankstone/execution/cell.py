@@ -71,7 +71,11 @@ class CellRun:
             hits = self._search(runner, index, dataset)
             with self.clock.phase("evaluate", items=len(dataset.query_ids)):
                 evaluation = evaluate(
-                    hits, dataset, measures=self.job.task.measures, method=self.job.method.name
+                    hits,
+                    dataset,
+                    measures=self.job.task.measures,
+                    method=self.job.method.name,
+                    cache=self.job.cache,
                 )
             with self.clock.pause():
                 latency = self._latency(runner, index, dataset)

@@ -19,7 +19,7 @@ def task_info(task: TaskSpec, dataset: Dataset | None = None) -> TaskInfo:
             "sha256": dataset.sha256,
             "n_documents": len(dataset.corpus),
             "n_queries": len(dataset.query_ids),
-            "n_judgements": len(dataset.judgements.query),
+            "n_judgements": None if dataset.answers is not None else len(dataset.judgements.query),
             "n_unknown_documents": dataset.n_unknown_documents,
         }
     return TaskInfo(
@@ -45,4 +45,6 @@ def method_info(method: MethodSpec, runner: AnyRunner | None = None) -> MethodIn
 
 
 def policy(task: TaskSpec) -> Policy:
-    return Policy(depth=task.depth, self_hits=task.self_hits, relevance=task.relevance)
+    return Policy(
+        depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge
+    )

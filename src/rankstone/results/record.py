@@ -67,6 +67,8 @@ class Policy(Section):
     missing_queries: Literal["score 0"] = "score 0"
     self_hits: Literal["keep", "drop"] = "keep"
     relevance: int = 1
+    judge: Literal["judgements", "answers"] = "judgements"
+    """`answers`: a passage is right where its text holds an answer, as DPR matches them."""
     ndcg_gain: Literal["label"] = "label"
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
 

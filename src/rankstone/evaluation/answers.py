@@ -1,0 +1,132 @@
+"""Does a passage hold an answer? The rule of DPR, which top-k accuracy on open questions rests on.
+
+Text and answers are put into NFD, cut into tokens (runs of letters, numbers and marks, and every
+other visible character by itself), and lower-cased token by token; an answer is in a passage where
+its tokens stand in a row among the passage's (Karpukhin et al. 2020; `has_answer` and
+`SimpleTokenizer` of facebookresearch/DPR, from DrQA). An accent is thus a mark of its token:
+"Beyonce" is not in "Beyoncé". An answer without any token is in every passage.
+
+`has_answer` says this plainly; `match` says the same of many pairs at once.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MATCHER = "DPR 1"
+"""Changes whenever a pair could be matched differently."""
+
+BLOCK = 8192
+"""Passages read at a time: some 5 MB of text."""
+
+ASCII_TOKEN = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
+"""What a token is in ASCII, found twice as fast."""
+
+Passages = Callable[[NDArray[np.int64]], list[str]]
+"""Passage texts at corpus positions, without titles: `Corpus.passages`."""
+
+
+@cache
+def _token() -> Any:
+    import regex
+
+    # Whatever ignores case here matches the same characters: both classes are closed under it.
+    return regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a passage or an answer."""
+    found = _token().findall(unicodedata.normalize("NFD", text))
+    return [token.lower() for token in found]
+
+
+def has_answer(passage: str, answers: Iterable[str]) -> bool:
+    """Whether any of `answers` is in `passage`: the rule as it is written."""
+    text = tokens(passage)
+    for answer in map(tokens, answers):
+        width = len(answer)
+        if any(text[at : at + width] == answer for at in range(len(text) - width + 1)):
+            return True
+    return False
+
+
+class _Answer(NamedTuple):
+    """An answer made ready to be looked for."""
+
+    needle: str
+    """Its longest token, as it stands in `_letters` of every passage that holds the answer."""
+    line: str
+
+
+def match(
+    answers: Sequence[Sequence[str]],
+    query: NDArray[np.int64],
+    document: NDArray[np.int64],
+    passages: Passages,
+) -> NDArray[np.bool_]:
+    """(n_pairs,) whether the passage at `document[i]` holds an answer of question `query[i]`.
+
+    Passages are read in the order of their positions, each once (twice where a block ends in its
+    pairs), and cut into tokens only where a part of an answer is in them.
+    """
+    ready = {row: [_prepared(answer) for answer in answers[row]] for row in set(query.tolist())}
+    order = np.argsort(document, kind="stable")
+    found = np.zeros(len(query), dtype=np.bool_)
+    for start in range(0, len(order), BLOCK):
+        block = order[start : start + BLOCK]
+        distinct, which = np.unique(document[block], return_inverse=True)
+        texts, asked = passages(distinct), [ready[row] for row in query[block].tolist()]
+        found[block] = list(_held(texts, which.tolist(), asked))
+    return found
+
+
+def _held(texts: list[str], which: Iterable[int], asked: Iterable[list[_Answer]]) -> Iterator[bool]:
+    """For each pair, whether `texts[which]` holds one of the answers; equal texts in a row."""
+    current, letters, line = -1, "", ""
+    for number, answers in zip(which, asked, strict=True):
+        if number != current:
+            current, letters, line = number, _letters(texts[number]), ""
+        for needle, sought in answers:
+            if needle in letters:
+                line = line or _line(texts[number])
+                if sought in line:
+                    yield True
+                    break
+        else:
+            yield False
+
+
+def _prepared(answer: str) -> _Answer:
+    longest = max(tokens(answer), key=len, default="")
+    return _Answer(_one_sigma(longest), _line(answer))
+
+
+def _line(text: str) -> str:
+    """The tokens with a line feed before, between and behind them.
+
+    No token can hold a line feed, so one line is part of another exactly where the tokens stand in
+    a row there. Lower-casing the whole is lower-casing each token: the one letter whose small form
+    depends on its neighbours, the sigma, does not look past a line feed.
+    """
+    if text.isascii():
+        found = ASCII_TOKEN.findall(text)
+    else:
+        found = _token().findall(unicodedata.normalize("NFD", text))
+    return "\n".join(["", *found, ""]).lower()
+
+
+def _letters(text: str) -> str:
+    """`text` in NFD and lower case: every token stands in it as it is, but for its sigmas."""
+    return _one_sigma(unicodedata.normalize("NFD", text).lower())
+
+
+def _one_sigma(text: str) -> str:
+    """Which small sigma an S becomes depends on what follows, and a token ends before that."""
+    return text.replace("ς", "σ")
