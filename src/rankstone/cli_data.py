@@ -48,7 +48,8 @@ def list_tasks(
     from rankstone.benchmarks.inventory import entry, render
 
     place, sources = _places(workspace, data, cache)
-    specs = [place.task(name) for name in tasks] if tasks else list(place.tasks.values())
+    named = [task for name in tasks or () for task in place.expand(name)]
+    specs = named or list(place.tasks.values())
     _stdout().print(render([entry(task, sources) for task in specs], sources))
 
 
@@ -151,7 +152,8 @@ def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], boo
     failed = differs = False
     for name in names:
         try:
-            differs |= not one(name, place.task(name))
+            for task in place.expand(name):
+                differs |= not one(name, task)
         except RankstoneError as error:
             if len(names) == 1:
                 raise

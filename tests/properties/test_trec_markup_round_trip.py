@@ -22,7 +22,8 @@ DOCUMENTS = st.lists(
     st.builds(Document, IDS, TEXTS.map(lambda text: " ".join(text.split())), TEXTS), max_size=5
 )
 QUERIES = st.lists(
-    st.builds(Query, IDS, TEXTS.map(lambda text: " ".join(text.split())).filter(bool)), max_size=5
+    st.builds(Query, IDS, TEXTS.map(lambda text: " ".join(text.split())).filter(bool), st.just(())),
+    max_size=5,
 )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.folders import read_meta
-from rankstone.benchmarks.store import copy_folder, find_raw, split_folder, verify_dataset
+from rankstone.benchmarks.store import copy_folder, find_raw, own_folder, verify_dataset
 from rankstone.benchmarks.tables import MappedTable, positions_of
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
@@ -62,7 +62,7 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
     """
     raw = find_raw(task, sources)
     folder = copy_folder(task, raw, sources)
-    split = split_folder(folder, task.split)
+    split = own_folder(folder, task)
     return Copy(
         folder=folder,
         split=split,

@@ -103,6 +103,11 @@ def split_folder(folder: Path, split: str) -> Path:
     return folder / "splits" / quote(split, safe=" ")
 
 
+def own_folder(folder: Path, task: TaskSpec) -> Path:
+    """The folder of what `task` asks: that of its split, or of every query if answers judge."""
+    return folder / "answers" if task.judge == "answers" else split_folder(folder, task.split)
+
+
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
     """What the task's loader found; a DataError where that is judgements alone."""
     raw = ask_loader(task, sources)
@@ -214,7 +219,7 @@ class _Stored:
         """What the task asks: its split, or every query where answers judge."""
         if self.task.judge == "judgements":
             return self.split(self.task.split)
-        folder = self.folder / "answers"
+        folder = own_folder(self.folder, self.task)
         build_once(folder, _opens("queries"), self._convert_asked)
         return self._opened(folder)
 
