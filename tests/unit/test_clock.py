@@ -69,9 +69,9 @@ def test_the_peak_belongs_to_the_phase_that_reached_it() -> None:
     clock = Clock()
     with clock.phase("small"):
         pass
-    with clock.phase("large"):
-        with mmap.mmap(-1, 40_000_000) as pages:  # fresh ones, whatever was freed before
-            pages[:] = bytes(40_000_000)
+    # Fresh pages, whatever was freed before.
+    with clock.phase("large"), mmap.mmap(-1, 40_000_000) as pages:
+        pages[:] = bytes(40_000_000)
     with clock.phase("after"):
         pass
     peaks = {name: phase.peak_rss_bytes or 0 for name, phase in clock.phases().items()}
