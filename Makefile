@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check format speed clean
+.PHONY: help demo local test check format speed clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -12,12 +12,12 @@ help:  ## This list
 $(VENV)/.core: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): about a minute."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet -c constraints.txt -e '.[dense]'
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
 	@echo "Installing what development needs into $(VENV)."
-	@$(PIP) install --quiet -c constraints.txt -e '.[dense,dev,beir,site]'
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,dev,beir,site]'
 	@touch $@
 
 DEMO := bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm
@@ -26,6 +26,16 @@ demo: $(VENV)/.core  ## Compare four methods on a real collection, in five minut
 	$(BIN)/rankstone run $(DEMO) --on stdlib/functions
 	$(BIN)/rankstone run bm25 --on stdlib/modules
 	@$(BIN)/rankstone leaderboard --format markdown -o results/leaderboard.md
+
+# The real collections that the tests use, where RANKSTONE_DATA or --data names them.
+LOCAL := beir/scifact beir/nfcorpus classic/cranfield classic/noveleval code/cosqa \
+         loco/qmsum-meetings loco/qmsum-scrolls loco/leval-longdoc \
+         msmarco/dl-pool msmarco/dl-pool-19 msmarco/dl-pool-20 \
+         nq/gold nq/gold-answers nq/utd nq/squad-dev
+
+local: $(VENV)/.core  ## Measure BM25 and MiniLM on the local collections of RANKSTONE_DATA
+	$(BIN)/rankstone run bm25 all-minilm-l6-v2 --on $(LOCAL) --results results/local
+	@$(BIN)/rankstone leaderboard --results results/local --format markdown -o leaderboards/local.md
 
 test: $(VENV)/.dev  ## The whole suite
 	$(BIN)/python -m pytest

@@ -55,7 +55,24 @@ def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
 def generated(folder: Path) -> Path:
     """A collection of 200 documents of 3 to 120 words, in BEIR layout."""
     rng = np.random.default_rng(0)
-    words = np.array("a run of plain words that a model and a word count both know".split())
+    words = np.array(
+        [
+            "a",
+            "run",
+            "of",
+            "plain",
+            "words",
+            "that",
+            "a",
+            "model",
+            "and",
+            "a",
+            "word",
+            "count",
+            "both",
+            "know",
+        ]
+    )
     texts = [" ".join(rng.choice(words, n)) for n in rng.integers(3, 120, 200)]
     (folder / "qrels").mkdir(parents=True)
     lines = [json.dumps({"_id": f"d{i}", "title": "", "text": t}) for i, t in enumerate(texts)]
