@@ -84,6 +84,14 @@ class EncodingCache:
         return sorted(key for key, chunks in self._opened.items() if chunks.shards_filled)
 
     @property
+    def truncation(self) -> Truncation | None:
+        """Of the corpora read from shards, summed: a composite's is that of its members."""
+        total: Truncation | None = None
+        for chunks in self._opened.values():
+            total = _sum(total, chunks.truncation)
+        return total
+
+    @property
     def resumed(self) -> bool:
         """Whether some corpus was found partly encoded and was finished."""
         return any(chunks.resumed for chunks in self._opened.values())

@@ -86,7 +86,9 @@ class CellRun:
             "method": method_info(self.job.method, runner).model_dump(mode="json"),
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
-            "truncation": _truncation(query=self._query_truncation, document=documents.truncation),
+            "truncation": _truncation(
+                query=self._query_truncation, document=documents.truncation or cache.truncation
+            ),
             "profile": Profile(phases=self.clock.phases(), latency=latency, index=size).model_dump(
                 mode="json"
             ),

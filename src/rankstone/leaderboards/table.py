@@ -19,6 +19,7 @@ COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "dep
 FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
                   "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
                   "total_p99_ms", "peak_rss_bytes")  # fmt: skip
+TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut")
 _BUILDING = ("encode_documents", "index")
 _SEARCHING = ("encode_queries", "search", "rerank")
 
@@ -44,6 +45,8 @@ def leaderboard(
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`;
+        * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`: shares that the
+          model's length limit cut;
         * per measure `<m>`, `<m> low`, `<m> high`.
 
         What is unknown is missing (NaN, NA or None), never 0.
@@ -52,9 +55,10 @@ def leaderboard(
     names = list(measures) if measures is not None else measure_order(records)
     rows = [_row(record, names) for record in records]
     columns = [f"{name}{end}" for name in names for end in ("", " low", " high")]
-    frame = pd.DataFrame(rows, columns=[*TEXT_COLUMNS, *COUNT_COLUMNS, *FIGURE_COLUMNS, *columns])
+    numbers = [*FIGURE_COLUMNS, *TRUNCATION_COLUMNS, *columns]
+    frame = pd.DataFrame(rows, columns=[*TEXT_COLUMNS, *COUNT_COLUMNS, *numbers])
     kinds = {**dict.fromkeys(TEXT_COLUMNS, "object"), **dict.fromkeys(COUNT_COLUMNS, "Int64"),
-             **dict.fromkeys([*FIGURE_COLUMNS, *columns], "float64")}  # fmt: skip
+             **dict.fromkeys(numbers, "float64")}  # fmt: skip
     order = sorted(range(len(records)), key=lambda i: _rank(records[i]))
     return frame.astype(kinds).iloc[order].reset_index(drop=True)
 
@@ -103,11 +107,21 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
         "queries_tied": queries.n_tied if queries else None,
         "depth": record.policy.depth,
         "threads": here.threads,
+        **_truncation(record),
         **_figures(record),
     }
     for name in names:
         if measure := record.measures.get(name):
             row |= {name: measure.mean, f"{name} low": measure.low, f"{name} high": measure.high}
+    return row
+
+
+def _truncation(record: RunRecord) -> dict[str, float]:
+    """Shares of documents, of queries and of their tokens that the model's limit cut."""
+    row = {}
+    for role, cut in record.truncation.items():
+        row[f"{role}_cut"] = cut.texts_cut / cut.texts if cut.texts else 0.0
+        row[f"{role}_tokens_cut"] = cut.tokens_cut / cut.tokens if cut.tokens else 0.0
     return row
 
 

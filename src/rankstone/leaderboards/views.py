@@ -101,6 +101,7 @@ def _quality(task: str, rows: pd.DataFrame) -> View:
         notes=(
             *_interval_note(done, measures),
             *_without_results(done),
+            *_truncation(done),
             *_failures(failed, stale),
         ),
     )
@@ -165,6 +166,18 @@ def _without_results(done: pd.DataFrame) -> Iterator[str]:
     for label, missing, queries in zip(*columns, strict=True):
         if is_known(missing) and missing > 0:
             yield f"{label}: {missing:,} of {queries:,} queries have no results and score 0"
+
+
+def _truncation(done: pd.DataFrame) -> Iterator[str]:
+    """Long-context numbers cannot be read without it."""
+    for _, row in done.iterrows():
+        cut = [
+            f"{row[f'{role}_cut']:.1%} of {noun} ({row[f'{role}_tokens_cut']:.1%} of their tokens)"
+            for role, noun in (("document", "documents"), ("query", "queries"))
+            if is_known(row[f"{role}_cut"]) and row[f"{role}_cut"] > 0
+        ]
+        if cut:
+            yield f"{row['label']}: the model's limit cuts {' and '.join(cut)}"
 
 
 def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
