@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo local test check format speed clean
+.PHONY: help demo local publish reference test check format speed clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,7 +35,18 @@ LOCAL := beir/scifact beir/nfcorpus classic/cranfield classic/noveleval code/cos
 
 local: $(VENV)/.core  ## Measure BM25 and MiniLM on the local collections of RANKSTONE_DATA
 	$(BIN)/rankstone run bm25 all-minilm-l6-v2 --on $(LOCAL) --results results/local
-	@$(BIN)/rankstone leaderboard --results results/local --format markdown -o leaderboards/local.md
+
+# Copies the records of a results folder to the published ones, and renders these anew.
+publish: $(VENV)/.core  ## Publish what demo and local measured as the reference records
+	mkdir -p results/reference/demo results/reference/local
+	-cd results && find stdlib -name '*@*.json' ! -name '*.failed.json' -exec cp --parents {} reference/demo \;
+	-cd results/local && find . -name '*@*.json' ! -name '*.failed.json' -exec cp --parents {} ../reference/local \;
+	@$(MAKE) --no-print-directory reference
+
+reference: $(VENV)/.core  ## Render the leaderboards of the reference records
+	@$(BIN)/rankstone leaderboard --results results/reference/demo --format markdown -o leaderboards/demo.md
+	@$(BIN)/rankstone leaderboard --results results/reference/demo --format svg -o leaderboards/demo.svg
+	@$(BIN)/rankstone leaderboard --results results/reference/local --format markdown -o leaderboards/local.md
 
 test: $(VENV)/.dev  ## The whole suite
 	$(BIN)/python -m pytest
