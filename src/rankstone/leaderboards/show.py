@@ -130,7 +130,23 @@ def _task(record: RunRecord) -> Iterator[Row]:
 def _method(record: RunRecord) -> Iterator[Row]:
     method = record.method
     yield "adapter", method.adapter
-    yield from {**method.parameters, **method.description}.items()
+    yield from _flat({**method.parameters, **method.description})
+
+
+def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
+    """Nested descriptions line by line, `member 2: model`; digests of files by their start."""
+    for name, value in described.items():
+        if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+            for number, part in enumerate(value, 1):
+                yield from _flat(part, f"{name.removesuffix('s')} {number}: ")
+        elif name == "files" and isinstance(value, dict):
+            for file, digest in value.items():
+                yield f"{above}{file}", digest[:_SHORT]
+        elif isinstance(value, dict):
+            inner = (f"{key} {_text(part) or 'empty'}" for key, part in value.items())
+            yield f"{above}{name}", ", ".join(inner)
+        else:
+            yield f"{above}{name}", value
 
 
 def _profile(record: RunRecord) -> Iterator[RenderableType]:
