@@ -139,11 +139,9 @@ def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
         if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
             for number, part in enumerate(value, 1):
                 yield from _flat(part, f"{name.removesuffix('s')} {number}: ")
-        elif name == "files" and isinstance(value, dict):
-            for file, digest in value.items():
-                yield f"{above}{file}", digest[:_SHORT]
         elif isinstance(value, dict):
-            inner = (f"{key} {_text(part) or 'empty'}" for key, part in value.items())
+            width = _SHORT if name == "files" else None
+            inner = (f"{key} {_text(part)[:width] or 'empty'}" for key, part in value.items())
             yield f"{above}{name}", ", ".join(inner)
         else:
             yield f"{above}{name}", value
