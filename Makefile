@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo local publish reference test check format speed clean
+.PHONY: help demo local publish reference test slow check format speed clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -50,6 +50,9 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 
 test: $(VENV)/.dev  ## The whole suite
 	$(BIN)/python -m pytest
+
+slow: $(VENV)/.dev  ## What takes minutes: further published values from the genuine weights
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev  ## Format, lint, types
 	$(BIN)/ruff format --check .

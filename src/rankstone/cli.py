@@ -366,20 +366,30 @@ def _store(results: Path | None, workspace: Path | None) -> ResultStore:
 
 
 def _find_record(name: str, store: ResultStore) -> tuple[RunRecord, Path]:
-    """The record in file `name`, or the only one whose METHOD@TASK holds `name`; and its file."""
+    """The record in file `name`, or the only one whose METHOD@TASK ends on it, else holds it.
+
+    A good record comes before the failure of the same cell.
+    """
     if Path(name).is_file():
         return store.load(Path(name)), Path(name)
-    records = {f"{r.method.name}@{r.task.name}": r for r in store.records()}
-    found = [key for key in records if name in key]
-    if name in records or len(found) == 1:
-        record = records[name if name in records else found[0]]
-        return record, store.path(record)
-    what = (
-        f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records) or 'none'}"
-    )
-    raise RankstoneError(
-        f"record '{name}' {what}. Name one file or one METHOD@TASK. ({store.folder})"
-    )
+    records: dict[str, list[RunRecord]] = {}
+    for record in store.records():
+        records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
+    exact = [key for key in records if key == name or key.endswith(f"/{name}")]
+    found = exact or [key for key in records if name in key]
+    if len(found) != 1:
+        what = f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
+        raise RankstoneError(
+            f"record '{name}' {what}. Name one file or one METHOD@TASK. ({store.folder})"
+        )
+    same = records[found[0]]
+    good = [record for record in same if record.status == "ok"] or same
+    if len(good) > 1:
+        files = ", ".join(str(store.path(record)) for record in good)
+        raise RankstoneError(
+            f"record '{name}' was measured on several machines: {files}. Name one."
+        )
+    return good[0], store.path(good[0])
 
 
 def _print_board(records: list[RunRecord], form: Format) -> None:

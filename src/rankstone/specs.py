@@ -12,10 +12,10 @@ import json
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rankstone.errors import DefinitionError, did_you_mean
 
@@ -111,14 +111,31 @@ class TaskSpec(Spec):
     limit_queries: int | None = Field(default=None, ge=1)
     """Only the first so many judged queries, in order of their position; a task of its own."""
 
+    @model_validator(mode="after")
+    def _headline_is_measured(self) -> Self:
+        if self.headline not in self.measures:
+            raise ValueError(f"the headline '{self.headline}' is not among the measures")
+        return self
+
     def limited(self, *, queries: int | None = None, depth: int | None = None) -> TaskSpec:
-        """This task with fewer queries or another depth: named apart, for it is another task."""
+        """This task with fewer queries or another depth: named apart, for it is another task.
+
+        Measures that look deeper than `depth` are left out; a DefinitionError if all do.
+        """
         changes: dict[str, Any] = {}
         name = self.name
         if queries is not None:
             name, changes["limit_queries"] = f"{name}@first{queries}", queries
         if depth is not None and depth != self.depth:
             name, changes["depth"] = f"{name}@k{depth}", depth
+            measures = tuple(m for m in self.measures if _looks_at(m) <= depth)
+            if not measures:
+                raise DefinitionError(
+                    f"Task '{self.name}': every measure looks deeper than {depth} results:"
+                    f" {', '.join(self.measures)}. Ask for more with --k."
+                )
+            changes["measures"] = measures
+            changes["headline"] = self.headline if self.headline in measures else measures[0]
         return self.model_copy(update={**changes, "name": name})
 
 
@@ -138,6 +155,12 @@ class SuiteSpec(Spec):
         """Full names of all tasks, those of member suites in place."""
         nested = [(m,) if isinstance(m, str) else m.tasks for m in self.members]
         return tuple(dict.fromkeys(name for names in nested for name in names))
+
+
+def _looks_at(measure: str) -> int:
+    """How many results a measure of that name looks at; 0 if it takes what there is."""
+    cutoff = measure.rpartition("@")[2]
+    return int(cutoff) if "@" in measure and cutoff.isdecimal() else 0
 
 
 def canonical_digest(body: Any) -> str:
@@ -182,6 +205,8 @@ def _explain(kind: type[Spec], fault: Any, where: str) -> str:
         return f"unknown key '{full}'.{hint} Remove or rename it."
     if fault["type"] == "missing":
         return f"missing key '{full}'. Add it."
+    if fault["type"] == "value_error":
+        return f"table '{full.rstrip('.')}': {fault['ctx']['error']}. Correct it."
     return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
 
 

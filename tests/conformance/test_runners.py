@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rankstone.errors import MissingExtraError
 from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
-from rankstone.runners.construct import build_runner, requirements
+from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.reps import concatenate, take
 from rankstone.runners.testing import MemoryChunks, PlainContext
@@ -40,10 +41,10 @@ QUERIES = [
 def subject(request, tmp_path_factory):
     """(runner, index, queries, context) of one definition."""
     spec = WORKSPACE.method(request.param)
-    missing = requirements(spec)
-    if missing:
-        pytest.skip(f"needs the extras {', '.join(missing)}")
-    runner = build_runner(spec)
+    try:
+        runner = build_runner(spec)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
     context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
     index = runner.index(context.encoded(runner), context)
     return runner, index, runner.encode(QUERIES, "query"), context

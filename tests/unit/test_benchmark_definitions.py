@@ -72,7 +72,8 @@ def test_self_hits_are_dropped_where_queries_are_documents() -> None:
 def test_labels_of_trec_dl_passages_count_from_two() -> None:
     strict = {name for name, task in TASKS.items() if task.relevance != 1}
     pools = {"msmarco/dl-pool", "msmarco/dl-pool-19", "msmarco/dl-pool-20"}
-    assert strict == {"msmarco/trec-dl-2019", "msmarco/trec-dl-2020", *pools}
+    judged = {"msmarco/dl19-judgements", "msmarco/dl20-judgements"}
+    assert strict == {"msmarco/trec-dl-2019", "msmarco/trec-dl-2020", *pools, *judged}
 
 
 def test_capped_recall_stands_beside_recall() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rankstone.errors import DefinitionError, MissingExtraError
 from rankstone.runners import construct
 from rankstone.runners.bm25 import BM25
-from rankstone.runners.construct import build_runner, requirements
+from rankstone.runners.construct import build_runner
 from rankstone.specs import MethodSpec
 
 ADAPTER = "rankstone.runners.bm25:BM25"
@@ -70,7 +70,6 @@ def test_members_are_built():
 def test_a_missing_extra_is_found_in_members_too(monkeypatch):
     monkeypatch.setattr(BM25, "requires", {"no_such_library": "lucene"})
     spec = method("rankstone.runners.fusion:ReciprocalRankFusion", members=(method(),))
-    assert requirements(spec) == ["lucene"]
     with pytest.raises(MissingExtraError, match=r"'lexical/test'.*rankstone\[lucene\]"):
         build_runner(spec)
 
@@ -92,3 +91,16 @@ def test_importing_adapters_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_edited_adapter_has_another_digest(tmp_path, monkeypatch):
+    path = tmp_path / "edited_adapter.py"
+    path.write_text("class Mine:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = method("edited_adapter:Mine", members=(method(name="lexical/other"),))
+    before = construct.code_digest(spec)
+    assert set(before) == {"lexical/test", "lexical/other"}
+    path.write_text("class Mine:\n    value = 1\n")
+    after = construct.code_digest(spec)
+    assert after["lexical/test"] != before["lexical/test"]
+    assert after["lexical/other"] == before["lexical/other"]

@@ -127,6 +127,19 @@ def test_a_limited_task_is_another_task(place: Workspace) -> None:
     assert task.limited(depth=task.depth) == task
 
 
+def test_a_headline_must_be_measured(place: Workspace) -> None:
+    path = place.benchmarks / "b.toml"
+    path.write_text(TASK + 'headline = "MAP@10"\n')
+    with pytest.raises(DefinitionError, match="'MAP@10' is not among the measures"):
+        load_family(path)
+
+
+def test_a_shallow_task_leaves_deeper_measures_out(place: Workspace) -> None:
+    shallow = place.task("t").limited(depth=5)
+    assert shallow.measures == ("AP", "Success@5")
+    assert shallow.headline == "AP"
+
+
 def test_specs_are_frozen(place: Workspace) -> None:
     with pytest.raises(pydantic.ValidationError):
         place.method("m").name = "other"  # type: ignore[misc]

@@ -22,6 +22,7 @@ from rankstone.execution.shards import (
     write_shard,
 )  # fmt: skip
 from rankstone.profiling.clock import Clock, peak_rss
+from rankstone.runners.construct import file_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
 from rankstone.specs import canonical_digest
@@ -68,7 +69,8 @@ class EncodingCache:
 
     def key(self, runner: AnyRunner) -> str:
         """sha256 over everything that can change what `runner` makes of the corpus."""
-        adapter = f"{type(runner).__module__}:{type(runner).__qualname__}"
+        kind = type(runner)
+        adapter = {f"{kind.__module__}:{kind.__qualname__}": file_digest(kind)}
         layout = {"shard_size": self.shard_size, "slice": SLICE, "version": 1}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
         return canonical_digest({**material, "runner": runner.describe()})
@@ -82,6 +84,11 @@ class EncodingCache:
     def keys_filled(self) -> list[str]:
         """Keys of which at least one shard was encoded, sorted."""
         return sorted(key for key, chunks in self._opened.items() if chunks.shards_filled)
+
+    @property
+    def damaged(self) -> list[str]:
+        """Shards that were found damaged and were encoded again: file and fault."""
+        return [fault for chunks in self._opened.values() for fault in chunks.damaged]
 
     @property
     def truncation(self) -> Truncation | None:

@@ -100,7 +100,7 @@ class CellRun:
             ).model_dump(mode="json"),
             "cache_keys": sorted({*cache.keys_hit, *cache.keys_filled}),
             "resumed": cache.resumed,
-            "warnings": [*dataset.warnings, *_messages(caught)],
+            "warnings": [*dataset.warnings, *cache.damaged, *_messages(caught)],
         }
 
     def _cache(self, dataset: Dataset) -> EncodingCache:
@@ -119,7 +119,7 @@ class CellRun:
             train_queries=dataset.train_queries,
             seed=self.job.seed,
             threads=self.job.threads,
-            device=self.job.device,
+            device="cpu",
             work=work,
             clock=self.clock,
             cache=cache,

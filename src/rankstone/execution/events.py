@@ -3,7 +3,7 @@
 {"event": "phase", "name": ...}
 {"event": "progress", "name": ..., "done": ..., "total": ...}
 {"event": "result", "body": ...}         the measured part of the record
-{"event": "error", "kind": ..., "message": ..., "traceback": ..., "profile": ...}
+{"event": "error", "kind": ..., "message": ..., "traceback": ..., "phases": ...}
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-Emit = Callable[[Mapping[str, Any]], None]
 PROGRESS_INTERVAL_S = 0.1
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import platform
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from rankstone import __version__
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import MethodSpec, TaskSpec, canonical_digest
 
@@ -31,7 +33,6 @@ class Job(BaseModel):
     """An empty folder for the files beside the record."""
     seed: int = 0
     threads: int
-    device: str = "cpu"
     workspace: Path
     command: tuple[str, ...] = ()
 
@@ -40,12 +41,23 @@ class Job(BaseModel):
         return Sources(data=self.data, cache=self.cache)
 
 
+@functools.cache
+def source_digest() -> str:
+    """sha256 over this package's own code: edited rules are other rules, whatever the version."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def cell_key(
     method: MethodSpec,
     task: TaskSpec,
     *,
     data: dict[str, str],
     models: dict[str, dict[str, str]],
+    code: dict[str, str],
     packages: dict[str, str],
     seed: int,
     threads: int,
@@ -55,14 +67,17 @@ def cell_key(
     Args:
         data: sha256 of corpus, queries and judgements.
         models: per method name, the sha256 of each of its model's files.
+        code: per method name, the sha256 of its adapter's file.
         packages: versions of the libraries that compute.
     """
     body: dict[str, Any] = {
-        "rankstone": __version__,
+        "rankstone": source_digest(),
         "method": method.digest(),
         "task": task.digest(),
         "data": data,
         "models": models,
+        "code": code,
+        "python": platform.python_version(),
         "packages": packages,
         "seed": seed,
         "threads": threads,

@@ -83,7 +83,7 @@ class _Watch:
         self._stdin = cast("IO[bytes]", child.stdin)
         self._stdout = cast("IO[bytes]", child.stdout)
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
-        self._peak = 0
+        self._peak = self._last = 0
         self._phase = "start"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -136,7 +136,9 @@ class _Watch:
         return None
 
     def _measure(self) -> int:
-        resident = resident_bytes(self._child.pid)
+        """Bytes resident in two samples running: one alone may count a fork's pages twice."""
+        sample = resident_bytes(self._child.pid)
+        resident, self._last = min(sample, self._last), sample
         self._peak = max(self._peak, resident)
         return resident
 

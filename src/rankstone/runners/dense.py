@@ -87,7 +87,12 @@ class SentenceTransformerRunner:
         dim = self._encoder.get_embedding_dimension()
         vectors = np.empty((len(texts), dim), dtype=np.float32)
         limit = self._limit or np.inf
-        lengths = np.minimum(self._token_counts(texts, role), limit)
+        # One text needs no sorting: a query alone is tokenised once.
+        lengths = (
+            np.minimum(self._token_counts(texts, role), limit)
+            if len(texts) > 1
+            else np.ones(len(texts), dtype=np.int64)
+        )
         for rows in self._batches(lengths):
             vectors[rows] = self._encoder.encode(
                 [texts[row] for row in rows],
