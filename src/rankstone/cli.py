@@ -19,13 +19,14 @@ import typer
 from rankstone import __version__
 from rankstone.cli_data import app as data_app
 from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
-from rankstone.errors import RankstoneError
+from rankstone.errors import RankstoneError, ResultsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
+    from rankstone.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,18 +78,19 @@ def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
     """What is defined: methods to run, or tasks and suites of tasks to run them on."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from rankstone.workspace import Workspace
 
     place = Workspace.find(workspace)
     if kind is Kind.runners:
-        rows = [(name, place.method(name).description) for name in place.method_names()]
+        rows = [(name, _description(place, name)) for name in place.method_names()]
     else:
         seconds = [(alias, f"= {name}") for alias, name in place.aliases.items()]
         rows = [(name, task.description) for name, task in place.tasks.items()] + seconds
     table = Table("name", "description", box=box.SIMPLE)
     for name, description in rows:
-        table.add_row(name, description)
+        table.add_row(name, Text(description))
     _stdout().print(table)
     if kind is Kind.benchmarks and place.suites:
         suites = Table("suite", "tasks", "description", box=box.SIMPLE)
@@ -296,7 +298,7 @@ def leaderboard(
         return
     from rankstone.leaderboards.render import render
 
-    output.write_text(render(records, form.value), encoding="utf-8")
+    _write(output, render(records, form.value))
     _stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
 
 
@@ -352,6 +354,31 @@ def parse_bytes(text: str) -> int:
     return int(float(match[1]) * BYTES[match[2].lower()])
 
 
+def _description(place: Workspace, name: str) -> str:
+    """What the method is, or what is wrong with its definition: one fault hides no other method."""
+    try:
+        return place.method(name).description
+    except RankstoneError as error:
+        return f"error: {error}"
+
+
+def _write(output: Path, text: str) -> None:
+    from rankstone.results.atomic import appearing
+
+    try:
+        if output.exists() and not output.is_file():
+            # A pipe is written to and not replaced; a folder refuses.
+            output.write_text(text, encoding="utf-8")
+            return
+        with appearing(output.resolve()) as out:
+            out.write(text.encode())
+    except OSError as error:
+        raise ResultsError(
+            f"{output}: cannot be written: {error.strerror or error}. Make its folder, or name "
+            "another file: -o FILE"
+        ) from error
+
+
 def _stdout() -> Console:
     from rich.console import Console
 
@@ -362,6 +389,8 @@ def _store(results: Path | None, workspace: Path | None) -> ResultStore:
     from rankstone.results.store import ResultStore
     from rankstone.workspace import Workspace
 
+    if results is not None and not results.is_dir():
+        raise ResultsError(f"{results}: no folder is there. Name that of the records: --results")
     return ResultStore(results if results is not None else Workspace.find(workspace).results)
 
 
@@ -415,7 +444,7 @@ def _print_means(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        _write(output, text)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -1,6 +1,6 @@
 """`rankstone doctor`: what is installed, what is within reach, and what to install for what.
 
-Nothing heavy is imported and nothing is loaded: packages are looked up, not opened.
+No model or data is loaded, and no method's library: packages are looked up, not opened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,8 +61,9 @@ class Finding:
     detail: str
 
 
-DOWNLOADING = ("rankstone.benchmarks.irds:load", "rankstone.benchmarks.beir_zip:load")
-"""Loaders of data sets that need not be put anywhere by hand."""
+AT_HAND = ("prepared", "at hand", "embedded")
+OTHER = "see below"
+"""The state of `rankstone data list` that it explains below its table, task by task."""
 
 
 def report(workspace: Workspace, sources: Sources) -> RenderableType:
@@ -290,28 +292,28 @@ def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
     except RankstoneError as error:
         yield Finding(section="Benchmarks", name="benchmarks", state="wrong", detail=str(error))
         return
+    yield from _families(tasks, sources)
+
+
+def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Finding]:
+    """How many tasks of each family are in which state, by the words of `rankstone data list`."""
+    try:
+        from rankstone.benchmarks.inventory import MEANINGS, entry
+    except ImportError as error:
+        detail = f"cannot be looked through: {error} (see Libraries)"
+        yield Finding(section="Benchmarks", name="benchmarks", state="wrong", detail=detail)
+        return
+    families: dict[str, Counter[str]] = {}
     for name, task in tasks.items():
-        state, detail = _task_state(task, sources)
-        yield Finding(section="Benchmarks", name=name, state=state, detail=detail)
-
-
-def _task_state(task: TaskSpec, sources: Sources) -> tuple[State, str]:
-    if task.loader.startswith("rankstone.benchmarks.stdlib:"):
-        return "ok", "embedded: built from the standard library"
-    for path in _places(task, sources):
-        if path.exists():
-            return "ok", str(path)
-    if task.loader in DOWNLOADING:
-        return "absent", "not in --data; the first run downloads it"
-    return "absent", f"not in --data; looked for {task.dataset}/ or {task.dataset}.tar.zst"
-
-
-def _places(task: TaskSpec, sources: Sources) -> Iterator[Path]:
-    """Where the local mirror would hold the task's collection."""
-    if sources.data is not None:
-        folder = str(task.source.get("folder", task.dataset))
-        yield sources.data / folder
-        yield sources.data / f"{folder}.tar.zst"
+        counts = families.setdefault(name.partition("/")[0], Counter())
+        counts[entry(task, sources).state] += 1
+    for family, counts in families.items():
+        known = [f"{counts[word]} {word}" for word in MEANINGS if counts[word] and word != OTHER]
+        other = [f"{counts[OTHER]} in other ways (rankstone data list)"] if counts[OTHER] else []
+        ready = any(counts[word] for word in AT_HAND)
+        detail = ", ".join(known + other)
+        state: State = "ok" if ready else "absent"
+        yield Finding(section="Benchmarks", name=family, state=state, detail=detail)
 
 
 def _existing(folder: Path) -> Path:

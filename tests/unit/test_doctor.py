@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from rankstone import doctor
 from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.inventory import entry
 from rankstone.doctor import EXTRAS, Finding, findings, report
 from rankstone.workspace import Workspace
 
@@ -22,9 +24,9 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "runners" / "x").mkdir(parents=True)
     (tmp_path / "benchmarks" / "beir.toml").write_text(
-        '[tasks.here]\ndescription = "d"\nloader = "m:f"\n'
-        '[tasks.packed]\ndescription = "d"\nloader = "m:f"\n'
-        '[tasks.gone]\ndescription = "d"\nloader = "m:f"\n'
+        '[tasks.here]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        '[tasks.gone]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        '[tasks.broken]\ndescription = "d"\nloader = "m:f"\n'
     )
     return Workspace(root=tmp_path)
 
@@ -109,14 +111,35 @@ def test_libraries_of_an_adapter_are_looked_up(
 
 
 def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    (data / "beir" / "here").mkdir(parents=True)
-    (data / "beir" / "packed.tar.zst").touch()
-    found = find(workspace, tmp_path, data)
-    states = [found[f"beir/{name}"].state for name in ("here", "packed", "gone")]
-    assert states == ["ok", "ok", "absent"]
+    here = tmp_path / "data" / "beir" / "here"
+    (here / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        (here / name).touch()
+    other = "1 in other ways (rankstone data list)"
+    found = find(workspace, tmp_path, tmp_path / "data")["beir"]
+    assert (found.state, found.detail) == ("ok", f"1 at hand, 1 missing, {other}")
+    found = find(workspace, tmp_path)["beir"]
+    assert (found.state, found.detail) == ("absent", f"2 missing, {other}")
     assert find(workspace, tmp_path, tmp_path / "nowhere")["data"].state == "wrong"
     assert "RANKSTONE_DATA" in find(workspace, tmp_path)["data"].detail
+
+
+def test_it_agrees_with_data_list(tmp_path: Path) -> None:
+    """What is downloaded is said by one place alone, for every family that is defined."""
+    place, sources = Workspace(root=ROOT), Sources(data=None, cache=tmp_path)
+    states = [entry(task, sources).state for task in place.tasks.values()]
+    said = " ".join(f.detail for f in findings(place, sources) if f.section == "Benchmarks")
+    for state in ("to fetch", "not public", "missing"):
+        counts = [int(n) for n in re.findall(rf"(\d+) {state}", said)]
+        assert sum(counts) == states.count(state)
+    assert "to fetch" in find(place, tmp_path)["loco"].detail
+
+
+def test_benchmarks_without_their_libraries(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rankstone.benchmarks.inventory", None)
+    assert find(workspace, tmp_path)["benchmarks"].state == "wrong"
 
 
 def test_the_report_fits_a_narrow_terminal(tmp_path: Path) -> None:
@@ -135,7 +158,7 @@ def test_nothing_heavy_is_imported() -> None:
         "from rankstone.workspace import Workspace;"
         "from rankstone.benchmarks.dataset import Sources;"
         f"findings(Workspace(root=Path({str(ROOT)!r})), Sources(data=None, cache=Path('.')));"
-        "sys.exit(','.join({'torch', 'transformers', 'pandas', 'pyarrow', 'faiss'}"
+        "sys.exit(','.join({'torch', 'transformers', 'pandas', 'ir_datasets', 'faiss'}"
         " & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

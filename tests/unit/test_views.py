@@ -84,11 +84,10 @@ def test_a_failed_cell_is_listed_with_its_first_line() -> None:
     )
 
 
-def test_a_long_error_is_cut() -> None:
-    error = ErrorInfo(kind="E", message="x" * 500)
+def test_an_error_is_told_to_its_end() -> None:
+    error = ErrorInfo(kind="E", message=f"{'x' * 500}. Install: y")
     (quality,) = of(make_record(status="failed", error=error))
-    assert len(quality.notes[0]) < 150
-    assert quality.notes[0].endswith("…")
+    assert quality.notes[0].endswith("xx. Install: y")
     (silent,) = of(make_record(status="failed", error=None))
     assert silent.notes == ("lexical/bm25: failed: no message",)
 
@@ -100,9 +99,38 @@ def test_a_failure_after_figures_is_a_note() -> None:
     assert quality.notes[-1].endswith("; the figures are of the run before")
 
 
+def test_failures_alone_show_their_status() -> None:
+    (quality,) = of(make_record(status="failed"), make_record("dense/e5", status="oom"))
+    assert sorted(column(quality, "status")) == [("failed", "failed"), ("oom", "failed")]
+
+
+def without_data(record: RunRecord, **changes: object) -> RunRecord:
+    """As a record is that failed before its data was opened."""
+    task = record.task.model_copy(update={"sha256": {}, **changes})
+    return record.model_copy(update={"task": task})
+
+
+def test_a_failure_before_the_data_opens_is_of_the_same_block() -> None:
+    early = without_data(make_record(status="failed"))
+    quality, _ = of(make_record(), early)
+    assert len(quality.rows) == 1
+    assert quality.notes[-1].endswith("; the figures are of the run before")
+    # Where figures are of two sets of data, it belongs to neither.
+    other = make_record("dense/e5", corpus="corpus of 3.12")
+    assert [v.kind for v in of(make_record(), other, early)].count("quality") == 3
+
+
+def test_a_failed_task_shows_its_own_headline() -> None:
+    lost = without_data(make_record(task="z", status="oom"), headline="AP")
+    assert column(of(make_record(), lost)[-1], "AP") == [("oom", "failed")]
+    lost = without_data(make_record(task="z", status="oom"), headline="R@7")
+    assert column(of(make_record(), lost)[-1], "status") == [("oom", "failed")]
+
+
 def test_figures_from_a_cache_are_marked() -> None:
     _, speed = of(*demo_records()[:4])
     assert [text for text, _ in column(speed, "docs/s")] == ["32.7", "32.2†", "4,250", "3,740"]
+    assert [text for text, _ in column(speed, "peak RSS", "MiB")][:2] == ["1,200", "1,250†"]
     assert speed.notes[0].startswith("† encodings read from the cache")
 
 

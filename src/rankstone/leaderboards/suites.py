@@ -103,6 +103,8 @@ def render_means(frame: pd.DataFrame, format: str = "terminal") -> str:
         return render.to_csv(frame)
     if format == "json":
         return render.to_json(frame)
+    if frame.empty and format == "terminal":
+        return "No records. (rankstone run METHOD --on SUITE)\n"
     measures = [name for name in frame.columns if name not in COLUMNS]
     heads = ["method", *measures, "tasks", "missing"]
     lines = [

@@ -17,9 +17,9 @@ from rankstone.leaderboards.figures import UNKNOWN, is_known
 
 CACHED_MARK = "†"
 CACHED_NOTE = (
-    f"{CACHED_MARK} encodings read from the cache: the cost is that of the run that made them"
+    f"{CACHED_MARK} encodings read from the cache: docs/s is that of the run that made them, "
+    "peak RSS is without encoding"
 )
-ERROR_WIDTH = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,9 @@ def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
         short_names: Call `dense/e5-base` just `e5-base` where no other method is called that.
     """
     names = _short_names(frame) if short_names else {}
-    labelled = frame.assign(label=[names.get(method, method) for method in frame["method"]])
+    labelled = frame.assign(
+        label=[names.get(method, method) for method in frame["method"]], data=_known_data(frame)
+    )
     found: list[View] = []
     for (task, _), rows in labelled.groupby(["task", "data"], sort=False, dropna=False):
         found.append(_quality(str(task), rows))
@@ -65,6 +67,20 @@ def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
         for _, here in timed.groupby(["machine", "threads"], sort=False, dropna=False):
             found.append(_efficiency(str(task), here))
     return found
+
+
+def _known_data(frame: pd.DataFrame) -> list[Any]:
+    """The column `data`. A failure before the data was opened belongs to the figures of its task,
+    where those are all of one set of data.
+    """
+    done = frame[frame["status"] == "ok"]
+    found = {task: set(rows.dropna()) for task, rows in done.groupby("task")["data"]}
+    return [
+        next(iter(found[task]))
+        if status != "ok" and not is_known(data) and len(found.get(task, ())) == 1
+        else data
+        for task, status, data in zip(frame["task"], frame["status"], frame["data"], strict=True)
+    ]
 
 
 def _short_names(frame: pd.DataFrame) -> dict[str, str]:
@@ -92,6 +108,9 @@ def _quality(task: str, rows: pd.DataFrame) -> View:
             columns.append(Column(header=("95% interval",), rank=1, text=True))
             ends = zip(shown[f"{name} low"], shown[f"{name} high"], strict=True)
             cell_columns.append([Cell(text=figures.interval(low, high)) for low, high in ends])
+    if not measures:
+        columns.append(Column(header=("status",), text=True))
+        cell_columns.append([Cell(text=status) for status in shown["status"]])
     return View(
         task=task,
         kind="quality",
@@ -112,18 +131,20 @@ def _with_status(
 ) -> Iterator[tuple[Cell, ...]]:
     """Failed cells say so in place of their first figure."""
     for status, row in zip(shown["status"], rows, strict=True):
-        if status == "ok" or len(row) < 2:
+        if status == "ok":
             yield row
         else:
             yield (row[0], Cell(text=status, mark="failed"), *row[2:])
 
 
 def _measures(rows: pd.DataFrame) -> list[str]:
-    """Measures of these rows, the headline first; one that nobody has is left out."""
+    """Measures of these rows, the headline first; another that nobody has is left out."""
     names = [name.removesuffix(" low") for name in rows.columns if name.endswith(" low")]
-    present = [name for name in names if rows[name].notna().any()] or names[:1]
     headline = rows["headline"].iloc[0]
-    return sorted(present, key=lambda name: name != headline)
+    present = [name for name in names if rows[name].notna().any()]
+    return sorted(
+        present or [name for name in names if name == headline], key=lambda name: name != headline
+    )
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
@@ -185,8 +206,6 @@ def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
     for label, status, error, old in zip(*columns, strict=True):
         lines = str(error).strip().splitlines() if is_known(error) else []
         reason = lines[0] if lines else "no message"
-        if len(reason) > ERROR_WIDTH:
-            reason = f"{reason[: ERROR_WIDTH - 1]}…"
         last = "; the figures are of the run before" if old else ""
         yield f"{label}: {status}: {reason}{last}"
 
@@ -215,6 +234,10 @@ _MEASURED = {
 }
 
 
+_ENCODING = ("documents_per_s", "peak_rss_bytes")
+"""Figures that mean something else where encodings were read from the cache."""
+
+
 def _efficiency(task: str, rows: pd.DataFrame) -> View:
     columns = [Column(header=("method",), text=True)]
     cells = [[Cell(text=label) for label in rows["label"]]]
@@ -229,7 +252,7 @@ def _efficiency(task: str, rows: pd.DataFrame) -> View:
             header, values = (*header, unit), [None if v is None else v / size for v in values]
         texts = [figures.significant(value) for value in values]
         column = _marked(texts, values, figure.best)
-        if name == "documents_per_s":
+        if name in _ENCODING:
             column = [_with_mark(cell, old) for cell, old in zip(column, cached, strict=True)]
         columns.append(Column(header=header, rank=figure.rank))
         cells.append(column)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rankstone.cli import app
+from rankstone.errors import ResultsError
+from rankstone.results.store import ResultStore
+from tests.records import make_record
+
+ROOT = Path(__file__).parents[2]
+
+
+def invoke(*arguments: str | Path) -> Result:
+    terminal = CliRunner(env={"COLUMNS": "80"})
+    return terminal.invoke(app, [str(argument) for argument in arguments])
+
+
+def test_results_that_are_no_folder(tmp_path: Path) -> None:
+    found = invoke("leaderboard", "--results", tmp_path / "typo")
+    assert isinstance(found.exception, ResultsError)
+    assert "typo: no folder is there" in str(found.exception)
+
+
+def test_no_records(tmp_path: Path) -> None:
+    for suite in ([], ["--suite", "beir-13"]):
+        found = invoke("leaderboard", "--results", tmp_path, "--workspace", ROOT, *suite)
+        assert found.stdout.strip().startswith("No records. (")
+
+
+def test_a_board_is_written_whole_or_refused(tmp_path: Path) -> None:
+    board = tmp_path / "board.csv"
+    arguments = ("leaderboard", "--results", tmp_path, "--format", "csv", "-o")
+    assert invoke(*arguments, board).exit_code == 0
+    assert board.read_text(encoding="utf-8").startswith("task,method,")
+    for output in (tmp_path / "absent" / "board.csv", tmp_path):
+        found = invoke(*arguments, output)
+        assert isinstance(found.exception, ResultsError)
+        assert f"{output}: cannot be written" in str(found.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["board.csv"]
+
+
+def test_an_error_is_wrapped_in_the_terminal_to_its_end(tmp_path: Path) -> None:
+    record = make_record(status="failed")
+    assert record.error is not None
+    error = record.error.model_copy(update={"message": "word " * 60 + "and the mend"})
+    ResultStore(tmp_path).write(record.model_copy(update={"error": error}))
+    found = invoke("leaderboard", "--results", tmp_path)
+    assert "and the mend" in " ".join(found.stdout.split())
+    assert max(map(len, found.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("text", ["adaptor = [1]", "[/not toml"])
+def test_one_bad_definition_hides_no_runner(tmp_path: Path, text: str) -> None:
+    for folder in ("benchmarks", "runners"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "runners" / "lexical" / "bad.toml").write_text(text)
+    found = invoke("list", "runners", "--workspace", tmp_path)
+    assert found.exit_code == 0
+    said = " ".join(found.stdout.split())
+    assert "lexical/bad error:" in said
+    assert "lexical/bm25 " in said
