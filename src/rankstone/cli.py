@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from rankstone import __version__
+from rankstone.cli_boards import Format, print_board, print_means, stdout, write
 from rankstone.cli_data import app as data_app
 from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
 from rankstone.errors import RankstoneError, ResultsError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
     from rankstone.workspace import Workspace
@@ -47,14 +46,6 @@ ResultsOption = Annotated[
 class Kind(StrEnum):
     runners = "runners"
     benchmarks = "benchmarks"
-
-
-class Format(StrEnum):
-    terminal = "terminal"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
-    svg = "svg"
 
 
 class Rules(StrEnum):
@@ -91,12 +82,12 @@ def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
     table = Table("name", "description", box=box.SIMPLE)
     for name, description in rows:
         table.add_row(name, Text(description))
-    _stdout().print(table)
+    stdout().print(table)
     if kind is Kind.benchmarks and place.suites:
         suites = Table("suite", "tasks", "description", box=box.SIMPLE)
         for name, suite in place.suites.items():
             suites.add_row(name, str(len(suite.tasks)), suite.description)
-        _stdout().print(suites)
+        stdout().print(suites)
 
 
 @app.command()
@@ -160,7 +151,7 @@ def run(
             highlight=False,
         )
         raise typer.Exit(130) from None
-    _print_board(records, Format.terminal)
+    print_board(records, Format.terminal)
     console.print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
@@ -211,7 +202,7 @@ def score(
     for warning in record.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     store = _store(results, workspace)
-    _print_board([r for r in store.records() if r.task.name == record.task.name], form)
+    print_board([r for r in store.records() if r.task.name == record.task.name], form)
     console.print(f"record: {store.path(record)}", highlight=False, soft_wrap=True)
 
 
@@ -228,8 +219,8 @@ def verify(
     """Recompute stored measures from stored runs; exit 1 if anything differs."""
     from rankstone import api
 
-    store, console, faulty = _store(results, workspace), _stdout(), 0
-    named = [_find_record(name, store) for name in records or ()]
+    store, console, faulty = _store(results, workspace), stdout(), 0
+    named = [store.named(name) for name in records or ()]
     found = named if records else [(record, store.path(record)) for record in store.records()]
     for record, path in found:
         said = api.verify(record, path, data=data, cache=cache, workspace=workspace)
@@ -258,14 +249,14 @@ def show(
     """One record in full, or its run under another tool's rules."""
     from rankstone.leaderboards import show as shown
 
-    found, path = _find_record(record, _store(results, workspace))
+    found, path = _store(results, workspace).named(record)
     if rules is None and as_json:
         from rankstone.results.serialise import to_json
 
         sys.stdout.write(to_json(found))
         return
     if rules is None:
-        _stdout().print(shown.show_record(found))
+        stdout().print(shown.show_record(found))
         return
     from rankstone import api
 
@@ -273,7 +264,7 @@ def show(
     if as_json:
         sys.stdout.write(shown.comparison_json(found, rules.value, rows))
     else:
-        _stdout().print(shown.show_comparison(found, rules.value, rows))
+        stdout().print(shown.show_comparison(found, rules.value, rows))
 
 
 @app.command()
@@ -291,15 +282,15 @@ def leaderboard(
     """Quality and efficiency of every stored record."""
     records = _store(results, workspace).records()
     if suite is not None:
-        _print_means(records, suite, workspace, form, output)
+        print_means(records, suite, workspace, form, output)
         return
     if output is None:
-        _print_board(records, form)
+        print_board(records, form)
         return
     from rankstone.leaderboards.render import render
 
-    _write(output, render(records, form.value))
-    _stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
+    write(output, render(records, form.value))
+    stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -311,7 +302,7 @@ def doctor(
     from rankstone.doctor import report
     from rankstone.workspace import Workspace
 
-    _stdout().print(report(Workspace.find(workspace), find_sources(data, cache)))
+    stdout().print(report(Workspace.find(workspace), find_sources(data, cache)))
 
 
 def main() -> NoReturn:
@@ -362,29 +353,6 @@ def _description(place: Workspace, name: str) -> str:
         return f"error: {error}"
 
 
-def _write(output: Path, text: str) -> None:
-    from rankstone.results.atomic import appearing
-
-    try:
-        if output.exists() and not output.is_file():
-            # A pipe is written to and not replaced; a folder refuses.
-            output.write_text(text, encoding="utf-8")
-            return
-        with appearing(output.resolve()) as out:
-            out.write(text.encode())
-    except OSError as error:
-        raise ResultsError(
-            f"{output}: cannot be written: {error.strerror or error}. Make its folder, or name "
-            "another file: -o FILE"
-        ) from error
-
-
-def _stdout() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
 def _store(results: Path | None, workspace: Path | None) -> ResultStore:
     from rankstone.results.store import ResultStore
     from rankstone.workspace import Workspace
@@ -392,59 +360,6 @@ def _store(results: Path | None, workspace: Path | None) -> ResultStore:
     if results is not None and not results.is_dir():
         raise ResultsError(f"{results}: no folder is there. Name that of the records: --results")
     return ResultStore(results if results is not None else Workspace.find(workspace).results)
-
-
-def _find_record(name: str, store: ResultStore) -> tuple[RunRecord, Path]:
-    """The record in file `name`, or the only one whose METHOD@TASK ends on it, else holds it.
-
-    A good record comes before the failure of the same cell.
-    """
-    if Path(name).is_file():
-        return store.load(Path(name)), Path(name)
-    records: dict[str, list[RunRecord]] = {}
-    for record in store.records():
-        records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
-    exact = [key for key in records if key == name or key.endswith(f"/{name}")]
-    found = exact or [key for key in records if name in key]
-    if len(found) != 1:
-        what = f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
-        raise RankstoneError(
-            f"record '{name}' {what}. Name one file or one METHOD@TASK. ({store.folder})"
-        )
-    same = records[found[0]]
-    good = [record for record in same if record.status == "ok"] or same
-    if len(good) > 1:
-        files = ", ".join(str(store.path(record)) for record in good)
-        raise RankstoneError(
-            f"record '{name}' was measured on several machines: {files}. Name one."
-        )
-    return good[0], store.path(good[0])
-
-
-def _print_board(records: list[RunRecord], form: Format) -> None:
-    if form is not Format.terminal:
-        from rankstone.leaderboards.render import render
-
-        sys.stdout.write(render(records, form.value))
-        return
-    from rankstone.leaderboards.table import leaderboard as table
-    from rankstone.leaderboards.terminal import tables
-
-    console = _stdout()
-    console.print(tables(table(records), console.width))
-
-
-def _print_means(
-    records: list[RunRecord], suite: str, workspace: Path | None, form: Format, output: Path | None
-) -> None:
-    from rankstone.leaderboards.suites import render_means, suite_means
-    from rankstone.workspace import Workspace
-
-    text = render_means(suite_means(records, Workspace.find(workspace).suite(suite)), form.value)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        _write(output, text)
 
 
 def _interrupt(*_: object) -> NoReturn:

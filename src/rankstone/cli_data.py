@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankstone.cli_boards import stdout
 from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
 from rankstone.errors import DataError, RankstoneError
 
@@ -50,7 +51,7 @@ def list_tasks(
     place, sources = _places(workspace, data, cache)
     named = [task for name in tasks or () for task in place.expand(name)]
     specs = named or list(place.tasks.values())
-    _stdout().print(render([entry(task, sources) for task in specs], sources))
+    stdout().print(render([entry(task, sources) for task in specs], sources))
 
 
 @app.command()
@@ -64,7 +65,7 @@ def prepare(
     from rankstone.benchmarks.copies import find_copy
 
     place, sources = _places(workspace, data, cache)
-    console = _stdout()
+    console = stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         began = time.monotonic()
@@ -93,7 +94,7 @@ def verify(
     from rankstone.benchmarks.copies import find_copy, verify_copy
 
     place, sources = _places(workspace, data, cache)
-    console = _stdout()
+    console = stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         copy = find_copy(task, sources)
@@ -141,7 +142,7 @@ def stats(
     from rankstone.benchmarks.stats import statistics
     from rankstone.benchmarks.stats_view import show
 
-    _stdout().print(show(statistics(dataset)))
+    stdout().print(show(statistics(dataset)))
 
 
 def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:
@@ -213,12 +214,6 @@ def _escape(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def _stdout() -> Console:
-    from rich.console import Console
-
-    return Console()
 
 
 def _stderr() -> Console:

@@ -138,6 +138,33 @@ class ResultStore:
                 f"{path}: cannot be read: {error.strerror or error}. (rankstone leaderboard)"
             ) from error
 
+    def named(self, name: str) -> tuple[RunRecord, Path]:
+        """The record in file `name`, or the only one whose METHOD@TASK ends on it, else holds it.
+
+        A good record comes before the failure of the same cell.
+
+        Raises:
+            ResultsError: no record, or several, are of that name.
+        """
+        if Path(name).is_file():
+            return self.load(Path(name)), Path(name)
+        records: dict[str, list[RunRecord]] = {}
+        for record in self.records():
+            records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
+        exact = [key for key in records if key == name or key.endswith(f"/{name}")]
+        found = exact or [key for key in records if name in key]
+        if len(found) != 1:
+            what = f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
+            raise ResultsError(
+                f"record '{name}' {what}. Name one file or one METHOD@TASK. ({self.folder})"
+            )
+        same = records[found[0]]
+        good = [record for record in same if record.status == "ok"] or same
+        if len(good) > 1:
+            files = ", ".join(str(self.path(record)) for record in good)
+            raise ResultsError(f"record '{name}' was measured on several machines: {files}.")
+        return good[0], self.path(good[0])
+
     def _paths(self) -> Iterator[Path]:
         for path in sorted(self.folder.rglob("*@*.json")):
             parts = path.relative_to(self.folder).parts

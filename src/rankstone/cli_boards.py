@@ -1,0 +1,72 @@
+"""How the command line shows leaderboards: on the terminal, as text, or in a file."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankstone.errors import ResultsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rankstone.results.record import RunRecord
+
+
+class Format(StrEnum):
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+    svg = "svg"
+
+
+def write(output: Path, text: str) -> None:
+    from rankstone.results.atomic import appearing
+
+    try:
+        if output.exists() and not output.is_file():
+            # A pipe is written to and not replaced; a folder refuses.
+            output.write_text(text, encoding="utf-8")
+            return
+        with appearing(output.resolve()) as out:
+            out.write(text.encode())
+    except OSError as error:
+        raise ResultsError(
+            f"{output}: cannot be written: {error.strerror or error}. Make its folder, or name "
+            "another file: -o FILE"
+        ) from error
+
+
+def stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def print_board(records: list[RunRecord], form: Format) -> None:
+    if form is not Format.terminal:
+        from rankstone.leaderboards.render import render
+
+        sys.stdout.write(render(records, form.value))
+        return
+    from rankstone.leaderboards.table import leaderboard as table
+    from rankstone.leaderboards.terminal import tables
+
+    console = stdout()
+    console.print(tables(table(records), console.width))
+
+
+def print_means(
+    records: list[RunRecord], suite: str, workspace: Path | None, form: Format, output: Path | None
+) -> None:
+    from rankstone.leaderboards.suites import render_means, suite_means
+    from rankstone.workspace import Workspace
+
+    text = render_means(suite_means(records, Workspace.find(workspace).suite(suite)), form.value)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write(output, text)
