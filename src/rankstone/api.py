@@ -204,10 +204,10 @@ def compare_rules(
     if record.files.run is None:
         raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
     judged = _judged(record, _place(workspace), find_sources(data, cache))
-    policy = record.policy
+    run, policy = judged.read(Path(path).with_name(record.files.run)), record.policy
     return compare(
-        judged.read(Path(path).with_name(record.files.run)),
-        judged.qrels,
+        run,
+        judged.qrels_for(run),
         measures=measure_order([record]),
         depth=policy.depth,
         ours=Rules(relevance=policy.relevance, self_hits=policy.self_hits),
