@@ -204,10 +204,10 @@ def compare_rules(
     if record.files.run is None:
         raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
     judged = _judged(record, _place(workspace), find_sources(data, cache))
-    policy = record.policy
+    run, policy = judged.read(Path(path).with_name(record.files.run)), record.policy
     return compare(
-        judged.read(Path(path).with_name(record.files.run)),
-        judged.qrels,
+        run,
+        judged.qrels_for(run),
         measures=measure_order([record]),
         depth=policy.depth,
         ours=Rules(relevance=policy.relevance, self_hits=policy.self_hits),
@@ -218,14 +218,22 @@ def compare_rules(
 
 def _judged(record: RunRecord, place: Workspace, sources: Sources) -> Judged:
     """The judgements of the record's task, as the task is defined today."""
-    from rankstone.execution.judged import FILE_TASKS, file_task, open_judged
+    from rankstone.execution.judged import open_judged
 
-    name = record.task.name
-    if name.startswith(FILE_TASKS) and name not in place.tasks:
-        task = file_task(Path(record.task.source or ""), relevance=record.policy.relevance)
-    else:
-        task = place.task(name)
-    return open_judged(task, sources)
+    return open_judged(_task(record, place), sources)
+
+
+def _task(record: RunRecord, place: Workspace) -> TaskSpec:
+    """The record's task; one that no file defines is made again from what the record says."""
+    from rankstone.benchmarks.naming import recorded_task
+    from rankstone.execution.judged import FILE_TASKS, file_task
+
+    name, source = record.task.name, record.task.source or ""
+    if name.partition("@")[0] in place.tasks:
+        return place.task(name)
+    if name.startswith(FILE_TASKS):
+        return file_task(Path(source), relevance=record.policy.relevance)
+    return recorded_task(name, source, record.task.split) or place.task(name)
 
 
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:

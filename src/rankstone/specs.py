@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -137,6 +138,23 @@ class TaskSpec(Spec):
             changes["measures"] = measures
             changes["headline"] = self.headline if self.headline in measures else measures[0]
         return self.model_copy(update={**changes, "name": name})
+
+    def cut(self, cuts: Iterable[str]) -> TaskSpec:
+        """This task `limited` as names say it after their `@`: `first100`, `k20`.
+
+        Raises:
+            DefinitionError: one of them says neither.
+        """
+        task = self
+        for cut in cuts:
+            match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
+            if match is None:
+                raise DefinitionError(
+                    f"Task '{self.name}': '@{cut}' is no cut. Write for example "
+                    f"{self.name}@first100 or {self.name}@k20."
+                )
+            task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
+        return task
 
 
 class SuiteSpec(Spec):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,16 +107,7 @@ class Workspace:
             full = resolve_name(whole, names, "Task", self.benchmarks)
         except DefinitionError as error:
             raise DefinitionError(f"{error}. A task may also be {FORMS}.") from None
-        task = self.tasks[self.aliases.get(full, full)]
-        for cut in cuts:
-            match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
-            if match is None:
-                raise DefinitionError(
-                    f"Task '{name}': '@{cut}' is no cut. Write for example {whole}@first100 or "
-                    f"{whole}@k20."
-                )
-            task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
-        return task
+        return self.tasks[self.aliases.get(full, full)].cut(cuts)
 
     def suite(self, name: str) -> SuiteSpec:
         """The suite of that name, all of whose tasks are defined."""

@@ -53,7 +53,14 @@ self_hits = "drop"
 description = "d"
 loader = "rankstone.benchmarks.qrels:load"
 source = { folder = "tiny/letters" }
+
+[tasks.answered]
+description = "d"
+judge = "answers"
+measures = ["Accuracy@1", "Accuracy@2"]
+headline = "Accuracy@1"
 """
+ANSWERS = {"q1": ["D1"], "q2": ["nowhere", "of d5"], "q3": ["text of d"]}
 # `a b` holds a space; `q3` is a query and a document.
 DOCUMENTS = ("d1", "d2", "d3", "a b", "d5", "q3")
 QRELS = {"q1": {"d1": 2, "d2": 1}, "q2": {"a b": 2}, "q3": {"d3": 1, "q3": 0}}
@@ -74,7 +81,9 @@ def place(tmp_path: Path) -> Path:
     (folder / "qrels").mkdir(parents=True)
     documents = [json.dumps({"_id": d, "text": f"text of {d}"}) for d in DOCUMENTS]
     (folder / "corpus.jsonl").write_text("\n".join(documents))
-    queries = [json.dumps({"_id": q, "text": "?"}) for q in QRELS]
+    queries = [
+        json.dumps({"_id": q, "text": "?", "metadata": {"answers": ANSWERS[q]}}) for q in QRELS
+    ]
     (folder / "queries.jsonl").write_text("\n".join(queries))
     lines = [f"{q}\t{d}\t{label}" for q, labels in QRELS.items() for d, label in labels.items()]
     (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]))
@@ -317,6 +326,31 @@ def test_a_runners_record_verifies(place: Path, name: str) -> None:
     judged = open_judged(task, sources)
     assert list(differences(stored, store.path(stored), lambda record: judged)) == []
     assert "1 of 1 records verified" in call(place, "verify").stdout
+
+
+def test_a_task_judged_by_answers_is_scored_and_verified(place: Path) -> None:
+    record = score(place, "--on", "answered")
+    # q1: d1 comes third; q2: d5 comes first; q3: "d" is a word of no document.
+    assert means(record) == {"Accuracy@1": 1 / 3, "Accuracy@2": 1 / 3}
+    assert record.policy.judge == "answers"
+    assert len(list((place / "cache" / "answers").iterdir())) == 1
+    assert "1 of 1 records verified" in call(place, "verify").stdout
+    shown = call(place, "show", "runs/mine@tiny/answered", "--as", "beir").stdout
+    assert "none of the record's measures" in shown
+    # The same passages with d1 before d2: the answer to q1 comes second.
+    swapped = RUN.replace("d2 3 2.0", "d2 3 0.5").replace("d3 1 3.0", "d3 1 2.5")
+    write(place, "other.trec", swapped)
+    assert means(score(place, "--on", "answered", run="other.trec"))["Accuracy@2"] == 2 / 3
+    assert "2 of 2 records verified" in call(place, "verify").stdout
+
+
+def test_a_changed_answer_is_found(place: Path) -> None:
+    score(place, "--on", "answered")
+    path = place / "data" / "tiny" / "letters" / "queries.jsonl"
+    path.write_text(path.read_text().replace("of d5", "of d6"))
+    found = call(place, "verify")
+    assert found.exit_code == 1
+    assert "Accuracy@1: mean is 0.333" in found.stdout
 
 
 def test_a_failed_record_has_nothing_to_verify(place: Path) -> None:

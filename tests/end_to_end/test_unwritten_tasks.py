@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 import rankstone
+from rankstone import api
+from rankstone.benchmarks.naming import recorded_task, task_of
+from rankstone.errors import DefinitionError
+from rankstone.results.store import ResultStore
 from rankstone.results.trec import read_run
 
 DOCUMENTS = {"a b": "the quick fox", "em\u2003space": "a lazy dog", " lead": "some grey bird"}
@@ -24,10 +28,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(here: Path, name: str) -> rankstone.RunRecord:
-    (record,) = rankstone.run("bm25", name, cache=here / "cache", results=here / "results")
+def run(here: Path, name: str, **cuts: int) -> rankstone.RunRecord:
+    (record,) = rankstone.run("bm25", name, cache=here / "cache", results=here / "results", **cuts)
     assert record.error is None
     return record
+
+
+def check_again(here: Path, record: rankstone.RunRecord) -> None:
+    """`verify` and `show --as` find the task, which no file defines, from its record alone."""
+    path = ResultStore(here / "results").path(record)
+    assert api.verify(record, path, cache=here / "cache") == []
+    rows = {r.measure: r for r in api.compare_rules(record, path, "beir", cache=here / "cache")}
+    assert rows["RR@10"].ours == record.measures["RR@10"].mean
 
 
 def lines(rows: dict[str, str]) -> str:
@@ -39,7 +51,9 @@ def test_a_folder_whose_ids_hold_white_space(here: Path) -> None:
     (here / "mine" / "corpus.jsonl").write_text(lines(DOCUMENTS))
     (here / "mine" / "queries.jsonl").write_text(lines(QUERIES))
     judged = "".join(f"{q}\t{d}\t1\n" for q, d in RELEVANT)
-    (here / "mine" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    for split in ("test", "dev"):
+        file = here / "mine" / "qrels" / f"{split}.tsv"
+        file.write_text("query-id\tcorpus-id\tscore\n" + judged)
     record = run(here, "./mine")
     assert record.measures["RR@10"].mean == 1.0
     assert record.task.source == str(here / "mine")
@@ -49,6 +63,9 @@ def test_a_folder_whose_ids_hold_white_space(here: Path) -> None:
     first = {found.query_ids[q]: found.document_ids[d]
              for q, d in zip(found.query[::-1], found.document[::-1], strict=True)}  # fmt: skip
     assert first == dict(RELEVANT)
+    check_again(here, record)
+    check_again(here, run(here, "files:mine#dev"))
+    check_again(here, run(here, "./mine", limit_queries=1))
 
 
 def test_a_trio_of_trec_files(here: Path) -> None:
@@ -59,7 +76,33 @@ def test_a_trio_of_trec_files(here: Path) -> None:
     (here / "docs.sgml.gz").write_bytes(gzip.compress(docs.encode()))
     (here / "topics.tsv").write_text("301\tquick fox\n302\tlazy dog\n")
     (here / "qrels.txt").write_text("301 0 D0 1\n302 0 D1 1\n")
+    topic = "<top><num>{}<title>none<desc>{}</top>\n"
+    asked = [topic.format(301, "quick fox"), topic.format(302, "lazy dog")]
+    (here / "topics.xml").write_text("".join(asked))
     record = run(here, "files:docs=docs.sgml.gz,topics=topics.tsv,qrels=qrels.txt")
     assert record.task.name.startswith("files/docs-topics-")
     assert record.measures["RR@10"].mean == 1.0
     assert (here / "results" / record.task.name).is_dir()
+    check_again(here, record)
+    named = "files:docs=docs.sgml.gz,topics=topics.xml,qrels=qrels.txt,query=desc"
+    with_field = run(here, named)
+    assert with_field.measures["RR@10"].mean == 1.0
+    check_again(here, with_field)
+    assert recorded_task(with_field.task.name, with_field.task.source or "", "test") == task_of(
+        named
+    )
+
+
+def test_a_task_of_ir_datasets_is_made_again_from_its_name() -> None:
+    whole = task_of("irds:beir/scifact/test")
+    assert whole is not None
+    found = recorded_task(
+        "irds/beir/scifact/test@first5@k7", "ir_datasets:beir/scifact/test", "test"
+    )
+    assert found == whole.limited(queries=5, depth=7)
+    assert recorded_task("beir/scifact", "/data/beir/scifact", "test") is None
+
+
+def test_a_place_that_is_gone_is_named(here: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"gone: no such folder"):
+        recorded_task("files/gone-00000000", str(here / "gone"), "test")

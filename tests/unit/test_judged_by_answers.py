@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.stats import statistics
+from rankstone.benchmarks.stats_view import show
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
@@ -120,6 +124,19 @@ def test_training_queries_are_those_of_a_split_as_ever(tmp_path: Path) -> None:
     data = opened(tmp_path, train_split="test")
     assert list(data.train_queries) == []
     assert "2 queries of 'test' are also in" in data.warnings[-1]
+
+
+def test_statistics_leave_out_what_only_judgements_have(tmp_path: Path) -> None:
+    write(tmp_path, QUERIES)
+    answers, judged = (statistics(opened(tmp_path, judge=j)) for j in ("answers", "judgements"))
+    assert (answers.labels, answers.judgements_per_query) == ((), None)
+    assert (answers.n_queries_without_relevant, judged.n_queries_without_relevant) == (None, 0)
+    shown, told = (Console(file=io.StringIO(), width=200) for _ in range(2))
+    shown.print(show(answers))
+    told.print(show(judged))
+    for words in ("label", "queries without a relevant document", "judgements per query"):
+        assert words not in shown.file.getvalue()
+        assert words in told.file.getvalue()
 
 
 def test_passages_have_no_title_and_positions_are_found_by_id(tmp_path: Path) -> None:

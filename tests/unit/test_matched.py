@@ -15,8 +15,9 @@ from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
 from rankstone.evaluation import matched
 from rankstone.evaluation.answers import has_answer
-from rankstone.evaluation.evaluate import evaluate, evaluate_run, qrels_by_answers, qrels_of
+from rankstone.evaluation.evaluate import evaluate, evaluate_lines, qrels_by_answers, qrels_of
 from rankstone.evaluation.matched import judge
+from rankstone.results.trec import Run
 from rankstone.runners.protocols import Hits
 from rankstone.specs import TaskSpec
 
@@ -150,25 +151,36 @@ def test_accuracy_is_refused_where_judgements_judge() -> None:
         judge(HITS.docs, replace(dataset(), answers=None))
 
 
+def lines_of(rows: dict[str, list[str]]) -> Run:
+    """A run file with these documents, best first."""
+    found = [(query, document) for query, row in rows.items() for document in row]
+    queries, documents = list(rows), list(dict.fromkeys(document for _, document in found))
+    return Run(
+        query_ids=queries,
+        document_ids=documents,
+        query=np.array([queries.index(query) for query, _ in found], dtype=np.int64),
+        document=np.array([documents.index(document) for _, document in found], dtype=np.int64),
+        score=-np.arange(len(found), dtype=np.float32),
+    )
+
+
 def test_a_run_of_ids_is_judged_the_same(tmp_path: Path) -> None:
     data = dataset()
-    run = {
-        query: [(f"d{d}", -float(rank)) for rank, d in enumerate(row) if d >= 0]
-        for query, row in zip(data.query_ids, HITS.docs.tolist(), strict=True)
-    }
+    rows = zip(data.query_ids, HITS.docs.tolist(), strict=True)
+    run = lines_of({query: [f"d{d}" for d in row if d >= 0] for query, row in rows})
     qrels = qrels_by_answers(run, data, tmp_path)
     assert qrels == {"q0": {"d0": 1, "d2": 1}, "q1": {"d4": 1}, "q2": {}}
-    again = evaluate_run(run, qrels, measures=ACCURACY, depth=4, judge="answers")
+    again = evaluate_lines(run, qrels, measures=ACCURACY, depth=4, judge="answers")
     assert again.measures == evaluate(HITS, data, measures=ACCURACY).measures
 
 
 def test_a_run_of_ids_may_name_what_the_corpus_does_not_hold() -> None:
-    run = {"q0": [("d9", 2.0), ("d0", 1.0)], "other": [("d0", 1.0)]}
+    run = lines_of({"q0": ["d9", "d0"], "other": ["d0"]})
     qrels = qrels_by_answers(run, dataset())
     assert qrels == {"q0": {"d0": 1}, "q1": {}, "q2": {}}
-    first = evaluate_run(run, qrels, measures=["Accuracy@1"], depth=4, judge="answers")
+    first = evaluate_lines(run, qrels, measures=["Accuracy@1"], depth=4, judge="answers")
     assert first.measures["Accuracy@1"].mean == 0
-    assert qrels_by_answers({}, dataset()) == {"q0": {}, "q1": {}, "q2": {}}
+    assert qrels_by_answers(lines_of({}), dataset()) == {"q0": {}, "q1": {}, "q2": {}}
 
 
 def test_there_are_no_judgements_apart_from_a_run() -> None:

@@ -44,6 +44,22 @@ def task_of(name: str) -> TaskSpec | None:
     return _from_folder(name, name) if _is_path(name) else None
 
 
+def recorded_task(name: str, source: str, split: str) -> TaskSpec | None:
+    """The task whose record says these three; None if its name is not one that is made here.
+
+    Raises: as `task_of` does, where the place is no longer what it was.
+    """
+    whole, *cuts = name.split("@")
+    if whole.startswith("irds/"):
+        form = f"{IRDS}{whole.removeprefix('irds/')}"
+    elif whole.startswith("files/"):
+        form = source if source.startswith(FILES) else f"{FILES}{source}#{split}"
+    else:
+        return None
+    task = task_of(form)
+    return None if task is None else task.cut(cuts)
+
+
 def _is_path(name: str) -> bool:
     """Whether `name` is written as a path (`./x`, `/x`, `~/x`), or is one that is there."""
     if name.startswith((".", "/", "~")):

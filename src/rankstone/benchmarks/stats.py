@@ -59,7 +59,8 @@ class Statistics:
     queries: Lengths
     labels: tuple[tuple[int, int], ...]
     """(label, judgements with it), by label."""
-    judgements_per_query: Distribution
+    judgements_per_query: Distribution | None
+    """None where answers judge the task: there are no judgements apart from a run."""
     n_duplicate_documents: int
     """Documents whose text an earlier one has; empty ones among them. By a 64-bit hash: with 21
     million documents the chance of one false find is about 1 in 80,000."""
@@ -68,8 +69,9 @@ class Statistics:
     n_empty_documents: int
     n_self_hit_candidates: int
     """Queries whose id is also a document's."""
-    n_queries_without_relevant: int
-    """Queries without a label at or above the task's threshold: they cannot score."""
+    n_queries_without_relevant: int | None
+    """Queries without a label at or above the task's threshold: they cannot score. None where
+    answers judge the task."""
     n_unknown_documents: int
     """Judgements of documents that the corpus does not hold."""
     n_unjudged_queries: int
@@ -87,6 +89,8 @@ def statistics(dataset: Dataset) -> Statistics:
     relevant = np.zeros(n_queries, dtype=bool)
     relevant[judged.query[judged.label >= dataset.task.relevance]] = True
     labels, counts = np.unique(judged.label, return_counts=True)
+    per_query = np.bincount(judged.query, minlength=n_queries)
+    by_answers = dataset.task.judge == "answers"
     documents, queries = _Texts(), _Texts()
     for block in walk(dataset.corpus):
         documents.add(block)
@@ -97,12 +101,12 @@ def statistics(dataset: Dataset) -> Statistics:
         documents=documents.lengths(),
         queries=queries.lengths(),
         labels=tuple(zip(labels.tolist(), counts.tolist(), strict=True)),
-        judgements_per_query=distribution(_tally(np.bincount(judged.query, minlength=n_queries))),
+        judgements_per_query=None if by_answers else distribution(_tally(per_query)),
         n_duplicate_documents=documents.n_duplicates(),
         n_duplicate_queries=queries.n_duplicates(),
         n_empty_documents=documents.characters[0],
         n_self_hit_candidates=int((dataset.self_positions >= 0).sum()),
-        n_queries_without_relevant=int((~relevant).sum()),
+        n_queries_without_relevant=None if by_answers else int((~relevant).sum()),
         n_unknown_documents=dataset.n_unknown_documents,
         n_unjudged_queries=dataset.n_unjudged_queries,
     )

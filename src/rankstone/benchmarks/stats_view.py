@@ -18,11 +18,12 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def show(statistics: Statistics) -> RenderableType:
     """Lengths, what is odd, labels, and histograms of lengths and of judgements per query."""
+    labels = [(str(label), count) for label, count in statistics.labels]
     return Group(
         Text(f"{statistics.task}  ({statistics.source})"),
         _lengths(statistics),
         _oddities(statistics),
-        _bars("label", [(str(label), count) for label, count in statistics.labels]),
+        *([_bars("label", labels)] if labels else []),
         *(
             _bars(title, [(_span(b.low, b.high), b.count) for b in figures.histogram])
             for title, figures in (
@@ -30,6 +31,7 @@ def show(statistics: Statistics) -> RenderableType:
                 ("characters of queries", statistics.queries.characters),
                 ("judgements per query", statistics.judgements_per_query),
             )
+            if figures is not None
         ),
     )
 
@@ -39,7 +41,7 @@ def _lengths(statistics: Statistics) -> Table:
     table = Table(*names, box=box.SIMPLE)
     for column in table.columns[1:]:
         column.justify = "right"
-    rows: tuple[tuple[str, Distribution], ...] = (
+    rows: tuple[tuple[str, Distribution | None], ...] = (
         ("documents, characters", statistics.documents.characters),
         ("documents, words", statistics.documents.words),
         ("queries, characters", statistics.queries.characters),
@@ -47,6 +49,8 @@ def _lengths(statistics: Statistics) -> Table:
         ("judgements per query", statistics.judgements_per_query),
     )
     for name, d in rows:
+        if d is None:
+            continue
         figures = (d.count, d.min, d.median, d.mean, d.p95, d.max)
         table.add_row(name, *(_figure(value) for value in figures))
     return table
@@ -64,7 +68,8 @@ def _oddities(statistics: Statistics) -> Table:
         ("judgements of documents not in the corpus", statistics.n_unknown_documents),
         ("queries without judgement in this split", statistics.n_unjudged_queries),
     ):
-        table.add_row(name, f"{count:,}")
+        if count is not None:
+            table.add_row(name, f"{count:,}")
     return table
 
 

@@ -61,6 +61,7 @@ def load(
     asked, judged = (_file(_place(path, sources, task)) for path in (topics, qrels))
     stats = [(str(path), path.stat()) for path in (*files, asked, judged)]
     warnings: set[str] = set()
+    field = "" if query is None else f",query={query}"
 
     def documents() -> Iterator[Document]:
         return (document for _, _, document in _documents(files, warnings))
@@ -84,7 +85,7 @@ def load(
         judgements=judgements,
         splits=lambda: [SPLIT],
         fingerprint=canonical_digest([[name, s.st_size, s.st_mtime_ns] for name, s in stats]),
-        source=f"files:docs={docs},topics={topics},qrels={qrels}",
+        source=f"files:docs={docs},topics={topics},qrels={qrels}{field}",
         locate=locate,
         warnings=warnings,
     )

@@ -97,7 +97,6 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run given as ids, under the same rules; needs no corpus.
 
-    For a task judged by answers, `qrels` are those of `qrels_by_answers`.
     The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
     `depth` is the depth the run was retrieved at: longer rows are cut, and deeper measures refused.
     """
@@ -126,7 +125,10 @@ def evaluate_lines(
     method: str = "run",
     judge: Judge = "judgements",
 ) -> Evaluation:
-    """`evaluate_run` for the lines of a run file (`rankstone.results.trec.read_run`)."""
+    """`evaluate_run` for the lines of a run file (`rankstone.results.trec.read_run`).
+
+    For a task judged by answers, `qrels` are those of `qrels_by_answers`.
+    """
     return _evaluate_ids(
         hits_of(lines, list(qrels)),
         {document: position for position, document in enumerate(lines.document_ids)},
@@ -211,18 +213,16 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def qrels_by_answers(
-    run: Run, dataset: Dataset, cache: Path | None = None
+    lines: Lines, dataset: Dataset, cache: Path | None = None
 ) -> dict[str, dict[str, int]]:
-    """Label 1 for every passage of `run` that holds an answer, for `evaluate_run`.
+    """Label 1 for every passage of the run `lines` that holds an answer, for `evaluate_lines`.
 
     All queries of `dataset` are there, in its order; documents the corpus does not hold are none.
+    `cache` is the folder that keeps the matches.
     """
-    rows = [dict.fromkeys(doc for doc, _ in run.get(query, ())) for query in dataset.query_ids]
-    ids = [document for row in rows for document in row]
-    docs = np.full((len(rows), max(map(len, rows), default=0)), -1, dtype=np.int64)
-    ends = np.cumsum(list(map(len, rows)))
-    for row, found in enumerate(np.split(dataset.corpus.positions(ids), ends[:-1])):
-        docs[row, : len(found)] = found
+    # One more entry, which the pads (-1) point at.
+    positions = np.append(dataset.corpus.positions(lines.document_ids), -1)
+    docs = positions[hits_of(lines, dataset.query_ids).docs]
     held = matched.judge(docs, dataset, cache)
     qrels: dict[str, dict[str, int]] = {query: {} for query in dataset.query_ids}
     for query, document in zip(held.query, dataset.corpus.ids(held.document), strict=True):

@@ -18,7 +18,7 @@ from rankstone.benchmarks.dataset import (
 )
 from rankstone.benchmarks.qrels import judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
-from rankstone.evaluation.evaluate import qrels_of
+from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
 from rankstone.execution.sections import task_info
 from rankstone.results.record import TaskInfo
 from rankstone.results.trec import Run, read_run
@@ -30,15 +30,18 @@ FILE_TASKS = "qrels/"
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One task's judgements, by ids."""
+    """What judges the runs of one task."""
 
     task: TaskSpec
     qrels: dict[str, dict[str, int]]
+    """By ids, for every query that is judged; without labels where answers judge."""
     info: TaskInfo
     """The task as records tell it."""
     dataset: Dataset | None
     """None where the task has judgements alone."""
     warnings: tuple[str, ...]
+    cache: Path | None = None
+    """The folder that keeps what was matched with answers."""
 
     def read(self, path: Path) -> Run:
         """The run file at `path`, ids with white space as the collection has them."""
@@ -46,6 +49,16 @@ class Judged:
         if self.dataset is None or not any("%" in document for document in run.document_ids):
             return run
         return read_run(path, known=self._all_ids(self.dataset))
+
+    def qrels_for(self, run: Run) -> dict[str, dict[str, int]]:
+        """The judgements `run` is scored by; where answers judge, its passages that hold one.
+
+        Raises:
+            DataError: the matches cannot be kept in the cache.
+        """
+        if self.dataset is None or self.task.judge != "answers":
+            return self.qrels
+        return qrels_by_answers(run, self.dataset, self.cache)
 
     def _judged_ids(self) -> Iterator[str]:
         seen = set(self.qrels)
@@ -80,12 +93,14 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
         warnings = found.warnings
         return Judged(task=task, qrels=found.qrels, info=info, dataset=None, warnings=warnings)
     dataset = open_dataset(task, sources, progress)
+    by_answers = task.judge == "answers"
     return Judged(
         task=task,
-        qrels=qrels_of(dataset),
+        qrels={query: {} for query in dataset.query_ids} if by_answers else qrels_of(dataset),
         info=task_info(task, dataset),
         dataset=dataset,
         warnings=tuple(dataset.warnings),
+        cache=sources.cache,
     )
 
 

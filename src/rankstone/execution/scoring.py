@@ -51,12 +51,13 @@ def score_file(
     task, depth = judged.task, facts.depth
     evaluation = evaluate_lines(
         run,
-        judged.qrels,
+        judged.qrels_for(run),
         measures=facts.measures,
         depth=depth,
         relevance=task.relevance,
         drop_self=task.self_hits == "drop",
         method=str(path),
+        judge=task.judge,
     )
     method = method_of(path, name)
     rules = policy(task).model_copy(update={"depth": depth})

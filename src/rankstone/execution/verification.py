@@ -71,14 +71,16 @@ def _data(record: RunRecord, judged: Judged) -> Iterator[str]:
 
 def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
     rules = record.policy
+    run = judged.read(path.with_name(str(record.files.run)))
     return evaluate_lines(
-        judged.read(path.with_name(str(record.files.run))),
-        judged.qrels,
+        run,
+        judged.qrels_for(run),
         measures=list(record.measures),
         depth=rules.depth,
         relevance=rules.relevance,
         drop_self=rules.self_hits == "drop",
         method=record.method.name,
+        judge=rules.judge,
     )
 
 
