@@ -62,7 +62,7 @@ class RunningText(NamedTuple):
 
 def running_text(rng: np.random.Generator) -> RunningText:
     letters = np.array(list("etaoinshrdlucmfwypvb"))
-    words = ["".join(rng.choice(letters, n)) for n in rng.integers(2, 8, N_VOCABULARY)]
+    words = ["".join(rng.choice(letters, n)) for n in 2 + rng.binomial(6, 0.47, N_VOCABULARY)]
     for row in range(200, N_VOCABULARY, 300):
         words[row] += "é"
     for row in range(150, N_VOCABULARY, 300):
