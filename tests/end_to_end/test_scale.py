@@ -1,0 +1,85 @@
+"""The generated collection of `tests/speed/bench_scale.py` in small: what it is, and every step."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rankstone.profiling.clock import peak_rss
+from tests.speed import bench_scale
+
+N = 20_000
+needs_peaks = pytest.mark.skipif(peak_rss() is None, reason="the kernel shows no peak memory")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scale")
+    bench_scale.make_collection(folder / "data" / bench_scale.TASK.dataset, N)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(root: Path) -> list[str]:
+    """The texts, read by json alone."""
+    with (root / "data" / bench_scale.TASK.dataset / "corpus.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line)["text"] for line in file]
+
+
+def test_passages_are_as_long_as_those_of_ms_marco(written: list[str]) -> None:
+    """MS MARCO: 8.8 million passages of 56 words and 335 characters on average."""
+    assert len(written) == N
+    assert statistics.fmean(len(text.split()) for text in written) == pytest.approx(56.3, abs=1)
+    assert statistics.fmean(map(len, written)) == pytest.approx(335, rel=0.03)
+
+
+def test_the_collection_is_the_same_each_time(root: Path, tmp_path: Path) -> None:
+    bench_scale.make_collection(tmp_path / "again", N)
+    made = root / "data" / bench_scale.TASK.dataset
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/dev.tsv"):
+        assert (tmp_path / "again" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_what_is_opened_is_what_was_written(root: Path, written: list[str]) -> None:
+    dataset = bench_scale.opened(root)
+    assert dataset.corpus.texts(0, N) == written
+    chosen = np.random.default_rng(0).integers(0, N, 500)
+    assert dataset.corpus.take(chosen) == [written[position] for position in chosen]
+    assert len(dataset.query_ids) == bench_scale.N_QUERIES
+    assert len(dataset.judgements.label) == bench_scale.N_JUDGEMENTS
+
+
+@needs_peaks
+def test_every_step_runs_in_its_own_process(root: Path) -> None:
+    pytest.importorskip("beir")
+    ours, theirs = (
+        bench_scale.measured(step, root) for step in (bench_scale.prepare, bench_scale.load_by_beir)
+    )
+    assert ours["n"] == theirs["n"] == N
+    assert bench_scale.measured(bench_scale.read, root)["rate"] > 0
+
+
+@needs_peaks
+def test_the_memory_of_preparing_is_that_of_a_few_batches(tmp_path: Path) -> None:
+    """Five times the passages add less than the 27 MB of text that they hold."""
+    peaks = []
+    for n in (N, 5 * N):
+        root = tmp_path / str(n)
+        bench_scale.make_collection(root / "data" / bench_scale.TASK.dataset, n)
+        peaks.append(bench_scale.measured(bench_scale.prepare, root)["rss"])
+    assert peaks[1] - peaks[0] < 4 * N * 335
+
+
+def test_a_line_through_the_sizes_is_extrapolated() -> None:
+    """Peaks of 100 MB and 20 bytes a passage: 520 MB at 21 million."""
+    sizes = [
+        {"n": n, "wall_s": n / 50_000, "cpu_s": 1.0, "rss": 1e8 + 20 * n}
+        for n in (1_000_000, 2_000_000, 8_000_000)
+    ]
+    pace, memory = bench_scale.growth(sizes)
+    assert "ratio=1.00" in pace
+    assert f"ratio={(1e8 + 20 * 21_015_324) / 2**30:.2f}" in memory
