@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from rankstone.profiling.clock import peak_rss, reset_peak_rss
-from rankstone.runners.flat import BLOCK_ROWS, ExactIndex, Mapped
+from rankstone.runners.flat import BLOCK_BYTES, ExactIndex, Mapped
 
 N, DIM, K, N_QUERIES = 1_000_000, 384, 1000, 500
 ROUNDS = 5
@@ -91,7 +91,7 @@ def memory_ratio(path: Path) -> float:
     after = peak_rss()
     if before is None or after is None:
         raise RuntimeError("the kernel shows no high-water mark here")
-    buffers = BLOCK_ROWS * DIM * 4 + 5 * N_QUERIES * K * HIT_BYTES
+    buffers = BLOCK_BYTES + 5 * N_QUERIES * K * HIT_BYTES
     return (after - before) / buffers
 
 

@@ -84,11 +84,11 @@ def test_a_mapped_collection_gives_the_same_results(tmp_path, monkeypatch):
     documents, queries = random(500), random(30, seed=1)
     resident = ExactIndex.build([documents])
     resident.save(tmp_path)
-    monkeypatch.setattr(flat, "RESIDENT_BYTES", 1000)
-    monkeypatch.setattr(flat, "BLOCK_ROWS", 96)
-    mapped = ExactIndex.build(Mapped(tmp_path / "vectors.f32", 500, 16, piece_rows=64))
+    monkeypatch.setattr(flat, "BLOCK_BYTES", 96 * 16 * 4)
+    mapped = ExactIndex.build(Mapped(tmp_path / "vectors.f32", 500, 16))
     assert mapped.nbytes() == 96 * 16 * 4 < resident.nbytes() == documents.nbytes
-    for index in (mapped, ExactIndex.load(tmp_path)):
+    pieces = ExactIndex.build(Blocks(documents, 9))
+    for index in (mapped, pieces, ExactIndex.load(tmp_path)):
         found, expected = index.search(queries, 40), resident.search(queries, 40)
         np.testing.assert_array_equal(found.docs, expected.docs)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
@@ -99,8 +99,7 @@ def test_saving_a_mapped_collection_copies_it(tmp_path, monkeypatch):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     ExactIndex.build([documents]).save(tmp_path / "one")
-    monkeypatch.setattr(flat, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(flat, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(flat, "BLOCK_BYTES", 7 * 16 * 4)
     ExactIndex.load(tmp_path / "one").save(tmp_path / "two")
     saved = np.fromfile(tmp_path / "two" / "vectors.f32", dtype=np.float32)
     np.testing.assert_array_equal(saved.reshape(100, 16), documents)

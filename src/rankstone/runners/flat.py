@@ -14,10 +14,9 @@ from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 
 Vectors = NDArray[np.float32]
-RESIDENT_BYTES = 256 * 2**20
-"""Collections up to this size are held in memory; larger ones are read in blocks."""
-BLOCK_ROWS = 65_536
-"""Documents compared at once. The k best of each block are merged, so blocks must dwarf k."""
+BLOCK_BYTES = 768 * 2**20
+"""Vectors compared at once: smaller collections are held in memory, larger ones read in blocks of
+this size. Every block costs a selection of the k best from nothing, so few large ones are best."""
 
 
 class Rows(Sized, Iterable[Vectors], Protocol):
@@ -49,7 +48,7 @@ class ExactIndex:
         for piece in documents:
             _check(piece, position, dim)
             position, dim, size = position + len(piece), piece.shape[1], size + piece.nbytes
-            kept = None if kept is None or size > RESIDENT_BYTES else [*kept, piece]
+            kept = None if kept is None or size > BLOCK_BYTES else [*kept, piece]
         if kept is None:
             return cls(documents, dim=dim)
         return cls(np.concatenate(kept) if kept else np.empty((0, 0), np.float32), dim=dim)
@@ -70,11 +69,14 @@ class ExactIndex:
         return _padded(best.I, best.D, k)
 
     def _blocks(self) -> Iterator[Vectors]:
-        """The vectors, in one array if they are resident, else in blocks read into one buffer."""
+        """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
         if isinstance(self._rows, np.ndarray):
             yield from (self._rows,) if len(self._rows) else ()
             return
-        buffer = np.empty((min(BLOCK_ROWS, len(self._rows)), self._dim), dtype=np.float32)
+        if isinstance(self._rows, Mapped):
+            yield from self._rows
+            return
+        buffer = np.empty((self._block_rows(), self._dim), dtype=np.float32)
         filled = 0
         for piece in self._rows:
             while len(piece):
@@ -109,33 +111,34 @@ class ExactIndex:
     def load(cls, folder: Path) -> ExactIndex:
         about = json.loads((folder / "vectors.json").read_text())
         mapped = Mapped(folder / "vectors.f32", about["rows"], about["dim"])
-        if about["rows"] * about["dim"] * 4 <= RESIDENT_BYTES:
+        if about["rows"] * about["dim"] * 4 <= BLOCK_BYTES:
             return cls.build(mapped)
         return cls(mapped, dim=about["dim"])
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the buffer that blocks of them are read into."""
-        rows = len(self._rows)
-        return (
-            (rows if isinstance(self._rows, np.ndarray) else min(rows, BLOCK_ROWS)) * self._dim * 4
-        )
+        rows = len(self._rows) if isinstance(self._rows, np.ndarray) else self._block_rows()
+        return rows * self._dim * 4
+
+    def _block_rows(self) -> int:
+        return min(len(self._rows), max(BLOCK_BYTES // (self._dim * 4), 1))
 
 
 class Mapped:
-    """Vectors in a file, mapped piece by piece, so that pages of past pieces are given back."""
+    """Vectors in one file, mapped block by block, so that pages of past blocks are given back."""
 
-    def __init__(self, path: Path, rows: int, dim: int, piece_rows: int = 4096) -> None:
+    def __init__(self, path: Path, rows: int, dim: int) -> None:
         self._path = path
         self._shape = (rows, dim)
-        self._piece_rows = piece_rows
 
     def __len__(self) -> int:
         return self._shape[0]
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        for start in range(0, rows, self._piece_rows):
-            shape = (min(self._piece_rows, rows - start), dim)
+        block_rows = max(BLOCK_BYTES // (dim * 4), 1)
+        for start in range(0, rows, block_rows):
+            shape = (min(block_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
 
