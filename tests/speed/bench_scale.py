@@ -213,8 +213,6 @@ def whole_size(root: Path) -> Iterator[str]:
     whole = sizes[-1]
     yield f"speed scale_prepare_rss ratio={whole['rss'] / GIB:.2f} goal=<=1 peer=1GiB"
     yield from growth(sizes)
-    cores = whole["cpu_s"] / whole["wall_s"]
-    yield f"speed scale_prepare_cores ratio={cores:.2f} goal=>=1.2 peer=one core"
     yield f"speed scale_open ratio={measured(prepare, root)['wall_s']:.2f} goal=<=1 peer=1s"
     texts = measured(read, root)
     rate = texts["rate"] / 200_000

@@ -6,6 +6,7 @@ libraries print goes to standard error, which the parent keeps for the record of
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -25,6 +26,7 @@ def main() -> int:
     from rankstone.execution.cell import CellRun
     from rankstone.execution.job import Job
 
+    gc.set_threshold(100_000, 50, 100)  # millions of objects live as long as the cell
     cell = CellRun(Job.model_validate_json(text), events)
     try:
         events.emit({"event": "result", "body": cell.run()})
