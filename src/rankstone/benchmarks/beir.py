@@ -24,6 +24,8 @@ from rankstone.errors import DataError
 from rankstone.specs import TaskSpec, canonical_digest
 
 PACKED = ".tar.zst"
+MIRROR = "$RANKSTONE_DATA"
+"""How a record names the folder of `--data`."""
 QRELS_ENDINGS = (".tsv", ".txt", ".qrels", ".tsv.gz", ".txt.gz")
 
 
@@ -66,14 +68,16 @@ def mirrored(name: str, sources: Sources) -> RawDataset | None:
         return None
     plain = inside(sources.data, name)
     packed = _packed(plain)
+    # Where the mirror lies is nobody's business but this machine's; records are published.
+    source = f"{MIRROR}/{name}"
     if plain.is_dir():
-        return from_folder(Files(plain), str(plain), _fingerprint(plain))
+        return from_folder(Files(plain), source, _fingerprint(plain))
     if packed.is_file():
         stat = packed.stat()
         fingerprint = canonical_digest([str(packed), stat.st_size, stat.st_mtime_ns])
         target = inside(sources.cache / "extracted", name) / fingerprint[:16]
         files = Files(packed, lambda: _collection_in(extracted(packed, target), packed))
-        return from_folder(files, str(packed), fingerprint)
+        return from_folder(files, source + PACKED, fingerprint)
     return None
 
 

@@ -26,7 +26,8 @@ def load(task: TaskSpec, sources: Sources, *, path: str) -> RawDataset:
         )
     # The folder around it is, for once, the data folder.
     around = replace(sources, data=place.parent)
-    return beir.load(task, around, folder=place.name.removesuffix(beir.PACKED))
+    raw = beir.load(task, around, folder=place.name.removesuffix(beir.PACKED))
+    return replace(raw, source=str(place))
 
 
 def splits_of(folder: Path) -> list[str]:
