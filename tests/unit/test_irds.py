@@ -319,5 +319,5 @@ def test_the_three_faults_of_a_download(
 def test_the_local_mirror_comes_first(tmp_path: Path) -> None:
     write(tmp_path / "mirror/t/t", dict(FILES))
     data = opened(tmp_path, "no such id")
-    assert data.source == str(tmp_path / "mirror/t/t")
+    assert data.source == "$RANKSTONE_DATA/t/t"
     assert len(data.corpus) == 2
