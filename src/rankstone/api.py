@@ -96,15 +96,14 @@ def sweep(
     """The cells that `run` with the same arguments runs, not yet run."""
     from rankstone.execution.process import Limits
     from rankstone.execution.sweep import Sweep
-    from rankstone.results.store import ResultStore
 
-    place = Workspace.find(Path(workspace) if workspace is not None else None)
+    place = _place(workspace)
     found = find_tasks(place, tasks)
     return Sweep(
         methods=tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods)),
         tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in found),
         sources=find_sources(data, cache),
-        store=ResultStore(Path(results) if results is not None else place.results),
+        store=find_store(results, place),
         workspace=place.root,
         limits=Limits(timeout_s=timeout_s, memory_bytes=memory_limit_bytes),
         seed=seed,

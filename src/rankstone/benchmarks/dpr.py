@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 from rankstone.benchmarks import beir
 from rankstone.benchmarks.dataset import Document, Progress, Query, RawDataset, Sources, silent
 from rankstone.benchmarks.folders import inside
-from rankstone.benchmarks.lines import MEND, numbered_lines
+from rankstone.benchmarks.lines import MEND, numbered_lines, records
 from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.specs import TaskSpec, canonical_digest
 
@@ -191,13 +190,7 @@ def read_questions(path: Path) -> Iterator[Query]:
 
 
 def _json_questions(path: Path) -> Iterator[tuple[int, Any, Any, Any]]:
-    for number, line in numbered_lines(path):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            _refuse(path, number, f"malformed JSON: {error}")
-        if not isinstance(record, dict):
-            _refuse(path, number, f"expected a JSON object, found {line[:40]!r}")
+    for number, record in records(path):
         answers = record.get("answers", record.get("answer"))
         yield number, record.get("question"), answers, record.get("id")
 

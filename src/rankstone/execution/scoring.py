@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation import names
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
 from rankstone.execution.judged import Judged
-from rankstone.execution.sections import policy
+from rankstone.execution.sections import now, policy
 from rankstone.profiling.machine import environment
 from rankstone.results.atomic import sha256_of
 from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord
@@ -45,7 +44,7 @@ def score_file(
         ResultsError: the file cannot be read, shares no query with the task, or is too shallow for
             every measure; or the record cannot be written.
     """
-    started = _now()
+    started = now()
     run = judged.read(path)
     facts = _Facts(run, judged, path)
     task, depth = judged.task, facts.depth
@@ -70,7 +69,7 @@ def score_file(
         measures=evaluation.measures,
         queries=evaluation.queries,
         environment=environment(threads=None, seed=None, command=command, workspace=workspace),
-        provenance=Provenance(started=started, finished=_now()),
+        provenance=Provenance(started=started, finished=now()),
         warnings=[*judged.warnings, *facts.warnings(evaluation.queries.n_missing)],
     )
     with tempfile.TemporaryDirectory(prefix="rankstone-") as folder:
@@ -199,7 +198,3 @@ def _staged(folder: Path, evaluation: Evaluation, run: Run, tag: str) -> Staged:
         tag=tag,
     )
     return staged
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from rankstone.benchmarks.dataset import Dataset
@@ -48,3 +49,8 @@ def policy(task: TaskSpec) -> Policy:
     return Policy(
         depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge
     )
+
+
+def now() -> str:
+    """ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

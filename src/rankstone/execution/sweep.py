@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +18,7 @@ from rankstone.errors import ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
-from rankstone.execution.sections import method_info, policy, task_info
+from rankstone.execution.sections import method_info, now, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
@@ -84,7 +83,7 @@ class Sweep:
         opened: Dataset | RankstoneError,
         reporter: Reporter,
     ) -> RunRecord:
-        began, started = time.monotonic(), _now()
+        began, started = time.monotonic(), now()
         reporter.started(method, task)
         dataset = opened if isinstance(opened, Dataset) else None
         threads = available_cores()
@@ -176,7 +175,7 @@ class Sweep:
             key=key,
             policy=policy(task),
             provenance=Provenance(
-                started=started, finished=_now(), cache_keys=cache_keys, resumed=resumed
+                started=started, finished=now(), cache_keys=cache_keys, resumed=resumed
             ),
             files=Files(),
             **known,
@@ -210,7 +209,3 @@ def _side_files(staging: Path, outcome: Outcome) -> Staged:
         per_query=staging / "per_query.parquet",
         latency=staging / "latency.parquet",
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
