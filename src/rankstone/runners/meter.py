@@ -1,0 +1,46 @@
+"""What an encoder tells of its work while it works.
+
+An encoder may be handed thousands of texts at once, so that it can sort them by length. It reports
+each batch that it finished; whoever is interested, the harness above all, listens. Nobody needs to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class Work(NamedTuple):
+    """Work done; additive."""
+
+    texts: int = 0
+    tokens: int = 0
+    """Tokens that a model saw, special tokens included, padding not."""
+    flops: float = 0.0
+    """Floating-point operations on these tokens by definition (a multiply-add is two), whatever
+    the engine did in fact: padding is not among them."""
+
+    def plus(self, other: Work) -> Work:
+        return Work(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+_listener: ContextVar[Callable[[Work], None] | None] = ContextVar("listener", default=None)
+
+
+def report(work: Work) -> None:
+    """Tell the listener, if there is one, what was done since the last report."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(work)
+
+
+@contextlib.contextmanager
+def listening(listener: Callable[[Work], None]) -> Iterator[None]:
+    """`listener` hears every report made inside the block, in this thread."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
