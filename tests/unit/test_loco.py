@@ -154,7 +154,10 @@ def test_v1_from_local_copies_is_what_the_authors_make_of_them(
     tmp_path: Path, form: str, subset: str
 ) -> None:
     write_v1(tmp_path / "data/loco", form)
-    found = content(opened(tmp_path, unpinned(subset)))
+    data = opened(tmp_path, unpinned(subset))
+    tables = ("LoCoV1-Queries", "LoCoV1-Documents")
+    assert data.source == ", ".join(f"$RANKSTONE_DATA/loco/{table}" for table in tables)
+    found = content(data)
     warnings = found.pop("warnings")
     assert found == expected_v1(subset)
     assert len(warnings) == (subset == "qasper_title")
@@ -324,6 +327,7 @@ def test_rebuilding_qmsum_gives_the_real_collection_back(data_folder: Path, tmp_
     write_jsonl(tmp_path / "data/loco/QMSum/val.jsonl", rows)
     rebuilt = opened(tmp_path, TASKS["loco/v0-qmsum-rebuilt"])
     assert rebuilt.sha256 == real.sha256
+    assert rebuilt.source == "$RANKSTONE_DATA/loco/QMSum"
 
 
 def test_real_meetings_open_whole(data_folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rankstone.benchmarks.beir import MIRROR
 from rankstone.benchmarks.copies import find_copy
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import MissingExtraError, RankstoneError
@@ -84,7 +85,8 @@ def _presence(task: TaskSpec, source: str) -> State:
     if task.loader.startswith(EMBEDDED):
         return "embedded"
     reads_files = task.loader in FILES or source.startswith("files:")
-    return "at hand" if reads_files or Path(source).exists() else "to fetch"
+    here = all(part.startswith(MIRROR) for part in source.split(", ")) or Path(source).exists()
+    return "at hand" if reads_files or here else "to fetch"
 
 
 def _absence(task: TaskSpec, error: RankstoneError) -> tuple[State, str]:
@@ -105,9 +107,8 @@ def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("data", no_wrap=True)
     for one in entries:
-        figures = one.counts.model_dump().values()
         state = Text(one.state, style=STYLES[one.state])
-        table.add_row(one.task.name, *("·" if n is None else f"{n:,}" for n in figures), state)
+        table.add_row(one.task.name, *_figures(one), state)
     legend = Table(box=None, show_header=False, pad_edge=False)
     used = {one.state for one in entries}
     for known, meaning in MEANINGS.items():
@@ -118,6 +119,12 @@ def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
     places.add_row("data folder", Text(data, overflow="fold"))
     places.add_row("cache", Text(str(sources.cache), overflow="fold"))
     return Group(table, legend, *_details(entries), Text(), places)
+
+
+def _figures(one: Entry) -> list[str]:
+    """How many documents, queries and judgements; a task judged by answers has none of the last."""
+    counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
+    return [*counts[:2], "answers"] if one.task.judge == "answers" else counts
 
 
 def _details(entries: Sequence[Entry]) -> list[RenderableType]:
