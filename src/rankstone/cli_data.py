@@ -177,10 +177,10 @@ def _places(
 def _opened(task: TaskSpec, sources: Sources) -> Dataset:
     """The task's data, with a bar while it is fetched and converted."""
     from rankstone.benchmarks.store import open_dataset
-    from rankstone.execution.preparing import Preparing
+    from rankstone.execution.bars import Bars
 
-    with Preparing(_stderr()) as shown:
-        return open_dataset(task, sources, shown.draw)
+    with Bars(_stderr()) as bars:
+        return open_dataset(task, sources, bars.draw_preparing)
 
 
 def _refuse_absence(name: str, copy: Copy) -> None:
