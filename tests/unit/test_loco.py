@@ -366,6 +366,7 @@ def test_every_task_is_defined_with_its_rule() -> None:
     for name in V0:
         task = TASKS[f"loco/v0-{name}"]
         assert task.split == ("test" if "qasper" in name else "validation")
+        assert hub.COMMIT.fullmatch(task.source["revision"])
         assert (task.headline, task.text) == ("nDCG@10", "{text}")
 
 
@@ -437,7 +438,7 @@ def test_the_hub_gives_what_local_copies_give(tmp_path: Path) -> None:
     cases = [
         ("qmsum", pinned),
         ("qasper_title", pinned),
-        ("v0-qmsum", {}),
+        ("v0-qmsum", {"revision": "main"}),
         ("v0-qasper_title", {"revision": COMMIT}),
         ("qmsum", {**pinned, "documents": "hazyresearch/gone"}),
         ("qmsum", {**pinned, "documents_revision": "f" * 40}),
