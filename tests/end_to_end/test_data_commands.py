@@ -51,6 +51,12 @@ description = "d"
 dataset = "t/letters"
 loader = "faulty_loaders:remote"
 
+[tasks.judged]
+description = "d"
+loader = "rankstone.benchmarks.qrels:load"
+source = { folder = "t/letters" }
+counts = { queries = 1 }
+
 [tasks.broken]
 description = "d"
 loader = "faulty_loaders:nothing"
@@ -137,6 +143,7 @@ def test_list_says_what_state_every_task_is_in(run: Run) -> None:
         "t/extra": "· · · extra missing",
         "t/remote": "· · · to fetch",
         "t/copied": "· · · at hand",
+        "t/judged": "· 1 · judgements",
         "t/broken": "· · · see below",
     }
     assert "this collection is not public. Ask its owners." in out

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from rankstone.benchmarks.beir import MIRROR
 from rankstone.benchmarks.copies import find_copy
-from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.dataset import RawJudgements, Sources
+from rankstone.benchmarks.store import ask_loader
 from rankstone.errors import MissingExtraError, RankstoneError
 from rankstone.specs import Counts, TaskSpec
 
@@ -23,6 +24,7 @@ State = Literal[
     "prepared",
     "at hand",
     "embedded",
+    "judgements",
     "to fetch",
     "not public",
     "missing",
@@ -33,6 +35,7 @@ STYLES: dict[State, str] = {
     "prepared": "green",
     "at hand": "cyan",
     "embedded": "cyan",
+    "judgements": "cyan",
     "to fetch": "yellow",
     "not public": "magenta",
     "missing": "dim",
@@ -43,6 +46,7 @@ MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "at hand": "found as files; the first run converts it",
     "embedded": "built from this Python's standard library",
+    "judgements": "judgements alone, at hand: they score run files (rankstone score RUN --on TASK)",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
     "not public": "cannot be downloaded; below stands how to come by it",
     "missing": "nowhere: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
@@ -69,6 +73,8 @@ class Entry:
 def entry(task: TaskSpec, sources: Sources) -> Entry:
     """What there is of `task`. Reads no data, and asks no server."""
     try:
+        if isinstance(ask_loader(task, sources), RawJudgements):
+            return Entry(task=task, state="judgements", counts=task.counts)
         copy = find_copy(task, sources)
         stored = copy.counts()
     except RankstoneError as error:
