@@ -1,0 +1,162 @@
+"""The documents of a `corpus.jsonl` in blocks, parsed by Arrow on as many cores as there are.
+
+Arrow parses outside of Python's lock and ten times as fast as `json`, but accepts what `json`
+refuses, and cannot name the line of a fault. So it is given plain blocks alone, of which it is
+known to make the same, and every other block is read by `rankstone.benchmarks.lines`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.lines import DAMAGE, documents_in, numbered, opened, read_documents
+from rankstone.benchmarks.tables import TEXT, string_offsets
+
+BLOCK_BYTES = 4 << 20
+LONGEST = 1 << 30
+"""Bytes of a block, which one long line can make larger, that Arrow may be given."""
+WORKERS = min(4, os.cpu_count() or 1)
+"""Blocks parsed at once; one more may wait, which bounds the memory."""
+FIELDS = ("_id", "title", "text")
+SKIPPED = 400
+"""Bytes of a line outside of its fields that are looked through for what only Arrow accepts."""
+NESTED = 200
+"""Brackets in such a line; `json` gives up at about a thousand levels, on any Python."""
+LONG_INTEGER = re.compile(rb"\d{640}")
+"""No Python refuses a shorter one (`sys.set_int_max_str_digits`)."""
+BARE_INF = re.compile(rb"Inf\s*[,}\]]")
+
+
+def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
+    """The documents in file order, in blocks: a record batch of `FIELDS`, or a list of documents.
+
+    Raises:
+        DataError: what `read_documents` raises for the same file.
+    """
+    pending: deque[Future[Any]] = deque()
+    first = 1
+    with opened(path) as file, ThreadPoolExecutor(WORKERS, "rankstone-parse") as threads:
+        try:
+            for block in line_blocks(file):
+                pending.append(threads.submit(_parsed, block, path, first, warnings))
+                first += block.count(b"\n")
+                if len(pending) > WORKERS:
+                    yield pending.popleft().result()
+        except DAMAGE:
+            # Whatever is wrong first is told, with its line: reading one by one knows both.
+            deque(read_documents(path, warnings), maxlen=0)
+            raise
+        while pending:
+            yield pending.popleft().result()
+
+
+def line_blocks(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """The file in blocks of whole lines, about `BLOCK_BYTES` each; the last line may lack its end.
+
+    A block is longer where a line is.
+    """
+    pieces: list[bytes] = []
+    while chunk := file.read(BLOCK_BYTES):
+        cut = chunk.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*pieces, chunk[:cut]])
+            pieces = []
+        pieces.append(chunk[cut:])
+    if rest := b"".join(pieces):
+        yield rest
+
+
+def _parsed(block: bytes, path: Path, first: int, warnings: set[str]) -> Any:
+    """A block that starts at line `first`: by Arrow if it is plain, else line by line."""
+    batch = _by_arrow(block) if _is_plain(block) else None
+    if batch is not None:
+        return batch
+    return list(documents_in(numbered(io.BytesIO(block), path, first), path, warnings))
+
+
+def _is_plain(block: bytes) -> bool:
+    """Whether Arrow may be asked: each line starts with `{`, ends with `}`, and is UTF-8.
+
+    `}` and `{` follow each other only between objects, and no string holds a bare line end, so
+    that no object crosses a line. A NUL would end the block for Arrow without an error, and it
+    takes `Inf` and `-NaN` for numbers. Plain text may look like those; then it is read slower.
+    """
+    ends = block.count(b"\n") - block.endswith(b"\n")
+    return (
+        len(block) <= LONGEST
+        and block.startswith(b"{")
+        and block.endswith((b"}\n", b"}"))
+        and block.count(b"}\n{") == ends
+        and b"\0" not in block
+        and b"-NaN" not in block
+        and not (b"Inf" in block and BARE_INF.search(block))
+        and _is_utf8(block)
+    )
+
+
+def _is_utf8(block: bytes) -> bool:
+    """Arrow does not look at the fields it skips; this makes no copy."""
+    offsets = pa.py_buffer(np.array([0, len(block)], dtype=np.int64))
+    try:
+        pa.Array.from_buffers(TEXT, 1, [None, offsets, pa.py_buffer(block)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _by_arrow(block: bytes) -> Any:
+    """The record batch of a plain block; None where a line is not what Arrow can be trusted with.
+
+    That is a line that is no JSON, has a field twice, an id that is no string, or a lone surrogate;
+    an empty id, a field that is missing; two objects in a line; depths and integers without end.
+    """
+    schema = pa.schema([(name, TEXT) for name in FIELDS])
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(block),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="ignore"
+            ),
+        )
+        table.validate(full=True)
+    except pa.ArrowException:
+        return None
+    ids, titles, texts = (table.column(name).combine_chunks() for name in FIELDS)
+    columns = [ids, pc.fill_null(titles, ""), texts]
+    newlines = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+    stops = newlines if block.endswith(b"\n") else np.append(newlines, len(block))
+    lengths = [np.diff(string_offsets(column)) for column in columns]
+    if ids.null_count or texts.null_count or len(ids) != len(stops) or not lengths[0].all():
+        return None
+    starts = np.append(0, stops[:-1] + 1)
+    if _endless(block, starts, stops, stops - starts - sum(lengths)):
+        return None
+    return pa.record_batch(columns, names=list(FIELDS))
+
+
+def _endless(
+    block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64], skipped: NDArray[np.int64]
+) -> bool:
+    """Whether a line may nest deeper, or have a longer integer, than `json` reads.
+
+    Either stands outside of the fields, so that lines with little else than fields have none.
+    """
+    for row in np.flatnonzero(skipped >= SKIPPED).tolist():
+        line = block[starts[row] : stops[row]]
+        if line.count(b"[") + line.count(b"{") > NESTED or LONG_INTEGER.search(line):
+            return True
+    return False
