@@ -81,25 +81,52 @@ def line_blocks(file: io.BufferedIOBase) -> Iterator[bytes]:
 
 def _parsed(block: bytes, path: Path, first: int, warnings: set[str]) -> Any:
     """A block that starts at line `first`: by Arrow if it is plain, else line by line."""
-    batch = _by_arrow(block) if _is_plain(block) else None
+    batch = _by_arrow(block)
     if batch is not None:
         return batch
     return list(documents_in(numbered(io.BytesIO(block), path, first), path, warnings))
 
 
-def _is_plain(block: bytes) -> bool:
-    """Whether Arrow may be asked: each line starts with `{`, ends with `}`, and is UTF-8.
+def _by_arrow(block: bytes) -> Any:
+    """The record batch of a block; None where a line is not one that Arrow can be trusted with.
+
+    Such a line has an id that is empty or no string, a field twice or not at all, a lone surrogate,
+    two objects or half of one, or is no JSON.
+    """
+    starts, stops = _lines(block)
+    table = _read(block) if _is_plain(block, starts, stops) else None
+    if table is None or table.num_rows != len(starts):
+        return None
+    ids, titles, texts = (table.column(name).combine_chunks() for name in FIELDS)
+    columns = [ids, pc.fill_null(titles, ""), texts]
+    lengths = [np.diff(string_offsets(column)) for column in columns]
+    if ids.null_count or texts.null_count or not lengths[0].all():
+        return None
+    if _endless(block, starts, stops, stops - starts - sum(lengths)):
+        return None
+    return pa.record_batch(columns, names=list(FIELDS))
+
+
+def _lines(block: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the lines of a block start, and where they stop: at their line ends."""
+    stops = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+    if not block.endswith(b"\n"):
+        stops = np.append(stops, len(block))
+    return np.append(0, stops[:-1] + 1), stops
+
+
+def _is_plain(block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
+    """Whether Arrow may be asked: each line starts with `{` and ends with `}`, and all is UTF-8.
 
     `}` and `{` follow each other only between objects, and no string holds a bare line end, so
     that no object crosses a line. A NUL would end the block for Arrow without an error, and it
-    takes `Inf` and `-NaN` for numbers. Plain text may look like those; then it is read slower.
+    takes `Inf` and `-NaN` for numbers. A text may hold these as well; then it is read slower.
     """
-    ends = block.count(b"\n") - block.endswith(b"\n")
-    return (
+    data = np.frombuffer(block, dtype=np.uint8)
+    return bool(
         len(block) <= LONGEST
-        and block.startswith(b"{")
-        and block.endswith((b"}\n", b"}"))
-        and block.count(b"}\n{") == ends
+        and (data[starts] == ord("{")).all()
+        and (data[stops - 1] == ord("}")).all()
         and b"\0" not in block
         and b"-NaN" not in block
         and not (b"Inf" in block and BARE_INF.search(block))
@@ -117,35 +144,19 @@ def _is_utf8(block: bytes) -> bool:
     return True
 
 
-def _by_arrow(block: bytes) -> Any:
-    """The record batch of a plain block; None where a line is not what Arrow can be trusted with.
-
-    That is a line that is no JSON, has a field twice, an id that is no string, or a lone surrogate;
-    an empty id, a field that is missing; two objects in a line; depths and integers without end.
-    """
-    schema = pa.schema([(name, TEXT) for name in FIELDS])
+def _read(block: bytes) -> Any:
+    """The table of a plain block, nulls where a line has not the field; None if Arrow refuses."""
+    reading = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    parsing = pyarrow.json.ParseOptions(
+        explicit_schema=pa.schema([(name, TEXT) for name in FIELDS]),
+        unexpected_field_behavior="ignore",
+    )
     try:
-        table = pyarrow.json.read_json(
-            pa.BufferReader(block),
-            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            parse_options=pyarrow.json.ParseOptions(
-                explicit_schema=schema, unexpected_field_behavior="ignore"
-            ),
-        )
+        table = pyarrow.json.read_json(pa.BufferReader(block), reading, parsing)
         table.validate(full=True)
     except pa.ArrowException:
         return None
-    ids, titles, texts = (table.column(name).combine_chunks() for name in FIELDS)
-    columns = [ids, pc.fill_null(titles, ""), texts]
-    newlines = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
-    stops = newlines if block.endswith(b"\n") else np.append(newlines, len(block))
-    lengths = [np.diff(string_offsets(column)) for column in columns]
-    if ids.null_count or texts.null_count or len(ids) != len(stops) or not lengths[0].all():
-        return None
-    starts = np.append(0, stops[:-1] + 1)
-    if _endless(block, starts, stops, stops - starts - sum(lengths)):
-        return None
-    return pa.record_batch(columns, names=list(FIELDS))
+    return table
 
 
 def _endless(

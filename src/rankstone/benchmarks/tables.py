@@ -99,11 +99,18 @@ def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
             (batch,) = table.to_batches()
         start = 0
         for stop in _cuts(batch):
-            yield batch.slice(start, stop - start)
+            yield _copied(batch.slice(start, stop - start))
             start = stop
         rest = batch.slice(start)
     if rest is not None and rest.num_rows:
-        yield rest
+        yield _copied(rest)
+
+
+def _copied(batch: Any) -> Any:
+    """A slice as a batch of its own, whose buffers end where its values do, also in the file."""
+    none = pa.array([], TEXT)
+    columns = [pa.concat_arrays([column, none]) for column in batch.columns]
+    return pa.record_batch(columns, schema=batch.schema)
 
 
 def _cuts(batch: Any) -> Iterator[int]:
