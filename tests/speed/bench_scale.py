@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -129,6 +130,27 @@ def prepare(root: Path) -> dict[str, float]:
     return {"n": n, "wall_s": wall, "cpu_s": cpu, "rss": resident()}
 
 
+def convert(root: Path) -> dict[str, float]:
+    """Convert anew, with nothing left to import: how long it takes, and how many cores are busy."""
+    import pandas  # noqa: F401  (pyarrow loads it when it first meets a Python string)
+    import pyarrow.json  # noqa: F401
+
+    import rankstone.benchmarks.store  # noqa: F401
+
+    shutil.rmtree(root / "cache", ignore_errors=True)
+    found = prepare(root)
+    return {**found, "cores": found["cpu_s"] / found["wall_s"]}
+
+
+def convert_line_by_line(root: Path) -> dict[str, float]:
+    """The same by Python's json, which is one core's work, and without the blocks of Arrow."""
+    from rankstone.benchmarks import store
+
+    find = store.find_raw
+    store.find_raw = lambda task, sources: replace(find(task, sources), document_blocks=None)
+    return convert(root)
+
+
 def read(root: Path) -> dict[str, float]:
     """All texts in order, then texts at random from what the page cache now holds."""
     corpus = opened(root).corpus
@@ -158,7 +180,7 @@ def resident() -> int:
 
 
 STEPS: dict[str, Callable[[Path], dict[str, float]]] = {
-    step.__name__: step for step in (prepare, read, load_by_beir)
+    step.__name__: step for step in (prepare, convert, convert_line_by_line, read, load_by_beir)
 }
 
 
@@ -190,6 +212,22 @@ def against_beir(root: Path) -> Iterator[str]:
     yield f"speed scale_memory ratio={memory:.2f} goal=<=0.5 peer={peer}"
     yield f"speed scale_first_time ratio={first:.2f} goal=<=2 peer={peer}"
     yield f"speed scale_later_times ratio={later:.2f} goal=<=0.5 peer={peer}"
+
+
+def cores(root: Path) -> Iterator[str]:
+    """A core has one core's time: what else the machine does is taken from the first ratio.
+
+    There is one process, so its peak size and its CPU time are all there is.
+    """
+    rounds = []
+    for _ in range(REPEATS):
+        ours, theirs = (measured(step, root) for step in (convert, convert_line_by_line))
+        ratios = (theirs[key] / ours[key] for key in ("wall_s", "cpu_s"))
+        rounds.append((ours["cores"], *ratios))
+    busy, wall, cpu = (statistics.median(ratios) for ratios in zip(*rounds, strict=True))
+    yield f"speed scale_prepare_cores ratio={busy:.2f} goal=>=1.4 peer=1 core"
+    yield f"speed scale_prepare_speedup ratio={wall:.2f} goal=>=2 peer=line by line"
+    yield f"speed scale_prepare_cpu ratio={cpu:.2f} goal=>=1.5 peer=line by line"
 
 
 def growth(sizes: list[dict[str, float]]) -> Iterator[str]:
@@ -224,6 +262,7 @@ def lines() -> Iterator[str]:
     cache = os.environ.get("RANKSTONE_CACHE")
     with tempfile.TemporaryDirectory(prefix="rankstone-scale-", dir=cache or None) as folder:
         yield from against_beir(Path(folder) / "tenth")
+        yield from cores(Path(folder) / "tenth")
         shutil.rmtree(Path(folder) / "tenth")
         yield from whole_size(Path(folder) / "whole")
 
