@@ -8,6 +8,7 @@ known to make the same, and every other block is read by `rankstone.benchmarks.l
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from collections import deque
@@ -34,7 +35,7 @@ FIELDS = ("_id", "title", "text")
 SKIPPED = 400
 """Bytes of a line outside of its fields that are looked through for what only Arrow accepts."""
 NESTED = 200
-"""Brackets in such a line; `json` gives up at about a thousand levels, on any Python."""
+"""Brackets in such a line, of which `json` is asked; it gives up at about a thousand levels."""
 LONG_INTEGER = re.compile(rb"\d{640}")
 """No Python refuses a shorter one (`sys.set_int_max_str_digits`)."""
 BARE_INF = re.compile(rb"Inf\s*[,}\]]")
@@ -170,12 +171,15 @@ def _read(block: bytes) -> Any:
 def _endless(
     block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64], skipped: NDArray[np.int64]
 ) -> bool:
-    """Whether a line may nest deeper, or have a longer integer, than `json` reads.
+    """Whether a line nests deeper, or has a longer integer, than `json` reads.
 
     Either stands outside of the fields, so that lines with little else than fields have none.
     """
     for row in np.flatnonzero(skipped >= SKIPPED).tolist():
         line = block[starts[row] : stops[row]]
         if line.count(b"[") + line.count(b"{") > NESTED or LONG_INTEGER.search(line):
-            return True
+            try:
+                json.loads(line)
+            except (ValueError, RecursionError):
+                return True
     return False
