@@ -84,6 +84,7 @@ ACCEPTED = {
     "numbers": b'{"_id": "a", "text": "", "m": [NaN, Infinity, -Infinity, 1e5, -0, true, null]}\n',
     "inner": b'{"_id": "a", "text": "", "m": {"_id": 7, "text": ["x"], "a": 1, "a": 2}}\n',
     "many brackets": b'{"_id": "a", "text": "%s"}\n' % (b"[1] " * 1000),
+    "transcript": b'{"_id": "a", "text": "%s"}\n' % (b"[laughter]\\n" * 500),
     "escapes": b'{"_id": "a", "text": "%s"}\n' % (b"\\u00e9" * 1000),
 }
 ODD = {
