@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rankstone.benchmarks.lines import DAMAGE, documents_in, numbered, opened, read_documents
 from rankstone.benchmarks.tables import TEXT, string_offsets
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
 """Bytes of a block, which one long line can make larger, that Arrow may be given."""
 WORKERS = min(4, os.cpu_count() or 1)

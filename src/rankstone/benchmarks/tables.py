@@ -24,7 +24,7 @@ from rankstone.errors import DataError
 
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
-IN_FLIGHT = 2
+IN_FLIGHT = 1
 """Batches that may wait for the writer: what bounds the memory of a conversion."""
 DIGEST_VERSION = b"rankstone.strings.1"
 TEXT = pa.large_string()
@@ -92,31 +92,40 @@ def text_array(values: Sequence[str]) -> tuple[Any, int]:
 
 def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
     """The rows of record batches of strings, cut anew where `blocks` would cut them."""
-    rest = None
+    held: list[Any] = []
+    n_chars = n_rows = 0
     for batch in batches:
-        if rest is not None and rest.num_rows:
-            table = pa.Table.from_batches([rest, batch]).combine_chunks()
-            (batch,) = table.to_batches()
-        start = 0
-        for stop in _cuts(batch):
-            yield _copied(batch.slice(start, stop - start))
+        held.append(batch)
+        n_chars, n_rows = n_chars + int(_chars(batch).sum()), n_rows + batch.num_rows
+        if n_chars < BATCH_CHARS and n_rows < BATCH_ROWS:
+            continue
+        whole, start = _joined(held), 0
+        for stop in _cuts(whole):
+            yield _joined([whole.slice(start, stop - start)])
             start = stop
-        rest = batch.slice(start)
-    if rest is not None and rest.num_rows:
-        yield _copied(rest)
+        rest = whole.slice(start)
+        held, n_chars, n_rows = [rest], int(_chars(rest).sum()), rest.num_rows
+    if n_rows:
+        yield _joined(held)
 
 
-def _copied(batch: Any) -> Any:
-    """A slice as a batch of its own, whose buffers end where its values do, also in the file."""
-    none = pa.array([], TEXT)
-    columns = [pa.concat_arrays([column, none]) for column in batch.columns]
-    return pa.record_batch(columns, schema=batch.schema)
+def _joined(batches: Sequence[Any]) -> Any:
+    """One batch of its own, whose buffers end where its values do, also in the file."""
+    none = pa.array([], TEXT)  # a slice alone would not be copied
+    columns = zip(*(batch.columns for batch in batches), strict=True)
+    joined = [pa.concat_arrays([*parts, none]) for parts in columns]
+    return pa.record_batch(joined, schema=batches[0].schema)
+
+
+def _chars(batch: Any) -> NDArray[np.int64]:
+    """(n_rows,) characters of each row."""
+    lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
+    return np.sum(lengths, axis=0, dtype=np.int64)  # type: ignore[no-any-return]
 
 
 def _cuts(batch: Any) -> Iterator[int]:
     """The rows behind which a batch is full."""
-    lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
-    chars = np.cumsum(np.sum(lengths, axis=0))
+    chars = np.cumsum(_chars(batch))
     stop, before = 0, 0
     while True:
         full = int(np.searchsorted(chars, before + BATCH_CHARS)) + 1
