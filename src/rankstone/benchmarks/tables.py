@@ -95,16 +95,18 @@ def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
     held: list[Any] = []
     n_chars = n_rows = 0
     for batch in batches:
-        held.append(batch)
-        n_chars, n_rows = n_chars + int(_chars(batch).sum()), n_rows + batch.num_rows
-        if n_chars < BATCH_CHARS and n_rows < BATCH_ROWS:
-            continue
-        whole, start = _joined(held), 0
-        for stop in _cuts(whole):
-            yield _joined([whole.slice(start, stop - start)])
-            start = stop
-        rest = whole.slice(start)
-        held, n_chars, n_rows = [rest], int(_chars(rest).sum()), rest.num_rows
+        ends, start, before = np.cumsum(_chars(batch)), 0, 0
+        while True:
+            full = int(np.searchsorted(ends, before + BATCH_CHARS - n_chars)) + 1
+            stop = min(full, start + BATCH_ROWS - n_rows)
+            if stop > batch.num_rows:
+                break
+            whole = _joined([*held, batch.slice(start, stop - start)])
+            held, n_chars, n_rows = [], 0, 0
+            start, before = stop, int(ends[stop - 1])
+            yield whole
+        held.append(batch.slice(start))
+        n_chars, n_rows = n_chars + int(ends[-1]) - before, n_rows + batch.num_rows - start
     if n_rows:
         yield _joined(held)
 
@@ -121,19 +123,6 @@ def _chars(batch: Any) -> NDArray[np.int64]:
     """(n_rows,) characters of each row."""
     lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
     return np.sum(lengths, axis=0, dtype=np.int64)  # type: ignore[no-any-return]
-
-
-def _cuts(batch: Any) -> Iterator[int]:
-    """The rows behind which a batch is full."""
-    chars = np.cumsum(_chars(batch))
-    stop, before = 0, 0
-    while True:
-        full = int(np.searchsorted(chars, before + BATCH_CHARS)) + 1
-        stop = min(full, stop + BATCH_ROWS)
-        if stop > batch.num_rows:
-            return
-        before = chars[stop - 1]
-        yield stop
 
 
 def blank_rows(columns: Sequence[Any]) -> int:
