@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.profiling.clock import peak_rss
+from rankstone.profiling.memory import peak_rss
 from tests.speed import bench_scale
 
 N = 20_000

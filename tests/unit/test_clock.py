@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from rankstone.profiling.clock import Clock, peak_rss
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.memory import peak_gpu, peak_rss, reset_peak_gpu
 
 
 def test_nested_phases_are_exclusive() -> None:
