@@ -36,7 +36,7 @@ def claimed(folder: Path, part: int, *, wait: bool = False) -> Iterator[bool]:
 
 def _opened(folder: Path) -> IO[bytes] | None:
     try:
-        return (folder / FILE).open("ab", buffering=0) if fcntl else None
+        return None if fcntl is None else (folder / FILE).open("ab", buffering=0)
     except OSError:
         return None
 
