@@ -38,8 +38,9 @@ def list_keys(cache: CacheOption = None) -> None:
     from rankstone.execution.inventory import SHOWN
 
     folder, present = _present(cache)
-    heads = ("key", "size", "shards", "methods", "tasks", "engine", "last use")
-    table = Table(*heads, box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    for head in ("key", "size", "shards", "methods", "tasks", "engine", "last use"):
+        table.add_column(head, no_wrap=head in ("key", "size", "shards"), overflow="fold")
     for entry in present:
         table.add_row(
             entry.key[:SHOWN],

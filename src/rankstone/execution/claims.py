@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-try:
+with contextlib.suppress(ImportError):  # not POSIX: two processes may encode the same shard
     import fcntl
-except ImportError:  # not POSIX: two processes may encode the same shard, and neither is harmed
-    fcntl = None  # type: ignore[assignment]
 
 FILE = ".claims"
 
@@ -36,7 +34,7 @@ def claimed(folder: Path, part: int, *, wait: bool = False) -> Iterator[bool]:
 
 def _opened(folder: Path) -> IO[bytes] | None:
     try:
-        return None if fcntl is None else (folder / FILE).open("ab", buffering=0)
+        return (folder / FILE).open("ab", buffering=0) if "fcntl" in globals() else None
     except OSError:
         return None
 
