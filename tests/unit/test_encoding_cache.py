@@ -15,6 +15,7 @@ from rankstone.errors import DataError
 from rankstone.execution import efficiency, shards
 from rankstone.execution.about import read as read_about
 from rankstone.execution.cache import EncodingCache
+from rankstone.execution.metering import encode_distinct
 from rankstone.profiling.clock import Clock
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import Truncation
@@ -297,6 +298,16 @@ def test_identical_texts_of_a_shard_are_encoded_once(make, cacheable):
     rows = whole(make(corpus=corpus).cache.chunks(encoder))
     np.testing.assert_array_equal(rows, Encoder().encode(corpus.texts(0, 50), "document"))
     assert encoder.encoded == (7 * 3 - 1 if cacheable else 50)  # the last shard holds two texts
+
+
+def test_identical_queries_are_encoded_once_where_encoding_is_dear():
+    texts = ["b", "a", "b", "b"]
+    for cacheable, encoded in ((True, 2), (False, 4)):
+        encoder = Encoder(cacheable=cacheable)
+        rows = encode_distinct(encoder, texts, "query")
+        np.testing.assert_array_equal(rows, Encoder().encode(texts, "query"))
+        assert encoder.encoded == encoded
+    assert len(encode_distinct(Encoder(), [], "query")) == 0
 
 
 def test_a_folder_says_what_it_is_for(make):
