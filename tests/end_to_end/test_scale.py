@@ -12,7 +12,7 @@ from time import process_time
 import numpy as np
 import pytest
 
-from rankstone.profiling.clock import peak_rss
+from rankstone.profiling.memory import peak_rss
 from tests.speed import bench_scale
 
 N = 20_000

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rankstone.benchmarks.dataset import Dataset, Sources, walk
-from rankstone.profiling.clock import peak_rss
+from rankstone.profiling.memory import peak_rss
 from rankstone.specs import TaskSpec
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1.0"))
