@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,12 @@ ROUNDS = 3 if SCALE < 0.5 else 1
 """A whole round takes minutes, and its parts are long enough not to need another."""
 OURS = {"fp32": "dense/all-minilm-l6-v2", "bf16": "dense/all-minilm-l6-v2-bf16"}
 MEASURES = {"nDCG@10": "NDCG@10", "R@100": "Recall@100"}
+TASK = """
+[tasks.scifact]
+description = "SciFact, or a part of it."
+loader = "rankstone.benchmarks.beir:load"
+measures = ["nDCG@10", "R@100"]
+"""
 
 
 def by_beir(folder: Path) -> dict[str, float]:
@@ -71,7 +78,7 @@ def ours(place: Path, precision: str) -> tuple[float, dict[str, float], float | 
     with tempfile.TemporaryDirectory(dir=place) as folder:
         command = [
             sys.executable, "-m", "rankstone", "run", OURS[precision], "--on", "beir/scifact",
-            "--workspace", str(ROOT), "--data", str(place / "data"),
+            "--workspace", str(place), "--data", str(place / "data"),
             "--cache", f"{folder}/cache", "--results", f"{folder}/results",
         ]  # fmt: skip
         seconds, _ = timed(command, {})
@@ -84,7 +91,10 @@ def ours(place: Path, precision: str) -> tuple[float, dict[str, float], float | 
 
 
 def collection(place: Path) -> None:
-    """SciFact as plain files; of a fraction of its documents where the scale says so."""
+    """A workspace, and SciFact as plain files: a part of its documents where the scale says so."""
+    shutil.copytree(ROOT / "runners", place / "runners")
+    (place / "benchmarks").mkdir()
+    (place / "benchmarks" / "beir.toml").write_text(TASK)
     named = os.environ.get("RANKSTONE_DATA")
     if not named:
         raise SystemExit("bench_encoding: set RANKSTONE_DATA to a folder that holds beir/scifact")
