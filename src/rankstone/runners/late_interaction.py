@@ -316,12 +316,13 @@ class TokenVectors(TokenEncoder):
 def _check_format(model: LocatedModel) -> None:
     """ModelError unless the folder holds a trained projection: else one would be drawn at random.
 
-    Stanford's format says so in ``config.json``, PyLate's and sentence-transformers' own in
-    ``config_sentence_transformers.json``.
+    Stanford's format says so in ``config.json``; PyLate's and sentence-transformers' own in
+    ``config_sentence_transformers.json``, PyLate's older one only by its markers.
     """
     stanford = "HF_ColBERT" in (_settings(model.folder / "config.json").get("architectures") or [])
-    kind = _settings(model.folder / "config_sentence_transformers.json").get("model_type")
-    if not stanford and kind not in ("ColBERT", "MultiVectorEncoder"):
+    settings = _settings(model.folder / "config_sentence_transformers.json")
+    named = settings.get("model_type") in ("ColBERT", "MultiVectorEncoder")
+    if not stanford and not named and "query_prefix" not in settings:
         raise ModelError(
             f"Model '{model.id}': {model.folder} is no late-interaction checkpoint of Stanford's or"
             " PyLate's format: it has no trained projection. For the token vectors of a plain"
