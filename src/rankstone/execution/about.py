@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rankstone.results.atomic import appearing
+from rankstone.atomic import appearing
 
 FILE = "about.json"
 
