@@ -14,13 +14,17 @@ from rankstone.profiling import peak
 from rankstone.profiling.peak import matmul_peak
 
 
+@pytest.mark.parametrize("library", ["torch", "openvino"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_peak_is_that_of_products_of_matrices(precision: str) -> None:
+def test_the_peak_is_that_of_products_of_matrices(
+    precision: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
-    begin = time.perf_counter()
+    pytest.importorskip(library)
+    if library == "torch":
+        monkeypatch.delitem(sys.modules, "openvino", raising=False)
     found = matmul_peak(precision)
     assert found is not None
-    assert time.perf_counter() - begin < 10  # of a second's work, on a machine that is busy
     left = torch.ones((512, 512), dtype=torch.float32)
     times = []
     for _ in range(5):
@@ -57,7 +61,8 @@ def test_one_product_that_takes_long_is_enough(monkeypatch: pytest.MonkeyPatch) 
 def test_unknown_without_torch_or_a_known_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     for precision, device in (("int8", "cpu"), ("fp16", "cpu"), ("fp32", "mps")):
         assert matmul_peak(precision, device) is None
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for library in ("torch", "openvino"):
+        monkeypatch.delitem(sys.modules, library, raising=False)
     assert matmul_peak("fp32") is None
     assert Kernel(None, "cpu").peak() is None
     assert "torch" not in sys.modules

@@ -1,4 +1,8 @@
-"""This machine's own peak of floating-point operations, as its matrix products show it."""
+"""This machine's own peak of floating-point operations, as its matrix products show it.
+
+The product is made by the library that encoded, for only that one is loaded, and its kernels are
+the ones whose use is judged.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+Action = Callable[[], object]
 
 SIZES = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of the matrices: large enough for the kernels to reach their peak."""
@@ -19,30 +27,55 @@ BUDGET_S = 0.5
 
 
 def matmul_peak(precision: str, device: str = "cpu") -> float | None:
-    """FLOP/s of the median of a few products of square matrices, by torch, within a second.
+    """FLOP/s of the median of a few products of square matrices, within a second.
 
-    Threads and the kind of product (TF32 or not) are as torch is set now. None where torch is not
-    loaded, or the precision or device is none of `DTYPES`.
+    By OpenVINO where it is loaded, else by torch; threads and the kind of product (TF32 or not) are
+    as they are set now. None where neither is loaded, or they have no such precision or device.
     """
-    torch = sys.modules.get("torch")
     name = DTYPES.get(device, {}).get(precision)
-    if torch is None or name is None:
+    size = SIZES.get(device, 0)
+    if name is None:
         return None
-    size = SIZES[device]
-    with torch.inference_mode():
-        left, right = (
-            torch.ones((size, size), dtype=getattr(torch, name), device=device) for _ in range(2)
-        )
-        seconds = _median(lambda: torch.mm(left, right), _wait(torch, device))
-    return 2.0 * size**3 / seconds
+    if device == "cpu" and "openvino" in sys.modules:
+        return 2.0 * size**3 / _median(*_openvino_product(size, precision))
+    if "torch" in sys.modules:
+        return 2.0 * size**3 / _median(*_torch_product(size, name, device))
+    return None
 
 
-def _wait(torch: Any, device: str) -> Callable[[], object]:
+def _torch_product(size: int, dtype: str, device: str) -> tuple[Action, Action]:
+    torch = sys.modules["torch"]
+    left, right = (
+        torch.ones((size, size), dtype=getattr(torch, dtype), device=device) for _ in range(2)
+    )
+
+    def product() -> None:
+        with torch.inference_mode():
+            torch.mm(left, right)
+
+    return product, _wait(torch, device)
+
+
+def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
+    """A product with constant weights, as the linear maps of a network are."""
+    import openvino
+    from openvino import opset13
+
+    rows = opset13.parameter([size, size], np.float32)
+    weights = opset13.constant(np.ones((size, size), np.float32))
+    model = openvino.Model([opset13.matmul(rows, weights, False, True)], [rows])
+    hint = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
+    request = openvino.Core().compile_model(model, "CPU", hint).create_infer_request()
+    left = np.ones((size, size), np.float32)
+    return lambda: request.infer([left], share_inputs=True, share_outputs=True), lambda: None
+
+
+def _wait(torch: Any, device: str) -> Action:
     """What returns when the device has done all it was told."""
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
-def _median(product: Callable[[], object], wait: Callable[[], object]) -> float:
+def _median(product: Action, wait: Action) -> float:
     """Seconds of one product, after one to warm up."""
     times: list[float] = []
     deadline = time.perf_counter() + BUDGET_S
