@@ -87,7 +87,9 @@ class CellRun:
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
             "truncation": _truncation(
-                query=self._query_truncation, document=documents.truncation or cache.truncation
+                query=self._query_truncation,
+                document=documents.truncation or cache.truncation,
+                pair=context.pairs,
             ),
             "profile": Profile(phases=self.clock.phases(), latency=latency, index=size).model_dump(
                 mode="json"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
-from rankstone.runners.protocols import Chunks, Runner
+from rankstone.runners.protocols import Chunks, Runner, Truncation
 
 Rep = TypeVar("Rep")
 
@@ -27,9 +27,20 @@ class CellContext:
     work: Path
     clock: Clock
     cache: EncodingCache
+    pairs: Truncation | None = field(default=None, init=False)
+    """What a scorer's limit cut from the pairs counted so far."""
 
     def phase(self, name: str, items: int = 0) -> AbstractContextManager[None]:
         return self.clock.phase(name, items)
 
     def encoded(self, runner: Runner[Rep]) -> Chunks[Rep]:
         return self.cache.chunks(runner)
+
+    def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
+        """Counts only while a phase is charged: the latency sample asks the same queries again."""
+        if self.clock.paused:
+            return
+        with self.clock.pause():
+            counts = count()
+        if counts is not None:
+            self.pairs = (self.pairs or Truncation()).plus(counts)

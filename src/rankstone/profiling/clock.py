@@ -65,6 +65,11 @@ class Clock:
             self._settle()
             self._stack, self._paused = stack, was_paused
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is charged at present."""
+        return self._paused
+
     def add_cached(
         self, name: str, items: int, *, wall_s: float, cpu_s: float, peak_rss_bytes: int | None
     ) -> None:
