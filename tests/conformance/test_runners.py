@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.errors import MissingExtraError
+from rankstone.errors import MissingExtraError, ModelError
 from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
@@ -43,8 +43,8 @@ def subject(request, tmp_path_factory):
     spec = WORKSPACE.method(request.param)
     try:
         runner = build_runner(spec)
-    except MissingExtraError as error:
-        pytest.skip(str(error))
+    except (MissingExtraError, ModelError) as error:
+        pytest.skip(str(error).partition("\n")[0])
     context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
     index = runner.index(context.encoded(runner), context)
     return runner, index, runner.encode(QUERIES, "query"), context

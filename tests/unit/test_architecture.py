@@ -34,7 +34,10 @@ ALLOWED = {
     "benchmarks": set(),
 }  # fmt: skip
 OPEN = {"specs", "errors", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "fusion"}
+ADAPTERS = {
+    "bm25", "static", "dense", "fusion", "rerank",
+    "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder",
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
