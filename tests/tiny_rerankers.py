@@ -47,30 +47,34 @@ def write_tokenizer(folder: Path, max_length: int = 96) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_backbone(folder: Path, seed: int = 0, **changes: Any) -> Any:
+def write_backbone(folder: Path, seed: int = 0, max_length: int = 96, **changes: Any) -> Any:
     """A `BertModel` with its tokenizer; returns the model."""
     import torch
     from transformers import BertModel
 
-    write_tokenizer(folder)
+    write_tokenizer(folder, max_length)
     torch.manual_seed(seed)
     model = BertModel(config(**changes)).eval()
     model.save_pretrained(folder)
     return model
 
 
-def write_cross_encoder(folder: Path, labels: int = 1) -> LocatedModel:
+def write_cross_encoder(
+    folder: Path, labels: int = 1, max_length: int = 96, **changes: Any
+) -> LocatedModel:
     import torch
     from transformers import BertForSequenceClassification
 
-    write_tokenizer(folder)
+    write_tokenizer(folder, max_length)
     torch.manual_seed(0)
-    BertForSequenceClassification(config(num_labels=labels)).save_pretrained(folder)
+    BertForSequenceClassification(config(num_labels=labels, **changes)).save_pretrained(folder)
     return located(folder)
 
 
-def write_poly_encoder(folder: Path, codes: int = 5, own_candidates: bool = False) -> LocatedModel:
-    model = write_backbone(folder)
+def write_poly_encoder(
+    folder: Path, codes: int = 5, own_candidates: bool = False, **changes: Any
+) -> LocatedModel:
+    model = write_backbone(folder, **changes)
     if own_candidates:
         write_backbone(folder / "candidates", seed=1)
     write_extra(folder, codes=(codes, model.config.hidden_size))
