@@ -195,13 +195,21 @@ def compare_rules(
 
     `tool` is a key of `rankstone.evaluation.conventions.TOOLS`.
 
-    Raises: RankstoneError, where the record has no run, or its task's data cannot be opened.
+    Raises: RankstoneError, where the record has no run, answers judge it (the tools know labels
+        of documents alone), or its task's data cannot be opened.
     """
     from rankstone.evaluation.conventions import TOOLS, Rules, compare
     from rankstone.leaderboards.table import measure_order
 
     if record.files.run is None:
         raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
+    if record.policy.judge == "answers":
+        raise ResultsError(
+            f"{record.task.name} is judged by answers, and {tool} reads labels of documents, which "
+            "it has not: among what a run found, those that hold an answer would pass for all that "
+            f"is relevant. Look at Accuracy@k instead: rankstone show {record.method.name}"
+            f"@{record.task.name}"
+        )
     judged = _judged(record, _place(workspace), find_sources(data, cache))
     run, policy = judged.read(Path(path).with_name(record.files.run)), record.policy
     return compare(

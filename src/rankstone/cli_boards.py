@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 
 def write(output: Path, text: str) -> None:
-    from rankstone.results.atomic import appearing
+    from rankstone.atomic import appearing
 
     try:
         if output.exists() and not output.is_file():

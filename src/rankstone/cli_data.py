@@ -106,7 +106,8 @@ def verify(
             return False
         _say(console, "ok", f"{task.name}  {_pins(task)}")
         for part, digest in digests.items():
-            console.print(f"  {part:<10}  {digest}", highlight=False, soft_wrap=True)
+            what = "answers" if (part, task.judge) == ("judgements", "answers") else part
+            console.print(f"  {what:<10}  {digest}", highlight=False, soft_wrap=True)
         return True
 
     _each(place, tasks, one)
@@ -176,10 +177,10 @@ def _places(
 def _opened(task: TaskSpec, sources: Sources) -> Dataset:
     """The task's data, with a bar while it is fetched and converted."""
     from rankstone.benchmarks.store import open_dataset
-    from rankstone.execution.preparing import Preparing
+    from rankstone.execution.bars import Bars
 
-    with Preparing(_stderr()) as shown:
-        return open_dataset(task, sources, shown.draw)
+    with Bars(_stderr()) as bars:
+        return open_dataset(task, sources, bars.draw_preparing)
 
 
 def _refuse_absence(name: str, copy: Copy) -> None:
@@ -190,10 +191,9 @@ def _refuse_absence(name: str, copy: Copy) -> None:
 
 
 def _size(dataset: Dataset) -> str:
-    return (
-        f"{len(dataset.corpus):,} documents, {len(dataset.query_ids):,} queries, "
-        f"{len(dataset.judgements.label):,} judgements"
-    )
+    by_answers = dataset.answers is not None
+    judged = "judged by answers" if by_answers else f"{len(dataset.judgements.label):,} judgements"
+    return f"{len(dataset.corpus):,} documents, {len(dataset.query_ids):,} queries, {judged}"
 
 
 def _pins(task: TaskSpec) -> str:

@@ -106,7 +106,8 @@ class Workspace:
         try:
             full = resolve_name(whole, names, "Task", self.benchmarks)
         except DefinitionError as error:
-            raise DefinitionError(f"{error}. A task may also be {FORMS}.") from None
+            said = str(error).rstrip(".")
+            raise DefinitionError(f"{said}. A task may also be {FORMS}.") from None
         return self.tasks[self.aliases.get(full, full)].cut(cuts)
 
     def suite(self, name: str) -> SuiteSpec:

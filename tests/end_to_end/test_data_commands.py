@@ -23,6 +23,13 @@ loader = "rankstone.benchmarks.beir:load"
 description = "d"
 counts = { documents = 2, queries = 1, judgements = 1 }
 
+[tasks.answered]
+description = "d"
+dataset = "t/letters"
+judge = "answers"
+measures = ["Accuracy@1"]
+headline = "Accuracy@1"
+
 [tasks.gone]
 description = "d"
 counts = { documents = 12345678 }
@@ -39,13 +46,24 @@ loader = "faulty_loaders:extra"
 description = "d"
 loader = "faulty_loaders:remote"
 
+[tasks.copied]
+description = "d"
+dataset = "t/letters"
+loader = "faulty_loaders:remote"
+
+[tasks.judged]
+description = "d"
+loader = "rankstone.benchmarks.qrels:load"
+source = { folder = "t/letters" }
+counts = { queries = 1 }
+
 [tasks.broken]
 description = "d"
 loader = "faulty_loaders:nothing"
 """
 FILES = {
     "corpus.jsonl": '{"_id": "1", "text": "one"}\n{"_id": "2", "text": "two"}\n',
-    "queries.jsonl": '{"_id": "asked", "text": "one?"}\n',
+    "queries.jsonl": '{"_id": "asked", "text": "one?", "metadata": {"answers": ["one"]}}\n',
     "qrels/test.tsv": "query-id\tcorpus-id\tscore\nasked\t1\t1\n",
 }
 
@@ -119,10 +137,13 @@ def test_list_says_what_state_every_task_is_in(run: Run) -> None:
     assert code == 0
     assert {name: " ".join(row.split()) for name, row in rows.items()} == {
         "t/letters": "2 1 1 prepared",
+        "t/answered": "2 · answers at hand",
         "t/gone": "12,345,678 · · missing",
         "t/private": "· · · not public",
         "t/extra": "· · · extra missing",
         "t/remote": "· · · to fetch",
+        "t/copied": "· · · at hand",
+        "t/judged": "· 1 · judgements",
         "t/broken": "· · · see below",
     }
     assert "this collection is not public. Ask its owners." in out
@@ -147,6 +168,16 @@ def test_prepare_converts_once_and_says_so(run: Run, place: Path) -> None:
     assert "already" not in out
     assert len(list((place / "cache" / "datasets").rglob("corpus.arrow"))) == 2
     assert run("prepare", "letters", "mine").out.count("already prepared") == 2
+
+
+def test_a_task_judged_by_answers_has_no_judgements_to_count(run: Run) -> None:
+    out = run("prepare", "answered").out
+    assert "2 documents, 1 queries, judged by answers" in out
+    assert "0 judgements" not in out
+    row = next(line for line in run("list", "answered").out.splitlines() if " t/" in line)
+    assert row.split()[1:] == ["2", "1", "answers", "prepared"]
+    lines = run("verify", "answered").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["corpus", "queries", "answers"]
 
 
 def test_prepare_shows_warnings(run: Run, place: Path) -> None:

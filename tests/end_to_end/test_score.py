@@ -17,6 +17,7 @@ from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.cli import app, main
 from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
+from rankstone.evaluation.conventions import TOOLS
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.execution.judged import open_judged
 from rankstone.execution.sections import policy, task_info
@@ -335,13 +336,19 @@ def test_a_task_judged_by_answers_is_scored_and_verified(place: Path) -> None:
     assert record.policy.judge == "answers"
     assert len(list((place / "cache" / "answers").iterdir())) == 1
     assert "1 of 1 records verified" in call(place, "verify").stdout
-    shown = call(place, "show", "runs/mine@tiny/answered", "--as", "beir").stdout
-    assert "none of the record's measures" in shown
     # The same passages with d1 before d2: the answer to q1 comes second.
     swapped = RUN.replace("d2 3 2.0", "d2 3 0.5").replace("d3 1 3.0", "d3 1 2.5")
     write(place, "other.trec", swapped)
     assert means(score(place, "--on", "answered", run="other.trec"))["Accuracy@2"] == 2 / 3
     assert "2 of 2 records verified" in call(place, "verify").stdout
+
+
+@pytest.mark.parametrize("tool", list(TOOLS))
+def test_no_tool_of_labels_makes_anything_of_answers(place: Path, tool: str) -> None:
+    score(place, "--on", "answered")
+    with pytest.raises(ResultsError, match=f"judged by answers, and {tool} reads labels"):
+        call(place, "show", "runs/mine@tiny/answered", "--as", tool)
+    assert "Accuracy@2" in call(place, "show", "runs/mine@tiny/answered").stdout
 
 
 def test_a_changed_answer_is_found(place: Path) -> None:

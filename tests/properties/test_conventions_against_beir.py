@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import warnings
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.evaluation.conventions import BEIR, Rules, compare
-from rankstone.results.trec import Run
+from tests.runs import lines_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what its dependencies say while they are imported
@@ -32,13 +31,6 @@ qrels_of = st.fixed_dictionaries(dict.fromkeys(QUERIES, labels))
 scores = st.sampled_from([1.0, 2.0, 2.00000001, 3.0])  # two of them tie as float32
 lists = st.dictionaries(st.sampled_from([*DOCUMENTS, "relevant"]), scores, min_size=1)
 runs = st.dictionaries(st.sampled_from(QUERIES), lists, min_size=1)
-
-
-def lines_of(run: dict[str, dict[str, float]]) -> Run:
-    documents = list(dict.fromkeys(d for results in run.values() for d in results))
-    rows = [(q, documents.index(d), s) for q, r in enumerate(run.values()) for d, s in r.items()]
-    query, document, score = zip(*rows, strict=True)
-    return Run(list(run), documents, np.array(query), np.array(document), np.array(score))
 
 
 def by_beir(run: dict[str, dict[str, float]], qrels: dict[str, dict[str, int]]) -> dict[str, float]:

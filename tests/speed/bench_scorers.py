@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from rankstone.runners.bi_encoder import BiEncoderScorer
 from rankstone.runners.cross_encoder import CrossEncoderScorer
-from rankstone.runners.dense import SentenceTransformerRunner
+from rankstone.runners.dense import DenseEncoder
 from rankstone.runners.poly_encoder import PolyEncoderScorer
 from rankstone.runners.uni_encoder import UniEncoderScorer
 from tests import tiny_rerankers as tiny
@@ -61,7 +61,7 @@ def written(folder: Path) -> dict[str, Any]:
     cross = tiny.write_cross_encoder(folder / "cross", max_length=512, **MINILM)
     poly = tiny.write_poly_encoder(folder / "poly", codes=64, max_length=512, **MINILM)
     uni = tiny.write_uni_encoder(folder / "uni", max_length=512, **MINILM)
-    encoder = SentenceTransformerRunner(model=poly, max_length=512, device="cpu")
+    encoder = DenseEncoder(model=poly, pooling="mean", max_length=512, engine="torch", device="cpu")
     return {
         "cross": CrossEncoderScorer(model=cross, device="cpu"),
         "poly": PolyEncoderScorer(model=poly, device="cpu"),

@@ -10,7 +10,7 @@ import pytest
 from rankstone.benchmarks.beir_zip import in_ir_datasets
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import find_raw, open_dataset
-from rankstone.errors import DataError
+from rankstone.errors import DataError, DefinitionError
 from rankstone.evaluation.names import parse
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
@@ -152,3 +152,9 @@ def check_counts(task: TaskSpec, id: str, ids: dict[str, str]) -> None:
         split = ir_datasets.load(f"{ids[task.split]}/judged").metadata()
     assert task.counts.queries == split["queries"]["count"]
     assert ir_datasets.load(ids[task.split]).has_qrels()
+
+
+@pytest.mark.parametrize("name", ["dl19", "nothing-of-the-kind"])
+def test_a_name_that_cannot_be_resolved_says_what_else_a_task_may_be(name: str) -> None:
+    with pytest.raises(DefinitionError, match=r"[^.]\. A task may also be a folder in BEIR layout"):
+        PLACE.task(name)

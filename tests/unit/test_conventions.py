@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import ir_measures
@@ -23,7 +22,7 @@ from rankstone.evaluation.conventions import (
     Tool,
     compare,
 )
-from rankstone.results.trec import Run
+from tests.runs import lines_of
 
 MEASURES = ("nDCG@3", "nDCG", "AP", "AP@3", "RR", "R@3", "P@3", "Success@3")
 TREC_NAMES = {
@@ -37,20 +36,6 @@ qrels_of = st.fixed_dictionaries(dict.fromkeys(QUERIES, labels))
 # Few distinct scores, so that there are ties; the order of the dictionary is the file's.
 lists = st.dictionaries(st.sampled_from(DOCUMENTS), st.sampled_from([1.0, 2.0, 3.0]), min_size=1)
 runs = st.dictionaries(st.sampled_from(QUERIES), lists, min_size=1)
-
-
-def lines_of(run: Mapping[str, Mapping[str, float]], dtype: str = "float64") -> Run:
-    """A run as the lines of a file, in the order of the dictionaries."""
-    documents = list(dict.fromkeys(d for results in run.values() for d in results))
-    rows = [(q, documents.index(d), s) for q, r in enumerate(run.values()) for d, s in r.items()]
-    query, document, score = zip(*rows, strict=True) if rows else ((), (), ())
-    return Run(
-        list(run),
-        documents,
-        np.array(query, dtype=np.int64),
-        np.array(document, dtype=np.int64),
-        np.array(score, dtype=dtype),
-    )
 
 
 OURS = Rules()

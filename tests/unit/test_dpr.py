@@ -202,7 +202,10 @@ EXPECTED = [
 def test_the_files_of_a_mirror(mirror: Path, sources: Sources) -> None:
     data = open_dataset(task(counts={"documents": 3, "queries": 2}), sources)
     assert summary(data) == EXPECTED
-    assert data.source == f"{mirror}/psgs_w100.tsv.gz, {mirror}/nq-test.qa.csv"
+    assert (
+        data.source
+        == "$RANKSTONE_DATA/nq/dpr/psgs_w100.tsv.gz, $RANKSTONE_DATA/nq/dpr/nq-test.qa.csv"
+    )
     assert verify_dataset(task(), sources) == data.sha256
     assert data.judgements.query.tolist() == []
     assert data.n_unjudged_queries == 0

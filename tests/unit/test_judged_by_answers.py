@@ -134,7 +134,16 @@ def test_statistics_leave_out_what_only_judgements_have(tmp_path: Path) -> None:
     shown, told = (Console(file=io.StringIO(), width=200) for _ in range(2))
     shown.print(show(answers))
     told.print(show(judged))
-    for words in ("label", "queries without a relevant document", "judgements per query"):
+    assert (answers.n_unknown_documents, answers.n_unjudged_queries) == (None, None)
+    assert "judged by answers" in shown.file.getvalue()
+    assert "judged by answers" not in told.file.getvalue()
+    for words in (
+        "label",
+        "queries without a relevant document",
+        "queries without judgement",
+        "judgements of documents",
+        "judgements per query",
+    ):
         assert words not in shown.file.getvalue()
         assert words in told.file.getvalue()
 

@@ -154,7 +154,10 @@ def test_v1_from_local_copies_is_what_the_authors_make_of_them(
     tmp_path: Path, form: str, subset: str
 ) -> None:
     write_v1(tmp_path / "data/loco", form)
-    found = content(opened(tmp_path, unpinned(subset)))
+    data = opened(tmp_path, unpinned(subset))
+    tables = ("LoCoV1-Queries", "LoCoV1-Documents")
+    assert data.source == ", ".join(f"$RANKSTONE_DATA/loco/{table}" for table in tables)
+    found = content(data)
     warnings = found.pop("warnings")
     assert found == expected_v1(subset)
     assert len(warnings) == (subset == "qasper_title")
@@ -324,6 +327,7 @@ def test_rebuilding_qmsum_gives_the_real_collection_back(data_folder: Path, tmp_
     write_jsonl(tmp_path / "data/loco/QMSum/val.jsonl", rows)
     rebuilt = opened(tmp_path, TASKS["loco/v0-qmsum-rebuilt"])
     assert rebuilt.sha256 == real.sha256
+    assert rebuilt.source == "$RANKSTONE_DATA/loco/QMSum"
 
 
 def test_real_meetings_open_whole(data_folder: Path, tmp_path: Path) -> None:
@@ -362,6 +366,7 @@ def test_every_task_is_defined_with_its_rule() -> None:
     for name in V0:
         task = TASKS[f"loco/v0-{name}"]
         assert task.split == ("test" if "qasper" in name else "validation")
+        assert hub.COMMIT.fullmatch(task.source["revision"])
         assert (task.headline, task.text) == ("nDCG@10", "{text}")
 
 
@@ -433,7 +438,7 @@ def test_the_hub_gives_what_local_copies_give(tmp_path: Path) -> None:
     cases = [
         ("qmsum", pinned),
         ("qasper_title", pinned),
-        ("v0-qmsum", {}),
+        ("v0-qmsum", {"revision": "main"}),
         ("v0-qasper_title", {"revision": COMMIT}),
         ("qmsum", {**pinned, "documents": "hazyresearch/gone"}),
         ("qmsum", {**pinned, "documents_revision": "f" * 40}),

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from rankstone import atomic
 from rankstone.errors import ResultsError
-from rankstone.results import atomic
 from rankstone.results.record import MethodInfo, RunRecord
 from rankstone.results.store import ResultStore, Staged, files_intact
 from tests.records import demo_records, make_record

@@ -30,6 +30,8 @@ class Copy:
     """The same of the split."""
     source: str
     """Where the data comes from: a path or an address."""
+    by_answers: bool = False
+    """Whether answers judge the task, so that there are no judgements to count."""
 
     @property
     def ready(self) -> bool:
@@ -51,7 +53,11 @@ class Copy:
         queries, judgements = (
             len(MappedTable(self.split / f"{name}.arrow")) for name in ("queries", "judgements")
         )
-        return Counts(documents=documents, queries=queries, judgements=judgements)
+        return Counts(
+            documents=documents,
+            queries=queries,
+            judgements=None if self.by_answers else judgements,
+        )
 
 
 def find_copy(task: TaskSpec, sources: Sources) -> Copy:
@@ -69,6 +75,7 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
         meta=read_meta(folder),
         split_meta=read_meta(split),
         source=raw.source,
+        by_answers=task.judge == "answers",
     )
 
 

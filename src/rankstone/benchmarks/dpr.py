@@ -77,6 +77,8 @@ class _File(NamedTuple):
     """A file of the mirror, or one to download when it is first read."""
 
     place: Path
+    source: str
+    """For the record: where the mirror lies is left out."""
     remote: Pinned | None = None
     progress: Progress = silent
 
@@ -86,10 +88,6 @@ class _File(NamedTuple):
         from rankstone.benchmarks.download import Remote, fetch
 
         return fetch(Remote(**self.remote._asdict()), self.place, self.progress)
-
-    @property
-    def source(self) -> str:
-        return str(self.place) if self.remote is None else self.remote.url
 
     def fingerprint(self) -> list[Any]:
         if self.remote is not None:
@@ -115,11 +113,11 @@ def load(
     downloads = sources.cache / "downloads" / "nq-dpr"
 
     def remote(name: str, pinned: Pinned) -> _File:
-        return _File(downloads / name, pinned, sources.progress)
+        return _File(downloads / name, pinned.url, pinned, sources.progress)
 
     names = ("psgs_w100.tsv.gz", "psgs_w100.tsv")
-    passages = _find(mirror, names) or remote(names[0], PASSAGES)
-    asked = _find(mirror, (questions,))
+    passages = _find(mirror, folder, names) or remote(names[0], PASSAGES)
+    asked = _find(mirror, folder, (questions,))
     if asked is None:
         if questions not in QUESTIONS:
             raise _unknown_questions(task, questions, mirror)
@@ -131,10 +129,12 @@ def _is_beir(mirror: Path) -> bool:
     return any(mirror.glob("corpus.jsonl*")) or mirror.with_name(f"{mirror.name}.tar.zst").is_file()
 
 
-def _find(mirror: Path | None, names: Sequence[str]) -> _File | None:
+def _find(mirror: Path | None, folder: str, names: Sequence[str]) -> _File | None:
     """The first of the files that is in the data folder."""
-    paths = [mirror / name for name in names] if mirror is not None else []
-    return next((_File(path) for path in paths if path.is_file()), None)
+    if mirror is None:
+        return None
+    found = (_File(mirror / name, f"{beir.MIRROR}/{folder}/{name}") for name in names)
+    return next((file for file in found if file.place.is_file()), None)
 
 
 def _unknown_questions(task: TaskSpec, name: str, mirror: Path | None) -> DefinitionError:

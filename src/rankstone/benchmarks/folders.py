@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rankstone.atomic import sync_folder
 from rankstone.errors import DataError
 
 try:
@@ -63,9 +64,9 @@ def _build(target: Path, fill: Callable[[Path], None]) -> None:
     temporary.mkdir()
     try:
         fill(temporary)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         _replace(target, temporary)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -104,16 +105,6 @@ def locked(target: Path) -> Iterator[None]:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
         yield
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_meta(folder: Path, body: dict[str, Any]) -> None:

@@ -13,8 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rankstone.benchmarks.beir import MIRROR
 from rankstone.benchmarks.copies import find_copy
-from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.dataset import RawJudgements, Sources
+from rankstone.benchmarks.store import ask_loader
 from rankstone.errors import MissingExtraError, RankstoneError
 from rankstone.specs import Counts, TaskSpec
 
@@ -22,6 +24,7 @@ State = Literal[
     "prepared",
     "at hand",
     "embedded",
+    "judgements",
     "to fetch",
     "not public",
     "missing",
@@ -32,6 +35,7 @@ STYLES: dict[State, str] = {
     "prepared": "green",
     "at hand": "cyan",
     "embedded": "cyan",
+    "judgements": "cyan",
     "to fetch": "yellow",
     "not public": "magenta",
     "missing": "dim",
@@ -42,6 +46,7 @@ MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "at hand": "found as files; the first run converts it",
     "embedded": "built from this Python's standard library",
+    "judgements": "judgements alone, at hand: they score run files (rankstone score RUN --on TASK)",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
     "not public": "cannot be downloaded; below stands how to come by it",
     "missing": "nowhere: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
@@ -68,6 +73,8 @@ class Entry:
 def entry(task: TaskSpec, sources: Sources) -> Entry:
     """What there is of `task`. Reads no data, and asks no server."""
     try:
+        if isinstance(ask_loader(task, sources), RawJudgements):
+            return Entry(task=task, state="judgements", counts=task.counts)
         copy = find_copy(task, sources)
         stored = copy.counts()
     except RankstoneError as error:
@@ -84,7 +91,8 @@ def _presence(task: TaskSpec, source: str) -> State:
     if task.loader.startswith(EMBEDDED):
         return "embedded"
     reads_files = task.loader in FILES or source.startswith("files:")
-    return "at hand" if reads_files or Path(source).exists() else "to fetch"
+    here = all(part.startswith(MIRROR) for part in source.split(", ")) or Path(source).exists()
+    return "at hand" if reads_files or here else "to fetch"
 
 
 def _absence(task: TaskSpec, error: RankstoneError) -> tuple[State, str]:
@@ -105,9 +113,8 @@ def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("data", no_wrap=True)
     for one in entries:
-        figures = one.counts.model_dump().values()
         state = Text(one.state, style=STYLES[one.state])
-        table.add_row(one.task.name, *("·" if n is None else f"{n:,}" for n in figures), state)
+        table.add_row(one.task.name, *_figures(one), state)
     legend = Table(box=None, show_header=False, pad_edge=False)
     used = {one.state for one in entries}
     for known, meaning in MEANINGS.items():
@@ -118,6 +125,12 @@ def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
     places.add_row("data folder", Text(data, overflow="fold"))
     places.add_row("cache", Text(str(sources.cache), overflow="fold"))
     return Group(table, legend, *_details(entries), Text(), places)
+
+
+def _figures(one: Entry) -> list[str]:
+    """How many documents, queries and judgements; a task judged by answers has none of the last."""
+    counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
+    return [*counts[:2], "answers"] if one.task.judge == "answers" else counts
 
 
 def _details(entries: Sequence[Entry]) -> list[RenderableType]:

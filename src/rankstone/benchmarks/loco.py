@@ -15,9 +15,10 @@ Deviations: an id that repeats with another text is refused (there the last row 
 query goes if all its answers are null passages (there, if the passage of its own number is); V0
 rows of QASPER without any full text go as in V1 (there an empty document stays).
 
-Each collection is looked up in the data folder first, in BEIR layout under the data set's name
-(`loco/qmsum`), then as copies of the hub repositories' files (`loco/LoCoV1-Queries`,
-`loco/LoCoV1-Documents`, `loco/scrolls/<subset>`, `loco/qasper`), then on the hub.
+What the data folder holds in BEIR layout under the data set's name (`loco/qmsum`), the store takes
+before it asks here. Then come copies of the hub repositories' files in the data folder
+(`loco/LoCoV1-Queries`, `loco/LoCoV1-Documents`, `loco/scrolls/<subset>`, `loco/qasper`), then the
+hub.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankstone.benchmarks import beir
+from rankstone.benchmarks.beir import MIRROR
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
 from rankstone.benchmarks.folders import inside
 from rankstone.benchmarks.hub import (
@@ -66,8 +67,6 @@ def load_v1(
         DataError: the hub cannot be reached, the source is gone, or it holds something else.
         MissingExtraError: there is no local copy, and the library `datasets` is not installed.
     """
-    if _has_beir_layout(task, sources):
-        return beir.load(task, sources)
     tables = _V1(
         subset=subset,
         queries=_Table(
@@ -108,8 +107,6 @@ def load_v0(
 
     Raises: as `load_v1`.
     """
-    if _has_beir_layout(task, sources):
-        return beir.load(task, sources)
     if subset == "qasper":
         hub = HubTable(repository=repository or QASPER, revision=revision, split="test")
         table = _Table(sources, hub, "loco/qasper", ("full_text", query))
@@ -150,16 +147,9 @@ def rebuild_qmsum(
         lambda: _meeting_pairs(files),
         split=task.split,
         fingerprint=fingerprint_of(files),
-        source=str(files[0] if len(files) == 1 else files[0].parent),
+        source=f"{MIRROR}/{folder}",
         warnings=set(),
     )
-
-
-def _has_beir_layout(task: TaskSpec, sources: Sources) -> bool:
-    if sources.data is None:
-        return False
-    folder = inside(sources.data, task.dataset)
-    return folder.is_dir() or folder.with_name(folder.name + beir.PACKED).is_file()
 
 
 class _Table:
@@ -170,7 +160,9 @@ class _Table:
     ) -> None:
         self._sources, self._hub, self._columns = sources, hub, columns
         self._files = local_files(sources, folder, hub.split)
-        self.source = f"{sources.data}/{folder}" if self._files else hub.source
+        self.place = f"{sources.data}/{folder}" if self._files else hub.source
+        """For messages; records say `source`, and not where the mirror lies."""
+        self.source = f"{MIRROR}/{folder}" if self._files else hub.source
         self.warnings = set() if self._files else hub.warnings
         self.fingerprint = (
             fingerprint_of(self._files) if self._files else canonical_digest(hub.source)
@@ -248,7 +240,7 @@ class _V1:
                 yield where, row
         if self._subset not in names:
             raise DataError(
-                f"{table.source}: wrong content: no row has the dataset '{self._subset}'. "
+                f"{table.place}: wrong content: no row has the dataset '{self._subset}'. "
                 f"It has: {', '.join(sorted(names)) or 'no rows'}. Fetch it again."
             )
 

@@ -72,10 +72,11 @@ class Statistics:
     n_queries_without_relevant: int | None
     """Queries without a label at or above the task's threshold: they cannot score. None where
     answers judge the task."""
-    n_unknown_documents: int
-    """Judgements of documents that the corpus does not hold."""
-    n_unjudged_queries: int
-    """Queries of the queries file that have no judgement in this split."""
+    n_unknown_documents: int | None
+    """Judgements of documents that the corpus does not hold. None where answers judge the task."""
+    n_unjudged_queries: int | None
+    """Queries of the queries file that have no judgement in this split. None where answers judge
+    the task, which asks every query."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain dictionaries, lists, strings and numbers, for `json.dumps`."""
@@ -107,8 +108,8 @@ def statistics(dataset: Dataset) -> Statistics:
         n_empty_documents=documents.characters[0],
         n_self_hit_candidates=int((dataset.self_positions >= 0).sum()),
         n_queries_without_relevant=None if by_answers else int((~relevant).sum()),
-        n_unknown_documents=dataset.n_unknown_documents,
-        n_unjudged_queries=dataset.n_unjudged_queries,
+        n_unknown_documents=None if by_answers else dataset.n_unknown_documents,
+        n_unjudged_queries=None if by_answers else dataset.n_unjudged_queries,
     )
 
 

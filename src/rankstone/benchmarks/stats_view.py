@@ -19,8 +19,9 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 def show(statistics: Statistics) -> RenderableType:
     """Lengths, what is odd, labels, and histograms of lengths and of judgements per query."""
     labels = [(str(label), count) for label, count in statistics.labels]
+    judged = ", judged by answers" if statistics.judgements_per_query is None else ""
     return Group(
-        Text(f"{statistics.task}  ({statistics.source})"),
+        Text(f"{statistics.task}  ({statistics.source}){judged}"),
         _lengths(statistics),
         _oddities(statistics),
         *([_bars("label", labels)] if labels else []),

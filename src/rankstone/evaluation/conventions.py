@@ -58,6 +58,8 @@ class Form:
     """The name without a cutoff; None where the tool has none: the run's depth is its cutoff."""
     cutoffs: frozenset[int] | None = None
     """The only cutoffs it has; None for any."""
+    rounded: bool = True
+    """Whether the tool's `digits` are this form's, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +110,15 @@ TREC_EVAL = Tool(
 # Reads the rank and no score; every line of the reference counts as relevant, whatever its label.
 MSMARCO = Tool(
     name="msmarco",
-    source="ms_marco_eval.py of microsoft/MSMARCO-Passage-Ranking (compute_metrics)",
+    source="ms_marco_eval.py of microsoft/MSMARCO-Passage-Ranking and, for MRR @100, of"
+    " MSMARCO-Document-Ranking (compute_metrics)",
     always=("RR@10",),
-    note="its references list relevant passages only: a line with label 0 would count as relevant",
+    note="its references list relevant passages only: a line with label 0 would count as relevant;"
+    " where passage 0 is relevant, it takes the empty places of a list of fewer than ten for it",
     forms={
         "RR": Form(
             name="MRR @{k}",
-            cutoffs=frozenset({10}),
+            cutoffs=frozenset({10, 100}),
             rules=Rules(order="file order", relevance=EVERY_LABEL),
         ),
     },
@@ -145,6 +149,7 @@ MTEB = Tool(
     name="mteb",
     source="mteb 2.26.24 (_evaluators/retrieval_metrics.py, ignore_identical_ids of its tasks)",
     digits=5,
+    note="mrr_at_k is not rounded; all are to six decimals in the files that it writes",
     drops_self_on=frozenset({"arguana", "fever", "fiqa", "msmarco", "quora"}),
     forms={
         "nDCG": Form(name="ndcg_at_{k}", rules=_MTEB),
@@ -152,7 +157,7 @@ MTEB = Tool(
         "R": Form(name="recall_at_{k}", rules=_MTEB),
         "P": Form(name="precision_at_{k}", rules=_MTEB),
         "Success": Form(name="hit_rate_at_{k}", rules=_MTEB),
-        "RR": Form(name="mrr_at_{k}", rules=replace(_MTEB, score_dtype="float64")),
+        "RR": Form(name="mrr_at_{k}", rules=replace(_MTEB, score_dtype="float64"), rounded=False),
     },
 )
 
@@ -203,7 +208,8 @@ def compare(
         moved = tuple(scores.moves(measure, ours, tool.rules_on(form, dataset)))
         value = scores.mean(measure, ours)
         theirs = scores.mean(measure, tool.rules_on(form, dataset))
-        shown = theirs if tool.digits is None else round(theirs, tool.digits)
+        exact = tool.digits is None or not form.rounded
+        shown = theirs if exact else round(theirs, tool.digits)
         found.append(
             Comparison(
                 measure=name, ours=value, name=label, theirs=theirs, shown=shown, moved=moved

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.atomic import appearing
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
 from rankstone.evaluation.answers import MATCHER, match, tokens
-from rankstone.results.atomic import appearing
 from rankstone.specs import canonical_digest
 
 DIGEST_BYTES = hashlib.sha256().digest_size

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rankstone.atomic import sha256_of
 from rankstone.errors import ResultsError
 from rankstone.evaluation import names
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
 from rankstone.execution.judged import Judged
 from rankstone.execution.sections import now, policy
 from rankstone.profiling.machine import environment
-from rankstone.results.atomic import sha256_of
 from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.tables import write_per_query

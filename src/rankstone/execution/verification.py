@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from rankstone.atomic import sha256_of
 from rankstone.errors import RankstoneError
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
 from rankstone.execution.judged import Judged
-from rankstone.results.atomic import sha256_of
 from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import SUFFIXES
 from rankstone.results.tables import read_per_query

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rankstone.atomic import TEMPORARY, appearing, copy, sha256_of
 from rankstone.errors import ResultsError
-from rankstone.results.atomic import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
 

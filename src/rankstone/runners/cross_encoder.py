@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError
-from rankstone.runners import transformer
+from rankstone.runners import checkpoint
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
@@ -36,7 +36,7 @@ class CrossEncoderScorer:
     """At most so many pairs are scored together ..."""
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """... and at most so many tokens, padding included."""
-    dtype: transformer.Dtype = "float32"
+    dtype: checkpoint.Dtype = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
 
@@ -49,24 +49,24 @@ class CrossEncoderScorer:
             "activation": "identity",
             "dtype": self.dtype,
             "device": self._classifier.device.type,
-            **transformer.libraries(),
+            **checkpoint.libraries(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         scores = np.empty(len(documents), dtype=np.float32)
         columns = self._tokenized(query, documents, limit=self._limit)
         lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
-        for rows in transformer.batches(lengths, self.batch_tokens, self.batch_size):
+        for rows in checkpoint.batches(lengths, self.batch_tokens, self.batch_size):
             batch = {name: [values[row] for row in rows] for name, values in columns.items()}
             scores[rows] = self._logits(batch)
             tokens, attended = int(lengths[rows].sum()), float((lengths[rows] ** 2).sum())
-            report(transformer.work(self._classifier.config, len(rows), tokens, attended))
+            report(checkpoint.work(self._classifier.config, len(rows), tokens, attended))
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
         ids = self._tokenized(query, documents, limit=None)["input_ids"]
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        return transformer.cut(lengths, np.minimum(lengths, self._limit))
+        return checkpoint.cut(lengths, np.minimum(lengths, self._limit))
 
     def _tokenized(
         self, query: str, documents: Sequence[str], limit: int | None
@@ -91,10 +91,10 @@ class CrossEncoderScorer:
 
         device, pad = self._classifier.device, self._tokenizer.pad_token_id
         inputs = {
-            name: transformer.padded(rows, pad if name == "input_ids" else 0).to(device)
+            name: checkpoint.padded(rows, pad if name == "input_ids" else 0).to(device)
             for name, rows in batch.items()
         }
-        mask = transformer.mask_of(batch["input_ids"]).to(device)
+        mask = checkpoint.mask_of(batch["input_ids"]).to(device)
         with torch.inference_mode():
             logits = self._classifier(**inputs, attention_mask=mask).logits
         out: NDArray[np.float32] = logits[:, 0].float().cpu().numpy()
@@ -107,12 +107,12 @@ class CrossEncoderScorer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return transformer.load_tokenizer(self.model.folder)
+        return checkpoint.load_tokenizer(self.model.folder)
 
     @cached_property
     def _classifier(self) -> Any:
         kind = "AutoModelForSequenceClassification"
-        model = transformer.load(kind, self.model.folder, self.dtype, self.device)
+        model = checkpoint.load(kind, self.model.folder, self.dtype, self.device)
         if model.config.num_labels != 1:
             raise ModelError(
                 f"Model '{self.model.id}' has {model.config.num_labels} labels:"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners import transformer
+from rankstone.runners import checkpoint
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
@@ -46,7 +46,7 @@ class PolyEncoderScorer:
     """At most so many candidates are encoded together ..."""
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """... and at most so many tokens, padding included."""
-    dtype: transformer.Dtype = "float32"
+    dtype: checkpoint.Dtype = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
 
@@ -60,7 +60,7 @@ class PolyEncoderScorer:
             "document_length": self.document_length,
             "dtype": self.dtype,
             "device": self._backbone.device.type,
-            **transformer.libraries(),
+            **checkpoint.libraries(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -73,7 +73,7 @@ class PolyEncoderScorer:
             return scores
         with torch.inference_mode():
             vectors = self._query_vectors(query)
-            for batch in transformer.batches(lengths, self.batch_tokens, self.batch_size):
+            for batch in checkpoint.batches(lengths, self.batch_tokens, self.batch_size):
                 outputs = self._outputs(self._candidate_backbone, [rows[row] for row in batch])
                 scores[batch] = attend(outputs[:, 0], vectors).float().cpu().numpy()
         return scores
@@ -82,7 +82,7 @@ class PolyEncoderScorer:
         of_query = len(self._ids([query])[0]) + 2
         of_documents = np.array([len(ids) + 2 for ids in self._ids(documents)], dtype=np.int64)
         kept = min(of_query, self.query_length) + np.minimum(of_documents, self.document_length)
-        return transformer.cut(of_query + of_documents, kept)
+        return checkpoint.cut(of_query + of_documents, kept)
 
     def _query_vectors(self, query: str) -> Any:
         """(m, d)"""
@@ -92,23 +92,23 @@ class PolyEncoderScorer:
 
     def _outputs(self, backbone: Any, rows: Sequence[Sequence[int]]) -> Any:
         """(len(rows), longest, d) token outputs."""
-        ids = transformer.padded(rows, self._tokenizer.pad_token_id).to(backbone.device)
-        mask = transformer.mask_of(rows).to(backbone.device)
+        ids = checkpoint.padded(rows, self._tokenizer.pad_token_id).to(backbone.device)
+        mask = checkpoint.mask_of(rows).to(backbone.device)
         outputs = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         lengths = np.array([len(row) for row in rows])
         attended = float((lengths**2).sum())
-        report(transformer.work(backbone.config, len(rows), int(lengths.sum()), attended))
+        report(checkpoint.work(backbone.config, len(rows), int(lengths.sum()), attended))
         return outputs
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return transformer.token_ids(self._tokenizer, texts)
+        return checkpoint.token_ids(self._tokenizer, texts)
 
     def _framed(self, ids: Sequence[int], limit: int) -> list[int]:
-        return transformer.framed(self._tokenizer, ids, limit)
+        return checkpoint.framed(self._tokenizer, ids, limit)
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return transformer.load_tokenizer(self.model.folder)
+        return checkpoint.load_tokenizer(self.model.folder)
 
     @cached_property
     def _backbone(self) -> Any:
@@ -122,13 +122,13 @@ class PolyEncoderScorer:
         return self._loaded(self.model.folder / self.candidates, self.document_length)
 
     def _loaded(self, folder: Path, length: int) -> Any:
-        backbone = transformer.load("AutoModel", folder, self.dtype, self.device)
-        transformer.check_positions(self.model, backbone, length)
+        backbone = checkpoint.load("AutoModel", folder, self.dtype, self.device)
+        checkpoint.check_positions(self.model, backbone, length)
         return backbone
 
     @cached_property
     def _codes(self) -> Any:
-        codes = transformer.extra_tensors(self.model, EXTRA, "codes")["codes"]
+        codes = checkpoint.extra_tensors(self.model, EXTRA, "codes")["codes"]
         return codes.to(self._backbone.device, self._backbone.dtype)
 
 

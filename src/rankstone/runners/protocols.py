@@ -172,7 +172,7 @@ class Runner(Protocol[Rep]):
 class Scorer(Protocol):
     """Scores the candidates of one query; listwise, so that candidates may share work.
 
-    A frozen dataclass whose fields are ``model``, ``members`` and values of JSON, so that an index
+    A frozen dataclass whose fields are located models, members and values of JSON, so that an index
     can be saved with its scorer (see `rankstone.runners.saved`).
     """
 

@@ -17,7 +17,8 @@ from rankstone.errors import AdapterError
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.specs import ModelSpec
 
-MODEL, MEMBERS = "model", "members"
+ADAPTER, MODEL, TUPLE = "adapter", "model", "tuple"
+"""Keys of the JSON objects that stand for what JSON has no form of."""
 
 
 def name_of(kind: type) -> str:
@@ -38,26 +39,32 @@ def to_json(adapter: Any) -> dict[str, Any]:
             f"{type(adapter).__name__} cannot be saved with an index: it is no dataclass."
             " Make it a frozen dataclass of its parameters."
         )
-    values = {field.name: getattr(adapter, field.name) for field in dataclasses.fields(adapter)}
-    model, members = values.pop(MODEL, None), values.pop(MEMBERS, None)
-    return {
-        "adapter": name_of(type(adapter)),
-        "parameters": values,
-        MODEL: None
-        if model is None
-        else {**dataclasses.asdict(model), "folder": str(model.folder)},
-        MEMBERS: None if members is None else [to_json(member) for member in members],
-    }
+    names = [field.name for field in dataclasses.fields(adapter) if field.init]
+    fields = {name: _plain(getattr(adapter, name)) for name in names}
+    return {ADAPTER: name_of(type(adapter)), "fields": fields}
 
 
 def from_json(saved: dict[str, Any]) -> Any:
     """The adapter anew; a ModelError if its model's files are gone or are others now."""
-    arguments = dict(saved["parameters"])
-    if saved[MODEL] is not None:
-        arguments[MODEL] = _model(saved[MODEL])
-    if saved[MEMBERS] is not None:
-        arguments[MEMBERS] = tuple(from_json(member) for member in saved[MEMBERS])
-    return class_of(saved["adapter"])(**arguments)
+    fields = {name: _value(plain) for name, plain in saved["fields"].items()}
+    return class_of(saved[ADAPTER])(**fields)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, LocatedModel):
+        return {MODEL: {**dataclasses.asdict(value), "folder": str(value.folder)}}
+    if isinstance(value, tuple):
+        return {TUPLE: [_plain(item) for item in value]}
+    return to_json(value) if dataclasses.is_dataclass(value) else value
+
+
+def _value(plain: Any) -> Any:
+    keys = set(plain) if isinstance(plain, dict) else set()
+    if keys == {MODEL}:
+        return _model(plain[MODEL])
+    if keys == {TUPLE}:
+        return tuple(_value(item) for item in plain[TUPLE])
+    return from_json(plain) if keys == {ADAPTER, "fields"} else plain
 
 
 def _model(saved: dict[str, Any]) -> LocatedModel:

@@ -1,161 +1,287 @@
-"""What scorers on transformer backbones share: loading, batches, padding, counting.
-
-torch and transformers are imported inside functions: adapters import this module.
-"""
+"""What encoders on a transformer share: settings, tokens, batches, and the loop over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass as plain_dataclass
+from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from rankstone.errors import DefinitionError, ModelError
-from rankstone.runners.meter import Work
+from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.runners import engines
+from rankstone.runners.backbone import Backbone, read_json
+from rankstone.runners.engines import Engine, OutOfMemoryError
+from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
-from rankstone.runners.protocols import Json, Truncation
+from rankstone.runners.protocols import STRICT, Json, Role, Truncation
+from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
-Dtype = Literal["float32", "float16", "bfloat16"]
-REQUIRES = {"torch": "dense", "transformers": "dense"}
+ROLES: tuple[Role, ...] = ("query", "document")
+Length = Annotated[int, Field(ge=1)]
 
+WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 4_000_000
+"""Texts tokenised at once: the next window's tokens are made while a window is encoded."""
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
+"""Default budgets: more than the first fall out of a CPU's cache."""
 
-def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any) -> Any:
-    """The model in `folder` as transformers' class `kind` reads it, ready for inference."""
-    import torch
-    import transformers
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        model = getattr(transformers, kind).from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True, **more
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: cannot be read as {kind}: {error}") from error
-    return model.to(device or default_device()).eval()
+Finish = Callable[[NDArray[np.float32], Ids, Ids], Any]
+"""(hidden states (n, length, dim), ids, mask) -> what becomes of each text, as a sequence of n."""
 
 
-def default_device() -> str:
-    """The best there is."""
-    import torch
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TransformerSettings:
+    """The parameters of every method that encodes texts by a transformer.
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def load_tokenizer(folder: Path) -> Any:
-    import transformers
-
-    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def extra_tensors(model: LocatedModel, name: str, *wanted: str) -> dict[str, Any]:
-    """The tensors `wanted` of a safetensors file beside the backbone; a ModelError if missing."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = model.folder / name
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"Model '{model.id}': {path}: cannot be read: {error}") from error
-    for key in wanted:
-        if key not in found:
-            raise ModelError(
-                f"Model '{model.id}': {path}: no tensor '{key}'."
-                f" Found: {', '.join(sorted(found)) or 'nothing'}."
-            )
-    return found
-
-
-def check_positions(model: LocatedModel, backbone: Any, longest: int) -> None:
-    """Raise a DefinitionError if sequences may become longer than the backbone has positions."""
-    limit = backbone.config.max_position_embeddings
-    if longest > limit:
-        raise DefinitionError(
-            f"Model '{model.id}' has {limit} positions, and query_length and document_length ask"
-            f" for {longest}. Lower these parameters."
-        )
-
-
-def libraries() -> dict[str, Json]:
-    """For `describe`."""
-    return {
-        "engine": f"torch {version('torch')}",
-        "libraries": {"transformers": version("transformers")},
-    }
-
-
-def batches(lengths: NDArray[Any], tokens: int, rows: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of similar length, longest first: at most `rows`, and `tokens` after padding."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        fitting = int(tokens // max(lengths[order[start]], 1))
-        stop = start + min(max(fitting, 1), rows)
-        yield order[start:stop]
-        start = stop
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> Any:
-    """(len(rows), longest) int64 tensor, filled up at the right."""
-    import torch
-
-    out = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
-    for row, values in enumerate(rows):
-        out[row, : len(values)] = values
-    return torch.from_numpy(out)
-
-
-def mask_of(rows: Sequence[Sequence[int]]) -> Any:
-    """1 where `padded` keeps a value, 0 where it fills."""
-    return padded([[1] * len(row) for row in rows], 0)
-
-
-def work(config: Any, texts: int, tokens: int, attended: float) -> Work:
-    """Work of an encoder of BERT's kind over `tokens` tokens.
-
-    Per layer and token: four projections (8 d^2) and the feed-forward pair (4 d d_ff); and per
-    layer and (query, key) pair of tokens that attend, of which there are `attended`: the products
-    q k and p v (4 d). Softmax, norms, biases and embeddings are left out.
+    A subclass says what becomes of the hidden states.
     """
-    d, inner = config.hidden_size, config.intermediate_size
-    per_layer = tokens * (8.0 * d * d + 4.0 * d * inner) + attended * 4.0 * d
-    return Work(texts=texts, tokens=tokens, flops=config.num_hidden_layers * per_layer)
+
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
+    cacheable: ClassVar[bool] = True
+    task: ClassVar[Literal["hidden", "mlm"]] = "hidden"
+
+    model: LocatedModel
+    """The encoder of documents, and of queries where `query_model` names no other."""
+    query_model: LocatedModel | None = None
+    """The encoder of queries, where there are two towers with two checkpoints."""
+    max_length: Length | dict[Role, Length] | None = None
+    """Tokens per text, special tokens and prompt included, for both roles or for each; None: the
+    model's own limit."""
+    prompts: dict[Role, str] | None = None
+    """What is put before texts of each role: a name among the model's prompts, or the words. A role
+    left out takes the model's own prompt for it, with a warning if there is one."""
+    tokens_before: tuple[str, ...] | None = None
+    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`."""
+    collapse_whitespace: bool = False
+    """Runs of white space become one space, as models of code want it."""
+    exit_layer: Length | None = None
+    """Take the hidden states after so many layers; those behind are not computed."""
+    engine: engines.Name | None = None
+    """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
+    precision: engines.Precision = "fp32"
+    """Of the network; whatever follows the hidden states is fp32. int8: torch's dynamic
+    quantisation of linear maps, another method rather than another precision."""
+    device: str | None = None
+    """A torch device; None: the best there is."""
+    batch_tokens: Length | None = None
+    """So many tokens are encoded together, padding included, or one text; None: as suits the
+    device."""
+    architecture: str | None = None
+    prefix: str | dict[Role, str] = ""
+    trust_remote_code: bool = False
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """Counts tokens as the model sees them: prompt and special tokens included."""
+        tower = self._tower(role)
+        if tower.limit is None:
+            return None
+        total = Truncation()
+        for window in windows(texts):
+            counts = tower.tokens.encode(self._prepared(texts[window], role)).counts
+            cut = np.maximum(counts - tower.limit, 0)
+            total = total.plus(
+                Truncation(
+                    len(counts), int(np.count_nonzero(cut)), int(counts.sum()), int(cut.sum())
+                )
+            )
+        return total
+
+    def _describe(self) -> dict[str, Json]:
+        """What all subclasses say of themselves."""
+        towers = {role: self._tower(role) for role in ROLES}
+        engine = towers["query"].engine.name
+        libraries = ("transformers", "tokenizers", "torch")
+        said: dict[str, Json] = {
+            **self.model.describe(),
+            **towers["document"].backbone.describe(),
+            "prompts": {role: self._prompts[role] for role in ROLES},
+            "max_length": {role: tower.limit for role, tower in towers.items()},
+            "tokens_before": self.tokens_before,
+            "collapse_whitespace": self.collapse_whitespace,
+            "precision": self.precision,
+            "device": "cpu" if engine == "openvino" else self.device or engines.best_device(),
+            "engine": f"{engine} {version(engine)}",
+            "libraries": {name: version(name) for name in libraries},
+        }
+        if towers["query"] is not towers["document"]:
+            query = towers["query"].backbone
+            said["query_model"] = {**query.model.describe(), **query.describe()}
+        return said
+
+    def _encode(self, texts: Sequence[str], role: Role, finish: Finish) -> Iterator[Any]:
+        """(rows, what `finish` makes of them) for every batch, in the order of encoding."""
+        tower = self._tower(role)
+        tokenise = lambda window: tower.tokens.encode(self._prepared(texts[window], role))  # noqa: E731
+        for start, tokenised in ahead(tokenise, windows(texts)):
+            for rows, outcome in tower.batches(tokenised, finish):
+                yield rows + start, outcome
+
+    def _prepared(self, texts: Sequence[str], role: Role) -> list[str]:
+        prompt = self._prompts[role]
+        if self.collapse_whitespace:
+            texts = [" ".join(text.split()) for text in texts]
+        return [prompt + text for text in texts]
+
+    def _tower(self, role: Role) -> Tower:
+        return self._towers[role]
+
+    @cached_property
+    def _towers(self) -> dict[Role, Tower]:
+        document = self._made("document", self.model)
+        shared = self.query_model is None and isinstance(self.prefix, str)
+        if shared and not isinstance(self.max_length, dict):
+            return {"query": document, "document": document}
+        query = self._made("query", self.query_model or self.model)
+        if shared:  # the same network, cut at another length
+            query.__dict__["engine"] = document.engine
+        return {"query": query, "document": document}
+
+    def _made(self, role: Role, model: LocatedModel) -> Tower:
+        backbone = Backbone(
+            model=model,
+            task=self.task,
+            exit_layer=self.exit_layer,
+            architecture=self.architecture,
+            prefix=self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
+            trust_remote_code=self.trust_remote_code,
+        )
+        stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
+        return Tower(settings=self, backbone=backbone, stated_limit=stated)
+
+    @cached_property
+    def _prompts(self) -> dict[Role, str]:
+        """The words before texts of each role; warns of documented prompts that are not stated."""
+        stated = self.prompts or {}
+        words: dict[Role, str] = {}
+        for role in ROLES:
+            folder = self._tower(role).backbone.model.folder
+            documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
+            own = documented.get(role) or ""
+            words[role] = documented.get(stated[role], stated[role]) if role in stated else own
+            if own and (words[role] != own or role not in stated):
+                says = (
+                    f"says {words[role]!r}."
+                    if role in stated
+                    else f"leaves it out, and it is used. Add it: parameters.prompts.{role}."
+                )
+                warnings.warn(
+                    f"Model '{self.model.id}' documents the {role} prompt {own!r};"
+                    f" the definition {says}",
+                    RankstoneWarning,
+                    stacklevel=2,
+                )
+        return words
 
 
-def cut(lengths: NDArray[Any], kept: NDArray[Any]) -> Truncation:
-    """Of texts with so many tokens, of which so many are kept."""
-    lost = lengths - kept
-    return Truncation(
-        texts=len(lengths),
-        texts_cut=int(np.count_nonzero(lost)),
-        tokens=int(lengths.sum()),
-        tokens_cut=int(lost.sum()),
-    )
+@plain_dataclass(kw_only=True)
+class Tower:
+    """One network with its tokenizer, loaded when first used."""
+
+    settings: TransformerSettings
+    backbone: Backbone
+    stated_limit: int | None
+
+    @cached_property
+    def engine(self) -> Engine:
+        own = self.settings
+        return engines.load(
+            self.backbone, engine=own.engine, precision=own.precision, device=own.device
+        )
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        before = self.settings.tokens_before
+        try:
+            return Tokens(
+                self.engine.tokenizer, pad=self.engine.pad, limit=self.limit, before=before
+            )
+        except ValueError as error:
+            raise DefinitionError(f"key 'parameters.tokens_before': {error}. Correct it.") from None
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens per text: as stated, but never more than the model has positions for."""
+        return self.stated_limit or self.backbone.own_limit
+
+    @cached_property
+    def _budget(self) -> int:
+        on_cpu = self.engine.name == "openvino" or (self.settings.device or "cpu") == "cpu"
+        if self.settings.batch_tokens is not None:
+            return self.settings.batch_tokens
+        return CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS
+
+    def batches(self, tokenised: Tokenised, finish: Finish) -> Iterator[tuple[Ids, Any]]:
+        """Texts of similar length together, longest first, as many as the budget allows.
+
+        A batch that the device has no memory for is halved, and so is the budget from there on.
+        """
+        lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
+        order = np.argsort(-lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            fitting = max(self._budget // max(int(lengths[order[start]]), 1), 1)
+            rows = order[start : start + fitting]
+            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows])
+            try:
+                hidden = self.engine.hidden(ids, mask)
+            except OutOfMemoryError:
+                self._halve(len(rows))
+                continue
+            start += len(rows)
+            yield rows, finish(hidden, ids, mask)
+            flops = self.engine.costs.flops(lengths[rows])
+            report(Work(len(rows), int(lengths[rows].sum()), flops))
+
+    def _halve(self, n_texts: int) -> None:
+        if n_texts == 1:
+            raise MemoryError(
+                f"'{self.backbone.model.id}': the device has no memory for a single text of"
+                f" {self.limit} tokens. Lower parameters.max_length, or use another device."
+            )
+        self._budget //= 2
+        warnings.warn(
+            f"the device ran out of memory: from here on {self._budget} tokens are encoded"
+            " together (parameters.batch_tokens)",
+            RankstoneWarning,
+            stacklevel=2,
+        )
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of each text, no limit, no special tokens."""
-    if not len(texts):
-        return []
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
+def windows(texts: Sequence[str]) -> Iterator[slice]:
+    """Consecutive texts, as many as bounded memory allows the tokens of."""
+    start = size = 0
+    for row, text in enumerate(texts):
+        if row - start == WINDOW_TEXTS or (row > start and size + len(text) > WINDOW_CHARACTERS):
+            yield slice(start, row)
+            start, size = row, 0
+        size += len(text)
+    if len(texts) > start:
+        yield slice(start, len(texts))
 
 
-def framed(tokenizer: Any, ids: Sequence[int], limit: int) -> list[int]:
-    """`[CLS] ids [SEP]`, with as many ids as `limit` leaves room for."""
-    return [tokenizer.cls_token_id, *ids[: limit - 2], tokenizer.sep_token_id]
+def ahead(
+    tokenise: Callable[[slice], Tokenised], parts: Iterator[slice]
+) -> Iterator[tuple[int, Tokenised]]:
+    """(start, tokens) of each part; those of the next are made in a thread meanwhile."""
+    current = next(parts, None)
+    if current is None:
+        return
+    following = next(parts, None)
+    ready = tokenise(current)
+    if following is None:  # as for a single query: no thread
+        yield current.start, ready
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        while True:
+            made = thread.submit(tokenise, following) if following is not None else None
+            yield current.start, ready
+            if made is None or following is None:
+                return
+            current, ready, following = following, made.result(), next(parts, None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners import transformer
+from rankstone.runners import checkpoint
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
@@ -51,7 +51,7 @@ class UniEncoderScorer:
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per candidate, special tokens included."""
-    dtype: transformer.Dtype = "float32"
+    dtype: checkpoint.Dtype = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
 
@@ -65,7 +65,7 @@ class UniEncoderScorer:
             "document_length": self.document_length,
             "dtype": self.dtype,
             "device": self._backbone.device.type,
-            **transformer.libraries(),
+            **checkpoint.libraries(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ class UniEncoderScorer:
         of_query = len(self._ids([query])[0]) + 2
         of_documents = np.array([len(ids) + 2 for ids in self._ids(documents)], dtype=np.int64)
         kept = min(of_query, self.query_length) + np.minimum(of_documents, self.document_length)
-        return transformer.cut(of_query + of_documents, kept)
+        return checkpoint.cut(of_query + of_documents, kept)
 
     def _scores(self, context: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         import torch
@@ -106,17 +106,17 @@ class UniEncoderScorer:
         tokens = context + sum(sizes)
         seen = tokens if self.attention == "arrow" else context
         attended = float(context * seen + sum(size * (context + size) for size in sizes))
-        report(transformer.work(self._backbone.config, len(sizes), tokens, attended))
+        report(checkpoint.work(self._backbone.config, len(sizes), tokens, attended))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return transformer.token_ids(self._tokenizer, texts)
+        return checkpoint.token_ids(self._tokenizer, texts)
 
     def _framed(self, ids: Sequence[int], limit: int) -> list[int]:
-        return transformer.framed(self._tokenizer, ids, limit)
+        return checkpoint.framed(self._tokenizer, ids, limit)
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return transformer.load_tokenizer(self.model.folder)
+        return checkpoint.load_tokenizer(self.model.folder)
 
     @cached_property
     def _backbone(self) -> Any:
@@ -124,13 +124,13 @@ class UniEncoderScorer:
 
         AttentionInterface.register(ATTENTION, arrow_attention)
         folder, attention = self.model.folder, {"attn_implementation": ATTENTION}
-        model = transformer.load("BertModel", folder, self.dtype, self.device, **attention)
-        transformer.check_positions(self.model, model, self.query_length + self.document_length)
+        model = checkpoint.load("BertModel", folder, self.dtype, self.device, **attention)
+        checkpoint.check_positions(self.model, model, self.query_length + self.document_length)
         return model
 
     @cached_property
     def _head(self) -> dict[str, Any]:
-        tensors = transformer.extra_tensors(self.model, EXTRA, "weight")
+        tensors = checkpoint.extra_tensors(self.model, EXTRA, "weight")
         device, dtype = self._backbone.device, self._backbone.dtype
         return {
             name: tensors[name].reshape(-1).to(device, dtype)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; of no room, because every room writes some."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def sha256_of(path: Path) -> str:
@@ -46,7 +46,7 @@ def copy(source: Path, target: Path) -> None:
             out.write(chunk)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename last; only POSIX can, and some file systems refuse."""
     if os.name != "posix":
         return

@@ -1,0 +1,169 @@
+"""What of a model's files becomes the network that an encoder runs, and how it is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.models import LocatedModel
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class Costs(NamedTuple):
+    """What the floating-point operations of a transformer follow from."""
+
+    weights: int
+    """Weights of its linear maps: each is multiplied and added once per token."""
+    layers: int
+    """Layers of full self-attention."""
+    width: int
+    """Dimensions of all attention heads of a layer together."""
+
+    def flops(self, lengths: NDArray[np.int64]) -> float:
+        """Operations on texts of so many tokens each; a multiply-add is two.
+
+        A token costs 2 x weights, and a text of T tokens 4 x T^2 x width a layer: T^2 inner
+        products of queries with keys, and as many sums of values. Norms, softmax and the like are
+        left out, as is usual (Kaplan et al., Scaling Laws for Neural Language Models, 2020,
+        section 2.1).
+        """
+        n = lengths.astype(np.float64)
+        return float((2 * self.weights * n + 4 * self.layers * self.width * n**2).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """The part of a model that turns token ids into one vector per token."""
+
+    model: LocatedModel
+    task: Literal["hidden", "mlm"] = "hidden"
+    """`mlm`: the hidden states that the masked-language-model head multiplies with the vocabulary,
+    its own transformation applied; the multiplication itself is `decoder` of `head_weights`."""
+    exit_layer: int | None = None
+    """Leave after so many layers; what the model does behind its last (a norm) is still done."""
+    architecture: str | None = None
+    """A model type of transformers, where that of the settings is not what is wanted."""
+    prefix: str = ""
+    """What the names of this network's weights begin with, where a file holds several networks."""
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.trust_remote_code and self.model.origin != "path" and not self.model.revision:
+            raise DefinitionError(
+                "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
+                " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
+            )
+        if not self.trust_remote_code and "auto_map" in self.settings:
+            classes = ", ".join(sorted(set(map(str, self.settings["auto_map"].values()))))
+            if not _is_native(self.settings):
+                raise DefinitionError(
+                    f"Model '{self.model.id}' is made by code that its repository carries"
+                    f" ({classes}), which would run with your rights. Read it, pin the commit as"
+                    " 'revision' of [model], and set parameters.trust_remote_code = true."
+                )
+
+    def describe(self) -> dict[str, Any]:
+        """All but the model: what the record and the cache key need besides its files."""
+        return {key: value for key, value in asdict(self).items() if key != "model"}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The model's `config.json`."""
+        return read_json(self.model.folder / "config.json")
+
+    @property
+    def own_limit(self) -> int | None:
+        """Tokens that the model takes by its own account; None where it names no limit.
+
+        sentence-transformers' setting comes first, then the tokenizer's, then the number of
+        positions (of which RoBERTa and its kin use two for padding).
+        """
+        folder = self.model.folder
+        stated = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        if stated:
+            return int(stated)
+        positions = self.settings.get("max_position_embeddings")
+        limits = [
+            int(limit)
+            for limit in (
+                read_json(folder / "tokenizer_config.json").get("model_max_length"),
+                positions,
+            )
+            if limit and limit < 10**9
+        ]
+        return min(limits, default=None)
+
+    def load(self) -> Any:
+        """The network in float32 on the CPU: a module of (ids, mask) -> (n, length, dim).
+
+        Raises ModelError where transformers cannot make it of the files.
+        """
+        from rankstone.runners.networks import network
+
+        with quiet():
+            try:
+                return network(self)
+            except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise ModelError(
+                    f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
+                ) from error
+
+    def tokenizer(self) -> tuple[Any, int]:
+        """The tokenizer of the `tokenizers` library, and the id of its padding token."""
+        from transformers import AutoTokenizer
+
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.model.folder,
+                local_files_only=True,
+                trust_remote_code=self.trust_remote_code,
+            )
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ModelError(
+                f"Model '{self.model.id}': its tokenizer has no form of the library 'tokenizers'."
+                " Save one with it: tokenizer.json in the model's folder."
+            )
+        pad = tokenizer.pad_token_id
+        return backend, int(tokenizer.eos_token_id or 0) if pad is None else int(pad)
+
+
+def _is_native(settings: Mapping[str, Any]) -> bool:
+    """Whether the installed transformers has this type of model itself."""
+    from transformers import CONFIG_MAPPING
+
+    return settings.get("model_type") in CONFIG_MAPPING
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of settings; empty where there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON: {error}. Fetch the model again.") from None
+    return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bars of transformers, and the warnings of libraries about each other."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,282 @@
+"""Who computes a transformer's hidden states: torch, or OpenVINO on a CPU.
+
+OpenVINO runs a copy of the network in its own format, made once from the torch module and kept in
+the cache folder. With it neither torch nor transformers is imported again, which would take longer
+than encoding many queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
+from rankstone.runners.backbone import Backbone, Costs, Weights, quiet, read_json
+from rankstone.specs import canonical_digest
+
+Name = Literal["torch", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16"}
+FORMAT = 1
+"""Changes whenever a converted copy made by older code must not be used."""
+
+
+class OutOfMemoryError(Exception):
+    """The device has no memory for a batch of this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A loaded network.
+
+    Attributes:
+        hidden: (ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises
+            OutOfMemoryError.
+        multiple: lengths of batches are best multiples of this.
+    """
+
+    name: Name
+    hidden: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+    tokenizer: Any
+    pad: int
+    head: Weights
+    costs: Costs
+    multiple: int = 1
+
+
+def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
+    """The engine to use: as asked, else OpenVINO where a CPU does the work and it is installed."""
+    if engine == "openvino" and importlib.util.find_spec("openvino") is None:
+        raise MissingExtraError("The engine 'openvino'", "dense")
+    if engine == "openvino" and (precision == "int8" or device not in (None, "cpu")):
+        raise DefinitionError(
+            "key 'parameters.engine': openvino computes in fp32 or bf16, on the CPU."
+            ' Remove the key, or set precision = "fp32" and no device.'
+        )
+    if engine is not None:
+        return engine
+    able = precision in OPENVINO_HINT and importlib.util.find_spec("openvino") is not None
+    return "openvino" if able and device in (None, "cpu") and not _has_accelerator() else "torch"
+
+
+def best_device() -> str:
+    """The torch device to use where none is named."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _has_accelerator() -> bool:
+    """Whether torch has a GPU to use, found out without importing torch where there is no trace."""
+    traces = ("/dev/nvidiactl", "/dev/kfd", "/System/Library/Frameworks/Metal.framework")
+    return any(Path(trace).exists() for trace in traces) and best_device() != "cpu"
+
+
+def load(
+    backbone: Backbone, *, engine: Name | None, precision: Precision, device: str | None
+) -> Engine:
+    """The network of `backbone`, ready.
+
+    Raises:
+        ModelError: the files do not make the network; or OpenVINO was asked for and cannot run it.
+    """
+    if resolve(engine, precision, device) == "torch":
+        return _torch(backbone, precision, device or best_device())
+    try:
+        return _openvino(backbone, precision)
+    except _NotConvertibleError as error:
+        if engine == "openvino":
+            raise ModelError(
+                f"Model '{backbone.model.id}': OpenVINO cannot run it: {error}."
+                ' Set parameters.engine = "torch".'
+            ) from error
+        warnings.warn(
+            f"Model '{backbone.model.id}': OpenVINO cannot run it ({error}); torch does.",
+            RankstoneWarning,
+            stacklevel=2,
+        )
+        return _torch(backbone, precision, "cpu")
+
+
+def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
+    import torch
+
+    from rankstone.runners.networks import costs
+
+    module = backbone.load()
+    counted, head = costs(module), module.head
+    if precision == "int8":
+        with quiet():
+            quantize: Any = torch.ao.quantization.quantize_dynamic
+            module = quantize(module, {torch.nn.Linear}, torch.qint8)
+    module = module.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        try:
+            with torch.inference_mode():
+                states = module(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+                found: NDArray[np.float32] = states.float().cpu().numpy()
+                return found
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemoryError(str(error)) from error
+
+    tokenizer, pad = backbone.tokenizer()
+    return Engine(
+        name="torch", hidden=hidden, tokenizer=tokenizer, pad=pad, head=head, costs=counted
+    )
+
+
+class _NotConvertibleError(Exception):
+    """OpenVINO does not know an operation of the network."""
+
+
+def _openvino(backbone: Backbone, precision: Precision) -> Engine:
+    import openvino
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    folder = _converted(backbone)
+    about = read_json(folder / "about.json")
+    core = openvino.Core()
+    compiled = core.compile_model(
+        folder / "model.xml",
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS") or 0) or _cores(),
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        # The result is copied: the request would overwrite it with the next one.
+        found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
+        return found
+
+    return Engine(
+        name="openvino",
+        hidden=hidden,
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        pad=about["pad"],
+        head=load_file(folder / "head.safetensors"),
+        costs=Costs(*about["costs"]),
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where converted networks are kept: below `RANKSTONE_CACHE`, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
+    return Path(os.environ.get("RANKSTONE_CACHE") or default).expanduser() / "networks"
+
+
+def _converted(backbone: Backbone) -> Path:
+    """The folder of the converted copy, made if there is no whole one."""
+    code = [Path(__file__), Path(__file__).with_name("networks.py")]
+    material = {
+        "format": FORMAT,
+        "openvino": version("openvino"),
+        "transformers": version("transformers"),
+        "torch": version("torch"),
+        "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
+        "files": backbone.model.files,
+        "backbone": backbone.describe(),
+    }
+    folder = cache_folder() / canonical_digest(material)[:32]
+    if not _whole(folder):
+        _convert(backbone, folder)
+    return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether every file of a converted copy is there as it was written."""
+    files = read_json(folder / "about.json").get("files", {})
+    return bool(files) and all(
+        (folder / name).is_file() and _sha256(folder / name) == digest
+        for name, digest in files.items()
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _convert(backbone: Backbone, folder: Path) -> None:
+    """Write the copy beside its place, and move it there when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
+        made = Path(making) / "made"
+        made.mkdir()
+        _write_copy(backbone, made)
+        if folder.exists():  # damaged, or another process was as quick
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not _whole(folder):
+                raise
+
+
+def _write_copy(backbone: Backbone, folder: Path) -> None:
+    import openvino
+    import torch
+    from safetensors.numpy import save_file
+
+    from rankstone.runners.networks import costs
+
+    module = backbone.load()
+    ids = torch.arange(1, 17).reshape(2, 8)
+    mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
+    with quiet(), torch.inference_mode():
+        try:
+            model = openvino.convert_model(module, example_input=(ids, mask))
+            _compare(model, module)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise _NotConvertibleError(reason) from error
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
+              folder / "head.safetensors")  # fmt: skip
+    tokenizer, pad = backbone.tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    about = {"model": backbone.model.id, "pad": pad, "costs": costs(module), "files": files}
+    (folder / "about.json").write_text(json.dumps(about, indent=1))
+
+
+def _compare(model: Any, module: Any) -> None:
+    """Raise unless the copy computes what torch does, at another shape than it was traced with."""
+    import openvino
+    import torch
+
+    ids = torch.arange(1, 40).reshape(3, 13)
+    mask = (torch.arange(13) < torch.tensor([[13], [7], [1]])).long()
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled([ids.numpy(), mask.numpy()])[0]
+    expected = module(ids, mask).numpy()
+    seen = mask.numpy()[..., None] * (found - expected)
+    if not np.abs(seen).max() <= 1e-3 * np.abs(expected).max():
+        raise ValueError(f"its results differ from torch's by {np.abs(seen).max():.2g}")

@@ -1,0 +1,133 @@
+"""Networks of torch made of a model's files. Imports torch: import this inside functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.backbone import Backbone, Costs, Weights
+
+
+class Hidden(nn.Module):
+    """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
+
+    def __init__(self, model: nn.Module, head: Weights) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.model(input_ids=ids, attention_mask=mask)[0]
+        return output
+
+
+def network(backbone: Backbone) -> Hidden:
+    """The network that `backbone` names, for inference."""
+    model = _pretrained(backbone)
+    if backbone.exit_layer is not None:
+        _cut(model, backbone.exit_layer, backbone.model.id)
+    head = _decoder(model) if backbone.task == "mlm" else _pooler(model)
+    return Hidden(model, head).eval()
+
+
+def costs(model: nn.Module) -> Costs:
+    """Read off the linear maps and the settings of `model`."""
+    linear = (m for m in model.modules() if isinstance(m, nn.Linear))
+    settings = next(m.config for m in model.modules() if hasattr(m, "config"))
+    stack = _layers(model, settings)
+    attends = getattr(settings, "num_attention_heads", None) or getattr(settings, "n_heads", None)
+    return Costs(
+        weights=sum(m.weight.numel() for m in linear),
+        layers=len(stack) if stack is not None and attends else 0,
+        width=int(getattr(settings, "hidden_size", 0)),
+    )
+
+
+def _pretrained(backbone: Backbone) -> Any:
+    kind = AutoModelForMaskedLM if backbone.task == "mlm" else AutoModel
+    shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
+    config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
+    if backbone.architecture:
+        values = {**config.to_dict(), "model_type": backbone.architecture}
+        config = AutoConfig.for_model(**values)
+    if not backbone.prefix:
+        return kind.from_pretrained(
+            backbone.model.folder, config=config, dtype=torch.float32, **shared
+        )
+    model = kind.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    _fill(model, backbone)
+    return model
+
+
+def _fill(model: nn.Module, backbone: Backbone) -> None:
+    """The weights under the prefix; one that is missing is an error, a pooler's excepted."""
+    prefix = backbone.prefix
+    found = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state(backbone.model.folder).items()
+        if name.startswith(prefix)
+    }
+    missing, _ = model.load_state_dict(found, strict=False)
+    needed = [n for n in missing if not n.endswith("position_ids") and "pooler" not in n]
+    if needed:
+        raise ModelError(
+            f"Model '{backbone.model.id}': no weights '{prefix}{needed[0]}' in"
+            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix."
+        )
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the folder's weights; pickles are read as data, never run as code."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        tensors |= load_file(path)
+    for path in () if files else sorted(folder.glob("*.bin")):
+        tensors |= torch.load(path, map_location="cpu", weights_only=True)
+    return tensors
+
+
+def _layers(model: nn.Module, settings: Any) -> nn.ModuleList | None:
+    """The stack of layers: the outermost list as long as the settings say."""
+    n = getattr(settings, "num_hidden_layers", None) or getattr(settings, "n_layers", None)
+    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == n)
+    return next(lists, None)
+
+
+def _cut(model: Any, exit_layer: int, name: str) -> None:
+    stack = _layers(model, model.config)
+    if stack is None or not 1 <= exit_layer <= len(stack):
+        depth = "no layers to leave after" if stack is None else f"{len(stack)} layers"
+        raise DefinitionError(
+            f"key 'parameters.exit_layer': {exit_layer}, but '{name}' has {depth}. Correct it."
+        )
+    del stack[exit_layer:]
+    model.config.num_hidden_layers = exit_layer
+
+
+def _pooler(model: Any) -> Weights:
+    dense = getattr(getattr(model, "pooler", None), "dense", None)
+    return _linear("pooler", dense) if isinstance(dense, nn.Linear) else {}
+
+
+def _decoder(model: Any) -> Weights:
+    """Take the map onto the vocabulary off the model, and give its weights."""
+    decoder = model.get_output_embeddings()
+    weights = _linear("decoder", decoder)
+    model.set_output_embeddings(nn.Identity())
+    return weights
+
+
+def _linear(name: str, linear: nn.Linear) -> Weights:
+    weights = {f"{name}.weight": linear.weight.detach().numpy()}
+    if linear.bias is not None:
+        weights[f"{name}.bias"] = linear.bias.detach().numpy()
+    return weights

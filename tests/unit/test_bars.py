@@ -1,0 +1,151 @@
+"""What is shown while something goes on: a collection is prepared, a cell is run."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from rankstone.execution.bars import Bars, Unit, duration, figures
+from rankstone.execution.progress import Drawn
+from rankstone.specs import MethodSpec, TaskSpec
+from tests.records import make_record
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (187, "3:07 min"), (7500, "2:05 h")],
+)
+def test_time_left(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "rate", "unit", "expected"),
+    [
+        (2000, 5183, 812.0, "items", "2,000/5,183  812/s  4 s left"),
+        (2000, None, 812.0, "items", "2,000  812/s"),
+        (0, 10, 0.0, "items", "0/10"),
+        (12, 10, 1.0, "items", "12/10  1/s"),
+        (1_500_000, 6_000_000, 1e6, "bytes", "1.5 MB/6.0 MB  1.0 MB/s  4 s left"),
+    ],
+)
+def test_figures(done: int, total: int | None, rate: float, unit: Unit, expected: str) -> None:
+    assert figures(done, total, rate=rate, unit=unit) == expected
+
+
+class Clock:
+    """Goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def log() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=80), out
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    """A download that goes on at 4 of 10 MB and then gains 1 MB in 5 s, and documents after it."""
+    clock, (console, out) = Clock(), log()
+    with Bars(console, clock) as bars:
+        for done in range(4, 10):
+            bars.draw_preparing("set.zip", done * 1_000_000, 10_000_000)
+            clock.now += 5
+        for done in (100, 600, 1100):
+            bars.draw_preparing("b/c: documents", done, 2000)
+            clock.now += 5
+    assert out.getvalue().splitlines() == [
+        "set.zip: 6.0 MB/10.0 MB  200.0 kB/s  20 s left",
+        "set.zip: 8.0 MB/10.0 MB  200.0 kB/s  10 s left",
+        "b/c: documents: 1,100/2,000  100/s  9 s left",
+    ]
+
+
+def test_a_phase_returned_to_goes_on_and_a_second_member_begins_anew() -> None:
+    clock, (console, out) = Clock(), log()
+    with Bars(console, clock) as bars:
+        bars.draw("encode documents", 0, 400, label="m on t")
+        clock.now += 10
+        bars.draw("encode documents", 100, 400, label="m on t")
+        bars.draw("index", 0, None, label="m on t")
+        clock.now += 10
+        bars.draw("encode documents", 0, None, label="m on t")
+        bars.draw("encode documents", 200, 400, label="m on t")
+        bars.draw("encode documents", 50, 400, label="m on t")
+        clock.now += 10
+        bars.draw("encode documents", 350, 400, label="m on t")
+    assert out.getvalue().splitlines() == [
+        "m on t  encode documents: 100/400  10/s  30 s left",
+        "m on t  encode documents: 200/400  10/s  20 s left",
+        "m on t  encode documents: 350/400  30/s  2 s left",
+    ]
+
+
+def screen(width: int = 80) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=True, width=width, color_system=None), out
+
+
+def lines_on(out: io.StringIO) -> list[str]:
+    lines = re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", out.getvalue())
+    return [line.strip() for line in lines if line.strip()]
+
+
+def test_a_terminal_gets_one_line_that_fits() -> None:
+    clock, (console, out) = Clock(), screen()
+    with Bars(console, clock) as bars:
+        for done in (4_000_000, 4_100_000):
+            bars.draw_preparing("msmarco/passage: documents", done, 8_841_823)
+            clock.now += 5
+    (last,) = {line for line in lines_on(out) if "4,100,000" in line}
+    assert last.startswith("msmarco/passage: documents")
+    assert last.endswith("4,100,000/8,841,823  20,000/s  3:57 min left")
+    assert len(last) <= 80
+
+
+def test_a_terminal_sees_the_bar_of_what_goes_on_and_no_other() -> None:
+    clock, (console, out) = Clock(), screen(100)
+    with Bars(console, clock) as bars:
+        bars.draw("encode documents", 3, 10, label="m on [t]")
+        clock.now += 65
+        bars.draw("index", 0, None, label="m on [t]")
+        clock.now += 65
+    last = lines_on(out)[-1]
+    assert last.startswith("m on [t]  index")
+    assert last.endswith("1:05 min")
+    assert "encode" not in last
+
+
+class Events:
+    """What a sweep tells of one cell."""
+
+    task = TaskSpec(name="t/a", description="", loader="l:l", dataset="t/a")
+    method = MethodSpec(name="m", description="", adapter="a:A")
+
+    def tell(self, drawn: Drawn) -> None:
+        drawn.preparing(self.task, "t/a: documents", 1, 2)
+        drawn.started(self.method, self.task)
+        drawn.event({"event": "phase", "name": "encode_documents"})
+        drawn.event({"event": "progress", "name": "encode_documents", "done": 1, "total": 2})
+        drawn.event({"event": "phase", "name": "search"})
+        drawn.finished(make_record(method="m", task="t/a"), reused=False, seconds=1.5)
+
+
+def test_a_sweep_is_drawn_by_the_same_bars() -> None:
+    console, out = screen(100)
+    with Drawn(console) as drawn:
+        Events().tell(drawn)
+    assert [line for line in lines_on(out) if line.startswith("✓ m on t/a")]
+    console, out = log()
+    with Drawn(console) as drawn:
+        Events().tell(drawn)
+    (line,) = out.getvalue().splitlines()
+    assert line.startswith("✓ m on t/a")
+    assert line.endswith("1.5 s")
