@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import Truncation
 from rankstone.specs import ModelSpec
@@ -112,6 +113,7 @@ class SharedLetters:
         return {"scorer": "shared letters", "weight": self.weight}
 
     def score(self, query: str, documents: Sequence[str]) -> np.ndarray:
+        report(Work(texts=len(documents), tokens=2 * len(documents)))
         counts = [sum(text.count(letter) for letter in set(query)) for text in documents]
         return np.array(counts, dtype=np.float32) * np.float32(self.weight)
 

@@ -108,8 +108,10 @@ def test_scores_that_cannot_be_ranked_are_refused(tmp_path, scorer):
 
 def test_the_rescoring_is_charged_apart(tmp_path):
     clock = Clock()
+    shown = []
     context = CellContext(
-        texts=TEXTS, train_queries=(), seed=0, threads=1, device="cpu", work=tmp_path, clock=clock,
+        progress=lambda *step: shown.append(step), texts=TEXTS,
+        train_queries=(), seed=0, threads=1, device="cpu", work=tmp_path, clock=clock,
         cache=SimpleNamespace(chunks=PlainContext(texts=TEXTS, work=tmp_path).encoded),
     )  # fmt: skip
     runner = TwoStage(members=(BM25(),), scorer=SharedLetters(limit=20), depth=4)
@@ -121,6 +123,8 @@ def test_the_rescoring_is_charged_apart(tmp_path):
     phases = clock.phases()
     assert phases["rerank"].items == sum(pairs) > 0
     assert phases["search"].items == len(QUERIES)
+    assert (phases["rerank"].tokens, phases["search"].tokens) == (2 * sum(pairs), None)
+    assert shown[-1] == ("rerank", sum(pairs), sum(pairs))
     assert (context.pairs.texts, context.pairs.texts_cut > 0) == (sum(pairs), True)
     counted = context.pairs
     with clock.pause():

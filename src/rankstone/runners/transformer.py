@@ -27,7 +27,7 @@ from rankstone.runners.tokens import Ids, Tokenised, Tokens
 ROLES: tuple[Role, ...] = ("query", "document")
 Length = Annotated[int, Field(ge=1)]
 
-WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 4_000_000
+WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
 """Texts tokenised at once: the next window's tokens are made while a window is encoded."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 """Default budgets: more than the first fall out of a CPU's cache."""
