@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from rankstone.errors import DefinitionError, did_you_mean
 
@@ -53,18 +53,34 @@ class ModelSpec(Spec):
     """File name inside the model's folder -> expected sha256."""
 
 
-class MethodSpec(Spec):
-    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+class AdapterSpec(Spec):
+    """An adapter and what it is constructed with."""
 
-    name: str
-    """`<family>/<stem>`, from the file's place."""
-    description: str
     adapter: str = Field(pattern=ADAPTER)
     """`module:Class` of the adapter, or a name from the entry point group `rankstone.runners`."""
     parameters: dict[str, Any] = {}
     model: ModelSpec | None = None
     members: tuple[MethodSpec, ...] = ()
     """The methods a composite is made of; named in the TOML, resolved on reading."""
+
+
+class ScorerSpec(AdapterSpec):
+    """What re-scores the candidates of a two-stage method: the table `[scorer]` of its TOML."""
+
+
+class MethodSpec(AdapterSpec):
+    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+
+    name: str
+    """`<family>/<stem>`, from the file's place."""
+    description: str
+    scorer: ScorerSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_a_scorer_that_is_there(self, dump: Any) -> dict[str, Any]:
+        """A method without a scorer has the digest that it had before there were scorers."""
+        body: dict[str, Any] = dump(self)
+        return body if self.scorer else {key: body[key] for key in body if key != "scorer"}
 
     @property
     def family(self) -> str:
@@ -248,21 +264,28 @@ def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodS
         raise DefinitionError(
             f"{path}: unknown key 'name': the file's place names the method. Remove it."
         )
-    members = values.pop("members", [])
+    seen, table = (*_seen, name), values.get("scorer")
+    members = _members(values, f"{path}: key 'members'", folder, seen)
+    inner = _members(table, f"{path}: key 'scorer.members'", folder, seen)
+    spec = build_spec(MethodSpec, {**values, "name": name}, path)
+    scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
+    return spec.model_copy(update={"members": members, "scorer": scorer})
+
+
+def _members(table: Any, key: str, folder: Path, seen: tuple[str, ...]) -> tuple[MethodSpec, ...]:
+    """Take the names `members` out of `table` and read the methods they stand for."""
+    members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
-        raise DefinitionError(
-            f"{path}: key 'members': expected a list of method names, found {members!r}."
-        )
+        raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
     known = method_names(folder)
     resolved = []
     for member in members:
         try:
             full = resolve_name(member, known, "Runner", folder)
         except DefinitionError as error:
-            raise DefinitionError(f"{path}: key 'members': {error}") from None
-        resolved.append(load_method(full, folder, (*_seen, name)))
-    spec = build_spec(MethodSpec, {**values, "name": name}, path)
-    return spec.model_copy(update={"members": tuple(resolved)})
+            raise DefinitionError(f"{key}: {error}") from None
+        resolved.append(load_method(full, folder, seen))
+    return tuple(resolved)
 
 
 def method_names(folder: Path) -> list[str]:

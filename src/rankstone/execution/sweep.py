@@ -22,7 +22,7 @@ from rankstone.execution.sections import method_info, now, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import build_runner, code_digest
+from rankstone.runners.construct import build_runner, code_digest, parts
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -190,10 +190,9 @@ def available_cores() -> int:
 
 
 def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
-    for member in method.members:
-        yield from _model_files(member)
-    if method.model is not None:
-        yield method.name, dict(locate(method.model).files)
+    for name, part in parts(method):
+        if part.model is not None:
+            yield name, dict(locate(part.model).files)
 
 
 def _refused(error: RankstoneError) -> Outcome:

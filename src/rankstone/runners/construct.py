@@ -21,12 +21,12 @@ import pydantic
 from rankstone.errors import DefinitionError, MissingExtraError, did_you_mean
 from rankstone.runners.models import locate
 from rankstone.runners.protocols import AnyRunner
-from rankstone.specs import MethodSpec
+from rankstone.specs import AdapterSpec, MethodSpec
 
 GROUP = "rankstone.runners"
 """Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
 
-NOT_PARAMETERS = {"model", "members"}
+NOT_PARAMETERS = {"model", "members", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
@@ -42,30 +42,47 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
         ModelError: the model's files are missing, or not the pinned ones.
     """
     where = where or f"runners/{spec.name}.toml"
+    what, more = f"Runner '{spec.name}'", {}
+    if spec.scorer is not None:
+        more["scorer"] = _build(spec.scorer, what, f"{where}: table 'scorer'")
+    runner: AnyRunner = _build(spec, what, where, **more)
+    return runner
+
+
+def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
+    """The adapter constructed with what `spec` says and the arguments `more`."""
     adapter = load_adapter(spec, where)
     for extra in _missing(adapter):
-        raise MissingExtraError(f"Runner '{spec.name}'", extra)
-    arguments = dict(spec.parameters)
-    for key in sorted(NOT_PARAMETERS & set(arguments)):
+        raise MissingExtraError(what, extra)
+    for key in sorted(NOT_PARAMETERS & set(spec.parameters)):
         raise DefinitionError(
             f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
         )
+    arguments = {**spec.parameters, **more}
     if spec.members:
         arguments["members"] = tuple(
             build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
         )
     if spec.model is not None:
         arguments["model"] = locate(spec.model)
-    runner: AnyRunner = _construct(adapter, arguments, where)
-    return runner
+    return _construct(adapter, arguments, where)
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
-    """Method name -> sha256 of the file that defines its adapter, for `spec` and its members."""
-    digests = {spec.name: file_digest(load_adapter(spec, f"runners/{spec.name}.toml"))}
-    for member in spec.members:
-        digests |= code_digest(member)
-    return digests
+    """Part of the method -> sha256 of the file that defines its adapter, for `spec`'s `parts`."""
+    return {
+        name: file_digest(load_adapter(part, f"runners/{spec.name}.toml"))
+        for name, part in parts(spec)
+    }
+
+
+def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
+    """The method itself, its scorer and all members of both, by name."""
+    yield spec.name, spec
+    if spec.scorer is not None:
+        yield f"{spec.name}: scorer", spec.scorer
+    for member in (*spec.members, *(spec.scorer.members if spec.scorer else ())):
+        yield from parts(member)
 
 
 def file_digest(adapter: type) -> str:
@@ -73,7 +90,7 @@ def file_digest(adapter: type) -> str:
     return hashlib.sha256(Path(inspect.getfile(adapter)).read_bytes()).hexdigest()
 
 
-def load_adapter(spec: MethodSpec, where: str) -> Any:
+def load_adapter(spec: AdapterSpec, where: str) -> Any:
     """The class that `spec.adapter` names; DefinitionError with near names if there is none."""
     target = spec.adapter if ":" in spec.adapter else _registered(spec.adapter, where)
     module_name, _, class_name = target.partition(":")
@@ -110,7 +127,10 @@ def _registered(name: str, where: str) -> str:
 
 
 def _own_adapters() -> list[str]:
-    names = ("bm25", "dense", "fusion", "late_interaction", "static")
+    names = (
+        "bi_encoder", "bm25", "cross_encoder", "dense", "fusion", "late_interaction",
+        "poly_encoder", "rerank", "static", "uni_encoder",
+    )  # fmt: skip
     return [f"rankstone.runners.{name}" for name in names]
 
 
@@ -149,5 +169,5 @@ def _explain(fault: Any, known: list[str]) -> str:
 def _explain_part(kind: str, part: str) -> str:
     if "unexpected" in kind:
         return f"unknown key '{part}': this adapter takes none. Remove it."
-    table = "[model] table" if part == "model" else "list 'members'"
+    table = "list 'members'" if part == "members" else f"[{part}] table"
     return f"key '{part}': this adapter needs a {table} it can use. Add it."
