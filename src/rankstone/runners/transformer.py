@@ -67,7 +67,8 @@ class TransformerSettings:
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: engines.Precision = "fp32"
     """Of the network; whatever follows the hidden states is fp32. int8: torch's dynamic
-    quantisation of linear maps, another method rather than another precision."""
+    quantisation of linear maps, another method rather than another precision. One text is encoded
+    at a time, for it scales activations by the largest of a whole batch."""
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
@@ -227,6 +228,8 @@ class Tower:
         start = 0
         while start < len(order):
             fitting = max(self._budget // max(int(lengths[order[start]]), 1), 1)
+            if self.settings.precision == "int8":
+                fitting = 1  # the scale of its activations is that of all texts of a batch
             rows = order[start : start + fitting]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows])
             try:
