@@ -33,7 +33,7 @@ ALLOWED = {
     "runners": set(),
     "benchmarks": set(),
 }  # fmt: skip
-OPEN = {"specs", "errors", "atomic", "__version__"}
+OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
 ADAPTERS = {"bm25", "static", "dense", "fusion"}
 
 
