@@ -34,7 +34,7 @@ ALLOWED = {
     "benchmarks": set(),
 }  # fmt: skip
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "fusion"}
+ADAPTERS = {"bm25", "static", "dense", "dupmae", "fusion"}
 
 
 def imports(path: Path) -> set[str]:

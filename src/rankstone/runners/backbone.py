@@ -47,9 +47,10 @@ class Backbone:
     """The part of a model that turns token ids into one vector per token."""
 
     model: LocatedModel
-    task: Literal["hidden", "mlm"] = "hidden"
+    task: Literal["hidden", "mlm", "both"] = "hidden"
     """`mlm`: the hidden states that the masked-language-model head multiplies with the vocabulary,
-    its own transformation applied; the multiplication itself is `decoder` of `head_weights`."""
+    its own transformation applied; the multiplication itself is `decoder` of `head_weights`.
+    `both`: the last layer's states, and those behind them in the same rows."""
     exit_layer: int | None = None
     """Leave after so many layers; what the model does behind its last (a norm) is still done."""
     architecture: str | None = None

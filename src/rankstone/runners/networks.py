@@ -18,17 +18,18 @@ from rankstone.runners.backbone import Backbone, Costs, Weights
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(
-        self, model: nn.Module, head: Weights, output: str | None = None, index: int = -1
-    ) -> None:
+    def __init__(self, model: nn.Module, head: Weights, backbone: Backbone) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
-        self._output = output
-        self._index = index
+        self._both = backbone.task == "both"
+        self._output, self._index = backbone.output, backbone.output_index
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self._both:
+            output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            return torch.cat([output.hidden_states[-1], output[0]], dim=-1)
         output = self.model(input_ids=ids, attention_mask=mask)
         found: Any = output[0 if self._output is None else self._output]
         if isinstance(found, (list, tuple)):
@@ -42,8 +43,8 @@ def network(backbone: Backbone) -> Hidden:
     model = _pretrained(backbone)
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
-    head = _decoder(model) if backbone.task == "mlm" else _pooler(model)
-    return Hidden(model, head, backbone.output, backbone.output_index).eval()
+    head = _pooler(model) if backbone.task == "hidden" else _decoder(model)
+    return Hidden(model, head, backbone).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -60,7 +61,7 @@ def costs(model: nn.Module) -> Costs:
 
 
 def _pretrained(backbone: Backbone) -> Any:
-    kind = AutoModelForMaskedLM if backbone.task == "mlm" else _class(backbone)
+    kind = _class(backbone) if backbone.task == "hidden" else AutoModelForMaskedLM
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
     config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
     if backbone.architecture:

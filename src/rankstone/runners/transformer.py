@@ -46,7 +46,7 @@ class TransformerSettings:
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
     cacheable: ClassVar[bool] = True
-    task: ClassVar[Literal["hidden", "mlm"]] = "hidden"
+    task: ClassVar[Literal["hidden", "mlm", "both"]] = "hidden"
 
     model: LocatedModel
     """The encoder of documents, and of queries where `query_model` names no other."""
