@@ -1,5 +1,6 @@
-"""Tiny random checkpoints, laid out as the released ones are: they stand in for weights that are not
-at hand where the tests run.
+"""Tiny random checkpoints, laid out as the released ones are.
+
+They stand in for weights that are not at hand where the tests run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import (
@@ -32,7 +34,43 @@ from transformers import (
     RobertaModel,
 )
 
-WORDS = ["a", "the", "of", "fox", "bear", "dog", "river", "engine", "glacier", "market", "def", "return", "print", "query", "passage", "search", "document", "represent", "this", "sentence", "for", "searching", "relevant", "passages", "title", "text", "x", "y", "(", ")", ":", ".", ",", "'", "-"]
+WORDS = [
+    "a",
+    "the",
+    "of",
+    "fox",
+    "bear",
+    "dog",
+    "river",
+    "engine",
+    "glacier",
+    "market",
+    "def",
+    "return",
+    "print",
+    "query",
+    "passage",
+    "search",
+    "document",
+    "represent",
+    "this",
+    "sentence",
+    "for",
+    "searching",
+    "relevant",
+    "passages",
+    "title",
+    "text",
+    "x",
+    "y",
+    "(",
+    ")",
+    ":",
+    ".",
+    ",",
+    "'",
+    "-",
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
 VOCABULARY = [
@@ -68,7 +106,7 @@ def word_pieces(folder: Path) -> None:
 def bytes_tokenizer(
     folder: Path, special: dict[str, str], more: tuple[str, ...] = (), around: bool = True
 ) -> int:
-    """A byte-level tokenizer, as RoBERTa's or GPT-2's without merges; the size of its vocabulary."""
+    """A byte-level tokenizer as RoBERTa's, without merges; the size of its vocabulary."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,16 +221,13 @@ def ar2_pickle(path: Path, like: Path, *, module: str = "utils.dpr_utils") -> di
     fields = ["model_dict", "optimizer_dict", "scheduler_dict", "offset", "epoch", "encoder_params"]
     kind = collections.namedtuple("CheckpointState", fields)
     kind.__module__ = module
-    written = types.ModuleType(module)
-    written.CheckpointState = kind  # type: ignore[attr-defined]
-    former = sys.modules.get(module)
-    sys.modules[module] = written
-    try:
+    parts = module.split(".")
+    names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+        patch.setattr(sys.modules[module], "CheckpointState", kind, raising=False)
         torch.save(kind(state, {"step": 3}, None, 0, 1, {"do_lower_case": True}), path)
-    finally:
-        del sys.modules[module]
-        if former is not None:
-            sys.modules[module] = former
     return towers
 
 

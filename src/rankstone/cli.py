@@ -18,6 +18,7 @@ import typer
 
 from rankstone import __version__
 from rankstone.cli_boards import Format, print_board, print_means, stdout, write
+from rankstone.cli_cache import app as cache_app
 from rankstone.cli_data import app as data_app
 from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
 from rankstone.errors import RankstoneError, ResultsError
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
 
 ResultsOption = Annotated[
     Path | None,

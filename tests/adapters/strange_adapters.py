@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import Hits
 
 
@@ -107,3 +108,19 @@ class NeedsExtra(Constant):
 class Twice(Constant):
     def damage(self, hits: Hits) -> Hits:
         return Hits(np.zeros_like(hits.docs), hits.scores)
+
+
+class Telling(Constant):
+    """Keeps its encodings, and tells of its work."""
+
+    cacheable = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": "none", "precision": "fp32"}
+
+    def encode(self, texts: Sequence[str], role: str) -> Any:
+        report(Work(texts=len(texts), tokens=10 * len(texts), flops=1e6 * len(texts)))
+        return np.zeros((len(texts), 2), dtype=np.float32)
+
+    def index(self, documents: Any, context: Any) -> ConstantIndex:
+        return ConstantIndex(sum(len(chunk) for chunk in documents), self.damage)

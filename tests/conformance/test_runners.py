@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.errors import MissingExtraError
+from rankstone.errors import MissingExtraError, ModelError
 from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.reps import concatenate, take
+from rankstone.runners.reps import concatenate, pack, take
 from rankstone.runners.testing import MemoryChunks, PlainContext
 from rankstone.workspace import Workspace
 
@@ -45,6 +45,11 @@ def subject(request, tmp_path_factory):
         runner = build_runner(spec)
     except MissingExtraError as error:
         pytest.skip(str(error))
+    except ModelError as error:
+        reason = str(error).partition("\n")[0]
+        if "nowhere within reach" not in reason:
+            raise  # files are there, but not the ones that are meant
+        pytest.skip(reason)
     context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
     index = runner.index(context.encoded(runner), context)
     return runner, index, runner.encode(QUERIES, "query"), context
@@ -167,5 +172,8 @@ def test_the_cache_keeps_its_encodings_bit_for_bit(subject, tmp_path):
         return concatenate(list(cache.chunks(runner))), cache.keys_hit
 
     (fresh, missed), (cached, hit) = run(), run()
-    np.testing.assert_array_equal(fresh, cached)
+    mine, kept = pack(fresh), pack(cached)
+    assert (mine.kind, mine.arrays.keys()) == (kept.kind, kept.arrays.keys())
+    for name, array in mine.arrays.items():
+        np.testing.assert_array_equal(array, kept.arrays[name])
     assert (missed, len(hit)) == ([], 1)

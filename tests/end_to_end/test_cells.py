@@ -85,6 +85,23 @@ def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
         run(place, "constant")  # which takes none
 
 
+PARTS = ("documents", "queries")
+
+
+def test_what_an_encoder_tells_is_recorded_also_from_the_cache(place: Path) -> None:
+    for cached in (0.0, 1.0):
+        (record,) = run(place, "telling", force=True)
+        assert record.profile is not None
+        documents, queries = (record.profile.phases[f"encode_{what}"] for what in PARTS)
+        assert documents.from_cache == cached
+        assert (documents.tokens, documents.flops, queries.tokens) == (30, 3e6, 30)
+        # No peak without torch, which a cell loads for those who ask for it.
+        assert record.profile.flop_utilisation is record.profile.peak_flops_per_s is None
+    (folder,) = (place / "cache" / "encodings").iterdir()
+    about = json.loads((folder / "about.json").read_text())
+    assert about["uses"] == [{"method": "strange/telling", "task": "tiny/letters"}]
+
+
 @pytest.mark.parametrize(
     ("method", "kind", "words"),
     [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
+import threading
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
 
-from rankstone.profiling.clock import peak_rss
+from rankstone.profiling.memory import peak_rss
 from tests.speed import bench_scale
 
 N = 20_000
@@ -61,6 +64,21 @@ def test_every_step_runs_in_its_own_process(root: Path) -> None:
     )
     assert ours["n"] == theirs["n"] == N
     assert bench_scale.measured(bench_scale.read, root)["rate"] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel counts no waits")
+def test_the_time_on_cores_is_that_of_every_thread() -> None:
+    def hash_for_long() -> None:
+        hashlib.sha256(bytes(200 << 20))
+
+    before = process_time()
+    with bench_scale.CoreTime() as spent:
+        threads = [threading.Thread(target=hash_for_long) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert spent.seconds() > 0.7 * (process_time() - before)
 
 
 @needs_peaks

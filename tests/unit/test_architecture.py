@@ -15,9 +15,10 @@ SOURCE = Path(rankstone.__file__).parent
 ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
-        "cli_boards", "cli_data", "cli_options",
+        "cli_boards", "cli_cache", "cli_data", "cli_options",
     },
     "cli_boards": {"leaderboards", "results", "workspace"},
+    "cli_cache": {"api", "execution", "cli_boards", "cli_options"},
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
     "cli_options": set(),
     "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "benchmarks": set(),
 }  # fmt: skip
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "dupmae", "fusion"}
+ADAPTERS = {"bm25", "static", "dense", "dupmae", "fusion", "late_interaction"}
 
 
 def imports(path: Path) -> set[str]:

@@ -155,11 +155,12 @@ def test_dpr(name, engine, tmp_path):
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / tower)
         texts = [t.replace("’", "'") for t in TEXTS] if role == "query" else TEXTS
         model = kind.from_pretrained(tmp_path / tower)
-        with torch.inference_mode():  # as pyserini: ids alone, padding found by its id
-            expected[role] = torch.cat([
-                model(tokenizer(t, truncation=True, max_length=256, return_tensors="pt")["input_ids"])
-                .pooler_output for t in texts
-            ])  # fmt: skip
+        vectors = []
+        for text in texts:  # as pyserini: ids alone, padding found by its id
+            ids = tokenizer(text, truncation=True, max_length=256, return_tensors="pt")["input_ids"]
+            with torch.inference_mode():
+                vectors.append(model(ids).pooler_output)
+        expected[role] = torch.cat(vectors)
     check(runner, expected)
 
 

@@ -1,11 +1,14 @@
 """The clock counts self time."""
 
 import mmap
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from rankstone.profiling.clock import Clock, peak_rss
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.memory import peak_gpu, peak_rss, reset_peak_gpu
 
 
 def test_nested_phases_are_exclusive() -> None:
@@ -77,6 +80,74 @@ def test_the_peak_belongs_to_the_phase_that_reached_it() -> None:
     peaks = {name: phase.peak_rss_bytes or 0 for name, phase in clock.phases().items()}
     assert peaks["large"] - peaks["small"] > 30_000_000
     assert peaks["large"] - peaks["after"] > 30_000_000
+
+
+class Cuda:
+    """Two devices; `allocate` moves the high-water mark of the second."""
+
+    def __init__(self, available=True):
+        self.available, self.now, self.peak = available, 100, 100
+
+    def is_available(self):
+        return self.available
+
+    is_initialized = is_available
+
+    def device_count(self):
+        return 2
+
+    def max_memory_allocated(self, device):
+        return self.peak if device == 1 else 7
+
+    def reset_peak_memory_stats(self, device):
+        self.peak = self.now if device == 1 else self.peak
+
+    def allocate(self, size):
+        self.peak = max(self.peak, self.now + size)
+
+
+def test_gpu_memory_belongs_to_the_phase_that_reached_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    clock = Clock()
+    with clock.phase("small"):
+        cuda.allocate(5)
+    with clock.phase("large"):
+        cuda.allocate(1000)
+        with clock.pause():
+            cuda.allocate(5000)
+    with clock.phase("none"):
+        pass
+    clock.add_cached("none", 1, wall_s=0, cpu_s=0, peak_rss_bytes=None, peak_gpu_bytes=300)
+    peaks = {name: phase.peak_gpu_bytes for name, phase in clock.phases().items()}
+    assert peaks == {"small": 112, "large": 1107, "none": 300}
+
+
+@pytest.mark.parametrize("torch", [None, SimpleNamespace(cuda=Cuda(available=False))])
+def test_gpu_memory_is_unknown_without_a_gpu(monkeypatch: pytest.MonkeyPatch, torch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if torch is not None:
+        monkeypatch.setitem(sys.modules, "torch", torch)
+    clock = Clock()
+    with clock.phase("a"):
+        reset_peak_gpu()
+    assert peak_gpu() is clock.phases()["a"].peak_gpu_bytes is None
+    assert torch is not None or "torch" not in sys.modules
+
+
+def test_work_is_added_up_and_unknown_where_nobody_told() -> None:
+    clock = Clock()
+    with clock.phase("a"):
+        clock.add_work("a", tokens=3, flops=1.5)
+        clock.add_work("a", tokens=None, flops=None)
+        with clock.pause():
+            clock.add_work("a", tokens=100, flops=100.0)
+    clock.add_cached("a", 1, wall_s=0, cpu_s=0, peak_rss_bytes=None, tokens=4, flops=2.0)
+    with clock.phase("b"):
+        clock.add_work("b", tokens=None, flops=None)
+    phases = clock.phases()
+    assert (phases["a"].tokens, phases["a"].flops) == (7, 3.5)
+    assert (phases["b"].tokens, phases["b"].flops) == (None, None)
 
 
 def test_a_listener_hears_entries_and_returns() -> None:

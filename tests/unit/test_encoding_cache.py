@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
-import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rankstone.errors import DataError
-from rankstone.execution import cache as cache_module
-from rankstone.execution import shards
+from rankstone.execution import efficiency, shards
+from rankstone.execution.about import read as read_about
 from rankstone.execution.cache import EncodingCache
+from rankstone.execution.metering import encode_distinct
 from rankstone.profiling.clock import Clock
+from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import Truncation
 
 PHASE = "encode_documents"
@@ -23,7 +25,7 @@ PHASE = "encode_documents"
 
 class Texts:
     def __init__(self, n=50):
-        self._texts = [f"document {i} " * (i % 5) for i in range(n)]
+        self._texts = [f"document {i} " * (1 + i % 5) for i in range(n)]
 
     def __len__(self):
         return len(self._texts)
@@ -87,6 +89,11 @@ def files(tmp_path):
     return sorted((tmp_path / "cache").rglob("*.shard"))
 
 
+def left_over(tmp_path):
+    """Files that hold encodings, whole or not."""
+    return [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".shard", ".tmp")]
+
+
 def stop():
     raise KeyboardInterrupt
 
@@ -135,24 +142,6 @@ def test_a_stopped_run_resumes_at_the_first_missing_shard(make, tmp_path, batch_
     assert chunks.truncation == Truncation(50, chunks.truncation.texts_cut, 70, 7)
 
 
-def killed(folder):
-    run = EncodingCache(folder=folder, corpus=Texts(), key_material={}, clock=Clock(), shard_size=8)
-    whole(run.chunks(Encoder(die_at=30, die=lambda: os.kill(os.getpid(), signal.SIGKILL))))
-
-
-def test_a_killed_process_leaves_whole_shards_only(make, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(
-        target=killed, args=(tmp_path / "cache",)
-    )
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    run = make(key_material={})
-    assert len(files(tmp_path)) == 3
-    whole(run.cache.chunks(Encoder()))
-    assert run.cache.resumed
-
-
 @pytest.mark.parametrize("damage", ["flip", "shorten", "empty", "footer"])
 def test_a_damaged_shard_is_built_again(make, tmp_path, damage):
     fresh = whole(make().cache.chunks(Encoder()))
@@ -177,7 +166,7 @@ def test_a_full_disk_leaves_nothing_half_written(make, tmp_path, monkeypatch):
     monkeypatch.setattr(shards.os, "fsync", full)
     with pytest.raises(DataError, match=r"No space left on device.*--cache"):
         whole(make().cache.chunks(Encoder()))
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not left_over(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_a_data_error(make, tmp_path):
@@ -234,35 +223,177 @@ def test_take_and_sample_open_only_what_they_need(make, cacheable):
     np.testing.assert_array_equal(chunks.sample(99, seed=1), everything)
 
 
-def test_progress_moves_within_a_shard(make, monkeypatch):
-    monkeypatch.setattr(cache_module, "SLICE", 5)
-    run = make()
-    whole(run.cache.chunks(Encoder()))
-    done = [event[1] for event in run.events]
-    assert done[:4] == [5, 8, 13, 16]
-    assert done[-1] == 50
-    assert {event[0] for event in run.events} == {PHASE}
+class Telling(Encoder):
+    """Reports every five texts, as an encoder that was handed many does."""
 
-
-def fill(folder, queue):
-    run = EncodingCache(folder=folder, corpus=Texts(), key_material={}, clock=Clock(), shard_size=8)
-    queue.put(whole(run.chunks(FixedEncoder())).sum())
-
-
-class FixedEncoder(Encoder):
     def encode(self, texts, role):
-        return np.array([[len(t), t.count("o")] for t in texts], np.float32)
+        for start in range(0, len(texts), 5):
+            n = len(texts[start : start + 5])
+            report(Work(texts=n, tokens=7 * n, flops=100.0 * n))
+        return super().encode(texts, role)
 
 
-def test_two_processes_may_fill_the_same_key(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [context.Process(target=fill, args=(tmp_path / "cache", queue)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    sums = [queue.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert sums[0] == sums[1] == FixedEncoder().encode(Texts().texts(0, 50), "document").sum()
-    assert len(files(tmp_path)) == 7
+def test_progress_moves_within_a_shard_where_the_encoder_tells(make):
+    run = make()
+    whole(run.cache.chunks(Telling()))
+    assert [event[1] for event in run.events][:6] == [5, 8, 8, 13, 16, 16]
+    assert run.events[-1] == (PHASE, 50, 50)
+    silent = make(key_material={})
+    whole(silent.cache.chunks(Encoder()))
+    assert [event[1] for event in silent.events] == [8, 16, 24, 32, 40, 48, 50]
+
+
+def test_work_is_counted_and_kept_with_the_shard(make):
+    first, second = make(), make()
+    whole(first.cache.chunks(Telling()))
+    whole(second.cache.chunks(Telling()))
+    for run in (first, second):
+        phase = run.clock.phases()[PHASE]
+        assert (phase.tokens, phase.flops) == (350, 5000.0)
+    silent = make(key_material={})
+    whole(silent.cache.chunks(Encoder()))
+    phase = silent.clock.phases()[PHASE]
+    assert (phase.tokens, phase.flops) == (None, None)
+
+
+@pytest.mark.parametrize("cacheable", [True, False])
+def test_whoever_only_looks_on_is_counted_too(make, cacheable):
+    run = make()
+    run.cache.chunks(Telling(cacheable=cacheable)).take(np.arange(8))
+    assert run.clock.phases()[PHASE].tokens == 56
+
+
+class Peaked(Telling):
+    def describe(self):
+        return {"name": self.name, "precision": self.name}
+
+
+def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        efficiency, "matmul_peak", lambda *of: asked.append(of) or (2e9 if of[0] == "fp32" else 4e9)
+    )
+    for place in ("here", "there", "here"):
+        run = make(place=place)
+        assert run.cache.efficiency == (None, None)
+        whole(run.cache.chunks(Peaked(name="fp32")))
+        assert run.cache.efficiency.peak_flops_per_s == (2e9 if place == "here" else None)
+    # What a cached phase is charged is what its shards cost.
+    wall_s = run.clock.phases()[PHASE].wall_s
+    assert run.cache.efficiency.flop_utilisation == pytest.approx(5000 / wall_s / 2e9)
+    assert asked == [("fp32", "cpu")], "the peak is measured once, beside the encoding"
+    whole(run.cache.chunks(Peaked(name="bf16")))
+    assert run.cache.efficiency == (None, None), "two kernels have no one peak"
+
+
+class Repeating(Texts):
+    def __init__(self):
+        super().__init__()
+        self._texts = [f"text {i % 3}" for i in range(50)]
+
+
+@pytest.mark.parametrize("cacheable", [True, False])
+def test_identical_texts_of_a_shard_are_encoded_once(make, cacheable):
+    encoder, corpus = Encoder(cacheable=cacheable), Repeating()
+    rows = whole(make(corpus=corpus).cache.chunks(encoder))
+    np.testing.assert_array_equal(rows, Encoder().encode(corpus.texts(0, 50), "document"))
+    assert encoder.encoded == (7 * 3 - 1 if cacheable else 50)  # the last shard holds two texts
+
+
+def test_identical_queries_are_encoded_once_where_encoding_is_dear():
+    texts = ["b", "a", "b", "b"]
+    for cacheable, encoded in ((True, 2), (False, 4)):
+        encoder = Encoder(cacheable=cacheable)
+        rows = encode_distinct(encoder, texts, "query")
+        np.testing.assert_array_equal(rows, Encoder().encode(texts, "query"))
+        assert encoder.encoded == encoded
+    assert len(encode_distinct(Encoder(), [], "query")) == 0
+
+
+def test_a_folder_says_what_it_is_for(make):
+    for method in ("dense/a", "dense/a", "hybrid/b"):
+        run = make(use={"method": method, "task": "beir/x"})
+        whole(run.cache.chunks(Encoder()))
+    folder = run.cache.folder / run.cache.key(Encoder())
+    about = read_about(folder)
+    assert about["uses"] == [
+        {"method": method, "task": "beir/x"} for method in ("dense/a", "hybrid/b")
+    ]
+    assert (about["documents"], about["shards"], about["runner"]) == (50, 7, {"name": "v1"})
+    (folder / "about.json").write_text("{")
+    assert read_about(folder) == {}
+    run = make()
+    assert whole(run.cache.chunks(Encoder())).shape == (50, 3)
+
+
+class Described(Encoder):
+    """Encodes as it describes itself."""
+
+    def __init__(self, **described):
+        super().__init__()
+        self.described = {**BASE, **described}
+
+    def describe(self):
+        return self.described
+
+    def encode(self, texts, role):
+        shift = sum(map(ord, repr(self.described)))
+        return super().encode(texts, role) + np.float32(shift)
+
+
+BASE = {
+    "prompts": {"query": "", "document": ""},
+    "max_length": 256,
+    "pooling": "mean",
+    "dtype": "float32",
+    "precision": "fp32",
+    "engine": "torch 2.13.0",
+    "normalized": True,
+    "files": {"model.safetensors": "aa"},
+}
+CHANGES = [
+    {"prompts": {"query": "", "document": "passage: "}},
+    {"max_length": 512},
+    {"max_length": None},
+    {"pooling": "cls"},
+    {"dtype": "bfloat16"},
+    {"precision": "bf16"},
+    {"engine": "openvino 2026.1"},
+    {"engine": "torch 2.13.1"},
+    {"normalized": False},
+    {"files": {"model.safetensors": "ab"}},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_what_was_encoded_otherwise_is_never_served(make, change):
+    former = whole(make().cache.chunks(Described()))
+    run, encoder = make(), Described(**change)
+    rows = whole(run.cache.chunks(encoder))
+    assert encoder.encoded == 50
+    assert not run.cache.keys_hit
+    assert (rows != former).any()
+    again = Described()
+    np.testing.assert_array_equal(whole(make().cache.chunks(again)), former)
+    assert again.encoded == 0
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_a_flipped_bit_anywhere_in_a_shard_is_seen(shard, place, bit):
+    path, content = shard
+    flipped = bytearray(content)
+    flipped[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(flipped)
+    with pytest.raises(shards.DamagedShardError):
+        shards.read_info(path, 5)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    path = tmp_path_factory.mktemp("shard") / "000000.shard"
+    rep = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    cost = shards.Cost(1.0, 2.0, 3)
+    shards.write_shard(path, rep, documents=5, cost=cost, truncation=None)
+    assert shards.read_info(path, 5).cost == cost
+    return path, path.read_bytes()

@@ -8,6 +8,7 @@ import pytest
 
 from rankstone.errors import ResultsError
 from rankstone.results import serialise
+from rankstone.results.record import SCHEMA_VERSION
 from rankstone.results.serialise import from_json, to_json
 from tests.records import make_record
 
@@ -48,8 +49,9 @@ def test_unknown_keys_are_named() -> None:
 
 
 def test_a_newer_version_is_refused_with_the_mend() -> None:
-    newer = json.dumps({**body(), "schema_version": 2, "novelty": 1})
-    with pytest.raises(ResultsError, match=r"schema 2, .* up to 1\. Upgrade: pip install"):
+    newer = json.dumps({**body(), "schema_version": SCHEMA_VERSION + 1, "novelty": 1})
+    expected = rf"schema {SCHEMA_VERSION + 1}, .* up to {SCHEMA_VERSION}\. Upgrade: pip install"
+    with pytest.raises(ResultsError, match=expected):
         from_json(newer, SOURCE)
 
 
@@ -57,6 +59,7 @@ def test_older_versions_are_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatc
     def rename_note(old: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in old.items() if k != "note"} | {"warnings": [old["note"]]}
 
-    monkeypatch.setattr(serialise, "UPGRADES", {-1: lambda old: old, 0: rename_note})
+    steps = {-1: lambda old: old, 0: rename_note, **serialise.UPGRADES}
+    monkeypatch.setattr(serialise, "UPGRADES", steps)
     old = json.dumps({**body(), "schema_version": -1, "note": "slow"})
     assert from_json(old, SOURCE) == make_record(warnings=["slow"])

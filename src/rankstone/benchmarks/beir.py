@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rankstone.benchmarks.archives import extracted
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
@@ -157,6 +158,11 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
     def documents() -> Iterator[Document]:
         return read_documents(files.file("corpus.jsonl"), warnings)
 
+    def document_blocks() -> Iterator[Any]:
+        from rankstone.benchmarks.parsing import document_blocks as blocks  # loads Arrow
+
+        return blocks(files.file("corpus.jsonl"), warnings)
+
     def queries() -> Iterator[Query]:
         for path in files.query_files():
             yield from read_queries(path, warnings)
@@ -170,6 +176,7 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
 
     return RawDataset(
         documents=documents,
+        document_blocks=document_blocks,
         queries=queries,
         judgements=judgements,
         splits=lambda: list(files.qrels()),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,9 @@ class RawDataset:
     """
 
     documents: Callable[[], Iterable[Document]]
+    document_blocks: Callable[[], Iterable[Any]] | None = None
+    """The same documents, where they can be had faster: in blocks, each of them a list or an Arrow
+    record batch of three columns of strings without nulls."""
     queries: Callable[[], Iterable[Query]]
     """Queries of every split."""
     judgements: Callable[[str], Iterable[Judgement]]

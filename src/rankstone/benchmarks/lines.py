@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,20 +30,25 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: a line is not UTF-8, a `.gz` or `.zst` is truncated or damaged, or the file
             cannot be read.
     """
-    number = 0
     with opened(path) as file:
-        try:
-            for number, line in enumerate(file, 1):
-                content = line.removeprefix(BOM) if number == 1 else line
-                text = content.decode("utf-8").rstrip("\r\n")
-                if text and not text.isspace():
-                    yield number, text
-        except UnicodeDecodeError as error:
-            refuse(path, number, f"not UTF-8: {error.reason} at byte {error.start}")
-        except DAMAGE as error:
-            raise DataError(
-                f"{path}: truncated or damaged after line {number}: {error}. Fetch it again."
-            ) from None
+        yield from numbered(file, path)
+
+
+def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[tuple[int, str]]:
+    """The same of `lines`, which are those of the file at `path` from line `first` on."""
+    number = first - 1
+    try:
+        for number, line in enumerate(lines, first):
+            content = line.removeprefix(BOM) if number == 1 else line
+            text = content.decode("utf-8").rstrip("\r\n")
+            if text and not text.isspace():
+                yield number, text
+    except UnicodeDecodeError as error:
+        refuse(path, number, f"not UTF-8: {error.reason} at byte {error.start}")
+    except DAMAGE as error:
+        raise DataError(
+            f"{path}: truncated or damaged after line {number}: {error}. Fetch it again."
+        ) from None
 
 
 def opened(path: Path) -> io.BufferedIOBase:
@@ -70,7 +75,14 @@ def refuse(path: Path, number: int, what: str) -> NoReturn:
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
     """The documents of a `corpus.jsonl`; a missing title is an empty one."""
-    for number, record in records(path):
+    return documents_in(numbered_lines(path), path, warnings)
+
+
+def documents_in(
+    lines: Iterable[tuple[int, str]], path: Path, warnings: set[str]
+) -> Iterator[Document]:
+    """The documents in numbered lines of the file at `path`."""
+    for number, record in records_in(lines, path):
         yield Document(
             identifier(record, path, number, warnings),
             string_value(record, "title", path, number, ""),
@@ -96,7 +108,14 @@ def _answers(record: dict[str, Any]) -> tuple[str, ...]:
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file, one per line, with their line numbers."""
-    for number, line in numbered_lines(path):
+    return records_in(numbered_lines(path), path)
+
+
+def records_in(
+    lines: Iterable[tuple[int, str]], path: Path
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects in numbered lines of the file at `path`."""
+    for number, line in lines:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:

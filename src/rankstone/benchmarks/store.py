@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from rankstone.benchmarks.tables import (
     MappedStrings,
     MappedTable,
     TextTable,
+    blocks,
     text_array,
     write_table,
 )
@@ -169,23 +170,15 @@ class _Stored:
 
     def _convert(self, folder: Path) -> None:
         raw, total = self.raw, self.task.counts.documents
-        blank = [0]
-
-        def documents() -> Any:
-            for document in raw.documents():
-                # isspace stops at the first character that is none: this is cheap.
-                if not any(part and not part.isspace() for part in document[1:]):
-                    blank[0] += 1
-                yield document
-
         corpus = TextTable(folder / "corpus.arrow", ["id", "title", "text"])
-        self._stream(corpus, documents(), "documents", total)
+        documents = raw.document_blocks() if raw.document_blocks else blocks(raw.documents())
+        self._stream(corpus, documents, "documents", total)
         queries = TextTable(folder / "queries.arrow", ["id", "text", "answers"])
         rows = ((query.id, query.text, pack_answers(query.answers)) for query in raw.queries())
-        self._stream(queries, rows, "queries", None)
+        self._stream(queries, blocks(rows), "queries", None)
         warnings = sorted(raw.warnings)
-        if blank[0]:
-            warnings.append(f"{self.task.dataset}: {blank[0]} documents are empty")
+        if corpus.blank:
+            warnings.append(f"{self.task.dataset}: {corpus.blank} documents are empty")
         for table, what in ((corpus, "documents"), (queries, "queries")):
             if table.repaired:
                 warnings.append(
@@ -202,9 +195,11 @@ class _Stored:
         }
         write_meta(folder, body)
 
-    def _stream(self, table: TextTable, rows: Any, what: str, total: int | None) -> None:
+    def _stream(
+        self, table: TextTable, content: Iterable[Any], what: str, total: int | None
+    ) -> None:
         label = f"{self.task.dataset}: {what}"
-        table.write(rows, lambda done: self._progress(label, done, total))
+        table.write_blocks(content, lambda done: self._progress(label, done, total))
         if not table.rows:
             raise DataError(f"{self.task.dataset}: no {what} in {self.raw.source}. Fetch it again.")
         repeat = first_repeat(table.hashes, MappedTable(table.path))

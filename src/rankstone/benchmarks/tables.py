@@ -6,6 +6,7 @@ needs more memory than a few batches, and no offset ever overflows.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections import deque
@@ -23,7 +24,7 @@ from rankstone.errors import DataError
 
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
-IN_FLIGHT = 2
+IN_FLIGHT = 1
 """Batches that may wait for the writer: what bounds the memory of a conversion."""
 DIGEST_VERSION = b"rankstone.strings.1"
 TEXT = pa.large_string()
@@ -89,16 +90,61 @@ def text_array(values: Sequence[str]) -> tuple[Any, int]:
         return pa.array(clean, TEXT), changed
 
 
+def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
+    """The rows of record batches of strings, cut anew where `blocks` would cut them."""
+    held: list[Any] = []
+    n_chars = n_rows = 0
+    for batch in batches:
+        ends, start, before = np.cumsum(_chars(batch)), 0, 0
+        while True:
+            full = int(np.searchsorted(ends, before + BATCH_CHARS - n_chars)) + 1
+            stop = min(full, start + BATCH_ROWS - n_rows)
+            if stop > batch.num_rows:
+                break
+            whole = _joined([*held, batch.slice(start, stop - start)])
+            held, n_chars, n_rows = [], 0, 0
+            start, before = stop, int(ends[stop - 1])
+            yield whole
+        held.append(batch.slice(start))
+        n_chars, n_rows = n_chars + int(ends[-1]) - before, n_rows + batch.num_rows - start
+    if n_rows:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[Any]) -> Any:
+    """One batch of its own, whose buffers end where its values do, also in the file."""
+    none = pa.array([], TEXT)  # a slice alone would not be copied
+    columns = zip(*(batch.columns for batch in batches), strict=True)
+    joined = [pa.concat_arrays([*parts, none]) for parts in columns]
+    return pa.record_batch(joined, schema=batches[0].schema)
+
+
+def _chars(batch: Any) -> NDArray[np.int64]:
+    """(n_rows,) characters of each row."""
+    lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
+    return np.sum(lengths, axis=0, dtype=np.int64)  # type: ignore[no-any-return]
+
+
+def blank_rows(columns: Sequence[Any]) -> int:
+    """How many rows have nothing but white space in any of the columns."""
+    inked = [pc.match_substring_regex(column, "[!-~]") for column in columns]
+    unsure = pc.invert(functools.reduce(pc.or_, inked))
+    # Python says what is white space, of the few rows without a plain letter.
+    rows = zip(*(strings(column.filter(unsure)) for column in columns), strict=True)
+    return sum(not any(part and not part.isspace() for part in row) for row in rows)
+
+
 def write_batch(writer: Any, batch: Any) -> None:
     """Append one batch to an open IPC file: the place where a disk can be full."""
     writer.write_batch(batch)
 
 
 class TextTable:
-    """Writes a table of string columns: `write` once, then read the figures.
+    """Writes a table of string columns: `write` or `write_blocks` once, then read the figures.
 
     Attributes:
         rows: rows written.
+        blank: rows with nothing but white space behind the first column.
         repaired: values that held lone surrogates.
         hashes: (rows,) hashes of the first column, equal where the values are equal, good within
             this process only.
@@ -111,6 +157,7 @@ class TextTable:
         self._digest = ContentDigest(len(names))
         self._hashes: list[NDArray[np.int64]] = []
         self.rows = 0
+        self.blank = 0
         self.repaired = 0
 
     @property
@@ -124,15 +171,24 @@ class TextTable:
         return self._digest.hexdigest()
 
     def write(self, rows: Iterable[tuple[str, ...]], progress: Callable[[int], None]) -> None:
-        """Stream `rows` to disk; a second thread hashes and writes while this one reads on."""
+        """Stream `rows` to disk."""
+        self.write_blocks(blocks(rows), progress)
+
+    def write_blocks(self, content: Iterable[Any], progress: Callable[[int], None]) -> None:
+        """Stream blocks to disk: lists of rows, or record batches of as many string columns.
+
+        How rows come in blocks does not show in the file. A second thread hashes and writes while
+        this one reads on.
+        """
         pending: deque[Future[None]] = deque()
         with (
             pa.OSFile(str(self.path), "wb") as sink,
             pa.ipc.new_file(sink, self._schema) as writer,
             ThreadPoolExecutor(1, "rankstone-write") as thread,
         ):
-            for block in blocks(rows):
-                pending.append(thread.submit(self._store, writer, self._batch(block)))
+            for batch in rebatched(self._batch(block) for block in content if len(block)):
+                self._count(batch)
+                pending.append(thread.submit(self._store, writer, batch))
                 if len(pending) > IN_FLIGHT:
                     pending.popleft().result()
                 progress(self.rows)
@@ -140,16 +196,21 @@ class TextTable:
                 future.result()
         sync(self.path)
 
-    def _batch(self, block: list[tuple[str, ...]]) -> Any:
+    def _batch(self, block: Any) -> Any:
+        if isinstance(block, pa.RecordBatch):
+            return pa.record_batch(block.columns, schema=self._schema)
         columns = []
         for values in zip(*block, strict=True):
             array, repaired = text_array(values)
             self.repaired += repaired
             columns.append(array)
-        keys = columns[0].to_pylist() if self.repaired else [row[0] for row in block]
-        self._hashes.append(np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys)))
-        self.rows += len(block)
         return pa.record_batch(columns, schema=self._schema)
+
+    def _count(self, batch: Any) -> None:
+        ids, *others = batch.columns
+        self._hashes.append(np.fromiter(map(hash, strings(ids)), dtype=np.int64, count=len(ids)))
+        self.rows += len(ids)
+        self.blank += blank_rows(others)
 
     def _store(self, writer: Any, batch: Any) -> None:
         self._digest.update(batch.columns)

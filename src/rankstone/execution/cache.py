@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Corpus
+from rankstone.execution.about import note_use
+from rankstone.execution.claims import claimed
+from rankstone.execution.efficiency import Efficiency, Kernel, efficiency
+from rankstone.execution.metering import encode_distinct, metered
 from rankstone.execution.shards import (
     Cost,
     DamagedShardError,
     ShardInfo,
+    make_folder,
     open_shard,
     read_info,
     sweep,
     write_shard,
 )  # fmt: skip
-from rankstone.profiling.clock import Clock, peak_rss
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.runners.construct import file_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
 from rankstone.specs import canonical_digest
 
 PHASE = "encode_documents"
-SHARD_SIZE = 4096
-"""Documents per shard: a minute or two of a small transformer on a CPU is what a kill can cost."""
-SLICE = 128
-"""Documents handed to a runner at once: a progress bar moves between slices. Part of the layout,
-for the last bits of a vector depend on what is encoded together."""
+SHARD_SIZE = 1024
+"""Documents per shard, handed to the runner at once: enough to sort into batches of like length.
+A kill costs one shard, and one shard is what processes divide a corpus by: at 5 documents a second,
+three minutes. Part of the key, for the last bits of a vector depend on what is encoded together."""
 
 LAZY_SIZE = 65_536
 """Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
@@ -46,8 +51,8 @@ class EncodingCache:
 
     Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
     the runner says of itself, its adapter, and `key_material` (the digest of the corpus and the
-    text template). Processes may share the folder: a shard is whole or not there, and whoever
-    finishes last replaces it by its like.
+    text template). Processes may share the folder, and then share the work: a shard is whole or
+    not there, and is encoded by whoever claims it first.
     """
 
     folder: Path
@@ -55,6 +60,10 @@ class EncodingCache:
     key_material: Mapping[str, Any]
     clock: Clock
     progress: Progress = lambda phase, done, total: None
+    place: str | None = None
+    """Machine and threads, as costs name them."""
+    use: Mapping[str, str] = field(default_factory=dict)
+    """Method and task, for whoever lists the folder; not part of any key."""
     shard_size: int = SHARD_SIZE
     _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
 
@@ -69,9 +78,8 @@ class EncodingCache:
 
     def key(self, runner: AnyRunner) -> str:
         """sha256 over everything that can change what `runner` makes of the corpus."""
-        kind = type(runner)
-        adapter = {f"{kind.__module__}:{kind.__qualname__}": file_digest(kind)}
-        layout = {"shard_size": self.shard_size, "slice": SLICE, "version": 1}
+        adapter = {adapter_name(runner): file_digest(type(runner))}
+        layout = {"shard_size": self.shard_size, "encoded": "distinct texts", "version": 2}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
         return canonical_digest({**material, "runner": runner.describe()})
 
@@ -97,6 +105,17 @@ class EncodingCache:
         for chunks in self._opened.values():
             total = _sum(total, chunks.truncation)
         return total
+
+    @property
+    def efficiency(self) -> Efficiency:
+        """Of all encoding into shards; unknown where members encode by different kernels."""
+        costs: dict[Kernel, list[Cost]] = {}
+        for chunks in self._opened.values():
+            if any(cost.flops for cost in chunks.costs):
+                costs.setdefault(chunks.kernel, []).extend(chunks.costs)
+        if len(costs) != 1:
+            return Efficiency()
+        return efficiency(*costs.values(), place=self.place)
 
     @property
     def resumed(self) -> bool:
@@ -159,7 +178,7 @@ class LazyChunks(EncodedCorpus):
 
     def take(self, positions: NDArray[np.int64]) -> Any:
         """The representations at `positions`, in that order; only these are encoded."""
-        with self._cache.clock.phase(PHASE, items=len(positions)):
+        with metered(self._cache.clock, PHASE, len(positions)):
             return self._runner.encode(self._cache.corpus.take(positions), "document")
 
     def _part(self, part: int) -> Any:
@@ -167,7 +186,7 @@ class LazyChunks(EncodedCorpus):
         clock = self._cache.clock
         with clock.phase("load"):
             texts = self._cache.corpus.texts(start, stop)
-        with clock.phase(PHASE, items=len(texts)):
+        with metered(clock, PHASE, len(texts)):
             rep = self._runner.encode(texts, "document")
             self._cache.progress(PHASE, stop, self._n)
         if part not in self._counted:
@@ -186,13 +205,31 @@ class ShardedChunks(EncodedCorpus):
         self.truncation = None
         self.shards_hit = 0
         self.shards_filled = 0
-        self.damaged: list[str] = []
-        """Shards that were found damaged and were encoded again: file and fault."""
+        self.kernel = Kernel.of(runner.describe())
+        self._damaged: dict[int, str] = {}
         self._folder = cache.folder / key
         self._infos: dict[int, ShardInfo] = {}
+        self._peak: float | None = None
         sweep(self._folder)
         present = sum(self._path(part).exists() for part in range(self._n_parts))
         self._partly_there = 0 < present < self._n_parts
+        if present:
+            self._note_use()
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in range(self._n_parts):
+            self._provide(part, ahead=True)
+            yield self._part(part)
+
+    @property
+    def costs(self) -> list[Cost]:
+        """What the shards that were read or filled took."""
+        return [info.cost for info in self._infos.values()]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Shards that were found damaged and were encoded again: file and fault."""
+        return list(self._damaged.values())
 
     @property
     def resumed(self) -> bool:
@@ -202,36 +239,76 @@ class ShardedChunks(EncodedCorpus):
     def _path(self, part: int) -> Path:
         return self._folder / f"{part:06d}.shard"
 
+    def _note_use(self) -> None:
+        runner, cache = self._runner, self._cache
+        facts = {
+            "adapter": adapter_name(runner),
+            "runner": dict(runner.describe()),
+            "corpus": dict(cache.key_material),
+            "documents": self._n,
+            "shards": self._n_parts,
+        }
+        note_use(self._folder, facts, cache.use)
+
     def _part(self, part: int) -> Any:
-        if part not in self._infos:
-            info = self._found(part)
-            if info is None:
-                self._fill(part)
-                with self._cache.clock.phase("load"):
-                    info = self._read(part)
-            self._infos[part] = info
-            self.truncation = _sum(self.truncation, info.truncation)
+        self._provide(part)
         return open_shard(self._path(part), self._infos[part])
 
-    def _read(self, part: int) -> ShardInfo:
-        start, stop = self._bounds(part)
-        return read_info(self._path(part), stop - start)
+    def _provide(self, part: int, *, ahead: bool = False) -> None:
+        """Read shard `part`, encode it, or wait for another process that is encoding it.
 
-    def _found(self, part: int) -> ShardInfo | None:
-        """A shard left by an earlier run, charged as it cost that run; None if there is none."""
+        With `ahead`, shards that will be needed later are encoded in place of waiting.
+        """
+        while part not in self._infos and not self._find(part) and not self._claim(part):
+            if ahead and any(self._claim(other) for other in self._missing_after(part)):
+                continue
+            with self._cache.clock.pause(), claimed(self._folder, part, wait=True):
+                pass  # it is there now, or whoever was at it is gone
+
+    def _missing_after(self, part: int) -> Iterator[int]:
+        """Other shards that nobody has written so far."""
+        for other in (*range(part + 1, self._n_parts), *range(part)):
+            if other not in self._infos and not self._path(other).exists():
+                yield other
+
+    def _claim(self, part: int) -> bool:
+        """Encode the shard unless another process is about to; False if one is."""
+        if not self._folder.exists():
+            make_folder(self._folder)
+        with claimed(self._folder, part) as mine:
+            if mine and not self._find(part):  # it may have been written a moment ago
+                self._fill(part)
+            return mine
+
+    def _find(self, part: int) -> bool:
+        """Take a shard that another run left, charged as it cost that run; False without one."""
         clock = self._cache.clock
         try:
             with clock.phase("load"):
                 info = self._read(part)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return False
         except DamagedShardError as fault:
-            self.damaged.append(str(fault))
-            return None
-        clock.add_cached(PHASE, info.documents, **info.cost._asdict())
+            self._damaged[part] = str(fault)
+            return False
+        clock.add_cached(PHASE, info.documents, **info.cost.charged())
         self.shards_hit += 1
-        self._cache.progress(PHASE, self._bounds(part)[1], self._n)
-        return info
+        self._keep(part, info)
+        return True
+
+    def _read(self, part: int) -> ShardInfo:
+        start, stop = self._bounds(part)
+        return read_info(self._path(part), stop - start)
+
+    def _keep(self, part: int, info: ShardInfo) -> None:
+        self._infos[part] = info
+        self.truncation = _sum(self.truncation, info.truncation)
+        self._tell(0)
+
+    def _tell(self, texts: int) -> None:
+        """Progress: whole shards, and so many texts of the one that is being encoded."""
+        ready = sum(info.documents for info in self._infos.values())
+        self._cache.progress(PHASE, min(ready + texts, self._n), self._n)
 
     def _fill(self, part: int) -> None:
         """Encode a shard and write it; what is read back is what any later run will read."""
@@ -239,24 +316,30 @@ class ShardedChunks(EncodedCorpus):
         clock = self._cache.clock
         with clock.phase("load"):
             texts = self._cache.corpus.texts(start, stop)
-        with clock.phase(PHASE, items=len(texts)):
+        with metered(clock, PHASE, len(texts), self._tell) as meter:
             since = time.perf_counter(), time.process_time()
-            rep = self._encode(texts, start)
+            rep = encode_distinct(self._runner, texts, "document")
             spent = time.perf_counter() - since[0], time.process_time() - since[1]
-            cost = Cost(*spent, peak_rss_bytes=peak_rss())
+            peaks = peak_rss(), peak_gpu()
         with clock.pause():
+            if self._peak is None and meter.flops:
+                self._peak = self.kernel.peak()
+            cost = Cost(
+                *spent, *peaks, meter.tokens, meter.flops, self._peak, place=self._cache.place
+            )
             counts = self._runner.truncation(texts, "document")
             write_shard(self._path(part), rep, documents=len(texts), cost=cost, truncation=counts)
+            if not self.shards_filled:
+                self._note_use()
         self.shards_filled += 1
+        with clock.phase("load"):
+            info = self._read(part)
+        self._keep(part, info)
 
-    def _encode(self, texts: Sequence[str], done: int) -> Any:
-        """All of `texts` in slices; `done` documents are encoded already, for the progress."""
-        reps = []
-        for start in range(0, len(texts), SLICE):
-            reps.append(self._runner.encode(texts[start : start + SLICE], "document"))
-            ready = min(start + SLICE, len(texts))
-            self._cache.progress(PHASE, done + ready, self._n)
-        return concatenate(reps)
+
+def adapter_name(runner: AnyRunner) -> str:
+    """`module:Class` of a runner."""
+    return f"{type(runner).__module__}:{type(runner).__qualname__}"
 
 
 def _sum(so_far: Truncation | None, more: Truncation | None) -> Truncation | None:

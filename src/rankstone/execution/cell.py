@@ -24,10 +24,11 @@ from rankstone.execution.job import (
     QUERY_BATCH,
     Job,
 )
+from rankstone.execution.metering import encode_distinct, metered
 from rankstone.execution.sections import method_info, task_info
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
-from rankstone.profiling.machine import environment
+from rankstone.profiling.machine import environment, fingerprint
 from rankstone.results.record import (
     IndexSize,
     Latency,
@@ -90,9 +91,12 @@ class CellRun:
             "truncation": _truncation(
                 query=self._query_truncation, document=documents.truncation or cache.truncation
             ),
-            "profile": Profile(phases=self.clock.phases(), latency=latency, index=size).model_dump(
-                mode="json"
-            ),
+            "profile": Profile(
+                phases=self.clock.phases(),
+                latency=latency,
+                index=size,
+                **cache.efficiency._asdict(),
+            ).model_dump(mode="json"),
             "environment": environment(
                 threads=self.job.threads,
                 seed=self.job.seed,
@@ -118,6 +122,8 @@ class CellRun:
             key_material=material,
             clock=self.clock,
             progress=self.events.progress,
+            place=f"{fingerprint()}, {self.job.threads} threads",
+            use={"method": self.job.method.name, "task": self.job.task.name},
         )
 
     def _context(self, dataset: Dataset, cache: EncodingCache, work: Path) -> CellContext:
@@ -144,8 +150,8 @@ class CellRun:
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
                 self._count_truncation(runner, batch)
-            with self.clock.phase("encode_queries", items=len(batch)):
-                queries = runner.encode(batch, "query")
+            with metered(self.clock, "encode_queries", len(batch)):
+                queries = encode_distinct(runner, batch, "query")
             with self.clock.phase("search", items=len(batch)):
                 hits = index.search(queries, k)
             found.append(hits)

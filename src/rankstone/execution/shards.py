@@ -14,6 +14,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -36,6 +37,18 @@ class Cost(NamedTuple):
     wall_s: float
     cpu_s: float
     peak_rss_bytes: int | None
+    peak_gpu_bytes: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    peak_flops_per_s: float | None = None
+    """Of the place, at the encoder's precision; null where no flops are known."""
+    place: str | None = None
+    """Machine and threads: figures of speed are compared only where it is equal."""
+
+    def charged(self) -> dict[str, Any]:
+        """What a clock counts of it."""
+        body = self._asdict()
+        return {name: body[name] for name in body if name not in ("peak_flops_per_s", "place")}
 
 
 class ShardInfo(NamedTuple):
@@ -52,6 +65,25 @@ class DamagedShardError(Exception):
     """A file is not the shard that was written."""
 
 
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns whatever keeps `path` from being written into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path}: encodings cannot be written: {error.strerror or error}."
+            " Nothing half-written was left. Free space or mend the rights, or choose another"
+            " folder with --cache; what is finished is kept."
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """The folder of shards; DataError if there can be none."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_shard(
     path: Path, rep: Any, *, documents: int, cost: Cost, truncation: Truncation | None
 ) -> None:
@@ -60,18 +92,13 @@ def write_shard(
         f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            _write(file, rep, documents, cost, truncation)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: encodings cannot be written: {error.strerror or error}."
-            " Nothing half-written was left. Free space or mend the rights, or choose another"
-            " folder with --cache; what is finished is kept."
-        ) from error
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                _write(file, rep, documents, cost, truncation)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -103,7 +130,7 @@ def _write(
     file.write(digest.digest())
 
 
-def read_info(path: Path, documents: int) -> ShardInfo:
+def read_info(path: Path, documents: int | None = None) -> ShardInfo:
     """The footer, after checking every byte of the file against its digest.
 
     Raises DamagedShardError if the file is not whole or not of `documents` documents, and
@@ -127,7 +154,7 @@ def read_info(path: Path, documents: int) -> ShardInfo:
         kind=body["kind"],
         arrays=body["arrays"],
     )
-    if info.documents != documents or info.kind not in UNPACK:
+    if documents is not None and (info.documents != documents or info.kind not in UNPACK):
         raise DamagedShardError(f"{path}: holds {info.documents} documents, expected {documents}")
     return info
 

@@ -16,9 +16,10 @@ from rich.text import Text
 from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
 from rankstone.leaderboards.figures import UNKNOWN, interval, memory_unit, significant
 from rankstone.leaderboards.table import measure_order
-from rankstone.results.record import Latency, Percentiles, Phase, RunRecord
+from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord
 
 _MARGIN = 1
+GIGA = 1e9
 _SHORT = 12
 """Digits of a digest that are shown."""
 Row = tuple[str, Any]
@@ -154,7 +155,7 @@ def _profile(record: RunRecord) -> Iterator[RenderableType]:
     if profile.latency is not None:
         yield _titled("latency", _latency(profile.latency))
     if profile.phases:
-        yield _titled("phases", _phases(profile.phases))
+        yield _titled("phases", _phases(profile))
     rows: list[Row] = [("peak RSS of the cell", _bytes(profile.peak_rss_bytes))]
     if index := profile.index:
         rows += [
@@ -178,18 +179,30 @@ def _latency(latency: Latency) -> RenderableType:
     return Group(table, Text(said, style="dim"))
 
 
-def _phases(phases: Mapping[str, Phase]) -> RenderableType:
-    table = _table("phase", "wall s", "CPU s", "items", "peak RSS", "from cache", left=(0,))
+def _phases(profile: Profile) -> RenderableType:
+    phases = profile.phases
+    gpu = any(phase.peak_gpu_bytes is not None for phase in phases.values())
+    counted = any(phase.tokens is not None for phase in phases.values())
+    heads = ["wall s", "CPU s", "items", "peak RSS", *(["peak GPU"] if gpu else [])]
+    heads += [*(["tokens", "GFLOP/s"] if counted else []), "from cache"]
+    table = _table("phase", *heads, left=(0,))
     for name, phase in phases.items():
-        table.add_row(
-            name.replace("_", " "),
-            significant(phase.wall_s),
-            significant(phase.cpu_s),
-            f"{phase.items:,}",
-            _bytes(phase.peak_rss_bytes),
-            f"{phase.from_cache:.0%}",
-        )
-    return table
+        cells = [significant(phase.wall_s), significant(phase.cpu_s), f"{phase.items:,}"]
+        cells += [_bytes(phase.peak_rss_bytes), *([_bytes(phase.peak_gpu_bytes)] if gpu else [])]
+        if counted:
+            cells += [UNKNOWN if phase.tokens is None else f"{phase.tokens:,}", _rate(phase)]
+        table.add_row(name.replace("_", " "), *cells, f"{phase.from_cache:.0%}")
+    share, peak = profile.flop_utilisation, profile.peak_flops_per_s
+    if share is None or peak is None:
+        return table
+    said = f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
+    return Group(table, Text(f"{said} this machine's matrix products", style="dim"))
+
+
+def _rate(phase: Phase) -> str:
+    if phase.flops is None or not phase.wall_s:
+        return UNKNOWN
+    return significant(phase.flops / phase.wall_s / GIGA)
 
 
 def _truncation(record: RunRecord) -> RenderableType:

@@ -18,7 +18,8 @@ COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "dep
                  "timed_queries")  # fmt: skip
 FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
                   "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
-                  "total_p99_ms", "peak_rss_bytes")  # fmt: skip
+                  "total_p99_ms", "peak_rss_bytes", "peak_gpu_bytes",
+                  "flop_utilisation")  # fmt: skip
 TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut")
 _BUILDING = ("encode_documents", "index")
 _SEARCHING = ("encode_queries", "search", "rerank")
@@ -44,7 +45,8 @@ def leaderboard(
           `timed_queries` (of the latencies);
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
-          `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`;
+          `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
+          `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents);
         * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`: shares that the
           model's length limit cut;
         * per measure `<m>`, `<m> low`, `<m> high`.
@@ -135,6 +137,11 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         "documents_per_s": _rate(record.task.n_documents, profile.phases, _BUILDING),
         "queries_per_s": _rate(record.task.n_queries, profile.phases, _SEARCHING),
         "peak_rss_bytes": profile.peak_rss_bytes,
+        "peak_gpu_bytes": max(
+            (p.peak_gpu_bytes for p in profile.phases.values() if p.peak_gpu_bytes is not None),
+            default=None,
+        ),
+        "flop_utilisation": profile.flop_utilisation,
     }
     if profile.index:
         row["index_memory_bytes"] = profile.index.memory_bytes

@@ -231,6 +231,8 @@ _MEASURED = {
     "index_memory_bytes": _Figure(header=("index",), best=min, rank=2, bytes=True),
     "index_disk_bytes": _Figure(header=("on disk",), best=min, rank=9, bytes=True),
     "peak_rss_bytes": _Figure(header=("peak RSS",), best=min, rank=4, bytes=True),
+    "peak_gpu_bytes": _Figure(header=("peak GPU",), best=min, rank=10, bytes=True),
+    "flop_utilisation": _Figure(header=("of peak", "FLOP/s"), best=max, rank=11),
 }
 
 

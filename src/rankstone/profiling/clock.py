@@ -2,8 +2,7 @@
 
 Phases nest: a lazily encoded chunk read inside `index` is charged to `encode_documents`, not to
 `index`. Wall time is `time.perf_counter`, CPU time is that of this process and all its threads.
-The peak resident size of a phase is exact on Linux, where the kernel's high-water mark can be
-reset (`/proc/self/clear_refs`); elsewhere it is unknown.
+Peaks of memory are those of `rankstone.profiling.memory`, reset at every change of phase.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from rankstone.profiling.memory import larger, peak_gpu, peak_rss, reset_peak_gpu, reset_peak_rss
 from rankstone.results.record import Phase
 
 
@@ -24,6 +23,17 @@ class _Tally:
     items: int = 0
     cached_items: int = 0
     peak_rss_bytes: int | None = None
+    peak_gpu_bytes: int | None = None
+    tokens: int = 0
+    flops: float = 0.0
+
+    def add_work(self, tokens: int | None, flops: float | None) -> None:
+        self.tokens += tokens or 0
+        self.flops += flops or 0.0
+
+    def add_peaks(self, rss: int | None, gpu: int | None) -> None:
+        self.peak_rss_bytes = larger(self.peak_rss_bytes, rss)
+        self.peak_gpu_bytes = larger(self.peak_gpu_bytes, gpu)
 
 
 class Clock:
@@ -65,8 +75,22 @@ class Clock:
             self._settle()
             self._stack, self._paused = stack, was_paused
 
+    def add_work(self, name: str, *, tokens: int | None, flops: float | None) -> None:
+        """Count what an encoder told of its work in the phase `name`, which has begun."""
+        if not self._paused:
+            self._tallies[name].add_work(tokens, flops)
+
     def add_cached(
-        self, name: str, items: int, *, wall_s: float, cpu_s: float, peak_rss_bytes: int | None
+        self,
+        name: str,
+        items: int,
+        *,
+        wall_s: float,
+        cpu_s: float,
+        peak_rss_bytes: int | None,
+        peak_gpu_bytes: int | None = None,
+        tokens: int | None = None,
+        flops: float | None = None,
     ) -> None:
         """Charge what `items` read from a cache cost the run that filled it."""
         tally = self._tallies.setdefault(name, _Tally())
@@ -74,7 +98,8 @@ class Clock:
         tally.cached_items += items
         tally.wall_s += wall_s
         tally.cpu_s += cpu_s
-        tally.peak_rss_bytes = _larger(tally.peak_rss_bytes, peak_rss_bytes)
+        tally.add_work(tokens, flops)
+        tally.add_peaks(peak_rss_bytes, peak_gpu_bytes)
 
     def phases(self) -> dict[str, Phase]:
         """What has been charged so far, in the order of first entry."""
@@ -85,6 +110,9 @@ class Clock:
                 cpu_s=tally.cpu_s,
                 items=tally.items,
                 peak_rss_bytes=tally.peak_rss_bytes,
+                peak_gpu_bytes=tally.peak_gpu_bytes,
+                tokens=tally.tokens or None,
+                flops=tally.flops or None,
                 from_cache=tally.cached_items / tally.items if tally.cached_items else 0.0,
             )
             for name, tally in self._tallies.items()
@@ -97,28 +125,7 @@ class Clock:
             tally = self._tallies[self._stack[-1]]
             tally.wall_s += now[0] - self._since[0]
             tally.cpu_s += now[1] - self._since[1]
-            tally.peak_rss_bytes = _larger(tally.peak_rss_bytes, peak_rss())
+            tally.add_peaks(peak_rss(), peak_gpu())
         reset_peak_rss()
+        reset_peak_gpu()
         self._since = (time.perf_counter(), time.process_time())
-
-
-def peak_rss() -> int | None:
-    """Bytes of the resident high-water mark since the last reset; None where unknown."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def reset_peak_rss() -> None:
-    """Lower the high-water mark to what is resident now, where the kernel allows it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _larger(a: int | None, b: int | None) -> int | None:
-    return max((value for value in (a, b) if value is not None), default=None)

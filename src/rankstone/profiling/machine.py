@@ -108,13 +108,17 @@ def affinity() -> list[int] | None:
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
     """Versions of those distributions that are installed, without importing any."""
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    versions = {name: _version(name) for name in names}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+@cache
+def _version(name: str) -> str | None:
+    """Read once: parsing a distribution's metadata takes milliseconds, and there are many."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @cache

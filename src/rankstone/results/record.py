@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Status = Literal["ok", "failed", "timeout", "oom"]
 
 
@@ -113,6 +113,12 @@ class Phase(Section):
     cpu_s: float | None = None
     items: int = 0
     peak_rss_bytes: int | None = None
+    peak_gpu_bytes: int | None = None
+    """Held at once by torch, over all GPUs; null where there is no CUDA device."""
+    tokens: int | None = None
+    """Seen by models, special tokens included, padding not; null where no encoder counted."""
+    flops: float | None = None
+    """Floating-point operations on these tokens by definition, a multiply-add being two."""
     from_cache: float = 0.0
     """Share of the items read from a cache; their cost is the cost of the run that filled it."""
 
@@ -153,6 +159,11 @@ class Profile(Section):
     index: IndexSize | None = None
     peak_rss_bytes: int | None = None
     """High-water mark of the whole cell."""
+    peak_flops_per_s: float | None = None
+    """Of large matrix products at the encoder's precision, threads and device, measured beside the
+    encoding; null where no encoder counted, or encodings came from another machine."""
+    flop_utilisation: float | None = None
+    """Model FLOP utilisation of encoding the documents: flops / seconds / peak."""
 
 
 class Environment(Section):

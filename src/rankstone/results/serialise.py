@@ -16,7 +16,9 @@ from rankstone.results.record import SCHEMA_VERSION, RunRecord
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
-UPGRADES: dict[int, Upgrade] = {}
+UPGRADES: dict[int, Upgrade] = {
+    1: lambda body: body,  # 2 adds tokens, flops, GPU memory and FLOP utilisation: unknown before
+}
 """Version -> the function that turns a body of that version into one of the next version."""
 
 

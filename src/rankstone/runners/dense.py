@@ -24,7 +24,7 @@ from rankstone.runners.heads import (
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.tokens import Ids
-from rankstone.runners.transformer import TransformerSettings
+from rankstone.runners.transformer import Names, TransformerSettings
 
 Vectors = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class DenseEncoder(TransformerSettings):
     """cls: the first token's state; mean: of all tokens; last: the last token's; pooler: BERT's
     tanh(W h + b) of the first token; own: `output` is the vector. None: as the model's settings
     say."""
-    projection: tuple[str, ...] = ()
+    projection: Names = ()
     """Modules of the model's weights that the pooled vector goes through, by name: linear maps and
     layer norms, as ANCE's `embeddingHead` and `norm`."""
     layer_norm: bool = False

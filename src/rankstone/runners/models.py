@@ -20,7 +20,7 @@ from rankstone.specs import ModelSpec
 Origin = Literal["path", "package", "hub cache", "hub"]
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".npz", ".onnx")
-SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml")
+SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml", ".metadata")
 OTHER_ENGINES = {"onnx", "openvino", "coreml", "tf", "flax"}
 """Folders in which hub repositories keep conversions for engines that are not used here."""
 

@@ -158,7 +158,11 @@ def _decoder(model: Any) -> Weights:
     """Take the map onto the vocabulary off the model, and give its weights."""
     decoder = model.get_output_embeddings()
     weights = _linear("decoder", decoder)
-    model.set_output_embeddings(nn.Identity())
+    places = [
+        (m, n) for m in model.modules() for n, child in m.named_children() if child is decoder
+    ]
+    for module, name in places:  # not by set_output_embeddings: BERT's wants a bias of the new one
+        setattr(module, name, nn.Identity())
     return weights
 
 

@@ -27,8 +27,10 @@ from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
 ROLES: tuple[Role, ...] = ("query", "document")
 Length = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list, as TOML has them, becomes a tuple."""
 
-WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 4_000_000
+WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
 """Texts tokenised at once: the next window's tokens are made while a window is encoded."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 """Default budgets: more than the first fall out of a CPU's cache."""
@@ -58,10 +60,10 @@ class TransformerSettings:
     prompts: dict[Role, str] | None = None
     """What is put before texts of each role: a name among the model's prompts, or the words. A role
     left out takes the model's own prompt for it, with a warning if there is one."""
-    tokens_before: tuple[str, ...] | None = None
+    tokens_before: Names | None = None
     """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
     such as `sep_token` stands for the tokenizer's token of that part."""
-    tokens_after: tuple[str, ...] | None = None
+    tokens_after: Names | None = None
     """Tokens to put behind a text instead of the tokenizer's own."""
     replace: dict[Role, dict[str, str]] | None = None
     """Strings replaced in texts of a role, before all else."""

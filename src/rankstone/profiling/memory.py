@@ -1,0 +1,59 @@
+"""High-water marks of memory: of this process, and of what torch holds on its GPUs.
+
+The resident peak can be reset on Linux (`/proc/self/clear_refs`); elsewhere it is unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def peak_rss() -> int | None:
+    """Bytes of the resident high-water mark since the last reset; None where unknown."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def reset_peak_rss() -> None:
+    """Lower the high-water mark to what is resident now, where the kernel allows it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_gpu() -> int | None:
+    """Bytes that torch's tensors held at once since the last reset, summed over all GPUs.
+
+    None where torch is not loaded or sees no CUDA device: this never loads it.
+    """
+    cuda = _cuda()
+    if cuda is None:
+        return None
+    return sum(int(cuda.max_memory_allocated(n)) for n in range(cuda.device_count()))
+
+
+def reset_peak_gpu() -> None:
+    """Lower the high-water mark of every GPU to what is allocated now."""
+    cuda = _cuda()
+    if cuda is not None and cuda.is_initialized():
+        for n in range(cuda.device_count()):
+            cuda.reset_peak_memory_stats(n)
+
+
+def larger(a: int | None, b: int | None) -> int | None:
+    """The larger of two peaks, of which either may be unknown."""
+    return max((value for value in (a, b) if value is not None), default=None)
+
+
+def _cuda() -> Any | None:
+    """`torch.cuda`, if it is loaded and has a device."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda if cuda is not None and cuda.is_available() else None
