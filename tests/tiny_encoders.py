@@ -160,6 +160,7 @@ def dpr(folder: Path, tower: str) -> None:
         with torch.no_grad():
             bert = model.question_encoder.bert_model
             bert.embeddings.word_embeddings.weight.mul_(-1)
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     model.config.save_pretrained(folder)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
 

@@ -322,6 +322,22 @@ def test_modular_star_encoder(tmp_path):
             np.testing.assert_allclose(alone, vectors[-1].numpy(), atol=1e-5)
 
 
+def test_code_that_makes_a_model_is_among_its_files(tmp_path):
+    tiny.m2_bert(tmp_path / "model")
+    runner = runner_of("m2-bert-2k", tmp_path / "model")
+    before = runner.describe()["files"]
+    (tmp_path / "model" / "modeling_tiny.py").write_text("# edited")
+    assert runner_of("m2-bert-2k", tmp_path / "model").model.files != before
+
+
+def test_code_of_another_repository_is_refused(tmp_path):
+    tiny.m2_bert(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(path.read_text().replace('"modeling_tiny', '"some/where--modeling_tiny'))
+    with pytest.raises(DefinitionError, match=r"another repository \(some/where--"):
+        runner_of("m2-bert-2k", tmp_path / "model").encode(["a"], "query")
+
+
 @pytest.mark.parametrize("name", ["m2-bert-2k", "modularstarencoder-18"])
 def test_code_of_the_hub_is_refused_without_a_commit(name, tmp_path):
     write = tiny.m2_bert if name.startswith("m2") else tiny.modular_star_encoder

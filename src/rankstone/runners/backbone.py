@@ -72,6 +72,13 @@ class Backbone:
                 "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
                 " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
             )
+        elsewhere = [c for c in map(str, self.settings.get("auto_map", {}).values()) if "--" in c]
+        if self.trust_remote_code and elsewhere:
+            raise DefinitionError(
+                f"Model '{self.model.id}' is made by code of another repository ({elsewhere[0]}),"
+                " whose commit nothing pins. Copy that code beside the weights, name it in"
+                " config.json without the repository, and set the key 'path' of [model]."
+            )
         if not self.trust_remote_code and "auto_map" in self.settings:
             classes = ", ".join(sorted(set(map(str, self.settings["auto_map"].values()))))
             if not _is_native(self.settings):
