@@ -47,17 +47,11 @@ class ModelSpec(Spec):
     LATER: ClassVar[frozenset[str]] = frozenset({"folder"})
 
 
-class MethodSpec(Spec):
-    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+class AdapterSpec(Spec):
+    """An adapter and what it is constructed with."""
 
-    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
-        {"description", "citation", "licence", "published", "weights"}
-    )
-    LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "text"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "scorer", "text"})
 
-    name: str
-    """`<family>/<stem>`, from the file's place."""
-    description: str
     adapter: str = Field(pattern=ADAPTER)
     """`module:Class` of the adapter, or a name from the entry point group `rankstone.runners`."""
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -66,6 +60,29 @@ class MethodSpec(Spec):
     """The model of queries, where they have a checkpoint of their own."""
     members: tuple[MethodSpec, ...] = ()
     """The methods a composite is made of; named in the TOML, resolved on reading."""
+
+    @property
+    def models(self) -> dict[str, ModelSpec]:
+        """The models there are, by the key that names them."""
+        found = {"model": self.model, "query_model": self.query_model}
+        return {key: model for key, model in found.items() if model is not None}
+
+
+class ScorerSpec(AdapterSpec):
+    """What re-scores the candidates of a two-stage method: the table `[scorer]` of its TOML."""
+
+
+class MethodSpec(AdapterSpec):
+    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
+        {"description", "citation", "licence", "published", "weights"}
+    )
+
+    name: str
+    """`<family>/<stem>`, from the file's place."""
+    description: str
+    scorer: ScorerSpec | None = None
     text: str | None = None
     """How a document becomes a string for this method, where it wants another template than the
     task's: `{title} [SEP] {text}`."""
@@ -87,17 +104,18 @@ class MethodSpec(Spec):
 
         Raises DefinitionError where it has no model, or two that are not told apart by folders.
         """
-        models = {"model": self.model, "query_model": self.query_model}
-        given = {key: model for key, model in models.items() if model is not None}
+        holder = self if self.models or self.scorer is None else self.scorer
+        given = holder.models
         if not given or len({model.folder for model in given.values()}) < len(given):
             fault = "two models, each with a path of its own" if given else "no model of its own"
             raise DefinitionError(
                 f"Runner '{self.name}' has {fault}. Copy runners/{self.name}.toml and state the key"
                 " 'path' of its tables instead of --model-path."
             )
-        return self.model_copy(
-            update={k: m.model_copy(update={"path": str(folder)}) for k, m in given.items()}
-        )
+        moved = {k: m.model_copy(update={"path": str(folder)}) for k, m in given.items()}
+        if holder is self:
+            return self.model_copy(update=moved)
+        return self.model_copy(update={"scorer": holder.model_copy(update=moved)})
 
 
 class Counts(Spec):
@@ -220,21 +238,28 @@ def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodS
         raise DefinitionError(
             f"{path}: unknown key 'name': the file's place names the method. Remove it."
         )
-    members = values.pop("members", [])
+    seen, table = (*_seen, name), values.get("scorer")
+    members = _members(values, f"{path}: key 'members'", folder, seen)
+    inner = _members(table, f"{path}: key 'scorer.members'", folder, seen)
+    spec = build_spec(MethodSpec, {**values, "name": name}, path)
+    scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
+    return spec.model_copy(update={"members": members, "scorer": scorer})
+
+
+def _members(table: Any, key: str, folder: Path, seen: tuple[str, ...]) -> tuple[MethodSpec, ...]:
+    """Take the names `members` out of `table` and read the methods they stand for."""
+    members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
-        raise DefinitionError(
-            f"{path}: key 'members': expected a list of method names, found {members!r}."
-        )
+        raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
     known = method_names(folder)
     resolved = []
     for member in members:
         try:
             full = resolve_name(member, known, "Runner", folder)
         except DefinitionError as error:
-            raise DefinitionError(f"{path}: key 'members': {error}") from None
-        resolved.append(load_method(full, folder, (*_seen, name)))
-    spec = build_spec(MethodSpec, {**values, "name": name}, path)
-    return spec.model_copy(update={"members": tuple(resolved)})
+            raise DefinitionError(f"{key}: {error}") from None
+        resolved.append(load_method(full, folder, seen))
+    return tuple(resolved)
 
 
 def method_names(folder: Path) -> list[str]:

@@ -36,7 +36,10 @@ ALLOWED = {
     "benchmarks": set(),
 }  # fmt: skip
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "dupmae", "fusion", "late_interaction"}
+ADAPTERS = {
+    "bm25", "static", "dense", "dupmae", "fusion", "late_interaction", "rerank",
+    "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder",
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -419,12 +419,16 @@ def test_a_conversion_says_what_does_not_fit(tmp_path):
         convert(tmp_path / "nq.pkl", tmp_path / "ernie", tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["dupmae", "gear", "gnn-coder", "mamba-retriever-130m"])
-def test_weights_never_released_are_said_to_be_so(name):
-    spec: MethodSpec = WORKSPACE.method(f"dense/{name}")
+@pytest.mark.parametrize(
+    "name", ["dupmae", "gear", "gnn-coder", "mamba-retriever-130m", "bm25-cet"]
+)
+def test_weights_never_released_are_said_to_be_so(name, tmp_path):
+    spec: MethodSpec = WORKSPACE.method(name)
     assert spec.weights == "unavailable"
     with pytest.raises(ModelError, match=r"never released.*--model-path DIR"):
         build_runner(spec)
+    with pytest.raises(ModelError, match=r"the path .* is no folder"):
+        build_runner(spec.at(tmp_path / "none"))
 
 
 def test_every_released_encoder_says_where_it_comes_from():

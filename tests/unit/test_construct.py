@@ -85,7 +85,8 @@ def test_a_package_can_register_an_adapter(monkeypatch):
 def test_importing_adapters_loads_no_heavy_library():
     code = (
         "import sys\n"
-        "from rankstone.runners import bm25, construct, dense, fusion, static\n"
+        "from rankstone.runners import bm25, construct, dense, fusion, rerank, static\n"
+        "from rankstone.runners import bi_encoder, cross_encoder, poly_encoder, uni_encoder\n"
         "heavy = {'torch', 'faiss', 'bm25s', 'scipy', 'tokenizers', 'transformers', 'wordllama'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )

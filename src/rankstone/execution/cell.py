@@ -89,7 +89,9 @@ class CellRun:
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
             "truncation": _truncation(
-                query=self._query_truncation, document=documents.truncation or cache.truncation
+                query=self._query_truncation,
+                document=documents.truncation or cache.truncation,
+                pair=context.pairs,
             ),
             "profile": Profile(
                 phases=self.clock.phases(),
@@ -136,6 +138,7 @@ class CellRun:
             work=work,
             clock=self.clock,
             cache=cache,
+            progress=self.events.progress,
         )
 
     def _depth(self, dataset: Dataset) -> int:
@@ -170,10 +173,13 @@ class CellRun:
         """One query at a time, closed loop; the sample and its order depend on the seed alone."""
         texts, k = dataset.query_texts, self._depth(dataset)
         chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
-        warmup = chosen[:LATENCY_WARMUP]
         self.events.phase("latency")
-        for row in warmup:
+        warmup, deadline = 0, time.monotonic() + LATENCY_BUDGET_S
+        for row in chosen[:LATENCY_WARMUP]:
             index.search(runner.encode([texts[row]], "query"), k)
+            warmup += 1
+            if time.monotonic() > deadline:
+                break
         times: list[tuple[float, float]] = []
         deadline = time.monotonic() + LATENCY_BUDGET_S
         for row in chosen:
@@ -187,7 +193,7 @@ class CellRun:
                 break
         encode, search = np.array(times).T * 1e3
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
-        return summarise(encode, search, warmup=len(warmup), threads=self.job.threads, k=k)
+        return summarise(encode, search, warmup=warmup, threads=self.job.threads, k=k)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
         """Saves the index to weigh it; a disk too small for that leaves the figure unknown."""

@@ -22,7 +22,13 @@ from rankstone.execution.sections import method_info, now, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import build_runner, code_digest, located_models
+from rankstone.runners.construct import (
+    build_runner,
+    code_digest,
+    located_models,
+    parts,
+    refuse_unavailable,
+)
 from rankstone.specs import MethodSpec, TaskSpec
 
 
@@ -189,11 +195,10 @@ def available_cores() -> int:
 
 
 def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
-    for member in method.members:
-        yield from _model_files(member)
-    for key, model in located_models(method).items():
-        name = method.name if key == "model" else f"{method.name}: {key}"
-        yield name, dict(model.files)
+    refuse_unavailable(method)
+    for name, part in parts(method):
+        for key, model in located_models(part).items():
+            yield name if key == "model" else f"{name}: {key}", dict(model.files)
 
 
 def _refused(error: RankstoneError) -> Outcome:

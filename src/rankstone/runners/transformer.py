@@ -78,7 +78,8 @@ class TransformerSettings:
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: engines.Precision = "fp32"
     """Of the network; whatever follows the hidden states is fp32. int8: torch's dynamic
-    quantisation of linear maps, another method rather than another precision."""
+    quantisation of linear maps, another method rather than another precision. One text is encoded
+    at a time, for it scales activations by the largest of a whole batch."""
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
@@ -272,8 +273,10 @@ class Tower:
         start = 0
         while start < len(order):
             multiple = self.limit or 1 if self.settings.pad_to_limit else 1
-            longest = max(int(lengths[order[start]]), multiple)
-            rows = order[start : start + max(self._budget // longest, 1)]
+            fitting = max(self._budget // max(int(lengths[order[start]]), multiple), 1)
+            if self.settings.precision == "int8":
+                fitting = 1  # the scale of its activations is that of all texts of a batch
+            rows = order[start : start + fitting]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
             try:
                 hidden = self.engine.hidden(ids, mask)
