@@ -105,3 +105,11 @@ def test_an_edited_adapter_has_another_digest(tmp_path, monkeypatch):
     after = construct.code_digest(spec)
     assert after["lexical/test"] != before["lexical/test"]
     assert after["lexical/other"] == before["lexical/other"]
+
+
+def test_members_that_read_documents_otherwise_are_refused():
+    members = (method(), method(name="lexical/other", text="{title} [SEP] {text}"))
+    fusion = method("rankstone.runners.fusion:ReciprocalRankFusion", members=members)
+    with pytest.raises(DefinitionError, match=r"'lexical/other' reads documents as"):
+        build_runner(fusion)
+    build_runner(method(text="{text}"))

@@ -220,7 +220,7 @@ def test_the_digest_covers_the_scorer_and_survives_json(define):
     spec = define(TOML)
     assert MethodSpec.model_validate_json(spec.model_dump_json()) == spec
     assert define(TOML.replace("2.0", "3.0")).digest() != spec.digest()
-    assert "scorer" not in MethodSpec(name="a/b", description="", adapter="m:C").model_dump()
+    assert "scorer" not in MethodSpec(name="a/b", description="", adapter="m:C")._digested()
 
 
 def test_the_scorers_members_model_and_code_count(define, tmp_path):

@@ -47,15 +47,23 @@ class Backbone:
     """The part of a model that turns token ids into one vector per token."""
 
     model: LocatedModel
-    task: Literal["hidden", "mlm"] = "hidden"
+    task: Literal["hidden", "mlm", "both"] = "hidden"
     """`mlm`: the hidden states that the masked-language-model head multiplies with the vocabulary,
-    its own transformation applied; the multiplication itself is `decoder` of `head_weights`."""
+    its own transformation applied; the multiplication itself is `decoder` of `head_weights`.
+    `both`: the last layer's states, and those behind them in the same rows."""
     exit_layer: int | None = None
     """Leave after so many layers; what the model does behind its last (a norm) is still done."""
     architecture: str | None = None
     """A model type of transformers, where that of the settings is not what is wanted."""
     prefix: str = ""
     """What the names of this network's weights begin with, where a file holds several networks."""
+    auto_class: str = "AutoModel"
+    """The class of transformers that makes the network, where a model's code registers another."""
+    output: str | None = None
+    """The model's output that is taken in place of hidden states: vectors that it pools itself
+    count as one state per text."""
+    output_index: int = -1
+    """Which of them, where that output is a list."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +71,13 @@ class Backbone:
             raise DefinitionError(
                 "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
                 " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
+            )
+        elsewhere = [c for c in map(str, self.settings.get("auto_map", {}).values()) if "--" in c]
+        if self.trust_remote_code and elsewhere:
+            raise DefinitionError(
+                f"Model '{self.model.id}' is made by code of another repository ({elsewhere[0]}),"
+                " whose commit nothing pins. Copy that code beside the weights, name it in"
+                " config.json without the repository, and set the key 'path' of [model]."
             )
         if not self.trust_remote_code and "auto_map" in self.settings:
             classes = ", ".join(sorted(set(map(str, self.settings["auto_map"].values()))))
@@ -103,6 +118,17 @@ class Backbone:
             if limit and limit < 10**9
         ]
         return min(limits, default=None)
+
+    @cached_property
+    def special_tokens(self) -> dict[str, str]:
+        """The tokenizer's special tokens by their part: `sep_token` -> `[SEP]`."""
+        found: dict[str, str] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            for part, token in read_json(self.model.folder / name).items():
+                text = token.get("content") if isinstance(token, dict) else token
+                if part.endswith("_token") and isinstance(text, str):
+                    found[part] = text
+        return found
 
     def load(self) -> Any:
         """The network in float32 on the CPU: a module of (ids, mask) -> (n, length, dim).

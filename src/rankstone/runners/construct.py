@@ -18,15 +18,15 @@ from typing import Any
 
 import pydantic
 
-from rankstone.errors import DefinitionError, MissingExtraError, did_you_mean
-from rankstone.runners.models import locate
+from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import AdapterSpec, MethodSpec
 
 GROUP = "rankstone.runners"
 """Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
 
-NOT_PARAMETERS = {"model", "members", "scorer"}
+NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
@@ -42,6 +42,9 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
         ModelError: the model's files are missing, or not the pinned ones.
     """
     where = where or f"runners/{spec.name}.toml"
+    load_adapter(spec, where)
+    refuse_unavailable(spec)
+    _refuse_other_texts(spec, where)
     what, more = f"Runner '{spec.name}'", {}
     if spec.scorer is not None:
         more["scorer"] = _build(spec.scorer, what, f"{where}: table 'scorer'")
@@ -63,9 +66,38 @@ def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
         arguments["members"] = tuple(
             build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
         )
-    if spec.model is not None:
-        arguments["model"] = locate(spec.model)
-    return _construct(adapter, arguments, where)
+    return _construct(adapter, {**arguments, **located_models(spec)}, where)
+
+
+def located_models(spec: AdapterSpec) -> dict[str, LocatedModel]:
+    """The models of `spec` by the key that names them: `model`, `query_model`.
+
+    Raises ModelError where one is out of reach.
+    """
+    return {key: locate(model) for key, model in spec.models.items()}
+
+
+def refuse_unavailable(spec: MethodSpec) -> None:
+    """Raise ModelError if weights of `spec` were never released and no path to some is given."""
+    models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
+    if spec.weights == "unavailable" and any(model.path is None for model in models):
+        raise ModelError(
+            f"Runner '{spec.name}': its weights were never released, so it is listed with its"
+            f" published values and not run (rankstone list published {spec.name})."
+            " If you have weights of your own, name their folder: --model-path DIR, or the key"
+            f" 'path' of [model] in a copy of runners/{spec.name}.toml."
+        )
+
+
+def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
+    """Members share the encoded corpus, so they read its documents by one template."""
+    for member in spec.members:
+        if member.text != spec.text:
+            raise DefinitionError(
+                f"{where}: key 'members': '{member.name}' reads documents as {member.text!r},"
+                f" and its composite as {spec.text!r} (null: as the task says)."
+                " State the same key 'text' for both, or leave the member out."
+            )
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
@@ -128,7 +160,7 @@ def _registered(name: str, where: str) -> str:
 
 def _own_adapters() -> list[str]:
     names = (
-        "bi_encoder", "bm25", "cross_encoder", "dense", "fusion", "late_interaction",
+        "bi_encoder", "bm25", "cross_encoder", "dense", "dupmae", "fusion", "late_interaction",
         "poly_encoder", "rerank", "static", "uni_encoder",
     )  # fmt: skip
     return [f"rankstone.runners.{name}" for name in names]

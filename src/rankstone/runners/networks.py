@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.backbone import Backbone, Costs, Weights
@@ -16,15 +18,24 @@ from rankstone.runners.backbone import Backbone, Costs, Weights
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(self, model: nn.Module, head: Weights) -> None:
+    def __init__(self, model: nn.Module, head: Weights, backbone: Backbone) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
+        self._both = backbone.task == "both"
+        self._output, self._index = backbone.output, backbone.output_index
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.model(input_ids=ids, attention_mask=mask)[0]
-        return output
+        if self._both:
+            output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            return torch.cat([output.hidden_states[-1], output[0]], dim=-1)
+        output = self.model(input_ids=ids, attention_mask=mask)
+        found: Any = output[0 if self._output is None else self._output]
+        if isinstance(found, (list, tuple)):
+            found = found[self._index]
+        states: torch.Tensor = found[:, None] if found.dim() == 2 else found
+        return states
 
 
 def network(backbone: Backbone) -> Hidden:
@@ -32,8 +43,8 @@ def network(backbone: Backbone) -> Hidden:
     model = _pretrained(backbone)
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
-    head = _decoder(model) if backbone.task == "mlm" else _pooler(model)
-    return Hidden(model, head).eval()
+    head = _pooler(model) if backbone.task == "hidden" else _decoder(model)
+    return Hidden(model, head, backbone).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -50,23 +61,39 @@ def costs(model: nn.Module) -> Costs:
 
 
 def _pretrained(backbone: Backbone) -> Any:
-    kind = AutoModelForMaskedLM if backbone.task == "mlm" else AutoModel
+    kind = _class(backbone) if backbone.task == "hidden" else AutoModelForMaskedLM
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
     config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
     if backbone.architecture:
         values = {**config.to_dict(), "model_type": backbone.architecture}
         config = AutoConfig.for_model(**values)
     if not backbone.prefix:
-        return kind.from_pretrained(
-            backbone.model.folder, config=config, dtype=torch.float32, **shared
+        model, about = kind.from_pretrained(
+            backbone.model.folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **shared,
         )
-    model = kind.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        _check_missing(model, about["missing_keys"], backbone)
+        return model
+    model = kind.from_config(config, dtype=torch.float32)
     _fill(model, backbone)
     return model
 
 
-def _fill(model: nn.Module, backbone: Backbone) -> None:
-    """The weights under the prefix; one that is missing is an error, a pooler's excepted."""
+def _class(backbone: Backbone) -> Any:
+    kind = getattr(transformers, backbone.auto_class, None)
+    if kind is None or not backbone.auto_class.startswith("AutoModel"):
+        raise DefinitionError(
+            f"key 'parameters.auto_class': transformers has no '{backbone.auto_class}'. Name one"
+            " of its AutoModel classes."
+        )
+    return kind
+
+
+def _fill(model: Any, backbone: Backbone) -> None:
+    """Load the weights under the prefix."""
     prefix = backbone.prefix
     found = {
         name.removeprefix(prefix): tensor
@@ -74,11 +101,19 @@ def _fill(model: nn.Module, backbone: Backbone) -> None:
         if name.startswith(prefix)
     }
     missing, _ = model.load_state_dict(found, strict=False)
-    needed = [n for n in missing if not n.endswith("position_ids") and "pooler" not in n]
+    _check_missing(model, missing, backbone)
+
+
+def _check_missing(model: Any, missing: Iterable[str], backbone: Backbone) -> None:
+    """Random numbers would stand in for a weight that is missing: an error, or no pooler."""
+    if any("pooler" in name for name in missing):
+        model.pooler = None
+    needed = [n for n in sorted(missing) if not n.endswith("position_ids") and "pooler" not in n]
     if needed:
         raise ModelError(
-            f"Model '{backbone.model.id}': no weights '{prefix}{needed[0]}' in"
-            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix."
+            f"Model '{backbone.model.id}': no weights '{backbone.prefix}{needed[0]}' in"
+            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix, or fetch the"
+            " model again."
         )
 
 
@@ -90,7 +125,8 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     files = sorted(folder.glob("*.safetensors"))
     for path in files:
         tensors |= load_file(path)
-    for path in () if files else sorted(folder.glob("*.bin")):
+    pickles = sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin"))
+    for path in () if files else pickles:
         tensors |= torch.load(path, map_location="cpu", weights_only=True)
     return tensors
 
@@ -122,7 +158,11 @@ def _decoder(model: Any) -> Weights:
     """Take the map onto the vocabulary off the model, and give its weights."""
     decoder = model.get_output_embeddings()
     weights = _linear("decoder", decoder)
-    model.set_output_embeddings(nn.Identity())
+    places = [
+        (m, n) for m in model.modules() for n, child in m.named_children() if child is decoder
+    ]
+    for module, name in places:  # not by set_output_embeddings: BERT's wants a bias of the new one
+        setattr(module, name, nn.Identity())
     return weights
 
 
