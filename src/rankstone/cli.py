@@ -116,6 +116,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Measure anew what was already measured.")
     ] = False,
+    model_path: Annotated[
+        Path | None, typer.Option("--model-path", help="Folder with the one METHOD's weights.")
+    ] = None,
 ) -> None:
     """Run every METHOD on every TASK and store one record per cell."""
     from rich.console import Console
@@ -136,6 +139,7 @@ def run(
         memory_limit_bytes=parse_bytes(memory_limit) if memory_limit else None,
         seed=seed,
         force=force,
+        model_path=model_path,
         command=(Path(sys.argv[0]).name, *sys.argv[1:]),
     )
     signal.signal(signal.SIGTERM, _interrupt)

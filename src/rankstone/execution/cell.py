@@ -39,6 +39,7 @@ from rankstone.results.tables import write_latency, write_per_query
 from rankstone.results.trec import write_run
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
+from rankstone.specs import TaskSpec
 
 
 class CellRun:
@@ -61,7 +62,7 @@ class CellRun:
         ):
             warnings.simplefilter("default")
             with self.clock.phase("load"):
-                dataset = open_dataset(self.job.task, self.job.sources)
+                dataset = open_dataset(self._task, self.job.sources)
                 runner = build_runner(self.job.method)
                 runner.encode(["warm up"], "query")  # loads the model
             cache = self._cache(dataset)
@@ -83,7 +84,7 @@ class CellRun:
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
         return {
-            "task": task_info(self.job.task, dataset).model_dump(mode="json"),
+            "task": task_info(self.job.task, dataset, text=self._task.text).model_dump(mode="json"),
             "method": method_info(self.job.method, runner).model_dump(mode="json"),
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
@@ -107,8 +108,14 @@ class CellRun:
             "warnings": [*dataset.warnings, *cache.damaged, *_messages(caught)],
         }
 
+    @property
+    def _task(self) -> TaskSpec:
+        """The task, its documents read by the method's template where that has one."""
+        text = self.job.method.text
+        return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
+
     def _cache(self, dataset: Dataset) -> EncodingCache:
-        material = {"corpus": dataset.sha256["corpus"], "text": self.job.task.text}
+        material = {"corpus": dataset.sha256["corpus"], "text": self._task.text}
         return EncodingCache(
             folder=self.job.cache / "encodings",
             corpus=dataset.corpus,

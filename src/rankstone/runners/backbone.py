@@ -56,6 +56,13 @@ class Backbone:
     """A model type of transformers, where that of the settings is not what is wanted."""
     prefix: str = ""
     """What the names of this network's weights begin with, where a file holds several networks."""
+    auto_class: str = "AutoModel"
+    """The class of transformers that makes the network, where a model's code registers another."""
+    output: str | None = None
+    """The model's output that is taken in place of hidden states: vectors that it pools itself
+    count as one state per text."""
+    output_index: int = -1
+    """Which of them, where that output is a list."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -103,6 +110,17 @@ class Backbone:
             if limit and limit < 10**9
         ]
         return min(limits, default=None)
+
+    @cached_property
+    def special_tokens(self) -> dict[str, str]:
+        """The tokenizer's special tokens by their part: `sep_token` -> `[SEP]`."""
+        found: dict[str, str] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            for part, token in read_json(self.model.folder / name).items():
+                text = token.get("content") if isinstance(token, dict) else token
+                if part.endswith("_token") and isinstance(text, str):
+                    found[part] = text
+        return found
 
     def load(self) -> Any:
         """The network in float32 on the CPU: a module of (ids, mask) -> (n, length, dim).

@@ -18,15 +18,15 @@ from typing import Any
 
 import pydantic
 
-from rankstone.errors import DefinitionError, MissingExtraError, did_you_mean
-from rankstone.runners.models import locate
+from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import MethodSpec
 
 GROUP = "rankstone.runners"
 """Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
 
-NOT_PARAMETERS = {"model", "members"}
+NOT_PARAMETERS = {"model", "members", "query_model"}
 
 
 def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
@@ -51,13 +51,41 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
             f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
         )
     if spec.members:
+        _refuse_other_texts(spec, where)
         arguments["members"] = tuple(
             build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
         )
-    if spec.model is not None:
-        arguments["model"] = locate(spec.model)
+    arguments |= located_models(spec)
     runner: AnyRunner = _construct(adapter, arguments, where)
     return runner
+
+
+def located_models(spec: MethodSpec) -> dict[str, LocatedModel]:
+    """The models of `spec` by the key that names them: `model`, `query_model`.
+
+    Raises ModelError where one is out of reach, or was never released and no path is given.
+    """
+    models = {"model": spec.model, "query_model": spec.query_model}
+    given = {key: model for key, model in models.items() if model is not None}
+    if spec.weights == "unavailable" and any(model.path is None for model in given.values()):
+        raise ModelError(
+            f"Runner '{spec.name}': its weights were never released, so it is listed with its"
+            f" published values and not run (rankstone list published {spec.name})."
+            " If you have weights of your own, name their folder: --model-path DIR, or the key"
+            f" 'path' of [model] in a copy of runners/{spec.name}.toml."
+        )
+    return {key: locate(model) for key, model in given.items()}
+
+
+def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
+    """Members share the encoded corpus, so they read its documents by one template."""
+    for member in spec.members:
+        if member.text != spec.text:
+            raise DefinitionError(
+                f"{where}: key 'members': '{member.name}' reads documents as {member.text!r},"
+                f" and its composite as {spec.text!r} (null: as the task says)."
+                " State the same key 'text' for both, or leave the member out."
+            )
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
@@ -149,5 +177,5 @@ def _explain(fault: Any, known: list[str]) -> str:
 def _explain_part(kind: str, part: str) -> str:
     if "unexpected" in kind:
         return f"unknown key '{part}': this adapter takes none. Remove it."
-    table = "[model] table" if part == "model" else "list 'members'"
+    table = "list 'members'" if part == "members" else f"[{part}] table"
     return f"key '{part}': this adapter needs a {table} it can use. Add it."

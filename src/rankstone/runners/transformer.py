@@ -22,6 +22,7 @@ from rankstone.runners.engines import Engine, OutOfMemoryError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
+from rankstone.runners.texts import replaced, straighten
 from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
 ROLES: tuple[Role, ...] = ("query", "document")
@@ -58,7 +59,15 @@ class TransformerSettings:
     """What is put before texts of each role: a name among the model's prompts, or the words. A role
     left out takes the model's own prompt for it, with a warning if there is one."""
     tokens_before: tuple[str, ...] | None = None
-    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`."""
+    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
+    such as `sep_token` stands for the tokenizer's token of that part."""
+    tokens_after: tuple[str, ...] | None = None
+    """Tokens to put behind a text instead of the tokenizer's own."""
+    replace: dict[Role, dict[str, str]] | None = None
+    """Strings replaced in texts of a role, before all else."""
+    straighten: bool = False
+    """Typographic dashes and quotes become ASCII, as Contriever's `normalize_text` has it."""
+    lowercase: bool = False
     collapse_whitespace: bool = False
     """Runs of white space become one space, as models of code want it."""
     exit_layer: Length | None = None
@@ -75,6 +84,13 @@ class TransformerSettings:
     device."""
     architecture: str | None = None
     prefix: str | dict[Role, str] = ""
+    auto_class: str = "AutoModel"
+    output: str | None = None
+    output_index: int = -1
+    padding_side: Literal["left", "right"] = "right"
+    """`left` is for models that pool by themselves (`output`)."""
+    pad_to_limit: bool = False
+    """Pad every text to max_length, for models whose vectors depend on it."""
     trust_remote_code: bool = False
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
@@ -104,6 +120,11 @@ class TransformerSettings:
             "prompts": {role: self._prompts[role] for role in ROLES},
             "max_length": {role: tower.limit for role, tower in towers.items()},
             "tokens_before": self.tokens_before,
+            "tokens_after": self.tokens_after,
+            "replace": {role: (self.replace or {}).get(role, {}) for role in ROLES},
+            "straighten": self.straighten,
+            "lowercase": self.lowercase,
+            "padding": f"{self.padding_side}{', to the limit' if self.pad_to_limit else ''}",
             "collapse_whitespace": self.collapse_whitespace,
             "precision": self.precision,
             "device": "cpu" if engine == "openvino" else self.device or engines.best_device(),
@@ -124,7 +145,13 @@ class TransformerSettings:
                 yield rows + start, outcome
 
     def _prepared(self, texts: Sequence[str], role: Role) -> list[str]:
-        prompt = self._prompts[role]
+        prompt, replace = self._prompts[role], (self.replace or {}).get(role)
+        if replace:
+            texts = [replaced(text, replace) for text in texts]
+        if self.straighten:
+            texts = [straighten(text) for text in texts]
+        if self.lowercase:
+            texts = [text.lower() for text in texts]
         if self.collapse_whitespace:
             texts = [" ".join(text.split()) for text in texts]
         return [prompt + text for text in texts]
@@ -150,6 +177,9 @@ class TransformerSettings:
             exit_layer=self.exit_layer,
             architecture=self.architecture,
             prefix=self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
+            auto_class=self.auto_class,
+            output=self.output,
+            output_index=self.output_index,
             trust_remote_code=self.trust_remote_code,
         )
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
@@ -164,7 +194,9 @@ class TransformerSettings:
             folder = self._tower(role).backbone.model.folder
             documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
             own = documented.get(role) or ""
-            words[role] = documented.get(stated[role], stated[role]) if role in stated else own
+            said = documented.get(stated[role], stated[role]) if role in stated else own
+            special = self._tower(role).backbone.special_tokens
+            words[role] = replaced(said, {f"{{{part}}}": token for part, token in special.items()})
             if own and (words[role] != own or role not in stated):
                 says = (
                     f"says {words[role]!r}."
@@ -197,13 +229,24 @@ class Tower:
 
     @cached_property
     def tokens(self) -> Tokens:
-        before = self.settings.tokens_before
+        own, special = self.settings, self.backbone.special_tokens
+        before, after = (
+            None if tokens is None else [special.get(token, token) for token in tokens]
+            for tokens in (own.tokens_before, own.tokens_after)
+        )
         try:
             return Tokens(
-                self.engine.tokenizer, pad=self.engine.pad, limit=self.limit, before=before
+                self.engine.tokenizer,
+                pad=self.engine.pad,
+                limit=self.limit,
+                before=before,
+                after=after,
+                side=own.padding_side,
             )
         except ValueError as error:
-            raise DefinitionError(f"key 'parameters.tokens_before': {error}. Correct it.") from None
+            raise DefinitionError(
+                f"keys 'parameters.tokens_before', 'tokens_after': {error}. Correct them."
+            ) from None
 
     @property
     def limit(self) -> int | None:
@@ -226,9 +269,10 @@ class Tower:
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
-            fitting = max(self._budget // max(int(lengths[order[start]]), 1), 1)
-            rows = order[start : start + fitting]
-            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows])
+            multiple = self.limit or 1 if self.settings.pad_to_limit else 1
+            longest = max(int(lengths[order[start]]), multiple)
+            rows = order[start : start + max(self._budget // longest, 1)]
+            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
             try:
                 hidden = self.engine.hidden(ids, mask)
             except OutOfMemoryError:
