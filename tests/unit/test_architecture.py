@@ -34,7 +34,7 @@ ALLOWED = {
     "runners": set(),
     "benchmarks": set(),
 }  # fmt: skip
-ADAPTERS = {"bm25", "static", "dense", "fusion", "late_interaction"}
+ADAPTERS = {"bm25", "chunked", "static", "dense", "fusion", "late_interaction"}
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
 
 
