@@ -71,6 +71,11 @@ class Tokens:
             np.array([len(ids) + self.n_special for ids in own], dtype=np.int64),
         )
 
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        """For each text, the character behind each of its own tokens."""
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array([end for _, end in one.offsets], dtype=np.int64) for one in encoded]
+
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
         """(n, length) ids with padding, and the attention mask that leaves it out.
 

@@ -22,6 +22,7 @@ from rankstone.runners.engines import Engine, OutOfMemoryError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
+from rankstone.runners.rulers import Ruler, ruler
 from rankstone.runners.texts import replaced, straighten
 from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
@@ -301,6 +302,31 @@ class Tower:
             RankstoneWarning,
             stacklevel=2,
         )
+
+
+class DocumentTokens:
+    """The tokens of documents, as a method on a transformer counts them."""
+
+    unit = "tokens"
+
+    def __init__(self, settings: TransformerSettings) -> None:
+        self._settings, self._tower = settings, settings._tower("document")
+
+    @property
+    def limit(self) -> int | None:
+        return self._tower.limit
+
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        """Of texts as they are, before prompts and the like."""
+        return self._tower.tokens.ends(texts)
+
+    def counts(self, texts: Sequence[str]) -> Ids:
+        return self._tower.tokens.encode(self._settings._prepared(texts, "document")).counts
+
+
+@ruler.register
+def _(runner: TransformerSettings) -> Ruler:
+    return DocumentTokens(runner)
 
 
 def windows(texts: Sequence[str]) -> Iterator[slice]:
