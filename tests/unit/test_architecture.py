@@ -35,16 +35,11 @@ ALLOWED = {
     "runners": set(),
     "benchmarks": set(),
 }  # fmt: skip
-<<<<<<< HEAD
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
 ADAPTERS = {
     "bm25", "chunked", "static", "dense", "dupmae", "fusion", "late_interaction", "rerank",
     "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder",
 }  # fmt: skip
-=======
-ADAPTERS = {"bm25", "chunked", "static", "dense", "fusion", "late_interaction"}
-OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
->>>>>>> long
 
 
 def imports(path: Path) -> set[str]:

@@ -159,14 +159,10 @@ def _registered(name: str, where: str) -> str:
 
 
 def _own_adapters() -> list[str]:
-<<<<<<< HEAD
     names = (
         "bi_encoder", "bm25", "chunked", "cross_encoder", "dense", "dupmae", "fusion", "late_interaction",
         "poly_encoder", "rerank", "static", "uni_encoder",
     )  # fmt: skip
-=======
-    names = ("bm25", "chunked", "dense", "fusion", "late_interaction", "static")
->>>>>>> long
     return [f"rankstone.runners.{name}" for name in names]
 
 
