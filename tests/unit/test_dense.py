@@ -313,7 +313,7 @@ def test_the_work_reported_is_that_of_the_tokens_seen(runner):
     cut = runner.truncation(TEXTS, "document")
     assert (total.texts, total.tokens) == (len(TEXTS), cut.tokens - cut.tokens_cut)
     per_layer = 4 * DIM * DIM + 2 * DIM * 64
-    weights = LAYERS * per_layer + DIM * DIM  # and the pooler
+    weights = LAYERS * per_layer
     seen = np.array([min(n, LIMIT) for n in token_counts(runner)])
     expected = 2 * weights * seen.sum() + 4 * LAYERS * DIM * (seen**2).sum()
     assert total.flops == pytest.approx(expected)

@@ -26,20 +26,27 @@ class Costs(NamedTuple):
     weights: int
     """Weights of its linear maps: each is multiplied and added once per token."""
     layers: int
-    """Layers of full self-attention."""
+    """Layers in which every token attends to every other."""
     width: int
     """Dimensions of all attention heads of a layer together."""
+    local_layers: int = 0
+    """Layers in which a token attends to those near it ..."""
+    window: int = 0
+    """... which are so many."""
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
         """Operations on texts of so many tokens each; a multiply-add is two.
 
         A token costs 2 x weights, and a text of T tokens 4 x T^2 x width a layer: T^2 inner
-        products of queries with keys, and as many sums of values. Norms, softmax and the like are
-        left out, as is usual (Kaplan et al., Scaling Laws for Neural Language Models, 2020,
-        section 2.1).
+        products of queries with keys, and as many sums of values; a layer of local attention T x
+        window of each. Norms, softmax and the like are left out, as is usual (Kaplan et al.,
+        Scaling Laws for Neural Language Models, 2020, section 2.1); so are a pooler, which sees one
+        token, and the convolution and the scan of a state-space layer (Mamba), which at the widths
+        of its released models are about 3% of what its linear maps take.
         """
         n = lengths.astype(np.float64)
-        return float((2 * self.weights * n + 4 * self.layers * self.width * n**2).sum())
+        pairs = self.layers * n**2 + self.local_layers * n * np.minimum(n, self.window)
+        return float((2 * self.weights * n + 4 * self.width * pairs).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
