@@ -7,6 +7,7 @@ than encoding many queries.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -14,7 +15,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -132,7 +133,9 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
                 states = module(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
                 found: NDArray[np.float32] = states.float().cpu().numpy()
                 return found
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and not _says_memory(error):
+                raise
             torch.cuda.empty_cache()
             raise OutOfMemoryError(str(error)) from error
 
@@ -140,6 +143,11 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
     return Engine(
         name="torch", hidden=hidden, tokenizer=tokenizer, pad=pad, head=head, costs=counted
     )
+
+
+def _says_memory(error: RuntimeError) -> bool:
+    """Not every device of torch has an error of its own for that."""
+    return any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
 class _NotConvertibleError(Exception):
@@ -194,7 +202,7 @@ def cache_folder() -> Path:
 
 def _converted(backbone: Backbone) -> Path:
     """The folder of the converted copy, made if there is no whole one."""
-    code = [Path(__file__), Path(__file__).with_name("networks.py")]
+    code = [Path(__file__).with_name(f"{name}.py") for name in ("backbone", "engines", "networks")]
     material = {
         "format": FORMAT,
         "openvino": version("openvino"),
@@ -205,14 +213,38 @@ def _converted(backbone: Backbone) -> Path:
         "backbone": backbone.describe(),
     }
     folder = cache_folder() / canonical_digest(material)[:32]
-    if not _whole(folder):
-        _convert(backbone, folder)
+    try:
+        if not _whole(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(folder.parent):
+                if not _whole(folder):  # another process may have made it meanwhile
+                    _convert(backbone, folder)
+    except OSError as error:
+        raise _NotConvertibleError(
+            f"its copy cannot be kept in {folder.parent}: {error.strerror or error}."
+            " Name another folder: --cache, RANKSTONE_CACHE"
+        ) from error
     return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process converts into `folder`; not where locks cannot be had."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            file = stack.enter_context((folder / ".lock").open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _whole(folder: Path) -> bool:
     """Whether every file of a converted copy is there as it was written."""
-    files = read_json(folder / "about.json").get("files", {})
+    try:
+        files = read_json(folder / "about.json").get("files", {})
+    except ModelError:
+        return False
     return bool(files) and all(
         (folder / name).is_file() and _sha256(folder / name) == digest
         for name, digest in files.items()
@@ -226,16 +258,15 @@ def _sha256(path: Path) -> str:
 
 def _convert(backbone: Backbone, folder: Path) -> None:
     """Write the copy beside its place, and move it there when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
         made = Path(making) / "made"
         made.mkdir()
         _write_copy(backbone, made)
-        if folder.exists():  # damaged, or another process was as quick
+        if folder.exists():  # damaged
             shutil.rmtree(folder, ignore_errors=True)
         try:
             made.rename(folder)
-        except OSError:
+        except OSError:  # where there are no locks, another process may have been as quick
             if not _whole(folder):
                 raise
 
@@ -255,8 +286,7 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
             model = openvino.convert_model(module, example_input=(ids, mask))
             _compare(model, module)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise _NotConvertibleError(reason) from error
+            raise _NotConvertibleError(_reason(error)) from error
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
               folder / "head.safetensors")  # fmt: skip
@@ -265,6 +295,13 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     about = {"model": backbone.model.id, "pad": pad, "costs": costs(module), "files": files}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says what is wrong; OpenVINO's begin with where in its code it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if not line.startswith("Exception from"))
+    return next(telling, type(error).__name__).rstrip(".:")
 
 
 def _compare(model: Any, module: Any) -> None:
