@@ -19,6 +19,11 @@ from rankstone.runners.models import LocatedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
 
+POSITIONS_AFTER_PADDING = {"camembert", "mpnet", "roberta", "xlm-roberta"}
+"""Types of models whose first position has the number behind that of the padding token."""
+LEARNT_POSITIONS = {"bert", "distilbert", "dpr", "electra", *POSITIONS_AFTER_PADDING}
+"""Types of models that have a vector for each position, and none for those beyond."""
+
 
 class Costs(NamedTuple):
     """What the floating-point operations of a transformer follow from."""
@@ -105,22 +110,32 @@ class Backbone:
         return read_json(self.model.folder / "config.json")
 
     @property
+    def positions(self) -> int | None:
+        """Tokens that the model has learnt positions for; None where it needs none."""
+        kind = self.architecture or self.settings.get("model_type")
+        positions = self.settings.get("max_position_embeddings")
+        if positions is None or kind not in LEARNT_POSITIONS:
+            return None
+        padding = self.settings.get("pad_token_id")
+        spare = 1 + (1 if padding is None else int(padding))
+        return int(positions) - (spare if kind in POSITIONS_AFTER_PADDING else 0)
+
+    @property
     def own_limit(self) -> int | None:
         """Tokens that the model takes by its own account; None where it names no limit.
 
-        sentence-transformers' setting comes first, then the tokenizer's, then the number of
-        positions (of which RoBERTa and its kin use two for padding).
+        sentence-transformers' setting comes first, then the lesser of the tokenizer's and the
+        number of positions.
         """
         folder = self.model.folder
         stated = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
         if stated:
             return int(stated)
-        positions = self.settings.get("max_position_embeddings")
         limits = [
             int(limit)
             for limit in (
                 read_json(folder / "tokenizer_config.json").get("model_max_length"),
-                positions,
+                self.positions or self.settings.get("max_position_embeddings"),
             )
             if limit and limit < 10**9
         ]
@@ -144,20 +159,28 @@ class Backbone:
         """
         from rankstone.runners.networks import network
 
-        with quiet():
-            try:
-                return network(self)
-            except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-                reason = str(error).strip().split("\n")[0]
-                raise ModelError(
-                    f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
-                ) from error
+        with quiet(), self._kind_errors():
+            return network(self)
+
+    @contextlib.contextmanager
+    def _kind_errors(self) -> Iterator[None]:
+        """What transformers raises for files that it cannot use, as ModelError."""
+        try:
+            yield
+        except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
+            ) from error
 
     def tokenizer(self) -> tuple[Any, int]:
-        """The tokenizer of the `tokenizers` library, and the id of its padding token."""
+        """The tokenizer of the `tokenizers` library, and the id of its padding token.
+
+        Raises ModelError where there is none.
+        """
         from transformers import AutoTokenizer
 
-        with quiet():
+        with quiet(), self._kind_errors():
             tokenizer = AutoTokenizer.from_pretrained(
                 self.model.folder,
                 local_files_only=True,
@@ -168,6 +191,12 @@ class Backbone:
             raise ModelError(
                 f"Model '{self.model.id}': its tokenizer has no form of the library 'tokenizers'."
                 " Save one with it: tokenizer.json in the model's folder."
+            )
+        if backend.get_vocab_size() <= len(tokenizer.all_special_tokens):
+            # transformers makes one without words where there are no files.
+            raise ModelError(
+                f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: its tokenizer"
+                " has no vocabulary. Fetch the model again, its tokenizer's files too."
             )
         pad = tokenizer.pad_token_id
         return backend, int(tokenizer.eos_token_id or 0) if pad is None else int(pad)

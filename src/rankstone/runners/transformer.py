@@ -254,14 +254,25 @@ class Tower:
 
     @property
     def limit(self) -> int | None:
-        """Tokens per text: as stated, but never more than the model has positions for."""
-        return self.stated_limit or self.backbone.own_limit
+        """Tokens per text: as stated, else the model's own.
+
+        Raises DefinitionError where the model has fewer positions than that.
+        """
+        stated, positions = self.stated_limit, self.backbone.positions
+        if stated is not None and positions is not None and stated > positions:
+            raise DefinitionError(
+                f"key 'parameters.max_length': {stated}, but '{self.backbone.model.id}' has"
+                f" positions for {positions} tokens. Lower it."
+            )
+        return stated or self.backbone.own_limit
 
     @cached_property
     def _budget(self) -> int:
-        on_cpu = self.engine.name == "openvino" or (self.settings.device or "cpu") == "cpu"
         if self.settings.batch_tokens is not None:
             return self.settings.batch_tokens
+        on_cpu = self.engine.name == "openvino" or (
+            (self.settings.device or engines.best_device()) == "cpu"
+        )
         return CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS
 
     def batches(self, tokenised: Tokenised, finish: Finish) -> Iterator[tuple[Ids, Any]]:
@@ -282,20 +293,20 @@ class Tower:
             try:
                 hidden = self.engine.hidden(ids, mask)
             except OutOfMemoryError:
-                self._halve(len(rows))
+                self._halve(*ids.shape)
                 continue
             start += len(rows)
             yield rows, finish(hidden, ids, mask)
             flops = self.engine.costs.flops(lengths[rows])
             report(Work(len(rows), int(lengths[rows].sum()), flops))
 
-    def _halve(self, n_texts: int) -> None:
+    def _halve(self, n_texts: int, length: int) -> None:
         if n_texts == 1:
             raise MemoryError(
                 f"'{self.backbone.model.id}': the device has no memory for a single text of"
                 f" {self.limit} tokens. Lower parameters.max_length, or use another device."
             )
-        self._budget //= 2
+        self._budget = min(self._budget, n_texts * length) // 2
         warnings.warn(
             f"the device ran out of memory: from here on {self._budget} tokens are encoded"
             " together (parameters.batch_tokens)",
