@@ -15,10 +15,15 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -39,23 +44,47 @@ class OutOfMemoryError(Exception):
     """The device has no memory for a batch of this size."""
 
 
+Hidden = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""(ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises OutOfMemoryError."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """A loaded network.
 
     Attributes:
-        hidden: (ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises
-            OutOfMemoryError.
-        multiple: lengths of batches are best multiples of this.
+        hidden: computes one batch with all cores.
+        lane: computes one batch with its share of the cores; as many threads as there are `lanes`
+            may call it at once. Several batches are done sooner by lanes than one after another,
+            for cores then need not wait for each other within a layer.
     """
 
     name: Name
-    hidden: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+    hidden: Hidden
     tokenizer: Any
     pad: int
     head: Weights
     costs: Costs
-    multiple: int = 1
+    lane: Hidden | None = None
+    lanes: int = 1
+
+    def through(
+        self, batches: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The hidden states of each batch, in order; a batch is asked for when there is room."""
+        ready = list(islice(batches, 2))
+        if self.lane is None or self.lanes == 1 or len(ready) < 2:
+            for batch in chain(ready, batches):
+                yield self.hidden(*batch)
+            return
+        with ThreadPoolExecutor(self.lanes) as pool:
+            waiting: deque[Future[NDArray[np.float32]]] = deque()
+            for batch in chain(ready, batches):
+                waiting.append(pool.submit(self.lane, *batch))
+                if len(waiting) > self.lanes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
@@ -159,28 +188,27 @@ def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    folder = _converted(backbone)
+    folder, cores = _converted(backbone), _cores()
     about = read_json(folder / "about.json")
-    core = openvino.Core()
-    compiled = core.compile_model(
-        folder / "model.xml",
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS") or 0) or _cores(),
-        },
-    )
-    request = compiled.create_infer_request()
 
-    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        # The result is copied: the request would overwrite it with the next one.
-        found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
-        return found
+    def requests(streams: int) -> SimpleQueue[Any]:
+        """One request per stream, each of which has its share of the cores."""
+        settings = {
+            "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": streams,
+        }
+        compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", settings)
+        free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            free.put(compiled.create_infer_request())
+        return free
 
     return Engine(
         name="openvino",
-        hidden=hidden,
+        hidden=_Streams(lambda: requests(1)),
+        lane=_Streams(lambda: requests(cores)),
+        lanes=cores,
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         pad=about["pad"],
         head=load_file(folder / "head.safetensors"),
@@ -188,7 +216,30 @@ def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     )
 
 
+class _Streams:
+    """Runs a compiled network, which is compiled at the first call; callers wait for a request."""
+
+    def __init__(self, make: Callable[[], SimpleQueue[Any]]) -> None:
+        self._make, self._lock = make, Lock()
+        self._free: SimpleQueue[Any] | None = None
+
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with self._lock:
+            if self._free is None:
+                self._free = self._make()
+        request = self._free.get()
+        try:
+            # The result is copied: the request would overwrite it with the next one.
+            found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
+            return found
+        finally:
+            self._free.put(request)
+
+
 def _cores() -> int:
+    """Threads to use: as the harness says, else all cores of this process."""
+    if stated := os.environ.get("OMP_NUM_THREADS", ""):
+        return int(stated.partition(",")[0])
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

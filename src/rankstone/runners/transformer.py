@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass as plain_dataclass
@@ -282,23 +283,34 @@ class Tower:
         """
         lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
         order = np.argsort(-lengths, kind="stable")
+        done = 0
+        while done < len(order):
+            plan = deque[tuple[Ids, Ids, Ids]]()
+            try:
+                for hidden in self.engine.through(self._padded(tokenised, order[done:], plan)):
+                    rows, ids, mask = plan.popleft()
+                    done += len(rows)
+                    yield rows, finish(hidden, ids, mask)
+                    flops = self.engine.costs.flops(lengths[rows])
+                    report(Work(len(rows), int(lengths[rows].sum()), flops))
+            except OutOfMemoryError:
+                self._halve(*plan[0][1].shape)
+
+    def _padded(
+        self, tokenised: Tokenised, order: Ids, plan: deque[tuple[Ids, Ids, Ids]]
+    ) -> Iterator[tuple[Ids, Ids]]:
+        """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
+        multiple = self.limit or 1 if self.settings.pad_to_limit else 1
         start = 0
         while start < len(order):
-            multiple = self.limit or 1 if self.settings.pad_to_limit else 1
-            fitting = max(self._budget // max(int(lengths[order[start]]), multiple), 1)
+            fitting = max(self._budget // max(len(tokenised.ids[order[start]]), multiple), 1)
             if self.settings.precision == "int8":
                 fitting = 1  # the scale of its activations is that of all texts of a batch
             rows = order[start : start + fitting]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
-            try:
-                hidden = self.engine.hidden(ids, mask)
-            except OutOfMemoryError:
-                self._halve(*ids.shape)
-                continue
-            start += len(rows)
-            yield rows, finish(hidden, ids, mask)
-            flops = self.engine.costs.flops(lengths[rows])
-            report(Work(len(rows), int(lengths[rows].sum()), flops))
+            plan.append((rows, ids, mask))
+            start += fitting
+            yield ids, mask
 
     def _halve(self, n_texts: int, length: int) -> None:
         if n_texts == 1:
