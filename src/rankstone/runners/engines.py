@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
-from rankstone.runners.backbone import Backbone, Costs, Weights, quiet, read_json
+from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights, quiet, read_json
 from rankstone.specs import canonical_digest
 
 Name = Literal["torch", "openvino"]
@@ -45,6 +45,8 @@ class Engine:
     Attributes:
         hidden: (ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises
             OutOfMemoryError.
+        pooled: (length, dim) float32 states of one text, without padding -> (vocabulary,) float32,
+            as `Backbone.vocabulary` says; None where that says nothing.
         multiple: lengths of batches are best multiples of this.
     """
 
@@ -54,6 +56,7 @@ class Engine:
     pad: int
     head: Weights
     costs: Costs
+    pooled: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     multiple: int = 1
 
 
@@ -79,6 +82,15 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def name_of(
+    backbone: Backbone, *, engine: Name | None, precision: Precision, device: str | None
+) -> Name | None:
+    """The engine that `load` would give, if that can be told without loading the network."""
+    resolved = resolve(engine, precision, device)
+    told = resolved == "torch" or engine is not None or _place(backbone).is_dir()
+    return resolved if told else None
 
 
 def _has_accelerator() -> bool:
@@ -138,8 +150,34 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
 
     tokenizer, pad = backbone.tokenizer()
     return Engine(
-        name="torch", hidden=hidden, tokenizer=tokenizer, pad=pad, head=head, costs=counted
+        name="torch",
+        hidden=hidden,
+        tokenizer=tokenizer,
+        pad=pad,
+        head=head,
+        costs=counted,
+        pooled=_torch_pooled(backbone, head, precision, device),
     )
+
+
+def _torch_pooled(backbone: Backbone, head: Weights, precision: Precision, device: str) -> Any:
+    import torch
+
+    from rankstone.runners.decoder import PIECE, Decoder
+
+    if backbone.vocabulary is None:
+        return None
+    number = torch.bfloat16 if precision == "bf16" else torch.float32
+    piece = PIECE if device == "cpu" else len(head["decoder.weight"])
+    decoder = Decoder(head, backbone.vocabulary, piece=piece).to(device, number)
+
+    def pooled(states: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            values = decoder(torch.from_numpy(states).to(device, number))
+            found: NDArray[np.float32] = values.float().cpu().numpy()
+            return found
+
+    return pooled
 
 
 class _NotConvertibleError(Exception):
@@ -148,36 +186,52 @@ class _NotConvertibleError(Exception):
 
 def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     import openvino
-    from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
     folder = _converted(backbone)
     about = read_json(folder / "about.json")
     core = openvino.Core()
-    compiled = core.compile_model(
-        folder / "model.xml",
-        "CPU",
-        {
+
+    def compiled(name: str) -> Callable[..., NDArray[np.float32]]:
+        settings = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS") or 0) or _cores(),
-        },
-    )
-    request = compiled.create_infer_request()
-
-    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        }
+        request = core.compile_model(folder / name, "CPU", settings).create_infer_request()
         # The result is copied: the request would overwrite it with the next one.
-        found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
-        return found
+        return lambda *inputs: request.infer(list(inputs), share_inputs=True)[0]
 
     return Engine(
         name="openvino",
-        hidden=hidden,
+        hidden=compiled("model.xml"),
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         pad=about["pad"],
-        head=load_file(folder / "head.safetensors"),
+        head=_Head(folder / "head.safetensors"),
         costs=Costs(*about["costs"]),
+        pooled=None if backbone.vocabulary is None else compiled("decoder.xml"),
     )
+
+
+class _Head(Mapping[str, NDArray[np.float32]]):
+    """Weights in a file, read when asked for: a whole vocabulary is large, and seldom wanted."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        self._file: Any = safe_open(path, "numpy")
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        if name not in self._file.keys():  # noqa: SIM118
+            raise KeyError(name)
+        found: NDArray[np.float32] = self._file.get_tensor(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.keys())
+
+    def __len__(self) -> int:
+        return len(self._file.keys())
 
 
 def _cores() -> int:
@@ -194,7 +248,15 @@ def cache_folder() -> Path:
 
 def _converted(backbone: Backbone) -> Path:
     """The folder of the converted copy, made if there is no whole one."""
-    code = [Path(__file__), Path(__file__).with_name("networks.py")]
+    folder = _place(backbone)
+    if not _whole(folder):
+        _convert(backbone, folder)
+    return folder
+
+
+def _place(backbone: Backbone) -> Path:
+    """Where the converted copy is, or would be."""
+    code = [Path(__file__).with_name(name) for name in ("engines.py", "networks.py", "decoder.py")]
     material = {
         "format": FORMAT,
         "openvino": version("openvino"),
@@ -204,10 +266,7 @@ def _converted(backbone: Backbone) -> Path:
         "files": backbone.model.files,
         "backbone": backbone.describe(),
     }
-    folder = cache_folder() / canonical_digest(material)[:32]
-    if not _whole(folder):
-        _convert(backbone, folder)
-    return folder
+    return cache_folder() / canonical_digest(material)[:32]
 
 
 def _whole(folder: Path) -> bool:
@@ -258,6 +317,8 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
             reason = str(error).strip().split("\n")[0]
             raise _NotConvertibleError(reason) from error
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    if backbone.vocabulary is not None:
+        _write_decoder(module.head, backbone.vocabulary, folder)
     save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
               folder / "head.safetensors")  # fmt: skip
     tokenizer, pad = backbone.tokenizer()
@@ -267,16 +328,42 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
     (folder / "about.json").write_text(json.dumps(about, indent=1))
 
 
+def _write_decoder(head: Weights, vocabulary: Vocabulary, folder: Path) -> None:
+    import openvino
+    import torch
+
+    from rankstone.runners.decoder import Decoder
+
+    decoder = Decoder(head, vocabulary)
+    dim = head["decoder.weight"].shape[1]
+    with quiet(), torch.inference_mode():
+        states = torch.linspace(-1, 1, 7 * dim).reshape(7, dim)
+        try:
+            model = openvino.convert_model(
+                decoder, example_input=(states[:3],), input=[openvino.PartialShape([-1, dim])]
+            )
+            _check_equal(model, [states], decoder(states))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise _NotConvertibleError(reason) from error
+    openvino.save_model(model, folder / "decoder.xml", compress_to_fp16=False)
+
+
 def _compare(model: Any, module: Any) -> None:
     """Raise unless the copy computes what torch does, at another shape than it was traced with."""
-    import openvino
     import torch
 
     ids = torch.arange(1, 40).reshape(3, 13)
     mask = (torch.arange(13) < torch.tensor([[13], [7], [1]])).long()
+    _check_equal(model, [ids, mask], module(ids, mask), where=mask.numpy()[..., None])
+
+
+def _check_equal(model: Any, inputs: list[Any], expected: Any, where: Any = 1) -> None:
+    import openvino
+
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled([ids.numpy(), mask.numpy()])[0]
-    expected = module(ids, mask).numpy()
-    seen = mask.numpy()[..., None] * (found - expected)
-    if not np.abs(seen).max() <= 1e-3 * np.abs(expected).max():
-        raise ValueError(f"its results differ from torch's by {np.abs(seen).max():.2g}")
+    found = compiled([tensor.numpy() for tensor in inputs])[0]
+    wanted = expected.numpy()
+    apart = np.abs(where * (found - wanted)).max()
+    if not apart <= 1e-3 * np.abs(wanted).max():
+        raise ValueError(f"its results differ from torch's by {apart:.2g}")

@@ -5,25 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from rankstone.errors import DefinitionError, ModelError
-from rankstone.runners.backbone import Backbone, Costs, Weights
+from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights
 
 
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(self, model: nn.Module, head: Weights) -> None:
+    def __init__(self, model: nn.Module, head: Weights, norm: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
+        self.norm = norm or nn.Identity()
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.model(input_ids=ids, attention_mask=mask)[0]
+        output: torch.Tensor = self.norm(self.model(input_ids=ids, attention_mask=mask)[0])
         return output
 
 
@@ -32,8 +35,18 @@ def network(backbone: Backbone) -> Hidden:
     model = _pretrained(backbone)
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
-    head = _decoder(model) if backbone.task == "mlm" else _pooler(model)
-    return Hidden(model, head).eval()
+    words = backbone.vocabulary or Vocabulary()
+    heads = {
+        "mlm": lambda: _decoder(model),
+        "tied": lambda: {"decoder.weight": _array(model.get_input_embeddings().weight)},
+        "hidden": lambda: _pooler(model),
+    }
+    head = {
+        name: weight[words.skip :] if name.startswith("decoder") else weight
+        for name, weight in heads[backbone.task]().items()
+    }
+    norm = _norm(backbone, words.norm) if words.norm else None
+    return Hidden(model, head, norm).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -42,8 +55,9 @@ def costs(model: nn.Module) -> Costs:
     settings = next(m.config for m in model.modules() if hasattr(m, "config"))
     stack = _layers(model, settings)
     attends = getattr(settings, "num_attention_heads", None) or getattr(settings, "n_heads", None)
+    decoder = getattr(model, "head", {}).get("decoder.weight")
     return Costs(
-        weights=sum(m.weight.numel() for m in linear),
+        weights=sum(m.weight.numel() for m in linear) + (0 if decoder is None else decoder.size),
         layers=len(stack) if stack is not None and attends else 0,
         width=int(getattr(settings, "hidden_size", 0)),
     )
@@ -52,10 +66,14 @@ def costs(model: nn.Module) -> Costs:
 def _pretrained(backbone: Backbone) -> Any:
     kind = AutoModelForMaskedLM if backbone.task == "mlm" else AutoModel
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
-    config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
-    if backbone.architecture:
-        values = {**config.to_dict(), "model_type": backbone.architecture}
+    if backbone.part:
+        values = {**backbone.settings, "model_type": backbone.architecture or "bert"}
         config = AutoConfig.for_model(**values)
+    else:
+        config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
+        if backbone.architecture:
+            values = {**config.to_dict(), "model_type": backbone.architecture}
+            config = AutoConfig.for_model(**values)
     if not backbone.prefix:
         return kind.from_pretrained(
             backbone.model.folder, config=config, dtype=torch.float32, **shared
@@ -122,12 +140,35 @@ def _decoder(model: Any) -> Weights:
     """Take the map onto the vocabulary off the model, and give its weights."""
     decoder = model.get_output_embeddings()
     weights = _linear("decoder", decoder)
-    model.set_output_embeddings(nn.Identity())
+    # Not by `set_output_embeddings`, which wants the attributes of a linear map.
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if child is decoder:
+                setattr(parent, name, nn.Identity())
     return weights
 
 
 def _linear(name: str, linear: nn.Linear) -> Weights:
-    weights = {f"{name}.weight": linear.weight.detach().numpy()}
+    weights = {f"{name}.weight": _array(linear.weight)}
     if linear.bias is not None:
-        weights[f"{name}.bias"] = linear.bias.detach().numpy()
+        weights[f"{name}.bias"] = _array(linear.bias)
     return weights
+
+
+def _array(weight: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = weight.detach().numpy()
+    return found
+
+
+def _norm(backbone: Backbone, name: str) -> nn.LayerNorm:
+    """The layer norm that the weights `name` are of."""
+    found = state(backbone.model.folder)
+    weights = {key: found.get(f"{name}.{key}") for key in ("weight", "bias")}
+    if weights["weight"] is None or weights["bias"] is None:
+        raise ModelError(
+            f"Model '{backbone.model.id}': no weights '{name}' in {backbone.model.folder}."
+            " Fetch the model again."
+        )
+    norm = nn.LayerNorm(len(weights["weight"]))
+    norm.load_state_dict(weights)
+    return norm

@@ -45,7 +45,7 @@ class TransformerSettings:
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
     cacheable: ClassVar[bool] = True
-    task: ClassVar[Literal["hidden", "mlm"]] = "hidden"
+    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "hidden"
 
     model: LocatedModel
     """The encoder of documents, and of queries where `query_model` names no other."""
@@ -96,7 +96,7 @@ class TransformerSettings:
     def _describe(self) -> dict[str, Json]:
         """What all subclasses say of themselves."""
         towers = {role: self._tower(role) for role in ROLES}
-        engine = towers["query"].engine.name
+        engine = towers["document"].engine_name
         libraries = ("transformers", "tokenizers", "torch")
         said: dict[str, Json] = {
             **self.model.describe(),
@@ -151,9 +151,14 @@ class TransformerSettings:
             architecture=self.architecture,
             prefix=self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
             trust_remote_code=self.trust_remote_code,
+            **self._more(role),
         )
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
         return Tower(settings=self, backbone=backbone, stated_limit=stated)
+
+    def _more(self, role: Role) -> dict[str, Any]:
+        """What else of a `Backbone` a kind of method decides."""
+        return {}
 
     @cached_property
     def _prompts(self) -> dict[Role, str]:
@@ -195,13 +200,26 @@ class Tower:
             self.backbone, engine=own.engine, precision=own.precision, device=own.device
         )
 
+    @property
+    def engine_name(self) -> engines.Name:
+        """The engine's name, without loading it where that is possible."""
+        own = self.settings
+        told = engines.name_of(
+            self.backbone, engine=own.engine, precision=own.precision, device=own.device
+        )
+        return told if told and "engine" not in self.__dict__ else self.engine.name
+
+    @property
+    def tokenizer(self) -> tuple[Any, int]:
+        """A ``tokenizers.Tokenizer``, and the id of its padding token."""
+        return self.engine.tokenizer, self.engine.pad
+
     @cached_property
     def tokens(self) -> Tokens:
         before = self.settings.tokens_before
+        tokenizer, pad = self.tokenizer
         try:
-            return Tokens(
-                self.engine.tokenizer, pad=self.engine.pad, limit=self.limit, before=before
-            )
+            return Tokens(tokenizer, pad=pad, limit=self.limit, before=before)
         except ValueError as error:
             raise DefinitionError(f"key 'parameters.tokens_before': {error}. Correct it.") from None
 
