@@ -28,8 +28,8 @@ class Decoder(nn.Module):
         bias = head.get("decoder.bias")
         given = torch.zeros(len(weight)) if bias is None else torch.from_numpy(bias.copy())
         self.sum_of = vocabulary.sum_of
-        self.weights = nn.ParameterList(_fixed(part) for part in weight.split(piece))
-        self.biases = nn.ParameterList(_fixed(part) for part in given.split(piece))
+        self.weights = nn.ParameterList(_fixed(part) for part in torch.split(weight, piece))
+        self.biases = nn.ParameterList(_fixed(part) for part in torch.split(given, piece))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         pairs = zip(self.weights, self.biases, strict=True)

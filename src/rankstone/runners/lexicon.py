@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ Values = NDArray[np.float32]
 class TokenTower(Tower):
     """A tower of which only the tokenizer is used: no network is ever loaded."""
 
+    has_network: ClassVar[bool] = False
+
     @cached_property
     def tokenizer(self) -> tuple[Any, int]:
         """From `tokenizer.json` where the model has one, which imports neither torch nor
@@ -28,10 +30,6 @@ class TokenTower(Tower):
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(path)), 0  # nothing is padded
-
-    @property
-    def engine(self) -> Any:
-        raise AssertionError("a tower of tokens has no network")
 
 
 def special_ids(tower: Tower) -> Ids:

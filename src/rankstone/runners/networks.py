@@ -36,15 +36,7 @@ def network(backbone: Backbone) -> Hidden:
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
     words = backbone.vocabulary or Vocabulary()
-    heads = {
-        "mlm": lambda: _decoder(model),
-        "tied": lambda: {"decoder.weight": _array(model.get_input_embeddings().weight)},
-        "hidden": lambda: _pooler(model),
-    }
-    head = {
-        name: weight[words.skip :] if name.startswith("decoder") else weight
-        for name, weight in heads[backbone.task]().items()
-    }
+    head = _head(model, backbone.task, words.skip)
     norm = _norm(backbone, words.norm) if words.norm else None
     return Hidden(model, head, norm).eval()
 
@@ -129,6 +121,15 @@ def _cut(model: Any, exit_layer: int, name: str) -> None:
         )
     del stack[exit_layer:]
     model.config.num_hidden_layers = exit_layer
+
+
+def _head(model: Any, task: str, skip: int) -> Weights:
+    """What follows the hidden states; of a vocabulary, without its first `skip` entries."""
+    if task == "hidden":
+        return _pooler(model)
+    if task == "tied":
+        return {"decoder.weight": _array(model.get_input_embeddings().weight)[skip:]}
+    return {name: weight[skip:] for name, weight in _decoder(model).items()}
 
 
 def _pooler(model: Any) -> Weights:

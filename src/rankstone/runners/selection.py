@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def highest(
-    scores: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Positions and scores of the `k` highest scores above zero, best first.
 
     Ties, also across the cut at `k`, go to the lower position.

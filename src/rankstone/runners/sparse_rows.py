@@ -88,9 +88,7 @@ def sparse_rows(rows: Sequence[Row], width: int) -> SparseRows:
     lengths = np.array([len(terms) for terms, _ in rows], dtype=np.int64)
     terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in rows)])
     weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in rows)])
-    return SparseRows(
-        weights.astype(np.float32), terms.astype(np.int32), _offsets(lengths), width
-    )
+    return SparseRows(weights.astype(np.float32), terms.astype(np.int32), _offsets(lengths), width)
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -122,8 +120,13 @@ def _(first: SparseRows, reps: Sequence[SparseRows]) -> SparseRows:
 
 @pack.register
 def _(rep: SparseRows) -> Packed:
-    arrays = {"weights": rep.weights, "terms": rep.terms, "offsets": rep.offsets}
-    return Packed("sparse rows", {**arrays, "width": np.array([rep.width], dtype=np.int64)})
+    arrays: dict[str, NDArray[Any]] = {
+        "weights": rep.weights,
+        "terms": rep.terms,
+        "offsets": rep.offsets,
+        "width": np.array([rep.width], dtype=np.int64),
+    }
+    return Packed("sparse rows", arrays)
 
 
 def _unpacked(arrays: Any) -> SparseRows:

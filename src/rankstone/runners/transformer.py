@@ -96,7 +96,7 @@ class TransformerSettings:
     def _describe(self) -> dict[str, Json]:
         """What all subclasses say of themselves."""
         towers = {role: self._tower(role) for role in ROLES}
-        engine = towers["document"].engine_name
+        engine = next(t.engine_name for t in towers.values() if t.has_network)
         libraries = ("transformers", "tokenizers", "torch")
         said: dict[str, Json] = {
             **self.model.describe(),
@@ -144,20 +144,19 @@ class TransformerSettings:
         return {"query": query, "document": document}
 
     def _made(self, role: Role, model: LocatedModel) -> Tower:
-        backbone = Backbone(
-            model=model,
-            task=self.task,
-            exit_layer=self.exit_layer,
-            architecture=self.architecture,
-            prefix=self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
-            trust_remote_code=self.trust_remote_code,
-            **self._more(role),
-        )
+        settings: dict[str, Any] = {
+            "task": self.task,
+            "exit_layer": self.exit_layer,
+            "architecture": self.architecture,
+            "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
+            "trust_remote_code": self.trust_remote_code,
+        }
+        backbone = Backbone(model=model, **{**settings, **self._more(role)})
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
         return Tower(settings=self, backbone=backbone, stated_limit=stated)
 
     def _more(self, role: Role) -> dict[str, Any]:
-        """What else of a `Backbone` a kind of method decides."""
+        """The settings of a `Backbone` that a kind of method decides by itself."""
         return {}
 
     @cached_property
@@ -188,6 +187,8 @@ class TransformerSettings:
 @plain_dataclass(kw_only=True)
 class Tower:
     """One network with its tokenizer, loaded when first used."""
+
+    has_network: ClassVar[bool] = True
 
     settings: TransformerSettings
     backbone: Backbone
