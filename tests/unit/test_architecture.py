@@ -35,7 +35,7 @@ ALLOWED = {
     "benchmarks": set(),
 }  # fmt: skip
 OPEN = {"specs", "errors", "atomic", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "fusion", "late_interaction"}
+ADAPTERS = {"bm25", "static", "dense", "fusion", "late_interaction", "sparse", "vdr"}
 
 
 def imports(path: Path) -> set[str]:

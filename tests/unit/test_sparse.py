@@ -61,9 +61,7 @@ def peer(model, pooling="max", activation="relu"):
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
-    network = Transformer(
-        str(model.folder), transformer_task="fill-mask", max_seq_length=LIMIT
-    )
+    network = Transformer(str(model.folder), transformer_task="fill-mask", max_seq_length=LIMIT)
     return Peer(modules=[network, SpladePooling(pooling, activation)], device="cpu")
 
 

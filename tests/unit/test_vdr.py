@@ -122,8 +122,7 @@ def test_scores_are_inner_products_of_the_two_towers(runner, model, tmp_path):
     index = runner.index(context.encoded(runner), context)
     docs, scores = index.search(runner.encode(["the fox", "bear"], "query"), len(TEXTS))
     products = (
-        expected(model, ["the fox", "bear"], "query", 32)
-        @ expected(model, TEXTS, "document", 64).T
+        expected(model, ["the fox", "bear"], "query", 32) @ expected(model, TEXTS, "document", 64).T
     )
     np.testing.assert_allclose(scores, -np.sort(-products, axis=1), rtol=1e-5)
     np.testing.assert_array_equal(docs, np.argsort(-products, axis=1))

@@ -110,7 +110,7 @@ def _registered(name: str, where: str) -> str:
 
 
 def _own_adapters() -> list[str]:
-    names = ("bm25", "dense", "fusion", "late_interaction", "static")
+    names = ("bm25", "dense", "fusion", "late_interaction", "sparse", "static", "vdr")
     return [f"rankstone.runners.{name}" for name in names]
 
 

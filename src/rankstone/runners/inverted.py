@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sized
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +13,8 @@ from numpy.typing import NDArray
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 from rankstone.runners.selection import highest
-from rankstone.runners.sparse_rows import SparseRows
+from rankstone.runners.sparse_rows import SparseRows, narrowed
 
-THREADED_FROM = 64
-"""Fewer queries than this are not worth starting threads for."""
 ARRAYS = ("weights", "documents", "offsets")
 
 
@@ -36,13 +33,12 @@ class InvertedIndex:
 
     DESCRIPTION = "exact inner product, inverted lists"
 
-    def __init__(self, lists: Any, *, threads: int) -> None:
+    def __init__(self, lists: Any) -> None:
         """Use `build` or `load`. `lists`: a scipy ``csc_array``, a column for each term."""
         self._lists = lists
-        self._threads = threads
 
     @classmethod
-    def build(cls, documents: Rows, *, threads: int = 1) -> InvertedIndex:
+    def build(cls, documents: Rows) -> InvertedIndex:
         """Read `documents` twice, to measure the lists and to fill them.
 
         Memory is that of the finished index and one piece. Raises AdapterError for weights that
@@ -59,7 +55,7 @@ class InvertedIndex:
         weights = np.empty(offsets[-1], dtype=np.float32)
         rows = np.empty(offsets[-1], dtype=np.int32)
         _fill(documents, offsets[:-1].copy(), rows, weights)
-        return cls(_lists(weights, rows, offsets, position), threads=threads)
+        return cls(_lists(weights, rows, offsets, position))
 
     def search(self, queries: SparseRows, k: int) -> Hits:
         if len(queries) and self._lists.shape[0] and queries.width != self._lists.shape[1]:
@@ -69,21 +65,10 @@ class InvertedIndex:
             )
         docs = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        asked = queries.rows()
-
-        def fill(row: int) -> None:
-            terms, weights = asked[row]
+        for row, (terms, weights) in enumerate(queries.rows()):
             best, values = highest(self._scores(terms, weights), k)
             docs[row, : len(best)] = best
             scores[row, : len(best)] = values
-
-        rows = range(len(asked))
-        if self._threads > 1 and len(asked) >= THREADED_FROM:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(fill, rows, chunksize=16))
-        else:
-            for row in rows:
-                fill(row)
         return Hits(docs, scores)
 
     def _scores(self, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
@@ -98,18 +83,16 @@ class InvertedIndex:
         arrays = (lists.data, lists.indices, lists.indptr)
         for name, array in zip(ARRAYS, arrays, strict=True):
             np.save(folder / f"{name}.npy", array)
-        about = {"n_documents": lists.shape[0], "threads": self._threads}
-        (folder / "inverted.json").write_text(json.dumps(about))
+        (folder / "inverted.json").write_text(json.dumps({"n_documents": lists.shape[0]}))
 
     @classmethod
     def load(cls, folder: Path) -> InvertedIndex:
         about = json.loads((folder / "inverted.json").read_text())
         weights, documents, offsets = (np.load(folder / f"{name}.npy") for name in ARRAYS)
-        lists = _lists(weights, documents, offsets, about["n_documents"])
-        return cls(lists, threads=about["threads"])
+        return cls(_lists(weights, documents, offsets, about["n_documents"]))
 
     def nbytes(self) -> int:
-        """The lists; a search also has a score for every document in hand, for each thread."""
+        """The lists; a search also holds a score for every document."""
         lists = self._lists
         return int(lists.data.nbytes + lists.indices.nbytes + lists.indptr.nbytes)
 
@@ -118,7 +101,7 @@ def _lists(weights: Any, documents: Any, offsets: Any, n_documents: int) -> Any:
     from scipy.sparse import csc_array
 
     shape = (n_documents, len(offsets) - 1)
-    return csc_array((weights, documents, offsets), shape=shape)
+    return csc_array((weights, documents, narrowed(offsets)), shape=shape)
 
 
 def _fill(

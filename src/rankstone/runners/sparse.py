@@ -80,7 +80,7 @@ class SparseEncoder(TransformerSettings):
         return sparse_rows([row for row in rows if row is not None], self._width(role))
 
     def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
-        return InvertedIndex.build(documents, threads=context.threads)
+        return InvertedIndex.build(documents)
 
     def _finisher(self, role: Role) -> Any:
         tower, top_k = self._tower(role), self._top_k(role)

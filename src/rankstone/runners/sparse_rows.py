@@ -51,7 +51,8 @@ class SparseRows:
             return whole
         start, stop, step = part.indices(len(self))
         if step != 1:
-            return take(self, np.arange(start, stop, step))  # type: ignore[no-any-return]
+            positions = np.array(range(start, stop, step), dtype=np.int64)
+            return take(self, positions)  # type: ignore[no-any-return]
         offsets = self.offsets[start : max(start, stop) + 1]
         entries = slice(offsets[0], offsets[-1])
         return SparseRows(
@@ -79,7 +80,7 @@ class SparseRows:
         """The same as a ``scipy.sparse.csr_array`` of (n_texts, width)."""
         from scipy.sparse import csr_array
 
-        parts = (self.weights, self.terms, self.offsets)
+        parts = (self.weights, self.terms, narrowed(self.offsets))
         return csr_array(parts, shape=(len(self), self.width))
 
 
@@ -89,6 +90,13 @@ def sparse_rows(rows: Sequence[Row], width: int) -> SparseRows:
     terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in rows)])
     weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in rows)])
     return SparseRows(weights.astype(np.float32), terms.astype(np.int32), _offsets(lengths), width)
+
+
+def narrowed(offsets: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+    """The same in 32 bits where they suffice: scipy keeps both of its index arrays in the type of
+    the wider one."""
+    fits = not len(offsets) or offsets[-1] <= np.iinfo(np.int32).max
+    return offsets.astype(np.int32) if fits else offsets
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

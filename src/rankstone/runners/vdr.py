@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.backbone import Vocabulary
+from rankstone.errors import ModelError
+from rankstone.runners.backbone import Vocabulary, read_json
 from rankstone.runners.inverted import InvertedIndex
 from rankstone.runners.lexicon import TokenTower, largest
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
@@ -51,7 +52,9 @@ class VDR(TransformerSettings):
 
     max_length: Length | dict[Role, Length] | None = Field(default_factory=_lengths)
     search: Literal["parametric", "alpha", "beta"] = "parametric"
-    shift: int = 999
+    shift: Annotated[int, Field(ge=0)] | None = None
+    """Entries left out: 999, BERT's unused ones and special tokens, or 1000 in older checkpoints.
+    None: as the checkpoint's settings say (`shift_vocab_num`)."""
     top_k: Length = 768
     tokenizer: str = ""
     """The hub's name, or the folder, of the model whose tokenizer is used; released checkpoints
@@ -63,7 +66,7 @@ class VDR(TransformerSettings):
             **self._describe(),
             "search": self.search,
             "activation": "elu1p",
-            "shift": self.shift,
+            "shift": self._shift,
             "top_k": self.top_k,
             "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
             "index": InvertedIndex.DESCRIPTION,
@@ -79,7 +82,7 @@ class VDR(TransformerSettings):
         return sparse_rows([row for row in rows if row is not None], self._width)
 
     def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
-        return InvertedIndex.build(documents, threads=context.threads)
+        return InvertedIndex.build(documents)
 
     def _finisher(self, role: Role) -> Any:
         pooled: Any = self._tower(role).engine.pooled
@@ -100,7 +103,7 @@ class VDR(TransformerSettings):
 
     def _entries(self, ids: Ids) -> Ids:
         """Places in the shortened vocabulary of the tokens that have one."""
-        return np.unique(ids[ids >= self.shift]) - self.shift
+        return np.unique(ids[ids >= self._shift]) - self._shift
 
     def _bags(self, texts: Sequence[str], role: Role) -> SparseRows:
         tower = self._tower(role)
@@ -114,12 +117,24 @@ class VDR(TransformerSettings):
     @property
     def _width(self) -> int:
         settings = self._tower("document").backbone.settings
-        return int(settings.get("vocab_size", 30522)) - self.shift
+        return int(settings.get("vocab_size", 30522)) - self._shift
+
+    @cached_property
+    def _shift(self) -> int:
+        if self.shift is not None:
+            return self.shift
+        settings = read_json(self.model.folder / "config.json").get(PARTS["document"], {})
+        if "shift_vocab_num" not in settings:
+            raise ModelError(
+                f"Model '{self.model.id}' does not say how many entries of the vocabulary are left"
+                " out. State it: parameters.shift."
+            )
+        return int(settings["shift_vocab_num"])
 
     def _more(self, role: Role) -> dict[str, Any]:
         part = PARTS[role]
         return {
-            "vocabulary": Vocabulary(skip=self.shift, norm=f"{part}.ln"),
+            "vocabulary": Vocabulary(skip=self._shift, norm=f"{part}.ln"),
             "prefix": f"{part}.bert_model.",
             "part": part,
             "tokenizer_of": self.tokenizer,
