@@ -39,6 +39,7 @@ def run(
     memory_limit_bytes: int | None = None,
     seed: int = 0,
     force: bool = False,
+    model_path: PathLike | None = None,
     reporter: Reporter | None = None,
 ) -> list[RunRecord]:
     """Run every method on every task, each cell in a fresh process, and store its record.
@@ -53,6 +54,7 @@ def run(
         k: depth of the runs, instead of the tasks' own.
         limit_queries: only the first so many judged queries.
         force: measure cells anew that were already measured with the same digests.
+        model_path: folder with the weights of the one method, wherever its definition looks.
 
     Returns: one record per cell, task by task; look at ``record.status``.
 
@@ -73,6 +75,7 @@ def run(
         memory_limit_bytes=memory_limit_bytes,
         seed=seed,
         force=force,
+        model_path=model_path,
     )
     return list(plan.run(reporter or Silent()))
 
@@ -91,6 +94,7 @@ def sweep(
     memory_limit_bytes: int | None = None,
     seed: int = 0,
     force: bool = False,
+    model_path: PathLike | None = None,
     command: tuple[str, ...] = (),
 ) -> Sweep:
     """The cells that `run` with the same arguments runs, not yet run."""
@@ -99,8 +103,13 @@ def sweep(
 
     place = _place(workspace)
     found = find_tasks(place, tasks)
+    chosen = tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods))
+    if model_path is not None:
+        if len(chosen) != 1:
+            raise DefinitionError("--model-path is for one method at a time. Name one.")
+        chosen = (chosen[0].at(Path(model_path).resolve()),)
     return Sweep(
-        methods=tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods)),
+        methods=chosen,
         tasks=tuple(task.limited(queries=limit_queries, depth=k) for task in found),
         sources=find_sources(data, cache),
         store=find_store(results, place),

@@ -20,13 +20,13 @@ from rankstone import __version__
 from rankstone.cli_boards import Format, print_board, print_means, stdout, write
 from rankstone.cli_cache import app as cache_app
 from rankstone.cli_data import app as data_app
+from rankstone.cli_definitions import convert, list_definitions
 from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
 from rankstone.errors import RankstoneError, ResultsError
 
 if TYPE_CHECKING:
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
-    from rankstone.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,11 +45,6 @@ ResultsOption = Annotated[
 ]
 
 
-class Kind(StrEnum):
-    runners = "runners"
-    benchmarks = "benchmarks"
-
-
 class Rules(StrEnum):
     trec_eval = "trec_eval"
     msmarco = "msmarco"
@@ -66,30 +61,7 @@ def version(
         raise typer.Exit
 
 
-@app.command("list")
-def list_definitions(kind: Kind, workspace: WorkspaceOption = None) -> None:
-    """What is defined: methods to run, or tasks and suites of tasks to run them on."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from rankstone.workspace import Workspace
-
-    place = Workspace.find(workspace)
-    if kind is Kind.runners:
-        rows = [(name, _description(place, name)) for name in place.method_names()]
-    else:
-        seconds = [(alias, f"= {name}") for alias, name in place.aliases.items()]
-        rows = [(name, task.description) for name, task in place.tasks.items()] + seconds
-    table = Table("name", "description", box=box.SIMPLE)
-    for name, description in rows:
-        table.add_row(name, Text(description))
-    stdout().print(table)
-    if kind is Kind.benchmarks and place.suites:
-        suites = Table("suite", "tasks", "description", box=box.SIMPLE)
-        for name, suite in place.suites.items():
-            suites.add_row(name, str(len(suite.tasks)), suite.description)
-        stdout().print(suites)
+app.command("list")(list_definitions)
 
 
 @app.command()
@@ -116,6 +88,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Measure anew what was already measured.")
     ] = False,
+    model_path: Annotated[
+        Path | None, typer.Option("--model-path", help="Folder with the one METHOD's weights.")
+    ] = None,
 ) -> None:
     """Run every METHOD on every TASK and store one record per cell."""
     from rich.console import Console
@@ -136,6 +111,7 @@ def run(
         memory_limit_bytes=parse_bytes(memory_limit) if memory_limit else None,
         seed=seed,
         force=force,
+        model_path=model_path,
         command=(Path(sys.argv[0]).name, *sys.argv[1:]),
     )
     signal.signal(signal.SIGTERM, _interrupt)
@@ -295,6 +271,9 @@ def leaderboard(
     stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
 
 
+app.command()(convert)
+
+
 @app.command()
 def doctor(
     data: DataOption = None, cache: CacheOption = None, workspace: WorkspaceOption = None
@@ -345,14 +324,6 @@ def parse_bytes(text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"'{text}' is no size; write it as in 8GiB or 512MiB")
     return int(float(match[1]) * BYTES[match[2].lower()])
-
-
-def _description(place: Workspace, name: str) -> str:
-    """What the method is, or what is wrong with its definition: one fault hides no other method."""
-    try:
-        return place.method(name).description
-    except RankstoneError as error:
-        return f"error: {error}"
 
 
 def _store(results: Path | None, workspace: Path | None) -> ResultStore:

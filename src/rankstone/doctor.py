@@ -28,7 +28,7 @@ from rich.text import Text
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import RankstoneError
 from rankstone.profiling import machine
-from rankstone.specs import MethodSpec, ModelSpec, TaskSpec
+from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, TaskSpec
 from rankstone.workspace import Workspace
 
 State = Literal["ok", "absent", "wrong"]
@@ -185,8 +185,8 @@ def _runners(workspace: Workspace) -> Iterator[Finding]:
         yield Finding(section="Runners", name=name, state=state, detail=detail)
 
 
-def _method_state(method: MethodSpec) -> tuple[State, str]:
-    """Whether the libraries and models of the method and its members are on this machine."""
+def _method_state(method: AdapterSpec) -> tuple[State, str]:
+    """Whether the libraries and models of the method and its parts are on this machine."""
     if (reason := _adapter_fault(method.adapter)) is not None:
         return "wrong", reason
     if extras := _missing_extras(method.adapter):
@@ -195,10 +195,14 @@ def _method_state(method: MethodSpec) -> tuple[State, str]:
     parts = [_method_state(member) for member in method.members]
     if method.model is not None:
         parts.append(_model_state(method.model))
+    if isinstance(method, MethodSpec) and method.scorer is not None:
+        parts.append(_method_state(method.scorer))
     missing = {detail: state for state, detail in parts if state != "ok"}
     if missing:
         return ("wrong" if "wrong" in missing.values() else "absent"), "; ".join(missing)
-    return "ok", parts[-1][1] if len(parts) == 1 else method.description
+    if len(parts) == 1:
+        return "ok", parts[0][1]
+    return "ok", method.description if isinstance(method, MethodSpec) else ""
 
 
 def _adapter_fault(adapter: str) -> str | None:

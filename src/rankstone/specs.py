@@ -7,18 +7,16 @@ types are refused with the file and the key.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.strict import Spec, build_spec, read_toml
+from rankstone.strict import canonical_digest as canonical_digest
 
 ENTRY_POINT = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 ADAPTER = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
@@ -26,17 +24,6 @@ SHA256 = r"^[0-9a-f]{64}$"
 DEFAULT_MEASURES = (
     "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
 )  # fmt: skip
-
-
-class Spec(BaseModel):
-    """A frozen value that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def digest(self) -> str:
-        """sha256 of the canonical JSON of everything in the spec that can change a number."""
-        body = self.model_dump(mode="json", exclude={"description", "title"})
-        return canonical_digest(body)
 
 
 class ModelSpec(Spec):
@@ -49,26 +36,86 @@ class ModelSpec(Spec):
     """A folder; `~` and environment variables are expanded."""
     package: str | None = None
     """An importable package that carries the files, with the folder inside it: `package/folder`."""
-    sha256: dict[str, str] = {}
+    folder: str = ""
+    """The folder inside the repository, package or path that holds this model."""
+    sha256: dict[str, str] = Field(default_factory=dict)
     """File name inside the model's folder -> expected sha256."""
+    obtain: str = ""
+    """How to get it where neither a package nor the hub has it: a sentence for the error."""
+
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"folder"})
 
 
-class MethodSpec(Spec):
-    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+class AdapterSpec(Spec):
+    """An adapter and what it is constructed with."""
 
-    name: str
-    """`<family>/<stem>`, from the file's place."""
-    description: str
+    LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "scorer", "text"})
+
     adapter: str = Field(pattern=ADAPTER)
     """`module:Class` of the adapter, or a name from the entry point group `rankstone.runners`."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     model: ModelSpec | None = None
+    query_model: ModelSpec | None = None
+    """The model of queries, where they have a checkpoint of their own."""
     members: tuple[MethodSpec, ...] = ()
     """The methods a composite is made of; named in the TOML, resolved on reading."""
 
     @property
+    def models(self) -> dict[str, ModelSpec]:
+        """The models there are, by the key that names them."""
+        found = {"model": self.model, "query_model": self.query_model}
+        return {key: model for key, model in found.items() if model is not None}
+
+
+class ScorerSpec(AdapterSpec):
+    """What re-scores the candidates of a two-stage method: the table `[scorer]` of its TOML."""
+
+
+class MethodSpec(AdapterSpec):
+    """One retrieval method: the content of `runners/<family>/<name>.toml`."""
+
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
+        {"description", "citation", "licence", "published", "weights"}
+    )
+
+    name: str
+    """`<family>/<stem>`, from the file's place."""
+    description: str
+    scorer: ScorerSpec | None = None
+    text: str | None = None
+    """How a document becomes a string for this method, where it wants another template than the
+    task's: `{title} [SEP] {text}`."""
+    citation: str = ""
+    """Authors, venue, year, and where to read it."""
+    licence: str = ""
+    """Of the weights: an SPDX name, or how their owners call it."""
+    published: str | None = None
+    """Whose rows of `leaderboards/published.csv` are this method's; None: those of its name."""
+    weights: Literal["public", "unavailable"] = "public"
+    """`unavailable`: never released, so the method runs from a path of one's own or not at all."""
+
+    @property
     def family(self) -> str:
         return self.name.rpartition("/")[0]
+
+    def at(self, folder: Path) -> Self:
+        """This method with its weights from `folder`, and the folders inside it that it names.
+
+        Raises DefinitionError where it has no model, or two that are not told apart by folders.
+        """
+        holder = self if self.models or self.scorer is None else self.scorer
+        given = holder.models
+        if not given or len({model.folder for model in given.values()}) < len(given):
+            fault = "two models, each with a path of its own" if given else "no model of its own"
+            raise DefinitionError(
+                f"Runner '{self.name}' has {fault}. Copy runners/{self.name}.toml and state the key"
+                " 'path' of its tables instead of --model-path."
+            )
+        moved = {k: m.model_copy(update={"path": str(folder)}) for k, m in given.items()}
+        if holder is self:
+            return self.model_copy(update=moved)
+        return self.model_copy(update={"scorer": holder.model_copy(update=moved)})
 
 
 class Counts(Spec):
@@ -88,7 +135,7 @@ class TaskSpec(Spec):
     description: str
     loader: str = Field(pattern=ENTRY_POINT)
     """`module:function` that reads the collection."""
-    source: dict[str, Any] = {}
+    source: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the loader."""
     dataset: str
     """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""
@@ -98,7 +145,7 @@ class TaskSpec(Spec):
     text: str = "{title} {text}"
     """How a document becomes a string; stripped of white space at both ends."""
     counts: Counts = Counts()
-    sha256: dict[Literal["corpus", "queries", "judgements"], str] = {}
+    sha256: dict[Literal["corpus", "queries", "judgements"], str] = Field(default_factory=dict)
     judge: Literal["judgements", "answers"] = "judgements"
     """`answers`: every query of the queries file is asked, and a passage is right where its text
     holds one of the query's answers; the measure is Accuracy@k."""
@@ -181,63 +228,6 @@ def _looks_at(measure: str) -> int:
     return int(cutoff) if "@" in measure and cutoff.isdecimal() else 0
 
 
-def canonical_digest(body: Any) -> str:
-    """sha256 of `body` as JSON with sorted keys."""
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The parsed file, or a DefinitionError that names it."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DefinitionError(
-            f"{path}: no such file. (rankstone list runners|benchmarks)"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{path}: not valid TOML: {error}") from error
-
-
-SpecT = TypeVar("SpecT", bound=Spec)
-
-
-def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:
-    """Validate `values`; every fault is reported with file, key and mend, all in one error."""
-    try:
-        # Through JSON, so that TOML arrays become tuples while strictness stays.
-        return kind.model_validate_json(json.dumps(values, default=str))
-    except pydantic.ValidationError as error:
-        faults = "\n".join(f"  {_explain(kind, fault, where)}" for fault in error.errors())
-        raise DefinitionError(f"{path}:\n{faults}") from None
-
-
-def _explain(kind: type[Spec], fault: Any, where: str) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    full = f"{where}.{key}" if where else key
-    if fault["type"] == "extra_forbidden":
-        known = _fields_at(kind, fault["loc"][:-1])
-        hint = did_you_mean(str(fault["loc"][-1]), known) or f" Known keys: {', '.join(known)}."
-        return f"unknown key '{full}'.{hint} Remove or rename it."
-    if fault["type"] == "missing":
-        return f"missing key '{full}'. Add it."
-    if fault["type"] == "value_error":
-        return f"table '{full.rstrip('.')}': {fault['ctx']['error']}. Correct it."
-    return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
-
-
-def _fields_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if nested:
-            kind = nested[0]
-    return [name for name in kind.model_fields if name != "name"]
-
-
 def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodSpec:
     """The method `<family>/<stem>` of the runners `folder`, with its members resolved."""
     path = folder / f"{name}.toml"
@@ -248,21 +238,28 @@ def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodS
         raise DefinitionError(
             f"{path}: unknown key 'name': the file's place names the method. Remove it."
         )
-    members = values.pop("members", [])
+    seen, table = (*_seen, name), values.get("scorer")
+    members = _members(values, f"{path}: key 'members'", folder, seen)
+    inner = _members(table, f"{path}: key 'scorer.members'", folder, seen)
+    spec = build_spec(MethodSpec, {**values, "name": name}, path)
+    scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
+    return spec.model_copy(update={"members": members, "scorer": scorer})
+
+
+def _members(table: Any, key: str, folder: Path, seen: tuple[str, ...]) -> tuple[MethodSpec, ...]:
+    """Take the names `members` out of `table` and read the methods they stand for."""
+    members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
-        raise DefinitionError(
-            f"{path}: key 'members': expected a list of method names, found {members!r}."
-        )
+        raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
     known = method_names(folder)
     resolved = []
     for member in members:
         try:
             full = resolve_name(member, known, "Runner", folder)
         except DefinitionError as error:
-            raise DefinitionError(f"{path}: key 'members': {error}") from None
-        resolved.append(load_method(full, folder, (*_seen, name)))
-    spec = build_spec(MethodSpec, {**values, "name": name}, path)
-    return spec.model_copy(update={"members": tuple(resolved)})
+            raise DefinitionError(f"{key}: {error}") from None
+        resolved.append(load_method(full, folder, seen))
+    return tuple(resolved)
 
 
 def method_names(folder: Path) -> list[str]:

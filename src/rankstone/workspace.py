@@ -53,6 +53,11 @@ class Workspace:
         return self.root / "benchmarks"
 
     @property
+    def published(self) -> Path:
+        """The values that others published."""
+        return self.root / "leaderboards" / "published.csv"
+
+    @property
     def results(self) -> Path:
         """Where records go by default: beside the definitions, or here if those are packaged."""
         base = Path.cwd() if self.root == packaged_definitions() else self.root

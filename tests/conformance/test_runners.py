@@ -47,7 +47,7 @@ def subject(request, tmp_path_factory):
         pytest.skip(str(error))
     except ModelError as error:
         reason = str(error).partition("\n")[0]
-        if "nowhere within reach" not in reason:
+        if "nowhere within reach" not in reason and "never released" not in reason:
             raise  # files are there, but not the ones that are meant
         pytest.skip(reason)
     context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
@@ -96,6 +96,11 @@ def test_one_query_ranks_as_in_the_batch(subject):
         np.testing.assert_allclose(single.scores[0], batch.scores[row], atol=1e-5)
 
 
+def tolerance(runner):
+    """How far scores may move with what is encoded together: the last bits of the precision."""
+    return 1e-5 if runner.describe().get("precision", "fp32") == "fp32" else 1e-2
+
+
 def test_representations_can_be_sliced_taken_and_joined(subject):
     runner, index, queries, _ = subject
     assert len(queries) == len(QUERIES)
@@ -122,7 +127,7 @@ def test_chunk_boundaries_do_not_change_a_ranking(subject):
     runner, index, queries, context = subject
     other = runner.index(MemoryChunks(runner, TEXTS, 7), context)
     np.testing.assert_allclose(
-        other.search(queries, 5).scores, index.search(queries, 5).scores, atol=1e-5
+        other.search(queries, 5).scores, index.search(queries, 5).scores, atol=tolerance(runner)
     )
 
 

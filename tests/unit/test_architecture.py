@@ -15,11 +15,12 @@ SOURCE = Path(rankstone.__file__).parent
 ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
-        "cli_boards", "cli_cache", "cli_data", "cli_options",
+        "cli_boards", "cli_cache", "cli_data", "cli_definitions", "cli_options",
     },
     "cli_boards": {"leaderboards", "results", "workspace"},
     "cli_cache": {"api", "execution", "cli_boards", "cli_options"},
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
+    "cli_definitions": {"workspace", "leaderboards", "runners", "cli_boards", "cli_options"},
     "cli_options": set(),
     "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
     "doctor": {"workspace", "benchmarks", "runners", "profiling", "results"},
@@ -34,8 +35,11 @@ ALLOWED = {
     "runners": set(),
     "benchmarks": set(),
 }  # fmt: skip
-OPEN = {"specs", "errors", "atomic", "__version__"}
-ADAPTERS = {"bm25", "static", "dense", "fusion", "late_interaction", "sparse", "vdr"}
+OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
+ADAPTERS = {
+    "bm25", "chunked", "static", "dense", "dupmae", "fusion", "late_interaction", "rerank",
+    "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder", "sparse", "vdr",
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -85,7 +85,8 @@ def test_a_package_can_register_an_adapter(monkeypatch):
 def test_importing_adapters_loads_no_heavy_library():
     code = (
         "import sys\n"
-        "from rankstone.runners import bm25, construct, dense, fusion, static\n"
+        "from rankstone.runners import bm25, construct, dense, fusion, rerank, static\n"
+        "from rankstone.runners import bi_encoder, cross_encoder, poly_encoder, uni_encoder\n"
         "heavy = {'torch', 'faiss', 'bm25s', 'scipy', 'tokenizers', 'transformers', 'wordllama'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
@@ -104,3 +105,11 @@ def test_an_edited_adapter_has_another_digest(tmp_path, monkeypatch):
     after = construct.code_digest(spec)
     assert after["lexical/test"] != before["lexical/test"]
     assert after["lexical/other"] == before["lexical/other"]
+
+
+def test_members_that_read_documents_otherwise_are_refused():
+    members = (method(), method(name="lexical/other", text="{title} [SEP] {text}"))
+    fusion = method("rankstone.runners.fusion:ReciprocalRankFusion", members=members)
+    with pytest.raises(DefinitionError, match=r"'lexical/other' reads documents as"):
+        build_runner(fusion)
+    build_runner(method(text="{text}"))

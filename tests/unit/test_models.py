@@ -81,3 +81,22 @@ def test_the_hub_cache_says_the_commit(monkeypatch, tmp_path, folder):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(snapshot))
     located = locate(ModelSpec(id="some/model"))
     assert (located.origin, located.revision) == ("hub cache", "abc123")
+
+
+def test_a_folder_inside_is_the_model(folder):
+    located = locate(ModelSpec(id="m", path=str(folder), folder="1_Pooling"))
+    assert (located.folder, list(located.files)) == (folder / "1_Pooling", ["config.json"])
+    with pytest.raises(ModelError, match=r"no folder 'none' in .*key 'folder'"):
+        locate(ModelSpec(id="m", path=str(folder), folder="none"))
+
+
+def test_a_model_may_say_how_it_is_got(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="Ask the authors kindly"):
+        locate(ModelSpec(id="no/such", obtain="Ask the authors kindly."))
+
+
+def test_code_counts_where_it_makes_the_model(folder):
+    (folder / "config.json").write_text('{"auto_map": {"AutoModel": "code.Model"}}')
+    assert "code.py" in model_files(folder)

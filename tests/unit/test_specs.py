@@ -6,7 +6,14 @@ import pydantic
 import pytest
 
 from rankstone.errors import DefinitionError, did_you_mean
-from rankstone.specs import MethodSpec, TaskSpec, load_family, load_method
+from rankstone.specs import (
+    MethodSpec,
+    ModelSpec,
+    TaskSpec,
+    canonical_digest,
+    load_family,
+    load_method,
+)
 from rankstone.workspace import Workspace
 
 METHOD = 'description = "d"\nadapter = "m:C"\n'
@@ -202,3 +209,45 @@ def test_names_of_tasks_may_have_more_parts(place: Workspace) -> None:
     (place.benchmarks / "b.toml").write_text(TASK.replace("tasks.t", 'tasks."forum//t"'))
     with pytest.raises(DefinitionError, match="a part of the name is empty"):
         Workspace.find(place.root).task("t")
+
+
+def test_documentation_and_what_is_not_used_leave_a_digest_alone():
+    plain = MethodSpec(name="dense/a", description="", adapter="m:C", model=ModelSpec(id="x"))
+    told = plain.model_copy(update={
+        "description": "d", "citation": "c", "licence": "MIT", "published": "p",
+        "weights": "unavailable", "model": ModelSpec(id="x", obtain="so"),
+    })  # fmt: skip
+    assert told.digest() == plain.digest()
+    body = {
+        "name": "dense/a", "adapter": "m:C", "parameters": {}, "members": [],
+        "model": {"id": "x", "revision": None, "path": None, "package": None, "sha256": {}},
+    }  # fmt: skip
+    assert plain.digest() == canonical_digest(body), "as it was before there were such keys"
+    composite = MethodSpec(name="hybrid/a", description="", adapter="m:C", members=(plain,))
+    assert composite.digest() == composite.model_copy(update={"members": (told,)}).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "{text}"},
+        {"query_model": ModelSpec(id="y")},
+        {"model": ModelSpec(id="x", folder="f")},
+    ],
+)
+def test_what_can_change_a_number_changes_the_digest(change):
+    plain = MethodSpec(name="dense/a", description="", adapter="m:C", model=ModelSpec(id="x"))
+    assert plain.model_copy(update=change).digest() != plain.digest()
+
+
+def test_weights_of_ones_own_are_named_by_a_folder(tmp_path):
+    towers = {"model": ModelSpec(id="x", folder="a"), "query_model": ModelSpec(id="x", folder="b")}
+    method = MethodSpec(name="dense/a", description="", adapter="m:C", **towers)
+    moved = method.at(tmp_path)
+    assert {moved.model.path, moved.query_model.path} == {str(tmp_path)}
+    for other, fault in (
+        (method.model_copy(update={"model": None, "query_model": None}), "no model of its own"),
+        (method.model_copy(update={"query_model": ModelSpec(id="y", folder="a")}), "two models"),
+    ):
+        with pytest.raises(DefinitionError, match=f"has {fault}.*instead of --model-path"):
+            other.at(tmp_path)

@@ -78,7 +78,7 @@ class EncodingCache:
 
     def key(self, runner: AnyRunner) -> str:
         """sha256 over everything that can change what `runner` makes of the corpus."""
-        adapter = {adapter_name(runner): file_digest(type(runner))}
+        adapter = {adapter_name(one): file_digest(type(one)) for one in _with_members(runner)}
         layout = {"shard_size": self.shard_size, "encoded": "distinct texts", "version": 2}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
         return canonical_digest({**material, "runner": runner.describe()})
@@ -340,6 +340,13 @@ class ShardedChunks(EncodedCorpus):
 def adapter_name(runner: AnyRunner) -> str:
     """`module:Class` of a runner."""
     return f"{type(runner).__module__}:{type(runner).__qualname__}"
+
+
+def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
+    """A runner, and those that it is composed of, for their code changes its encodings too."""
+    yield runner
+    for member in getattr(runner, "members", ()):
+        yield from _with_members(member)
 
 
 def _sum(so_far: Truncation | None, more: Truncation | None) -> Truncation | None:

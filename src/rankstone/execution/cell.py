@@ -39,6 +39,7 @@ from rankstone.results.tables import write_latency, write_per_query
 from rankstone.results.trec import write_run
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
+from rankstone.specs import TaskSpec
 
 
 class CellRun:
@@ -61,7 +62,7 @@ class CellRun:
         ):
             warnings.simplefilter("default")
             with self.clock.phase("load"):
-                dataset = open_dataset(self.job.task, self.job.sources)
+                dataset = open_dataset(self._task, self.job.sources)
                 runner = build_runner(self.job.method)
                 runner.encode(["warm up"], "query")  # loads the model
             cache = self._cache(dataset)
@@ -83,12 +84,14 @@ class CellRun:
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
         return {
-            "task": task_info(self.job.task, dataset).model_dump(mode="json"),
+            "task": task_info(self.job.task, dataset, text=self._task.text).model_dump(mode="json"),
             "method": method_info(self.job.method, runner).model_dump(mode="json"),
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
             "truncation": _truncation(
-                query=self._query_truncation, document=documents.truncation or cache.truncation
+                query=self._query_truncation,
+                document=documents.truncation or cache.truncation,
+                pair=context.pairs,
             ),
             "profile": Profile(
                 phases=self.clock.phases(),
@@ -107,8 +110,14 @@ class CellRun:
             "warnings": [*dataset.warnings, *cache.damaged, *_messages(caught)],
         }
 
+    @property
+    def _task(self) -> TaskSpec:
+        """The task, its documents read by the method's template where that has one."""
+        text = self.job.method.text
+        return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
+
     def _cache(self, dataset: Dataset) -> EncodingCache:
-        material = {"corpus": dataset.sha256["corpus"], "text": self.job.task.text}
+        material = {"corpus": dataset.sha256["corpus"], "text": self._task.text}
         return EncodingCache(
             folder=self.job.cache / "encodings",
             corpus=dataset.corpus,
@@ -129,6 +138,7 @@ class CellRun:
             work=work,
             clock=self.clock,
             cache=cache,
+            progress=self.events.progress,
         )
 
     def _depth(self, dataset: Dataset) -> int:
@@ -163,10 +173,13 @@ class CellRun:
         """One query at a time, closed loop; the sample and its order depend on the seed alone."""
         texts, k = dataset.query_texts, self._depth(dataset)
         chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
-        warmup = chosen[:LATENCY_WARMUP]
         self.events.phase("latency")
-        for row in warmup:
+        warmup, deadline = 0, time.monotonic() + LATENCY_BUDGET_S
+        for row in chosen[:LATENCY_WARMUP]:
             index.search(runner.encode([texts[row]], "query"), k)
+            warmup += 1
+            if time.monotonic() > deadline:
+                break
         times: list[tuple[float, float]] = []
         deadline = time.monotonic() + LATENCY_BUDGET_S
         for row in chosen:
@@ -180,7 +193,7 @@ class CellRun:
                 break
         encode, search = np.array(times).T * 1e3
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
-        return summarise(encode, search, warmup=len(warmup), threads=self.job.threads, k=k)
+        return summarise(encode, search, warmup=warmup, threads=self.job.threads, k=k)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
         """Saves the index to weigh it; a disk too small for that leaves the figure unknown."""

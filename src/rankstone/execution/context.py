@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from rankstone.execution.cache import EncodingCache
+from rankstone.execution.cache import EncodingCache, Progress
+from rankstone.execution.metering import metered
 from rankstone.profiling.clock import Clock
-from rankstone.runners.protocols import Chunks, Runner
+from rankstone.runners.protocols import Chunks, Runner, Truncation
 
 Rep = TypeVar("Rep")
 
@@ -27,9 +28,29 @@ class CellContext:
     work: Path
     clock: Clock
     cache: EncodingCache
+    progress: Progress = lambda phase, done, total: None
+    pairs: Truncation | None = field(default=None, init=False)
+    """What a scorer's limit cut from the pairs counted so far."""
 
-    def phase(self, name: str, items: int = 0) -> AbstractContextManager[None]:
-        return self.clock.phase(name, items)
+    @contextlib.contextmanager
+    def phase(self, name: str, items: int = 0) -> Iterator[None]:
+        """Charges what encoders report inside the block too, and shows it as progress."""
+
+        def told(done: int) -> None:
+            if items and not self.clock.paused:
+                self.progress(name, min(done, items), items)
+
+        with metered(self.clock, name, items, told):
+            yield
 
     def encoded(self, runner: Runner[Rep]) -> Chunks[Rep]:
         return self.cache.chunks(runner)
+
+    def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
+        """Counts only while a phase is charged: the latency sample asks the same queries again."""
+        if self.clock.paused:
+            return
+        with self.clock.pause():
+            counts = count()
+        if counts is not None:
+            self.pairs = (self.pairs or Truncation()).plus(counts)

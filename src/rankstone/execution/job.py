@@ -16,7 +16,8 @@ from rankstone.specs import MethodSpec, TaskSpec, canonical_digest
 LATENCY_QUERIES = 200
 LATENCY_WARMUP = 20
 LATENCY_BUDGET_S = 30.0
-"""No more queries are timed after so long; a slow method's record has fewer of them."""
+"""No more queries are timed, nor asked to warm up, after so long each; a slow method's record has
+fewer of them."""
 QUERY_BATCH = 1024
 
 

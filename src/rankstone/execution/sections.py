@@ -11,8 +11,13 @@ from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import MethodSpec, TaskSpec
 
 
-def task_info(task: TaskSpec, dataset: Dataset | None = None) -> TaskInfo:
-    """The record's task section; sizes and digests are null where the data was not opened."""
+def task_info(
+    task: TaskSpec, dataset: Dataset | None = None, *, text: str | None = None
+) -> TaskInfo:
+    """The record's task section; sizes and digests are null where the data was not opened.
+
+    `text`: the template that was used, where a method has its own.
+    """
     known: dict[str, Any] = {}
     if dataset is not None:
         known = {
@@ -28,7 +33,7 @@ def task_info(task: TaskSpec, dataset: Dataset | None = None) -> TaskInfo:
         digest=task.digest(),
         dataset=task.dataset,
         split=task.split,
-        text=task.text,
+        text=task.text if text is None else text,
         headline=task.headline,
         **known,
     )

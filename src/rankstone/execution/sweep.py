@@ -22,8 +22,13 @@ from rankstone.execution.sections import method_info, now, policy, task_info
 from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.runners.construct import build_runner, code_digest
-from rankstone.runners.models import locate
+from rankstone.runners.construct import (
+    build_runner,
+    code_digest,
+    located_models,
+    parts,
+    refuse_unavailable,
+)
 from rankstone.specs import MethodSpec, TaskSpec
 
 
@@ -155,7 +160,7 @@ class Sweep:
         body = dict(outcome.body or {})
         resumed, cache_keys = body.pop("resumed", False), body.pop("cache_keys", [])
         known: dict[str, Any] = {
-            "task": task_info(task, dataset),
+            "task": task_info(task, dataset, text=method.text),
             "method": method_info(method),
             "environment": environment(
                 threads=available_cores(),
@@ -190,10 +195,10 @@ def available_cores() -> int:
 
 
 def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
-    for member in method.members:
-        yield from _model_files(member)
-    if method.model is not None:
-        yield method.name, dict(locate(method.model).files)
+    refuse_unavailable(method)
+    for name, part in parts(method):
+        for key, model in located_models(part).items():
+            yield name if key == "model" else f"{name}: {key}", dict(model.files)
 
 
 def _refused(error: RankstoneError) -> Outcome:

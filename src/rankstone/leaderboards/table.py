@@ -20,7 +20,8 @@ FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "ind
                   "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
                   "total_p99_ms", "peak_rss_bytes", "peak_gpu_bytes",
                   "flop_utilisation")  # fmt: skip
-TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut")
+TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut",
+                      "pair_cut", "pair_tokens_cut")  # fmt: skip
 _BUILDING = ("encode_documents", "index")
 _SEARCHING = ("encode_queries", "search", "rerank")
 
@@ -47,8 +48,8 @@ def leaderboard(
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
           `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents);
-        * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`: shares that the
-          model's length limit cut;
+        * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`, `pair_cut`,
+          `pair_tokens_cut`: shares that the model's length limit cut (pairs: what a scorer read);
         * per measure `<m>`, `<m> low`, `<m> high`.
 
         What is unknown is missing (NaN, NA or None), never 0.
@@ -119,7 +120,7 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _truncation(record: RunRecord) -> dict[str, float]:
-    """Shares of documents, of queries and of their tokens that the model's limit cut."""
+    """Shares of documents, queries and pairs, and of their tokens, that the model's limit cut."""
     row = {}
     for role, cut in record.truncation.items():
         row[f"{role}_cut"] = cut.texts_cut / cut.texts if cut.texts else 0.0

@@ -192,9 +192,10 @@ def _without_results(done: pd.DataFrame) -> Iterator[str]:
 def _truncation(done: pd.DataFrame) -> Iterator[str]:
     """Long-context numbers cannot be read without it."""
     for _, row in done.iterrows():
+        nouns = {"document": "documents", "query": "queries", "pair": "re-scored pairs"}
         cut = [
             f"{row[f'{role}_cut']:.1%} of {noun} ({row[f'{role}_tokens_cut']:.1%} of their tokens)"
-            for role, noun in (("document", "documents"), ("query", "queries"))
+            for role, noun in nouns.items()
             if is_known(row[f"{role}_cut"]) and row[f"{role}_cut"] > 0
         ]
         if cut:

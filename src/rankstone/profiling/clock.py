@@ -75,6 +75,11 @@ class Clock:
             self._settle()
             self._stack, self._paused = stack, was_paused
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is charged at present."""
+        return self._paused
+
     def add_work(self, name: str, *, tokens: int | None, flops: float | None) -> None:
         """Count what an encoder told of its work in the phase `name`, which has begun."""
         if not self._paused:

@@ -232,7 +232,8 @@ class RunRecord(Section):
     policy: Policy
     measures: dict[str, Measure] = {}
     queries: QuerySummary | None = None
-    truncation: dict[Literal["query", "document"], TruncationInfo] = {}
+    truncation: dict[Literal["query", "document", "pair"], TruncationInfo] = {}
+    """`pair`: of the (query, document) pairs that a scorer read as one."""
     profile: Profile | None = None
     environment: Environment
     provenance: Provenance

@@ -61,9 +61,10 @@ class Backbone:
     """The part of a model that turns token ids into one vector per token."""
 
     model: LocatedModel
-    task: Literal["hidden", "mlm", "tied"] = "hidden"
+    task: Literal["hidden", "mlm", "both", "tied"] = "hidden"
     """`mlm`: the hidden states that the masked-language-model head multiplies with the vocabulary,
     its own transformation applied; the multiplication itself is `decoder` of the engine's `head`.
+    `both`: the last layer's states, and those behind them in the same rows.
     `tied`: those of the bare encoder, and its word embeddings as `decoder`."""
     vocabulary: Vocabulary | None = None
     """What the engine's `pooled` makes of hidden states; None: it has none."""
@@ -78,6 +79,13 @@ class Backbone:
     What the settings leave out is as in transformers' own defaults."""
     tokenizer_of: str = ""
     """The hub's name, or the folder, of a model whose tokenizer this one uses, having none."""
+    auto_class: str = "AutoModel"
+    """The class of transformers that makes the network, where a model's code registers another."""
+    output: str | None = None
+    """The model's output that is taken in place of hidden states: vectors that it pools itself
+    count as one state per text."""
+    output_index: int = -1
+    """Which of them, where that output is a list."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -85,6 +93,13 @@ class Backbone:
             raise DefinitionError(
                 "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
                 " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
+            )
+        elsewhere = [c for c in map(str, self.settings.get("auto_map", {}).values()) if "--" in c]
+        if self.trust_remote_code and elsewhere:
+            raise DefinitionError(
+                f"Model '{self.model.id}' is made by code of another repository ({elsewhere[0]}),"
+                " whose commit nothing pins. Copy that code beside the weights, name it in"
+                " config.json without the repository, and set the key 'path' of [model]."
             )
         if not self.trust_remote_code and "auto_map" in self.settings:
             classes = ", ".join(sorted(set(map(str, self.settings["auto_map"].values()))))
@@ -134,6 +149,17 @@ class Backbone:
             if limit and limit < 10**9
         ]
         return min(limits, default=None)
+
+    @cached_property
+    def special_tokens(self) -> dict[str, str]:
+        """The tokenizer's special tokens by their part: `sep_token` -> `[SEP]`."""
+        found: dict[str, str] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            for part, token in read_json(self.model.folder / name).items():
+                text = token.get("content") if isinstance(token, dict) else token
+                if part.endswith("_token") and isinstance(text, str):
+                    found[part] = text
+        return found
 
     def load(self) -> Any:
         """The network in float32 on the CPU: a module of (ids, mask) -> (n, length, dim).

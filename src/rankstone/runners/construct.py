@@ -18,15 +18,15 @@ from typing import Any
 
 import pydantic
 
-from rankstone.errors import DefinitionError, MissingExtraError, did_you_mean
-from rankstone.runners.models import locate
+from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
-from rankstone.specs import MethodSpec
+from rankstone.specs import AdapterSpec, MethodSpec
 
 GROUP = "rankstone.runners"
 """Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
 
-NOT_PARAMETERS = {"model", "members"}
+NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
@@ -42,30 +42,79 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
         ModelError: the model's files are missing, or not the pinned ones.
     """
     where = where or f"runners/{spec.name}.toml"
+    load_adapter(spec, where)
+    refuse_unavailable(spec)
+    _refuse_other_texts(spec, where)
+    what, more = f"Runner '{spec.name}'", {}
+    if spec.scorer is not None:
+        more["scorer"] = _build(spec.scorer, what, f"{where}: table 'scorer'")
+    runner: AnyRunner = _build(spec, what, where, **more)
+    return runner
+
+
+def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
+    """The adapter constructed with what `spec` says and the arguments `more`."""
     adapter = load_adapter(spec, where)
     for extra in _missing(adapter):
-        raise MissingExtraError(f"Runner '{spec.name}'", extra)
-    arguments = dict(spec.parameters)
-    for key in sorted(NOT_PARAMETERS & set(arguments)):
+        raise MissingExtraError(what, extra)
+    for key in sorted(NOT_PARAMETERS & set(spec.parameters)):
         raise DefinitionError(
             f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
         )
+    arguments = {**spec.parameters, **more}
     if spec.members:
         arguments["members"] = tuple(
             build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
         )
-    if spec.model is not None:
-        arguments["model"] = locate(spec.model)
-    runner: AnyRunner = _construct(adapter, arguments, where)
-    return runner
+    return _construct(adapter, {**arguments, **located_models(spec)}, where)
+
+
+def located_models(spec: AdapterSpec) -> dict[str, LocatedModel]:
+    """The models of `spec` by the key that names them: `model`, `query_model`.
+
+    Raises ModelError where one is out of reach.
+    """
+    return {key: locate(model) for key, model in spec.models.items()}
+
+
+def refuse_unavailable(spec: MethodSpec) -> None:
+    """Raise ModelError if weights of `spec` were never released and no path to some is given."""
+    models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
+    if spec.weights == "unavailable" and any(model.path is None for model in models):
+        raise ModelError(
+            f"Runner '{spec.name}': its weights were never released, so it is listed with its"
+            f" published values and not run (rankstone list published {spec.name})."
+            " If you have weights of your own, name their folder: --model-path DIR, or the key"
+            f" 'path' of [model] in a copy of runners/{spec.name}.toml."
+        )
+
+
+def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
+    """Members share the encoded corpus, so they read its documents by one template."""
+    for member in spec.members:
+        if member.text != spec.text:
+            raise DefinitionError(
+                f"{where}: key 'members': '{member.name}' reads documents as {member.text!r},"
+                f" and its composite as {spec.text!r} (null: as the task says)."
+                " State the same key 'text' for both, or leave the member out."
+            )
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
-    """Method name -> sha256 of the file that defines its adapter, for `spec` and its members."""
-    digests = {spec.name: file_digest(load_adapter(spec, f"runners/{spec.name}.toml"))}
-    for member in spec.members:
-        digests |= code_digest(member)
-    return digests
+    """Part of the method -> sha256 of the file that defines its adapter, for `spec`'s `parts`."""
+    return {
+        name: file_digest(load_adapter(part, f"runners/{spec.name}.toml"))
+        for name, part in parts(spec)
+    }
+
+
+def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
+    """The method itself, its scorer and all members of both, by name."""
+    yield spec.name, spec
+    if spec.scorer is not None:
+        yield f"{spec.name}: scorer", spec.scorer
+    for member in (*spec.members, *(spec.scorer.members if spec.scorer else ())):
+        yield from parts(member)
 
 
 def file_digest(adapter: type) -> str:
@@ -73,7 +122,7 @@ def file_digest(adapter: type) -> str:
     return hashlib.sha256(Path(inspect.getfile(adapter)).read_bytes()).hexdigest()
 
 
-def load_adapter(spec: MethodSpec, where: str) -> Any:
+def load_adapter(spec: AdapterSpec, where: str) -> Any:
     """The class that `spec.adapter` names; DefinitionError with near names if there is none."""
     target = spec.adapter if ":" in spec.adapter else _registered(spec.adapter, where)
     module_name, _, class_name = target.partition(":")
@@ -110,7 +159,10 @@ def _registered(name: str, where: str) -> str:
 
 
 def _own_adapters() -> list[str]:
-    names = ("bm25", "dense", "fusion", "late_interaction", "sparse", "static", "vdr")
+    names = (
+        "bi_encoder", "bm25", "chunked", "cross_encoder", "dense", "dupmae", "fusion",
+        "late_interaction", "poly_encoder", "rerank", "sparse", "static", "uni_encoder", "vdr",
+    )  # fmt: skip
     return [f"rankstone.runners.{name}" for name in names]
 
 
@@ -149,5 +201,5 @@ def _explain(fault: Any, known: list[str]) -> str:
 def _explain_part(kind: str, part: str) -> str:
     if "unexpected" in kind:
         return f"unknown key '{part}': this adapter takes none. Remove it."
-    table = "[model] table" if part == "model" else "list 'members'"
+    table = "list 'members'" if part == "members" else f"[{part}] table"
     return f"key '{part}': this adapter needs a {table} it can use. Add it."

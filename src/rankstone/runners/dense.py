@@ -13,10 +13,18 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.flat import ExactIndex
-from rankstone.runners.heads import Pooling, pool, sentence_head
+from rankstone.runners.heads import (
+    LayerNorm,
+    Linear,
+    Pooling,
+    named_steps,
+    pool,
+    sentence_head,
+)
+from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.tokens import Ids
-from rankstone.runners.transformer import TransformerSettings
+from rankstone.runners.transformer import Names, TransformerSettings
 
 Vectors = NDArray[np.float32]
 
@@ -32,7 +40,11 @@ class DenseEncoder(TransformerSettings):
 
     pooling: Pooling | None = None
     """cls: the first token's state; mean: of all tokens; last: the last token's; pooler: BERT's
-    tanh(W h + b) of the first token. None: as the model's settings say."""
+    tanh(W h + b) of the first token; own: `output` is the vector. None: as the model's settings
+    say."""
+    projection: Names = ()
+    """Modules of the model's weights that the pooled vector goes through, by name: linear maps and
+    layer norms, as ANCE's `embeddingHead` and `norm`."""
     layer_norm: bool = False
     """Standardise the pooled vector, without weights, as nomic-embed does before truncation."""
     dimensions: Annotated[int, Field(ge=1)] | None = None
@@ -47,12 +59,23 @@ class DenseEncoder(TransformerSettings):
                 "key 'parameters.normalize': cosine is the inner product of unit vectors."
                 ' Remove the key, or set similarity = "dot".'
             )
+        if (self.output is not None) != (self.pooling == "own"):
+            raise DefinitionError(
+                "key 'parameters.output': vectors that the model makes itself go with"
+                ' pooling = "own". State both or neither.'
+            )
+        if self.padding_side == "left" and self.output is None:
+            raise DefinitionError(
+                "key 'parameters.padding_side': left is for models that pool by themselves."
+                " Remove it, or state parameters.output."
+            )
 
     def describe(self) -> Mapping[str, Json]:
         return {
             **self._describe(),
             "pooling": self._pooling,
-            "head": [type(step).__name__ for step in self._head.steps],
+            "head": [type(step).__name__ for step in self._steps["document"]],
+            "projection": self.projection,
             "layer_norm": self.layer_norm,
             "dimensions": self.dimensions,
             "normalized": self._normalize,
@@ -79,7 +102,7 @@ class DenseEncoder(TransformerSettings):
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> Vectors:
             vectors = pool(hidden, mask, self._pooling, weights)
-            for step in self._head.steps:
+            for step in self._steps[role]:
                 vectors = step(vectors)
             return self._finished(vectors)
 
@@ -111,6 +134,20 @@ class DenseEncoder(TransformerSettings):
     @cached_property
     def _head(self) -> Any:
         return sentence_head(self.model)
+
+    @cached_property
+    def _steps(self) -> dict[Role, list[Linear | LayerNorm]]:
+        """What follows the pooling, for each role."""
+        models: dict[Role, LocatedModel] = {
+            "document": self.model,
+            "query": self.query_model or self.model,
+        }
+        made = {
+            role: [*sentence_head(model).steps, *named_steps(model, self.projection)]
+            for role, model in models.items()
+            if role == "document" or self.query_model is not None
+        }
+        return {"query": made["document"], **made}
 
     @property
     def _pooling(self) -> Pooling:

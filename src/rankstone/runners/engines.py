@@ -7,35 +7,39 @@ than encoding many queries.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
-from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights, quiet, read_json
-from rankstone.specs import canonical_digest
+from rankstone.runners.backbone import Backbone, Costs, Weights, quiet, read_json
+from rankstone.runners.conversion import NotConvertibleError, converted, place
 
 Name = Literal["torch", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16"}
-FORMAT = 1
-"""Changes whenever a converted copy made by older code must not be used."""
 
 
 class OutOfMemoryError(Exception):
     """The device has no memory for a batch of this size."""
+
+
+Hidden = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""(ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises OutOfMemoryError."""
+Pooled = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""(length, dim) float32 states of one text, without padding -> (vocabulary,) float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +47,57 @@ class Engine:
     """A loaded network.
 
     Attributes:
-        hidden: (ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises
-            OutOfMemoryError.
-        pooled: (length, dim) float32 states of one text, without padding -> (vocabulary,) float32,
-            as `Backbone.vocabulary` says; None where that says nothing.
-        multiple: lengths of batches are best multiples of this.
+        hidden: computes one batch with all cores.
+        lane: computes one batch with its share of the cores; as many threads as there are `lanes`
+            may call it at once. Several batches are done sooner by lanes than one after another,
+            for cores then need not wait for each other within a layer.
+        pooled: what `Backbone.vocabulary` says of one text, with all cores; None: it says nothing.
+        pooled_lane: the same with a lane's share of the cores.
     """
 
     name: Name
-    hidden: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+    hidden: Hidden
     tokenizer: Any
     pad: int
     head: Weights
     costs: Costs
-    pooled: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
-    multiple: int = 1
+    lane: Hidden | None = None
+    pooled: Pooled | None = None
+    pooled_lane: Pooled | None = None
+    lanes: int = 1
+
+    def through(
+        self, batches: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The hidden states of each batch, in order; a batch is asked for when there is room."""
+        return self._each(self.hidden, self.lane, batches)
+
+    def over_vocabulary(
+        self, states: Iterable[NDArray[np.float32]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The vocabulary's values of each text, in order, of its states without padding."""
+        assert self.pooled is not None
+        return self._each(self.pooled, self.pooled_lane, ((one,) for one in states))
+
+    def _each(
+        self,
+        alone: Callable[..., NDArray[np.float32]],
+        lane: Callable[..., NDArray[np.float32]] | None,
+        inputs: Iterator[tuple[NDArray[Any], ...]],
+    ) -> Iterator[NDArray[np.float32]]:
+        ready = list(islice(inputs, 2))
+        if lane is None or self.lanes == 1 or len(ready) < 2:
+            for given in chain(ready, inputs):
+                yield alone(*given)
+            return
+        with ThreadPoolExecutor(self.lanes) as pool:
+            waiting: deque[Future[NDArray[np.float32]]] = deque()
+            for given in chain(ready, inputs):
+                waiting.append(pool.submit(lane, *given))
+                if len(waiting) > self.lanes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
@@ -89,7 +129,7 @@ def name_of(
 ) -> Name | None:
     """The engine that `load` would give, if that can be told without loading the network."""
     resolved = resolve(engine, precision, device)
-    told = resolved == "torch" or engine is not None or _place(backbone).is_dir()
+    told = resolved == "torch" or engine is not None or place(backbone).is_dir()
     return resolved if told else None
 
 
@@ -111,7 +151,7 @@ def load(
         return _torch(backbone, precision, device or best_device())
     try:
         return _openvino(backbone, precision)
-    except _NotConvertibleError as error:
+    except NotConvertibleError as error:
         if engine == "openvino":
             raise ModelError(
                 f"Model '{backbone.model.id}': OpenVINO cannot run it: {error}."
@@ -160,7 +200,9 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
     )
 
 
-def _torch_pooled(backbone: Backbone, head: Weights, precision: Precision, device: str) -> Any:
+def _torch_pooled(
+    backbone: Backbone, head: Weights, precision: Precision, device: str
+) -> Pooled | None:
     import torch
 
     from rankstone.runners.decoder import PIECE, Decoder
@@ -180,190 +222,89 @@ def _torch_pooled(backbone: Backbone, head: Weights, precision: Precision, devic
     return pooled
 
 
-class _NotConvertibleError(Exception):
-    """OpenVINO does not know an operation of the network."""
-
-
 def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     import openvino
     from tokenizers import Tokenizer
 
-    folder = _converted(backbone)
+    folder, cores = converted(backbone), _cores()
     about = read_json(folder / "about.json")
-    core = openvino.Core()
 
-    def compiled(name: str) -> Callable[..., NDArray[np.float32]]:
+    def requests(name: str, streams: int) -> SimpleQueue[Any]:
+        """One request per stream, each of which has its share of the cores."""
         settings = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS") or 0) or _cores(),
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": streams,
         }
-        request = core.compile_model(folder / name, "CPU", settings).create_infer_request()
-        # The result is copied: the request would overwrite it with the next one.
-        return lambda *inputs: request.infer(list(inputs), share_inputs=True)[0]
+        compiled = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", settings)
+        free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            free.put(compiled.create_infer_request())
+        return free
 
+    decodes = backbone.vocabulary is not None
     return Engine(
         name="openvino",
-        hidden=compiled("model.xml"),
+        hidden=_Streams(lambda: requests("model", 1)),
+        lane=_Streams(lambda: requests("model", cores)),
+        pooled=_Streams(lambda: requests("decoder", 1)) if decodes else None,
+        pooled_lane=_Streams(lambda: requests("decoder", cores)) if decodes else None,
+        lanes=cores,
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         pad=about["pad"],
         head=_Head(folder / "head.safetensors"),
         costs=Costs(*about["costs"]),
-        pooled=None if backbone.vocabulary is None else compiled("decoder.xml"),
     )
 
 
 class _Head(Mapping[str, NDArray[np.float32]]):
-    """Weights in a file, read when asked for: a whole vocabulary is large, and seldom wanted."""
+    """Weights in a file, read when first asked for: a vocabulary is large, and seldom wanted."""
 
     def __init__(self, path: Path) -> None:
         from safetensors import safe_open
 
         self._file: Any = safe_open(path, "numpy")
+        self._names: list[str] = list(self._file.keys())
+        self._read: dict[str, NDArray[np.float32]] = {}
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
-        if name not in self._file.keys():  # noqa: SIM118
+        if name not in self._names:
             raise KeyError(name)
-        found: NDArray[np.float32] = self._file.get_tensor(name)
-        return found
+        if name not in self._read:
+            self._read[name] = self._file.get_tensor(name)
+        return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file.keys())
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._file.keys())
+        return len(self._names)
+
+
+class _Streams:
+    """Runs a compiled network, which is compiled at the first call; callers wait for a request."""
+
+    def __init__(self, make: Callable[[], SimpleQueue[Any]]) -> None:
+        self._make, self._lock = make, Lock()
+        self._free: SimpleQueue[Any] | None = None
+
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        with self._lock:
+            if self._free is None:
+                self._free = self._make()
+        request = self._free.get()
+        try:
+            # The result is copied: the request would overwrite it with the next one.
+            found: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0]
+            return found
+        finally:
+            self._free.put(request)
 
 
 def _cores() -> int:
+    """Threads to use: as the harness says, else all cores of this process."""
+    if stated := os.environ.get("OMP_NUM_THREADS", ""):
+        return int(stated.partition(",")[0])
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def cache_folder() -> Path:
-    """Where converted networks are kept: below `RANKSTONE_CACHE`, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
-    return Path(os.environ.get("RANKSTONE_CACHE") or default).expanduser() / "networks"
-
-
-def _converted(backbone: Backbone) -> Path:
-    """The folder of the converted copy, made if there is no whole one."""
-    folder = _place(backbone)
-    if not _whole(folder):
-        _convert(backbone, folder)
-    return folder
-
-
-def _place(backbone: Backbone) -> Path:
-    """Where the converted copy is, or would be."""
-    code = [Path(__file__).with_name(name) for name in ("engines.py", "networks.py", "decoder.py")]
-    material = {
-        "format": FORMAT,
-        "openvino": version("openvino"),
-        "transformers": version("transformers"),
-        "torch": version("torch"),
-        "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
-        "files": backbone.model.files,
-        "backbone": backbone.describe(),
-    }
-    return cache_folder() / canonical_digest(material)[:32]
-
-
-def _whole(folder: Path) -> bool:
-    """Whether every file of a converted copy is there as it was written."""
-    files = read_json(folder / "about.json").get("files", {})
-    return bool(files) and all(
-        (folder / name).is_file() and _sha256(folder / name) == digest
-        for name, digest in files.items()
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _convert(backbone: Backbone, folder: Path) -> None:
-    """Write the copy beside its place, and move it there when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
-        made = Path(making) / "made"
-        made.mkdir()
-        _write_copy(backbone, made)
-        if folder.exists():  # damaged, or another process was as quick
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not _whole(folder):
-                raise
-
-
-def _write_copy(backbone: Backbone, folder: Path) -> None:
-    import openvino
-    import torch
-    from safetensors.numpy import save_file
-
-    from rankstone.runners.networks import costs
-
-    module = backbone.load()
-    ids = torch.arange(1, 17).reshape(2, 8)
-    mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
-    with quiet(), torch.inference_mode():
-        try:
-            model = openvino.convert_model(module, example_input=(ids, mask))
-            _compare(model, module)
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise _NotConvertibleError(reason) from error
-    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    if backbone.vocabulary is not None:
-        _write_decoder(module.head, backbone.vocabulary, folder)
-    save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
-              folder / "head.safetensors")  # fmt: skip
-    tokenizer, pad = backbone.tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-    about = {"model": backbone.model.id, "pad": pad, "costs": costs(module), "files": files}
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
-
-
-def _write_decoder(head: Weights, vocabulary: Vocabulary, folder: Path) -> None:
-    import openvino
-    import torch
-
-    from rankstone.runners.decoder import Decoder
-
-    decoder = Decoder(head, vocabulary)
-    dim = head["decoder.weight"].shape[1]
-    with quiet(), torch.inference_mode():
-        states = torch.linspace(-1, 1, 7 * dim).reshape(7, dim)
-        try:
-            model = openvino.convert_model(
-                decoder, example_input=(states[:3],), input=[openvino.PartialShape([-1, dim])]
-            )
-            _check_equal(model, [states], decoder(states))
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise _NotConvertibleError(reason) from error
-    openvino.save_model(model, folder / "decoder.xml", compress_to_fp16=False)
-
-
-def _compare(model: Any, module: Any) -> None:
-    """Raise unless the copy computes what torch does, at another shape than it was traced with."""
-    import torch
-
-    ids = torch.arange(1, 40).reshape(3, 13)
-    mask = (torch.arange(13) < torch.tensor([[13], [7], [1]])).long()
-    _check_equal(model, [ids, mask], module(ids, mask), where=mask.numpy()[..., None])
-
-
-def _check_equal(model: Any, inputs: list[Any], expected: Any, where: Any = 1) -> None:
-    import openvino
-
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled([tensor.numpy() for tensor in inputs])[0]
-    wanted = expected.numpy()
-    apart = np.abs(where * (found - wanted)).max()
-    if not apart <= 1e-3 * np.abs(wanted).max():
-        raise ValueError(f"its results differ from torch's by {apart:.2g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from rankstone.runners.backbone import Weights, read_json
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.tokens import Ids
 
-Pooling = Literal["cls", "mean", "last", "max", "pooler"]
+Pooling = Literal["cls", "mean", "last", "max", "pooler", "own"]
 Array = NDArray[np.float32]
 
 SENTENCE_POOLING: dict[str, Pooling] = {
@@ -29,10 +29,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"Identity": lambda x: x, "Ta
 def pool(hidden: Array, mask: Ids, pooling: Pooling, weights: Weights) -> Array:
     """(n, dim) vectors of (n, length, dim) hidden states; (n, length) `mask` is 0 at padding.
 
-    Padding stands behind a text, so its first token is at 0.
+    Padding stands behind a text, so its first token is at 0. `own`: the model pooled by itself, and
+    the one state of each text is its vector.
     """
     pooled: Array
-    if pooling == "cls":
+    if pooling in ("cls", "own"):
         pooled = hidden[:, 0]
     elif pooling == "last":
         pooled = hidden[np.arange(len(hidden)), mask.sum(axis=1) - 1]
@@ -113,6 +114,31 @@ def sentence_head(model: LocatedModel) -> Head:
         else:
             raise ModelError(f"Model '{model.id}': its module '{kind}' is not understood.")
     return Head(pooling, tuple(steps))
+
+
+def named_steps(model: LocatedModel, names: Sequence[str]) -> list[Linear | LayerNorm]:
+    """Modules behind the pooling that the model's own weights hold, by name.
+
+    `name.weight` of two dimensions is a linear map, of one a layer norm.
+
+    Raises ModelError where there is no such weight.
+    """
+    if not names:
+        return []
+    weights = _weights(model.folder, model)
+    steps: list[Linear | LayerNorm] = []
+    for name in names:
+        weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
+        if weight is not None and weight.ndim == 2:
+            steps.append(Linear(weight, bias, "Identity"))
+        elif weight is not None and bias is not None:
+            steps.append(LayerNorm(weight, bias))
+        else:
+            raise ModelError(
+                f"Model '{model.id}': no weights '{name}.weight' in {model.folder}."
+                " Correct parameters.projection."
+            )
+    return steps
 
 
 def read_list(path: Any) -> list[dict[str, Any]]:

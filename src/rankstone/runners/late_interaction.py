@@ -24,6 +24,7 @@ from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role, Truncation
 from rankstone.runners.ragged import STORAGES, Ragged, Storage, ragged
 from rankstone.runners.reps import concatenate, take
+from rankstone.runners.rulers import Ruler, ruler
 from rankstone.runners.two_bits import turned
 
 Length = Annotated[int, Field(ge=4)]
@@ -183,6 +184,32 @@ class TokenEncoder:
     def _load(self, local: dict[str, Any]) -> Any:
         """The MultiVectorEncoder; `local` are arguments for every loader of files."""
         raise NotImplementedError
+
+
+class DocumentTokens:
+    """The tokens of documents, as a method of late interaction counts them."""
+
+    unit = "tokens"
+
+    def __init__(self, runner: TokenEncoder) -> None:
+        self._runner = runner
+        self.limit: int | None = runner.document_length
+
+    def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        encoded = self._runner._encoder.tokenizer(
+            list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        found = encoded["offset_mapping"]
+        return [np.array([end for _, end in offsets], dtype=np.int64) for offsets in found]
+
+    def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        ids = self._runner._token_ids(texts, "document", None)
+        return np.array([len(row) for row in ids], dtype=np.int64)
+
+
+@ruler.register
+def _(runner: TokenEncoder) -> Ruler:
+    return DocumentTokens(runner)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

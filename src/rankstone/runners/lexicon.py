@@ -38,6 +38,11 @@ def special_ids(tower: Tower) -> Ids:
     return np.array(sorted(i for i, token in added.items() if token.special), dtype=np.int64)
 
 
+def unpadded(batch: NDArray[Any], mask: Ids) -> list[NDArray[Any]]:
+    """What a batch holds of each text, without what stands for its padding."""
+    return [one[:length] for one, length in zip(batch, mask.sum(axis=1), strict=True)]
+
+
 def activated(logits: Values, activation: Activation) -> Values:
     """`activation` of logits above zero."""
     values = np.log1p(logits)

@@ -44,3 +44,11 @@ def listening(listener: Callable[[Work], None]) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextlib.contextmanager
+def changing(change: Callable[[Work], Work]) -> Iterator[None]:
+    """Reports made inside the block reach the listener outside as `change` makes them."""
+    outside = _listener.get()
+    with listening(lambda work: outside(change(work)) if outside is not None else None):
+        yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ Origin = Literal["path", "package", "hub cache", "hub"]
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".npz", ".onnx")
 SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml", ".metadata")
+CODE = ".py"
 OTHER_ENGINES = {"onnx", "openvino", "coreml", "tf", "flax"}
 """Folders in which hub repositories keep conversions for engines that are not used here."""
 
@@ -74,7 +76,8 @@ def locate(model: ModelSpec) -> LocatedModel:
     Raises ModelError if no place holds it (naming each, and the mend) or a digest differs.
     """
     if model.path is not None:
-        return _verified(model, _explicit(model.path, model.id), "path", model.revision)
+        folder = _explicit(model.path, model.id)
+        return _verified(model, _inside(model, folder), "path", model.revision)
     places: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
         ("package", _in_package),
         ("hub cache", _in_hub_cache),
@@ -87,7 +90,8 @@ def locate(model: ModelSpec) -> LocatedModel:
         except _NotThereError as reason:
             reasons.append(f"  {origin}: {reason}")
             continue
-        return _verified(model, folder, origin, _revision(model, folder, origin))
+        revision = _revision(model, folder, origin)
+        return _verified(model, _inside(model, folder), origin, revision)
     raise ModelError(
         f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
     )
@@ -101,6 +105,16 @@ def _explicit(path: str, name: str) -> Path:
             " Correct the key 'path' of [model], or remove it to look elsewhere."
         )
     return folder.resolve()
+
+
+def _inside(model: ModelSpec, folder: Path) -> Path:
+    inside = folder / model.folder
+    if not inside.is_dir():
+        raise ModelError(
+            f"Model '{model.id}': no folder '{model.folder}' in {folder}."
+            " Correct the key 'folder' or 'path' of the model."
+        )
+    return inside
 
 
 def _in_package(model: ModelSpec) -> Path:
@@ -131,7 +145,7 @@ def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
         raise _NotThereError("huggingface_hub is not installed (pip install 'rankstone[dense]')")
     from huggingface_hub import snapshot_download
 
-    settings = [f"*{suffix}" for suffix in SETTINGS]
+    settings = [f"*{suffix}" for suffix in (*SETTINGS, CODE)]
     for weights in ("*.safetensors", "*.bin"):
         try:
             folder = snapshot_download(
@@ -157,6 +171,8 @@ def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
 
 
 def _mend(model: ModelSpec) -> str:
+    if model.obtain:
+        return model.obtain
     name = (model.package or "").partition("/")[0]
     install = f"Install it: pip install {name.replace('_', '-')}. Or fetch" if name else "Fetch"
     pin = f" --revision {model.revision}" if model.revision else ""
@@ -185,19 +201,28 @@ def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | No
 def model_files(folder: Path) -> list[str]:
     """Names inside `folder` of what a model is made of, sorted.
 
-    Weights and settings count. Code, documents, hidden files and conversions for other engines do
-    not; nor do older weight formats where the same folder holds safetensors.
+    Weights and settings count, and code where the settings say that it makes the model. Documents,
+    hidden files and conversions for other engines do not; nor do older weight formats where the
+    same folder holds safetensors.
     """
     names = []
+    kinds = (*WEIGHTS, *SETTINGS, *((CODE,) if _made_by_code(folder) else ()))
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
         hidden = any(part.startswith((".", "__")) for part in inside.parts)
         if hidden or OTHER_ENGINES & set(inside.parts[:-1]) or not path.is_file():
             continue
         superseded = path.suffix in WEIGHTS[1:] and any(path.parent.glob("*.safetensors"))
-        if path.suffix in (*WEIGHTS, *SETTINGS) and not superseded:
+        if path.suffix in kinds and not superseded:
             names.append(inside.as_posix())
     return sorted(names)
+
+
+def _made_by_code(folder: Path) -> bool:
+    try:
+        return "auto_map" in json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _sha256(path: Path) -> str:

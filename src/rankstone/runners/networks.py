@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights
@@ -18,16 +20,27 @@ from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(self, model: nn.Module, head: Weights, norm: nn.Module | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, head: Weights, backbone: Backbone, norm: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
         self.norm = norm or nn.Identity()
+        self._both = backbone.task == "both"
+        self._output, self._index = backbone.output, backbone.output_index
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.norm(self.model(input_ids=ids, attention_mask=mask)[0])
-        return output
+        if self._both:
+            output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            return torch.cat([output.hidden_states[-1], output[0]], dim=-1)
+        output = self.model(input_ids=ids, attention_mask=mask)
+        found: Any = output[0 if self._output is None else self._output]
+        if isinstance(found, (list, tuple)):
+            found = found[self._index]
+        states: torch.Tensor = self.norm(found[:, None] if found.dim() == 2 else found)
+        return states
 
 
 def network(backbone: Backbone) -> Hidden:
@@ -38,7 +51,7 @@ def network(backbone: Backbone) -> Hidden:
     words = backbone.vocabulary or Vocabulary()
     head = _head(model, backbone.task, words.skip)
     norm = _norm(backbone, words.norm) if words.norm else None
-    return Hidden(model, head, norm).eval()
+    return Hidden(model, head, backbone, norm).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -56,7 +69,8 @@ def costs(model: nn.Module) -> Costs:
 
 
 def _pretrained(backbone: Backbone) -> Any:
-    kind = AutoModelForMaskedLM if backbone.task == "mlm" else AutoModel
+    masked = backbone.task in ("mlm", "both")
+    kind = AutoModelForMaskedLM if masked else _class(backbone)
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
     if backbone.part:
         values = {**backbone.settings, "model_type": backbone.architecture or "bert"}
@@ -67,16 +81,32 @@ def _pretrained(backbone: Backbone) -> Any:
             values = {**config.to_dict(), "model_type": backbone.architecture}
             config = AutoConfig.for_model(**values)
     if not backbone.prefix:
-        return kind.from_pretrained(
-            backbone.model.folder, config=config, dtype=torch.float32, **shared
+        model, about = kind.from_pretrained(
+            backbone.model.folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **shared,
         )
-    model = kind.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        _check_missing(model, about["missing_keys"], backbone)
+        return model
+    model = kind.from_config(config, dtype=torch.float32)
     _fill(model, backbone)
     return model
 
 
-def _fill(model: nn.Module, backbone: Backbone) -> None:
-    """The weights under the prefix; one that is missing is an error, a pooler's excepted."""
+def _class(backbone: Backbone) -> Any:
+    kind = getattr(transformers, backbone.auto_class, None)
+    if kind is None or not backbone.auto_class.startswith("AutoModel"):
+        raise DefinitionError(
+            f"key 'parameters.auto_class': transformers has no '{backbone.auto_class}'. Name one"
+            " of its AutoModel classes."
+        )
+    return kind
+
+
+def _fill(model: Any, backbone: Backbone) -> None:
+    """Load the weights under the prefix."""
     prefix = backbone.prefix
     found = {
         name.removeprefix(prefix): tensor
@@ -84,11 +114,19 @@ def _fill(model: nn.Module, backbone: Backbone) -> None:
         if name.startswith(prefix)
     }
     missing, _ = model.load_state_dict(found, strict=False)
-    needed = [n for n in missing if not n.endswith("position_ids") and "pooler" not in n]
+    _check_missing(model, missing, backbone)
+
+
+def _check_missing(model: Any, missing: Iterable[str], backbone: Backbone) -> None:
+    """Random numbers would stand in for a weight that is missing: an error, or no pooler."""
+    if any("pooler" in name for name in missing):
+        model.pooler = None
+    needed = [n for n in sorted(missing) if not n.endswith("position_ids") and "pooler" not in n]
     if needed:
         raise ModelError(
-            f"Model '{backbone.model.id}': no weights '{prefix}{needed[0]}' in"
-            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix."
+            f"Model '{backbone.model.id}': no weights '{backbone.prefix}{needed[0]}' in"
+            f" {backbone.model.folder} ({len(needed)} missing). Correct the prefix, or fetch the"
+            " model again."
         )
 
 
@@ -100,7 +138,8 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     files = sorted(folder.glob("*.safetensors"))
     for path in files:
         tensors |= load_file(path)
-    for path in () if files else sorted(folder.glob("*.bin")):
+    pickles = sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin"))
+    for path in () if files else pickles:
         tensors |= torch.load(path, map_location="cpu", weights_only=True)
     return tensors
 
@@ -141,11 +180,11 @@ def _decoder(model: Any) -> Weights:
     """Take the map onto the vocabulary off the model, and give its weights."""
     decoder = model.get_output_embeddings()
     weights = _linear("decoder", decoder)
-    # Not by `set_output_embeddings`, which wants the attributes of a linear map.
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if child is decoder:
-                setattr(parent, name, nn.Identity())
+    places = [
+        (m, n) for m in model.modules() for n, child in m.named_children() if child is decoder
+    ]
+    for module, name in places:  # not by set_output_embeddings: BERT's wants a bias of the new one
+        setattr(module, name, nn.Identity())
     return weights
 
 

@@ -2,16 +2,17 @@
 
 An adapter is a class named in a method's TOML as ``module:Class``. It is constructed with the
 keyword arguments of the TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a
-``[model]`` table and ``members=`` when it names members. It keeps no state between calls but the
+``[model]`` table, ``members=`` when it names members, and ``scorer=`` when it has a ``[scorer]``
+table, which names an adapter of its own in the same way. It keeps no state between calls but the
 model it has loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,10 @@ class Context(Protocol):
         """A member's encoded corpus, shared with that member's own runs."""
         ...
 
+    def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
+        """Add to the record what a scorer's limit cuts; called, or not, outside every phase."""
+        ...
+
 
 class Index(Protocol[RepIn]):
     """An immutable searchable corpus."""
@@ -160,6 +165,31 @@ class Runner(Protocol[Rep]):
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """What the model's limit cuts from `texts`; None where the method has no limit."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores the candidates of one query; listwise, so that candidates may share work.
+
+    A frozen dataclass whose fields are located models, members and values of JSON, so that an index
+    can be saved with its scorer (see `rankstone.runners.saved`).
+    """
+
+    requires: ClassVar[Mapping[str, str]]
+    """As for a `Runner`."""
+
+    def describe(self) -> Mapping[str, Json]:
+        """Everything that can change a score, for the record."""
+        ...
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """(len(documents),) finite scores, higher is better; comparable within one query only."""
+        ...
+
+    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
+        """What the model's limit cuts from the (query, document) pairs, which are the texts that
+        are counted: a query of n pairs counts n times. None where the method has no limit."""
         ...
 
 

@@ -10,7 +10,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.runners.reps import UNPACK, Packed, concatenate, join, pack, take
+from rankstone.runners.reps import (
+    WRAPPERS,
+    Arrays,
+    Packed,
+    Unpack,
+    concatenate,
+    join,
+    pack,
+    take,
+)
 from rankstone.runners.two_bits import DESCRIPTION, TwoBits, two_bits
 
 Floats = NDArray[np.floating[Any]]
@@ -23,12 +32,13 @@ class Ragged:
     """Vectors of texts, those of one text after those of another.
 
     Attributes:
-        tokens: (n_tokens, dim) all vectors: float32, float16, or codes of two bits.
+        tokens: (n_tokens, dim) all vectors: float32, float16, or codes of two bits. For chunked
+            documents, whatever a method makes of texts: one representation of all their chunks.
         offsets: (n_texts + 1,) int64; the vectors of text i are
             ``tokens[offsets[i]:offsets[i + 1]]``. A text may have none.
     """
 
-    tokens: Floats | TwoBits
+    tokens: Any
     offsets: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -111,12 +121,19 @@ def _(first: Ragged, reps: Sequence[Ragged]) -> Ragged:
 @pack.register
 def _(rep: Ragged) -> Packed:
     inner = pack(rep.tokens)
-    return Packed(f"ragged {inner.kind}", {**inner.arrays, "offsets": rep.offsets})
+    name = "offsets"
+    while name in inner.arrays:  # what is ragged may consist of what is ragged
+        name = f"outer_{name}"
+    return Packed(f"ragged {inner.kind}", {**inner.arrays, name: rep.offsets})
 
 
-def _unpacker(kind: str) -> Any:
-    return lambda arrays: Ragged(UNPACK[kind](arrays), arrays["offsets"])
+def _unpacker(unpack: Unpack) -> Unpack:
+    def unpack_ragged(arrays: Arrays) -> Ragged:
+        outermost = max((name for name in arrays if name.endswith("offsets")), key=len)
+        inner = {name: array for name, array in arrays.items() if name != outermost}
+        return Ragged(unpack(inner), arrays[outermost])
+
+    return unpack_ragged
 
 
-for _kind in ("matrix", "2bit"):
-    UNPACK[f"ragged {_kind}"] = _unpacker(_kind)
+WRAPPERS["ragged"] = _unpacker

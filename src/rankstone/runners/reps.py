@@ -7,7 +7,7 @@ kind of its own registers it: ``@join.register``, ``@take.register``, ``@pack.re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, NamedTuple
@@ -97,5 +97,24 @@ def _(rep: np.ndarray) -> Packed:
     return Packed("matrix", {"matrix": rep})
 
 
-UNPACK = {"matrix": lambda arrays: arrays["matrix"]}
-"""Kind -> function from the arrays, memory-mapped, to the representation."""
+Arrays = Mapping[str, NDArray[Any]]
+Unpack = Callable[[Arrays], Any]
+"""From the arrays, memory-mapped, to the representation."""
+
+WRAPPERS: dict[str, Callable[[Unpack], Unpack]] = {}
+"""For kinds that consist of another kind, such as `ragged matrix`: the first word -> what makes of
+the inner kind's function its own."""
+
+
+class _Kinds(dict[str, Unpack]):
+    def __missing__(self, kind: str) -> Unpack:
+        outer, _, inner = kind.partition(" ")
+        return WRAPPERS[outer](self[inner])
+
+    def __contains__(self, kind: object) -> bool:
+        outer, _, inner = str(kind).partition(" ")
+        return super().__contains__(kind) or (outer in WRAPPERS and inner in self)
+
+
+UNPACK = _Kinds({"matrix": lambda arrays: arrays["matrix"]})
+"""Kind -> function from the arrays to the representation."""

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.backbone import Activation, Vocabulary
 from rankstone.runners.inverted import InvertedIndex
-from rankstone.runners.lexicon import TokenTower, activated, largest, special_ids
+from rankstone.runners.lexicon import TokenTower, activated, largest, special_ids, unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.tokens import Ids
@@ -84,15 +84,11 @@ class SparseEncoder(TransformerSettings):
 
     def _finisher(self, role: Role) -> Any:
         tower, top_k = self._tower(role), self._top_k(role)
-        pooled = tower.engine.pooled
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            lengths = mask.sum(axis=1)
-            return [
-                self._row(pooled(states[:length]), dropped, top_k)  # type: ignore[misc]
-                for states, length in zip(hidden, lengths, strict=True)
-            ]
+            values = tower.engine.over_vocabulary(unpadded(hidden, mask))
+            return [self._row(one, dropped, top_k) for one in values]
 
         return finish
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
 
 
@@ -58,3 +58,6 @@ class PlainContext:
 
     def encoded(self, runner: AnyRunner) -> MemoryChunks:
         return MemoryChunks(runner, self.texts)
+
+    def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
+        """Nothing is counted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,14 @@ class Tokens:
     """
 
     def __init__(
-        self, tokenizer: Any, *, pad: int, limit: int | None, before: Sequence[str] | None = None
+        self,
+        tokenizer: Any,
+        *,
+        pad: int,
+        limit: int | None,
+        before: Sequence[str] | None = None,
+        after: Sequence[str] | None = None,
+        side: Literal["left", "right"] = "right",
     ) -> None:
         """
         Args:
@@ -39,16 +46,19 @@ class Tokens:
             pad: id of the padding token.
             limit: the most tokens that the model takes; None where it has no limit.
             before: tokens to put before a text instead of the tokenizer's own.
+            after: tokens to put behind a text instead of the tokenizer's own.
+            side: where padding stands.
 
         Raises:
-            ValueError: one of `before` is not in the vocabulary.
+            ValueError: one of `before` or `after` is not in the vocabulary.
         """
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.tokenizer = tokenizer
-        self.pad, self.limit = pad, limit
-        own, self._after = _around(tokenizer)
-        self._before = own if before is None else _known(tokenizer, before)
+        self.pad, self.limit, self._side = pad, limit, side
+        own_before, own_after = _around(tokenizer)
+        self._before = own_before if before is None else _known(tokenizer, before)
+        self._after = own_after if after is None else _known(tokenizer, after)
         self.n_special = len(self._before) + len(self._after)
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
@@ -61,8 +71,13 @@ class Tokens:
             np.array([len(ids) + self.n_special for ids in own], dtype=np.int64),
         )
 
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        """For each text, the character behind each of its own tokens."""
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array([end for _, end in one.offsets], dtype=np.int64) for one in encoded]
+
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
-        """(n, length) ids with padding behind, and the attention mask that leaves it out.
+        """(n, length) ids with padding, and the attention mask that leaves it out.
 
         The length is that of the longest, rounded up to a `multiple`.
         """
@@ -70,8 +85,9 @@ class Tokens:
         shape = (len(ids), -(-longest // multiple) * multiple)
         table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
         for row, one in enumerate(ids):
-            table[row, : len(one)] = one
-            mask[row, : len(one)] = 1
+            place = slice(0, len(one)) if self._side == "right" else slice(-len(one), None)
+            table[row, place] = one
+            mask[row, place] = 1
         return table, mask
 
 

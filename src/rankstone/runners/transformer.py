@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass as plain_dataclass
@@ -22,10 +23,14 @@ from rankstone.runners.engines import Engine, OutOfMemoryError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
+from rankstone.runners.rulers import Ruler, ruler
+from rankstone.runners.texts import replaced, straighten
 from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
 ROLES: tuple[Role, ...] = ("query", "document")
 Length = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list, as TOML has them, becomes a tuple."""
 
 WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
 """Texts tokenised at once: the next window's tokens are made while a window is encoded."""
@@ -45,7 +50,7 @@ class TransformerSettings:
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
     cacheable: ClassVar[bool] = True
-    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "hidden"
+    task: ClassVar[Literal["hidden", "mlm", "both", "tied"]] = "hidden"
 
     model: LocatedModel
     """The encoder of documents, and of queries where `query_model` names no other."""
@@ -57,8 +62,16 @@ class TransformerSettings:
     prompts: dict[Role, str] | None = None
     """What is put before texts of each role: a name among the model's prompts, or the words. A role
     left out takes the model's own prompt for it, with a warning if there is one."""
-    tokens_before: tuple[str, ...] | None = None
-    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`."""
+    tokens_before: Names | None = None
+    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
+    such as `sep_token` stands for the tokenizer's token of that part."""
+    tokens_after: Names | None = None
+    """Tokens to put behind a text instead of the tokenizer's own."""
+    replace: dict[Role, dict[str, str]] | None = None
+    """Strings replaced in texts of a role, before all else."""
+    straighten: bool = False
+    """Typographic dashes and quotes become ASCII, as Contriever's `normalize_text` has it."""
+    lowercase: bool = False
     collapse_whitespace: bool = False
     """Runs of white space become one space, as models of code want it."""
     exit_layer: Length | None = None
@@ -67,7 +80,8 @@ class TransformerSettings:
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: engines.Precision = "fp32"
     """Of the network; whatever follows the hidden states is fp32. int8: torch's dynamic
-    quantisation of linear maps, another method rather than another precision."""
+    quantisation of linear maps, another method rather than another precision. One text is encoded
+    at a time, for it scales activations by the largest of a whole batch."""
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
@@ -75,6 +89,13 @@ class TransformerSettings:
     device."""
     architecture: str | None = None
     prefix: str | dict[Role, str] = ""
+    auto_class: str = "AutoModel"
+    output: str | None = None
+    output_index: int = -1
+    padding_side: Literal["left", "right"] = "right"
+    """`left` is for models that pool by themselves (`output`)."""
+    pad_to_limit: bool = False
+    """Pad every text to max_length, for models whose vectors depend on it."""
     trust_remote_code: bool = False
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
@@ -104,6 +125,11 @@ class TransformerSettings:
             "prompts": {role: self._prompts[role] for role in ROLES},
             "max_length": {role: tower.limit for role, tower in towers.items()},
             "tokens_before": self.tokens_before,
+            "tokens_after": self.tokens_after,
+            "replace": {role: (self.replace or {}).get(role, {}) for role in ROLES},
+            "straighten": self.straighten,
+            "lowercase": self.lowercase,
+            "padding": f"{self.padding_side}{', to the limit' if self.pad_to_limit else ''}",
             "collapse_whitespace": self.collapse_whitespace,
             "precision": self.precision,
             "device": "cpu" if engine == "openvino" else self.device or engines.best_device(),
@@ -124,7 +150,13 @@ class TransformerSettings:
                 yield rows + start, outcome
 
     def _prepared(self, texts: Sequence[str], role: Role) -> list[str]:
-        prompt = self._prompts[role]
+        prompt, replace = self._prompts[role], (self.replace or {}).get(role)
+        if replace:
+            texts = [replaced(text, replace) for text in texts]
+        if self.straighten:
+            texts = [straighten(text) for text in texts]
+        if self.lowercase:
+            texts = [text.lower() for text in texts]
         if self.collapse_whitespace:
             texts = [" ".join(text.split()) for text in texts]
         return [prompt + text for text in texts]
@@ -149,6 +181,9 @@ class TransformerSettings:
             "exit_layer": self.exit_layer,
             "architecture": self.architecture,
             "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
+            "auto_class": self.auto_class,
+            "output": self.output,
+            "output_index": self.output_index,
             "trust_remote_code": self.trust_remote_code,
         }
         backbone = Backbone(model=model, **{**settings, **self._more(role)})
@@ -168,7 +203,9 @@ class TransformerSettings:
             folder = self._tower(role).backbone.model.folder
             documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
             own = documented.get(role) or ""
-            words[role] = documented.get(stated[role], stated[role]) if role in stated else own
+            said = documented.get(stated[role], stated[role]) if role in stated else own
+            special = self._tower(role).backbone.special_tokens
+            words[role] = replaced(said, {f"{{{part}}}": token for part, token in special.items()})
             if own and (words[role] != own or role not in stated):
                 says = (
                     f"says {words[role]!r}."
@@ -217,12 +254,25 @@ class Tower:
 
     @cached_property
     def tokens(self) -> Tokens:
-        before = self.settings.tokens_before
+        own, special = self.settings, self.backbone.special_tokens
+        before, after = (
+            None if tokens is None else [special.get(token, token) for token in tokens]
+            for tokens in (own.tokens_before, own.tokens_after)
+        )
         tokenizer, pad = self.tokenizer
         try:
-            return Tokens(tokenizer, pad=pad, limit=self.limit, before=before)
+            return Tokens(
+                tokenizer,
+                pad=pad,
+                limit=self.limit,
+                before=before,
+                after=after,
+                side=own.padding_side,
+            )
         except ValueError as error:
-            raise DefinitionError(f"key 'parameters.tokens_before': {error}. Correct it.") from None
+            raise DefinitionError(
+                f"keys 'parameters.tokens_before', 'tokens_after': {error}. Correct them."
+            ) from None
 
     @property
     def limit(self) -> int | None:
@@ -243,20 +293,34 @@ class Tower:
         """
         lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
         order = np.argsort(-lengths, kind="stable")
+        done = 0
+        while done < len(order):
+            plan = deque[tuple[Ids, Ids, Ids]]()
+            try:
+                for hidden in self.engine.through(self._padded(tokenised, order[done:], plan)):
+                    rows, ids, mask = plan.popleft()
+                    done += len(rows)
+                    yield rows, finish(hidden, ids, mask)
+                    flops = self.engine.costs.flops(lengths[rows])
+                    report(Work(len(rows), int(lengths[rows].sum()), flops))
+            except OutOfMemoryError:
+                self._halve(len(plan[0][0]))
+
+    def _padded(
+        self, tokenised: Tokenised, order: Ids, plan: deque[tuple[Ids, Ids, Ids]]
+    ) -> Iterator[tuple[Ids, Ids]]:
+        """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
+        multiple = self.limit or 1 if self.settings.pad_to_limit else 1
         start = 0
         while start < len(order):
-            fitting = max(self._budget // max(int(lengths[order[start]]), 1), 1)
+            fitting = max(self._budget // max(len(tokenised.ids[order[start]]), multiple), 1)
+            if self.settings.precision == "int8":
+                fitting = 1  # the scale of its activations is that of all texts of a batch
             rows = order[start : start + fitting]
-            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows])
-            try:
-                hidden = self.engine.hidden(ids, mask)
-            except OutOfMemoryError:
-                self._halve(len(rows))
-                continue
-            start += len(rows)
-            yield rows, finish(hidden, ids, mask)
-            flops = self.engine.costs.flops(lengths[rows])
-            report(Work(len(rows), int(lengths[rows].sum()), flops))
+            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
+            plan.append((rows, ids, mask))
+            start += fitting
+            yield ids, mask
 
     def _halve(self, n_texts: int) -> None:
         if n_texts == 1:
@@ -271,6 +335,31 @@ class Tower:
             RankstoneWarning,
             stacklevel=2,
         )
+
+
+class DocumentTokens:
+    """The tokens of documents, as a method on a transformer counts them."""
+
+    unit = "tokens"
+
+    def __init__(self, settings: TransformerSettings) -> None:
+        self._settings, self._tower = settings, settings._tower("document")
+
+    @property
+    def limit(self) -> int | None:
+        return self._tower.limit
+
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        """Of texts as they are, before prompts and the like."""
+        return self._tower.tokens.ends(texts)
+
+    def counts(self, texts: Sequence[str]) -> Ids:
+        return self._tower.tokens.encode(self._settings._prepared(texts, "document")).counts
+
+
+@ruler.register
+def _(runner: TransformerSettings) -> Ruler:
+    return DocumentTokens(runner)
 
 
 def windows(texts: Sequence[str]) -> Iterator[slice]:

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import ModelError
 from rankstone.runners.backbone import Vocabulary, read_json
 from rankstone.runners.inverted import InvertedIndex
-from rankstone.runners.lexicon import TokenTower, largest
+from rankstone.runners.lexicon import TokenTower, largest, unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.tokens import Ids
@@ -85,14 +85,12 @@ class VDR(TransformerSettings):
         return InvertedIndex.build(documents)
 
     def _finisher(self, role: Role) -> Any:
-        pooled: Any = self._tower(role).engine.pooled
+        engine = self._tower(role).engine
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            lengths = mask.sum(axis=1)
-            return [
-                self._row(pooled(states[:length]), own[:length])
-                for states, own, length in zip(hidden, ids, lengths, strict=True)
-            ]
+            logits = engine.over_vocabulary(unpadded(hidden, mask))
+            pairs = zip(logits, unpadded(ids, mask), strict=True)
+            return [self._row(one, own) for one, own in pairs]
 
         return finish
 

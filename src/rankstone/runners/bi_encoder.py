@@ -1,0 +1,63 @@
+"""Re-scoring with a dual encoder, candidates encoded on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Json, Truncation
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BiEncoderScorer:
+    """Similarity of the vectors that any dense runner makes of the query and of the candidates."""
+
+    requires: ClassVar[Mapping[str, str]] = {}
+
+    members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
+    """The dense runner."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            "scorer": "bi-encoder",
+            "similarity": self.similarity,
+            "encoder": self._encoder.describe(),
+        }
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        if not len(documents):
+            return np.zeros(0, dtype=np.float32)
+        of_query = self._scaled(self._encoder.encode([query], "query"))
+        of_documents = self._scaled(self._encoder.encode(documents, "document"))
+        scores: NDArray[np.float32] = of_documents @ of_query[0]
+        return scores
+
+    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
+        of_query = self._encoder.truncation([query], "query")
+        of_documents = self._encoder.truncation(documents, "document")
+        if of_query is None or of_documents is None:
+            return None
+        n = len(documents)
+        return Truncation(
+            texts=n,
+            texts_cut=n if of_query.texts_cut else of_documents.texts_cut,
+            tokens=of_documents.tokens + n * of_query.tokens,
+            tokens_cut=of_documents.tokens_cut + n * of_query.tokens_cut,
+        )
+
+    @property
+    def _encoder(self) -> Any:
+        return self.members[0]
+
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        """Unit vectors for cosine; a vector of zeros stays what it is."""
+        if self.similarity == "dot":
+            return vectors
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths == 0, np.float32(1), lengths)

@@ -1,0 +1,160 @@
+"""What scorers share that read a checkpoint themselves: loading, batches, padding, counting.
+
+torch and transformers are imported inside functions: adapters import this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.meter import Work
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.protocols import Json, Truncation
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+
+def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any) -> Any:
+    """The model in `folder` as transformers' class `kind` reads it, ready for inference."""
+    import torch
+    import transformers
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = getattr(transformers, kind).from_pretrained(
+            folder, dtype=getattr(torch, dtype), local_files_only=True, **more
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: cannot be read as {kind}: {error}") from error
+    return model.to(device or default_device()).eval()
+
+
+def default_device() -> str:
+    """The best there is."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def extra_tensors(model: LocatedModel, name: str, *wanted: str) -> dict[str, Any]:
+    """The tensors `wanted` of a safetensors file beside the backbone; a ModelError if missing."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = model.folder / name
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Model '{model.id}': {path}: cannot be read: {error}") from error
+    for key in wanted:
+        if key not in found:
+            raise ModelError(
+                f"Model '{model.id}': {path}: no tensor '{key}'."
+                f" Found: {', '.join(sorted(found)) or 'nothing'}."
+            )
+    return found
+
+
+def check_positions(model: LocatedModel, backbone: Any, longest: int) -> None:
+    """Raise a DefinitionError if sequences may become longer than the backbone has positions."""
+    limit = backbone.config.max_position_embeddings
+    if longest > limit:
+        raise DefinitionError(
+            f"Model '{model.id}' has {limit} positions, and query_length and document_length ask"
+            f" for {longest}. Lower these parameters."
+        )
+
+
+def libraries() -> dict[str, Json]:
+    """For `describe`."""
+    return {
+        "engine": f"torch {version('torch')}",
+        "libraries": {"transformers": version("transformers")},
+    }
+
+
+def batches(lengths: NDArray[Any], tokens: int, rows: int) -> Iterator[NDArray[np.int64]]:
+    """Positions of similar length, longest first: at most `rows`, and `tokens` after padding."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        fitting = int(tokens // max(lengths[order[start]], 1))
+        stop = start + min(max(fitting, 1), rows)
+        yield order[start:stop]
+        start = stop
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Any:
+    """(len(rows), longest) int64 tensor, filled up at the right."""
+    import torch
+
+    out = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for row, values in enumerate(rows):
+        out[row, : len(values)] = values
+    return torch.from_numpy(out)
+
+
+def mask_of(rows: Sequence[Sequence[int]]) -> Any:
+    """1 where `padded` keeps a value, 0 where it fills."""
+    return padded([[1] * len(row) for row in rows], 0)
+
+
+def work(config: Any, texts: int, tokens: int, attended: float) -> Work:
+    """Work of an encoder of BERT's kind over `tokens` tokens.
+
+    Per layer and token: four projections (8 d^2) and the feed-forward pair (4 d d_ff); and per
+    layer and (query, key) pair of tokens that attend, of which there are `attended`: the products
+    q k and p v (4 d). Softmax, norms, biases and embeddings are left out.
+    """
+    d, inner = config.hidden_size, config.intermediate_size
+    per_layer = tokens * (8.0 * d * d + 4.0 * d * inner) + attended * 4.0 * d
+    return Work(texts=texts, tokens=tokens, flops=config.num_hidden_layers * per_layer)
+
+
+def cut(lengths: NDArray[Any], kept: NDArray[Any]) -> Truncation:
+    """Of texts with so many tokens, of which so many are kept."""
+    lost = lengths - kept
+    return Truncation(
+        texts=len(lengths),
+        texts_cut=int(np.count_nonzero(lost)),
+        tokens=int(lengths.sum()),
+        tokens_cut=int(lost.sum()),
+    )
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each text, no limit, no special tokens."""
+    if not len(texts):
+        return []
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def framed(tokenizer: Any, ids: Sequence[int], limit: int) -> list[int]:
+    """`[CLS] ids [SEP]`, with as many ids as `limit` leaves room for."""
+    return [tokenizer.cls_token_id, *ids[: limit - 2], tokenizer.sep_token_id]

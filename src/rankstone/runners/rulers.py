@@ -1,0 +1,54 @@
+"""In what a method measures the length of a document, for whoever cuts documents to its measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD = re.compile(r"\S+")
+
+
+class Ruler(Protocol):
+    """The units of one method, tokens or words."""
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def limit(self) -> int | None:
+        """The most units of a document that the method looks at; None where it has no limit."""
+        ...
+
+    def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """For each text, the character behind each of its units: where it may be cut."""
+        ...
+
+    def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) units of each text, with all that the method adds to it, as `limit` counts them."""
+        ...
+
+
+class Words:
+    """Runs of what is not white space, without a limit."""
+
+    unit = "words"
+    limit: int | None = None
+
+    def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return [
+            np.array([word.end() for word in WORD.finditer(text)], dtype=np.int64) for text in texts
+        ]
+
+    def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([len(text.split()) for text in texts], dtype=np.int64)
+
+
+@singledispatch
+def ruler(runner: Any) -> Ruler:
+    """How `runner` measures documents: in words, unless its class has registered another way."""
+    return Words()

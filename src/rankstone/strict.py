@@ -1,0 +1,106 @@
+"""Frozen values that refuse what they do not know, their digests, and how TOML becomes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from rankstone.errors import DefinitionError, did_you_mean
+
+
+class Spec(BaseModel):
+    """A frozen value that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "title"})
+    """Fields that can change no number, and are not digested."""
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are digested only where they are set: a definition that does not use one has the
+    digest that it had before there was such a field."""
+
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of everything in the spec that can change a number."""
+        return canonical_digest(self._digested())
+
+    def _digested(self) -> dict[str, Any]:
+        body = self.model_dump(mode="json", exclude=set(self.DOCUMENTATION))
+        for name in self.LATER & set(body):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del body[name]
+        for name in body:
+            body[name] = _digested(getattr(self, name), body[name])
+        return body
+
+
+def _digested(value: Any, dumped: Any) -> Any:
+    """What is digested of a field: of specs inside it, only what they digest themselves."""
+    if isinstance(value, Spec):
+        return value._digested()
+    if isinstance(value, tuple) and any(isinstance(one, Spec) for one in value):
+        return [_digested(*pair) for pair in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def canonical_digest(body: Any) -> str:
+    """sha256 of `body` as JSON with sorted keys."""
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file, or a DefinitionError that names it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DefinitionError(
+            f"{path}: no such file. (rankstone list runners|benchmarks)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DefinitionError(f"{path}: not valid TOML: {error}") from error
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:
+    """Validate `values`; every fault is reported with file, key and mend, all in one error."""
+    try:
+        # Through JSON, so that TOML arrays become tuples while strictness stays.
+        return kind.model_validate_json(json.dumps(values, default=str))
+    except pydantic.ValidationError as error:
+        faults = "\n".join(f"  {_explain(kind, fault, where)}" for fault in error.errors())
+        raise DefinitionError(f"{path}:\n{faults}") from None
+
+
+def _explain(kind: type[Spec], fault: Any, where: str) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    full = f"{where}.{key}" if where else key
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(kind, fault["loc"][:-1])
+        hint = did_you_mean(str(fault["loc"][-1]), known) or f" Known keys: {', '.join(known)}."
+        return f"unknown key '{full}'.{hint} Remove or rename it."
+    if fault["type"] == "missing":
+        return f"missing key '{full}'. Add it."
+    if fault["type"] == "value_error":
+        return f"table '{full.rstrip('.')}': {fault['ctx']['error']}. Correct it."
+    return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
+
+
+def _fields_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if nested:
+            kind = nested[0]
+    return [name for name in kind.model_fields if name != "name"]

@@ -1,0 +1,79 @@
+"""A method of two checkpoints, run from the command line with weights of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from typer.testing import CliRunner
+
+import rankstone
+from rankstone.cli import app
+from tests import tiny_encoders as tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A workspace with AR2 and a tiny collection whose titles matter."""
+    folder = tmp_path / "data" / "tiny" / "titles"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [
+        {"_id": f"d{i}", "title": title, "text": "of the river"}
+        for i, title in enumerate(("fox", "bear", "dog", ""))
+    ]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "the fox"}))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "tiny.toml").write_text(
+        '[tasks.titles]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        'depth = 10\nmeasures = ["nDCG@10"]\n'
+    )
+    (tmp_path / "runners" / "dense").mkdir(parents=True)
+    shutil.copy(ROOT / "runners" / "dense" / "ar2-nq.toml", tmp_path / "runners" / "dense")
+    return tmp_path
+
+
+def run(place: Path, towers: Path) -> rankstone.RunRecord:
+    [record] = rankstone.run(
+        "ar2-nq",
+        "titles",
+        workspace=place,
+        data=place / "data",
+        cache=place / "cache",
+        results=place / "results",
+        model_path=towers,
+    )
+    return record
+
+
+def test_ar2_from_its_pickle_to_a_record(place: Path) -> None:
+    tiny.ar2_pickle(place / "nq.pkl", place / "ernie")
+    arguments = ["convert", "nq.pkl", "--like", "ernie", "--to", "towers"]
+    places = [str(place / a) if a in ("nq.pkl", "ernie", "towers") else a for a in arguments]
+    result = CliRunner().invoke(app, places)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("written: ") == 2
+
+    record = run(place, place / "towers")
+    assert record.status == "ok", record.error
+    assert record.task.text == "{title} [SEP] {text}"
+    said = record.method.description
+    assert said["files"]["model.safetensors"] != said["query_model"]["files"]["model.safetensors"]
+    assert run(place, place / "towers").provenance == record.provenance, "not run again"
+
+    # Another checkpoint of the queries is another cell, although the documents' is the same.
+    folder = place / "towers" / "question_model"
+    shutil.rmtree(folder)
+    shutil.copytree(place / "towers" / "ctx_model", folder)
+    other = run(place, place / "towers")
+    assert other.key != record.key
+    assert other.status == "ok"

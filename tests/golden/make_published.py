@@ -1,0 +1,124 @@
+"""Makes `leaderboards/published.csv` of a table of published values.
+
+    python tests/golden/make_published.py FACTS.csv > leaderboards/published.csv
+
+FACTS.csv has the columns system, variant, checkpoint, dataset, split, metric, value, source and
+confidence. A row is a method's where its checkpoint is the method's model, or a line of `BY_HAND`
+says so; what runs a checkpoint inside another system is left out (`OTHERS`), and so are costs.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rankstone.specs import MethodSpec
+from rankstone.workspace import Workspace
+
+COLUMNS = ("method", "task", "dataset", "measure", "value", "source", "confidence")
+OTHERS = re.compile(
+    r"MUVERA|single-vector heuristic|PRF|rerank|HNSW|ONNX|UniXcoder: fine-tuned|ModularStar|beta"
+)
+"""Systems and variants that are not the checkpoint's own method."""
+BY_HAND = (
+    ("dense/ar2-nq", r"AR2: G \(retriever\)", r"NQ "),
+    ("dense/ar2-triviaqa", r"AR2: G \(retriever\)", r"TriviaQA "),
+    ("dense/dpr-single-nq", r"DPR: original single NQ", r""),
+    ("dense/dpr-multiset", r"DPR: multiset", r""),
+    ("dense/dupmae", r"DupMAE .*: (zero-shot|stage [23](, CLS and OT.*)?)$", r""),
+    ("dense/mamba-retriever-130m", r"Mamba Retriever: (Mamba 130M|mamba-100m.*)$", r""),
+    ("dense/mamba-retriever-370m", r"Mamba Retriever: [Mm]amba.370[Mm]$", r""),
+    ("dense/mamba-retriever-790m", r"Mamba Retriever: [Mm]amba.790[Mm]$", r""),
+    ("dense/gear", r"GeAR: bi-encoder part", r""),
+    ("dense/gnn-coder", r"GNN-Coder: ", r""),
+    *((f"dense/modularstarencoder-{n}", rf"ModularStarEncoder .*layer {n}$", r"")
+      for n in (4, 9, 18, 27, 36)),
+)  # fmt: skip
+"""(method, "system: variant", data set), as patterns."""
+TASKS = {
+    ("MS MARCO passage", "dev (6980)"): "msmarco/dev",
+    ("TREC DL 2019 passage", "test (43)"): "msmarco/trec-dl-2019",
+    ("TREC DL 2020 passage", "test (54)"): "msmarco/trec-dl-2020",
+    ("BEIR msmarco", "dev"): "beir/msmarco-dev",
+    ("NQ (DPR wiki 21M)", "test"): "nq/dpr",
+}
+LOCO = {
+    "SummScreenFD": "summ_screen_fd", "GovReport": "gov_report", "QMSum": "qmsum",
+    "QASPER title": "qasper_title", "QASPER abstract": "qasper_abstract",
+    "MultiFieldQA": "multifieldqa", "2WikiMQA": "2wikimqa",
+    "Passage Retrieval": "passage_retrieval", "CourtListener HTML": "courtlistener_HTML",
+    "CourtListener Plain Text": "courtlistener_Plain_Text",
+    "Legal Case Reports": "legal_case_reports", "StackOverflow": "stackoverflow",
+}  # fmt: skip
+MEASURE = re.compile(r"(nDCG|R|MRR|MAP|P|capped R)(@\d+)?$|MAP@R$|MRR gain$")
+OURS = {"MRR": "RR", "MAP": "AP", "capped R": "R_cap"}
+
+
+def main(facts: Path) -> None:
+    place = Workspace.find(Path(__file__).resolve().parents[2])
+    methods = owners([place.method(name) for name in place.method_names()])
+    tasks = set(place.tasks)
+    with facts.open(encoding="utf-8", newline="") as file:
+        found = [row for fact in csv.DictReader(file) for row in rows(fact, methods, tasks)]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(set(found)))
+
+
+def owners(specs: list[MethodSpec]) -> dict[str, str]:
+    """Checkpoint -> the method that is it: of several, the one of the shortest name."""
+    found: dict[str, str] = {}
+    for spec in sorted(specs, key=lambda spec: len(spec.name)):
+        for model in (spec.model, spec.query_model):
+            if model is not None:
+                found.setdefault(model.id, spec.name)
+    return found
+
+
+def rows(
+    fact: dict[str, str], methods: dict[str, str], tasks: set[str]
+) -> Iterator[tuple[str, ...]]:
+    system = f"{fact['system']}: {fact['variant']}"
+    measure = MEASURE.match(fact["metric"])
+    if measure is None:
+        return
+    owned = [
+        method
+        for method, pattern, dataset in BY_HAND
+        if re.match(pattern, system) and re.match(dataset, fact["dataset"])
+    ]
+    if not owned and fact["checkpoint"] in methods and not OTHERS.search(system):
+        owned = [methods[fact["checkpoint"]]]
+    answers = "(DPR wiki 21M)" in fact["dataset"]
+    name = f"{OURS.get(measure[1] or '', measure[1])}{measure[2] or ''}"
+    for method in owned:
+        yield (
+            method,
+            task_of(fact, tasks),
+            fact["dataset"] + ("" if fact["split"] in ("test", "") else f", {fact['split']}"),
+            fact["metric"] if measure[1] is None else name.replace("R@", "Accuracy@")
+            if answers and measure[1] == "R" else name,
+            fact["value"],
+            f"{fact['source']}; {fact['variant']}" if fact["variant"] else fact["source"],
+            fact["confidence"],
+        )  # fmt: skip
+
+
+def task_of(fact: dict[str, str], tasks: set[str]) -> str:
+    """Our task of the row's data; empty where there is none, or it cannot be told."""
+    dataset, split = fact["dataset"], fact["split"]
+    found = TASKS.get((dataset, split), "")
+    if found == "nq/dpr" and "pyserini" in fact["source"]:
+        return ""  # whether it asks nq/dpr or nq/dpr-open is not said
+    if not found and dataset.startswith("BEIR ") and split == "test":
+        found = "beir/" + dataset.removeprefix("BEIR ").replace("cqadupstack-", "cqadupstack/")
+    if dataset.startswith("LoCoV1 "):
+        found = "loco/" + LOCO.get(dataset.removeprefix("LoCoV1 "), "")
+    return found if found in tasks else ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,112 @@
+"""Published values: whose they are, and how they are listed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rankstone.cli import app
+from rankstone.errors import DefinitionError
+from rankstone.evaluation.names import parse
+from rankstone.leaderboards.published import Published, published_of, read_published
+from rankstone.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKSPACE = Workspace.find(ROOT)
+ROWS = read_published(WORKSPACE.published)
+WITHOUT = {
+    "dense/all-minilm-l6-v2-bf16": "published at fp32 only",
+    "dense/all-minilm-l6-v2-int8": "published at fp32 only",
+    "dense/mcontriever": "none found",
+    "dense/wordllama-256": "none found",
+    "dense/nomic-embed-text-v1.5-256": "published at 768 dimensions only",
+    "dense/nomic-embed-text-v1.5-128": "published at 768 dimensions only",
+    "dense/nomic-embed-text-v1.5-64": "published at 768 dimensions only",
+}
+NOT_OURS = {"MRR gain", "nDCG"}
+"""Measures that a source names and we do not compute: a gain, and nDCG of an unsaid depth."""
+
+
+def listed(*arguments: str) -> str:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["list", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_every_released_encoder_has_the_values_that_were_published_of_it():
+    dense = [name for name in WORKSPACE.method_names() if name.startswith("dense/")]
+    without = {name for name in dense if not published_of(WORKSPACE.method(name), ROWS)}
+    assert without == set(WITHOUT)
+
+
+def test_rows_name_what_is_defined():
+    assert {row.method for row in ROWS} <= set(WORKSPACE.method_names())
+    assert {row.task for row in ROWS} - {""} <= set(WORKSPACE.tasks)
+    assert {row.confidence for row in ROWS} == {"high", "medium", "low"} & {
+        row.confidence for row in ROWS
+    }
+    for measure in {row.measure for row in ROWS} - NOT_OURS:
+        if not measure.startswith("Accuracy@"):
+            parse(measure)
+    assert len(set(ROWS)) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "measure", "value"),
+    [
+        ("dense/tas-b", "msmarco/dev", "RR@10", "0.3444"),
+        ("dense/ar2-nq", "nq/dpr", "Accuracy@5", "0.779"),
+        ("dense/retromae-beir", "beir/scifact", "nDCG@10", "0.653"),
+        ("dense/modularstarencoder-18", "", "RR", "0.81"),
+        ("dense/dexml-eurlex-4k", "", "P@1", "0.8678"),
+    ],
+)
+def test_values_are_those_of_the_sources(method, task, measure, value):
+    assert (task, measure, value) in {
+        (row.task, row.measure, row.value) for row in ROWS if row.method == method
+    }
+
+
+def test_a_method_may_share_the_rows_of_another():
+    spec = WORKSPACE.method("dense/wordllama-256")
+    assert published_of(spec.model_copy(update={"published": "dense/tas-b"}), ROWS)
+
+
+def test_a_method_is_listed_with_how_many_it_has():
+    said = listed("runners")
+    n = sum(row.method == "dense/gear" for row in ROWS)
+    [line] = [line for line in said.splitlines() if " dense/gear " in line]
+    assert line.split()[1] == str(n)
+
+
+def test_published_values_are_printed_for_one_method_or_all():
+    assert "0.3444" in listed("published", "tas-b")
+    assert "dense/gear" in listed("published")
+    result = CliRunner().invoke(app, ["list", "published", "wordllama-256"])
+    assert isinstance(result.exception, DefinitionError)
+    assert CliRunner().invoke(app, ["list", "runners", "tas-b"]).exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["", "method,value\na,b\n", ",".join(Published._fields) + "\nx\n"])
+def test_other_columns_are_refused(tmp_path, text):
+    (tmp_path / "published.csv").write_text(text)
+    with pytest.raises(DefinitionError, match=r"expected the columns method, task"):
+        read_published(tmp_path / "published.csv")
+    assert read_published(tmp_path / "none.csv") == []
+
+
+def test_a_run_of_weights_never_released_says_so_kindly(tmp_path):
+    for folder in ("benchmarks", "runners"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    arguments = ["run", "gear", "--on", "stdlib/functions@first10"]
+    place = ["--workspace", tmp_path, "--cache", tmp_path / "cache"]
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, [*arguments, *map(str, place)])
+    assert result.exit_code == 1
+    assert "its weights were never released" in " ".join(result.output.split())
+    two = ["run", "dpr-multiset", "--on", "stdlib/functions", "--model-path", str(tmp_path)]
+    result = CliRunner().invoke(app, [*two, *map(str, place)])
+    assert isinstance(result.exception, DefinitionError)
+    assert "two models" in str(result.exception)
