@@ -62,8 +62,8 @@ def converting(model, **parameters):
 def conversions(monkeypatch):
     """How often a copy is written."""
     made = []
-    write = engines._write_copy
-    monkeypatch.setattr(engines, "_write_copy", lambda *args: (made.append(args), write(*args))[1])
+    write = conversion._write_copy
+    monkeypatch.setattr(conversion, "_write_copy", lambda *args: (made.append(args), write(*args))[1])
     return made
 
 
@@ -144,13 +144,13 @@ def test_processes_that_convert_at_once_end_with_one_whole_copy(model, cache, tm
     assert [child.wait(timeout=300) for child in children] == [0, 0]
     np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
     (copy,) = copies(cache)
-    assert engines._whole(copy)
+    assert conversion._whole(copy)
 
 
 def test_one_waits_while_another_converts(model, cache, conversions):
     cache.mkdir(parents=True)
     done = threading.Event()
-    with engines._alone(cache):
+    with conversion._alone(cache):
         thread = threading.Thread(
             target=lambda: (converting(model).encode(["fox"], "query"), done.set())
         )
@@ -164,10 +164,10 @@ def test_one_waits_while_another_converts(model, cache, conversions):
 def test_copies_lie_in_the_users_cache_folder_by_default(monkeypatch, tmp_path):
     monkeypatch.delenv("RANKSTONE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert engines.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
+    assert conversion.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert engines.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
+    assert conversion.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
 
 
 def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):
