@@ -264,7 +264,7 @@ class _Head(Mapping[str, NDArray[np.float32]]):
         from safetensors import safe_open
 
         self._file: Any = safe_open(path, "numpy")
-        self._names: list[str] = list(self._file.keys())
+        self._names: list[str] = list(self._file.keys())  # type: ignore[no-untyped-call]
         self._read: dict[str, NDArray[np.float32]] = {}
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
