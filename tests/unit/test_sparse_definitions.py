@@ -51,6 +51,8 @@ def test_vsearch(name):
     spec = WORKSPACE.method(f"sparse/{name}")
     assert spec.model.id == f"vsearch/{name}"
     assert spec.adapter == f"{VDR.__module__}:{VDR.__name__}"
+    trained_with_titles = name in ("vdr-nq", "svdr-nq", "svdr-tqa")
+    assert spec.text == ("{title} [SEP] {text}" if trained_with_titles else None)
     stated = dict(spec.parameters)
     # Of the older vdr-msmarco, the checkpoint itself says whether it is 999 or 1000.
     assert stated.pop("shift", None) == (None if name == "vdr-msmarco" else 999)
@@ -67,3 +69,18 @@ def test_semi_parametric_search_is_the_same_model(mode):
     own, whole = (WORKSPACE.method(f"sparse/svdr-msmarco{m}") for m in (f"-{mode}", ""))
     assert own.model == whole.model
     assert own.parameters == {**whole.parameters, "search": mode}
+
+
+def test_beta_search_is_re_scored_by_the_same_model_to_depth_100():
+    spec = WORKSPACE.method("rerank/svdr-msmarco-beta")
+    assert spec.parameters == {"depth": 100}
+    assert [member.name for member in spec.members] == ["sparse/svdr-msmarco-beta"]
+    assert [member.name for member in spec.scorer.members] == ["sparse/svdr-msmarco"]
+    assert spec.scorer.parameters == {"similarity": "dot"}
+
+
+def test_every_sparse_definition_names_its_licence():
+    names = [name for name in WORKSPACE.method_names() if name.startswith("sparse/")]
+    assert len(names) == 15
+    for name in names:
+        assert WORKSPACE.method(name).licence, name

@@ -139,3 +139,24 @@ def test_no_network_is_loaded_for_a_bag_of_tokens(runner, monkeypatch):
 def test_a_tokenizer_that_is_missing_is_named(model):
     with pytest.raises(ModelError, match="its tokenizer cannot be loaded"):
         VDR(model=model, shift=SHIFT, search="alpha").encode(["a"], "query")
+
+
+def test_beta_search_with_rescoring_is_parametric_search_of_what_it_found(runner, tmp_path):
+    """Both stages together, as runners/rerank/svdr-msmarco-beta.toml names them."""
+    from rankstone.runners.bi_encoder import BiEncoderScorer
+    from rankstone.runners.rerank import TwoStage
+
+    scorer = BiEncoderScorer(members=(runner,), similarity="dot")
+    first = dataclasses.replace(runner, search="beta")
+    both = TwoStage(members=(first,), scorer=scorer, depth=3)
+    context = PlainContext(texts=TEXTS, work=tmp_path)
+    index = both.index(context.encoded(both), context)
+    found = index.search(both.encode(["the fox", "bear"], "query"), 3)
+    whole = runner.index(context.encoded(runner), context)
+    every = whole.search(runner.encode(["the fox", "bear"], "query"), len(TEXTS))
+    for docs, scores, ranked, values in zip(*found, *every, strict=True):
+        expected = dict(zip(ranked.tolist(), values.tolist(), strict=True))
+        kept = docs[docs >= 0].tolist()  # a text without a token of the query is not found
+        np.testing.assert_allclose(scores[: len(kept)], [expected[d] for d in kept], rtol=1e-5)
+        assert len(kept) >= 1
+    assert "rerank" in context.phases
