@@ -21,7 +21,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners import engines, transformer
+from rankstone.runners import conversion, engines, transformer
 from rankstone.runners.backbone import Backbone
 from rankstone.runners.dense import DenseEncoder
 from rankstone.runners.engines import OutOfMemoryError
@@ -63,7 +63,9 @@ def conversions(monkeypatch):
     """How often a copy is written."""
     made = []
     write = conversion._write_copy
-    monkeypatch.setattr(conversion, "_write_copy", lambda *args: (made.append(args), write(*args))[1])
+    monkeypatch.setattr(
+        conversion, "_write_copy", lambda *args: (made.append(args), write(*args))[1]
+    )
     return made
 
 
@@ -115,7 +117,7 @@ def test_whatever_changes_the_network_has_a_copy_of_its_own(model, cache, tmp_pa
     assert len(copies(cache)) == 2
     converting(located(tiny_models.write_encoder(tmp_path / "other", seed=5))).encode([""], "query")
     assert len(copies(cache)) == 3
-    monkeypatch.setattr(engines, "version", lambda name: "0.0")
+    monkeypatch.setattr(conversion, "version", lambda name: "0.0")
     dataclasses.replace(plain, batch_tokens=7).encode(["fox"], "query")
     assert len(copies(cache)) == 4
     # What follows the hidden states, or stands before them, is no part of the copy.
