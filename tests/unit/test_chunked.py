@@ -298,9 +298,9 @@ def test_the_code_of_a_member_belongs_to_the_key(dense, tmp_path, monkeypatch):
 
     runner, kept = chunked(dense)._passages, cache(tmp_path)
     before = kept.key(runner)
-    digest = module.file_digest
+    digest = module.adapter_digest
     edited = lambda adapter: "other" if adapter is type(dense) else digest(adapter)  # noqa: E731
-    monkeypatch.setattr(module, "file_digest", edited)
+    monkeypatch.setattr(module, "adapter_digest", edited)
     assert kept.key(runner) != before
 
 
