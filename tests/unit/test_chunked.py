@@ -91,7 +91,7 @@ def test_a_document_is_the_mean_of_its_chunks(dense, tmp_path):
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     runner = chunked(dense, "mean")
     np.testing.assert_allclose(runner.encode(DOCUMENTS, "document"), means, atol=1e-5)
-    dot = dataclasses.replace(dense, similarity="dot")
+    dot = dataclasses.replace(dense, similarity="dot", normalize=False)
     plain = np.array([dot.encode(c, "document").mean(axis=0) for c in by_hand(LIMIT - 2)])
     np.testing.assert_allclose(chunked(dot, "mean").encode(DOCUMENTS, "document"), plain, atol=1e-4)
     _, (_, scores) = search(runner, tmp_path, 4)

@@ -19,6 +19,11 @@ from rankstone.runners.models import LocatedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
 
+FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+"""Types of models that count positions from behind the padding token's id."""
+LEARNED_POSITIONS = {"bert", "distilbert", "electra", "albert", "ernie", *FROM_PADDING}
+"""Types of models that have a learned vector for each position, and none beyond."""
+
 
 class Costs(NamedTuple):
     """What the floating-point operations of a transformer follow from."""
@@ -101,23 +106,43 @@ class Backbone:
     def own_limit(self) -> int | None:
         """Tokens that the model takes by its own account; None where it names no limit.
 
-        sentence-transformers' setting comes first, then the tokenizer's, then the number of
-        positions (of which RoBERTa and its kin use two for padding).
+        sentence-transformers' setting comes first, then the smaller of the tokenizer's and the
+        number of positions.
         """
         folder = self.model.folder
         stated = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
         if stated:
             return int(stated)
-        positions = self.settings.get("max_position_embeddings")
         limits = [
             int(limit)
             for limit in (
                 read_json(folder / "tokenizer_config.json").get("model_max_length"),
-                positions,
+                self.positions,
             )
             if limit and limit < 10**9
         ]
         return min(limits, default=None)
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that there are positions for; RoBERTa and its kin use some of theirs for padding."""
+        positions = self.settings.get("max_position_embeddings")
+        if positions and self._type in FROM_PADDING:
+            return int(positions) - int(self.settings.get("pad_token_id") or 1) - 1
+        return positions
+
+    def check_length(self, length: int) -> None:
+        """Raise DefinitionError where the model has not so many positions."""
+        learned = self._type in LEARNED_POSITIONS and not self.trust_remote_code
+        if learned and self.positions and length > self.positions:
+            raise DefinitionError(
+                f"key 'parameters.max_length': {length}, but '{self.model.id}' has only"
+                f" {self.positions} positions. Lower it."
+            )
+
+    @property
+    def _type(self) -> str:
+        return self.architecture or str(self.settings.get("model_type"))
 
     @cached_property
     def special_tokens(self) -> dict[str, str]:

@@ -187,6 +187,7 @@ class TransformerSettings:
             trust_remote_code=self.trust_remote_code,
         )
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
+        backbone.check_length(stated or 0)
         return Tower(settings=self, backbone=backbone, stated_limit=stated)
 
     @cached_property
