@@ -80,8 +80,8 @@ def refuse_unavailable(spec: MethodSpec) -> None:
     models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
     if spec.weights == "unavailable" and any(model.path is None for model in models):
         raise ModelError(
-            f"Runner '{spec.name}': its weights were never released, so it is listed with its"
-            f" published values and not run (rankstone list published {spec.name})."
+            f"Runner '{spec.name}': its weights were never released, so it is listed and not run"
+            f" (what was published of it: rankstone list published {spec.name})."
             " If you have weights of your own, name their folder: --model-path DIR, or the key"
             f" 'path' of [model] in a copy of runners/{spec.name}.toml."
         )
