@@ -31,6 +31,7 @@ from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.runners.code import adapter_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
+from rankstone.runners.saved import name_of
 from rankstone.specs import canonical_digest
 
 PHASE = "encode_documents"
@@ -339,7 +340,7 @@ class ShardedChunks(EncodedCorpus):
 
 def adapter_name(runner: AnyRunner) -> str:
     """`module:Class` of a runner."""
-    return f"{type(runner).__module__}:{type(runner).__qualname__}"
+    return name_of(type(runner))
 
 
 def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:

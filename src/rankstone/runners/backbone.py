@@ -125,7 +125,7 @@ class Backbone:
 
     @property
     def positions(self) -> int | None:
-        """Tokens that there are positions for; RoBERTa and its kin use some of theirs for padding."""
+        """Tokens that there are positions for; RoBERTa and its kin have two that no token gets."""
         positions = self.settings.get("max_position_embeddings")
         if positions and self._type in FROM_PADDING:
             return int(positions) - int(self.settings.get("pad_token_id") or 1) - 1

@@ -63,8 +63,8 @@ class BiEncoderScorer:
         found = self.similarity or self._encoder.describe().get("similarity")
         if found not in ("cosine", "dot"):
             raise DefinitionError(
-                f"key 'scorer.parameters.similarity': the member's own is {found!r}, and vectors are"
-                ' compared by "cosine" or "dot". State one, or name a dense member.'
+                f"key 'scorer.parameters.similarity': the member's own is {found!r}, and"
+                ' vectors are compared by "cosine" or "dot". State one, or name a dense member.'
             )
         return str(found)
 
