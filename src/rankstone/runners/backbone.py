@@ -19,10 +19,10 @@ from rankstone.runners.models import LocatedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet"}
-"""Types of models that count positions from behind the padding token's id."""
-LEARNED_POSITIONS = {"bert", "distilbert", "electra", "albert", "ernie", *FROM_PADDING}
-"""Types of models that have a learned vector for each position, and none beyond."""
+POSITIONS_AFTER_PADDING = {"camembert", "mpnet", "roberta", "xlm-roberta"}
+"""Types of models whose first position has the number behind that of the padding token."""
+LEARNT_POSITIONS = {"bert", "distilbert", "dpr", "electra", *POSITIONS_AFTER_PADDING}
+"""Types of models that have a vector for each position, and none for those beyond."""
 
 
 class Costs(NamedTuple):
@@ -31,20 +31,27 @@ class Costs(NamedTuple):
     weights: int
     """Weights of its linear maps: each is multiplied and added once per token."""
     layers: int
-    """Layers of full self-attention."""
+    """Layers in which every token attends to every other."""
     width: int
     """Dimensions of all attention heads of a layer together."""
+    local_layers: int = 0
+    """Layers in which a token attends to those near it ..."""
+    window: int = 0
+    """... which are so many."""
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
         """Operations on texts of so many tokens each; a multiply-add is two.
 
         A token costs 2 x weights, and a text of T tokens 4 x T^2 x width a layer: T^2 inner
-        products of queries with keys, and as many sums of values. Norms, softmax and the like are
-        left out, as is usual (Kaplan et al., Scaling Laws for Neural Language Models, 2020,
-        section 2.1).
+        products of queries with keys, and as many sums of values; a layer of local attention T x
+        window of each. Norms, softmax and the like are left out, as is usual (Kaplan et al.,
+        Scaling Laws for Neural Language Models, 2020, section 2.1); so are a pooler, which sees one
+        token, and the convolution and the scan of a state-space layer (Mamba), which at the widths
+        of its released models are about 3% of what its linear maps take.
         """
         n = lengths.astype(np.float64)
-        return float((2 * self.weights * n + 4 * self.layers * self.width * n**2).sum())
+        pairs = self.layers * n**2 + self.local_layers * n * np.minimum(n, self.window)
+        return float((2 * self.weights * n + 4 * self.width * pairs).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +110,21 @@ class Backbone:
         return read_json(self.model.folder / "config.json")
 
     @property
+    def positions(self) -> int | None:
+        """Tokens that the model has learnt positions for; None where it needs none."""
+        kind = self.architecture or self.settings.get("model_type")
+        positions = self.settings.get("max_position_embeddings")
+        if positions is None or kind not in LEARNT_POSITIONS:
+            return None
+        padding = self.settings.get("pad_token_id")
+        spare = 1 + (1 if padding is None else int(padding))
+        return int(positions) - (spare if kind in POSITIONS_AFTER_PADDING else 0)
+
+    @property
     def own_limit(self) -> int | None:
         """Tokens that the model takes by its own account; None where it names no limit.
 
-        sentence-transformers' setting comes first, then the smaller of the tokenizer's and the
+        sentence-transformers' setting comes first, then the lesser of the tokenizer's and the
         number of positions.
         """
         folder = self.model.folder
@@ -117,32 +135,11 @@ class Backbone:
             int(limit)
             for limit in (
                 read_json(folder / "tokenizer_config.json").get("model_max_length"),
-                self.positions,
+                self.positions or self.settings.get("max_position_embeddings"),
             )
             if limit and limit < 10**9
         ]
         return min(limits, default=None)
-
-    @property
-    def positions(self) -> int | None:
-        """Tokens that there are positions for; RoBERTa and its kin have two that no token gets."""
-        positions = self.settings.get("max_position_embeddings")
-        if positions and self._type in FROM_PADDING:
-            return int(positions) - int(self.settings.get("pad_token_id") or 1) - 1
-        return positions
-
-    def check_length(self, length: int) -> None:
-        """Raise DefinitionError where the model has not so many positions."""
-        learned = self._type in LEARNED_POSITIONS and not self.trust_remote_code
-        if learned and self.positions and length > self.positions:
-            raise DefinitionError(
-                f"key 'parameters.max_length': {length}, but '{self.model.id}' has only"
-                f" {self.positions} positions. Lower it."
-            )
-
-    @property
-    def _type(self) -> str:
-        return self.architecture or str(self.settings.get("model_type"))
 
     @cached_property
     def special_tokens(self) -> dict[str, str]:
@@ -162,20 +159,28 @@ class Backbone:
         """
         from rankstone.runners.networks import network
 
-        with quiet():
-            try:
-                return network(self)
-            except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-                reason = str(error).strip().split("\n")[0]
-                raise ModelError(
-                    f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
-                ) from error
+        with quiet(), self._kind_errors():
+            return network(self)
+
+    @contextlib.contextmanager
+    def _kind_errors(self) -> Iterator[None]:
+        """What transformers raises for files that it cannot use, as ModelError."""
+        try:
+            yield
+        except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
+            ) from error
 
     def tokenizer(self) -> tuple[Any, int]:
-        """The tokenizer of the `tokenizers` library, and the id of its padding token."""
+        """The tokenizer of the `tokenizers` library, and the id of its padding token.
+
+        Raises ModelError where there is none.
+        """
         from transformers import AutoTokenizer
 
-        with quiet():
+        with quiet(), self._kind_errors():
             tokenizer = AutoTokenizer.from_pretrained(
                 self.model.folder,
                 local_files_only=True,
@@ -186,6 +191,12 @@ class Backbone:
             raise ModelError(
                 f"Model '{self.model.id}': its tokenizer has no form of the library 'tokenizers'."
                 " Save one with it: tokenizer.json in the model's folder."
+            )
+        if backend.get_vocab_size() <= len(tokenizer.all_special_tokens):
+            # transformers makes one without words where there are no files.
+            raise ModelError(
+                f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: its tokenizer"
+                " has no vocabulary. Fetch the model again, its tokenizer's files too."
             )
         pad = tokenizer.pad_token_id
         return backend, int(tokenizer.eos_token_id or 0) if pad is None else int(pad)

@@ -7,6 +7,7 @@ than encoding many queries.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -14,10 +15,15 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -38,23 +44,47 @@ class OutOfMemoryError(Exception):
     """The device has no memory for a batch of this size."""
 
 
+Hidden = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""(ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises OutOfMemoryError."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """A loaded network.
 
     Attributes:
-        hidden: (ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises
-            OutOfMemoryError.
-        multiple: lengths of batches are best multiples of this.
+        hidden: computes one batch with all cores.
+        lane: computes one batch with its share of the cores; as many threads as there are `lanes`
+            may call it at once. Several batches are done sooner by lanes than one after another,
+            for cores then need not wait for each other within a layer.
     """
 
     name: Name
-    hidden: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+    hidden: Hidden
     tokenizer: Any
     pad: int
     head: Weights
     costs: Costs
-    multiple: int = 1
+    lane: Hidden | None = None
+    lanes: int = 1
+
+    def through(
+        self, batches: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The hidden states of each batch, in order; a batch is asked for when there is room."""
+        ready = list(islice(batches, 2))
+        if self.lane is None or self.lanes == 1 or len(ready) < 2:
+            for batch in chain(ready, batches):
+                yield self.hidden(*batch)
+            return
+        with ThreadPoolExecutor(self.lanes) as pool:
+            waiting: deque[Future[NDArray[np.float32]]] = deque()
+            for batch in chain(ready, batches):
+                waiting.append(pool.submit(self.lane, *batch))
+                if len(waiting) > self.lanes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
@@ -132,7 +162,9 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
                 states = module(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
                 found: NDArray[np.float32] = states.float().cpu().numpy()
                 return found
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and not _says_memory(error):
+                raise
             torch.cuda.empty_cache()
             raise OutOfMemoryError(str(error)) from error
 
@@ -140,6 +172,11 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
     return Engine(
         name="torch", hidden=hidden, tokenizer=tokenizer, pad=pad, head=head, costs=counted
     )
+
+
+def _says_memory(error: RuntimeError) -> bool:
+    """Not every device of torch has an error of its own for that."""
+    return any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
 class _NotConvertibleError(Exception):
@@ -151,28 +188,27 @@ def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    folder = _converted(backbone)
+    folder, cores = _converted(backbone), _cores()
     about = read_json(folder / "about.json")
-    core = openvino.Core()
-    compiled = core.compile_model(
-        folder / "model.xml",
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS") or 0) or _cores(),
-        },
-    )
-    request = compiled.create_infer_request()
 
-    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        # The result is copied: the request would overwrite it with the next one.
-        found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
-        return found
+    def requests(streams: int) -> SimpleQueue[Any]:
+        """One request per stream, each of which has its share of the cores."""
+        settings = {
+            "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": streams,
+        }
+        compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", settings)
+        free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            free.put(compiled.create_infer_request())
+        return free
 
     return Engine(
         name="openvino",
-        hidden=hidden,
+        hidden=_Streams(lambda: requests(1)),
+        lane=_Streams(lambda: requests(cores)),
+        lanes=cores,
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         pad=about["pad"],
         head=load_file(folder / "head.safetensors"),
@@ -180,7 +216,30 @@ def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     )
 
 
+class _Streams:
+    """Runs a compiled network, which is compiled at the first call; callers wait for a request."""
+
+    def __init__(self, make: Callable[[], SimpleQueue[Any]]) -> None:
+        self._make, self._lock = make, Lock()
+        self._free: SimpleQueue[Any] | None = None
+
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        with self._lock:
+            if self._free is None:
+                self._free = self._make()
+        request = self._free.get()
+        try:
+            # The result is copied: the request would overwrite it with the next one.
+            found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
+            return found
+        finally:
+            self._free.put(request)
+
+
 def _cores() -> int:
+    """Threads to use: as the harness says, else all cores of this process."""
+    if stated := os.environ.get("OMP_NUM_THREADS", ""):
+        return int(stated.partition(",")[0])
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -194,7 +253,7 @@ def cache_folder() -> Path:
 
 def _converted(backbone: Backbone) -> Path:
     """The folder of the converted copy, made if there is no whole one."""
-    code = [Path(__file__), Path(__file__).with_name("networks.py")]
+    code = [Path(__file__).with_name(f"{name}.py") for name in ("backbone", "engines", "networks")]
     material = {
         "format": FORMAT,
         "openvino": version("openvino"),
@@ -205,14 +264,38 @@ def _converted(backbone: Backbone) -> Path:
         "backbone": backbone.describe(),
     }
     folder = cache_folder() / canonical_digest(material)[:32]
-    if not _whole(folder):
-        _convert(backbone, folder)
+    try:
+        if not _whole(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(folder.parent):
+                if not _whole(folder):  # another process may have made it meanwhile
+                    _convert(backbone, folder)
+    except OSError as error:
+        raise _NotConvertibleError(
+            f"its copy cannot be kept in {folder.parent}: {error.strerror or error}."
+            " Name another folder: --cache, RANKSTONE_CACHE"
+        ) from error
     return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process converts into `folder`; not where locks cannot be had."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            file = stack.enter_context((folder / ".lock").open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _whole(folder: Path) -> bool:
     """Whether every file of a converted copy is there as it was written."""
-    files = read_json(folder / "about.json").get("files", {})
+    try:
+        files = read_json(folder / "about.json").get("files", {})
+    except ModelError:
+        return False
     return bool(files) and all(
         (folder / name).is_file() and _sha256(folder / name) == digest
         for name, digest in files.items()
@@ -226,16 +309,15 @@ def _sha256(path: Path) -> str:
 
 def _convert(backbone: Backbone, folder: Path) -> None:
     """Write the copy beside its place, and move it there when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
         made = Path(making) / "made"
         made.mkdir()
         _write_copy(backbone, made)
-        if folder.exists():  # damaged, or another process was as quick
+        if folder.exists():  # damaged
             shutil.rmtree(folder, ignore_errors=True)
         try:
             made.rename(folder)
-        except OSError:
+        except OSError:  # where there are no locks, another process may have been as quick
             if not _whole(folder):
                 raise
 
@@ -255,8 +337,7 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
             model = openvino.convert_model(module, example_input=(ids, mask))
             _compare(model, module)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise _NotConvertibleError(reason) from error
+            raise _NotConvertibleError(_reason(error)) from error
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
               folder / "head.safetensors")  # fmt: skip
@@ -265,6 +346,13 @@ def _write_copy(backbone: Backbone, folder: Path) -> None:
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     about = {"model": backbone.model.id, "pad": pad, "costs": costs(module), "files": files}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says what is wrong; OpenVINO's begin with where in its code it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if not line.startswith("Exception from"))
+    return next(telling, type(error).__name__).rstrip(".:")
 
 
 def _compare(model: Any, module: Any) -> None:

@@ -49,15 +49,27 @@ def network(backbone: Backbone) -> Hidden:
 
 def costs(model: nn.Module) -> Costs:
     """Read off the linear maps and the settings of `model`."""
-    linear = (m for m in model.modules() if isinstance(m, nn.Linear))
+    linear = (m for name, m in model.named_modules() if _is_per_token(name, m))
     settings = next(m.config for m in model.modules() if hasattr(m, "config"))
     stack = _layers(model, settings)
-    attends = getattr(settings, "num_attention_heads", None) or getattr(settings, "n_heads", None)
+    heads = getattr(settings, "num_attention_heads", None) or getattr(settings, "n_heads", None)
+    n_layers = len(stack) if stack is not None and heads else 0
+    kinds = (getattr(settings, "layer_types", None) or [])[:n_layers]
+    local = kinds.count("sliding_attention")
+    window = getattr(settings, "local_attention", None) or getattr(settings, "sliding_window", 0)
     return Costs(
         weights=sum(m.weight.numel() for m in linear),
-        layers=len(stack) if stack is not None and attends else 0,
-        width=int(getattr(settings, "hidden_size", 0)),
+        layers=n_layers - local,
+        width=(heads or 0) * (getattr(settings, "head_dim", None) or 0)
+        or int(getattr(settings, "hidden_size", 0)),
+        local_layers=local,
+        window=int(window or 0) if local else 0,
     )
+
+
+def _is_per_token(name: str, module: nn.Module) -> bool:
+    """Whether it is a linear map that every token goes through; a pooler sees one."""
+    return isinstance(module, nn.Linear) and "pooler" not in name.split(".")
 
 
 def _pretrained(backbone: Backbone) -> Any:

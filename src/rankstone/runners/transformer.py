@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass as plain_dataclass
@@ -182,7 +183,6 @@ class TransformerSettings:
             trust_remote_code=self.trust_remote_code,
         )
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
-        backbone.check_length(stated or 0)
         return Tower(settings=self, backbone=backbone, stated_limit=stated)
 
     @cached_property
@@ -250,14 +250,25 @@ class Tower:
 
     @property
     def limit(self) -> int | None:
-        """Tokens per text: as stated, but never more than the model has positions for."""
-        return self.stated_limit or self.backbone.own_limit
+        """Tokens per text: as stated, else the model's own.
+
+        Raises DefinitionError where the model has fewer positions than that.
+        """
+        stated, positions = self.stated_limit, self.backbone.positions
+        if stated is not None and positions is not None and stated > positions:
+            raise DefinitionError(
+                f"key 'parameters.max_length': {stated}, but '{self.backbone.model.id}' has"
+                f" positions for {positions} tokens. Lower it."
+            )
+        return stated or self.backbone.own_limit
 
     @cached_property
     def _budget(self) -> int:
-        on_cpu = self.engine.name == "openvino" or (self.settings.device or "cpu") == "cpu"
         if self.settings.batch_tokens is not None:
             return self.settings.batch_tokens
+        on_cpu = self.engine.name == "openvino" or (
+            (self.settings.device or engines.best_device()) == "cpu"
+        )
         return CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS
 
     def batches(self, tokenised: Tokenised, finish: Finish) -> Iterator[tuple[Ids, Any]]:
@@ -267,31 +278,42 @@ class Tower:
         """
         lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
         order = np.argsort(-lengths, kind="stable")
+        done = 0
+        while done < len(order):
+            plan = deque[tuple[Ids, Ids, Ids]]()
+            try:
+                for hidden in self.engine.through(self._padded(tokenised, order[done:], plan)):
+                    rows, ids, mask = plan.popleft()
+                    done += len(rows)
+                    yield rows, finish(hidden, ids, mask)
+                    flops = self.engine.costs.flops(lengths[rows])
+                    report(Work(len(rows), int(lengths[rows].sum()), flops))
+            except OutOfMemoryError:
+                self._halve(*plan[0][1].shape)
+
+    def _padded(
+        self, tokenised: Tokenised, order: Ids, plan: deque[tuple[Ids, Ids, Ids]]
+    ) -> Iterator[tuple[Ids, Ids]]:
+        """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
+        multiple = self.limit or 1 if self.settings.pad_to_limit else 1
         start = 0
         while start < len(order):
-            multiple = self.limit or 1 if self.settings.pad_to_limit else 1
-            fitting = max(self._budget // max(int(lengths[order[start]]), multiple), 1)
+            fitting = max(self._budget // max(len(tokenised.ids[order[start]]), multiple), 1)
             if self.settings.precision == "int8":
                 fitting = 1  # the scale of its activations is that of all texts of a batch
             rows = order[start : start + fitting]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
-            try:
-                hidden = self.engine.hidden(ids, mask)
-            except OutOfMemoryError:
-                self._halve(len(rows))
-                continue
-            start += len(rows)
-            yield rows, finish(hidden, ids, mask)
-            flops = self.engine.costs.flops(lengths[rows])
-            report(Work(len(rows), int(lengths[rows].sum()), flops))
+            plan.append((rows, ids, mask))
+            start += fitting
+            yield ids, mask
 
-    def _halve(self, n_texts: int) -> None:
+    def _halve(self, n_texts: int, length: int) -> None:
         if n_texts == 1:
             raise MemoryError(
                 f"'{self.backbone.model.id}': the device has no memory for a single text of"
                 f" {self.limit} tokens. Lower parameters.max_length, or use another device."
             )
-        self._budget //= 2
+        self._budget = min(self._budget, n_texts * length) // 2
         warnings.warn(
             f"the device ran out of memory: from here on {self._budget} tokens are encoded"
             " together (parameters.batch_tokens)",
