@@ -69,7 +69,10 @@ def _runners(place: Workspace) -> Table:
     from rankstone.leaderboards.published import published_of, read_published
 
     rows = read_published(place.published)
-    drawn = Table("name", "published", "description", box=box.SIMPLE)
+    drawn = Table(box=box.SIMPLE)
+    drawn.add_column("name", no_wrap=True)
+    drawn.add_column("published", justify="right")
+    drawn.add_column("description")
     for name in place.method_names():
         try:
             spec = place.method(name)

@@ -91,7 +91,7 @@ def test_a_document_is_the_mean_of_its_chunks(dense, tmp_path):
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     runner = chunked(dense, "mean")
     np.testing.assert_allclose(runner.encode(DOCUMENTS, "document"), means, atol=1e-5)
-    dot = dataclasses.replace(dense, similarity="dot")
+    dot = dataclasses.replace(dense, similarity="dot", normalize=False)
     plain = np.array([dot.encode(c, "document").mean(axis=0) for c in by_hand(LIMIT - 2)])
     np.testing.assert_allclose(chunked(dot, "mean").encode(DOCUMENTS, "document"), plain, atol=1e-4)
     _, (_, scores) = search(runner, tmp_path, 4)
@@ -298,9 +298,9 @@ def test_the_code_of_a_member_belongs_to_the_key(dense, tmp_path, monkeypatch):
 
     runner, kept = chunked(dense)._passages, cache(tmp_path)
     before = kept.key(runner)
-    digest = module.file_digest
+    digest = module.adapter_digest
     edited = lambda adapter: "other" if adapter is type(dense) else digest(adapter)  # noqa: E731
-    monkeypatch.setattr(module, "file_digest", edited)
+    monkeypatch.setattr(module, "adapter_digest", edited)
     assert kept.key(runner) != before
 
 

@@ -130,7 +130,7 @@ def test_every_pooling_is_sentence_transformers_own(runner, peer, pooling):
 
     mode = {"last": "lasttoken"}.get(pooling, pooling)
     other = SentenceTransformer(modules=[peer[0], Pooling(DIM, mode)], device="cpu")
-    own = dataclasses.replace(runner, pooling=pooling, similarity="dot")
+    own = dataclasses.replace(runner, pooling=pooling, similarity="dot", normalize=False)
     np.testing.assert_allclose(
         own.encode(TEXTS, "document"), other.encode(TEXTS, show_progress_bar=False), atol=1e-5
     )
@@ -144,7 +144,7 @@ def test_the_pooler_is_that_of_bert(runner, model):
     features = AutoTokenizer.from_pretrained(model.folder)(TEXTS[2], return_tensors="pt")
     with torch.inference_mode():
         expected = bert(**features).pooler_output.numpy()
-    own = dataclasses.replace(runner, pooling="pooler", similarity="dot")
+    own = dataclasses.replace(runner, pooling="pooler", similarity="dot", normalize=False)
     np.testing.assert_allclose(own.encode([TEXTS[2]], "document"), expected, atol=1e-5)
 
 
@@ -157,7 +157,7 @@ def test_an_exit_layer_gives_the_hidden_states_of_that_layer(runner, model, laye
     features = AutoTokenizer.from_pretrained(model.folder)(TEXTS[2], return_tensors="pt")
     with torch.inference_mode():
         states = bert(**features).hidden_states[layer][0].mean(0).numpy()
-    own = dataclasses.replace(runner, exit_layer=layer, similarity="dot")
+    own = dataclasses.replace(runner, exit_layer=layer, similarity="dot", normalize=False)
     np.testing.assert_allclose(own.encode([TEXTS[2]], "document")[0], states, atol=1e-5)
     assert own.describe()["exit_layer"] == layer
 
@@ -181,7 +181,7 @@ def test_layer_norm_stands_before_the_cut(runner):
     import torch
     import torch.nn.functional as F  # noqa: N812
 
-    plain = dataclasses.replace(runner, similarity="dot").encode(TEXTS, "document")
+    plain = dataclasses.replace(runner, similarity="dot", normalize=False).encode(TEXTS, "document")
     vectors = torch.from_numpy(plain)
     normed = F.layer_norm(vectors, normalized_shape=(vectors.shape[1],))[:, :16]
     own = dataclasses.replace(runner, layer_norm=True, dimensions=16)
@@ -202,7 +202,7 @@ def test_a_projection_of_the_models_own_is_applied(runner, model, tmp_path, acti
     other = SentenceTransformer(modules=[stock[0], stock[1], dense], device="cpu")
     other.save(str(tmp_path / "projected"), create_model_card=False)
     projected = locate(ModelSpec(id="projected", path=str(tmp_path / "projected")))
-    own = dataclasses.replace(runner, model=projected, similarity="dot")
+    own = dataclasses.replace(runner, model=projected, similarity="dot", normalize=False)
     expected = other.encode(TEXTS, show_progress_bar=False)
     np.testing.assert_allclose(own.encode(TEXTS, "document"), expected, atol=1e-5)
 
@@ -282,6 +282,13 @@ def test_a_stated_prompt_of_the_models_own_names_is_no_warning(runner, changed):
     documented = changed("config_sentence_transformers.json", prompts={"query": "query: "})
     other = dataclasses.replace(runner, model=documented, prompts={"query": "query"})
     assert other.describe()["prompts"]["query"] == "query: "
+
+
+def test_vectors_that_the_models_settings_normalise_stay_so_under_dot(runner, peer):
+    dot = dataclasses.replace(runner, similarity="dot")
+    np.testing.assert_allclose(dot.encode(TEXTS, "query"), peer.encode(TEXTS), atol=1e-5)
+    own = dataclasses.replace(dot, normalize=False).encode(TEXTS, "query")
+    assert not np.allclose(np.linalg.norm(own, axis=1), 1)
 
 
 def test_a_module_that_is_not_understood_is_refused(runner, changed):

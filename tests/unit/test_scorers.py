@@ -63,7 +63,7 @@ class LetterVectors:
     """Encodes a text as how often each letter occurs in it."""
 
     def describe(self):
-        return {"method": "letters"}
+        return {"method": "letters", "similarity": "cosine"}
 
     def encode(self, texts, role):
         return np.array([[t.count(c) for c in "abcdefghijk"] for t in texts], dtype=np.float32)
@@ -342,6 +342,16 @@ def test_the_bi_encoder_is_the_cosine_or_the_product():
     np.testing.assert_allclose(cosine, [1, 4 / (8 * 3) ** 0.5, 0], rtol=1e-6)
     dot = BiEncoderScorer(members=(LetterVectors(),), similarity="dot").score(query, documents)
     assert dot.tolist() == [8, 4, 0]
+
+
+def test_the_similarity_is_the_members_own(monkeypatch):
+    scorer = lambda: BiEncoderScorer(members=(LetterVectors(),))  # noqa: E731
+    assert scorer().describe()["similarity"] == "cosine"
+    monkeypatch.setattr(LetterVectors, "describe", lambda self: {"similarity": "dot"})
+    assert scorer().score("aabb", ["aab"]).tolist() == [6]
+    monkeypatch.setattr(LetterVectors, "describe", lambda self: {"similarity": "maxsim"})
+    with pytest.raises(DefinitionError, match=r"similarity': the member's own is 'maxsim'"):
+        scorer().score("a", ["a"])
 
 
 def test_a_cut_query_cuts_every_pair():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.benchmarks import store, tables
+from rankstone.benchmarks import checks, store, tables
 from rankstone.benchmarks.dataset import (
     CorpusTexts,
     Document,
@@ -269,7 +269,7 @@ def test_bad_data_is_an_error_and_leaves_nothing(
 def test_hashes_that_collide_are_no_duplicates(sources: Sources) -> None:
     open_dataset(task(), sources)
     table = tables.MappedTable(next(sources.cache.rglob("corpus.arrow")))
-    assert store.first_repeat(np.zeros(3, dtype=np.int64), table) is None
+    assert checks.first_repeat(np.zeros(3, dtype=np.int64), table) is None
 
 
 def test_what_is_odd_is_counted_and_warned_about(sources: Sources) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankstone.benchmarks import beir
+from rankstone.benchmarks.checks import check_pins
 from rankstone.benchmarks.dataset import Judgement, RawJudgements, Sources
 from rankstone.benchmarks.lines import read_judgements
-from rankstone.benchmarks.store import check_pins
 from rankstone.benchmarks.tables import ContentDigest, text_array
 from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.specs import TaskSpec
@@ -100,7 +100,7 @@ def _by_query(judgements: Iterable[Judgement], where: str) -> tuple[dict[str, di
 
 
 def _digest(qrels: dict[str, dict[str, int]]) -> str:
-    """As `store.split_digests` has it: over query, document and label, in the order of the ids."""
+    """As `checks.split_digests` has it: over query, document and label, in the order of the ids."""
     rows = sorted(
         (query, document, str(label))
         for query, labels in qrels.items()

@@ -28,9 +28,10 @@ from rankstone.execution.shards import (
 )  # fmt: skip
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
-from rankstone.runners.construct import file_digest
+from rankstone.runners.code import adapter_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
+from rankstone.runners.saved import name_of
 from rankstone.specs import canonical_digest
 
 PHASE = "encode_documents"
@@ -78,7 +79,7 @@ class EncodingCache:
 
     def key(self, runner: AnyRunner) -> str:
         """sha256 over everything that can change what `runner` makes of the corpus."""
-        adapter = {adapter_name(one): file_digest(type(one)) for one in _with_members(runner)}
+        adapter = {adapter_name(one): adapter_digest(type(one)) for one in _with_members(runner)}
         layout = {"shard_size": self.shard_size, "encoded": "distinct texts", "version": 2}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
         return canonical_digest({**material, "runner": runner.describe()})
@@ -339,7 +340,7 @@ class ShardedChunks(EncodedCorpus):
 
 def adapter_name(runner: AnyRunner) -> str:
     """`module:Class` of a runner."""
-    return f"{type(runner).__module__}:{type(runner).__qualname__}"
+    return name_of(type(runner))
 
 
 def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:

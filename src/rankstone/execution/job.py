@@ -68,7 +68,7 @@ def cell_key(
     Args:
         data: sha256 of corpus, queries and judgements.
         models: per method name, the sha256 of each of its model's files.
-        code: per method name, the sha256 of its adapter's file.
+        code: per method name, the digest of its adapter's code.
         packages: versions of the libraries that compute.
     """
     body: dict[str, Any] = {

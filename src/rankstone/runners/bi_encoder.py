@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Json, Truncation
 
 
@@ -21,12 +23,13 @@ class BiEncoderScorer:
 
     members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
     """The dense runner."""
-    similarity: Literal["cosine", "dot"] = "cosine"
+    similarity: Literal["cosine", "dot"] | None = None
+    """None: the runner's own."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
             "scorer": "bi-encoder",
-            "similarity": self.similarity,
+            "similarity": self._similarity,
             "encoder": self._encoder.describe(),
         }
 
@@ -55,9 +58,19 @@ class BiEncoderScorer:
     def _encoder(self) -> Any:
         return self.members[0]
 
+    @cached_property
+    def _similarity(self) -> str:
+        found = self.similarity or self._encoder.describe().get("similarity")
+        if found not in ("cosine", "dot"):
+            raise DefinitionError(
+                f"key 'scorer.parameters.similarity': the member's own is {found!r}, and"
+                ' vectors are compared by "cosine" or "dot". State one, or name a dense member.'
+            )
+        return str(found)
+
     def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Unit vectors for cosine; a vector of zeros stays what it is."""
-        if self.similarity == "dot":
+        if self._similarity == "dot":
             return vectors
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths == 0, np.float32(1), lengths)

@@ -5,15 +5,15 @@ torch and transformers are imported inside functions: adapters import this modul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.engines import best_device
 from rankstone.runners.meter import Work
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import Json, Truncation
@@ -34,16 +34,7 @@ def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any)
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be read as {kind}: {error}") from error
-    return model.to(device or default_device()).eval()
-
-
-def default_device() -> str:
-    """The best there is."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return model.to(device or best_device()).eval()
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -89,17 +80,6 @@ def libraries() -> dict[str, Json]:
     }
 
 
-def batches(lengths: NDArray[Any], tokens: int, rows: int) -> Iterator[NDArray[np.int64]]:
-    """Positions of similar length, longest first: at most `rows`, and `tokens` after padding."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        fitting = int(tokens // max(lengths[order[start]], 1))
-        stop = start + min(max(fitting, 1), rows)
-        yield order[start:stop]
-        start = stop
-
-
 def padded(rows: Sequence[Sequence[int]], fill: int) -> Any:
     """(len(rows), longest) int64 tensor, filled up at the right."""
     import torch
@@ -127,18 +107,18 @@ def work(config: Any, texts: int, tokens: int, attended: float) -> Work:
     return Work(texts=texts, tokens=tokens, flops=config.num_hidden_layers * per_layer)
 
 
-def cut(lengths: NDArray[Any], kept: NDArray[Any]) -> Truncation:
-    """Of texts with so many tokens, of which so many are kept."""
-    lost = lengths - kept
-    return Truncation(
-        texts=len(lengths),
-        texts_cut=int(np.count_nonzero(lost)),
-        tokens=int(lengths.sum()),
-        tokens_cut=int(lost.sum()),
-    )
+def cut_apart(
+    tokenizer: Any, query: str, documents: Sequence[str], limits: tuple[int, int]
+) -> Truncation:
+    """Of pairs whose query and document each have a limit, special tokens included."""
+    of_query = len(_token_ids(tokenizer, [query])[0]) + 2
+    lengths = [len(ids) + 2 for ids in _token_ids(tokenizer, documents)]
+    of_documents = np.array(lengths, dtype=np.int64)
+    kept = min(of_query, limits[0]) + np.minimum(of_documents, limits[1])
+    return Truncation.of(of_query + of_documents, kept)
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def _token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Tokens of each text, no limit, no special tokens."""
     if not len(texts):
         return []
@@ -155,6 +135,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return ids
 
 
-def framed(tokenizer: Any, ids: Sequence[int], limit: int) -> list[int]:
-    """`[CLS] ids [SEP]`, with as many ids as `limit` leaves room for."""
-    return [tokenizer.cls_token_id, *ids[: limit - 2], tokenizer.sep_token_id]
+def framed(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+    """`[CLS] ids [SEP]` of each text, with as many ids as `limit` leaves room for."""
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return [[first, *ids[: limit - 2], last] for ids in _token_ids(tokenizer, texts)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,6 +28,7 @@ from rankstone.runners.protocols import (
 from rankstone.runners.ragged import Ragged
 from rankstone.runners.reps import take
 from rankstone.runners.rulers import ruler
+from rankstone.runners.saved import class_of, name_of
 
 CELLS = 2**22
 """Chunks searched for at once, over all queries: their positions and scores take 48 MiB."""
@@ -187,8 +187,7 @@ class BestChunkIndex:
         return rows[~exhausted & (np.bincount(row, minlength=len(rows)) < wanted)]
 
     def save(self, folder: Path) -> None:
-        kind = type(self._chunks)
-        about = {"chunks": f"{kind.__module__}:{kind.__qualname__}"}
+        about = {"chunks": name_of(type(self._chunks))}
         (folder / "best_chunk.json").write_text(json.dumps(about))
         np.save(folder / "offsets.npy", self._offsets)
         (folder / "chunks").mkdir()
@@ -197,9 +196,8 @@ class BestChunkIndex:
     @classmethod
     def load(cls, folder: Path) -> BestChunkIndex:
         about = json.loads((folder / "best_chunk.json").read_text())
-        module, _, name = about["chunks"].partition(":")
-        kind: Any = getattr(importlib.import_module(module), name)
-        return cls(kind.load(folder / "chunks"), np.load(folder / "offsets.npy"))
+        chunks = class_of(about["chunks"]).load(folder / "chunks")
+        return cls(chunks, np.load(folder / "offsets.npy"))
 
     def nbytes(self) -> int:
         return self._chunks.nbytes() + self._offsets.nbytes + self._owners.nbytes

@@ -7,18 +7,16 @@ a missing extra can be reported, without a worker, before anything is loaded.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 import pydantic
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.runners.code import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import AdapterSpec, MethodSpec
@@ -82,8 +80,8 @@ def refuse_unavailable(spec: MethodSpec) -> None:
     models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
     if spec.weights == "unavailable" and any(model.path is None for model in models):
         raise ModelError(
-            f"Runner '{spec.name}': its weights were never released, so it is listed with its"
-            f" published values and not run (rankstone list published {spec.name})."
+            f"Runner '{spec.name}': its weights were never released, so it is listed and not run"
+            f" (what was published of it: rankstone list published {spec.name})."
             " If you have weights of your own, name their folder: --model-path DIR, or the key"
             f" 'path' of [model] in a copy of runners/{spec.name}.toml."
         )
@@ -101,9 +99,9 @@ def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
-    """Part of the method -> sha256 of the file that defines its adapter, for `spec`'s `parts`."""
+    """Part of the method -> digest of its adapter's code, for `spec`'s `parts`."""
     return {
-        name: file_digest(load_adapter(part, f"runners/{spec.name}.toml"))
+        name: adapter_digest(load_adapter(part, f"runners/{spec.name}.toml"))
         for name, part in parts(spec)
     }
 
@@ -115,11 +113,6 @@ def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
         yield f"{spec.name}: scorer", spec.scorer
     for member in (*spec.members, *(spec.scorer.members if spec.scorer else ())):
         yield from parts(member)
-
-
-def file_digest(adapter: type) -> str:
-    """sha256 of the file that defines `adapter`: an edited adapter is another adapter."""
-    return hashlib.sha256(Path(inspect.getfile(adapter)).read_bytes()).hexdigest()
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:

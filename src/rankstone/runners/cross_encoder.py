@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError
 from rankstone.runners import checkpoint
+from rankstone.runners.batching import by_length
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
@@ -56,7 +57,7 @@ class CrossEncoderScorer:
         scores = np.empty(len(documents), dtype=np.float32)
         columns = self._tokenized(query, documents, limit=self._limit)
         lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
-        for rows in checkpoint.batches(lengths, self.batch_tokens, self.batch_size):
+        for rows in by_length(lengths, batch_tokens=self.batch_tokens, batch_size=self.batch_size):
             batch = {name: [values[row] for row in rows] for name, values in columns.items()}
             scores[rows] = self._logits(batch)
             tokens, attended = int(lengths[rows].sum()), float((lengths[rows] ** 2).sum())
@@ -66,7 +67,7 @@ class CrossEncoderScorer:
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
         ids = self._tokenized(query, documents, limit=None)["input_ids"]
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        return checkpoint.cut(lengths, np.minimum(lengths, self._limit))
+        return Truncation.of(lengths, self._limit)
 
     def _tokenized(
         self, query: str, documents: Sequence[str], limit: int | None

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.flat import ExactIndex
 from rankstone.runners.heads import (
+    Head,
     LayerNorm,
     Linear,
     Pooling,
@@ -50,7 +51,7 @@ class DenseEncoder(TransformerSettings):
     dimensions: Annotated[int, Field(ge=1)] | None = None
     """Keep only the first so many (Matryoshka); normalised after the cut."""
     normalize: bool | None = None
-    """Scale vectors to unit length; None: as the similarity wants it (cosine does)."""
+    """Scale vectors to unit length; None: for cosine, and where the model's settings do."""
     similarity: Literal["cosine", "dot"] = "cosine"
 
     def __post_init__(self) -> None:
@@ -129,10 +130,12 @@ class DenseEncoder(TransformerSettings):
 
     @cached_property
     def _normalize(self) -> bool:
-        return self.similarity == "cosine" if self.normalize is None else self.normalize
+        if self.normalize is None:
+            return self.similarity == "cosine" or self._head.normalize
+        return self.normalize
 
     @cached_property
-    def _head(self) -> Any:
+    def _head(self) -> Head:
         return sentence_head(self.model)
 
     @cached_property

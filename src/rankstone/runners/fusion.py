@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from rankstone.runners.protocols import (
     Truncation,
 )  # fmt: skip
 from rankstone.runners.reps import Composite
+from rankstone.runners.saved import class_of, name_of
 
 BATCH = 512
 """Queries fused at once; bounds the memory of the grouping."""
@@ -84,7 +84,7 @@ class FusionIndex:
         return fuse([hits.docs for hits in found], rank_constant=self._k, k=k)
 
     def save(self, folder: Path) -> None:
-        kinds = [f"{type(index).__module__}:{type(index).__name__}" for index in self._indexes]
+        kinds = [name_of(type(index)) for index in self._indexes]
         about = {"members": kinds, "k": self._k, "depth": self._depth}
         (folder / "fusion.json").write_text(json.dumps(about))
         for number, index in enumerate(self._indexes):
@@ -94,12 +94,11 @@ class FusionIndex:
     @classmethod
     def load(cls, folder: Path) -> FusionIndex:
         about = json.loads((folder / "fusion.json").read_text())
-        indexes = []
-        for number, kind in enumerate(about["members"]):
-            module, _, name = kind.partition(":")
-            adapter = getattr(importlib.import_module(module), name)
-            indexes.append(adapter.load(folder / str(number)))
-        return cls(tuple(indexes), k=about["k"], depth=about["depth"])
+        indexes = tuple(
+            class_of(kind).load(folder / str(number))
+            for number, kind in enumerate(about["members"])
+        )
+        return cls(indexes, k=about["k"], depth=about["depth"])
 
     def nbytes(self) -> int:
         return sum(index.nbytes() for index in self._indexes)

@@ -84,12 +84,12 @@ class Head(NamedTuple):
 
     pooling: Pooling | None = None
     steps: tuple[Linear | LayerNorm, ...] = ()
+    normalize: bool = False
+    """Whether vectors are scaled to unit length at the end."""
 
 
 def sentence_head(model: LocatedModel) -> Head:
     """The modules behind the transformer that `modules.json` lists; none where there is none.
-
-    A Normalize module is left to the method, which normalises for cosine anyway.
 
     Raises ModelError where there is a module that is not understood.
     """
@@ -98,9 +98,13 @@ def sentence_head(model: LocatedModel) -> Head:
         return Head()
     pooling: Pooling | None = None
     steps: list[Linear | LayerNorm] = []
+    normalize = False
     for module in read_list(listing):
         kind = module["type"].rpartition(".")[2]
-        if kind in ("Transformer", "Normalize", "Dropout"):
+        if kind in ("Transformer", "Dropout"):
+            continue
+        if kind == "Normalize":
+            normalize = True
             continue
         folder = model.folder / module["path"]
         config = read_json(folder / "config.json")
@@ -113,7 +117,7 @@ def sentence_head(model: LocatedModel) -> Head:
             steps.append(LayerNorm(weights["norm.weight"], weights["norm.bias"]))
         else:
             raise ModelError(f"Model '{model.id}': its module '{kind}' is not understood.")
-    return Head(pooling, tuple(steps))
+    return Head(pooling, tuple(steps), normalize)
 
 
 def named_steps(model: LocatedModel, names: Sequence[str]) -> list[Linear | LayerNorm]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import string
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError, RankstoneWarning
+from rankstone.runners.backbone import read_json
 from rankstone.runners.batching import by_length
 from rankstone.runners.maxsim import MaxSimIndex
 from rankstone.runners.meter import Work, report
@@ -101,13 +100,7 @@ class TokenEncoder:
         """Counts tokens as the model sees them, without those that fill up a query."""
         ids = self._token_ids(texts, role, None)
         counts = np.array([len(row) for row in ids], dtype=np.int64)
-        cut = np.maximum(counts - self._limit(role), 0)
-        return Truncation(
-            texts=len(texts),
-            texts_cut=int(np.count_nonzero(cut)),
-            tokens=int(counts.sum()),
-            tokens_cut=int(cut.sum()),
-        )
+        return Truncation.of(counts, self._limit(role))
 
     def _limit(self, role: Role) -> int:
         return self.query_length if role == "query" else self.document_length
@@ -346,8 +339,8 @@ def _check_format(model: LocatedModel) -> None:
     Stanford's format says so in ``config.json``; PyLate's and sentence-transformers' own in
     ``config_sentence_transformers.json``, PyLate's older one only by its markers.
     """
-    stanford = "HF_ColBERT" in (_settings(model.folder / "config.json").get("architectures") or [])
-    settings = _settings(model.folder / "config_sentence_transformers.json")
+    stanford = "HF_ColBERT" in (read_json(model.folder / "config.json").get("architectures") or [])
+    settings = read_json(model.folder / "config_sentence_transformers.json")
     named = settings.get("model_type") in ("ColBERT", "MultiVectorEncoder")
     if not stanford and not named and "query_prefix" not in settings:
         raise ModelError(
@@ -355,8 +348,3 @@ def _check_format(model: LocatedModel) -> None:
             " PyLate's format: it has no trained projection. For the token vectors of a plain"
             " encoder use the adapter 'rankstone.runners.late_interaction:TokenVectors'."
         )
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return values

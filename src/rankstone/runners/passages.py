@@ -86,9 +86,7 @@ class Passages:
         for window in windows(texts):
             counts = self._ruler.counts(texts[window])
             firsts = self._ruler.counts([own[0] for own in self._split(texts[window])])
-            cut = np.maximum(counts - np.minimum(firsts, self.limit), 0)
-            numbers = (len(counts), np.count_nonzero(cut), counts.sum(), cut.sum())
-            total = total.plus(Truncation(*map(int, numbers)))
+            total = total.plus(Truncation.of(counts, np.minimum(firsts, self.limit)))
         return total
 
     def _split(self, texts: Sequence[str]) -> list[list[str]]:

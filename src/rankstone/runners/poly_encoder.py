@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners import checkpoint
+from rankstone.runners.batching import by_length
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
@@ -67,27 +68,27 @@ class PolyEncoderScorer:
         import torch
 
         scores = np.empty(len(documents), dtype=np.float32)
-        rows = [self._framed(ids, self.document_length) for ids in self._ids(documents)]
+        rows = checkpoint.framed(self._tokenizer, documents, self.document_length)
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         if not rows:
             return scores
         with torch.inference_mode():
             vectors = self._query_vectors(query)
-            for batch in checkpoint.batches(lengths, self.batch_tokens, self.batch_size):
+            for batch in by_length(
+                lengths, batch_tokens=self.batch_tokens, batch_size=self.batch_size
+            ):
                 outputs = self._outputs(self._candidate_backbone, [rows[row] for row in batch])
                 scores[batch] = attend(outputs[:, 0], vectors).float().cpu().numpy()
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        of_query = len(self._ids([query])[0]) + 2
-        of_documents = np.array([len(ids) + 2 for ids in self._ids(documents)], dtype=np.int64)
-        kept = min(of_query, self.query_length) + np.minimum(of_documents, self.document_length)
-        return checkpoint.cut(of_query + of_documents, kept)
+        limits = self.query_length, self.document_length
+        return checkpoint.cut_apart(self._tokenizer, query, documents, limits)
 
     def _query_vectors(self, query: str) -> Any:
         """(m, d)"""
-        row = self._framed(self._ids([query])[0], self.query_length)
-        tokens = self._outputs(self._backbone, [row])[0]
+        rows = checkpoint.framed(self._tokenizer, [query], self.query_length)
+        tokens = self._outputs(self._backbone, rows)[0]
         return (self._codes @ tokens.T).softmax(-1) @ tokens
 
     def _outputs(self, backbone: Any, rows: Sequence[Sequence[int]]) -> Any:
@@ -99,12 +100,6 @@ class PolyEncoderScorer:
         attended = float((lengths**2).sum())
         report(checkpoint.work(backbone.config, len(rows), int(lengths.sum()), attended))
         return outputs
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return checkpoint.token_ids(self._tokenizer, texts)
-
-    def _framed(self, ids: Sequence[int], limit: int) -> list[int]:
-        return checkpoint.framed(self._tokenizer, ids, limit)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -50,6 +50,12 @@ class Truncation(NamedTuple):
     tokens: int = 0
     tokens_cut: int = 0
 
+    @classmethod
+    def of(cls, counts: NDArray[np.int64], kept: NDArray[np.int64] | int) -> Truncation:
+        """Of texts with `counts` tokens, of which so many at most are `kept`."""
+        lost = np.maximum(counts - kept, 0)
+        return cls(len(counts), int(np.count_nonzero(lost)), int(counts.sum()), int(lost.sum()))
+
     def plus(self, other: Truncation) -> Truncation:
         return Truncation(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 

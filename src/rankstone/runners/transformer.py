@@ -106,12 +106,7 @@ class TransformerSettings:
         total = Truncation()
         for window in windows(texts):
             counts = tower.tokens.encode(self._prepared(texts[window], role)).counts
-            cut = np.maximum(counts - tower.limit, 0)
-            total = total.plus(
-                Truncation(
-                    len(counts), int(np.count_nonzero(cut)), int(counts.sum()), int(cut.sum())
-                )
-            )
+            total = total.plus(Truncation.of(counts, tower.limit))
         return total
 
     def _describe(self) -> dict[str, Json]:

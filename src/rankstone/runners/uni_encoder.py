@@ -71,17 +71,15 @@ class UniEncoderScorer:
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         if not len(documents):
             return np.zeros(0, dtype=np.float32)
-        context = self._framed(self._ids([query])[0], self.query_length)
-        rows = [self._framed(ids, self.document_length) for ids in self._ids(documents)]
+        (context,) = checkpoint.framed(self._tokenizer, [query], self.query_length)
+        rows = checkpoint.framed(self._tokenizer, documents, self.document_length)
         size = self.together or len(rows)
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return np.concatenate([self._scores(context, part) for part in parts])
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        of_query = len(self._ids([query])[0]) + 2
-        of_documents = np.array([len(ids) + 2 for ids in self._ids(documents)], dtype=np.int64)
-        kept = min(of_query, self.query_length) + np.minimum(of_documents, self.document_length)
-        return checkpoint.cut(of_query + of_documents, kept)
+        limits = self.query_length, self.document_length
+        return checkpoint.cut_apart(self._tokenizer, query, documents, limits)
 
     def _scores(self, context: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         import torch
@@ -107,12 +105,6 @@ class UniEncoderScorer:
         seen = tokens if self.attention == "arrow" else context
         attended = float(context * seen + sum(size * (context + size) for size in sizes))
         report(checkpoint.work(self._backbone.config, len(sizes), tokens, attended))
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return checkpoint.token_ids(self._tokenizer, texts)
-
-    def _framed(self, ids: Sequence[int], limit: int) -> list[int]:
-        return checkpoint.framed(self._tokenizer, ids, limit)
 
     @cached_property
     def _tokenizer(self) -> Any:

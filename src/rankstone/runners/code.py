@@ -1,0 +1,77 @@
+"""Which code an adapter is: its own file, and what that imports of the same package."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import resolve_name
+from pathlib import Path
+
+from rankstone.specs import canonical_digest
+
+HOME = __package__
+
+
+def adapter_digest(adapter: type) -> str:
+    """sha256 over the files of `adapter_files`: an edited adapter is another adapter."""
+    files = adapter_files(adapter).items()
+    return canonical_digest({name: hashlib.sha256(code).hexdigest() for name, code in files})
+
+
+def adapter_files(adapter: type) -> dict[str, bytes]:
+    """Module -> content of its file, of the module that defines `adapter` and those it imports.
+
+    Imports are followed, inside functions too, into the adapter's own package and into the room of
+    runners, and no further: what other libraries do is told by their versions. They are read, not
+    run, for some import torch.
+    """
+    homes = _homes(adapter.__module__)
+    found = {adapter.__module__: Path(inspect.getfile(adapter)).read_bytes()}
+    waiting = list(found)
+    while waiting:
+        for name in _imports(found[module := waiting.pop()], module):
+            path = None if name in found else _file(name, homes)
+            if path is not None:
+                found[name] = path.read_bytes()
+                waiting.append(name)
+    return found
+
+
+def _homes(module: str) -> dict[str, Path]:
+    """Packages whose modules are followed -> their folders."""
+    homes = {HOME: Path(__file__).parent}
+    top, _, inside = module.partition(".")
+    if inside and not module.startswith(f"{HOME}."):
+        homes[top] = Path(next(iter(importlib.import_module(top).__path__)))
+    return homes
+
+
+def _file(name: str, homes: dict[str, Path]) -> Path | None:
+    """The file of the module `name`; None where it is no module, or lies elsewhere."""
+    for home, folder in homes.items():
+        if name.startswith(f"{home}."):
+            place = folder.joinpath(*name.removeprefix(f"{home}.").split("."))
+            files = (place.with_suffix(".py"), place / "__init__.py")
+            return next((file for file in files if file.is_file()), None)
+    return None
+
+
+@lru_cache(maxsize=256)
+def _imports(code: bytes, module: str) -> frozenset[str]:
+    """Full names of what `code`, the content of `module`, imports, wherever it does."""
+    return frozenset(_imported(ast.parse(code), module.rpartition(".")[0]))
+
+
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            source = resolve_name(name, package) if node.level else name
+            yield source
+            yield from (f"{source}.{alias.name}" for alias in node.names)

@@ -1,0 +1,66 @@
+"""The digest of an adapter's code: what it covers, and what it leaves alone."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from rankstone.runners.code import adapter_digest, adapter_files
+from rankstone.runners.dense import DenseEncoder
+from rankstone.runners.late_interaction import LateInteraction
+
+PACKAGE = {
+    "__init__": "",
+    "adapter": "import json\nfrom . import shared\n\nclass Mine:\n    pass\n",
+    "shared": "def late():\n    from theirs.inner.deep import value\n    return value\n",
+    "unused": "",
+    "inner/__init__": "",
+    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.texts import replaced\n",
+}
+
+
+@pytest.fixture
+def theirs(tmp_path, monkeypatch):
+    for name, code in PACKAGE.items():
+        path = tmp_path / "theirs" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("theirs.adapter").Mine, tmp_path / "theirs"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "theirs"]:
+        del sys.modules[name]
+
+
+def test_imports_are_followed_inside_functions_and_round_in_circles(theirs):
+    expected = {"theirs.adapter", "theirs.shared", "theirs.inner.deep", "rankstone.runners.texts"}
+    assert set(adapter_files(theirs[0])) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("shared", True), ("inner/deep", True), ("unused", False)]
+)
+def test_an_edit_changes_the_digest_where_the_adapter_imports_it(theirs, name, changed):
+    adapter, folder = theirs
+    before = adapter_digest(adapter)
+    (folder / f"{name}.py").write_text(PACKAGE[name] + "# edited\n")
+    assert (adapter_digest(adapter) != before) == changed
+
+
+def test_what_makes_vectors_is_covered():
+    made = {"transformer", "tokens", "texts", "heads", "backbone", "networks", "engines"}
+    assert {f"rankstone.runners.{name}" for name in made} <= set(adapter_files(DenseEncoder))
+    kept = {"ragged", "two_bits", "batching"}
+    assert {f"rankstone.runners.{name}" for name in kept} <= set(adapter_files(LateInteraction))
+    assert "rankstone.runners.late_interaction" not in adapter_files(DenseEncoder)
+
+
+def test_reading_imports_runs_none_of_them():
+    code = (
+        "import sys\n"
+        "from rankstone.runners.code import adapter_digest\n"
+        "from rankstone.runners.dense import DenseEncoder\n"
+        "adapter_digest(DenseEncoder)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
