@@ -18,6 +18,8 @@ $(VENV)/.core: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.core
 	@echo "Installing what development needs into $(VENV)."
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,dev,beir,site]'
+	@# Tests start many processes, which may not be allowed to keep what they compile.
+	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
 	@touch $@
 
 DEMO := bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm
