@@ -28,6 +28,8 @@ from rankstone.runners.texts import replaced, straighten
 from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
 ROLES: tuple[Role, ...] = ("query", "document")
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Under which names sentence-transformers looks for the prompt of a role, in its order."""
 Length = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
@@ -193,7 +195,8 @@ class TransformerSettings:
         for role in ROLES:
             folder = self._tower(role).backbone.model.folder
             documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
-            own = documented.get(role) or ""
+            named = (documented[name] for name in PROMPT_NAMES[role] if name in documented)
+            own = next(named, None) or ""
             said = documented.get(stated[role], stated[role]) if role in stated else own
             special = self._tower(role).backbone.special_tokens
             words[role] = replaced(said, {f"{{{part}}}": token for part, token in special.items()})
