@@ -33,6 +33,32 @@ def bert(seed: int = 0) -> Any:
     return _random(BertModel, BertConfig, seed, vocab_size=len(VOCABULARY))
 
 
+def masked(kind: str = "bert", seed: int = 0) -> Any:
+    """A masked language model of two layers and 32 dimensions: BERT, or DistilBERT."""
+    import torch
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        DistilBertConfig,
+        DistilBertForMaskedLM,
+    )
+
+    if kind == "bert":
+        made = _random(BertForMaskedLM, BertConfig, seed, vocab_size=len(VOCABULARY))
+        bias = made.cls.predictions.bias
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+            made = DistilBertForMaskedLM(
+                DistilBertConfig(vocab_size=len(VOCABULARY), initializer_range=0.3, **sizes)
+            ).eval()
+        bias = made.vocab_projector.bias
+    with torch.no_grad():  # a new model's is zero, and would hide whether it is used
+        bias.copy_(torch.linspace(-1, 1, len(bias)))
+    return made
+
+
 def modernbert(seed: int = 0, *, more_tokens: int = 0) -> Any:
     """ModernBERT of two layers, the second with local attention."""
     from transformers import ModernBertConfig, ModernBertModel
@@ -81,6 +107,43 @@ def write_encoder(folder: Path, seed: int = 0) -> Path:
     """A plain encoder as transformers saves it."""
     bert(seed).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_masked(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
+    """A masked language model as transformers saves it: SPLADE's released form."""
+    masked(kind, seed).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write_idf(folder: Path) -> dict[str, float]:
+    """As OpenSearch's models have it: token -> weight, for most tokens that are not special."""
+    weights = {token: 0.5 + number % 7 for number, token in enumerate(VOCABULARY[7:-3])}
+    _write(folder / "idf.json", {**weights, "not-in-the-vocabulary": 9.0})
+    return weights
+
+
+def write_vdr(folder: Path, *, shift: int) -> Path:
+    """As vsearch/vdr-nq: two bare BERTs with a layer norm each in one file, and no tokenizer."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, parts = {}, {}
+    for seed, part in enumerate(("encoder_q", "encoder_p"), start=3):
+        model = bert(seed)
+        model.pooler = None
+        tensors |= {f"{part}.bert_model.{n}": t for n, t in model.state_dict().items()}
+        draw = torch.Generator().manual_seed(seed)
+        tensors[f"{part}.ln.weight"] = 1 + 0.1 * torch.randn(32, generator=draw)
+        tensors[f"{part}.ln.bias"] = 0.1 * torch.randn(32, generator=draw)
+        own = {"type": "vdr", "max_len": 128, "norm": False, "shift_vocab_num": shift, "topk": 16}
+        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                 "intermediate_size")  # fmt: skip
+        parts[part] = {**own, **{name: getattr(model.config, name) for name in sizes}}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    _write(folder / "config.json", {"architectures": ["Retriever"], "max_len": 512, **parts})
     return folder
 
 

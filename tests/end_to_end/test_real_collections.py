@@ -38,6 +38,14 @@ def test_minilm_reaches_its_published_ndcg(
     assert record["truncation"]["document"]["texts_cut"] > 0
 
 
+@pytest.mark.slow
+def test_splade_tiny_reaches_its_ndcg_with_the_plain_formula(
+    cache: Path, data_folder: Path
+) -> None:
+    record = measure("sparse/splade-tiny", "beir/scifact", cache, data_folder)
+    assert record["measures"]["nDCG@10"]["mean"] == pytest.approx(0.645, abs=0.01)
+
+
 def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Path) -> None:
     record = measure("lexical/bm25", "beir/scifact", cache, data_folder)
     assert 0.66 <= record["measures"]["nDCG@10"]["mean"] <= 0.69

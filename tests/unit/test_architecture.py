@@ -38,7 +38,7 @@ ALLOWED = {
 OPEN = {"specs", "strict", "errors", "atomic", "__version__"}
 ADAPTERS = {
     "bm25", "chunked", "static", "dense", "dupmae", "fusion", "late_interaction", "rerank",
-    "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder",
+    "bi_encoder", "cross_encoder", "poly_encoder", "uni_encoder", "sparse", "vdr",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners import engines, transformer
+from rankstone.runners import conversion, engines, transformer
 from rankstone.runners.backbone import Backbone
 from rankstone.runners.dense import DenseEncoder
 from rankstone.runners.engines import OutOfMemoryError
@@ -62,8 +62,10 @@ def converting(model, **parameters):
 def conversions(monkeypatch):
     """How often a copy is written."""
     made = []
-    write = engines._write_copy
-    monkeypatch.setattr(engines, "_write_copy", lambda *args: (made.append(args), write(*args))[1])
+    write = conversion._write_copy
+    monkeypatch.setattr(
+        conversion, "_write_copy", lambda *args: (made.append(args), write(*args))[1]
+    )
     return made
 
 
@@ -115,7 +117,7 @@ def test_whatever_changes_the_network_has_a_copy_of_its_own(model, cache, tmp_pa
     assert len(copies(cache)) == 2
     converting(located(tiny_models.write_encoder(tmp_path / "other", seed=5))).encode([""], "query")
     assert len(copies(cache)) == 3
-    monkeypatch.setattr(engines, "version", lambda name: "0.0")
+    monkeypatch.setattr(conversion, "version", lambda name: "0.0")
     dataclasses.replace(plain, batch_tokens=7).encode(["fox"], "query")
     assert len(copies(cache)) == 4
     # What follows the hidden states, or stands before them, is no part of the copy.
@@ -144,13 +146,13 @@ def test_processes_that_convert_at_once_end_with_one_whole_copy(model, cache, tm
     assert [child.wait(timeout=300) for child in children] == [0, 0]
     np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
     (copy,) = copies(cache)
-    assert engines._whole(copy)
+    assert conversion._whole(copy)
 
 
 def test_one_waits_while_another_converts(model, cache, conversions):
     cache.mkdir(parents=True)
     done = threading.Event()
-    with engines._alone(cache):
+    with conversion._alone(cache):
         thread = threading.Thread(
             target=lambda: (converting(model).encode(["fox"], "query"), done.set())
         )
@@ -164,10 +166,10 @@ def test_one_waits_while_another_converts(model, cache, conversions):
 def test_copies_lie_in_the_users_cache_folder_by_default(monkeypatch, tmp_path):
     monkeypatch.delenv("RANKSTONE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert engines.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
+    assert conversion.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert engines.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
+    assert conversion.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
 
 
 def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):

@@ -18,6 +18,8 @@ from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.models import LocatedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
+Activation = Literal["log1p", "log1p2"]
+"""log1p: log(1 + relu(x)), as SPLADE has it; log1p2: log(1 + log(1 + relu(x)))."""
 
 POSITIONS_AFTER_PADDING = {"camembert", "mpnet", "roberta", "xlm-roberta"}
 """Types of models whose first position has the number behind that of the padding token."""
@@ -55,20 +57,40 @@ class Costs(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """How the hidden states of a text become one value for every entry of the vocabulary."""
+
+    sum_of: Activation | None = None
+    """The sum of this activation over the text's tokens; None: the greatest logit among them."""
+    skip: int = 0
+    """So many entries at the start of the vocabulary are left out."""
+    norm: str = ""
+    """The layer norm before the logits, by the name of its weights; none where empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
     """The part of a model that turns token ids into one vector per token."""
 
     model: LocatedModel
-    task: Literal["hidden", "mlm", "both"] = "hidden"
+    task: Literal["hidden", "mlm", "both", "tied"] = "hidden"
     """`mlm`: the hidden states that the masked-language-model head multiplies with the vocabulary,
-    its own transformation applied; the multiplication itself is `decoder` of `head_weights`.
-    `both`: the last layer's states, and those behind them in the same rows."""
+    its own transformation applied; the multiplication itself is `decoder` of the engine's `head`.
+    `both`: the last layer's states, and those behind them in the same rows.
+    `tied`: those of the bare encoder, and its word embeddings as `decoder`."""
+    vocabulary: Vocabulary | None = None
+    """What the engine's `pooled` makes of hidden states; None: it has none."""
     exit_layer: int | None = None
     """Leave after so many layers; what the model does behind its last (a norm) is still done."""
     architecture: str | None = None
     """A model type of transformers, where that of the settings is not what is wanted."""
     prefix: str = ""
     """What the names of this network's weights begin with, where a file holds several networks."""
+    part: str = ""
+    """The key of `config.json` that holds this network's settings, where it holds those of several.
+    What the settings leave out is as in transformers' own defaults."""
+    tokenizer_of: str = ""
+    """The hub's name, or the folder, of a model whose tokenizer this one uses, having none."""
     auto_class: str = "AutoModel"
     """The class of transformers that makes the network, where a model's code registers another."""
     output: str | None = None
@@ -106,8 +128,17 @@ class Backbone:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The model's `config.json`."""
-        return read_json(self.model.folder / "config.json")
+        """The model's `config.json`, or the `part` of it."""
+        whole = read_json(self.model.folder / "config.json")
+        if not self.part:
+            return whole
+        if not isinstance(whole.get(self.part), dict):
+            raise ModelError(
+                f"Model '{self.model.id}': no table '{self.part}' in its config.json."
+                " Fetch the model again, or correct [parameters]."
+            )
+        found: dict[str, Any] = whole[self.part]
+        return found
 
     @property
     def positions(self) -> int | None:
@@ -182,8 +213,8 @@ class Backbone:
 
         with quiet(), self._kind_errors():
             tokenizer = AutoTokenizer.from_pretrained(
-                self.model.folder,
-                local_files_only=True,
+                self.tokenizer_of or self.model.folder,
+                local_files_only=not self.tokenizer_of,
                 trust_remote_code=self.trust_remote_code,
             )
         backend = getattr(tokenizer, "backend_tokenizer", None)

@@ -28,6 +28,7 @@ from rankstone.runners.protocols import (
     Truncation,
 )  # fmt: skip
 from rankstone.runners.reps import join, take
+from rankstone.runners.selection import highest
 
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"
 """Words of at least two letters, digits or underscores."""
@@ -187,18 +188,7 @@ class BM25Index:
     def _search_one(self, terms: list[int], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
         if not terms or k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        scores = self._engine.get_scores_from_ids(terms)
-        found = np.flatnonzero(scores > 0)
-        values = scores[found]
-        if len(found) > k:
-            # Everything above the k-th score, and of those equal to it the lowest positions.
-            cut = np.partition(values, len(values) - k)[len(values) - k]
-            above = np.flatnonzero(values > cut)
-            equal = np.flatnonzero(values == cut)[: k - len(above)]
-            kept = np.concatenate([above, equal])
-            found, values = found[kept], values[kept]
-        order = np.lexsort((found, -values))
-        return found[order], values[order]
+        return highest(self._engine.get_scores_from_ids(terms), k)
 
     def save(self, folder: Path) -> None:
         about = {"empty": self._engine is None, "threads": self._threads}

@@ -154,7 +154,7 @@ def _registered(name: str, where: str) -> str:
 def _own_adapters() -> list[str]:
     names = (
         "bi_encoder", "bm25", "chunked", "cross_encoder", "dense", "dupmae", "fusion",
-        "late_interaction", "poly_encoder", "rerank", "static", "uni_encoder",
+        "late_interaction", "poly_encoder", "rerank", "sparse", "static", "uni_encoder", "vdr",
     )  # fmt: skip
     return [f"rankstone.runners.{name}" for name in names]
 

@@ -7,19 +7,13 @@ than encoding many queries.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib.util
-import json
 import os
-import shutil
-import tempfile
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,13 +25,11 @@ from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
 from rankstone.runners.backbone import Backbone, Costs, Weights, quiet, read_json
-from rankstone.specs import canonical_digest
+from rankstone.runners.conversion import NotConvertibleError, converted, place
 
 Name = Literal["torch", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16"}
-FORMAT = 1
-"""Changes whenever a converted copy made by older code must not be used."""
 
 
 class OutOfMemoryError(Exception):
@@ -46,6 +38,8 @@ class OutOfMemoryError(Exception):
 
 Hidden = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """(ids, mask), both (n, length) int64 -> (n, length, dim) float32; raises OutOfMemoryError."""
+Pooled = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""(length, dim) float32 states of one text, without padding -> (vocabulary,) float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +51,8 @@ class Engine:
         lane: computes one batch with its share of the cores; as many threads as there are `lanes`
             may call it at once. Several batches are done sooner by lanes than one after another,
             for cores then need not wait for each other within a layer.
+        pooled: what `Backbone.vocabulary` says of one text, with all cores; None: it says nothing.
+        pooled_lane: the same with a lane's share of the cores.
     """
 
     name: Name
@@ -66,21 +62,38 @@ class Engine:
     head: Weights
     costs: Costs
     lane: Hidden | None = None
+    pooled: Pooled | None = None
+    pooled_lane: Pooled | None = None
     lanes: int = 1
 
     def through(
         self, batches: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
     ) -> Iterator[NDArray[np.float32]]:
         """The hidden states of each batch, in order; a batch is asked for when there is room."""
-        ready = list(islice(batches, 2))
-        if self.lane is None or self.lanes == 1 or len(ready) < 2:
-            for batch in chain(ready, batches):
-                yield self.hidden(*batch)
+        return self._each(self.hidden, self.lane, batches)
+
+    def over_vocabulary(
+        self, states: Iterable[NDArray[np.float32]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """The vocabulary's values of each text, in order, of its states without padding."""
+        assert self.pooled is not None
+        return self._each(self.pooled, self.pooled_lane, ((one,) for one in states))
+
+    def _each(
+        self,
+        alone: Callable[..., NDArray[np.float32]],
+        lane: Callable[..., NDArray[np.float32]] | None,
+        inputs: Iterator[tuple[NDArray[Any], ...]],
+    ) -> Iterator[NDArray[np.float32]]:
+        ready = list(islice(inputs, 2))
+        if lane is None or self.lanes == 1 or len(ready) < 2:
+            for given in chain(ready, inputs):
+                yield alone(*given)
             return
         with ThreadPoolExecutor(self.lanes) as pool:
             waiting: deque[Future[NDArray[np.float32]]] = deque()
-            for batch in chain(ready, batches):
-                waiting.append(pool.submit(self.lane, *batch))
+            for given in chain(ready, inputs):
+                waiting.append(pool.submit(lane, *given))
                 if len(waiting) > self.lanes:
                     yield waiting.popleft().result()
             while waiting:
@@ -111,6 +124,15 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def name_of(
+    backbone: Backbone, *, engine: Name | None, precision: Precision, device: str | None
+) -> Name | None:
+    """The engine that `load` would give, if that can be told without loading the network."""
+    resolved = resolve(engine, precision, device)
+    told = resolved == "torch" or engine is not None or place(backbone).is_dir()
+    return resolved if told else None
+
+
 def _has_accelerator() -> bool:
     """Whether torch has a GPU to use, found out without importing torch where there is no trace."""
     traces = ("/dev/nvidiactl", "/dev/kfd", "/System/Library/Frameworks/Metal.framework")
@@ -129,7 +151,7 @@ def load(
         return _torch(backbone, precision, device or best_device())
     try:
         return _openvino(backbone, precision)
-    except _NotConvertibleError as error:
+    except NotConvertibleError as error:
         if engine == "openvino":
             raise ModelError(
                 f"Model '{backbone.model.id}': OpenVINO cannot run it: {error}."
@@ -170,7 +192,13 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
 
     tokenizer, pad = backbone.tokenizer()
     return Engine(
-        name="torch", hidden=hidden, tokenizer=tokenizer, pad=pad, head=head, costs=counted
+        name="torch",
+        hidden=hidden,
+        tokenizer=tokenizer,
+        pad=pad,
+        head=head,
+        costs=counted,
+        pooled=_torch_pooled(backbone, head, precision, device),
     )
 
 
@@ -179,41 +207,85 @@ def _says_memory(error: RuntimeError) -> bool:
     return any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
-class _NotConvertibleError(Exception):
-    """OpenVINO does not know an operation of the network."""
+def _torch_pooled(
+    backbone: Backbone, head: Weights, precision: Precision, device: str
+) -> Pooled | None:
+    import torch
+
+    from rankstone.runners.decoder import PIECE, Decoder
+
+    if backbone.vocabulary is None:
+        return None
+    number = torch.bfloat16 if precision == "bf16" else torch.float32
+    piece = PIECE if device == "cpu" else len(head["decoder.weight"])
+    decoder = Decoder(head, backbone.vocabulary, piece=piece).to(device, number)
+
+    def pooled(states: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            values = decoder(torch.from_numpy(states).to(device, number))
+            found: NDArray[np.float32] = values.float().cpu().numpy()
+            return found
+
+    return pooled
 
 
 def _openvino(backbone: Backbone, precision: Precision) -> Engine:
     import openvino
-    from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    folder, cores = _converted(backbone), _cores()
+    folder, cores = converted(backbone), _cores()
     about = read_json(folder / "about.json")
 
-    def requests(streams: int) -> SimpleQueue[Any]:
+    def requests(name: str, streams: int) -> SimpleQueue[Any]:
         """One request per stream, each of which has its share of the cores."""
         settings = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
             "INFERENCE_NUM_THREADS": cores,
             "NUM_STREAMS": streams,
         }
-        compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", settings)
+        compiled = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", settings)
         free: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             free.put(compiled.create_infer_request())
         return free
 
+    decodes = backbone.vocabulary is not None
     return Engine(
         name="openvino",
-        hidden=_Streams(lambda: requests(1)),
-        lane=_Streams(lambda: requests(cores)),
+        hidden=_Streams(lambda: requests("model", 1)),
+        lane=_Streams(lambda: requests("model", cores)),
+        pooled=_Streams(lambda: requests("decoder", 1)) if decodes else None,
+        pooled_lane=_Streams(lambda: requests("decoder", cores)) if decodes else None,
         lanes=cores,
         tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
         pad=about["pad"],
-        head=load_file(folder / "head.safetensors"),
+        head=_Head(folder / "head.safetensors"),
         costs=Costs(*about["costs"]),
     )
+
+
+class _Head(Mapping[str, NDArray[np.float32]]):
+    """Weights in a file, read when first asked for: a vocabulary is large, and seldom wanted."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        self._file: Any = safe_open(path, "numpy")
+        self._names: list[str] = list(self._file.keys())  # type: ignore[no-untyped-call]
+        self._read: dict[str, NDArray[np.float32]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            self._read[name] = self._file.get_tensor(name)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class _Streams:
@@ -223,14 +295,14 @@ class _Streams:
         self._make, self._lock = make, Lock()
         self._free: SimpleQueue[Any] | None = None
 
-    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         with self._lock:
             if self._free is None:
                 self._free = self._make()
         request = self._free.get()
         try:
             # The result is copied: the request would overwrite it with the next one.
-            found: NDArray[np.float32] = request.infer([ids, mask], share_inputs=True)[0]
+            found: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0]
             return found
         finally:
             self._free.put(request)
@@ -243,128 +315,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def cache_folder() -> Path:
-    """Where converted networks are kept: below `RANKSTONE_CACHE`, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
-    return Path(os.environ.get("RANKSTONE_CACHE") or default).expanduser() / "networks"
-
-
-def _converted(backbone: Backbone) -> Path:
-    """The folder of the converted copy, made if there is no whole one."""
-    code = [Path(__file__).with_name(f"{name}.py") for name in ("backbone", "engines", "networks")]
-    material = {
-        "format": FORMAT,
-        "openvino": version("openvino"),
-        "transformers": version("transformers"),
-        "torch": version("torch"),
-        "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
-        "files": backbone.model.files,
-        "backbone": backbone.describe(),
-    }
-    folder = cache_folder() / canonical_digest(material)[:32]
-    try:
-        if not _whole(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(folder.parent):
-                if not _whole(folder):  # another process may have made it meanwhile
-                    _convert(backbone, folder)
-    except OSError as error:
-        raise _NotConvertibleError(
-            f"its copy cannot be kept in {folder.parent}: {error.strerror or error}."
-            " Name another folder: --cache, RANKSTONE_CACHE"
-        ) from error
-    return folder
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process converts into `folder`; not where locks cannot be had."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            file = stack.enter_context((folder / ".lock").open("ab"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _whole(folder: Path) -> bool:
-    """Whether every file of a converted copy is there as it was written."""
-    try:
-        files = read_json(folder / "about.json").get("files", {})
-    except ModelError:
-        return False
-    return bool(files) and all(
-        (folder / name).is_file() and _sha256(folder / name) == digest
-        for name, digest in files.items()
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _convert(backbone: Backbone, folder: Path) -> None:
-    """Write the copy beside its place, and move it there when it is whole."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
-        made = Path(making) / "made"
-        made.mkdir()
-        _write_copy(backbone, made)
-        if folder.exists():  # damaged
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            made.rename(folder)
-        except OSError:  # where there are no locks, another process may have been as quick
-            if not _whole(folder):
-                raise
-
-
-def _write_copy(backbone: Backbone, folder: Path) -> None:
-    import openvino
-    import torch
-    from safetensors.numpy import save_file
-
-    from rankstone.runners.networks import costs
-
-    module = backbone.load()
-    ids = torch.arange(1, 17).reshape(2, 8)
-    mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
-    with quiet(), torch.inference_mode():
-        try:
-            model = openvino.convert_model(module, example_input=(ids, mask))
-            _compare(model, module)
-        except Exception as error:
-            raise _NotConvertibleError(_reason(error)) from error
-    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    save_file({name: np.ascontiguousarray(w) for name, w in module.head.items()},
-              folder / "head.safetensors")  # fmt: skip
-    tokenizer, pad = backbone.tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
-    about = {"model": backbone.model.id, "pad": pad, "costs": costs(module), "files": files}
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
-
-
-def _reason(error: Exception) -> str:
-    """The first line that says what is wrong; OpenVINO's begin with where in its code it was."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = (line for line in lines if not line.startswith("Exception from"))
-    return next(telling, type(error).__name__).rstrip(".:")
-
-
-def _compare(model: Any, module: Any) -> None:
-    """Raise unless the copy computes what torch does, at another shape than it was traced with."""
-    import openvino
-    import torch
-
-    ids = torch.arange(1, 40).reshape(3, 13)
-    mask = (torch.arange(13) < torch.tensor([[13], [7], [1]])).long()
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = compiled([ids.numpy(), mask.numpy()])[0]
-    expected = module(ids, mask).numpy()
-    seen = mask.numpy()[..., None] * (found - expected)
-    if not np.abs(seen).max() <= 1e-3 * np.abs(expected).max():
-        raise ValueError(f"its results differ from torch's by {np.abs(seen).max():.2g}")

@@ -6,23 +6,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from rankstone.errors import DefinitionError, ModelError
-from rankstone.runners.backbone import Backbone, Costs, Weights
+from rankstone.runners.backbone import Backbone, Costs, Vocabulary, Weights
 
 
 class Hidden(nn.Module):
     """(ids, mask) -> (n, length, dim) of any transformer, as plain tensors."""
 
-    def __init__(self, model: nn.Module, head: Weights, backbone: Backbone) -> None:
+    def __init__(
+        self, model: nn.Module, head: Weights, backbone: Backbone, norm: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.head = head
         """Weights of what follows the hidden states: `pooler` or `decoder`, if there is one."""
+        self.norm = norm or nn.Identity()
         self._both = backbone.task == "both"
         self._output, self._index = backbone.output, backbone.output_index
 
@@ -34,7 +39,7 @@ class Hidden(nn.Module):
         found: Any = output[0 if self._output is None else self._output]
         if isinstance(found, (list, tuple)):
             found = found[self._index]
-        states: torch.Tensor = found[:, None] if found.dim() == 2 else found
+        states: torch.Tensor = self.norm(found[:, None] if found.dim() == 2 else found)
         return states
 
 
@@ -43,8 +48,10 @@ def network(backbone: Backbone) -> Hidden:
     model = _pretrained(backbone)
     if backbone.exit_layer is not None:
         _cut(model, backbone.exit_layer, backbone.model.id)
-    head = _pooler(model) if backbone.task == "hidden" else _decoder(model)
-    return Hidden(model, head, backbone).eval()
+    words = backbone.vocabulary or Vocabulary()
+    head = _head(model, backbone.task, words.skip)
+    norm = _norm(backbone, words.norm) if words.norm else None
+    return Hidden(model, head, backbone, norm).eval()
 
 
 def costs(model: nn.Module) -> Costs:
@@ -57,8 +64,9 @@ def costs(model: nn.Module) -> Costs:
     kinds = (getattr(settings, "layer_types", None) or [])[:n_layers]
     local = kinds.count("sliding_attention")
     window = getattr(settings, "local_attention", None) or getattr(settings, "sliding_window", 0)
+    decoder = getattr(model, "head", {}).get("decoder.weight")
     return Costs(
-        weights=sum(m.weight.numel() for m in linear),
+        weights=sum(m.weight.numel() for m in linear) + (0 if decoder is None else decoder.size),
         layers=n_layers - local,
         width=(heads or 0) * (getattr(settings, "head_dim", None) or 0)
         or int(getattr(settings, "hidden_size", 0)),
@@ -73,12 +81,17 @@ def _is_per_token(name: str, module: nn.Module) -> bool:
 
 
 def _pretrained(backbone: Backbone) -> Any:
-    kind = _class(backbone) if backbone.task == "hidden" else AutoModelForMaskedLM
+    masked = backbone.task in ("mlm", "both")
+    kind = AutoModelForMaskedLM if masked else _class(backbone)
     shared = {"local_files_only": True, "trust_remote_code": backbone.trust_remote_code}
-    config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
-    if backbone.architecture:
-        values = {**config.to_dict(), "model_type": backbone.architecture}
+    if backbone.part:
+        values = {**backbone.settings, "model_type": backbone.architecture or "bert"}
         config = AutoConfig.for_model(**values)
+    else:
+        config = AutoConfig.from_pretrained(backbone.model.folder, **shared)
+        if backbone.architecture:
+            values = {**config.to_dict(), "model_type": backbone.architecture}
+            config = AutoConfig.for_model(**values)
     if not backbone.prefix:
         model, about = kind.from_pretrained(
             backbone.model.folder,
@@ -161,6 +174,15 @@ def _cut(model: Any, exit_layer: int, name: str) -> None:
     model.config.num_hidden_layers = exit_layer
 
 
+def _head(model: Any, task: str, skip: int) -> Weights:
+    """What follows the hidden states; of a vocabulary, without its first `skip` entries."""
+    if task == "hidden":
+        return _pooler(model)
+    if task == "tied":
+        return {"decoder.weight": _array(model.get_input_embeddings().weight)[skip:]}
+    return {name: weight[skip:] for name, weight in _decoder(model).items()}
+
+
 def _pooler(model: Any) -> Weights:
     dense = getattr(getattr(model, "pooler", None), "dense", None)
     return _linear("pooler", dense) if isinstance(dense, nn.Linear) else {}
@@ -179,7 +201,26 @@ def _decoder(model: Any) -> Weights:
 
 
 def _linear(name: str, linear: nn.Linear) -> Weights:
-    weights = {f"{name}.weight": linear.weight.detach().numpy()}
+    weights = {f"{name}.weight": _array(linear.weight)}
     if linear.bias is not None:
-        weights[f"{name}.bias"] = linear.bias.detach().numpy()
+        weights[f"{name}.bias"] = _array(linear.bias)
     return weights
+
+
+def _array(weight: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = weight.detach().numpy()
+    return found
+
+
+def _norm(backbone: Backbone, name: str) -> nn.LayerNorm:
+    """The layer norm that the weights `name` are of."""
+    found = state(backbone.model.folder)
+    weights = {key: found.get(f"{name}.{key}") for key in ("weight", "bias")}
+    if weights["weight"] is None or weights["bias"] is None:
+        raise ModelError(
+            f"Model '{backbone.model.id}': no weights '{name}' in {backbone.model.folder}."
+            " Fetch the model again."
+        )
+    norm = nn.LayerNorm(len(weights["weight"]))
+    norm.load_state_dict(weights)
+    return norm

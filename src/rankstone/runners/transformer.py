@@ -52,7 +52,7 @@ class TransformerSettings:
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
     cacheable: ClassVar[bool] = True
-    task: ClassVar[Literal["hidden", "mlm", "both"]] = "hidden"
+    task: ClassVar[Literal["hidden", "mlm", "both", "tied"]] = "hidden"
 
     model: LocatedModel
     """The encoder of documents, and of queries where `query_model` names no other."""
@@ -114,7 +114,7 @@ class TransformerSettings:
     def _describe(self) -> dict[str, Json]:
         """What all subclasses say of themselves."""
         towers = {role: self._tower(role) for role in ROLES}
-        engine = towers["query"].engine.name
+        engine = next(t.engine_name for t in towers.values() if t.has_network)
         libraries = ("transformers", "tokenizers", "torch")
         said: dict[str, Json] = {
             **self.model.describe(),
@@ -173,19 +173,23 @@ class TransformerSettings:
         return {"query": query, "document": document}
 
     def _made(self, role: Role, model: LocatedModel) -> Tower:
-        backbone = Backbone(
-            model=model,
-            task=self.task,
-            exit_layer=self.exit_layer,
-            architecture=self.architecture,
-            prefix=self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
-            auto_class=self.auto_class,
-            output=self.output,
-            output_index=self.output_index,
-            trust_remote_code=self.trust_remote_code,
-        )
+        settings: dict[str, Any] = {
+            "task": self.task,
+            "exit_layer": self.exit_layer,
+            "architecture": self.architecture,
+            "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
+            "auto_class": self.auto_class,
+            "output": self.output,
+            "output_index": self.output_index,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        backbone = Backbone(model=model, **{**settings, **self._more(role)})
         stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
         return Tower(settings=self, backbone=backbone, stated_limit=stated)
+
+    def _more(self, role: Role) -> dict[str, Any]:
+        """The settings of a `Backbone` that a kind of method decides by itself."""
+        return {}
 
     @cached_property
     def _prompts(self) -> dict[Role, str]:
@@ -219,6 +223,8 @@ class TransformerSettings:
 class Tower:
     """One network with its tokenizer, loaded when first used."""
 
+    has_network: ClassVar[bool] = True
+
     settings: TransformerSettings
     backbone: Backbone
     stated_limit: int | None
@@ -230,6 +236,20 @@ class Tower:
             self.backbone, engine=own.engine, precision=own.precision, device=own.device
         )
 
+    @property
+    def engine_name(self) -> engines.Name:
+        """The engine's name, without loading it where that is possible."""
+        own = self.settings
+        told = engines.name_of(
+            self.backbone, engine=own.engine, precision=own.precision, device=own.device
+        )
+        return told if told and "engine" not in self.__dict__ else self.engine.name
+
+    @property
+    def tokenizer(self) -> tuple[Any, int]:
+        """A ``tokenizers.Tokenizer``, and the id of its padding token."""
+        return self.engine.tokenizer, self.engine.pad
+
     @cached_property
     def tokens(self) -> Tokens:
         own, special = self.settings, self.backbone.special_tokens
@@ -237,10 +257,11 @@ class Tower:
             None if tokens is None else [special.get(token, token) for token in tokens]
             for tokens in (own.tokens_before, own.tokens_after)
         )
+        tokenizer, pad = self.tokenizer
         try:
             return Tokens(
-                self.engine.tokenizer,
-                pad=self.engine.pad,
+                tokenizer,
+                pad=pad,
                 limit=self.limit,
                 before=before,
                 after=after,

@@ -1,0 +1,26 @@
+"""Which documents a search returns that has a score for every document."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Positions and scores of the `k` highest scores above zero, best first.
+
+    Ties, also across the cut at `k`, go to the lower position.
+    """
+    if k == 0:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    found = np.flatnonzero(scores > 0)
+    values = scores[found]
+    if len(found) > k:
+        # Everything above the k-th score, and of those equal to it the lowest positions.
+        cut = np.partition(values, len(values) - k)[len(values) - k]
+        above = np.flatnonzero(values > cut)
+        equal = np.flatnonzero(values == cut)[: k - len(above)]
+        kept = np.concatenate([above, equal])
+        found, values = found[kept], values[kept]
+    order = np.lexsort((found, -values))
+    return found[order], values[order]

