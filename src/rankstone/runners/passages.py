@@ -208,7 +208,7 @@ class _Share:
     """Counts the chunks that a member reports as shares of so many documents."""
 
     def __init__(self, documents: int, chunks: int) -> None:
-        self._documents, self._chunks = documents, chunks
+        self._documents, self._chunks = documents, max(chunks, 1)
         self._done = 0
 
     def __call__(self, work: Work) -> Work:
