@@ -131,7 +131,7 @@ def test_loading_a_model_of_documents_is_charged_as_that(make):
     first, encoder = make(), Slow()
     whole(first.cache.chunks(encoder))
     phases = first.clock.phases()
-    assert phases["load"].wall_s >= 0.3 > phases[PHASE].wall_s
+    assert phases["load"].wall_s >= 0.3
     second, cached = make(), Slow()
     whole(second.cache.chunks(cached))
     assert cached.loads == 0, "what is kept needs no model"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.batching import windows
 from rankstone.runners.meter import Work, changing
 from rankstone.runners.protocols import (
     AnyIndex,
@@ -22,7 +23,6 @@ from rankstone.runners.protocols import (
 )  # fmt: skip
 from rankstone.runners.ragged import Ragged
 from rankstone.runners.rulers import Ruler, ruler
-from rankstone.runners.transformer import windows
 
 SPLITTING = "as many units as fit, up to white space if there is some in the second half"
 
