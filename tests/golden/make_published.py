@@ -33,6 +33,7 @@ BY_HAND = (
     ("dense/mamba-retriever-370m", r"Mamba Retriever: [Mm]amba.370[Mm]$", r""),
     ("dense/mamba-retriever-790m", r"Mamba Retriever: [Mm]amba.790[Mm]$", r""),
     ("rerank/bm25-minilm-l6-cross", r"BM25\+CE rerank top-100", r""),
+    ("sparse/svdr-msmarco-beta", r"SVDR: beta search", r""),
     ("dense/gear", r"GeAR: bi-encoder part", r""),
     ("dense/gnn-coder", r"GNN-Coder: ", r""),
     *((f"dense/modularstarencoder-{n}", rf"ModularStarEncoder .*layer {n}$", r"")

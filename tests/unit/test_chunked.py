@@ -313,6 +313,11 @@ def test_progress_counts_documents_and_work_is_the_members(dense):
     assert sum(work.tokens for work in heard) == seen
 
 
+def test_no_documents_have_no_chunks(dense):
+    with listening(lambda work: None):
+        assert len(chunked(dense)._passages.encode([], "document")) == 0
+
+
 def test_the_description_says_how_documents_are_cut(dense):
     described = chunked(dense, chunk_tokens=12, overlap=2).describe()
     assert described["model"] == "tiny"

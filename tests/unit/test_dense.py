@@ -278,6 +278,13 @@ def test_a_documented_prompt_left_out_is_a_warning(runner, changed, stated, used
         assert other.describe()["prompts"]["query"] == used
 
 
+def test_a_prompt_documented_for_passages_is_that_of_documents(runner, changed):
+    documented = changed("config_sentence_transformers.json", prompts={"passage": "passage: "})
+    with pytest.warns(RankstoneWarning, match=r"documents the document prompt 'passage: '"):
+        said = dataclasses.replace(runner, model=documented).describe()
+    assert said["prompts"] == {"query": "", "document": "passage: "}
+
+
 def test_a_stated_prompt_of_the_models_own_names_is_no_warning(runner, changed):
     documented = changed("config_sentence_transformers.json", prompts={"query": "query: "})
     other = dataclasses.replace(runner, model=documented, prompts={"query": "query"})

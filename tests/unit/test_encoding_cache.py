@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -112,6 +113,28 @@ def test_a_second_run_reads_what_the_first_encoded(make, tmp_path):
     assert 0 < other.wall_s <= one.wall_s
     assert first.cache.keys_filled == second.cache.keys_hit == [first.cache.key(encoder)]
     assert first.cache.keys_hit == second.cache.keys_filled == []
+
+
+class Slow(Encoder):
+    """Loads its model at the first call, as encoders do."""
+
+    loads = 0
+
+    def encode(self, texts, role):
+        if not self.loads:
+            time.sleep(0.3)
+        self.loads += 1
+        return super().encode(texts, role)
+
+
+def test_loading_a_model_of_documents_is_charged_as_that(make):
+    first, encoder = make(), Slow()
+    whole(first.cache.chunks(encoder))
+    phases = first.clock.phases()
+    assert phases["load"].wall_s >= 0.3
+    second, cached = make(), Slow()
+    whole(second.cache.chunks(cached))
+    assert cached.loads == 0, "what is kept needs no model"
 
 
 def test_nothing_is_encoded_until_somebody_reads(make, tmp_path):

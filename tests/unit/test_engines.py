@@ -21,7 +21,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners import conversion, engines, transformer
+from rankstone.runners import batching, conversion, engines, transformer
 from rankstone.runners.backbone import Backbone
 from rankstone.runners.dense import DenseEncoder
 from rankstone.runners.engines import OutOfMemoryError
@@ -349,15 +349,15 @@ def test_the_budget_is_that_of_the_device_in_use(model, monkeypatch):
 @pytest.mark.parametrize("n_texts", [0, 1, 255, 256, 257, 1000])
 def test_windows_are_consecutive_and_bounded(n_texts):
     texts = ["a"] * n_texts
-    parts = list(transformer.windows(texts))
+    parts = list(batching.windows(texts))
     assert [text for part in parts for text in texts[part]] == texts
-    assert all(1 <= len(texts[part]) <= transformer.WINDOW_TEXTS for part in parts)
+    assert all(1 <= len(texts[part]) <= batching.WINDOW_TEXTS for part in parts)
 
 
 def test_a_window_holds_no_more_characters_than_memory_allows(monkeypatch):
-    monkeypatch.setattr(transformer, "WINDOW_CHARACTERS", 10)
+    monkeypatch.setattr(batching, "WINDOW_CHARACTERS", 10)
     texts = ["a" * 4, "b" * 7, "c" * 3, "d" * 50, "e", "", "f"]
-    parts = [texts[part] for part in transformer.windows(texts)]
+    parts = [texts[part] for part in batching.windows(texts)]
     assert parts == [["a" * 4], ["b" * 7, "c" * 3], ["d" * 50], ["e", "", "f"]]
 
 
@@ -367,7 +367,7 @@ def slices(n):
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
 def test_tokens_come_in_order(n):
-    made = list(transformer.ahead(lambda part: part.start * 10, slices(n)))
+    made = list(batching.ahead(lambda part: part.start * 10, slices(n)))
     assert made == [(i, 10 * i) for i in range(n)]
 
 
@@ -379,7 +379,7 @@ def test_the_next_tokens_are_made_while_the_last_are_encoded():
             started.set()
         return part.start
 
-    tokens = transformer.ahead(tokenise, slices(3))
+    tokens = batching.ahead(tokenise, slices(3))
     assert next(tokens) == (0, 0)
     assert started.wait(timeout=30)
     assert list(tokens) == [(1, 1), (2, 2)]
@@ -394,14 +394,14 @@ def test_an_error_of_the_tokenizer_is_not_lost(bad):
 
     before, seen = threading.active_count(), []
     with pytest.raises(ValueError, match=f"part {bad}"):
-        deque((seen.append(start) for start, _ in transformer.ahead(tokenise, slices(4))), 0)
+        deque((seen.append(start) for start, _ in batching.ahead(tokenise, slices(4))), 0)
     assert seen == list(range(bad))
     assert threading.active_count() <= before
 
 
 def test_an_encoder_that_is_given_up_leaves_no_thread():
     before = threading.active_count()
-    tokens = transformer.ahead(lambda part: part.start, slices(9))
+    tokens = batching.ahead(lambda part: part.start, slices(9))
     next(tokens)
     tokens.close()
     assert threading.active_count() <= before

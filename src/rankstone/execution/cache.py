@@ -317,6 +317,8 @@ class ShardedChunks(EncodedCorpus):
         clock = self._cache.clock
         with clock.phase("load"):
             texts = self._cache.corpus.texts(start, stop)
+            if not self.shards_filled:  # loads the model, which may be another than that of queries
+                self._runner.encode([], "document")
         with metered(clock, PHASE, len(texts), self._tell) as meter:
             since = time.perf_counter(), time.process_time()
             rep = encode_distinct(self._runner, texts, "document")

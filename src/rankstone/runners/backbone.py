@@ -190,19 +190,8 @@ class Backbone:
         """
         from rankstone.runners.networks import network
 
-        with quiet(), self._kind_errors():
+        with quiet(), _kind_errors(f"Model '{self.model.id}' in {self.model.folder}"):
             return network(self)
-
-    @contextlib.contextmanager
-    def _kind_errors(self) -> Iterator[None]:
-        """What transformers raises for files that it cannot use, as ModelError."""
-        try:
-            yield
-        except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ModelError(
-                f"Model '{self.model.id}' in {self.model.folder} cannot be loaded: {reason}"
-            ) from error
 
     def tokenizer(self) -> tuple[Any, int]:
         """The tokenizer of the `tokenizers` library, and the id of its padding token.
@@ -211,7 +200,10 @@ class Backbone:
         """
         from transformers import AutoTokenizer
 
-        with quiet(), self._kind_errors():
+        what = f"Model '{self.model.id}' in {self.model.folder}: its tokenizer"
+        if self.tokenizer_of:
+            what = f"Model '{self.model.id}': the tokenizer of '{self.tokenizer_of}'"
+        with quiet(), _kind_errors(what):
             tokenizer = AutoTokenizer.from_pretrained(
                 self.tokenizer_of or self.model.folder,
                 local_files_only=not self.tokenizer_of,
@@ -231,6 +223,16 @@ class Backbone:
             )
         pad = tokenizer.pad_token_id
         return backend, int(tokenizer.eos_token_id or 0) if pad is None else int(pad)
+
+
+@contextlib.contextmanager
+def _kind_errors(what: str) -> Iterator[None]:
+    """What transformers raises for files that it cannot use, as ModelError about `what`."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{what} cannot be loaded: {reason}") from error
 
 
 def _is_native(settings: Mapping[str, Any]) -> bool:

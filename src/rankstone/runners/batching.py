@@ -1,11 +1,17 @@
-"""Which texts an encoder takes together."""
+"""Which texts an encoder takes together, and what is made ready for the next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rankstone.runners.tokens import Tokenised
+
+WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
+"""Texts tokenised at once: the next window's tokens are made while a window is encoded."""
 
 
 def by_length(
@@ -19,3 +25,36 @@ def by_length(
         stop = start + min(max(fitting, 1), batch_size)
         yield order[start:stop]
         start = stop
+
+
+def windows(texts: Sequence[str]) -> Iterator[slice]:
+    """Consecutive texts, as many as bounded memory allows the tokens of."""
+    start = size = 0
+    for row, text in enumerate(texts):
+        if row - start == WINDOW_TEXTS or (row > start and size + len(text) > WINDOW_CHARACTERS):
+            yield slice(start, row)
+            start, size = row, 0
+        size += len(text)
+    if len(texts) > start:
+        yield slice(start, len(texts))
+
+
+def ahead(
+    tokenise: Callable[[slice], Tokenised], parts: Iterator[slice]
+) -> Iterator[tuple[int, Tokenised]]:
+    """(start, tokens) of each part; those of the next are made in a thread meanwhile."""
+    current = next(parts, None)
+    if current is None:
+        return
+    following = next(parts, None)
+    ready = tokenise(current)
+    if following is None:  # as for a single query: no thread
+        yield current.start, ready
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        while True:
+            made = thread.submit(tokenise, following) if following is not None else None
+            yield current.start, ready
+            if made is None or following is None:
+                return
+            current, ready, following = following, made.result(), next(parts, None)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.batching import windows
 from rankstone.runners.meter import Work, changing
 from rankstone.runners.protocols import (
     AnyIndex,
@@ -22,7 +23,6 @@ from rankstone.runners.protocols import (
 )  # fmt: skip
 from rankstone.runners.ragged import Ragged
 from rankstone.runners.rulers import Ruler, ruler
-from rankstone.runners.transformer import windows
 
 SPLITTING = "as many units as fit, up to white space if there is some in the second half"
 
@@ -208,7 +208,7 @@ class _Share:
     """Counts the chunks that a member reports as shares of so many documents."""
 
     def __init__(self, documents: int, chunks: int) -> None:
-        self._documents, self._chunks = documents, chunks
+        self._documents, self._chunks = documents, max(chunks, 1)
         self._done = 0
 
     def __call__(self, work: Work) -> Work:

@@ -13,12 +13,13 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.backbone import Activation, Vocabulary
+from rankstone.runners.batching import windows
 from rankstone.runners.inverted import InvertedIndex
 from rankstone.runners.lexicon import TokenTower, activated, largest, special_ids, unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.tokens import Ids
-from rankstone.runners.transformer import Length, Tower, TransformerSettings, windows
+from rankstone.runners.transformer import Length, Tower, TransformerSettings
 
 IDF = "idf.json"
 

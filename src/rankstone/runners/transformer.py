@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners import engines
 from rankstone.runners.backbone import Backbone, read_json
+from rankstone.runners.batching import ahead, windows
 from rankstone.runners.engines import Engine, OutOfMemoryError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
@@ -28,12 +28,12 @@ from rankstone.runners.texts import replaced, straighten
 from rankstone.runners.tokens import Ids, Tokenised, Tokens
 
 ROLES: tuple[Role, ...] = ("query", "document")
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Under which names sentence-transformers looks for the prompt of a role, in its order."""
 Length = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
 
-WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
-"""Texts tokenised at once: the next window's tokens are made while a window is encoded."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 """Default budgets: more than the first fall out of a CPU's cache."""
 
@@ -197,7 +197,8 @@ class TransformerSettings:
         for role in ROLES:
             folder = self._tower(role).backbone.model.folder
             documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
-            own = documented.get(role) or ""
+            named = (documented[name] for name in PROMPT_NAMES[role] if name in documented)
+            own = next(named, None) or ""
             said = documented.get(stated[role], stated[role]) if role in stated else own
             special = self._tower(role).backbone.special_tokens
             words[role] = replaced(said, {f"{{{part}}}": token for part, token in special.items()})
@@ -366,36 +367,3 @@ class DocumentTokens:
 @ruler.register
 def _(runner: TransformerSettings) -> Ruler:
     return DocumentTokens(runner)
-
-
-def windows(texts: Sequence[str]) -> Iterator[slice]:
-    """Consecutive texts, as many as bounded memory allows the tokens of."""
-    start = size = 0
-    for row, text in enumerate(texts):
-        if row - start == WINDOW_TEXTS or (row > start and size + len(text) > WINDOW_CHARACTERS):
-            yield slice(start, row)
-            start, size = row, 0
-        size += len(text)
-    if len(texts) > start:
-        yield slice(start, len(texts))
-
-
-def ahead(
-    tokenise: Callable[[slice], Tokenised], parts: Iterator[slice]
-) -> Iterator[tuple[int, Tokenised]]:
-    """(start, tokens) of each part; those of the next are made in a thread meanwhile."""
-    current = next(parts, None)
-    if current is None:
-        return
-    following = next(parts, None)
-    ready = tokenise(current)
-    if following is None:  # as for a single query: no thread
-        yield current.start, ready
-        return
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        while True:
-            made = thread.submit(tokenise, following) if following is not None else None
-            yield current.start, ready
-            if made is None or following is None:
-                return
-            current, ready, following = following, made.result(), next(parts, None)

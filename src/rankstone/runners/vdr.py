@@ -14,12 +14,13 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError
 from rankstone.runners.backbone import Vocabulary, read_json
+from rankstone.runners.batching import windows
 from rankstone.runners.inverted import InvertedIndex
 from rankstone.runners.lexicon import TokenTower, largest, unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.tokens import Ids
-from rankstone.runners.transformer import ROLES, Length, Tower, TransformerSettings, windows
+from rankstone.runners.transformer import ROLES, Length, Tower, TransformerSettings
 
 PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}
 """The towers' names, in the weights and in `config.json`."""
