@@ -6,6 +6,7 @@ the ones whose use is judged.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -64,7 +65,10 @@ def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
     rows = opset13.parameter([size, size], np.float32)
     weights = opset13.constant(np.ones((size, size), np.float32))
     model = openvino.Model([opset13.matmul(rows, weights, False, True)], [rows])
-    hint = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
+    hint: dict[str, Any] = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    if stated.isdecimal() and int(stated):
+        hint["INFERENCE_NUM_THREADS"] = int(stated)
     request = openvino.Core().compile_model(model, "CPU", hint).create_infer_request()
     left = np.ones((size, size), np.float32)
     return lambda: request.infer([left], share_inputs=True, share_outputs=True), lambda: None

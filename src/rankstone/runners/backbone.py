@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -124,7 +125,12 @@ class Backbone:
 
     def describe(self) -> dict[str, Any]:
         """All but the model: what the record and the cache key need besides its files."""
-        return {key: value for key, value in asdict(self).items() if key != "model"}
+        body = {key: value for key, value in asdict(self).items() if key != "model"}
+        if self.tokenizer_of:  # no file of the model tells which tokenizer that is today
+            body["tokenizer_sha256"] = hashlib.sha256(
+                self.tokenizer()[0].to_str().encode()
+            ).hexdigest()
+        return body
 
     @cached_property
     def settings(self) -> dict[str, Any]:

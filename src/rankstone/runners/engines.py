@@ -310,8 +310,9 @@ class _Streams:
 
 def _cores() -> int:
     """Threads to use: as the harness says, else all cores of this process."""
-    if stated := os.environ.get("OMP_NUM_THREADS", ""):
-        return int(stated.partition(",")[0])
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if stated.isdecimal() and int(stated):
+        return int(stated)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
