@@ -38,7 +38,8 @@ class Counting:
     def encode(self, texts, role):
         with self.log.open("ab") as log:
             log.write(b"." * len(texts))
-        time.sleep(self.pause_s)
+        if texts:  # none: the cache has the model loaded
+            time.sleep(self.pause_s)
         numbers = [int(text.split()[1]) for text in texts]
         return np.add.outer(numbers, np.arange(DIM)).astype(np.float32)
 
