@@ -32,6 +32,10 @@ Precision = Literal["fp32", "bf16", "int8"]
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16"}
 
 
+WORTH_LANES = 8
+"""Fewer batches than this are done before a copy of the network for lanes would be compiled."""
+
+
 class OutOfMemoryError(Exception):
     """The device has no memory for a batch of this size."""
 
@@ -85,8 +89,9 @@ class Engine:
         lane: Callable[..., NDArray[np.float32]] | None,
         inputs: Iterator[tuple[NDArray[Any], ...]],
     ) -> Iterator[NDArray[np.float32]]:
-        ready = list(islice(inputs, 2))
-        if lane is None or self.lanes == 1 or len(ready) < 2:
+        several = lane is not None and self.lanes > 1
+        ready = list(islice(inputs, WORTH_LANES)) if several else []
+        if lane is None or len(ready) < WORTH_LANES:
             for given in chain(ready, inputs):
                 yield alone(*given)
             return
