@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners import engines
 from rankstone.runners.backbone import Backbone, read_json
-from rankstone.runners.batching import ahead, windows
+from rankstone.runners.batching import ahead, by_length, windows
 from rankstone.runners.engines import Engine, OutOfMemoryError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
@@ -318,15 +318,13 @@ class Tower:
     ) -> Iterator[tuple[Ids, Ids]]:
         """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
         multiple = self.limit or 1 if self.settings.pad_to_limit else 1
-        start = 0
-        while start < len(order):
-            fitting = max(self._budget // max(len(tokenised.ids[order[start]]), multiple), 1)
-            if self.settings.precision == "int8":
-                fitting = 1  # the scale of its activations is that of all texts of a batch
-            rows = order[start : start + fitting]
+        lengths = np.array([max(len(tokenised.ids[row]), multiple) for row in order])
+        # In int8 the scale of the activations is that of all texts of a batch.
+        most = 1 if self.settings.precision == "int8" else len(order)
+        for run in by_length(lengths, batch_tokens=self._budget, batch_size=most):
+            rows = order[run]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
             plan.append((rows, ids, mask))
-            start += fitting
             yield ids, mask
 
     def _halve(self, n_texts: int, length: int) -> None:
