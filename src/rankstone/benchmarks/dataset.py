@@ -184,6 +184,11 @@ class Judgements:
     ideal ranking and among the relevant, as in trec_eval)."""
     label: NDArray[np.int32]
 
+    @classmethod
+    def none(cls) -> Judgements:
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(query=nothing, document=nothing, label=nothing.astype(np.int32))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -212,5 +217,8 @@ class Dataset:
     n_unjudged_queries: int
     """Queries of the queries file without a judgement in this split; they are not run."""
     warnings: tuple[str, ...] = ()
+    train_judgements: Judgements = field(default_factory=Judgements.none)
+    """Those of the training split, of documents that the corpus holds; `query` counts the rows of
+    `train_queries`."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""

@@ -318,6 +318,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
             label=split.judgements.integers("label")[:n],
         ),
         train_queries=MappedStrings(stored.queries, "text", train),
+        train_judgements=_train_judgements(task, stored, train),
         sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
         source=stored.meta["source"],
         self_positions=split.self_positions[: len(rows)],
@@ -334,6 +335,20 @@ def _answers(
     if task.judge == "judgements":
         return None
     return tuple(map(unpack_answers, queries.take("answers", rows)))
+
+
+def _train_judgements(task: TaskSpec, stored: _Stored, rows: NDArray[np.int64]) -> Judgements:
+    """Those of the training queries `rows` whose documents the corpus holds."""
+    if not len(rows) or not task.train_split:
+        return Judgements.none()
+    judged = stored.split(task.train_split).judgements
+    query, document = judged.integers("query"), judged.integers("document")
+    kept = np.isin(query, rows) & (document >= 0)
+    return Judgements(
+        query=np.searchsorted(rows, query[kept]).astype(np.int64),
+        document=document[kept],
+        label=judged.integers("label")[kept],
+    )
 
 
 def _train_rows(

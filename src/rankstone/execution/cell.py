@@ -132,6 +132,7 @@ class CellRun:
         return CellContext(
             texts=CorpusTexts(dataset.corpus),
             train_queries=dataset.train_queries,
+            train_judgements=dataset.train_judgements,
             seed=self.job.seed,
             threads=self.job.threads,
             device="cpu",

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rankstone.execution.cache import EncodingCache, Progress
 from rankstone.execution.metering import metered
 from rankstone.profiling.clock import Clock
-from rankstone.runners.protocols import Chunks, Runner, Truncation
+from rankstone.runners.protocols import Chunks, Judged, Runner, Truncation
 
 Rep = TypeVar("Rep")
 
@@ -22,6 +22,7 @@ class CellContext:
 
     texts: Sequence[str]
     train_queries: Sequence[str]
+    train_judgements: Judged
     seed: int
     threads: int
     device: str

@@ -81,8 +81,9 @@ class ChunkedEncoder:
             )
 
     def describe(self) -> Mapping[str, Json]:
-        own = self._passages.describe()
-        return {**own, "aggregate": self.aggregate, "index": f"chunks, {own.get('index')}"}
+        own, index = self._passages.describe(), self._member.describe().get("index")
+        chunked = f"chunks, {index}" if isinstance(index, str) else {"of": "chunks", "by": index}
+        return {**own, "aggregate": self.aggregate, "index": chunked}
 
     def encode(self, texts: Sequence[str], role: Role) -> Any:
         if role == "query":
@@ -92,12 +93,16 @@ class ChunkedEncoder:
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """Over the chunks that `context` encodes; `documents` is never read."""
         passages: Chunks[Ragged] = context.encoded(self._passages)
-        alone: Any = _ChunkContext(context)
         if self.aggregate != "max":
-            index: AnyIndex = self._member.index(_Changed(passages, self._of_documents), alone)
-            return index
+            changed = _Changed(passages, self._of_documents)
+            return self._member_index(changed, context)
         chunks = _EveryChunk(passages)
-        return BestChunkIndex(self._member.index(chunks, alone), chunks.offsets)
+        return BestChunkIndex(self._member_index(chunks, context), chunks.offsets)
+
+    def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
+        alone: Any = _ChunkContext(context, self._encoder, chunks)
+        index: AnyIndex = self._member.index(chunks, alone)
+        return index
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         runner = self._member if role == "query" else self._passages
@@ -121,10 +126,15 @@ class ChunkedEncoder:
     def _member(self) -> Any:
         return self.members[0]
 
+    @property
+    def _encoder(self) -> Any:
+        """What encodes the chunks: the member, or the encoder whose search it is."""
+        return getattr(self._member, "encoder", self._member)
+
     @cached_property
     def _passages(self) -> Any:
         return Passages(
-            members=self.members,
+            members=(self._encoder,),
             limit=self.chunk_tokens or ruler(self._member).limit or 1,
             overlap=self.overlap,
             first=self.aggregate == "first",
@@ -263,13 +273,23 @@ class _EveryChunk:
 class _ChunkContext:
     """The context of a member, without what is said of whole documents."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, encoder: Any, chunks: Any) -> None:
+        """`chunks`: what `encoder` made of the chunks."""
+        self._context, self._encoder, self._chunks = context, encoder, chunks
+
+    def encoded(self, runner: Any) -> Any:
+        if runner is self._encoder:
+            return self._chunks
+        raise _whole_documents()
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("texts", "encoded"):
-            raise DefinitionError(
-                "key 'members': this member reads texts or other methods' encodings by position,"
-                " and chunks have none. Chunk its members instead."
-            )
+        if name in ("texts", "train_judgements"):
+            raise _whole_documents()
         return getattr(self._context, name)
+
+
+def _whole_documents() -> DefinitionError:
+    return DefinitionError(
+        "key 'members': this member reads texts, judgements or other methods' encodings by"
+        " position, and chunks have none. Chunk its members instead."
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Any
@@ -152,11 +153,11 @@ def _registered(name: str, where: str) -> str:
 
 
 def _own_adapters() -> list[str]:
-    names = (
-        "bi_encoder", "bm25", "chunked", "cross_encoder", "dense", "dupmae", "fusion",
-        "late_interaction", "poly_encoder", "rerank", "sparse", "static", "uni_encoder", "vdr",
-    )  # fmt: skip
-    return [f"rankstone.runners.{name}" for name in names]
+    """Modules that may hold adapters, without importing any."""
+    import rankstone.runners as home
+
+    found = pkgutil.walk_packages(home.__path__, f"{home.__name__}.")
+    return [module.name for module in found if not module.ispkg]
 
 
 def _missing(adapter: Any) -> Iterator[str]:

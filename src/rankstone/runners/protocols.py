@@ -60,6 +60,25 @@ class Truncation(NamedTuple):
         return Truncation(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+class Judged(Protocol):
+    """Which documents are relevant to which queries; arrays with one entry per judgement."""
+
+    @property
+    def query(self) -> NDArray[np.int64]:
+        """Rows of the queries."""
+        ...
+
+    @property
+    def document(self) -> NDArray[np.int64]:
+        """Positions in the corpus."""
+        ...
+
+    @property
+    def label(self) -> NDArray[np.int32]:
+        """Relevance; below 1 for what was judged not relevant."""
+        ...
+
+
 class Chunks(Protocol[RepOut]):
     """An encoded corpus: lazy, sized, re-iterable, in corpus order.
 
@@ -99,6 +118,11 @@ class Context(Protocol):
     @property
     def train_queries(self) -> Sequence[str]:
         """Texts of the training split's queries; empty where the task has none."""
+        ...
+
+    @property
+    def train_judgements(self) -> Judged:
+        """Judgements of `train_queries`: `query` counts its rows. Empty where there are none."""
         ...
 
     seed: int

@@ -27,6 +27,7 @@ from rankstone.runners.protocols import (
 )  # fmt: skip
 from rankstone.runners.reps import Composite
 from rankstone.runners.saved import class_of, from_json, name_of, to_json
+from rankstone.runners.selection import beneath
 
 TEXT = "utf-8", "surrogatepass"
 LARGEST = 1e30
@@ -160,13 +161,6 @@ class TwoStageIndex:
     def nbytes(self) -> int:
         """Of the first stage: texts are read when asked for, and no model counts as index."""
         return self._first.nbytes()
-
-
-def beneath(floor: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores below `floor` that fall where `scores`, which descend, fall, and nowhere else."""
-    step = max(1.0, 4.0 * float(np.spacing(np.float32(abs(floor)))))
-    falls = np.diff(scores, prepend=np.float32(np.inf)) < 0
-    return (float(floor) - step * np.cumsum(falls)).astype(np.float32)
 
 
 def _checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:

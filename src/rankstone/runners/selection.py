@@ -24,3 +24,10 @@ def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
         found, values = found[kept], values[kept]
     order = np.lexsort((found, -values))
     return found[order], values[order]
+
+
+def beneath(floor: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores below `floor` that fall where `scores`, which descend, fall, and nowhere else."""
+    step = max(1.0, 4.0 * float(np.spacing(np.float32(abs(floor)))))
+    falls = np.diff(scores, prepend=np.float32(np.inf)) < 0
+    return (float(floor) - step * np.cumsum(falls)).astype(np.float32)

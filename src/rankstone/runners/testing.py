@@ -38,6 +38,22 @@ class MemoryChunks:
         return self.take(np.sort(chosen))
 
 
+def _no_rows() -> NDArray[np.int64]:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Judgements by rows of queries and positions of documents; all of them are relevant."""
+
+    query: NDArray[np.int64] = field(default_factory=_no_rows)
+    document: NDArray[np.int64] = field(default_factory=_no_rows)
+
+    @property
+    def label(self) -> NDArray[np.int32]:
+        return np.ones(len(self.query), dtype=np.int32)
+
+
 @dataclass(kw_only=True)
 class PlainContext:
     """A context over `texts` that keeps no time and no cache."""
@@ -45,6 +61,7 @@ class PlainContext:
     texts: Sequence[str]
     work: Path
     train_queries: Sequence[str] = ()
+    train_judgements: Pairs = field(default_factory=Pairs)
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
