@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import DefinitionError, ResultsError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison
     from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
+    from rankstone.leaderboards.claims import Found, Result
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -250,6 +251,51 @@ def _task(record: RunRecord, place: Workspace) -> TaskSpec:
     if name.startswith(FILE_TASKS):
         return file_task(Path(source), relevance=record.policy.relevance)
     return recorded_task(name, source, record.task.split) or place.task(name)
+
+
+def check_claims(
+    names: Sequence[str] = (),
+    *,
+    missing: Literal["run", "skip"] = "run",
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    command: tuple[str, ...] = (),
+    reporter: Reporter | None = None,
+) -> tuple[list[Result], Found]:
+    """Hold the claims `names`, or all, against the runs that they need.
+
+    Args:
+        missing: `run` measures what is not stored with today's definitions, code and data; `skip`
+            takes what is stored, and says of the rest that it was not measured.
+
+    Returns: what was found of each claim, and the records by method and task.
+
+    Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+    """
+    from rankstone.execution.progress import Silent
+    from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
+
+    place = _place(workspace)
+    chosen = chosen_claims(load_claims(place.claims), names)
+    cells = {cell for claim in chosen for cell in claim.cells()}
+    for method, task in cells:
+        place.method(method)
+        place.task(task)
+    store = find_store(results, place)
+    if missing == "run":
+        for task in sorted({task for _, task in cells}):
+            methods = sorted(method for method, on in cells if on == task)
+            plan = sweep(methods, task, results=store.folder, data=data, cache=cache,
+                         workspace=place.root, command=command)  # fmt: skip
+            for _ in plan.run(reporter or Silent()):
+                pass
+    found: dict[tuple[str, str], tuple[RunRecord, Path]] = {}
+    for record in store.records():
+        # A cell's figures come before its last failure, and the first machine before others.
+        found.setdefault((record.method.name, record.task.name), (record, store.path(record)))
+    return [evaluate_claim(claim, found) for claim in chosen], found
 
 
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:

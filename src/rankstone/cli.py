@@ -19,9 +19,10 @@ import typer
 from rankstone import __version__
 from rankstone.cli_boards import Format, print_board, print_means, stdout, write
 from rankstone.cli_cache import app as cache_app
+from rankstone.cli_claims import claims
 from rankstone.cli_data import app as data_app
 from rankstone.cli_definitions import convert, list_definitions
-from rankstone.cli_options import CacheOption, DataOption, WorkspaceOption
+from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
 from rankstone.errors import RankstoneError, ResultsError
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
-
-ResultsOption = Annotated[
-    Path | None,
-    typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
-]
 
 
 class Rules(StrEnum):
@@ -272,6 +268,7 @@ def leaderboard(
 
 
 app.command()(convert)
+app.command()(claims)
 
 
 @app.command()

@@ -25,3 +25,7 @@ CacheOption = Annotated[
         help="Prepared corpora and encodings [the user's cache folder].",
     ),
 ]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
+]

@@ -58,6 +58,11 @@ class Workspace:
         return self.root / "leaderboards" / "published.csv"
 
     @property
+    def claims(self) -> Path:
+        """The claims of papers, one file each."""
+        return self.root / "leaderboards" / "claims"
+
+    @property
     def results(self) -> Path:
         """Where records go by default: beside the definitions, or here if those are packaged."""
         base = Path.cwd() if self.root == packaged_definitions() else self.root

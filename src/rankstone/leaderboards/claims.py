@@ -1,0 +1,208 @@
+"""Claims of papers as executable checks: `leaderboards/claims/*.toml` and what records say of them.
+
+A claim is a relation between runs. Each of its checks is evaluated on every task of the claim, from
+stored records alone (see `rankstone.leaderboards.checks`), and comes out as a value with its
+interval and the bound that the claim puts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+from rankstone.leaderboards.checks import CHECKS, Cell, Value
+from rankstone.results.record import RunRecord
+from rankstone.strict import Spec, build_spec, read_toml
+
+Verdict = Literal["holds", "does not hold", "not testable here"]
+UNMEASURED = "not measured"
+
+
+class CheckSpec(Spec):
+    """One relation: a table `[[checks]]` of a claim."""
+
+    kind: str
+    """A key of `rankstone.leaderboards.checks.CHECKS`."""
+    of: str
+    """The method that the claim speaks of."""
+    than: str | None = None
+    """The method that it is compared with."""
+    truth: str | None = None
+    """The exact method that both approximate."""
+    measure: str | None = None
+    figure: str | None = None
+    k: int | None = Field(default=None, ge=1)
+    at: int | None = Field(default=None, ge=1)
+    level: float | None = Field(default=None, gt=0, le=1)
+    at_least: float | None = None
+    at_most: float | None = None
+    tasks: tuple[str, ...] = ()
+    """Only these of the claim's tasks."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Full names of the methods whose runs it needs."""
+        return tuple(m for m in (self.of, self.than, self.truth) if m is not None)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> CheckSpec:
+        check = CHECKS.get(self.kind)
+        if check is None:
+            raise ValueError(f"no kind '{self.kind}'.{did_you_mean(self.kind, CHECKS)}")
+        missing = [key for key in check.needs if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"a check of the kind '{self.kind}' needs the key '{missing[0]}'")
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("either 'at_least' or 'at_most' is the bound of a check")
+        return self
+
+
+class ClaimSpec(Spec):
+    """One claim: the content of `leaderboards/claims/<name>.toml`."""
+
+    name: str
+    statement: str
+    """What the paper says, in a sentence."""
+    source: str
+    """Authors, venue, where in the paper."""
+    tasks: tuple[str, ...] = ()
+    differs: str = ""
+    """In what this test is not the paper's own."""
+    untestable: str = ""
+    """Why it cannot be tested by anybody with public weights; it then has no checks."""
+    checks: tuple[CheckSpec, ...] = ()
+
+    DOCUMENTATION = frozenset({"statement", "source", "differs"})
+
+    @model_validator(mode="after")
+    def _is_testable_or_says_why(self) -> ClaimSpec:
+        if bool(self.untestable) == bool(self.checks):
+            raise ValueError("a claim has either 'checks' or a reason why it is 'untestable'")
+        if self.checks and not self.tasks:
+            raise ValueError("a claim with checks needs 'tasks'")
+        strange = {task for check in self.checks for task in check.tasks} - set(self.tasks)
+        if strange:
+            raise ValueError(f"'{min(strange)}' is not among the claim's 'tasks'")
+        return self
+
+    def cells(self) -> list[tuple[str, str]]:
+        """(method, task) of every run that the checks need, each once."""
+        found = [
+            (method, task)
+            for check in self.checks
+            for task in check.tasks or self.tasks
+            for method in check.methods
+        ]
+        return list(dict.fromkeys(found))
+
+
+class Finding(NamedTuple):
+    """One check on one task."""
+
+    check: CheckSpec
+    task: str
+    value: Value | None
+    reason: str
+    """Why there is no value."""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the value keeps the bound; None where there is none."""
+        if self.value is None:
+            return None
+        if self.check.at_least is not None:
+            return self.value.value >= self.check.at_least
+        return self.value.value <= (self.check.at_most or 0.0)
+
+    @property
+    def clear(self) -> bool:
+        """Whether the whole interval lies on one side of the bound."""
+        value = self.value
+        if value is None or value.low is None or value.high is None:
+            return value is not None
+        least, most = self.check.at_least, self.check.at_most
+        bound = least if least is not None else most
+        assert bound is not None
+        return value.low >= bound or value.high <= bound
+
+
+class Result(NamedTuple):
+    """A claim and all its findings."""
+
+    claim: ClaimSpec
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> Verdict:
+        """It holds where every check that could be evaluated does, on every task."""
+        known = [finding.holds for finding in self.findings if finding.holds is not None]
+        if not known:
+            return "not testable here"
+        return "holds" if all(known) else "does not hold"
+
+    @property
+    def reason(self) -> str:
+        """Why it is not testable."""
+        reasons = dict.fromkeys(finding.reason for finding in self.findings if finding.reason)
+        return self.claim.untestable or "; ".join(reasons)
+
+
+def load_claims(folder: Path) -> dict[str, ClaimSpec]:
+    """All claims of `leaderboards/claims`, by name."""
+    return {
+        path.stem: build_spec(ClaimSpec, {**read_toml(path), "name": path.stem}, path)
+        for path in sorted(folder.glob("*.toml"))
+    }
+
+
+def chosen_claims(known: Mapping[str, ClaimSpec], names: Iterable[str]) -> list[ClaimSpec]:
+    """Those `names`, or all; DefinitionError with near names for one that is not defined."""
+    chosen = list(names) or list(known)
+    for name in chosen:
+        if name not in known:
+            raise DefinitionError(
+                f"Claim '{name}' is not defined.{did_you_mean(name, known)}"
+                f" Defined: {', '.join(known) or 'none'}."
+            )
+    return [known[name] for name in chosen]
+
+
+Found = Mapping[tuple[str, str], tuple[RunRecord, Path]]
+"""(method, task) -> its record, and where that is stored."""
+
+
+def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:
+    """Every check of `claim` on every task, from `records`."""
+    findings = [
+        _finding(check, task, records)
+        for check in claim.checks
+        for task in check.tasks or claim.tasks
+    ]
+    return Result(claim, findings)
+
+
+def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
+    cells: dict[str, Cell] = {}
+    for role in ("of", "than", "truth"):
+        method = getattr(check, role)
+        if method is None:
+            continue
+        record, path = records.get((method, task), (None, None))
+        if record is None or path is None:
+            return Finding(check, task, None, f"{method} on {task}: {UNMEASURED}")
+        if record.status != "ok":
+            said = (record.error.message if record.error else record.status).partition("\n")[0]
+            return Finding(check, task, None, said)
+        cells[role] = Cell(record, path)
+    try:
+        return Finding(check, task, _function(check)(check, cells), "")
+    except ResultsError as error:
+        return Finding(check, task, None, str(error))
+
+
+def _function(check: CheckSpec) -> Callable[[Any, Mapping[str, Cell]], Value]:
+    return CHECKS[check.kind].function

@@ -1,0 +1,232 @@
+"""Claims: their definitions, what their checks measure, verdicts, and the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from rankstone.errors import DefinitionError, ResultsError
+from rankstone.leaderboards.checks import CHECKS
+from rankstone.leaderboards.claim_pages import from_json, markdown, terminal, to_json
+from rankstone.leaderboards.claims import (
+    ClaimSpec,
+    chosen_claims,
+    evaluate_claim,
+    load_claims,
+)
+from rankstone.results.store import ResultStore, Staged
+from rankstone.results.tables import write_per_query
+from rankstone.results.trec import write_run
+from tests.records import make_record
+
+TASK = "stdlib/functions"
+QUERIES = [f"q{i}" for i in range(40)]
+DOCS = [f"d{i}" for i in range(50)]
+
+
+def stored(folder, method, ranks, *, ndcg=None, machine="4be81c07"):
+    """A record of `method` whose run has, for each query, the documents of these positions."""
+    store = ResultStore(folder)
+    docs = np.array(ranks, dtype=np.int64)
+    scores = -np.arange(docs.shape[1], dtype=np.float32) * np.ones((len(docs), 1), np.float32)
+    write_run(folder / "run", QUERIES, docs, scores, lambda p: [DOCS[i] for i in p], tag="t")
+    values = np.linspace(0, 1, len(QUERIES)) if ndcg is None else np.asarray(ndcg, dtype=float)
+    write_per_query(folder / "values", QUERIES, {"nDCG@10": values})
+    record = store.write(
+        make_record(method, machine=machine),
+        Staged(run=folder / "run", per_query=folder / "values"),
+    )
+    return {(method, TASK): (record, store.path(record))}
+
+
+def rotated(shift, depth=20):
+    return [[(row + shift + rank) % len(DOCS) for rank in range(depth)] for row in range(40)]
+
+
+def claim(**check):
+    bound = {} if {"at_least", "at_most"} & set(check) else {"at_least": 0.0}
+    checks = [{"of": "a/x", **bound, **check}]
+    return ClaimSpec.model_validate_json(
+        __import__("json").dumps(
+            {"name": "c", "statement": "s", "source": "p", "tasks": [TASK], "checks": checks}
+        )
+    )
+
+
+def only(claim, records):
+    (finding,) = evaluate_claim(claim, records).findings
+    return finding
+
+
+def test_a_difference_is_paired_and_has_the_interval_of_its_mean(tmp_path):
+    rng = np.random.default_rng(0)
+    base = rng.random(40)
+    records = {
+        **stored(tmp_path, "a/x", rotated(0), ndcg=base + 0.05),
+        **stored(tmp_path, "a/y", rotated(0), ndcg=base),
+    }
+    found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
+    assert found.value.value == pytest.approx(0.05)
+    assert (found.value.low, found.value.high) == pytest.approx((0.05, 0.05))
+    assert found.holds
+    assert found.clear
+    worse = only(claim(kind="difference", than="a/y", measure="nDCG@10", at_least=0.06), records)
+    assert worse.holds is False
+    within = claim(kind="difference", than="a/x", of="a/y", measure="nDCG@10", at_least=-0.06)
+    assert only(within, records).holds
+
+
+def test_an_interval_across_the_bound_is_not_clear(tmp_path):
+    rng = np.random.default_rng(1)
+    records = {
+        **stored(tmp_path, "a/x", rotated(0), ndcg=rng.random(40)),
+        **stored(tmp_path, "a/y", rotated(0), ndcg=rng.random(40)),
+    }
+    assert not only(claim(kind="difference", than="a/y", measure="nDCG@10"), records).clear
+
+
+def test_other_queries_are_not_compared(tmp_path):
+    records = stored(tmp_path, "a/x", rotated(0))
+    monkey = [f"p{i}" for i in range(40)]
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_per_query(folder / "values", monkey, {"nDCG@10": np.zeros(40)})
+    store = ResultStore(folder)
+    record = store.write(make_record("a/y"), Staged(per_query=folder / "values"))
+    records["a/y", TASK] = record, store.path(record)
+    found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
+    assert found.holds is None
+    assert "same queries" in found.reason
+
+
+def test_overlap_counts_the_best_of_the_truth_among_the_candidates(tmp_path):
+    records = {
+        **stored(tmp_path, "a/truth", rotated(0)),
+        **stored(tmp_path, "a/x", rotated(3)),
+        **stored(tmp_path, "a/y", rotated(8)),
+    }
+    alone = only(claim(kind="overlap", truth="a/truth", k=10), records)
+    assert alone.value.value == pytest.approx(0.7)
+    found = only(claim(kind="overlap", truth="a/truth", than="a/y", k=10), records)
+    assert found.value.parts == pytest.approx((0.7, 0.2))
+    deeper = only(claim(kind="overlap", truth="a/truth", k=4, at=1), records)
+    assert deeper.value.value == pytest.approx(0.25)
+
+
+def test_candidates_are_the_depth_at_which_enough_is_found(tmp_path):
+    # The truth's best document is at rank 2 of one and at rank 6 of the other, for every query.
+    records = {
+        **stored(tmp_path, "a/truth", rotated(5)),
+        **stored(tmp_path, "a/x", rotated(4)),
+        **stored(tmp_path, "a/y", rotated(0)),
+    }
+    check = {"kind": "candidates", "truth": "a/truth", "than": "a/y", "k": 1, "at_most": 0.5}
+    found = only(claim(level=0.9, **check), records)
+    assert found.value.parts == (2, 6)
+    assert found.value.value == pytest.approx(1 / 3)
+    never = only(claim(level=0.9, **{**check, "than": "a/far"}),
+                 {**records, **stored(tmp_path, "a/far", rotated(25))})  # fmt: skip
+    assert never.holds is None
+    assert "never reaches 90%" in never.reason
+
+
+def test_hubness_is_the_skewness_of_how_often_documents_are_found(tmp_path):
+    same = [[0, 1, 2]] * 40
+    records = {
+        **stored(tmp_path, "a/x", rotated(0)),
+        **stored(tmp_path, "a/y", same),
+    }
+    found = only(claim(kind="hubness", than="a/y", k=3, at_most=0.0), records)
+    counts = np.zeros(5606)
+    counts[:3] = 40
+    assert found.value.parts[1] == pytest.approx(scipy.stats.skew(counts))
+    assert found.holds
+
+
+def test_ratios_of_latency_are_of_one_machine(tmp_path):
+    records = {
+        **stored(tmp_path, "a/x", rotated(0)),
+        **stored(tmp_path, "a/y", rotated(0), machine="ffffffff"),
+    }
+    speed = claim(kind="ratio", than="a/y", figure="profile.latency.total.p50_ms", at_most=2.0)
+    assert "two machines" in only(speed, records).reason
+    size = claim(kind="ratio", than="a/y", figure="profile.index.memory_bytes", at_most=1.0)
+    assert only(size, records).value.value == 1.0
+    unknown = claim(kind="ratio", than="a/y", figure="profile.index.speed", at_most=1.0)
+    assert "no number 'profile.index.speed'" in only(unknown, records).reason
+
+
+def test_share_and_value(tmp_path):
+    records = {
+        **stored(tmp_path, "a/x", rotated(0), ndcg=np.full(40, 0.45)),
+        **stored(tmp_path, "a/y", rotated(0), ndcg=np.full(40, 0.5)),
+    }
+    found = only(claim(kind="share", than="a/y", measure="nDCG@10", at_least=0.95), records)
+    assert found.value.value == pytest.approx(0.9)
+    assert found.holds is False
+    assert only(claim(kind="value", measure="nDCG@10"), records).value.value == pytest.approx(0.45)
+
+
+def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
+    failed = make_record("a/y", status="failed")
+    records = {**stored(tmp_path, "a/x", rotated(0)), ("a/y", TASK): (failed, tmp_path)}
+    result = evaluate_claim(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
+    assert result.verdict == "not testable here"
+    assert "stopped at 4.0 GiB" in result.reason
+    result = evaluate_claim(claim(kind="difference", than="a/z", measure="nDCG@10"), records)
+    assert "a/z on stdlib/functions: not measured" in result.reason
+
+
+def test_page_and_json_say_the_same(tmp_path):
+    records = {
+        **stored(tmp_path, "a/x", rotated(0)),
+        **stored(tmp_path, "a/y", rotated(3)),
+    }
+    tested = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.5)
+    untestable = ClaimSpec(name="u", statement="s", source="p", untestable="never released")
+    results = [evaluate_claim(one, records) for one in (tested, untestable)]
+    page = markdown(results)
+    again = from_json(to_json(results, records), {"c": tested, "u": untestable})
+    assert markdown(again) == page
+    assert "| [c](#c) | **holds** | 1 of 1 |" in page
+    assert "| [u](#u) | not testable here | never released |" in page
+    assert ".7000" in page
+    terminal(results, 100)
+    other = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.6)
+    with pytest.raises(ResultsError, match="not defined as it was"):
+        from_json(to_json(results, records), {"c": other, "u": untestable})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('checks = [{ kind = "diference", of = "a", at_least = 0 }]', "Did you mean: difference"),
+        ('checks = [{ kind = "difference", of = "a", at_least = 0 }]', "needs the key 'than'"),
+        ('checks = [{ kind = "value", of = "a", measure = "RR" }]', "is the bound"),
+        ('untestable = "no weights"\nchecks = [{ kind = "value", of = "a", measure = "RR",'
+         " at_least = 0 }]", "either 'checks' or a reason"),
+        ("", "either 'checks' or a reason"),
+        ('checks = [{ kind = "value", of = "a", measure = "RR", at_least = 0,'
+         ' tasks = ["u"] }]', "not among the claim's 'tasks'"),
+    ],
+)  # fmt: skip
+def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
+    head = 'statement = "s"\nsource = "p"\ntasks = ["t"]\n'
+    (tmp_path / "bad.toml").write_text(head + text)
+    with pytest.raises(DefinitionError, match=r"bad\.toml") as caught:
+        load_claims(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_claims_are_chosen_by_name():
+    known = {"muvera": None, "bebr": None}
+    assert chosen_claims(known, ()) == [None, None]
+    with pytest.raises(DefinitionError, match="Did you mean: muvera"):
+        chosen_claims(known, ["muvra"])
+
+
+def test_every_kind_is_described():
+    assert {"difference", "share", "value", "ratio", "overlap", "candidates", "hubness"} == set(
+        CHECKS
+    )
