@@ -39,7 +39,8 @@ ENDS = {
     "nq/utd": ("Autos_d471", "Technology_d470", "Sports_q1", "Games_q8"),
 }  # fmt: skip
 LOCAL = sorted(ENDS)
-N_TRAIN = {"beir/scifact": 809, "code/cosqa": 500}
+N_TRAIN = {"beir/scifact": (809, 919), "code/cosqa": (500, 500)}
+"""Training queries and their judgements."""
 WARNINGS = {
     "beir/nfcorpus": "beir/nfcorpus: no training split 'train' in ",
     "classic/cranfield": "classic/cranfield: 2 documents are empty",
@@ -86,7 +87,10 @@ def test_local_collection(name: str, data_folder: Path, cache: Path) -> None:
     assert (first, last, data.query_ids[0], data.query_ids[-1]) == ENDS[name]
     unpinned = {what for what, count in task.counts if count is None}
     assert unpinned == ({"judgements"} if task.judge == "answers" else set())
-    assert len(data.train_queries) == N_TRAIN.get(name, 0)
+    trained = data.train_judgements
+    assert (len(data.train_queries), len(trained.query)) == N_TRAIN.get(name, (0, 0))
+    assert set(trained.query.tolist()) == set(range(len(data.train_queries)))
+    assert ((trained.document >= 0) & (trained.document < len(data.corpus))).all()
     assert len(data.warnings) == (name in WARNINGS)
     assert "".join(data.warnings).startswith(WARNINGS.get(name, ""))
     assert data.n_unknown_documents == 0

@@ -304,6 +304,26 @@ def test_training_queries_never_hold_a_query_of_the_task(sources: Sources) -> No
     assert "2 queries of 'train' are also in 'test'" in data.warnings[-1]
 
 
+def test_training_judgements_count_the_rows_of_training_queries(sources: Sources) -> None:
+    CONTENT["queries"] = [*QUERIES, Query("q3", "three?")]
+    CONTENT["judgements"] = {
+        **JUDGEMENTS,
+        "train": [
+            Judgement("q3", "d 3", 2), Judgement("q3", "d1", 0), Judgement("q0", "d1", 1),
+            Judgement("q3", "nowhere", 1), Judgement("q1", "d2", 1),
+        ],
+    }  # fmt: skip
+    data = open_dataset(task(), sources)
+    assert list(data.train_queries) == ["nobody judged", "three?"]
+    trained = data.train_judgements
+    assert sorted(zip(trained.query, trained.document, trained.label, strict=True)) == [
+        (0, 0, 1), (1, 0, 0), (1, 2, 2),
+    ]  # fmt: skip
+    assert [a.dtype.name for a in vars(trained).values()] == ["int64", "int64", "int32"]
+    without = open_dataset(task(train_split=None), sources)
+    assert len(without.train_judgements.query) == 0
+
+
 def test_lone_surrogates_are_replaced_and_pairs_joined(sources: Sources) -> None:
     texts = ["a\ud800b", "\udc00", "end\ud83d", "\ud83d\ude00 \ud800", "\ufeffnul\0é"]
     CONTENT["documents"] = [Document(f"d{i}", "", text) for i, text in enumerate(texts)]
