@@ -279,7 +279,8 @@ def check_claims(
 
     place = _place(workspace)
     chosen = chosen_claims(load_claims(place.claims), names)
-    cells = {cell for claim in chosen for cell in claim.cells()}
+    # Files scored before (`rankstone score`) have no definition; they can only be looked up.
+    cells = {(m, t) for claim in chosen for m, t in claim.cells() if not m.startswith("runs/")}
     for method, task in cells:
         place.method(method)
         place.task(task)

@@ -18,6 +18,8 @@ from rankstone.leaderboards.claims import (
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.tables import write_per_query
 from rankstone.results.trec import write_run
+from rankstone.workspace import Workspace
+from tests.conftest import ROOT
 from tests.records import make_record
 
 TASK = "stdlib/functions"
@@ -230,3 +232,17 @@ def test_every_kind_is_described():
     assert {"difference", "share", "value", "ratio", "overlap", "candidates", "hubness"} == set(
         CHECKS
     )
+
+
+def test_the_claims_of_this_repository_name_what_is_defined():
+    place = Workspace.find(ROOT)
+    for claim in load_claims(place.claims).values():
+        for method, task in claim.cells():
+            assert method.startswith("runs/") or method in place.method_names(), claim.name
+            assert task in place.tasks, claim.name
+        kinds = {check.kind for check in claim.checks}
+        for check in claim.checks:
+            if check.measure:
+                for task in check.tasks or claim.tasks:
+                    assert check.measure in place.task(task).measures, (claim.name, task)
+        assert kinds <= set(CHECKS)

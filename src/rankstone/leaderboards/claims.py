@@ -193,7 +193,9 @@ def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
             continue
         record, path = records.get((method, task), (None, None))
         if record is None or path is None:
-            return Finding(check, task, None, f"{method} on {task}: {UNMEASURED}")
+            mend = f" (rankstone score FILE --on {task} --name {method})"
+            scored = mend if method.startswith("runs/") else ""
+            return Finding(check, task, None, f"{method} on {task}: {UNMEASURED}{scored}")
         if record.status != "ok":
             said = (record.error.message if record.error else record.status).partition("\n")[0]
             return Finding(check, task, None, said)
