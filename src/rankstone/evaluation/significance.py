@@ -1,0 +1,156 @@
+"""Paired tests between two systems over the same queries, and what they can see.
+
+Smucker, Allan, Carterette: A Comparison of Statistical Significance Tests for Information Retrieval
+Evaluation, CIKM 2007, recommend the two tests here: Student's paired t and the permutation test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.evaluation.intervals import LEVEL, SEED, bootstrap
+
+PERMUTATIONS = 9_999
+"""Random sign flips where there are more than can be tried one by one."""
+BATCH_CELLS = 2**22
+"""Signs drawn at a time: bounds the working memory."""
+TIE = 1e-9
+"""Differences up to it are no difference: the last bits of a measure depend on nothing real."""
+POWER = 0.8
+
+
+class Paired(NamedTuple):
+    """What the differences of `of` to `than`, query by query, say.
+
+    Attributes:
+        difference: their mean.
+        low, high: its 95% bootstrap interval.
+        t_p: two-sided p of Student's paired t-test.
+        permutation_p: two-sided p of the permutation test: each difference as likely as its
+            opposite.
+        effect: Cohen's d of paired samples, the mean over the standard deviation of differences; 0
+            where there are none, infinite where all are equal.
+        wins, ties, losses: queries on which `of` is better, equal, worse.
+    """
+
+    difference: float
+    low: float
+    high: float
+    t_p: float
+    permutation_p: float
+    effect: float
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def n(self) -> int:
+        return self.wins + self.ties + self.losses
+
+
+def paired(
+    of: NDArray[np.float64], than: NDArray[np.float64], *, seed: int = SEED, tests: bool = True
+) -> Paired:
+    """Compare two systems on the same queries.
+
+    Args:
+        of, than: (n,) values of one measure, the same query in the same place.
+        tests: False leaves the p values NaN, for who needs none and has no time.
+    """
+    differences = np.asarray(of, dtype=np.float64) - np.asarray(than, dtype=np.float64)
+    differences[np.abs(differences) <= TIE] = 0.0
+    low, high = bootstrap(differences[:, None], seed=seed)
+    mean = float(differences.mean())
+    t_p = permutation_p = float("nan")
+    if tests:
+        t_p, permutation_p = t_test(differences), permutation_test(differences, seed=seed)
+    return Paired(
+        mean,
+        float(low[0]),
+        float(high[0]),
+        t_p,
+        permutation_p,
+        _effect(differences),
+        int((differences > 0).sum()),
+        int((differences == 0).sum()),
+        int((differences < 0).sum()),
+    )
+
+
+def t_test(differences: NDArray[np.float64]) -> float:
+    """Two-sided p of Student's t for a mean of zero; 1 where there are no differences."""
+    from scipy.stats import ttest_1samp
+
+    if not differences.any() or len(differences) < 2:
+        return 1.0
+    if np.ptp(differences) == 0:
+        return 0.0
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def permutation_test(
+    differences: NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = SEED
+) -> float:
+    """Two-sided p of the sign-flip test of a mean of zero: exact for few queries, else by chance.
+
+    Queries without a difference change nothing and are left out.
+    """
+    from scipy.stats import permutation_test as flipped
+
+    moved = differences[differences != 0]
+    if len(moved) < 2:  # of one difference, both signs are as far from zero
+        return 1.0
+    found = flipped(
+        (moved,),
+        lambda values, axis: values.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=permutations,
+        batch=max(BATCH_CELLS // len(moved), 1),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment over a family of tests (Scandinavian J. of Statistics 6, 1979).
+
+    The i-th smallest of m values is multiplied by m - i + 1, never falls below the one before, and
+    never exceeds 1.
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = len(order) - np.arange(len(order))
+    raised = np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(raised, 1.0)
+    return adjusted.tolist()
+
+
+def detectable(
+    differences: NDArray[np.float64], *, level: float = 1 - LEVEL, power: float = POWER
+) -> float:
+    """The smallest drop of the mean that a one-sided paired t-test sees with `power`.
+
+    Of differences as spread as these: (t_{1-level} + t_{power}) s / sqrt(n) with n - 1 degrees of
+    freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6).
+    """
+    from scipy.stats import t
+
+    n = len(differences)
+    if n < 2:
+        return float("inf")
+    spread = float(np.std(differences, ddof=1))
+    quantiles = t.ppf(1 - level, n - 1) + t.ppf(power, n - 1)
+    return float(quantiles * spread / np.sqrt(n))
+
+
+def _effect(differences: NDArray[np.float64]) -> float:
+    mean = float(differences.mean())
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    if spread == 0:
+        return 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
+    return mean / spread
