@@ -1,0 +1,209 @@
+"""Methods compared on the same queries, from stored records alone.
+
+The first method is held against each of the others on every task that both have. Differences are
+paired by query; their p values are adjusted by Holm's method over all comparisons that are made at
+once. What two records differ in beside the method is said, and figures of speed are compared only
+where one machine made both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import ResultsError
+from rankstone.evaluation.significance import Paired, holm, paired
+from rankstone.results.record import RunRecord
+from rankstone.results.tables import read_per_query
+
+Stored = tuple[RunRecord, Path]
+"""A record, and the file it is stored in."""
+
+MOVED = 5
+"""How many of the most changed queries are named."""
+FIGURES: dict[str, tuple[str, ...]] = {
+    "median latency, ms": ("profile", "latency", "total", "p50_ms"),
+    "p95 latency, ms": ("profile", "latency", "total", "p95_ms"),
+    "p99 latency, ms": ("profile", "latency", "total", "p99_ms"),
+    "peak RSS, bytes": ("profile", "peak_rss_bytes"),
+}
+"""What depends on the machine, by its place in the record."""
+INDEX_BYTES = ("profile", "index", "memory_bytes")
+
+
+class Moved(NamedTuple):
+    """One query, and its value of each method."""
+
+    query: str
+    of: float
+    than: float
+
+
+class Figure(NamedTuple):
+    """A cost of each method."""
+
+    name: str
+    of: float
+    than: float
+
+    @property
+    def ratio(self) -> float | None:
+        return self.of / self.than if self.than else None
+
+
+class Comparison(NamedTuple):
+    """One method, `of`, against another, `than`, on one task."""
+
+    task: str
+    of: str
+    than: str
+    measure: str
+    mean_of: float
+    mean_than: float
+    paired: Paired
+    t_adjusted: float
+    """Holm's adjustment over all comparisons made together."""
+    permutation_adjusted: float
+    moved: tuple[Moved, ...]
+    """The most changed queries, the largest change first."""
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...]
+    """What the two records differ in beside the method, and what is not compared for it."""
+
+
+def compare(
+    baseline: str,
+    others: Sequence[str],
+    records: Mapping[tuple[str, str], Stored],
+    *,
+    measure: str | None = None,
+) -> list[Comparison]:
+    """`baseline` against each of `others` on every task that both have, by task.
+
+    Args:
+        baseline, others: methods by full name.
+        records: (method, task) -> its record and where that is stored.
+        measure: of all tasks; None: the headline of each.
+
+    Raises:
+        ResultsError: no task has both, or the values per query are not there, or of other queries.
+    """
+    found = []
+    for task in dict.fromkeys(task for _, task in records):
+        for other in others:
+            pair = records.get((other, task)), records.get((baseline, task))
+            if pair[0] is not None and pair[1] is not None:
+                found.append(_one(pair[0], pair[1], measure or pair[0][0].task.headline))
+    if not found:
+        named = ", ".join([baseline, *others])
+        raise ResultsError(
+            f"no task has records of {baseline} and another of {named}."
+            " Measure them: rankstone run METHOD... --on TASK"
+        )
+    t = holm([one.paired.t_p for one in found])
+    permutation = holm([one.paired.permutation_p for one in found])
+    return [
+        one._replace(t_adjusted=p, permutation_adjusted=q)
+        for one, p, q in zip(found, t, permutation, strict=True)
+    ]
+
+
+def _one(of: Stored, than: Stored, measure: str) -> Comparison:
+    queries, ours, theirs = paired_values(of, than, measure)
+    tested = paired(ours, theirs)
+    order = np.argsort(-np.abs(ours - theirs), kind="stable")[:MOVED]
+    moved = tuple(
+        Moved(queries[n], float(ours[n]), float(theirs[n])) for n in order if ours[n] != theirs[n]
+    )
+    return Comparison(
+        task=of[0].task.name,
+        of=of[0].method.name,
+        than=than[0].method.name,
+        measure=measure,
+        mean_of=float(ours.mean()),
+        mean_than=float(theirs.mean()),
+        paired=tested,
+        t_adjusted=tested.t_p,
+        permutation_adjusted=tested.permutation_p,
+        moved=moved,
+        figures=tuple(_figures(of[0], than[0])),
+        notes=tuple(differences(of[0], than[0])),
+    )
+
+
+def paired_values(
+    of: Stored, than: Stored, measure: str
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """Queries, and the values of both of each of them; ResultsError if the queries differ."""
+    ours, theirs = values_of(of, measure), values_of(than, measure)
+    if ours.keys() != theirs.keys():
+        raise ResultsError(
+            f"{of[0].method.name} and {than[0].method.name} on {of[0].task.name} are not of the"
+            f" same queries: {len(ours)} and {len(theirs)}, {len(ours.keys() & theirs.keys())} in"
+            " common. Run both on the same data."
+        )
+    queries = list(ours)
+    return queries, np.array(list(ours.values())), np.array([theirs[q] for q in queries])
+
+
+def values_of(stored: Stored, measure: str) -> dict[str, float]:
+    """Query id -> value of `measure`; ResultsError where the record has none per query."""
+    record, path = stored
+    where = f"{record.method.name} on {record.task.name}"
+    name = record.files.per_query
+    if name is None or not path.with_name(name).is_file():
+        raise ResultsError(
+            f"{where}: its values per query are not beside the record {path}. Run it anew:"
+            f" rankstone run {record.method.name} --on {record.task.name} --force"
+        )
+    read = read_per_query(path.with_name(name))
+    if measure not in read.measures:
+        known = ", ".join(read.measures)
+        raise ResultsError(f"{where}: '{measure}' was not measured. It has: {known}.")
+    return dict(zip(read.query_ids, read.measures[measure].tolist(), strict=True))
+
+
+def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
+    """What two records of one task differ in beside the method, in sentences."""
+    for part in sorted(of.task.sha256.keys() | than.task.sha256.keys()):
+        if of.task.sha256.get(part) != than.task.sha256.get(part):
+            yield f"the {part} differ: the two were not measured on the same data"
+    if of.task.text != than.task.text:
+        yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
+    mine, theirs = (record.policy.model_dump() for record in (of, than))
+    for rule in mine:
+        if mine[rule] != theirs[rule]:
+            yield f"the policy differs: {rule} is {mine[rule]} and {theirs[rule]}"
+    if of.environment.seed != than.environment.seed:
+        yield f"the seeds differ: {of.environment.seed} and {than.environment.seed}"
+    if not comparable_speed(of, than):
+        yield "latency and memory are not compared: they were measured on two machines, or with" \
+              " different numbers of threads"  # fmt: skip
+
+
+def comparable_speed(of: RunRecord, than: RunRecord) -> bool:
+    """Whether figures of speed may be compared: one machine, as many threads."""
+    here, there = of.environment, than.environment
+    return here.machine == there.machine and here.threads == there.threads
+
+
+def _figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
+    places = {"index, bytes": INDEX_BYTES}
+    if comparable_speed(of, than):
+        places = {**FIGURES, **places}
+    for name, place in places.items():
+        ours, theirs = number_at(of, place), number_at(than, place)
+        if ours is not None and theirs is not None:
+            yield Figure(name, ours, theirs)
+
+
+def number_at(record: RunRecord, place: Sequence[str]) -> float | None:
+    """The number at that place of the record; None where it has none."""
+    value: object = record
+    for part in place:
+        value = getattr(value, part, None)
+    return float(value) if isinstance(value, int | float) else None
