@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.errors import DefinitionError, ResultsError
+from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.claims import Found, Result
+    from rankstone.leaderboards.compare import Comparison as Pairing
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -251,6 +252,55 @@ def _task(record: RunRecord, place: Workspace) -> TaskSpec:
     if name.startswith(FILE_TASKS):
         return file_task(Path(source), relevance=record.policy.relevance)
     return recorded_task(name, source, record.task.split) or place.task(name)
+
+
+def compare(
+    baseline: str,
+    others: Sequence[str] | str,
+    *,
+    on: Sequence[str] | str | None = None,
+    measure: str | None = None,
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Pairing]:
+    """`baseline` against each of `others`, query by query, on every task that has both.
+
+    Args:
+        baseline, others: methods of stored records, in full or by their last parts.
+        on: only these tasks.
+        measure: instead of each task's headline.
+
+    Raises: RankstoneError, where a name is of no record, or records cannot be compared.
+    """
+    from rankstone.leaderboards.compare import compare as compared
+
+    store = find_store(results, _place(workspace))
+    found = {
+        (record.method.name, record.task.name): (record, store.path(record))
+        for record in reversed(store.records())
+        if record.status == "ok"
+    }
+    found = dict(reversed(found.items()))
+    methods = list(dict.fromkeys(method for method, _ in found))
+    tasks = list(dict.fromkeys(task for _, task in found))
+    if on is not None:
+        kept = {_recorded(name, tasks, "task", store) for name in _several(on)}
+        found = {cell: stored for cell, stored in found.items() if cell[1] in kept}
+    named = [_recorded(name, methods, "method", store) for name in (baseline, *_several(others))]
+    return compared(named[0], named[1:], found, measure=measure)
+
+
+def _recorded(name: str, known: Sequence[str], what: str, store: ResultStore) -> str:
+    """The full name of a `method` or `task` that has records; ResultsError if none has."""
+    matches = [full for full in known if full == name or full.endswith(f"/{name}")]
+    if name in known or len(matches) == 1:
+        return name if name in known else matches[0]
+    if matches:
+        raise ResultsError(f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
+    raise ResultsError(
+        f"no record of the {what} '{name}' in {store.folder}.{did_you_mean(name, known)}"
+        f" There are: {', '.join(known) or 'none'}."
+    )
 
 
 def check_claims(

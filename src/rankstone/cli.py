@@ -20,6 +20,7 @@ from rankstone import __version__
 from rankstone.cli_boards import Format, print_board, print_means, stdout, write
 from rankstone.cli_cache import app as cache_app
 from rankstone.cli_claims import claims
+from rankstone.cli_compare import compare
 from rankstone.cli_data import app as data_app
 from rankstone.cli_definitions import convert, list_definitions
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
@@ -269,6 +270,7 @@ def leaderboard(
 
 app.command()(convert)
 app.command()(claims)
+app.command()(compare)
 
 
 @app.command()

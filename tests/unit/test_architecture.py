@@ -16,11 +16,13 @@ SOURCE = Path(rankstone.__file__).parent
 ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
-        "cli_boards", "cli_cache", "cli_claims", "cli_data", "cli_definitions", "cli_options",
+        "cli_boards", "cli_cache", "cli_claims", "cli_compare",
+        "cli_data", "cli_definitions", "cli_options",
     },
     "cli_boards": {"leaderboards", "results", "workspace"},
     "cli_cache": {"api", "execution", "cli_boards", "cli_options"},
     "cli_claims": {"api", "execution", "leaderboards", "cli_boards", "cli_options"},
+    "cli_compare": {"api", "leaderboards", "cli_boards", "cli_options"},
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
     "cli_definitions": {"workspace", "leaderboards", "runners", "cli_boards", "cli_options"},
     "cli_options": set(),

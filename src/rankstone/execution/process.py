@@ -173,13 +173,17 @@ class _Watch:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident size of a process and all its descendants; 0 once it is gone."""
+    """Resident size of a process and what its descendants hold beside it; 0 once it is gone.
+
+    What a descendant shares, as it does with the process it was forked from, is counted once.
+    """
     total = 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
-        for member in (process, *process.children(recursive=True)):
+        total = process.memory_info().rss
+        for member in process.children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                total += member.memory_info().rss
+                total += member.memory_full_info().uss
     return total
 
 

@@ -192,7 +192,7 @@ def comparable_speed(of: RunRecord, than: RunRecord) -> bool:
 
 
 def _figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
-    places = {"index, bytes": INDEX_BYTES}
+    places: dict[str, tuple[str, ...]] = {"index, bytes": INDEX_BYTES}
     if comparable_speed(of, than):
         places = {**FIGURES, **places}
     for name, place in places.items():
