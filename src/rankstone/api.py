@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+from rankstone.errors import DefinitionError, ResultsError
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison
     from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
-    from rankstone.leaderboards.claims import Found, Result
-    from rankstone.leaderboards.compare import Comparison as Pairing
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -103,9 +101,9 @@ def sweep(
     from rankstone.execution.process import Limits
     from rankstone.execution.sweep import Sweep
 
-    place = _place(workspace)
+    place = find_place(workspace)
     found = find_tasks(place, tasks)
-    chosen = tuple(place.method(m) if isinstance(m, str) else m for m in _several(methods))
+    chosen = tuple(place.method(m) if isinstance(m, str) else m for m in several(methods))
     if model_path is not None:
         if len(chosen) != 1:
             raise DefinitionError("--model-path is for one method at a time. Name one.")
@@ -154,7 +152,7 @@ def score(
     from rankstone.execution.progress import Silent
     from rankstone.execution.scoring import score_file
 
-    place = _place(workspace)
+    place = find_place(workspace)
     if on is not None and qrels is None:
         task = place.task(on) if isinstance(on, str) else on
     elif qrels is not None and on is None:
@@ -189,7 +187,7 @@ def verify(
     """
     from rankstone.execution.verification import differences
 
-    place, sources = _place(workspace), find_sources(data, cache)
+    place, sources = find_place(workspace), find_sources(data, cache)
     return list(differences(record, Path(path), lambda r: _judged(r, place, sources)))
 
 
@@ -221,7 +219,7 @@ def compare_rules(
             f"is relevant. Look at Accuracy@k instead: rankstone show {record.method.name}"
             f"@{record.task.name}"
         )
-    judged = _judged(record, _place(workspace), find_sources(data, cache))
+    judged = _judged(record, find_place(workspace), find_sources(data, cache))
     run, policy = judged.read(Path(path).with_name(record.files.run)), record.policy
     return compare(
         run,
@@ -254,101 +252,6 @@ def _task(record: RunRecord, place: Workspace) -> TaskSpec:
     return recorded_task(name, source, record.task.split) or place.task(name)
 
 
-def compare(
-    baseline: str,
-    others: Sequence[str] | str,
-    *,
-    on: Sequence[str] | str | None = None,
-    measure: str | None = None,
-    results: PathLike | None = None,
-    workspace: PathLike | None = None,
-) -> list[Pairing]:
-    """`baseline` against each of `others`, query by query, on every task that has both.
-
-    Args:
-        baseline, others: methods of stored records, in full or by their last parts.
-        on: only these tasks.
-        measure: instead of each task's headline.
-
-    Raises: RankstoneError, where a name is of no record, or records cannot be compared.
-    """
-    from rankstone.leaderboards.compare import compare as compared
-
-    store = find_store(results, _place(workspace))
-    found = {
-        (record.method.name, record.task.name): (record, store.path(record))
-        for record in reversed(store.records())
-        if record.status == "ok"
-    }
-    found = dict(reversed(found.items()))
-    methods = list(dict.fromkeys(method for method, _ in found))
-    tasks = list(dict.fromkeys(task for _, task in found))
-    if on is not None:
-        kept = {_recorded(name, tasks, "task", store) for name in _several(on)}
-        found = {cell: stored for cell, stored in found.items() if cell[1] in kept}
-    named = [_recorded(name, methods, "method", store) for name in (baseline, *_several(others))]
-    return compared(named[0], named[1:], found, measure=measure)
-
-
-def _recorded(name: str, known: Sequence[str], what: str, store: ResultStore) -> str:
-    """The full name of a `method` or `task` that has records; ResultsError if none has."""
-    matches = [full for full in known if full == name or full.endswith(f"/{name}")]
-    if name in known or len(matches) == 1:
-        return name if name in known else matches[0]
-    if matches:
-        raise ResultsError(f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
-    raise ResultsError(
-        f"no record of the {what} '{name}' in {store.folder}.{did_you_mean(name, known)}"
-        f" There are: {', '.join(known) or 'none'}."
-    )
-
-
-def check_claims(
-    names: Sequence[str] = (),
-    *,
-    missing: Literal["run", "skip"] = "run",
-    results: PathLike | None = None,
-    data: PathLike | None = None,
-    cache: PathLike | None = None,
-    workspace: PathLike | None = None,
-    command: tuple[str, ...] = (),
-    reporter: Reporter | None = None,
-) -> tuple[list[Result], Found]:
-    """Hold the claims `names`, or all, against the runs that they need.
-
-    Args:
-        missing: `run` measures what is not stored with today's definitions, code and data; `skip`
-            takes what is stored, and says of the rest that it was not measured.
-
-    Returns: what was found of each claim, and the records by method and task.
-
-    Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
-    """
-    from rankstone.execution.progress import Silent
-    from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
-
-    place = _place(workspace)
-    chosen = chosen_claims(load_claims(place.claims), names)
-    # Files scored before (`rankstone score`) have no definition; they can only be looked up.
-    cells = {(m, t) for claim in chosen for m, t in claim.cells() if not m.startswith("runs/")}
-    for method, task in cells:
-        place.method(method)
-        place.task(task)
-    store = find_store(results, place)
-    if missing == "run":
-        for task in sorted({task for _, task in cells}):
-            methods = sorted(method for method, on in cells if on == task)
-            plan = sweep(methods, task, results=store.folder, data=data, cache=cache,
-                         workspace=place.root, command=command)  # fmt: skip
-            for _ in plan.run(reporter or Silent()):
-                pass
-    found: dict[tuple[str, str], tuple[RunRecord, Path]] = {}
-    for record in store.records():
-        # A cell's figures come before its last failure, and the first machine before others.
-        found.setdefault((record.method.name, record.task.name), (record, store.path(record)))
-    return [evaluate_claim(claim, found) for claim in chosen], found
-
-
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     """One row per record: quality with intervals, latency, memory, index size, status."""
     from rankstone.leaderboards.table import leaderboard as table
@@ -363,13 +266,13 @@ def find_store(results: PathLike | None, place: Workspace) -> ResultStore:
     return ResultStore(Path(results) if results is not None else place.results)
 
 
-def _place(workspace: PathLike | None) -> Workspace:
+def find_place(workspace: PathLike | None) -> Workspace:
     return Workspace.find(Path(workspace) if workspace is not None else None)
 
 
 def find_tasks(place: Workspace, tasks: Sequence[str | TaskSpec] | str) -> list[TaskSpec]:
     """Suites replaced by their tasks, names by specs; a task that comes twice is kept once."""
-    given = _several(tasks)
+    given = several(tasks)
     specs = [s for t in given for s in (place.expand(t) if isinstance(t, str) else [t])]
     return list({spec.name: spec for spec in specs}.values())
 
@@ -385,5 +288,5 @@ def find_sources(data: PathLike | None = None, cache: PathLike | None = None) ->
     )
 
 
-def _several(given: Sequence[Named] | str) -> Sequence[Named | str]:
+def several(given: Sequence[Named] | str) -> Sequence[Named | str]:
     return [given] if isinstance(given, str) else given

@@ -38,9 +38,9 @@ def claims(
     """
     from rich.console import Console
 
-    from rankstone.api import check_claims
     from rankstone.execution.progress import Drawn
     from rankstone.leaderboards.claim_pages import markdown, terminal, to_json
+    from rankstone.reports import check_claims
 
     with Drawn(Console(stderr=True)) as reporter:
         found, records = check_claims(

@@ -39,8 +39,8 @@ def compare(
     ] = None,
 ) -> None:
     """Differences with intervals, paired tests, effect, and the queries that changed most."""
-    from rankstone.api import compare as compared
     from rankstone.leaderboards.compare_view import render, terminal
+    from rankstone.reports import compare as compared
 
     found = compared(baseline, others, on=on, measure=measure, results=results, workspace=workspace)
     if form is ComparisonFormat.terminal and output is None:

@@ -7,7 +7,7 @@ Evaluation, CIKM 2007, recommend the two tests here: Student's paired t and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,22 +93,27 @@ def t_test(differences: NDArray[np.float64]) -> float:
 
 
 def permutation_test(
-    differences: NDArray[np.float64], *, permutations: int = PERMUTATIONS, seed: int = SEED
+    differences: NDArray[np.float64],
+    *,
+    alternative: Literal["two-sided", "less"] = "two-sided",
+    permutations: int = PERMUTATIONS,
+    seed: int = SEED,
 ) -> float:
-    """Two-sided p of the sign-flip test of a mean of zero: exact for few queries, else by chance.
+    """p of the sign-flip test of a mean of zero: exact for few queries, else by chance.
 
-    Queries without a difference change nothing and are left out.
+    Queries without a difference change nothing and are left out. `less`: of a mean below zero.
     """
     from scipy.stats import permutation_test as flipped
 
     moved = differences[differences != 0]
     if len(moved) < 2:  # of one difference, both signs are as far from zero
-        return 1.0
+        return 0.5 if alternative == "less" and moved.sum() < 0 else 1.0
     found = flipped(
         (moved,),
         lambda values, axis: values.mean(axis=axis),
         permutation_type="samples",
         vectorized=True,
+        alternative=alternative,
         n_resamples=permutations,
         batch=max(BATCH_CELLS // len(moved), 1),
         rng=np.random.default_rng(seed),
@@ -131,12 +136,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(
-    differences: NDArray[np.float64], *, level: float = 1 - LEVEL, power: float = POWER
+    differences: NDArray[np.float64],
+    *,
+    level: float = 1 - LEVEL,
+    power: float = POWER,
+    least: float = 0.0,
+    most: float = np.inf,
 ) -> float:
     """The smallest drop of the mean that a one-sided paired t-test sees with `power`.
 
     Of differences as spread as these: (t_{1-level} + t_{power}) s / sqrt(n) with n - 1 degrees of
-    freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6).
+    freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6), where a drop
+    must also be above `least` to count, and counts without a test above `most`.
     """
     from scipy.stats import t
 
@@ -144,8 +155,9 @@ def detectable(
     if n < 2:
         return float("inf")
     spread = float(np.std(differences, ddof=1))
-    quantiles = t.ppf(1 - level, n - 1) + t.ppf(power, n - 1)
-    return float(quantiles * spread / np.sqrt(n))
+    error = spread / np.sqrt(n)
+    seen = min(max(t.ppf(1 - level, n - 1) * error, least), most)
+    return float(seen + t.ppf(power, n - 1) * error)
 
 
 def _effect(differences: NDArray[np.float64]) -> float:

@@ -169,20 +169,27 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
 
 def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
     """What two records of one task differ in beside the method, in sentences."""
+    yield from obstacles(of, than)
+    if of.task.text != than.task.text:
+        yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
+    if of.environment.seed != than.environment.seed:
+        yield f"the seeds differ: {of.environment.seed} and {than.environment.seed}"
+    if not comparable_speed(of, than):
+        yield (
+            "latency and memory are not compared: they were measured on two machines, or with"
+            " different numbers of threads"
+        )
+
+
+def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
+    """What makes even the quality of two records two things: other data, other rules."""
     for part in sorted(of.task.sha256.keys() | than.task.sha256.keys()):
         if of.task.sha256.get(part) != than.task.sha256.get(part):
             yield f"the {part} differ: the two were not measured on the same data"
-    if of.task.text != than.task.text:
-        yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
     mine, theirs = (record.policy.model_dump() for record in (of, than))
     for rule in mine:
         if mine[rule] != theirs[rule]:
             yield f"the policy differs: {rule} is {mine[rule]} and {theirs[rule]}"
-    if of.environment.seed != than.environment.seed:
-        yield f"the seeds differ: {of.environment.seed} and {than.environment.seed}"
-    if not comparable_speed(of, than):
-        yield "latency and memory are not compared: they were measured on two machines, or with" \
-              " different numbers of threads"  # fmt: skip
 
 
 def comparable_speed(of: RunRecord, than: RunRecord) -> bool:

@@ -1,0 +1,124 @@
+"""Two versions of the code measured in turns on this machine: what costs may be compared by.
+
+A version is a checkout: a folder with `src/rankstone`, or a commit of the repository around the
+workspace, which is then checked out beside it for as long as it is measured. Both run the same cell
+with the same interpreter, cache and data, one after the other, round after round, so that what else
+the machine does falls on both alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rankstone.errors import DefinitionError, ResultsError
+from rankstone.results.record import RunRecord
+from rankstone.results.store import ResultStore
+
+Told = Callable[[str], None]
+
+
+class Rounds(NamedTuple):
+    """The records of both versions, one of each a round, in the order they were measured."""
+
+    baseline: list[RunRecord]
+    candidate: list[RunRecord]
+
+
+class Ratio(NamedTuple):
+    """Candidate over baseline: the geometric mean of the rounds' ratios, with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@contextlib.contextmanager
+def checkout(version: str, repository: Path) -> Iterator[Path]:
+    """The folder of `version`: itself, or a commit of `repository` checked out for a while.
+
+    Raises DefinitionError where it is neither.
+    """
+    folder = Path(version).expanduser()
+    if (folder / "src" / "rankstone").is_dir():
+        yield folder.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as place:
+        made = Path(place) / "checkout"
+        asked = ["worktree", "add", "--detach", "--quiet", str(made), version]
+        done = _git(repository, *asked)
+        if done.returncode:
+            raise DefinitionError(
+                f"'{version}' is neither a folder with src/rankstone nor a commit of {repository}:"
+                f" {done.stderr.strip()}. Name one of them."
+            )
+        try:
+            yield made
+        finally:
+            _git(repository, "worktree", "remove", "--force", str(made))
+
+
+def measure(
+    versions: tuple[Path, Path],
+    method: str,
+    task: str,
+    *,
+    rounds: int,
+    arguments: tuple[str, ...] = (),
+    told: Told = lambda what: None,
+) -> Rounds:
+    """Run `method` on `task` by both versions, `rounds` times each, in turns.
+
+    Args:
+        versions: folders of the baseline and of the candidate.
+        arguments: further options of `rankstone run`, for both.
+
+    Raises ResultsError where a cell of either does not end well.
+    """
+    found = Rounds([], [])
+    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as place:
+        for number in range(rounds):
+            # Who comes first alternates: what a first run warms up helps each as often.
+            sides = list(zip(("baseline", "candidate"), versions, found, strict=True))
+            for side, version, records in sides if number % 2 == 0 else reversed(sides):
+                told(f"round {number + 1} of {rounds}: {side}")
+                results = Path(place) / f"{side}-{number}"
+                records.append(_run(version, method, task, results, arguments))
+    return found
+
+
+def ratio(baseline: list[float], candidate: list[float]) -> Ratio:
+    """The rounds' ratios as one, by Student's t over their logarithms; at least two rounds."""
+    from scipy.stats import t
+
+    logs = np.log(np.asarray(candidate, np.float64) / np.asarray(baseline, np.float64))
+    mean, n = float(logs.mean()), len(logs)
+    reach = float(t.ppf(0.975, n - 1) * logs.std(ddof=1) / np.sqrt(n))
+    return Ratio(*(float(np.exp(end)) for end in (mean, mean - reach, mean + reach)))
+
+
+def _run(
+    version: Path, method: str, task: str, results: Path, arguments: tuple[str, ...]
+) -> RunRecord:
+    command = [sys.executable, "-m", "rankstone", "run", method, "--on", task]
+    command += ["--workspace", str(version), "--results", str(results), "--force", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(version / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    records = ResultStore(results).records() if results.is_dir() else []
+    if len(records) != 1 or records[0].status != "ok":
+        said = records[0].error.message if records and records[0].error else done.stderr.strip()
+        raise ResultsError(f"{method} on {task} by {version}: {said or 'it left no record'}")
+    return records[0]
+
+
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

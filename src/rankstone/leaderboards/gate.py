@@ -1,0 +1,292 @@
+"""Whether a candidate may replace a baseline: regressions of quality and cost, by paired tests.
+
+Quality fails where the mean drops by more than is allowed and the paired permutation test supports
+that it drops at all, or where it drops by more than the hard limit. Costs that depend on the
+machine are compared on one machine only. What cannot be compared is neither a pass nor a failure,
+and a baseline or a candidate that is not there is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from rankstone.errors import ResultsError, did_you_mean
+from rankstone.evaluation.intervals import bootstrap
+from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test
+from rankstone.leaderboards.compare import (
+    FIGURES,
+    INDEX_BYTES,
+    Stored,
+    comparable_speed,
+    number_at,
+    obstacles,
+    paired_values,
+)
+from rankstone.results.record import RunRecord
+from rankstone.strict import Spec, build_spec, read_toml
+
+Verdict = Literal["pass", "fail", "incomparable"]
+Cells = Mapping[tuple[str, str], Stored]
+"""(method, task) -> record. Both sides name a cell alike."""
+
+COSTS: dict[str, tuple[str, ...]] = {
+    **{name.partition(",")[0]: place for name, place in FIGURES.items()},
+    "index": INDEX_BYTES,
+}
+"""What a rule may bound, by its place in the record."""
+UNBOUND = {"index"}
+"""Costs that no machine changes."""
+
+
+class QualityRule(Spec):
+    """How much of a measure may be lost: a table `[[quality]]`."""
+
+    measure: str | None = None
+    """None: each task's headline."""
+    allowance: float = Field(default=0.005, ge=0)
+    """Drops of the mean up to it pass."""
+    hard_limit: float = Field(default=0.02, ge=0)
+    """A drop above it fails, whatever the test says."""
+    level: float = Field(default=0.05, gt=0, lt=1)
+    """Of the one-sided paired test, by Holm's method over all cells of the gate."""
+    tasks: tuple[str, ...] = ()
+    """Only these; empty: all."""
+
+    @model_validator(mode="after")
+    def _limits_are_in_order(self) -> QualityRule:
+        if self.hard_limit < self.allowance:
+            raise ValueError("'hard_limit' is below 'allowance'")
+        return self
+
+
+class CostRule(Spec):
+    """How much dearer the candidate may be: a table `[[cost]]`."""
+
+    figure: str
+    """`median latency`, `p95 latency`, `p99 latency`, `peak RSS` or `index`."""
+    allowance: float = Field(gt=0)
+    """The largest ratio of candidate to baseline that passes."""
+    tasks: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _figure_is_known(self) -> CostRule:
+        if self.figure not in COSTS:
+            raise ValueError(
+                f"no figure '{self.figure}'.{did_you_mean(self.figure, COSTS)}"
+                f" Known: {', '.join(COSTS)}"
+            )
+        return self
+
+
+class GateRules(Spec):
+    """The content of a rules file."""
+
+    quality: tuple[QualityRule, ...] = (QualityRule(),)
+    cost: tuple[CostRule, ...] = ()
+
+
+class Judgement(NamedTuple):
+    """One rule on one cell."""
+
+    task: str
+    method: str
+    rule: str
+    verdict: Verdict
+    detail: str
+    baseline: float | None = None
+    candidate: float | None = None
+    low: float | None = None
+    """Ends of the interval of the difference, or of the ratio where a cost was measured again."""
+    high: float | None = None
+    p: float | None = None
+    """Adjusted by Holm's method."""
+    visible: float | None = None
+    """The smallest drop that this gate sees on these queries with 80% power."""
+
+
+def load_rules(path: Path) -> GateRules:
+    """The rules of a file; a DefinitionError that names what is wrong in it."""
+    return build_spec(GateRules, read_toml(path), path)
+
+
+def judge(baseline: Cells, candidate: Cells, rules: GateRules) -> list[Judgement]:
+    """Every rule on every cell of either side, cell by cell."""
+    cells = list(dict.fromkeys([*baseline, *candidate]))
+    if not cells:
+        return [Judgement("", "", "records", "fail", "neither side has a record: nothing to judge")]
+    tested = _tested(cells, baseline, candidate, rules)
+    found: list[Judgement] = []
+    for cell in cells:
+        missing = _missing(cell, baseline, candidate)
+        if missing is not None:
+            found.append(missing)
+            continue
+        pair = baseline[cell], candidate[cell]
+        found += [one for (where, _), one in tested.items() if where == cell]
+        found += [_cost(cell, rule, pair) for rule in rules.cost if _applies(rule.tasks, cell)]
+    return found
+
+
+def exit_code(judgements: Sequence[Judgement]) -> int:
+    """1 if anything fails, else 2 if anything cannot be compared, else 0."""
+    verdicts = {one.verdict for one in judgements}
+    return 1 if "fail" in verdicts else 2 if "incomparable" in verdicts else 0
+
+
+def _applies(tasks: Sequence[str], cell: tuple[str, str]) -> bool:
+    return not tasks or cell[1] in tasks
+
+
+def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgement | None:
+    """A failure where one side has no figures for the cell."""
+    for side, cells in (("baseline", baseline), ("candidate", candidate)):
+        stored = cells.get(cell)
+        if stored is None:
+            what = f"the {side} has no record of it: what is not there cannot pass"
+        elif stored[0].status != "ok":
+            said = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
+            what = f"the {side} ended as {stored[0].status}: {said}"
+        else:
+            continue
+        return Judgement(cell[1], cell[0], "record", "fail", what)
+    return None
+
+
+class _Tested(NamedTuple):
+    cell: tuple[str, str]
+    rule: QualityRule
+    measure: str
+    of: NDArray[np.float64]
+    than: NDArray[np.float64]
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        moved: NDArray[np.float64] = self.of - self.than
+        moved[np.abs(moved) <= TIE] = 0.0
+        return moved
+
+
+def _tested(
+    cells: Sequence[tuple[str, str]], baseline: Cells, candidate: Cells, rules: GateRules
+) -> dict[tuple[tuple[str, str], QualityRule], Judgement]:
+    """The judgements of quality, their p values adjusted together."""
+    found: dict[tuple[tuple[str, str], QualityRule], Judgement] = {}
+    tests: list[_Tested] = []
+    for cell in cells:
+        if _missing(cell, baseline, candidate) is not None:
+            continue
+        for rule in (rule for rule in rules.quality if _applies(rule.tasks, cell)):
+            made = _test(cell, rule, baseline[cell], candidate[cell])
+            if isinstance(made, Judgement):
+                found[cell, rule] = made
+            else:
+                tests.append(made)
+    p_values = holm([permutation_test(test.differences, alternative="less") for test in tests])
+    for test, p in zip(tests, p_values, strict=True):
+        found[test.cell, test.rule] = _quality(test, p, len(tests))
+    return found
+
+
+def _test(
+    cell: tuple[str, str], rule: QualityRule, baseline: Stored, candidate: Stored
+) -> _Tested | Judgement:
+    """The values of both sides, or why they cannot be compared."""
+    measure = rule.measure or candidate[0].task.headline
+    said = list(obstacles(candidate[0], baseline[0]))
+    if not said:
+        try:
+            _, of, than = paired_values(candidate, baseline, measure)
+            return _Tested(cell, rule, measure, of, than)
+        except ResultsError as error:
+            said = [str(error)]
+    return Judgement(cell[1], cell[0], measure, "incomparable", "; ".join(said))
+
+
+def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
+    rule, moved = test.rule, test.differences
+    drop = -float(moved.mean())
+    low, high = bootstrap(moved[:, None])
+    visible = detectable(
+        moved, level=rule.level / n_tests, least=rule.allowance, most=rule.hard_limit
+    )
+    name = f"{test.measure} may drop {rule.allowance:g}, at most {rule.hard_limit:g}"
+    verdict: Verdict = "pass"
+    if drop > rule.hard_limit:
+        verdict, detail = "fail", f"drops {drop:.4f}, more than the hard limit {rule.hard_limit:g}"
+    elif drop > rule.allowance and p <= rule.level:
+        verdict = "fail"
+        detail = f"drops {drop:.4f}, more than {rule.allowance:g}, and p = {p:.4f} supports it"
+    elif drop > rule.allowance:
+        detail = f"drops {drop:.4f}, more than {rule.allowance:g}, but p = {p:.4f}"
+    else:
+        detail = f"drops {drop:.4f}" if drop > 0 else f"rises {-drop:.4f}"
+    seen = (
+        f"this gate sees drops above {visible:.3f} with 80% power on {len(moved):,} queries"
+        if moved.any()
+        else f"no query of {len(moved):,} differs"
+    )
+    return Judgement(
+        test.cell[1],
+        test.cell[0],
+        name,
+        verdict,
+        f"{detail}; {seen}",
+        float(test.than.mean()),
+        float(test.of.mean()),
+        float(low[0]),
+        float(high[0]),
+        p,
+        visible,
+    )
+
+
+def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) -> Judgement:
+    baseline, candidate = pair[0][0], pair[1][0]
+    name = f"{rule.figure} at most {rule.allowance:g} times"
+    if rule.figure not in UNBOUND and not comparable_speed(candidate, baseline):
+        said = (
+            "measured on two machines, or with different numbers of threads."
+            " Measure both here, interleaved: --ab"
+        )
+        return Judgement(cell[1], cell[0], name, "incomparable", said)
+    place = COSTS[rule.figure]
+    values = number_at(baseline, place), number_at(candidate, place)
+    if values[0] is None or values[1] is None or values[0] <= 0:
+        return Judgement(cell[1], cell[0], name, "incomparable", "one of them has no such figure")
+    ratio = values[1] / values[0]
+    verdict: Verdict = "fail" if ratio > rule.allowance else "pass"
+    return Judgement(cell[1], cell[0], name, verdict, f"{ratio:.3f} times the baseline", *values)
+
+
+def judge_ratio(
+    rule: CostRule,
+    baseline: Sequence[RunRecord],
+    candidate: Sequence[RunRecord],
+    *,
+    ratio: Callable[[list[float], list[float]], tuple[float, float, float]],
+) -> Judgement:
+    """A rule of cost on rounds measured in turns; fails where the whole interval is too dear.
+
+    Args:
+        ratio: the mean ratio of the rounds, and the ends of its interval.
+    """
+    place, record = COSTS[rule.figure], candidate[0]
+    sides = [[number_at(one, place) for one in side] for side in (baseline, candidate)]
+    known = [[value for value in side if value] for side in sides]
+    name = f"{rule.figure} at most {rule.allowance:g} times"
+    cell = record.task.name, record.method.name
+    if len(known[0]) != len(baseline) or len(known[1]) != len(candidate):
+        return Judgement(*cell, name, "incomparable", "a round has no such figure")
+    mean, low, high = ratio(*known)
+    detail = f"{mean:.3f} times the baseline ({low:.3f} to {high:.3f}, {len(baseline)} rounds)"
+    verdict: Verdict = "fail" if low > rule.allowance else "pass"
+    if verdict == "pass" and high > rule.allowance:
+        detail += "; more rounds would tell more"
+    middle = [float(np.median(side)) for side in known]
+    return Judgement(*cell, name, verdict, detail, middle[0], middle[1], low, high)

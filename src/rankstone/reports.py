@@ -1,0 +1,217 @@
+"""What is made of stored records: the commands of the same names, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rankstone.api import PathLike, find_place, find_store, several, sweep
+from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+
+if TYPE_CHECKING:
+    from rankstone.execution.sweep import Reporter
+    from rankstone.leaderboards.claims import Found, Result
+    from rankstone.leaderboards.compare import Comparison
+    from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.results.record import RunRecord
+    from rankstone.results.store import ResultStore
+
+Cell = tuple[str, str]
+"""A method and a task."""
+
+
+def compare(
+    baseline: str,
+    others: Sequence[str] | str,
+    *,
+    on: Sequence[str] | str | None = None,
+    measure: str | None = None,
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Comparison]:
+    """`baseline` against each of `others`, query by query, on every task that has both.
+
+    Args:
+        baseline, others: methods of stored records, in full or by their last parts.
+        on: only these tasks.
+        measure: instead of each task's headline.
+
+    Raises: RankstoneError, where a name is of no record, or records cannot be compared.
+    """
+    from rankstone.leaderboards.compare import compare as compared
+
+    store = find_store(results, find_place(workspace))
+    found = {
+        (record.method.name, record.task.name): (record, store.path(record))
+        for record in reversed(store.records())
+        if record.status == "ok"
+    }
+    found = dict(reversed(found.items()))
+    methods = list(dict.fromkeys(method for method, _ in found))
+    tasks = list(dict.fromkeys(task for _, task in found))
+    if on is not None:
+        kept = {_recorded(name, tasks, "task", store) for name in several(on)}
+        found = {cell: stored for cell, stored in found.items() if cell[1] in kept}
+    named = [_recorded(name, methods, "method", store) for name in (baseline, *several(others))]
+    return compared(named[0], named[1:], found, measure=measure)
+
+
+def gate(
+    baseline: str,
+    candidate: str,
+    *,
+    rules: PathLike | GateRules | None = None,
+    on: Sequence[str] | str | None = None,
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Judgement]:
+    """Whether `candidate` may replace `baseline`, by stored records.
+
+    Args:
+        baseline, candidate: folders of records, whose cells are compared by method and task; or
+            methods of `results`, compared by task.
+        rules: a file, or the rules; by default a headline may drop .005, and .02 at most.
+        on: only these tasks, by full name.
+
+    Raises: RankstoneError, where a side or a rule is not there.
+    """
+    from rankstone.leaderboards.gate import judge
+
+    store = find_store(results, find_place(workspace))
+    sides = [_side(name, store, candidate) for name in (baseline, candidate)]
+    if on is not None:
+        kept = set(several(on))
+        sides = [{cell: s for cell, s in side.items() if cell[1] in kept} for side in sides]
+        for task in sorted(kept - {task for side in sides for _, task in side}):
+            raise ResultsError(f"neither side has a record of '{task}'. Correct --on.")
+    return judge(sides[0], sides[1], _rules(rules))
+
+
+def gate_ab(
+    versions: tuple[str, str],
+    methods: Sequence[str] | str,
+    tasks: Sequence[str] | str,
+    *,
+    rounds: int,
+    rules: PathLike | GateRules | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    told: Callable[[str], None] = lambda what: None,
+) -> list[Judgement]:
+    """Whether the second of two versions is dearer, measured in turns on this machine.
+
+    Args:
+        versions: checkouts, or commits of the repository around the workspace.
+        rules: its rules of cost; by default a median latency of 1.1 times passes.
+
+    Raises: RankstoneError, where a version or a cell does not run.
+    """
+    from rankstone.execution import ab
+    from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
+
+    if not methods or not tasks:
+        raise DefinitionError("--ab needs what to run. Name it: --method METHOD --on TASK")
+    stated = _rules(rules) if rules is not None else GateRules(quality=())
+    bounds = stated.cost or (CostRule(figure="median latency", allowance=1.1),)
+    place = find_place(workspace)
+    found: list[Judgement] = []
+    more = [(name, value) for name, value in (("--data", data), ("--cache", cache)) if value]
+    arguments = tuple(str(part) for pair in more for part in pair)
+    with ab.checkout(versions[0], place.root) as old, ab.checkout(versions[1], place.root) as new:
+        for task in several(tasks):
+            for method in several(methods):
+                measured = ab.measure(
+                    (old, new), method, task, rounds=rounds, arguments=arguments, told=told
+                )
+                found += [judge_ratio(rule, *measured, ratio=ab.ratio) for rule in bounds]
+    return found
+
+
+def _rules(rules: PathLike | GateRules | None) -> GateRules:
+    from rankstone.leaderboards.gate import GateRules, load_rules
+
+    if rules is None:
+        return GateRules()
+    return rules if isinstance(rules, GateRules) else load_rules(Path(rules))
+
+
+def _side(name: str, store: ResultStore, label: str) -> dict[Cell, tuple[RunRecord, Path]]:
+    """The records of a folder by method and task; or those of one method of `store`, by task.
+
+    Nothing where there is neither: every cell of the other side then fails.
+    """
+    from rankstone.results.store import ResultStore
+
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        own = ResultStore(folder)
+        return {(r.method.name, r.task.name): (r, own.path(r)) for r in reversed(own.records())}
+    records = store.records()
+    known = {record.method.name for record in records}
+    found = [full for full in known if full == name or full.endswith(f"/{name}")]
+    return {
+        (label, record.task.name): (record, store.path(record))
+        for record in reversed(records)
+        if len(found) == 1 and record.method.name == found[0]
+    }
+
+
+def _recorded(name: str, known: Sequence[str], what: str, store: ResultStore) -> str:
+    """The full name of a `method` or `task` that has records; ResultsError if none has."""
+    matches = [full for full in known if full == name or full.endswith(f"/{name}")]
+    if name in known or len(matches) == 1:
+        return name if name in known else matches[0]
+    if matches:
+        raise ResultsError(f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
+    raise ResultsError(
+        f"no record of the {what} '{name}' in {store.folder}.{did_you_mean(name, known)}"
+        f" There are: {', '.join(known) or 'none'}."
+    )
+
+
+def check_claims(
+    names: Sequence[str] = (),
+    *,
+    missing: Literal["run", "skip"] = "run",
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    command: tuple[str, ...] = (),
+    reporter: Reporter | None = None,
+) -> tuple[list[Result], Found]:
+    """Hold the claims `names`, or all, against the runs that they need.
+
+    Args:
+        missing: `run` measures what is not stored with today's definitions, code and data; `skip`
+            takes what is stored, and says of the rest that it was not measured.
+
+    Returns: what was found of each claim, and the records by method and task.
+
+    Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+    """
+    from rankstone.execution.progress import Silent
+    from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
+
+    place = find_place(workspace)
+    chosen = chosen_claims(load_claims(place.claims), names)
+    # Files scored before (`rankstone score`) have no definition; they can only be looked up.
+    cells = {(m, t) for claim in chosen for m, t in claim.cells() if not m.startswith("runs/")}
+    for method, task in cells:
+        place.method(method)
+        place.task(task)
+    store = find_store(results, place)
+    if missing == "run":
+        for task in sorted({task for _, task in cells}):
+            methods = sorted(method for method, on in cells if on == task)
+            plan = sweep(methods, task, results=store.folder, data=data, cache=cache,
+                         workspace=place.root, command=command)  # fmt: skip
+            for _ in plan.run(reporter or Silent()):
+                pass
+    found: dict[tuple[str, str], tuple[RunRecord, Path]] = {}
+    for record in store.records():
+        # A cell's figures come before its last failure, and the first machine before others.
+        found.setdefault((record.method.name, record.task.name), (record, store.path(record)))
+    return [evaluate_claim(claim, found) for claim in chosen], found
