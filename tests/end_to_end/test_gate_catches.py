@@ -1,0 +1,126 @@
+"""Known regressions, seeded into real runs, and the gate that must catch each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bm25s.tokenization import _infer_stopwords
+
+import rankstone
+from rankstone import reports
+from rankstone.leaderboards.gate import CostRule, GateRules
+from rankstone.results.store import ResultStore
+from rankstone.results.trec import read_run, write_run
+from rankstone.workspace import Workspace
+
+TASK, BM25 = "stdlib/functions", "lexical/bm25"
+ROOT = Path(__file__).resolve().parents[2]
+SLEEPING = """
+    def search(self, queries, k):
+        import time
+        start = time.perf_counter()
+        hits = self._search(queries, k)
+        stop = time.perf_counter() + {share} * (time.perf_counter() - start)
+        while time.perf_counter() < stop:
+            pass
+        return hits
+
+    def _search("""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of BM25 as it is, and with half of its stop words."""
+    place = tmp_path_factory.mktemp("gate")
+    base = Workspace.find(ROOT).method(BM25)
+    words = sorted(_infer_stopwords("english"))[::2]
+    half = {"name": "lexical/half", "parameters": {**base.parameters, "stopwords": words}}
+    rankstone.run(
+        [base, base.model_copy(update=half)], TASK, results=place / "r", cache=place / "cache"
+    )
+    return place
+
+
+def gate(place: Path, candidate: str, rules: GateRules | None = None):
+    return reports.gate(BM25, candidate, results=place / "r", rules=rules)
+
+
+def test_half_of_the_stop_words(measured: Path) -> None:
+    (one,) = gate(measured, "lexical/half")
+    assert one.verdict == "fail", one.detail
+
+
+def test_a_shuffled_top_ten_of_a_twentieth_of_the_queries(measured: Path) -> None:
+    store = ResultStore(measured / "r")
+    record, _ = store.named(f"{BM25}@{TASK}")
+    run = read_run(store.file(record, "run"))
+    rng = np.random.default_rng(0)
+    n, width = len(run.query_ids), np.bincount(run.query).max()
+    docs = np.full((n, width), -1, dtype=np.int64)
+    ends = np.searchsorted(run.query, np.arange(n + 1))
+    for row in range(n):
+        own = run.document[ends[row] : ends[row + 1]].copy()
+        if row % 20 == 0:
+            own[:10] = rng.permutation(own[:10])
+        docs[row, : len(own)] = own
+    scores = np.where(docs >= 0, -np.arange(width), -np.inf).astype(np.float32)
+    ids = run.document_ids
+    path = measured / "shuffled.trec.zst"
+    write_run(path, run.query_ids, docs, scores, lambda p: [ids[i] for i in p], tag="t")
+    rankstone.score(
+        path, TASK, name="runs/shuffled", results=measured / "r", cache=measured / "cache"
+    )
+    strict = GateRules.model_validate_json('{"quality": [{"allowance": 0.0}]}')
+    (one,) = gate(measured, "runs/shuffled", strict)
+    assert one.verdict == "fail", one.detail
+    assert one.p < 0.01
+
+
+def test_the_same_run_twice_passes(measured: Path) -> None:
+    base = Workspace.find(ROOT).method(BM25).model_copy(update={"name": "lexical/again"})
+    rankstone.run([base], TASK, results=measured / "r", cache=measured / "cache")
+    (one,) = gate(measured, "lexical/again")
+    assert one.verdict == "pass"
+    assert one.candidate == one.baseline
+
+
+def slowed(folder: Path, share: float) -> Path:
+    """A checkout whose BM25 takes so much longer to search."""
+    for name in ("src", "runners", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    adapter = folder / "src" / "rankstone" / "runners" / "bm25.py"
+    code = adapter.read_text()
+    assert code.count("    def search(") == 1
+    adapter.write_text(code.replace("    def search(", SLEEPING.format(share=share)[1:]))
+    return folder
+
+
+RULE = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.1),))
+
+
+def test_versions_are_measured_in_turns(measured: Path, tmp_path: Path) -> None:
+    versions = str(ROOT), str(slowed(tmp_path / "slow", 20.0))
+    told: list[str] = []
+    (one,) = reports.gate_ab(
+        versions, [BM25], ["stdlib/modules"], rounds=2, rules=RULE, cache=measured / "cache",
+        workspace=ROOT, told=told.append,
+    )  # fmt: skip
+    assert told == [
+        "round 1 of 2: baseline", "round 1 of 2: candidate",
+        "round 2 of 2: candidate", "round 2 of 2: baseline",
+    ]  # fmt: skip
+    assert one.candidate > one.baseline
+    assert "2 rounds" in one.detail
+
+
+@pytest.mark.slow
+def test_a_fifth_slower(measured: Path, tmp_path: Path) -> None:
+    versions = str(ROOT), str(slowed(tmp_path / "slow", 0.2))
+    rule = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.05),))
+    (one,) = reports.gate_ab(
+        versions, [BM25], [TASK], rounds=10, rules=rule, cache=measured / "cache", workspace=ROOT
+    )
+    assert one.verdict == "fail", one.detail
