@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from rankstone import __version__
-from rankstone.cli_boards import Format, print_board, print_means, stdout, write
+from rankstone.cli_boards import (
+    Format,
+    print_board,
+    print_defined,
+    print_means,
+    stdout,
+    write,
+)
 from rankstone.cli_cache import app as cache_app
 from rankstone.cli_claims import claims
 from rankstone.cli_compare import compare
@@ -245,6 +252,9 @@ def show(
 
 @app.command()
 def leaderboard(
+    table: Annotated[
+        str | None, typer.Argument(help="One that leaderboards/ defines [all records, by task].")
+    ] = None,
     results: ResultsOption = None,
     workspace: WorkspaceOption = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
@@ -255,7 +265,10 @@ def leaderboard(
         str | None, typer.Option("--suite", help="Means over this suite instead, as the field's.")
     ] = None,
 ) -> None:
-    """Quality and efficiency of every stored record."""
+    """Quality and efficiency of every stored record, or a defined leaderboard."""
+    if table is not None:
+        print_defined(table, results, workspace, form, output)
+        return
     records = _store(results, workspace).records()
     if suite is not None:
         print_means(records, suite, workspace, form, output)

@@ -21,6 +21,8 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     svg = "svg"
+    latex = "latex"
+    html = "html"
 
 
 def write(output: Path, text: str) -> None:
@@ -57,6 +59,25 @@ def print_board(records: list[RunRecord], form: Format) -> None:
 
     console = stdout()
     console.print(tables(table(records), console.width))
+
+
+def print_defined(
+    name: str, results: Path | None, workspace: Path | None, form: Format, output: Path | None
+) -> None:
+    """A defined leaderboard, on the terminal or in a file."""
+    from rankstone.leaderboards.board_formats import render_board, terminal
+    from rankstone.reports import board
+
+    made = board(name, results=results, workspace=workspace)
+    if form is Format.terminal and output is None:
+        stdout().print(terminal(made))
+        return
+    text = render_board(made, form.value)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    write(output, text)
+    stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
 
 
 def print_means(

@@ -11,6 +11,7 @@ from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 
 if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter
+    from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.claims import Found, Result
     from rankstone.leaderboards.compare import Comparison
     from rankstone.leaderboards.gate import GateRules, Judgement
@@ -19,6 +20,33 @@ if TYPE_CHECKING:
 
 Cell = tuple[str, str]
 """A method and a task."""
+
+
+def board(
+    name: str, *, results: PathLike | None = None, workspace: PathLike | None = None
+) -> Board:
+    """The defined leaderboard of that name, over the records it names, or those of `results`.
+
+    Raises: RankstoneError, where it is not defined or its records cannot be read.
+    """
+    from rankstone.leaderboards.boards import board as made
+    from rankstone.leaderboards.boards import chosen_table, load_tables
+
+    place = find_place(workspace)
+    spec = chosen_table(load_tables(place.leaderboards), name)
+    folder = place.root / spec.records if spec.records and results is None else results
+    store = find_store(folder, place)
+    stored = [(record, store.path(record)) for record in store.records()]
+    tasks = [task.name for one in spec.tasks for task in place.expand(one)]
+    alone = spec.tasks[0] if len(spec.tasks) == 1 and spec.tasks[0] in place.suites else None
+    defined = set(place.method_names()) & {record.method.name for record, _ in stored}
+    return made(
+        spec,
+        stored,
+        tasks=list(dict.fromkeys(tasks)),
+        suite=place.suite(alone) if alone else None,
+        methods={method: place.method(method) for method in sorted(defined)},
+    )
 
 
 def compare(

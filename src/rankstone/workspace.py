@@ -55,12 +55,17 @@ class Workspace:
     @property
     def published(self) -> Path:
         """The values that others published."""
-        return self.root / "leaderboards" / "published.csv"
+        return self.leaderboards / "published.csv"
+
+    @property
+    def leaderboards(self) -> Path:
+        """Defined leaderboards, one file each."""
+        return self.root / "leaderboards"
 
     @property
     def claims(self) -> Path:
         """The claims of papers, one file each."""
-        return self.root / "leaderboards" / "claims"
+        return self.leaderboards / "claims"
 
     @property
     def results(self) -> Path:

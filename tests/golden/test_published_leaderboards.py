@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rankstone.leaderboards.board_formats import render_board
+from rankstone.leaderboards.boards import load_tables
 from rankstone.leaderboards.render import render
+from rankstone.reports import board
 from rankstone.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
@@ -18,3 +21,10 @@ def test_a_published_leaderboard_is_current(name: str, form: str) -> None:
     assert records
     committed = (ROOT / "leaderboards" / name).read_text(encoding="utf-8")
     assert committed == render(records, form), "run: make reference"
+
+
+@pytest.mark.parametrize("name", sorted(load_tables(ROOT / "leaderboards")))
+@pytest.mark.parametrize(("form", "ending"), [("markdown", "md"), ("latex", "tex")])
+def test_a_defined_leaderboard_is_current(name: str, form: str, ending: str) -> None:
+    committed = (ROOT / "leaderboards" / f"{name}.{ending}").read_text(encoding="utf-8")
+    assert committed == render_board(board(name, workspace=ROOT), form), "run: make reference"

@@ -20,7 +20,7 @@ ALLOWED = {
         "cli_gate",
         "cli_data", "cli_definitions", "cli_options",
     },
-    "cli_boards": {"leaderboards", "results", "workspace"},
+    "cli_boards": {"leaderboards", "reports", "results", "workspace"},
     "cli_cache": {"api", "execution", "cli_boards", "cli_options"},
     "cli_claims": {"reports", "execution", "leaderboards", "cli_boards", "cli_options"},
     "cli_compare": {"reports", "leaderboards", "cli_boards", "cli_options"},

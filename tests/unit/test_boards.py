@@ -1,0 +1,213 @@
+"""Defined leaderboards: what they hold, mark and leave empty, and their six forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rankstone.cli import app
+from rankstone.errors import DefinitionError, ResultsError
+from rankstone.leaderboards.board_formats import RENDERERS, latex, render_board, to_html
+from rankstone.leaderboards.boards import Board, Entry, TableSpec, board, chosen_table, load_tables
+from rankstone.results.store import ResultStore, Staged
+from rankstone.results.tables import write_per_query
+from rankstone.specs import SuiteSpec
+from tests.records import make_record
+
+TASKS = ["toy/one", "toy/two"]
+METHODS = {"lexical/bm25": 0.3, "dense/e5": 0.5, "dense/bge": 0.45}
+
+
+def put(folder, method, task, mean, *, n=80, **changes):
+    values = np.clip(np.random.default_rng(1).normal(mean, 0.1, n), 0, 1)
+    write_per_query(folder / "values", [f"q{i}" for i in range(n)], {"nDCG@10": values})
+    record = make_record(method, task, **changes)
+    measure = record.measures["nDCG@10"].model_copy(update={"mean": float(values.mean())})
+    record = record.model_copy(update={"measures": {"nDCG@10": measure}})
+    store = ResultStore(folder / "results")
+    stored = store.write(record, Staged(per_query=folder / "values"))
+    return stored, store.path(stored)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return [put(tmp_path, m, t, mean) for t in TASKS for m, mean in METHODS.items()]
+
+
+def spec(**changes):
+    values = {"name": "toy", "title": "Toys", "tasks": TASKS, **changes}
+    return TableSpec.model_validate_json(json.dumps(values))
+
+
+def column(made: Board, head: str) -> dict[str, Entry]:
+    place = made.heads.index(head)
+    return {method: entries[place] for method, entries in made.rows}
+
+
+def test_best_and_second_are_marked_and_rows_sorted(stored):
+    made = board(spec(), stored, tasks=TASKS)
+    assert made.heads == ("one", "two", "mean")
+    assert [method for method, _ in made.rows] == ["dense/e5", "dense/bge", "lexical/bm25"]
+    marks = {method: entry.mark for method, entry in column(made, "mean").items()}
+    assert marks == {"dense/e5": "best", "dense/bge": "second", "lexical/bm25": ""}
+
+
+def test_a_missing_cell_leaves_the_mean_empty_and_says_why(stored):
+    made = board(spec(), stored[:-1], tasks=TASKS)
+    assert column(made, "mean")["dense/bge"].value is None
+    assert "dense/bge: no mean, for there is no record on toy/two" in made.notes
+    assert column(made, "mean")["dense/e5"].mark == "best"
+    assert made.rows[-1][0] == "dense/bge", "what has no mean stands last"
+
+
+def test_a_suite_averages_as_it_says(stored):
+    inner = SuiteSpec(name="inner", description="", members=("toy/one", "toy/two"))
+    suite = SuiteSpec(name="outer", description="", members=(inner, "toy/two"))
+    measured = spec(measure="nDCG@10")
+    made = board(measured, stored, tasks=TASKS, suite=suite)
+    one, two = (column(made, head)["dense/e5"].value for head in ("one", "two"))
+    expected = ((one + two) / 2 + two) / 2
+    assert column(made, "mean")["dense/e5"].value == pytest.approx(expected)
+
+
+def test_letters_name_those_that_are_significantly_below(stored):
+    made = board(spec(significance=True), stored, tasks=TASKS)
+    letters = made.letters
+    above = column(made, "one")["dense/e5"].above
+    assert letters["lexical/bm25"] in above
+    assert column(made, "one")["lexical/bm25"].above == ""
+    assert any("Holm" in note for note in made.notes)
+
+
+def test_what_cannot_be_paired_is_not_tested_and_said(stored, tmp_path):
+    other = put(tmp_path, "dense/other", "toy/one", 0.9, corpus="another")
+    made = board(spec(significance=True), [*stored, other], tasks=TASKS)
+    assert column(made, "one")["dense/other"].above == ""
+    assert any("not tested" in note and "corpus differ" in note for note in made.notes)
+
+
+def test_filters(stored):
+    def methods(**changes):
+        return {m for m, _ in board(spec(**changes), stored, tasks=TASKS, methods=known).rows}
+
+    from rankstone.specs import MethodSpec
+
+    known = {
+        name: MethodSpec(name=name, description="", adapter="a:B", licence=licence)
+        for name, licence in (("dense/e5", "MIT"), ("dense/bge", "CC-BY-NC-4.0"))
+    }
+    assert methods(families=["dense"]) == {"dense/e5", "dense/bge"}
+    assert methods(licences=["MIT"]) == {"dense/e5"}
+    assert methods(methods=["lexical/bm25"]) == {"lexical/bm25"}
+    assert methods(machine="ffffffff") == set()
+
+
+def test_costs_of_several_machines_are_not_compared(stored, tmp_path):
+    costs = spec(costs=["p95 latency", "index"], sort="index")
+    made = board(costs, stored, tasks=TASKS)
+    assert made.heads[-2:] == ("p95 latency, ms", "index, MiB")
+    assert column(made, "p95 latency, ms")["dense/e5"].value is not None
+    far = put(tmp_path, "dense/far", "toy/one", 0.5, machine="ffffffff")
+    made = board(costs, [*stored, far], tasks=TASKS)
+    assert all(entry.value is None for entry in column(made, "p95 latency").values())
+    assert any("2 machines" in note for note in made.notes)
+    assert column(made, "index, MiB")["dense/e5"].value is not None
+
+
+def test_every_form_has_every_figure(stored):
+    made = board(spec(intervals=True), stored, tasks=TASKS)
+    value = column(made, "one")["dense/e5"]
+    for form in RENDERERS:
+        text = render_board(made, form)
+        assert text.endswith("\n")
+        shown = repr(value.value) if form in ("csv", "json") else value.text
+        assert shown in text, form
+    rows = list(csv.DictReader(io.StringIO(render_board(made, "csv"))))
+    assert float(rows[0]["one"]) == value.value
+    assert json.loads(render_board(made, "json"))["rows"][0]["one"]["value"] == value.value
+    with pytest.raises(ResultsError, match="Did you mean: latex"):
+        render_board(made, "latx")
+
+
+HOSTILE = Board(
+    title="50% of <b>A & B</b> | _x_",
+    heads=("p95 latency, ms",),
+    rows=(("a_b/<script>", (Entry(value=1.0, text=".500", mark="best", above="ab"),)),),
+    notes=("see $x^2$ {y} \\z ~",),
+)
+
+
+def test_latex_is_escaped_and_balanced():
+    text = latex(HOSTILE)
+    assert r"50\% of <b>A \& B</b> | \_x\_" in text
+    assert r"\textbf{.500}\textsuperscript{ab}" in text
+    assert r"\$x\textasciicircum{}2\$ \{y\} \textbackslash{}z" in text
+    bare = re.sub(r"\\.", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    assert body.count(" & ") == 1
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag not in ("meta", "html"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "html":
+            assert self.open.pop() == tag
+
+
+def test_html_is_escaped_and_closed():
+    tags = Tags()
+    tags.feed(to_html(HOSTILE))
+    assert tags.open == []
+    assert "script" not in tags.seen
+    assert "b" not in tags.seen
+    assert tags.seen.count("tr") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('costs = ["p95"]', "no cost 'p95'"),
+        ('sort = "meen"', "Did you mean: mean"),
+        ("tasks = []", "tasks"),
+        ('colour = "red"', "unknown key 'colour'"),
+    ],
+)
+def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
+    head = 'title = "t"\n' + ("" if text.startswith("tasks") else 'tasks = ["toy/one"]\n')
+    (tmp_path / "bad.toml").write_text(head + text)
+    with pytest.raises(DefinitionError) as caught:
+        load_tables(tmp_path)
+    assert said in str(caught.value)
+    assert "bad.toml" in str(caught.value)
+
+
+def test_a_board_that_is_not_defined():
+    with pytest.raises(DefinitionError, match="Did you mean: demo"):
+        chosen_table({"demo": None}, "dmo")
+
+
+def test_by_command(tmp_path):
+    out = tmp_path / "t.tex"
+    found = CliRunner().invoke(
+        app, ["leaderboard", "long-documents", "--format", "latex", "-o", str(out)]
+    )
+    assert found.exit_code == 0, found.output
+    assert r"\toprule" in out.read_text()
+    assert ".621" in CliRunner().invoke(app, ["leaderboard", "long-documents"]).output
