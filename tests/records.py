@@ -104,6 +104,15 @@ def make_counted_record() -> RunRecord:
     return record.model_copy(update={"profile": profile})
 
 
+def make_imported_record() -> RunRecord:
+    """A record of means that another tool published."""
+    record = make_record("dense/all-minilm-l6-v2")
+    measures = {name: Measure(mean=measure.mean) for name, measure in record.measures.items()}
+    changes = {"measures": measures, "profile": None, "queries": None}
+    policy = Policy(depth=1000, rules="mteb")
+    return record.model_copy(update={**changes, "policy": policy})
+
+
 def make_task(task: str, corpus: str) -> TaskInfo:
     return TaskInfo(
         name=task,

@@ -30,6 +30,7 @@ from rankstone.cli_claims import claims
 from rankstone.cli_compare import compare
 from rankstone.cli_data import app as data_app
 from rankstone.cli_definitions import convert, list_definitions
+from rankstone.cli_exchange import export, import_results
 from rankstone.cli_gate import gate
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
 from rankstone.errors import RankstoneError, ResultsError
@@ -286,6 +287,8 @@ app.command()(convert)
 app.command()(claims)
 app.command()(compare)
 app.command()(gate)
+app.command()(export)
+app.command("import")(import_results)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rankstone.api import PathLike, find_place, find_store, several, sweep
+from rankstone.api import PathLike, find_place, find_store, score, several, sweep
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +47,72 @@ def board(
         suite=place.suite(alone) if alone else None,
         methods={method: place.method(method) for method in sorted(defined)},
     )
+
+
+def export(
+    records: Sequence[str] | None,
+    to: str,
+    folder: PathLike,
+    *,
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Path]:
+    """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
+    `parquet`.
+
+    Raises: RankstoneError, where one is not there, or lacks what the form needs.
+    """
+    from rankstone.results.exports import export as exported
+
+    store = find_store(results, find_place(workspace))
+    if records:
+        stored = [store.named(name) for name in records]
+    else:
+        stored = [(r, store.path(r)) for r in store.records() if r.status == "ok"]
+    if not stored:
+        raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
+    return exported(stored, to, Path(folder))
+
+
+def import_mteb(
+    files: Sequence[PathLike],
+    *,
+    name: str | None = None,
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> list[Path]:
+    """Store result files of MTEB as records; nothing is stored where one is at fault."""
+    from rankstone.execution.sections import now
+    from rankstone.results.imports import read_mteb
+
+    place = find_place(workspace)
+    store, when = find_store(results, place), now()
+    found = [read_mteb(Path(file), place.tasks, name=name, when=when) for file in files]
+    return [store.path(store.write(record)) for record in found]
+
+
+def import_trec(
+    files: Sequence[PathLike],
+    on: str,
+    *,
+    name: str | None = None,
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    command: tuple[str, ...] = (),
+) -> list[Path]:
+    """Score TREC runs of one task and store their records, as `rankstone.score` does of one."""
+    if name is not None and len(files) > 1:
+        raise DefinitionError("--name is for one file at a time. Leave it out, or name one file.")
+    store = find_store(results, find_place(workspace))
+    return [
+        store.path(
+            score(file, on, name=name, results=results, data=data, cache=cache,
+                  workspace=workspace, command=command)
+        )
+        for file in files
+    ]  # fmt: skip
 
 
 def compare(

@@ -11,13 +11,13 @@ import pytest
 from rankstone.results.record import SCHEMA_VERSION
 from rankstone.results.schema import json_schema, schema_text
 from rankstone.results.serialise import from_json, to_json
-from tests.records import make_counted_record, make_record
+from tests.records import make_counted_record, make_imported_record, make_record
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "results" / "schema.json"
 
 
-WRITTEN = {1: make_record, 2: make_counted_record}
+WRITTEN = {1: make_record, 2: make_counted_record, 3: make_imported_record}
 """What the golden file of each version holds: figures that a version added are in its own."""
 
 

@@ -76,7 +76,7 @@ def test_the_text_is_deterministic(store: ResultStore) -> None:
     body = json.loads(text)
     assert list(body) == list(RunRecord.model_fields)
     assert list(body["measures"]) == sorted(body["measures"])
-    assert text.startswith('{\n  "schema_version": 2,\n  "status": "ok"')
+    assert text.startswith('{\n  "schema_version": 3,\n  "status": "ok"')
     assert text.endswith("}\n")
     assert "ελληνικά" in text
 

@@ -237,7 +237,9 @@ def _quality(
 def _ends(spec: TableSpec, cells: Cells, name: str, task: str) -> tuple[float, ...]:
     stored = cells.get((name, task))
     found = stored[0].measures.get(_measure(spec, stored[0])) if stored else None
-    return (found.low, found.high) if spec.intervals and found else ()
+    if not spec.intervals or found is None or found.low is None or found.high is None:
+        return ()
+    return found.low, found.high
 
 
 def _entry(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Status = Literal["ok", "failed", "timeout", "oom"]
 
 
@@ -70,6 +70,8 @@ class Policy(Section):
     judge: Literal["judgements", "answers"] = "judgements"
     """`answers`: a passage is right where its text holds an answer, as DPR matches them."""
     ndcg_gain: Literal["label"] = "label"
+    rules: Literal["rankstone", "mteb"] = "rankstone"
+    """Whose conventions the numbers follow: `mteb` for what was imported from its results."""
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
 
 
@@ -77,13 +79,13 @@ class Measure(Section):
     """One measure over all judged queries of the split."""
 
     mean: float
-    low: float
-    """Lower end of the 95% bootstrap interval over queries."""
-    high: float
+    low: float | None = None
+    """Lower end of the 95% bootstrap interval over queries; null where others gave a mean alone."""
+    high: float | None = None
     best: float | None = None
     """The mean if every tie fell the best way; null for measures of the long tail."""
     worst: float | None = None
-    n: int
+    n: int | None = None
     """Queries the mean runs over."""
 
 

@@ -18,6 +18,7 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPGRADES: dict[int, Upgrade] = {
     1: lambda body: body,  # 2 adds tokens, flops, GPU memory and FLOP utilisation: unknown before
+    2: lambda body: body,  # 3 adds whose rules the numbers follow; intervals may be unknown
 }
 """Version -> the function that turns a body of that version into one of the next version."""
 

@@ -1,0 +1,225 @@
+"""Records in the forms of other tools: TREC runs, ir_metadata, MTEB's JSON, one Parquet table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from rankstone.atomic import appearing
+from rankstone.errors import ResultsError
+from rankstone.results.record import RunRecord
+from rankstone.results.tables import read_per_query
+
+Stored = tuple[RunRecord, Path]
+"""A record, and the file it is stored in."""
+
+MTEB_TASKS = {
+    "beir/trec-covid": "TRECCOVID",
+    "beir/nfcorpus": "NFCorpus",
+    "beir/nq": "NQ",
+    "beir/hotpotqa": "HotpotQA",
+    "beir/fiqa": "FiQA2018",
+    "beir/arguana": "ArguAna",
+    "beir/webis-touche2020": "Touche2020",
+    "beir/quora": "QuoraRetrieval",
+    "beir/dbpedia-entity": "DBPedia",
+    "beir/scidocs": "SCIDOCS",
+    "beir/fever": "FEVER",
+    "beir/climate-fever": "ClimateFEVER",
+    "beir/scifact": "SciFact",
+    "beir/msmarco": "MSMARCO",
+    **{
+        f"beir/cqadupstack/{forum}": f"CQADupstack{forum.capitalize()}Retrieval"
+        for forum in (
+            "android", "english", "gaming", "gis", "mathematica", "physics", "programmers",
+            "stats", "tex", "unix", "webmasters", "wordpress",
+        )
+    },
+}  # fmt: skip
+"""Our name of a task -> MTEB's."""
+MTEB_MEASURES = {"nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr"}
+"""Ours, which are cut after `@` -> MTEB's, which are cut after `_at_`."""
+
+
+def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
+    """Write `stored` into `folder`, which is made, in the form `to`, a key of `FORMS`.
+
+    Returns: the files written.
+
+    Raises:
+        ResultsError: a record failed, or lacks what the form needs; nothing is written then.
+    """
+    for record, _ in stored:
+        if record.status != "ok":
+            raise ResultsError(
+                f"{_cell(record)} ended as {record.status}: there is nothing to export of it."
+            )
+    texts = list(FORMS[to](stored))
+    written = []
+    for name, content in texts:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with appearing(path) as out:
+            out.write(content)
+        written.append(path)
+    return written
+
+
+def _cell(record: RunRecord) -> str:
+    return f"{record.method.name} on {record.task.name}"
+
+
+def _file_name(record: RunRecord) -> str:
+    return re.sub(r"[^\w.@-]+", "_", f"{record.method.name}@{record.task.name}")
+
+
+def _run_text(record: RunRecord, path: Path) -> bytes:
+    name = record.files.run
+    if name is None or not path.with_name(name).is_file():
+        raise ResultsError(
+            f"{_cell(record)}: its run is not beside the record {path}. Run it anew:"
+            f" rankstone run {record.method.name} --on {record.task.name} --force"
+        )
+    with path.with_name(name).open("rb") as file, zstandard.open(file, "rb") as plain:
+        text: bytes = plain.read()
+    return text
+
+
+def _trec(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
+    for record, path in stored:
+        yield f"{_file_name(record)}.trec", _run_text(record, path)
+
+
+def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
+    """A run with what is known of it before its lines, as comments that hold YAML.
+
+    Breuer, Keller, Schaer: ir_metadata, An Extensible Metadata Schema for IR Experiments, SIGIR
+    2022; schema 0.1.
+    """
+    for record, path in stored:
+        lines = ["ir_metadata.start", *_yaml(_metadata(record)), "ir_metadata.end"]
+        head = "".join(f"# {line}\n" for line in lines)
+        yield f"{_file_name(record)}.trec", head.encode() + _run_text(record, path)
+
+
+def _metadata(record: RunRecord) -> dict[str, Any]:
+    """The components of PRIMAD that a record knows: platform, implementation, method, data."""
+    here, phases = record.environment, record.profile.phases if record.profile else {}
+    return {
+        "schema_version": "0.1",
+        "tag": record.method.name,
+        "platform": {
+            "hardware": {
+                "cpu": {"model": here.cpu, "cores": here.cores},
+                "ram": None if here.ram_bytes is None else f"{here.ram_bytes / 2**30:.1f} GiB",
+                "gpu": here.gpu,
+            },
+            "operating system": {"distribution": here.os},
+            "software": {"libraries": {"python": [f"{k}=={v}" for k, v in here.packages.items()]}},
+        },
+        "implementation": {
+            "executable": {"cmd": " ".join(here.command)},
+            "source": {"lang": f"python {here.python}", "commit": here.git_commit},
+        },
+        "research goal": {
+            "evaluation": {
+                "reported measures": {name: m.mean for name, m in record.measures.items()},
+                "significance test": None,
+            }
+        },
+        "data": {
+            "test collection": {
+                "name": record.task.name,
+                "source": record.task.source,
+                "qrels": record.task.sha256.get("judgements"),
+            }
+        },
+        "method": {
+            "automatic": True,
+            "name": record.method.name,
+            "parameters": record.method.parameters,
+            "description": record.method.description,
+            "runtime": {name: phase.wall_s for name, phase in phases.items()},
+        },
+    }
+
+
+def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
+    """Mappings as YAML blocks, everything else as JSON, of which YAML is a superset."""
+    for key, inner in value.items():
+        space = " " * indent
+        name = key if re.fullmatch(r"[A-Za-z_][\w ]*", key) else json.dumps(key)
+        if isinstance(inner, Mapping) and inner:
+            yield f"{space}{name}:"
+            yield from _yaml(inner, indent + 2)
+        else:
+            yield f"{space}{name}: {json.dumps(inner, ensure_ascii=False)}"
+
+
+def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
+    """`<method>/rankstone/<task>.json`, as MTEB 1.14 and later keep their results."""
+    for record, _ in stored:
+        task = MTEB_TASKS.get(record.task.name)
+        if task is None:
+            known = ", ".join(MTEB_TASKS)
+            raise ResultsError(f"{_cell(record)}: MTEB has no such task. It has: {known}.")
+        scores: dict[str, Any] = {}
+        for name, measure in record.measures.items():
+            stem, _, cut = name.partition("@")
+            if stem in MTEB_MEASURES and cut.isdecimal():
+                scores[f"{MTEB_MEASURES[stem]}_at_{cut}"] = measure.mean
+        headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
+        scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
+        phases = record.profile.phases.values() if record.profile else ()
+        body = {
+            "dataset_revision": record.task.sha256.get("corpus"),
+            "task_name": task,
+            "mteb_version": None,
+            "scores": {record.task.split: [scores]},
+            "evaluation_time": sum(phase.wall_s for phase in phases),
+            "kg_co2_emissions": None,
+        }
+        name = f"{record.method.name.replace('/', '__')}/rankstone/{task}.json"
+        yield name, (json.dumps(body, indent=2) + "\n").encode()
+
+
+def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
+    """One table of every value per query: method, task, machine, query, measure, value."""
+    parts = []
+    for record, path in stored:
+        name = record.files.per_query
+        if name is None:
+            raise ResultsError(f"{_cell(record)}: it has no values per query. Run it anew.")
+        read = read_per_query(path.with_name(name))
+        for measure, values in read.measures.items():
+            n = len(values)
+            parts.append(
+                pa.table(
+                    {
+                        "method": [record.method.name] * n,
+                        "task": [record.task.name] * n,
+                        "machine": [record.environment.machine] * n,
+                        "query": read.query_ids,
+                        "measure": [measure] * n,
+                        "value": values,
+                    }
+                )
+            )
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables(parts), out, compression="zstd")
+    yield "per-query.parquet", out.getvalue().to_pybytes()
+
+
+FORMS: dict[str, Callable[[Sequence[Stored]], Iterator[tuple[str, bytes]]]] = {
+    "trec": _trec,
+    "ir_metadata": _ir_metadata,
+    "mteb": _mteb,
+    "parquet": _parquet,
+}

@@ -1,0 +1,120 @@
+"""Results of MTEB as records, so that they stand in the same tables.
+
+What MTEB says is kept and nothing is added: means without intervals, under its own rules of ties
+and of queries without results (`Policy.rules`), and no speed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rankstone.atomic import sha256_of
+from rankstone.errors import ResultsError, did_you_mean
+from rankstone.results.exports import MTEB_MEASURES, MTEB_TASKS
+from rankstone.results.record import (
+    Environment,
+    Measure,
+    MethodInfo,
+    Policy,
+    Provenance,
+    RunRecord,
+    TaskInfo,
+)
+from rankstone.specs import TaskSpec, canonical_digest
+
+ELSEWHERE = "elsewhere"
+"""In place of the fingerprint of a machine that nobody named."""
+ADAPTER = "mteb results"
+
+
+def read_mteb(
+    path: Path, tasks: Mapping[str, TaskSpec], *, name: str | None = None, when: str
+) -> RunRecord:
+    """The record of one result file of MTEB, `<model>/<revision>/<task>.json`.
+
+    Args:
+        tasks: our definitions by name.
+        name: of the method; by default `mteb/<model>`, from the folder or `model_meta.json`.
+        when: ISO 8601, for the provenance.
+
+    Raises:
+        ResultsError: it is no such file, of no task of ours, or without the task's split.
+    """
+    body = _body(path)
+    found = body.get("task_name") or body.get("mteb_dataset_name")
+    ours = {theirs: own for own, theirs in MTEB_TASKS.items()}
+    if found not in ours or ours[found] not in tasks:
+        raise ResultsError(
+            f"{path}: its task '{found}' is none of ours.{did_you_mean(str(found), ours)}"
+        )
+    task = tasks[ours[found]]
+    scores = _scores(body, task, path)
+    measures = {
+        f"{stem}@{cut}": Measure(mean=float(scores[key]))
+        for stem, theirs in MTEB_MEASURES.items()
+        for cut in (1, 3, 5, 10, 20, 50, 100, 1000)
+        if (key := f"{theirs}_at_{cut}") in scores
+    }
+    if task.headline not in measures:
+        raise ResultsError(f"{path}: it does not say {task.headline}, the task's headline.")
+    method = name or f"mteb/{_model(path)}"
+    digest = sha256_of(path)
+    return RunRecord(
+        status="ok",
+        key=canonical_digest({"mteb": digest, "method": method}),
+        task=TaskInfo(
+            name=task.name,
+            digest=task.digest(),
+            dataset=task.dataset,
+            split=task.split,
+            source=f"mteb {body.get('mteb_version')}, revision {body.get('dataset_revision')}",
+            text=task.text,
+            headline=task.headline,
+        ),
+        method=MethodInfo(
+            name=method,
+            digest=canonical_digest({"mteb": digest}),
+            adapter=ADAPTER,
+            parameters={"file": path.name, "sha256": digest},
+        ),
+        policy=Policy(depth=1000, rules="mteb", intervals="unknown"),
+        measures=measures,
+        environment=Environment(machine=ELSEWHERE),
+        provenance=Provenance(started=when, finished=when),
+        warnings=["imported from MTEB: its rules, no values per query, nothing measured here"],
+    )
+
+
+def _body(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ResultsError(f"{path}: no result of MTEB: expected an object.")
+    return body
+
+
+def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str, Any]:
+    """The scores of the task's split, of MTEB before 1.14 or after."""
+    splits = body.get("scores", body)
+    found = splits.get(task.split) if isinstance(splits, dict) else None
+    if isinstance(found, list):
+        found = found[0] if len(found) == 1 else None
+    if not isinstance(found, dict):
+        raise ResultsError(f"{path}: it has no scores of the split '{task.split}'.")
+    return found
+
+
+def _model(path: Path) -> str:
+    """The model's name: as `model_meta.json` says, else the folder's."""
+    meta = path.with_name("model_meta.json")
+    if meta.is_file():
+        name = _body(meta).get("name")
+        if isinstance(name, str) and name:
+            return name.replace(" ", "-")
+    folder = path.resolve().parent.parent.name
+    return folder.replace("__", "/") or "unknown"

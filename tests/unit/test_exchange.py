@@ -1,0 +1,166 @@
+"""Records in the forms of other tools, read by others, and theirs as records."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytrec_eval
+import yaml
+from typer.testing import CliRunner
+
+from rankstone import reports
+from rankstone.cli import app
+from rankstone.errors import DefinitionError, ResultsError
+from rankstone.leaderboards.table import leaderboard
+from rankstone.results.exports import MTEB_TASKS
+from rankstone.results.store import ResultStore, Staged
+from rankstone.results.tables import write_per_query
+from rankstone.results.trec import write_run
+from rankstone.workspace import Workspace
+from tests.conftest import ROOT
+from tests.records import make_record
+
+TASK, METHOD = "beir/scifact", "dense/all-minilm-l6-v2"
+QUERIES, DOCS = ["q 1", "q2"], ["d1", "d2", "d3"]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """One record with its run and values per query, and a failed one."""
+    store = ResultStore(tmp_path / "results")
+    docs = np.array([[2, 0, -1], [1, 2, 0]])
+    scores = np.where(docs >= 0, 3.0 - np.arange(3), -np.inf).astype(np.float32)
+    write_run(tmp_path / "run", QUERIES, docs, scores, lambda p: [DOCS[i] for i in p], tag="t")
+    write_per_query(tmp_path / "values", QUERIES, {"nDCG@10": np.array([0.5, 1.0])})
+    staged = Staged(run=tmp_path / "run", per_query=tmp_path / "values")
+    store.write(make_record(METHOD, TASK), staged)
+    store.write(make_record("dense/broken", TASK, status="failed"))
+    return tmp_path / "results"
+
+
+def exported(results, tmp_path, form):
+    return reports.export(None, form, tmp_path / form, results=results)
+
+
+def test_a_trec_run_is_read_by_trec_eval(results, tmp_path):
+    (path,) = exported(results, tmp_path, "trec")
+    with path.open() as file:
+        run = pytrec_eval.parse_run(file)
+    assert run == {"q%201": {"d3": 3.0, "d1": 2.0}, "q2": {"d2": 3.0, "d3": 2.0, "d1": 1.0}}
+
+
+def test_ir_metadata_is_yaml_in_comments_before_the_same_run(results, tmp_path):
+    (plain,), (path,) = (exported(results, tmp_path, form) for form in ("trec", "ir_metadata"))
+    lines = path.read_text().splitlines()
+    head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+    assert (head[0], head[-1]) == ("ir_metadata.start", "ir_metadata.end")
+    found = yaml.safe_load("\n".join(head[1:-1]))
+    record, _ = ResultStore(results).named(f"{METHOD}@{TASK}")
+    assert found["tag"] == METHOD
+    assert found["method"]["parameters"] == record.method.parameters
+    assert found["method"]["description"]["language"] == "ελληνικά"
+    assert found["platform"]["hardware"]["cpu"]["model"] == record.environment.cpu
+    measures = found["research goal"]["evaluation"]["reported measures"]
+    assert measures["nDCG@10"] == record.measures["nDCG@10"].mean
+    assert lines[len(head) :] == plain.read_text().splitlines()
+
+
+def test_one_parquet_table_of_every_value(results, tmp_path):
+    (path,) = exported(results, tmp_path, "parquet")
+    frame = pd.read_parquet(path)
+    assert frame["value"].tolist() == [0.5, 1.0]
+    assert frame["query"].tolist() == QUERIES
+    assert set(frame["method"]) == {METHOD}
+
+
+def test_mteb_and_back(results, tmp_path):
+    (path,) = exported(results, tmp_path, "mteb")
+    assert path.relative_to(tmp_path / "mteb").as_posix() == (
+        "dense__all-minilm-l6-v2/rankstone/SciFact.json"
+    )
+    body = json.loads(path.read_text())
+    assert body["scores"]["test"][0]["main_score"] == body["scores"]["test"][0]["ndcg_at_10"]
+    elsewhere = tmp_path / "others"
+    (stored,) = reports.import_mteb([path], results=elsewhere, workspace=ROOT)
+    record = ResultStore(elsewhere).load(stored)
+    own, _ = ResultStore(results).named(f"{METHOD}@{TASK}")
+    assert record.method.name == "mteb/dense/all-minilm-l6-v2"
+    for name in ("nDCG@10", "R@100"):
+        assert record.measures[name].mean == own.measures[name].mean
+    assert record.measures["nDCG@10"].low is None
+    assert record.policy.rules == "mteb"
+    frame = leaderboard([own, record])
+    assert len(frame) == 2
+    assert frame["nDCG@10 low"].isna().tolist().count(True) == 1
+
+
+def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
+    scores = {"ndcg_at_10": 0.64508, "recall_at_100": 0.925, "map_at_10": 0.6, "mrr_at_10": 0.61}
+    old = {"mteb_dataset_name": "SciFact", "mteb_version": "1.0.2", "test": scores}
+    new = {"task_name": "SciFact", "scores": {"test": [{**scores, "hf_subset": "default"}]}}
+    for name, body in (("old", old), ("new", new)):
+        folder = tmp_path / f"org__{name}" / "abc"
+        folder.mkdir(parents=True)
+        (folder / "SciFact.json").write_text(json.dumps(body))
+    (tmp_path / "org__new" / "abc" / "model_meta.json").write_text('{"name": "org/model-x"}')
+    files = [tmp_path / f"org__{name}" / "abc" / "SciFact.json" for name in ("old", "new")]
+    reports.import_mteb(files, results=tmp_path / "r", workspace=ROOT)
+    records = {r.method.name: r for r in ResultStore(tmp_path / "r").records()}
+    assert set(records) == {"mteb/org/old", "mteb/org/model-x"}
+    for record in records.values():
+        assert record.measures["nDCG@10"].mean == 0.64508
+        assert record.measures["AP@10"].mean == 0.6
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "expected an object"),
+        ('{"task_name": "SciFakt"}', "Did you mean: SciFact"),
+        ('{"task_name": "SciFact", "scores": {"dev": []}}', "no scores of the split 'test'"),
+        ('{"task_name": "SciFact", "scores": {"test": [{}]}}', "does not say nDCG@10"),
+    ],
+)
+def test_what_is_no_result_is_refused_and_nothing_stored(tmp_path, body, said):
+    (tmp_path / "x.json").write_text(body)
+    with pytest.raises(ResultsError) as caught:
+        reports.import_mteb([tmp_path / "x.json"], results=tmp_path / "r", workspace=ROOT)
+    assert said in str(caught.value)
+    assert not (tmp_path / "r").exists()
+
+
+def test_faults_of_export_leave_nothing(results, tmp_path):
+    with pytest.raises(ResultsError, match="ended as failed"):
+        reports.export(["broken@"], "trec", tmp_path / "out", results=results)
+    ResultStore(results).write(make_record("lexical/bm25", TASK))
+    with pytest.raises(ResultsError, match="its run is not beside the record"):
+        reports.export(None, "trec", tmp_path / "out", results=results)
+    ResultStore(tmp_path / "other").write(make_record(METHOD, "stdlib/functions"))
+    with pytest.raises(ResultsError, match="MTEB has no such task"):
+        reports.export(None, "mteb", tmp_path / "out", results=tmp_path / "other")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ResultsError, match="no records to export"):
+        reports.export(None, "trec", tmp_path / "out", results=tmp_path / "nowhere")
+
+
+def test_every_task_that_mteb_has_is_one_of_ours():
+    tasks = Workspace.find(ROOT).tasks
+    assert set(MTEB_TASKS) <= set(tasks)
+    assert len(set(MTEB_TASKS.values())) == len(MTEB_TASKS)
+
+
+def test_by_command(results, tmp_path):
+    arguments = ["--results", str(results), "-o", str(tmp_path / "out")]
+    found = CliRunner().invoke(app, ["export", "minilm", "--to", "mteb", *arguments])
+    assert found.exit_code == 0, found.output
+    (path,) = (tmp_path / "out").rglob("*.json")
+    into = ["--results", str(tmp_path / "in")]
+    found = CliRunner().invoke(app, ["import", str(path), "--from", "mteb", *into])
+    assert "record: " in found.output
+    assert CliRunner().invoke(app, ["import", str(path), "--from", "trec", *into]).exit_code == 2
+    with pytest.raises(DefinitionError, match="one file at a time"):
+        reports.import_trec([path, path], "beir/scifact", name="x", results=tmp_path / "in")
