@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -33,7 +34,7 @@ from rankstone.cli_definitions import convert, list_definitions
 from rankstone.cli_exchange import export, import_results
 from rankstone.cli_gate import gate
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
-from rankstone.errors import RankstoneError, ResultsError
+from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
 
 if TYPE_CHECKING:
     from rankstone.results.record import RunRecord
@@ -49,6 +50,10 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
+
+
+SEVERAL = (["run"], ["compare"], ["gate"])
+"""Commands whose --on may be followed by several tasks."""
 
 
 class Rules(StrEnum):
@@ -305,10 +310,11 @@ def doctor(
 
 def main() -> NoReturn:
     """The entry point: faults meant for the user are printed without a traceback."""
+    warnings.showwarning = _shown
     try:
-        # Only `run` takes several tasks: elsewhere a name behind --on TASK is an argument.
+        # Where one task is meant, a name behind --on TASK is an argument.
         given = sys.argv[1:]
-        app(spread(given, "--on") if given[:1] == ["run"] else given)
+        app(spread(given, "--on") if given[:1] in SEVERAL else given)
     except RankstoneError as error:
         from rich.console import Console
 
@@ -317,6 +323,19 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _shown(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as a line for the user; those of libraries are not his concern."""
+    if issubclass(category, RankstoneWarning):
+        sys.stderr.write(f"warning: {message}\n")
 
 
 def spread(arguments: list[str], option: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rankstone import atomic
-from rankstone.errors import ResultsError
+from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import MethodInfo, RunRecord
 from rankstone.results.store import ResultStore, Staged, files_intact
 from tests.records import demo_records, make_record
@@ -151,6 +151,23 @@ def test_reference_records_and_strangers_are_not_ours(store: ResultStore) -> Non
     (store.folder / "schema.json").write_text("{}")
     assert store.records() == []
     assert len(ResultStore(store.folder / "reference").records()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "not valid JSON"), ('{"a": 1}', "no 'schema_version'"), ("[]", "not a Rankstone record"),
+     ('{"schema_version": 99}', "Upgrade")],
+)  # fmt: skip
+def test_what_is_no_record_is_named_and_passed_over(
+    store: ResultStore, content: str, said: str
+) -> None:
+    stored = store.write(make_record())
+    strange = store.path(stored).with_name("strange@0.json")
+    strange.write_text(content)
+    with pytest.warns(RankstoneWarning, match=said) as caught:
+        assert store.records() == [stored]
+    assert str(strange) in str(caught[0].message)
+    assert strange.read_text() == content
 
 
 def test_an_absent_folder_holds_no_records(store: ResultStore) -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rankstone.atomic import TEMPORARY, appearing, copy, sha256_of
-from rankstone.errors import ResultsError
+from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
 
@@ -119,10 +120,15 @@ class ResultStore:
     def records(self) -> list[RunRecord]:
         """Every record, by task, method and machine; a cell's figures before its last failure.
 
-        Raises:
-            ResultsError: A record cannot be read; the message names the file.
+        A file that is no record of ours, or a damaged one, is passed over with a RankstoneWarning
+        that names it.
         """
-        found = [self.load(path) for path in self._paths()]
+        found = []
+        for path in self._paths():
+            try:
+                found.append(self.load(path))
+            except ResultsError as error:
+                warnings.warn(f"passed over: {error}", RankstoneWarning, stacklevel=2)
         return sorted(found, key=_place_in_order)
 
     def load(self, path: Path) -> RunRecord:
