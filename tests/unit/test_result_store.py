@@ -170,6 +170,20 @@ def test_what_is_no_record_is_named_and_passed_over(
     assert strange.read_text() == content
 
 
+def test_a_folder_inside_is_a_store_of_its_own(store: ResultStore) -> None:
+    inner = ResultStore(store.folder / "local")
+    stored = inner.write(make_record())
+    assert store.records() == []
+    assert inner.records() == [stored]
+
+
+def test_a_record_that_was_moved_is_named(store: ResultStore) -> None:
+    path = store.path(store.write(make_record()))
+    path.rename(path.with_name("moved@0.json"))
+    with pytest.warns(RankstoneWarning, match="belongs to"):
+        assert store.records() == []
+
+
 def test_an_absent_folder_holds_no_records(store: ResultStore) -> None:
     assert store.records() == []
     assert store.find("0" * 64) is None

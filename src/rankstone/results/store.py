@@ -121,12 +121,14 @@ class ResultStore:
         """Every record, by task, method and machine; a cell's figures before its last failure.
 
         A file that is no record of ours, or a damaged one, is passed over with a RankstoneWarning
-        that names it.
+        that names it. A folder of records inside this one is a store of its own.
         """
         found = []
         for path in self._paths():
             try:
-                found.append(self.load(path))
+                record = self.load(path)
+                if self._is_here(record, path):
+                    found.append(record)
             except ResultsError as error:
                 warnings.warn(f"passed over: {error}", RankstoneWarning, stacklevel=2)
         return sorted(found, key=_place_in_order)
@@ -170,6 +172,15 @@ class ResultStore:
             files = ", ".join(str(self.path(record)) for record in good)
             raise ResultsError(f"record '{name}' was measured on several machines: {files}.")
         return good[0], self.path(good[0])
+
+    def _is_here(self, record: RunRecord, path: Path) -> bool:
+        """Whether the record at `path` belongs to this folder; ResultsError if it does to none."""
+        expected = self.path(record)
+        if path == expected:
+            return True
+        if path.as_posix().endswith(f"/{expected.relative_to(self.folder).as_posix()}"):
+            return False
+        raise ResultsError(f"{path}: its record belongs to {expected}. Move it there.")
 
     def _paths(self) -> Iterator[Path]:
         for path in sorted(self.folder.rglob("*@*.json")):
