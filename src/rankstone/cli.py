@@ -34,6 +34,7 @@ from rankstone.cli_definitions import convert, list_definitions
 from rankstone.cli_exchange import export, import_results
 from rankstone.cli_gate import gate
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli_report import report
 from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
 
-SEVERAL = (["run"], ["compare"], ["gate"])
+SEVERAL = (["run"], ["compare"], ["gate"], ["report"])
 """Commands whose --on may be followed by several tasks."""
 
 
@@ -292,6 +293,7 @@ app.command()(convert)
 app.command()(claims)
 app.command()(compare)
 app.command()(gate)
+app.command()(report)
 app.command()(export)
 app.command("import")(import_results)
 

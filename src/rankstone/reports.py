@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.claims import Found, Result
     from rankstone.leaderboards.compare import Comparison
     from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.leaderboards.report import Page
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -47,6 +48,34 @@ def board(
         suite=place.suite(alone) if alone else None,
         methods={method: place.method(method) for method in sorted(defined)},
     )
+
+
+def report(
+    methods: Sequence[str] | None = None,
+    on: Sequence[str] | None = None,
+    *,
+    baseline: str | None = None,
+    title: str = "Retrieval report",
+    results: PathLike | None = None,
+    workspace: PathLike | None = None,
+) -> Page:
+    """One page about the stored records of `methods` on the tasks `on`, or all.
+
+    Raises: RankstoneError, where a name is of no record, or records cannot be compared.
+    """
+    from rankstone.leaderboards.report import report as made
+
+    store = find_store(results, find_place(workspace))
+    stored = [(record, store.path(record)) for record in store.records()]
+    known = list(dict.fromkeys(record.method.name for record, _ in stored))
+    tasks = list(dict.fromkeys(record.task.name for record, _ in stored))
+    wanted = {_recorded(name, known, "method", store) for name in methods or known}
+    if baseline is not None:
+        baseline = _recorded(baseline, known, "method", store)
+        wanted.add(baseline)
+    places = {_recorded(name, tasks, "task", store) for name in on or tasks}
+    chosen = [s for s in stored if s[0].method.name in wanted and s[0].task.name in places]
+    return made(chosen, baseline=baseline, title=title)
 
 
 def export(

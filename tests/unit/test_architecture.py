@@ -17,7 +17,7 @@ ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
         "cli_boards", "cli_cache", "cli_claims", "cli_compare",
-        "cli_exchange", "cli_gate",
+        "cli_exchange", "cli_gate", "cli_report",
         "cli_data", "cli_definitions", "cli_options",
     },
     "cli_boards": {"leaderboards", "reports", "results", "workspace"},
@@ -25,6 +25,7 @@ ALLOWED = {
     "cli_claims": {"reports", "execution", "leaderboards", "cli_boards", "cli_options"},
     "cli_compare": {"reports", "leaderboards", "cli_boards", "cli_options"},
     "cli_exchange": {"reports", "cli_boards", "cli_options"},
+    "cli_report": {"reports", "leaderboards", "cli_boards", "cli_options"},
     "cli_gate": {"reports", "leaderboards", "cli_boards", "cli_options"},
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
     "cli_definitions": {"workspace", "leaderboards", "runners", "cli_boards", "cli_options"},

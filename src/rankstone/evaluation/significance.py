@@ -87,7 +87,7 @@ def t_test(differences: NDArray[np.float64]) -> float:
 
     if not differences.any() or len(differences) < 2:
         return 1.0
-    if np.ptp(differences) == 0:
+    if np.ptp(differences) <= TIE:  # all are the same, but for last bits
         return 0.0
     return float(ttest_1samp(differences, 0.0).pvalue)
 

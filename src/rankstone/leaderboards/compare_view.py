@@ -45,7 +45,8 @@ def _effect(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "∞"
 
 
-def _row(one: Comparison) -> tuple[str, ...]:
+def row(one: Comparison) -> tuple[str, ...]:
+    """Under `HEADS`."""
     found = one.paired
     return (
         one.of,
@@ -59,7 +60,8 @@ def _row(one: Comparison) -> tuple[str, ...]:
     )
 
 
-def _baseline(one: Comparison) -> tuple[str, ...]:
+def baseline_row(one: Comparison) -> tuple[str, ...]:
+    """Of the method that others are held against, under `HEADS`."""
     return (one.than, figures.quality(one.mean_than), *[""] * (len(HEADS) - 2))
 
 
@@ -117,7 +119,7 @@ def terminal(comparisons: Sequence[Comparison], width: int = 100) -> RenderableT
         for place in kept:
             wraps = {"overflow": "fold"} if place == 0 else {"no_wrap": True}
             table.add_column(SHORT[place], justify="right" if place else "left", **wraps)
-        for cells in (_baseline(group[0]), *map(_row, group)):
+        for cells in (baseline_row(group[0]), *map(row, group)):
             table.add_row(*(Text(cells[place]) for place in kept))
         drawn += [title, table]
         for one in group:
@@ -142,7 +144,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     for task, group in _tasks(comparisons):
         lines += [f"### {task}", "", _title(task, group), ""]
         lines += [_pipe(HEADS), _pipe(":---" if not n else "---:" for n in range(len(HEADS)))]
-        lines += [_pipe(cells) for cells in (_baseline(group[0]), *map(_row, group))]
+        lines += [_pipe(cells) for cells in (baseline_row(group[0]), *map(row, group))]
         lines.append("")
         for one in group:
             lines += [f"* {one.of}: {_costs(one)}"] if one.figures else []

@@ -1,0 +1,117 @@
+"""The report: every figure and caveat of the records is on the page, in both forms."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rankstone import reports
+from rankstone.cli import app
+from rankstone.errors import ResultsError
+from rankstone.leaderboards.plots import pareto, quality_against_cost
+from rankstone.leaderboards.report import to_html, to_markdown
+from rankstone.results.record import QuerySummary, TruncationInfo
+from rankstone.results.store import ResultStore, Staged
+from rankstone.results.tables import write_per_query
+from tests.records import make_record
+
+METHODS = {"lexical/bm25": 0.3, "dense/all-minilm-l6-v2": 0.5}
+
+
+def put(folder, method, mean=0.4, task="stdlib/functions", **changes):
+    values = np.clip(np.random.default_rng(1).normal(mean, 0.1, 50), 0, 1)
+    write_per_query(folder / "values", [f"q{i}" for i in range(50)], {"nDCG@10": values})
+    staged = Staged(per_query=folder / "values")
+    return ResultStore(folder / "results").write(make_record(method, task, **changes), staged)
+
+
+@pytest.fixture
+def results(tmp_path):
+    for method, mean in METHODS.items():
+        cut = TruncationInfo(texts=100, texts_cut=25, tokens=1000, tokens_cut=300)
+        put(tmp_path, method, mean, truncation={"document": cut})
+    return tmp_path / "results"
+
+
+def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
+    summary = QuerySummary(n=50, n_missing=2, n_tied=7)
+    put(tmp_path, "lexical/tied", queries=summary, warnings=["odd <data>"])
+    put(tmp_path, "lexical/far", task="stdlib/modules", machine="ffffffff")
+    ResultStore(results).write(make_record("dense/broken", status="oom"))
+    text = to_markdown(reports.report(baseline="bm25", results=results))
+    for said in (
+        "lexical/bm25", "nDCG@10", "Against lexical/bm25", "Holm's",
+        "cuts 25.0% of documents (30.0% of tokens)", "7 of 50 queries have tied scores",
+        "2 queries have no results", "odd \\<data>",
+        "dense/broken on stdlib/functions ended as oom",
+        "lexical/tied was not run on stdlib/modules", "several machines", "depth 100",
+    ):  # fmt: skip
+        assert said in text, said
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag not in ("meta", "html"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "html":
+            assert self.open.pop() == tag
+
+
+def test_html_is_whole_and_nothing_in_it_is_code(results, tmp_path):
+    put(tmp_path, "dense/x", warnings=["<script>alert(1)</script>"])
+    text = to_html(reports.report(results=results, title="A <b> & c"))
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert "script" not in tags.seen
+    assert tags.seen.count("svg") == 1
+    assert "src=" not in text
+    assert not re.search(r'href="https?:', text)
+
+
+def test_the_plot_has_every_method_and_the_front():
+    records = [make_record(method) for method in METHODS]
+    svg = quality_against_cost(records)
+    for method in METHODS:
+        assert method in svg
+    assert quality_against_cost(records[:1]) == ""
+
+
+def test_the_front_is_what_no_other_beats_in_both():
+    rng = np.random.default_rng(0)
+    points = [{"quality": float(q), "latency": float(x)} for q, x in rng.random((60, 2)).round(1)]
+    pareto(points)
+    for point in points:
+        beaten = any(
+            other["quality"] >= point["quality"]
+            and other["latency"] <= point["latency"]
+            and other["quality"] - other["latency"] > point["quality"] - point["latency"]
+            for other in points
+        )
+        assert point["front"] == (not beaten)
+
+
+def test_by_command(results, tmp_path):
+    out = tmp_path / "page" / "r.md"
+    out.parent.mkdir()
+    arguments = ["report", "--results", str(results), "-o"]
+    found = CliRunner().invoke(app, [*arguments, str(out)])
+    assert found.exit_code == 0, found.output
+    (name,) = re.findall(r"!\[.*\]\((.*)\)", out.read_text())
+    assert (out.parent / name).read_text().lstrip().startswith("<svg")
+    assert CliRunner().invoke(app, [*arguments, str(tmp_path / "r.pdf")]).exit_code == 2
+    with pytest.raises(ResultsError, match="Did you mean: lexical/bm25"):
+        reports.report(["bm26"], results=results)
+    with pytest.raises(ResultsError, match="no records to report on"):
+        reports.report(results=tmp_path / "nowhere")
