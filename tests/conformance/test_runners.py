@@ -18,6 +18,8 @@ from rankstone.runners.reps import concatenate, pack, take
 from rankstone.runners.testing import MemoryChunks, Pairs, PlainContext
 from rankstone.workspace import Workspace
 
+# Definitions are made for larger collections: what is capped here is told.
+pytestmark = pytest.mark.filterwarnings("ignore:key 'parameters:rankstone.errors.RankstoneWarning")
 os.environ["HF_HUB_OFFLINE"] = "1"
 WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
 SUBJECTS = ("fox", "bear", "river", "engine", "violin", "harbour", "glacier", "market", "orchard")
