@@ -21,7 +21,7 @@ from rankstone.runners.search.stored import Positional, Stored
 from rankstone.runners.selection import beneath
 
 Vectors = NDArray[np.float32]
-Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
+Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,8 +31,9 @@ class Funnel(OverEncoder):
     Kusupati et al.: Matryoshka Representation Learning, NeurIPS 2022, arXiv:2205.13147. All n
     documents are compared by their first ``dims[0]`` dimensions, the best ``shortlists[0]`` of them
     by ``dims[1]``, the best ``shortlists[1]`` of these by ``dims[2]``, and so on. One shortlist is
-    the paper's adaptive retrieval, several are its funnel. A cut vector is scaled to unit length
-    again where the encoder's are: so would the encoder's own `dimensions` make it.
+    the paper's adaptive retrieval, several are its funnel; none is truncation alone. A
+    cut vector is scaled to unit length again where the encoder's are: so would the encoder's own
+    `dimensions` make it.
 
     A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, the full search
     n dims[-1]; the record's parameters and number of documents give both.
@@ -44,7 +45,7 @@ class Funnel(OverEncoder):
 
     DESCRIPTION: ClassVar[str] = "exact over the first dimensions, narrowed by more of them"
 
-    dims: Sizes
+    dims: Annotated[Sizes, Field(min_length=1)]
     """Dimensions of each stage, ascending."""
     shortlists: Sizes
     """How many documents each stage hands to the next, descending: one fewer than `dims`."""
@@ -78,7 +79,7 @@ class Funnel(OverEncoder):
             Derived(documents, lambda piece, _: cut(self._checked(piece), self.dims[0], normalize))
         )
         rows: Positional | Vectors = documents
-        if self.resident:
+        if self.resident and self.shortlists:
             pieces = [dense(piece)[:, : self.dims[-1]] for piece in documents]
             rows = np.concatenate(pieces) if pieces else np.empty((0, self.dims[-1]), np.float32)
         return FunnelIndex(first, rows, self.dims, self.shortlists, normalize=normalize)
@@ -111,15 +112,11 @@ class FunnelIndex:
         self._dims, self._shortlists = tuple(dims), tuple(shortlists)
         self._normalize = normalize
 
-    @property
-    def multiply_adds(self) -> int:
-        """Of one query."""
-        stages = tuple(min(size, len(self._documents)) for size in self._shortlists)
-        return len(self._documents) * self._dims[0] + later_work(self._dims, stages)
-
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = dense(queries)
         asked = [cut(queries, dim, self._normalize) for dim in self._dims]
+        if not self._shortlists:
+            return self._first.search(asked[0], k)
         found = self._first.search(asked[0], max(k, self._shortlists[0]))
         hits = Hits(found.docs.copy(), found.scores.copy())
         for row, (docs, scores) in enumerate(zip(*hits, strict=True)):
@@ -156,7 +153,7 @@ class FunnelIndex:
         return dense(self._documents.take(positions))
 
     def save(self, folder: Path) -> None:
-        """The whole vectors are written too: searching needs them."""
+        """The whole vectors are written too, where searching needs them."""
         resident = isinstance(self._documents, np.ndarray)
         about = {"dims": self._dims, "shortlists": self._shortlists}
         told = {**about, "normalize": self._normalize, "resident": resident}
@@ -165,7 +162,7 @@ class FunnelIndex:
             (folder / name).mkdir()
         self._first.save(folder / "first")
         pieces = [self._documents] if resident else self._documents
-        Stored.write(folder / "documents", pieces)
+        Stored.write(folder / "documents", pieces if self._shortlists else ())
 
     @classmethod
     def load(cls, folder: Path) -> FunnelIndex:
