@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.flat import ExactIndex
+from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.saved import class_of, name_of
 from rankstone.runners.search.blackbox import OverBlackBox, Scored
@@ -125,6 +126,7 @@ class _Latent:
     def _latent(self, scores: Scores, positions: Positions) -> Scores:
         self._undefined.append(positions[np.isneginf(scores).all(axis=1)])
         vectors = _defined(scores).astype(np.float64) @ self._inverse.T
+        report(Work(scores.size))
         return vectors.astype(np.float32)
 
     @property
