@@ -15,9 +15,11 @@ from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.reps import concatenate, pack, take
-from rankstone.runners.testing import MemoryChunks, PlainContext
+from rankstone.runners.testing import MemoryChunks, Pairs, PlainContext
 from rankstone.workspace import Workspace
 
+# Definitions are made for larger collections: what is capped here is told.
+pytestmark = pytest.mark.filterwarnings("ignore:key 'parameters:rankstone.errors.RankstoneWarning")
 os.environ["HF_HUB_OFFLINE"] = "1"
 WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
 SUBJECTS = ("fox", "bear", "river", "engine", "violin", "harbour", "glacier", "market", "orchard")
@@ -36,6 +38,8 @@ QUERIES = [
     "café",
 ]
 
+TRAIN_QUERIES = ["does the fox cross the engine", "who remembers a glacier", "repairing violins"]
+
 
 @pytest.fixture(scope="module", params=WORKSPACE.method_names())
 def subject(request, tmp_path_factory):
@@ -50,7 +54,12 @@ def subject(request, tmp_path_factory):
         if "nowhere within reach" not in reason and "never released" not in reason:
             raise  # files are there, but not the ones that are meant
         pytest.skip(reason)
-    context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
+    context = PlainContext(
+        texts=list(TEXTS),
+        work=tmp_path_factory.mktemp("work"),
+        train_queries=TRAIN_QUERIES,
+        train_judgements=Pairs(query=np.arange(3), document=np.array([0, 7, 11])),
+    )
     index = runner.index(context.encoded(runner), context)
     return runner, index, runner.encode(QUERIES, "query"), context
 

@@ -19,8 +19,10 @@ from rankstone.profiling.clock import Clock
 from rankstone.runners.bm25 import BM25
 from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.protocols import Hits, Truncation
-from rankstone.runners.rerank import SavedTexts, TwoStage, TwoStageIndex, beneath
+from rankstone.runners.rerank import TwoStage, TwoStageIndex
 from rankstone.runners.saved import from_json, to_json
+from rankstone.runners.scoring import SavedTexts
+from rankstone.runners.selection import beneath
 from rankstone.runners.testing import PlainContext
 from rankstone.specs import MethodSpec, load_method
 from tests import tiny_rerankers as tiny

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, overload
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -27,11 +26,8 @@ from rankstone.runners.protocols import (
 )  # fmt: skip
 from rankstone.runners.reps import Composite
 from rankstone.runners.saved import class_of, from_json, name_of, to_json
+from rankstone.runners.scoring import SavedTexts, checked, require_scorer
 from rankstone.runners.selection import beneath
-
-TEXT = "utf-8", "surrogatepass"
-LARGEST = 1e30
-"""Scores beyond it would leave no room beneath them in float32."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,11 +54,7 @@ class TwoStage:
     """How many documents of each query are re-scored."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scorer, Scorer):
-            raise DefinitionError(
-                f"table 'scorer': {type(self.scorer).__name__} does not score pairs."
-                " Name an adapter with the methods of rankstone.runners.protocols.Scorer."
-            )
+        require_scorer(self.scorer)
 
     @property
     def first(self) -> Any:
@@ -131,7 +123,7 @@ class TwoStageIndex:
             return docs, scores
         if self._context is not None:
             self._context.count_pairs(lambda: self._scorer.truncation(query, texts))
-        given = _checked(self._scorer.score(query, texts), len(texts), self._scorer)
+        given = checked(self._scorer.score(query, texts), len(texts), self._scorer)
         order = np.argsort(-given, kind="stable")
         tail = beneath(given.min(), scores[len(texts) : n_found])
         docs = np.concatenate([docs[order], docs[len(texts) :]])
@@ -161,44 +153,3 @@ class TwoStageIndex:
     def nbytes(self) -> int:
         """Of the first stage: texts are read when asked for, and no model counts as index."""
         return self._first.nbytes()
-
-
-def _checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:
-    scores: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
-    if scores.shape != (n,) or not (np.abs(scores) < LARGEST).all():
-        raise AdapterError(
-            f"{type(scorer).__name__} gave scores of shape {scores.shape} for {n} documents:"
-            f" expected ({n},), all finite and below {LARGEST:g}. The scorer is at fault."
-        )
-    return scores
-
-
-class SavedTexts(Sequence[str]):
-    """Texts in one file, read by position."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ends = np.load(folder / "ends.npy")
-        self._bytes: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
-        if len(self._ends) and self._ends[-1]:
-            self._bytes = np.memmap(folder / "texts.utf8", np.uint8, "r")
-
-    @staticmethod
-    def write(folder: Path, texts: Iterable[str]) -> None:
-        """Write `texts`, one after another, and where each ends."""
-        with (folder / "texts.utf8").open("wb") as file:
-            sizes = [file.write(text.encode(*TEXT)) for text in texts]
-        np.save(folder / "ends.npy", np.cumsum(sizes, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        start = int(self._ends[position - 1]) if position else 0
-        return self._bytes[start : int(self._ends[position])].tobytes().decode(*TEXT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rankstone.runners.reps import concatenate, take
 
 @dataclass(frozen=True)
 class MemoryChunks:
-    """`texts` as encoded by `runner`, in chunks of `chunk_size`, anew on every iteration."""
+    """`texts` as encoded by `runner`, in chunks of `chunk_size`, anew on every iteration,
+    and once for all that is taken by position."""
 
     runner: AnyRunner
     texts: Sequence[str]
@@ -31,7 +33,11 @@ class MemoryChunks:
             yield self.runner.encode(self.texts[start : start + self.chunk_size], "document")
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        return take(concatenate(list(self)), positions)
+        return take(self._whole, positions)
+
+    @cached_property
+    def _whole(self) -> Any:
+        return concatenate(list(self))
 
     def sample(self, n: int, seed: int) -> Any:
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]

@@ -1,0 +1,35 @@
+"""Hubness: whether a few documents are found for far too many queries.
+
+Radovanović, Nanopoulos, Ivanović: Hubs in Space, JMLR 11, 2010: N_k(d) is the number of queries
+that have d among their k best, and a distribution of N_k with a long right tail has hubs, which its
+skewness tells. Both are of one run and know no relevance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def k_occurrence(docs: NDArray[np.int64], n_documents: int, k: int = 10) -> NDArray[np.int64]:
+    """(n_documents,) how many queries find each document among their `k` best.
+
+    Args:
+        docs: (n_queries, depth) positions, best first, -1 pads; `depth` may be below `k`.
+        n_documents: size of the corpus, so that what nobody finds is counted as 0.
+        k: ranks that count.
+    """
+    best = docs[:, :k]
+    return np.bincount(best[best >= 0], minlength=n_documents)
+
+
+def skewness(values: NDArray[np.int64]) -> float:
+    """The third standardised moment, m3 / m2^1.5, without correction for bias.
+
+    NaN where all values are equal, or there are none: such a distribution has no shape.
+    """
+    if not len(values):
+        return float("nan")
+    centred = values - values.mean()
+    variance = float((centred**2).mean())
+    return float((centred**3).mean()) / variance**1.5 if variance else float("nan")

@@ -1,0 +1,191 @@
+"""Adaptive retrieval: find with a few dimensions, decide with more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.flat import ExactIndex
+from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.derived import Derived, dense
+from rankstone.runners.search.stored import Positional, Stored
+from rankstone.runners.selection import beneath
+
+Vectors = NDArray[np.float32]
+Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Funnel(OverEncoder):
+    """A shortlist by the first dimensions, narrowed by ever more of them.
+
+    Kusupati et al.: Matryoshka Representation Learning, NeurIPS 2022, arXiv:2205.13147. All n
+    documents are compared by their first ``dims[0]`` dimensions, the best ``shortlists[0]`` of them
+    by ``dims[1]``, the best ``shortlists[1]`` of these by ``dims[2]``, and so on. One shortlist is
+    the paper's adaptive retrieval, several are its funnel; none is truncation alone. A
+    cut vector is scaled to unit length again where the encoder's are: so would the encoder's own
+    `dimensions` make it.
+
+    A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, the full search
+    n dims[-1]; the record's parameters and number of documents give both.
+
+    Resident are n x dims[0] floats. Ties across the cut of the first stage are broken by faiss,
+    later ones by the better place in the stage before. What a shortlist leaves out stays beneath,
+    in the order of the last stage that compared it.
+    """
+
+    DESCRIPTION: ClassVar[str] = "exact over the first dimensions, narrowed by more of them"
+
+    dims: Annotated[Sizes, Field(min_length=1)]
+    """Dimensions of each stage, ascending."""
+    shortlists: Sizes
+    """How many documents each stage hands to the next, descending: one fewer than `dims`."""
+    resident: bool = False
+    """Whether the vectors for later stages are kept in memory rather than read from disk."""
+
+    def __post_init__(self) -> None:
+        if len(self.dims) != len(self.shortlists) + 1:
+            raise DefinitionError(
+                f"key 'parameters.shortlists': {len(self.shortlists)} for {len(self.dims)} stages,"
+                " expected one for each stage but the last. Correct it."
+            )
+        if list(self.dims) != sorted(set(self.dims)):
+            raise DefinitionError(
+                f"key 'parameters.dims': {list(self.dims)} do not ascend. Correct it."
+            )
+        if list(self.shortlists) != sorted(self.shortlists, reverse=True):
+            raise DefinitionError(
+                f"key 'parameters.shortlists': {list(self.shortlists)} do not descend. Correct it."
+            )
+
+    def describe(self) -> Mapping[str, Json]:
+        """With the multiply-adds of a query: so many per document, and so many more."""
+        said = dict(super().describe())
+        per_document, more = self.dims[0], later_work(self.dims, self.shortlists)
+        return {**said, "multiply_adds": {"per_document": per_document, "per_query": more}}
+
+    def build(self, documents: Chunks[Any], context: Context) -> FunnelIndex:
+        normalize = bool(self.encoder.describe().get("normalized"))
+        first = ExactIndex.build(
+            Derived(documents, lambda piece, _: cut(self._checked(piece), self.dims[0], normalize))
+        )
+        rows: Positional | Vectors = documents
+        if self.resident and self.shortlists:
+            pieces = [dense(piece)[:, : self.dims[-1]] for piece in documents]
+            rows = np.concatenate(pieces) if pieces else np.empty((0, self.dims[-1]), np.float32)
+        return FunnelIndex(first, rows, self.dims, self.shortlists, normalize=normalize)
+
+    def _checked(self, piece: Any) -> Vectors:
+        vectors = dense(piece)
+        if self.dims[-1] > vectors.shape[1]:
+            raise DefinitionError(
+                f"key 'parameters.dims': {self.dims[-1]}, but the member's vectors have"
+                f" {vectors.shape[1]}. Correct it."
+            )
+        return vectors
+
+
+class FunnelIndex:
+    """Cut vectors of all documents, and the whole ones by position."""
+
+    def __init__(
+        self,
+        first: ExactIndex,
+        documents: Positional | Vectors,
+        dims: Sequence[int],
+        shortlists: Sequence[int],
+        *,
+        normalize: bool,
+    ) -> None:
+        """`documents`: an array where they are resident."""
+        self._first = first
+        self._documents = documents
+        self._dims, self._shortlists = tuple(dims), tuple(shortlists)
+        self._normalize = normalize
+
+    def search(self, queries: Vectors, k: int) -> Hits:
+        queries = dense(queries)
+        asked = [cut(queries, dim, self._normalize) for dim in self._dims]
+        if not self._shortlists:
+            return self._first.search(asked[0], k)
+        found = self._first.search(asked[0], max(k, self._shortlists[0]))
+        hits = Hits(found.docs.copy(), found.scores.copy())
+        for row, (docs, scores) in enumerate(zip(*hits, strict=True)):
+            n_found = int((docs >= 0).sum())
+            self._narrow([query[row] for query in asked], docs[:n_found], scores[:n_found])
+        return Hits(hits.docs[:, :k], hits.scores[:, :k])
+
+    def _narrow(self, query: list[Vectors], docs: NDArray[np.int64], scores: Vectors) -> None:
+        """Put what one query found into its final order, in place."""
+        vectors = self._vectors(docs[: self._shortlists[0]])
+        order = np.arange(len(vectors))
+        stages = [scores]
+        for asked, size in zip(query[1:], self._shortlists, strict=True):
+            best = order[:size]
+            given = cut(vectors[best], len(asked), self._normalize) @ asked
+            better = np.argsort(-given, kind="stable")
+            order[:size] = best[better]
+            # What the stage before found, without what this one compared anew.
+            stages[-1] = stages[-1][len(best) :]
+            stages.append(given[better])
+        docs[: len(order)] = docs[order]
+        written = 0
+        for given in reversed(stages):
+            floor = scores[written - 1] if written else np.inf
+            part = beneath(floor, given) if written else given
+            scores[written : written + len(part)] = part
+            written += len(part)
+
+    def _vectors(self, positions: NDArray[np.int64]) -> Vectors:
+        if isinstance(self._documents, np.ndarray):
+            return self._documents[positions]
+        if not len(positions):
+            return np.empty((0, self._dims[-1]), np.float32)
+        return dense(self._documents.take(positions))
+
+    def save(self, folder: Path) -> None:
+        """The whole vectors are written too, where searching needs them."""
+        resident = isinstance(self._documents, np.ndarray)
+        about = {"dims": self._dims, "shortlists": self._shortlists}
+        told = {**about, "normalize": self._normalize, "resident": resident}
+        (folder / "funnel.json").write_text(json.dumps(told))
+        for name in ("first", "documents"):
+            (folder / name).mkdir()
+        self._first.save(folder / "first")
+        pieces = [self._documents] if resident else self._documents
+        Stored.write(folder / "documents", pieces if self._shortlists else ())
+
+    @classmethod
+    def load(cls, folder: Path) -> FunnelIndex:
+        about = json.loads((folder / "funnel.json").read_text())
+        documents: Any = Stored(folder / "documents")
+        if about.pop("resident"):
+            documents = np.concatenate([np.array(piece) for piece in documents])
+        return cls(ExactIndex.load(folder / "first"), documents, **about)
+
+    def nbytes(self) -> int:
+        """The cut vectors, and the whole ones where they are resident."""
+        whole = self._documents.nbytes if isinstance(self._documents, np.ndarray) else 0
+        return self._first.nbytes() + whole
+
+
+def cut(vectors: Vectors, dim: int, normalize: bool) -> Vectors:
+    """The first `dim` dimensions, C-contiguous, of unit length again if they are to be."""
+    kept = vectors[:, :dim]
+    if normalize:
+        kept = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
+    return np.ascontiguousarray(kept, dtype=np.float32)
+
+
+def later_work(dims: Sequence[int], shortlists: Sequence[int]) -> int:
+    """Multiply-adds of a query after the first stage."""
+    return sum(size * dim for size, dim in zip(shortlists, dims[1:], strict=True))

@@ -1,0 +1,195 @@
+"""Similarities normalised by a bank of queries, so that hubs are found less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.flat import ExactIndex
+from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.derived import Derived, dense
+from rankstone.runners.search.stored import Positional
+
+Vectors = NDArray[np.float32]
+Positions = NDArray[np.int64]
+Bank = tuple[Vectors, float, Positions | None]
+"""Vectors, their beta, and where they are in the corpus, if they are."""
+Mode = Literal["IS", "DIS", "DualIS", "DualDIS"]
+BANK_BLOCK = 4096
+"""Vectors of a bank that are compared with a piece of the corpus at once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BankNormalisation(OverEncoder):
+    """Inverted softmax over banks, exact: IS, DIS (QB-Norm), DualIS and DualDIS.
+
+    Bogolin et al.: Cross Modal Retrieval with Querybank Normalisation, CVPR 2022, arXiv:2112.12777
+    (IS, DIS); Wang, Jian, Xue: Balance Act: Mitigating Hubness in Cross-Modal Retrieval with Query
+    and Gallery Banks, EMNLP 2023, arXiv:2310.11612 (Dual).
+
+    IS of query q and document g over a bank of vectors b is
+
+        s'(q, g) = exp(beta <q, g>) / sum over b of exp(beta <b, g>),
+
+    and the dual forms multiply that over a bank of training queries, with `beta`, by that over a
+    bank of documents, with `beta2`. Here everything is a logarithm, so that no score overflows:
+
+        log s'(q, g) / B = <q, g> - h1(g) / B - h2(g) / B,    B = beta + beta2,
+        h(g) = log of the mean over b of exp(beta <b, g>),
+
+    which ranks as s' does and is the inner product of (q, -1, -1) and (g, h1 / B, h2 / B): an exact
+    search over vectors with one more coordinate per bank. The mean stands for the sum because a
+    document in the bank of documents is not compared with itself, and so has one b less.
+
+    DIS normalises a query only if the document most similar to it is activated, that is among the
+    `k` most similar ones of a vector of the bank; otherwise its further coordinate is 0, and all of
+    its row is raw. In DualDIS each bank decides so by itself. A raw factor enters as
+    exp(beta <q, g>), which ranks as <q, g> does: the product of a raw similarity and a softmax, as
+    published, has no logarithm below zero.
+
+    Scores are in units of the similarity. Once O(bank x n x dim), per query O(n x dim), twice for
+    DIS, which searches for the most similar document first. Ties are broken by faiss.
+    """
+
+    DESCRIPTION: ClassVar[str] = "bank normalisation, exact inner product with more coordinates"
+
+    mode: Mode = "DIS"
+    beta: Annotated[float, Field(gt=0)] = 20.0
+    """Inverse temperature over the bank of queries. 20 is QB-Norm's, for cosines."""
+    beta2: Annotated[float, Field(gt=0)] = 3.0
+    """The same over the bank of documents."""
+    k: Annotated[int, Field(ge=1)] = 1
+    """How many documents each vector of a bank activates (DIS)."""
+    bank_queries: Annotated[int, Field(ge=1)] = 10_000
+    """So many training queries at most are the bank of queries."""
+    bank_documents: Annotated[int, Field(ge=1)] = 10_000
+    """So many documents at most are the bank of documents."""
+
+    def build(self, documents: Chunks[Any], context: Context) -> BankIndex:
+        banks: list[Bank] = [(self._queries(context), self.beta, None)]
+        total, n = self.beta, len(documents)
+        if self.mode.startswith("Dual"):
+            rng = np.random.default_rng(context.seed)
+            chosen = rng.choice(n, min(self.bank_documents, n), replace=False)
+            chosen.sort()
+            banks.append((dense(documents.take(chosen)), self.beta2, chosen))
+            total += self.beta2
+        with context.phase("train", items=sum(len(bank) for bank, _, _ in banks)):
+            penalties = np.stack(
+                [hubness(bank, documents, beta, own=own) / total for bank, beta, own in banks],
+                axis=1,
+            ).astype(np.float32)
+            index = ExactIndex.build(
+                Derived(documents, lambda piece, at: np.hstack([dense(piece), penalties[at]]))
+            )
+            active = [self._activated(index, bank, n) for bank in banks if "DIS" in self.mode]
+        return BankIndex(index, n_banks=len(banks), activated=np.array(active, dtype=bool))
+
+    def _queries(self, context: Context) -> Vectors:
+        texts = context.train_queries
+        if not len(texts):
+            raise DefinitionError(
+                f"key 'parameters.mode': {self.mode} needs a bank of training queries, and this"
+                " task has none. Take a task with a training split, or the encoder without it."
+            )
+        rng = np.random.default_rng(context.seed)
+        chosen = rng.choice(len(texts), min(self.bank_queries, len(texts)), replace=False)
+        with context.phase("train"):
+            return dense(self.encoder.encode([texts[row] for row in np.sort(chosen)], "query"))
+
+    def _activated(self, index: ExactIndex, bank: Bank, n: int) -> NDArray[np.bool_]:
+        """(n,) which documents are among the `k` nearest, by raw similarity, of one of the bank."""
+        vectors, _, own = bank
+        n_banks = 2 if self.mode.startswith("Dual") else 1
+        found = index.search(_raw(vectors, n_banks), self.k + (own is not None)).docs
+        if own is not None:  # a document is not a neighbour of its own
+            others = found != own[:, None]
+            found = np.where(others & (np.cumsum(others, axis=1) <= self.k), found, -1)
+        active = np.zeros(n, dtype=bool)
+        active[found[found >= 0]] = True
+        return active
+
+
+class BankIndex:
+    """Vectors with the hubness of each document as further coordinates."""
+
+    def __init__(self, index: ExactIndex, *, n_banks: int, activated: NDArray[np.bool_]) -> None:
+        """`activated`: (n_banks, n) for DIS; (0,) where every query is normalised."""
+        self._index = index
+        self._n_banks = n_banks
+        self._activated = activated
+
+    def search(self, queries: Vectors, k: int) -> Hits:
+        queries = np.asarray(dense(queries))
+        asked = _raw(queries, self._n_banks)
+        normalised = np.ones((len(queries), self._n_banks), dtype=bool)
+        if self._activated.size:
+            best = self._index.search(asked, 1).docs[:, 0]
+            normalised = self._activated[:, best].T
+        asked[:, queries.shape[1] :] = np.where(normalised, np.float32(-1), np.float32(0))
+        return self._index.search(asked, k)
+
+    def save(self, folder: Path) -> None:
+        (folder / "banks.json").write_text(json.dumps({"banks": self._n_banks}))
+        np.save(folder / "activated.npy", self._activated)
+        (folder / "vectors").mkdir()
+        self._index.save(folder / "vectors")
+
+    @classmethod
+    def load(cls, folder: Path) -> BankIndex:
+        about = json.loads((folder / "banks.json").read_text())
+        index = ExactIndex.load(folder / "vectors")
+        return cls(index, n_banks=about["banks"], activated=np.load(folder / "activated.npy"))
+
+    def nbytes(self) -> int:
+        return self._index.nbytes() + self._activated.nbytes
+
+
+def _raw(queries: Vectors, n_banks: int) -> Vectors:
+    """Queries whose inner products with the index's vectors are the raw similarities."""
+    zeros = np.zeros((len(queries), n_banks), dtype=np.float32)
+    return np.hstack([np.asarray(queries, dtype=np.float32), zeros])
+
+
+def hubness(
+    bank: Vectors, documents: Positional, beta: float, own: Positions | None = None
+) -> NDArray[np.float64]:
+    """(len(documents),) log of the mean over b of exp(beta <b, g>), for each document g.
+
+    `own`: the positions of the bank's vectors, where they are documents: none meets itself.
+    """
+    parts, start = [np.empty(0)], 0
+    for piece in documents:
+        parts.append(_hubness(bank, dense(piece), beta, None if own is None else own - start))
+        start += len(piece)
+    return np.concatenate(parts)
+
+
+def _hubness(
+    bank: Vectors, piece: Vectors, beta: float, own: Positions | None
+) -> NDArray[np.float64]:
+    largest = np.full(len(piece), -np.inf)
+    total, count = np.zeros(len(piece)), np.full(len(piece), len(bank))
+    for start in range(0, len(bank), BANK_BLOCK):
+        logits = np.float32(beta) * (bank[start : start + BANK_BLOCK] @ piece.T)
+        if own is not None:
+            rows = np.arange(start, start + len(logits))
+            rows = rows[(own[rows] >= 0) & (own[rows] < len(piece))]
+            logits[rows - start, own[rows]] = -np.inf
+            count[own[rows]] -= 1
+        # As a streaming log-sum-exp: the sum so far is in units of exp(largest so far).
+        higher = np.maximum(largest, logits.max(axis=0))
+        floor = np.where(np.isfinite(higher), higher, 0)
+        added = np.exp(logits - floor.astype(np.float32)).sum(axis=0, dtype=np.float64)
+        total = total * np.exp(largest - floor) + added
+        largest = higher
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(count > 0, np.log(total / count) + largest, 0.0)
