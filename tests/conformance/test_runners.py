@@ -37,6 +37,15 @@ QUERIES = [
 ]
 
 
+def as_read(template):
+    """The texts as a method with this key `text` reads them: documents without titles."""
+    return (
+        list(TEXTS)
+        if template is None
+        else [template.format(title="", text=t).strip() for t in TEXTS]
+    )
+
+
 @pytest.fixture(scope="module", params=WORKSPACE.method_names())
 def subject(request, tmp_path_factory):
     """(runner, index, queries, context) of one definition."""
@@ -50,7 +59,7 @@ def subject(request, tmp_path_factory):
         if "nowhere within reach" not in reason and "never released" not in reason:
             raise  # files are there, but not the ones that are meant
         pytest.skip(reason)
-    context = PlainContext(texts=list(TEXTS), work=tmp_path_factory.mktemp("work"))
+    context = PlainContext(texts=as_read(spec.text), work=tmp_path_factory.mktemp("work"))
     index = runner.index(context.encoded(runner), context)
     return runner, index, runner.encode(QUERIES, "query"), context
 
@@ -125,7 +134,7 @@ def test_a_saved_index_gives_the_same_results(subject, tmp_path):
 
 def test_chunk_boundaries_do_not_change_a_ranking(subject):
     runner, index, queries, context = subject
-    other = runner.index(MemoryChunks(runner, TEXTS, 7), context)
+    other = runner.index(MemoryChunks(runner, context.texts, 7), context)
     np.testing.assert_allclose(
         other.search(queries, 5).scores, index.search(queries, 5).scores, atol=tolerance(runner)
     )
