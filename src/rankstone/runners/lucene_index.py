@@ -45,6 +45,7 @@ class Settings:
     weights: Mapping[str, float]
     """Field -> weight of its score."""
     feedback: Feedback | None = None
+    separate_ties: bool = False
     threads: int = 1
 
     @classmethod
@@ -100,7 +101,7 @@ class LuceneIndex:
                 for row in rows:
                     found = searcher.search(java_text(queries[row]), k)
                     docs[row, : len(found)] = [hit["doc"] for hit in found]
-                    scores[row, : len(found)] = [hit["score"] for hit in found]
+                    scores[row, : len(found)] = self._scores([hit["score"] for hit in found])
             finally:
                 if last:
                     detach()
@@ -112,6 +113,10 @@ class LuceneIndex:
             with ThreadPoolExecutor(len(parts)) as pool:
                 list(pool.map(fill, parts))
         return Hits(docs, scores)
+
+    def _scores(self, given: list[float]) -> NDArray[np.float32]:
+        scores = np.array(given, dtype=np.float32)
+        return falling(scores) if self._settings.separate_ties else scores
 
     @cached_property
     def _searcher(self) -> _Searcher:
@@ -229,6 +234,14 @@ def _analyser() -> Any:
 def _directory(folder: Path) -> Any:
     path = java("java.nio.file.Paths").get(str(folder))
     return java("org.apache.lucene.store.FSDirectory").open(path)
+
+
+def falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Positive scores that descend, lowered by as little as lets each be below the one before."""
+    # Positive floats are ordered as their bits are, and neighbours differ by one.
+    steps = np.arange(len(scores), dtype=np.int64)
+    bits = np.minimum.accumulate(scores.view(np.int32) + steps) - steps
+    return bits.astype(np.int32).view(np.float32)
 
 
 def parts(text: str, separator: str) -> Mapping[str, str]:
