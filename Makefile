@@ -17,7 +17,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	@echo "Installing what development needs into $(VENV)."
-	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,dev,beir,site]'
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,dev,beir,site,lucene]'
 	@# Tests start many processes, which may not be allowed to keep what they compile.
 	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
 	@touch $@

@@ -47,7 +47,7 @@ class InvertedIndex:
         counts: NDArray[np.int64] | None = None
         position = width = 0
         for piece in documents:
-            _check(piece, position, width)
+            check(piece, position, width)
             width, position = piece.width, position + len(piece)
             counted = np.bincount(piece.terms, minlength=width)
             counts = counted if counts is None else counts + counted
@@ -123,7 +123,9 @@ def _fill(
         position += len(piece)
 
 
-def _check(piece: SparseRows, position: int, width: int) -> None:
+def check(piece: SparseRows, position: int, width: int) -> None:
+    """Raise AdapterError unless `piece`, which begins at `position`, is over `width` entries, or
+    any where that is 0, and finite."""
     if width and piece.width != width:
         raise AdapterError(
             f"documents from position {position}: expected vectors over {width} entries,"
