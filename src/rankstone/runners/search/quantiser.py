@@ -12,6 +12,7 @@ from pydantic import Field
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.flat import Vectors
+from rankstone.runners.protocols import Chunks
 from rankstone.runners.search.faiss_index import (
     POINTS_PER_CENTROID,
     FaissIndex,
@@ -19,8 +20,9 @@ from rankstone.runners.search.faiss_index import (
     capped,
     compacted,
     library,
+    training_sample,
 )  # fmt: skip
-from rankstone.runners.search.inverted_lists import coarse_quantiser, prepare
+from rankstone.runners.search.inverted_lists import LIST_POINTS, coarse_quantiser, prepare
 
 Codes = NDArray[np.uint8]
 Subvectors = Annotated[int, Field(ge=1)]
@@ -82,7 +84,7 @@ def bits_for(asked: int, n_documents: int) -> int:
 
 
 def sample_size(bits: int) -> int:
-    return POINTS_PER_CENTROID * 2**bits
+    return POINTS_PER_CENTROID << bits
 
 
 def seeded(quantiser: Any, seed: int) -> Any:
@@ -154,6 +156,20 @@ class CodedDocuments(NamedTuple):
     """(n_lists, dim) centroids of the lists, rotated."""
 
 
+def bare_index(quantiser: Quantiser, codes: Codes) -> Any:
+    """faiss's index of (n, M) codes, for queries that are rotated already."""
+    faiss = library()
+
+    n_parts, _, width = quantiser.centroids.shape
+    metric = faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexPQ(n_parts * width, n_parts, quantiser.bits, metric)
+    faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
+    index.is_trained = True
+    faiss.copy_array_to_vector(codes.ravel(), index.codes)
+    index.ntotal = len(codes)
+    return index
+
+
 def encoded(quantiser: Quantiser, documents: Iterable[Vectors]) -> Codes:
     """(n, M) codes of all documents, made piece by piece."""
     return np.concatenate([quantiser.codes(block) for block in blocks(documents)])
@@ -166,7 +182,6 @@ def assembled(
     *,
     query_transform: Vectors | None = None,
     n_probe: int = 1,
-    seed: int = 0,
 ) -> FaissIndex:
     """The index of faiss with these centroids and codes; searching it is as fast as faiss is.
 
@@ -176,28 +191,17 @@ def assembled(
         work: an empty folder.
         query_transform: (dim, dim) in place of the rotation; documents are coded already.
         n_probe: lists that a search reads.
-        seed: of nothing but what faiss will never train again.
     """
-    faiss = library()
-
-    n_parts, _, width = quantiser.centroids.shape
-    dim, metric = n_parts * width, faiss.METRIC_INNER_PRODUCT
     if documents.lists is None or documents.coarse is None:
-        index = faiss.IndexPQ(dim, n_parts, quantiser.bits, metric)
+        index = bare_index(quantiser, documents.codes)
     else:
-        coarse = coarse_quantiser(dim)
-        coarse.add(documents.coarse)
-        n_lists = len(documents.coarse)
-        index = faiss.IndexIVFPQ(coarse, dim, n_lists, n_parts, quantiser.bits, metric)
-        index.by_residual = False  # the centroids are those of whole vectors
-        prepare(index, n_probe=n_probe, seed=seed)
-    faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
-    index.is_trained = True
-    _put(index, documents)
+        index = _listed(quantiser, documents.codes, documents.lists, documents.coarse)
+        prepare(index, n_probe=n_probe, seed=0)  # the seed of a training that is over
     matrix = quantiser.rotation if query_transform is None else query_transform
     if matrix is None:
         return compacted(index, work)
-    linear = faiss.LinearTransform(dim, dim, False)
+    faiss = library()
+    linear = faiss.LinearTransform(index.d, index.d, False)
     faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), linear.A)
     linear.is_trained = True
     whole = chained(linear, index)
@@ -205,19 +209,40 @@ def assembled(
     return compacted(whole, work)
 
 
-def _put(index: Any, documents: CodedDocuments) -> None:
-    """The codes into the index, in the order of positions, or of positions within each list."""
+def _listed(quantiser: Quantiser, codes: Codes, lists: NDArray[np.int64], centres: Vectors) -> Any:
+    """faiss's index of codes in lists, in the order of positions within each."""
     faiss = library()
-
-    codes = documents.codes
-    if documents.lists is None:
-        faiss.copy_array_to_vector(codes.ravel(), index.codes)
-    else:
-        order = np.argsort(documents.lists, kind="stable")
-        ends = np.cumsum(np.bincount(documents.lists, minlength=index.nlist))
-        for number, ids in enumerate(np.split(order, ends[:-1])):
-            if len(ids):
-                rows = np.ascontiguousarray(codes[ids])
-                pointers = faiss.swig_ptr(ids), faiss.swig_ptr(rows)
-                index.invlists.add_entries(number, len(ids), *pointers)
+    n_parts, _, width = quantiser.centroids.shape
+    dim, metric = n_parts * width, faiss.METRIC_INNER_PRODUCT
+    coarse = coarse_quantiser(dim)
+    coarse.add(centres)
+    index = faiss.IndexIVFPQ(coarse, dim, len(centres), n_parts, quantiser.bits, metric)
+    index.by_residual = False  # the centroids are those of whole vectors
+    faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
+    index.is_trained = True
+    order = np.argsort(lists, kind="stable")
+    ends = np.cumsum(np.bincount(lists, minlength=index.nlist))
+    for number, ids in enumerate(np.split(order, ends[:-1])):
+        rows = np.ascontiguousarray(codes[ids])
+        if len(ids):
+            pointers = faiss.swig_ptr(ids), faiss.swig_ptr(rows)
+            index.invlists.add_entries(number, len(ids), *pointers)
     index.ntotal = len(codes)
+    return index
+
+
+def lists_of(
+    quantiser: Quantiser, documents: Chunks[Vectors], n_lists: int, seed: int
+) -> tuple[NDArray[np.int64], Vectors]:
+    """The list of each document, and the (n_lists, dim) centres of lists, of rotated vectors."""
+    faiss = library()
+    sample = quantiser.rotated(training_sample(documents, n_lists * LIST_POINTS, seed))
+    dim = sample.shape[1]
+    metric = faiss.METRIC_INNER_PRODUCT
+    ivf = faiss.IndexIVFFlat(coarse_quantiser(dim), dim, n_lists, metric)
+    prepare(ivf, n_probe=1, seed=seed)
+    ivf.train(sample)
+    parts = [
+        ivf.quantizer.search(quantiser.rotated(block), 1)[1][:, 0] for block in blocks(documents)
+    ]
+    return np.concatenate(parts), ivf.quantizer.reconstruct_n(0, n_lists)
