@@ -46,7 +46,7 @@ class ExactIndex:
         kept: list[Vectors] | None = []
         position = dim = size = 0
         for piece in documents:
-            _check(piece, position, dim)
+            check_documents(piece, position, dim)
             position, dim, size = position + len(piece), piece.shape[1], size + piece.nbytes
             kept = None if kept is None or size > BLOCK_BYTES else [*kept, piece]
         if kept is None:
@@ -57,7 +57,7 @@ class ExactIndex:
         import faiss
 
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        self._check_queries(queries)
+        check_queries(queries, self._dim if len(self._rows) else None)
         best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
         position = 0
         for block in self._blocks():
@@ -66,7 +66,7 @@ class ExactIndex:
             best.add_result(scores, docs + position)
             position += len(block)
         best.finalize()
-        return _padded(best.I, best.D, k)
+        return padded(best.I, best.D, k)
 
     def _blocks(self) -> Iterator[Vectors]:
         """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
@@ -88,17 +88,6 @@ class ExactIndex:
                     filled = 0
         if filled:
             yield buffer[:filled]
-
-    def _check_queries(self, queries: Vectors) -> None:
-        if queries.ndim != 2 or (len(self._rows) and queries.shape[1] != self._dim):
-            raise AdapterError(
-                f"expected query vectors (n, {self._dim}), found {queries.shape}."
-                " The encoder must give queries and documents the same dimension."
-            )
-        if not np.isfinite(queries).all():
-            raise AdapterError(
-                "query vectors hold NaN or infinite values: the encoder is at fault."
-            )
 
     def save(self, folder: Path) -> None:
         with (folder / "vectors.f32").open("wb") as file:
@@ -142,7 +131,7 @@ class Mapped:
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
 
-def _padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
+def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     """Rows of k; what faiss marks as not found (-1) is a pad."""
     shape = (len(docs), k)
     hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
@@ -151,7 +140,8 @@ def _padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     return hits
 
 
-def _check(piece: Any, position: int, dim: int) -> None:
+def check_documents(piece: Any, position: int, dim: int) -> None:
+    """AdapterError unless `piece`, from `position` on, is finite (n, dim); dim 0: not known yet."""
     if piece.ndim != 2 or (dim and piece.shape[1] != dim):
         raise AdapterError(
             f"documents from position {position}: expected vectors (n, {dim or 'dim'}),"
@@ -164,3 +154,14 @@ def _check(piece: Any, position: int, dim: int) -> None:
             f"the vector of the document at position {bad} holds NaN or infinite values:"
             " the encoder is at fault."
         )
+
+
+def check_queries(queries: Vectors, dim: int | None) -> None:
+    """AdapterError unless `queries` are finite (n, dim); None: any dimension will do."""
+    if queries.ndim != 2 or (dim is not None and queries.shape[1] != dim):
+        raise AdapterError(
+            f"expected query vectors (n, {dim or 'dim'}), found {queries.shape}."
+            " The encoder must give queries and documents the same dimension."
+        )
+    if not np.isfinite(queries).all():
+        raise AdapterError("query vectors hold NaN or infinite values: the encoder is at fault.")
