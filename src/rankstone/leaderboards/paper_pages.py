@@ -1,4 +1,4 @@
-"""Reproduced tables on the terminal, as Markdown and CSV, and as the JSON that pages are made of."""
+"""Reproduced tables on the terminal, as Markdown, as CSV, and as the JSON that a page is made of."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ INTRODUCTION = """\
 Published tables, and what of them was reproduced here. A cell is a published value of one method
 on one task. It is **within** the table's tolerance, or **above** or **below** it: a score too high
 is as suspicious as one too low. Of the cells of a table, *ours* have a method and a task defined
-here, *data here* are those of them whose data was at hand where this page was made. What was not run
-is counted by reason below each table; `rankstone reproduce TABLE` runs it.
+here, *data here* are those of them whose data was at hand where this page was made. What was not
+run is counted by reason below each table; `rankstone reproduce TABLE` runs it.
 """
 
 
@@ -167,7 +167,7 @@ def _coverage_lines(rows: Sequence[Coverage], *, linked: bool) -> Iterator[str]:
 
 
 def _sums(rows: Sequence[Coverage]) -> list[int]:
-    return [sum(column) for column in zip(*(row.counts for row in rows), strict=True)]
+    return [sum(row.counts[place] for row in rows) for place in range(len(HEADS) - 1)]
 
 
 def _count(value: int) -> str:

@@ -67,6 +67,10 @@ class RowSpec(Spec):
             raise ValueError(f"'{self.method}' is no full name: <family>/<name>")
         return self
 
+    def key(self) -> tuple[str, ...]:
+        """What tells it from the table's other rows."""
+        return self.row, self.measure, self.method or "", self.confidence
+
     def widest(self) -> float:
         """The widest tolerance under which comparing still says something."""
         values = [*self.expected.values(), *self.elsewhere.values()]
@@ -105,7 +109,7 @@ class PaperSpec(Spec):
                     f"the tolerance {tolerance:g} of the row '{row.row}' would let anything pass:"
                     f" {row.widest():g} at most"
                 )
-        twice = [key for key, n in Counter((r.row, r.measure) for r in self.rows).items() if n > 1]
+        twice = [key for key, n in Counter(map(RowSpec.key, self.rows)).items() if n > 1]
         if twice:
             raise ValueError(f"the row '{twice[0][0]}' is there twice for {twice[0][1]}")
         return self
