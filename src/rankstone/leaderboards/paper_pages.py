@@ -1,4 +1,4 @@
-"""Reproduced tables on the terminal, as Markdown, as CSV, and as the JSON that a page is made of."""
+"""Reproduced tables on the terminal, as Markdown and CSV, and as the JSON a page is made of."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def terminal(found: Reproduction, width: int) -> Any:
         width=min(width, 140),
     )
     drawn.add_column("row", overflow="fold", ratio=4)
-    drawn.add_column("task", overflow="fold", ratio=3)
+    drawn.add_column("task", overflow="fold", ratio=3, min_width=23)
     for head in ("measure", "expected", "measured", "difference"):
         drawn.add_column(head, justify="left" if head == "measure" else "right", no_wrap=True)
     drawn.add_column("verdict", overflow="fold", ratio=4)
