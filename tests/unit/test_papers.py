@@ -87,8 +87,9 @@ def test_a_value_exactly_at_the_tolerance_is_within(expected, tolerance, sign):
 
 
 @pytest.mark.parametrize(
-    ("value", "verdict"), [(0.302, "within"), (0.298, "within"), (0.3021, "above"), (0.2979, "below")]
-)  # fmt: skip
+    ("value", "verdict"),
+    [(0.302, "within"), (0.298, "within"), (0.3021, "above"), (0.2979, "below")],
+)
 def test_a_cell(value, verdict):
     cell = only(paper(row()), measured(value))
     assert cell.verdict == verdict
@@ -337,8 +338,6 @@ def test_a_damaged_record_is_named(place):
     whole = path.read_text()
     for damaged in (whole[:200], whole.replace('"mean"', '"men"', 1), "[]"):
         path.write_text(damaged)
-        found = reproduce(place, "t", "--missing", "skip")
-        assert path.name in fault(place, "t", "--missing", "skip") or "not run" in found.output
-        assert "within" not in found.output
+        assert path.name in fault(place, "t", "--missing", "skip")
     path.write_text(whole)
     assert ResultStore(place / "results").records()
