@@ -35,6 +35,7 @@ from rankstone.cli_exchange import export, import_results
 from rankstone.cli_gate import gate
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
 from rankstone.cli_report import report
+from rankstone.cli_reproduce import reproduce
 from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
 
 if TYPE_CHECKING:
@@ -296,6 +297,7 @@ app.command()(gate)
 app.command()(report)
 app.command()(export)
 app.command("import")(import_results)
+app.command()(reproduce)
 
 
 @app.command()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rankstone.api import PathLike, find_place, find_store, score, several, sweep
+from rankstone.api import PathLike, find_place, find_sources, find_store, score, several, sweep
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 
 if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter
     from rankstone.leaderboards.boards import Board
-    from rankstone.leaderboards.claims import Found, Result
+    from rankstone.leaderboards.claims import Result
     from rankstone.leaderboards.compare import Comparison
+    from rankstone.leaderboards.definitions import Found
     from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.leaderboards.papers import Reproduction
     from rankstone.leaderboards.report import Page
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
@@ -315,7 +318,7 @@ def check_claims(
 
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
-    from rankstone.execution.progress import Silent
+    from rankstone.execution.stored import run_cells, stored
     from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
 
     place = find_place(workspace)
@@ -325,16 +328,62 @@ def check_claims(
     for method, task in cells:
         place.method(method)
         place.task(task)
-    store = find_store(results, place)
+    plan = partial(
+        sweep, results=results, data=data, cache=cache, workspace=place.root, command=command
+    )
     if missing == "run":
-        for task in sorted({task for _, task in cells}):
-            methods = sorted(method for method, on in cells if on == task)
-            plan = sweep(methods, task, results=store.folder, data=data, cache=cache,
-                         workspace=place.root, command=command)  # fmt: skip
-            for _ in plan.run(reporter or Silent()):
-                pass
-    found: dict[tuple[str, str], tuple[RunRecord, Path]] = {}
-    for record in store.records():
-        # A cell's figures come before its last failure, and the first machine before others.
-        found.setdefault((record.method.name, record.task.name), (record, store.path(record)))
+        run_cells(cells, plan, reporter)
+    found = stored(find_store(results, place))
     return [evaluate_claim(claim, found) for claim in chosen], found
+
+
+def reproduce(
+    tables: Sequence[str] = (),
+    *,
+    missing: Literal["run", "skip"] = "skip",
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    command: tuple[str, ...] = (),
+    reporter: Reporter | None = None,
+) -> list[Reproduction]:
+    """Hold the published `tables`, or all, against what was measured.
+
+    Args:
+        missing: as in `check_claims`.
+
+    Returns: each table with all its cells: within, above, below, or not run and why.
+
+    Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+    """
+    from rankstone.benchmarks.inventory import at_hand
+    from rankstone.execution.stored import run_cells, stored
+    from rankstone.leaderboards.papers import (
+        Known,
+        chosen_papers,
+        load_papers,
+        needed,
+        refuse_unknown_tasks,
+        reproduce_table,
+    )
+
+    place = find_place(workspace)
+    chosen = chosen_papers(load_papers(place.papers), tables)
+    sources = find_sources(data, cache)
+    known = Known.of(
+        map(place.method, place.method_names()),
+        place.tasks,
+        place.suites,
+        {name for paper in chosen for name in paper.tasks},
+        lambda task: at_hand(task, sources),
+    )
+    for paper in chosen:
+        refuse_unknown_tasks(paper, known)
+    plan = partial(
+        sweep, results=results, data=data, cache=cache, workspace=place.root, command=command
+    )
+    if missing == "run":
+        run_cells({cell for paper in chosen for cell in needed(paper, known)}, plan, reporter)
+    found = stored(find_store(results, place))
+    return [reproduce_table(paper, found, known) for paper in chosen]

@@ -68,6 +68,11 @@ class Workspace:
         return self.leaderboards / "claims"
 
     @property
+    def papers(self) -> Path:
+        """Published tables, one file each."""
+        return self.root / "leaderboards" / "papers"
+
+    @property
     def results(self) -> Path:
         """Where records go by default: beside the definitions, or here if those are packaged."""
         base = Path.cwd() if self.root == packaged_definitions() else self.root

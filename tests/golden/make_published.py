@@ -88,32 +88,50 @@ def owners(specs: list[MethodSpec]) -> dict[str, str]:
 def rows(
     fact: dict[str, str], methods: dict[str, str], tasks: set[str]
 ) -> Iterator[tuple[str, ...]]:
-    system = f"{fact['system']}: {fact['variant']}"
-    measure = MEASURE.match(fact["metric"])
-    if measure is None:
+    if MEASURE.match(fact["metric"]) is None:
         return
+    for method in methods_of(fact, methods):
+        yield (
+            method,
+            task_of(fact, tasks),
+            dataset_of(fact),
+            measure_of(fact),
+            fact["value"],
+            f"{fact['source']}; {fact['variant']}" if fact["variant"] else fact["source"],
+            fact["confidence"],
+        )
+
+
+def methods_of(fact: dict[str, str], methods: dict[str, str]) -> list[str]:
+    """Ours that the row is of; `methods`: those of checkpoints, from `owners`."""
+    system = f"{fact['system']}: {fact['variant']}"
     owned = [
         method
         for method, pattern, dataset in BY_HAND
         if re.match(pattern, system) and re.match(dataset, fact["dataset"])
     ]
-    if not owned and fact["system"] == "MiniLM cross-encoder":
-        owned = [SCORERS[fact["checkpoint"]]] if fact["checkpoint"] in SCORERS else []
-    elif not owned and fact["checkpoint"] in methods and not OTHERS.search(system):
-        owned = [methods[fact["checkpoint"]]]
-    answers = "(DPR wiki 21M)" in fact["dataset"]
-    name = f"{OURS.get(measure[1] or '', measure[1])}{measure[2] or ''}"
-    for method in owned:
-        yield (
-            method,
-            task_of(fact, tasks),
-            fact["dataset"] + ("" if fact["split"] in ("test", "") else f", {fact['split']}"),
-            fact["metric"] if measure[1] is None else name.replace("R@", "Accuracy@")
-            if answers and measure[1] == "R" else name,
-            fact["value"],
-            f"{fact['source']}; {fact['variant']}" if fact["variant"] else fact["source"],
-            fact["confidence"],
-        )  # fmt: skip
+    if owned:
+        return owned
+    if fact["system"] == "MiniLM cross-encoder":
+        return [SCORERS[fact["checkpoint"]]] if fact["checkpoint"] in SCORERS else []
+    if fact["checkpoint"] in methods and not OTHERS.search(system):
+        return [methods[fact["checkpoint"]]]
+    return []
+
+
+def measure_of(fact: dict[str, str]) -> str:
+    """Our name of the row's measure; the source's where we have none."""
+    measure = MEASURE.match(fact["metric"])
+    if measure is None or measure[1] is None:
+        return fact["metric"]
+    if measure[1] == "R" and "(DPR wiki 21M)" in fact["dataset"]:
+        return f"Accuracy{measure[2] or ''}"
+    return f"{OURS.get(measure[1], measure[1])}{measure[2] or ''}"
+
+
+def dataset_of(fact: dict[str, str]) -> str:
+    """The data set and split as the source has them."""
+    return fact["dataset"] + ("" if fact["split"] in ("test", "") else f", {fact['split']}")
 
 
 def task_of(fact: dict[str, str], tasks: set[str]) -> str:

@@ -17,7 +17,7 @@ ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
         "cli_boards", "cli_cache", "cli_claims", "cli_compare",
-        "cli_exchange", "cli_gate", "cli_report",
+        "cli_exchange", "cli_gate", "cli_report", "cli_reproduce",
         "cli_data", "cli_definitions", "cli_options",
     },
     "cli_boards": {"leaderboards", "reports", "results", "workspace"},
@@ -30,8 +30,11 @@ ALLOWED = {
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
     "cli_definitions": {"workspace", "leaderboards", "runners", "cli_boards", "cli_options"},
     "cli_options": set(),
+    "cli_reproduce": {
+        "reports", "execution", "leaderboards", "cli_boards", "cli_claims", "cli_options",
+    },
     "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
-    "reports": {"api", "execution", "leaderboards", "results"},
+    "reports": {"api", "benchmarks", "execution", "leaderboards", "results"},
     "doctor": {"workspace", "benchmarks", "runners", "profiling", "results"},
     # Tasks that are named by their place, and defined nowhere.
     "workspace": {"benchmarks"},

@@ -87,6 +87,11 @@ def entry(task: TaskSpec, sources: Sources) -> Entry:
     return Entry(task=task, state=_presence(task, copy.source), counts=counts)
 
 
+def at_hand(task: TaskSpec, sources: Sources) -> bool:
+    """Whether `task` runs, or scores run files, without fetching anything."""
+    return entry(task, sources).state in ("prepared", "at hand", "embedded", "judgements")
+
+
 def _presence(task: TaskSpec, source: str) -> State:
     if task.loader.startswith(EMBEDDED):
         return "embedded"

@@ -19,7 +19,7 @@ from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
 from rankstone.leaderboards.compare import Stored, number_at, obstacles, paired_values
 from rankstone.leaderboards.figures import memory_unit, quality, significant
-from rankstone.leaderboards.suites import suite_mean
+from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec, SuiteSpec
 from rankstone.strict import Spec, build_spec, read_toml
@@ -268,7 +268,7 @@ def _means(
             means.append(None)
         elif suite is not None and spec.measure is not None:
             own = {task: cells[name, task][0] for task in columns}
-            means.append(suite_mean(suite, spec.measure, own))
+            means.append(mean_of(suite, spec.measure, own))
         else:
             means.append(
                 _mean([v for values in columns.values() if (v := values[name]) is not None])

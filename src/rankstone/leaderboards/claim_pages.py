@@ -6,18 +6,19 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rankstone.errors import ResultsError
+from rankstone.leaderboards import figures
 from rankstone.leaderboards.checks import CHECKS, Value
 from rankstone.leaderboards.claims import (
     CheckSpec,
     ClaimSpec,
     Finding,
-    Found,
     Result,
 )  # fmt: skip
+from rankstone.leaderboards.definitions import Found, as_tested, identity
 from rankstone.leaderboards.figures import UNKNOWN
 
 ORDER = ("holds", "does not hold", "not testable here")
+MEND = "rankstone claims -o leaderboards/claims.md"
 FIGURES = {
     "profile.index.memory_bytes": "index bytes",
     "profile.latency.encode.p50_ms": "median encoding of a query",
@@ -35,7 +36,7 @@ def to_json(results: Iterable[Result], records: Found) -> str:
             "verdict": result.verdict,
             "findings": [_plain(finding) for finding in result.findings],
             "runs": {
-                f"{method}@{task}": _identity(records[method, task][0])
+                f"{method}@{task}": identity(records[method, task][0])
                 for method, task in result.claim.cells()
                 if (method, task) in records
             },
@@ -49,12 +50,7 @@ def from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]:
     """The results again; ResultsError where a claim is no longer defined as it was tested."""
     results = []
     for body in json.loads(text):
-        claim = claims.get(body["claim"])
-        if claim is None or claim.digest() != body["digest"]:
-            raise ResultsError(
-                f"claim '{body['claim']}' is not defined as it was when it was tested."
-                " Test it anew: rankstone claims -o leaderboards/claims.md"
-            )
+        claim = as_tested(claims, body["claim"], body["digest"], "Claim", MEND)
         results.append(Result(claim, [_finding(claim, found) for found in body["findings"]]))
     return results
 
@@ -75,17 +71,6 @@ def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
     if value is not None:
         value = Value(**{**value, "parts": tuple(value["parts"])})
     return Finding(check, found["task"], value, found["reason"])
-
-
-def _identity(record: Any) -> dict[str, Any]:
-    return {
-        "status": record.status,
-        "method": record.method.digest,
-        "run": record.files.run_sha256,
-        "machine": record.environment.machine,
-        "commit": record.environment.git_commit,
-        "finished": record.provenance.finished,
-    }
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -160,8 +145,8 @@ def describe(check: CheckSpec) -> str:
 def bound(check: CheckSpec) -> str:
     """`≥ .500`."""
     if check.at_least is not None:
-        return f"≥ {_number(check.at_least)}"
-    return f"≤ {_number(check.at_most or 0.0)}"
+        return f"≥ {figures.fixed(check.at_least)}"
+    return f"≤ {figures.fixed(check.at_most or 0.0)}"
 
 
 def found(finding: Finding) -> str:
@@ -170,26 +155,15 @@ def found(finding: Finding) -> str:
     if value is None:
         return UNKNOWN
     if not value.parts:
-        return _number(value.value)
+        return figures.fixed(value.value)
     sign = "÷" if finding.check.kind in ("share", "ratio", "candidates") else "−"
-    return f"{_number(value.value)} = {f' {sign} '.join(map(_number, value.parts))}"
+    return f"{figures.fixed(value.value)} = {f' {sign} '.join(map(figures.fixed, value.parts))}"
 
 
 def interval(value: Value) -> str:
     if value.low is None or value.high is None:
         return UNKNOWN
-    return f"{_number(value.low)} to {_number(value.high)}"
-
-
-def _number(value: float) -> str:
-    """Four decimals below 10, and no leading nought, as papers print them; counts as they are."""
-    if value == int(value) and abs(value) >= 10:
-        return f"{int(value):,}"
-    if abs(value) >= 10:
-        return f"{value:,.2f}"
-    text = f"{value:.4f}"
-    bare = text.lstrip("-")
-    return ("−" if value < 0 and float(text) else "") + (bare[1:] if bare[0] == "0" else bare)
+    return f"{figures.fixed(value.low)} to {figures.fixed(value.high)}"
 
 
 def _sorted(results: Sequence[Result]) -> list[Result]:

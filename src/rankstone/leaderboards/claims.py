@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.checks import CHECKS, Cell, Value
-from rankstone.results.record import RunRecord
-from rankstone.strict import Spec, build_spec, read_toml
+from rankstone.leaderboards.definitions import Found, chosen, load_folder, said
+from rankstone.strict import Spec
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
 UNMEASURED = "not measured"
@@ -153,26 +153,12 @@ class Result(NamedTuple):
 
 def load_claims(folder: Path) -> dict[str, ClaimSpec]:
     """All claims of `leaderboards/claims`, by name."""
-    return {
-        path.stem: build_spec(ClaimSpec, {**read_toml(path), "name": path.stem}, path)
-        for path in sorted(folder.glob("*.toml"))
-    }
+    return load_folder(ClaimSpec, folder)
 
 
 def chosen_claims(known: Mapping[str, ClaimSpec], names: Iterable[str]) -> list[ClaimSpec]:
     """Those `names`, or all; DefinitionError with near names for one that is not defined."""
-    chosen = list(names) or list(known)
-    for name in chosen:
-        if name not in known:
-            raise DefinitionError(
-                f"Claim '{name}' is not defined.{did_you_mean(name, known)}"
-                f" Defined: {', '.join(known) or 'none'}."
-            )
-    return [known[name] for name in chosen]
-
-
-Found = Mapping[tuple[str, str], tuple[RunRecord, Path]]
-"""(method, task) -> its record, and where that is stored."""
+    return chosen(known, names, "Claim")
 
 
 def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:
@@ -197,8 +183,7 @@ def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
             scored = mend if method.startswith("runs/") else ""
             return Finding(check, task, None, f"{method} on {task}: {UNMEASURED}{scored}")
         if record.status != "ok":
-            said = (record.error.message if record.error else record.status).partition("\n")[0]
-            return Finding(check, task, None, said)
+            return Finding(check, task, None, said(record))
         cells[role] = Cell(record, path)
     try:
         return Finding(check, task, _function(check)(check, cells), "")

@@ -24,6 +24,17 @@ def quality(value: float | None) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
+def fixed(value: float, decimals: int = 4) -> str:
+    """Fixed decimals below 10, and no leading nought, as papers print them; counts as they are."""
+    if value == int(value) and abs(value) >= 10:
+        return f"{int(value):,}"
+    if abs(value) >= 10:
+        return f"{value:,.2f}"
+    text = f"{value:.{decimals}f}"
+    bare = text.lstrip("-")
+    return ("−" if value < 0 and float(text) else "") + (bare[1:] if bare[0] == "0" else bare)
+
+
 def interval(low: float | None, high: float | None) -> str:
     """`.488–.514`."""
     if not (is_known(low) and is_known(high)):

@@ -72,12 +72,12 @@ def _row(
         "tasks": len(suite.tasks) - len(missing),
         "of": len(suite.tasks),
         "missing": ", ".join(missing),
-        **{measure: suite_mean(suite, measure, cells) for measure in suite.measures},
+        **{measure: mean_of(suite, measure, cells) for measure in suite.measures},
     }
 
 
-def suite_mean(suite: SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
-    """The mean as the suite itself averages; NaN where a member is missing."""
+def mean_of(suite: SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
+    """The mean over the suite's members of one method's records by task; NaN if one is missing."""
     values = [_value(member, measure, cells) for member in suite.members]
     return math.fsum(values) / len(values)
 
@@ -85,7 +85,7 @@ def suite_mean(suite: SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -
 def _value(member: str | SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
     """A member's figure; NaN, which any mean of it becomes, where it is missing."""
     if isinstance(member, SuiteSpec):
-        return suite_mean(member, measure, cells)
+        return mean_of(member, measure, cells)
     found = cells[member].measures.get(measure) if member in cells else None
     return math.nan if found is None else found.mean
 

@@ -1,0 +1,343 @@
+"""Published tables: definitions, verdicts, pages, and `rankstone reproduce`."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from rankstone.cli import app
+from rankstone.errors import DefinitionError, ResultsError
+from rankstone.leaderboards.paper_pages import from_json, list_text, markdown, text, to_json
+from rankstone.leaderboards.papers import (
+    Known,
+    PaperSpec,
+    chosen_papers,
+    coverage,
+    judge,
+    load_papers,
+    needed,
+    refuse_unknown_tasks,
+    reproduce_table,
+)
+from rankstone.results.record import Measure
+from rankstone.results.store import ResultStore
+from rankstone.specs import SuiteSpec
+from tests.records import make_record
+
+TASK = "t/one"
+BM25 = "lexical/bm25"
+SUITE = SuiteSpec(name="both", description="d", members=(TASK, "t/two"), measures=("nDCG@10",))
+
+
+def paper(*rows, **changes):
+    values = {"name": "p", "title": "T", "source": "S, Table 1", "tolerance": 0.002,
+              "because": "b", "digits": 3, "rows": list(rows), **changes}  # fmt: skip
+    return PaperSpec.model_validate_json(json.dumps(values))
+
+
+def row(value=0.3, task=TASK, **changes):
+    return {"row": "r", "method": BM25, "measure": "nDCG@10", "expected": {task: value}, **changes}
+
+
+def measured(value, method=BM25, task=TASK, **changes):
+    found = {"nDCG@10": Measure(mean=value, low=value, high=value, n=9)}
+    record = make_record(method, task, **{"measures": found, **changes})
+    return {(method, task): (record, Path("x.json"))}
+
+
+def known(**changes):
+    record = make_record(BM25, TASK)
+    tasks = {name: make_record(BM25, name).task.digest for name in (TASK, "t/two")}
+    return Known(**{"methods": {BM25: record.method.digest}, "tasks": tasks,
+                    "suites": {"both": SUITE}, "reach": frozenset(tasks), **changes})  # fmt: skip
+
+
+def only(one, records, place=None):
+    (cell,) = reproduce_table(one, records, place or known()).cells
+    return cell
+
+
+MILLIONTHS = st.integers(0, 1_000_000)
+
+
+@given(MILLIONTHS, st.integers(1, 10_000))
+def test_the_verdict_is_symmetric_and_that_of_decimal_arithmetic(difference, tolerance):
+    exact, allowed = Decimal(difference) / 1_000_000, Decimal(tolerance) / 1_000_000
+    up, down = judge(float(exact), float(allowed)), judge(-float(exact), float(allowed))
+    assert (up, down) == (("within", "within") if exact <= allowed else ("above", "below"))
+
+
+@given(MILLIONTHS, st.integers(1, 10_000), st.sampled_from((-1, 1)))
+def test_a_value_exactly_at_the_tolerance_is_within(expected, tolerance, sign):
+    # As two decimals are read and subtracted, which binary fractions do not do exactly.
+    measured = float(Decimal(expected + sign * tolerance) / 1_000_000)
+    assert judge(measured - expected / 1_000_000, tolerance / 1_000_000) == "within"
+    beyond = float(Decimal(expected + sign * (tolerance + 1)) / 1_000_000)
+    assert judge(beyond - expected / 1_000_000, tolerance / 1_000_000) == (
+        "above" if sign > 0 else "below"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(0.302, "within"), (0.298, "within"), (0.3021, "above"), (0.2979, "below")],
+)
+def test_a_cell(value, verdict):
+    cell = only(paper(row()), measured(value))
+    assert cell.verdict == verdict
+    assert cell.difference == pytest.approx(value - 0.3)
+
+
+def test_a_row_may_have_a_tolerance_of_its_own():
+    assert only(paper(row(tolerance=0.005)), measured(0.304)).verdict == "within"
+
+
+def test_a_suite_is_the_mean_of_its_members_and_nothing_without_one():
+    one = paper(row(0.35, "both"))
+    both = {**measured(0.3), **measured(0.4, task="t/two")}
+    cell = only(one, both)
+    assert (cell.measured, cell.verdict, set(cell.runs)) == (
+        pytest.approx(0.35), "within", {TASK, "t/two"}
+    )  # fmt: skip
+    missing = only(one, measured(0.3))
+    assert missing.verdict == "not run"
+    assert missing.reason == "not measured (rankstone run lexical/bm25 --on t/two)"
+
+
+def test_why_a_cell_was_not_run():
+    one, place = paper(row()), known()
+    assert only(one, {}).reason == "not measured (rankstone run lexical/bm25 --on t/one)"
+    assert only(one, {}, known(reach=frozenset())).reason == "the data is not at hand"
+    assert "never released" in only(one, {}, known(unreleased=frozenset({BM25}))).reason
+    failed = {(BM25, TASK): (make_record(BM25, TASK, status="failed"), Path("x"))}
+    assert only(one, failed).reason.startswith("stopped at 4.0 GiB")
+    assert "\n" not in only(one, failed).reason
+    assert only(paper(row(method=None)), {}).reason == "no such method of ours"
+    typo = only(paper(row(method="lexical/bm52")), {}, place)
+    assert typo.reason == "the method lexical/bm52 is not defined. Did you mean: lexical/bm25?"
+    assert not typo.ours
+    other = only(paper(row(expected={}, elsewhere={"NQ100k": 0.3})), {})
+    assert other.reason == "no such task of ours"
+    deep = only(paper(row(measure="RR@7")), measured(0.3))
+    assert deep.reason == "the stored run has no RR@7"
+    run = only(paper(row(method="runs/x")), {})
+    assert run.reason == "not scored (rankstone score FILE --on t/one --name runs/x)"
+    assert only(paper(row(method="runs/x")), measured(0.3, "runs/x")).verdict == "within"
+
+
+def test_runs_of_former_definitions_are_not_taken():
+    old = only(paper(row()), measured(0.3), known(methods={BM25: "other"}))
+    assert "lexical/bm25 as it was defined before" in old.reason
+    old = only(paper(row()), measured(0.3), known(tasks={TASK: "other"}))
+    assert "t/one as it was defined before" in old.reason
+
+
+def test_what_has_to_run():
+    rows = (row(), row(0.3, "both", row="s"), row(method="runs/x"), row(method=None, row="n"))
+    assert needed(paper(*rows), known()) == [(BM25, TASK), (BM25, "t/two")]
+
+
+def test_coverage_counts_cells():
+    one = paper(row(), row(0.9, row="s"), row(0.1, row="w"), row(method=None, row="n"))
+    found = coverage(reproduce_table(one, measured(0.3), known()))
+    assert found.counts == (4, 3, 3, 3, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("tolerence = 0.1", "unknown key 'tolerence'. Did you mean: tolerance?"),
+        ("tolerance = 0.05", "would let anything pass: 0.01 at most"),
+        ("tolerance = 0.0", "greater than 0"),
+        ("", "missing key 'tolerance'"),
+    ],
+)
+def test_definitions_are_refused_with_file_and_mend(tmp_path, change, said):
+    rows = '[[rows]]\nrow = "r"\nmethod = "a/b"\nmeasure = "AP"\nexpected = { t = 0.5 }\n'
+    head = 'title = "t"\nsource = "s"\nbecause = "b"\n'
+    (tmp_path / "bad.toml").write_text(f"{head}{change}\n{rows}")
+    with pytest.raises(DefinitionError, match=r"bad\.toml") as caught:
+        load_papers(tmp_path)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(expected={})], "has no value"),
+        ([row(float("1e999"))], "has a value that is none"),
+        ([row(method="bm25")], "no full name"),
+        ([row(), row()], "is there twice"),
+        ([row(60, tolerance=7)], "6 at most"),
+    ],
+)
+def test_rows_are_refused(rows, said):
+    with pytest.raises(ValueError, match=said):
+        paper(*rows)
+
+
+def test_a_task_that_is_not_defined_is_refused():
+    with pytest.raises(DefinitionError, match="Did you mean: t/one"):
+        refuse_unknown_tasks(paper(row(0.3, "t/onne")), known())
+    with pytest.raises(DefinitionError, match="Table 'q' is not defined"):
+        chosen_papers({"p": None}, ["q"])
+
+
+def results():
+    one = paper(row(), row(0.9, row="s|x", note="odd"), row(method=None, row="n"))
+    return one, [reproduce_table(one, measured(0.3), known())]
+
+
+def test_page_and_json_say_the_same():
+    one, found = results()
+    again = from_json(to_json(found), {"p": one})
+    assert again == found
+    assert markdown(again) == markdown(found)
+    page = markdown(found)
+    assert "| r | t/one | nDCG@10 | .300 | .3000 | .0000 | within |" in page
+    assert "| s\\|x | t/one | nDCG@10 | .900 | .3000 | −.6000 | below |" in page
+    assert "Not run: 1 no such method of ours." in page
+    assert "not run: no such method of ours |" in markdown(found, every=True)
+    changed = paper(*[row()], tolerance=0.001)
+    with pytest.raises(ResultsError, match="not defined as it was"):
+        from_json(to_json(found), {"p": changed})
+    for broken in ("{}x", '[{"table": "p"}]', "[1]"):
+        with pytest.raises(ResultsError, match="no reproduced tables"):
+            from_json(broken, {"p": one})
+
+
+def test_csv_is_what_pandas_reads():
+    _, found = results()
+    frame = pd.read_csv(io.StringIO(text(found, "csv", every=True)))
+    assert list(frame["verdict"]) == ["within", "below", "not run"]
+    assert list(frame["measured"].dropna()) == [0.3, 0.3]
+    assert frame["difference"][1] == 0.3 - 0.9
+    listed = pd.read_csv(io.StringIO(list_text(found, "csv")))
+    assert listed.to_dict("records") == json.loads(list_text(found, "json"))
+    assert "| **all** | 3 | 2 | 2 | 2 | 1 | 0 | 1 |" in list_text(found, "markdown")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A workspace with a collection of three letters, and tables of it."""
+    folder = tmp_path / "data" / "tiny" / "letters"
+    (folder / "qrels").mkdir(parents=True)
+    words = ("anchor", "bridge", "castle")
+    documents = [{"_id": f"d{w}", "title": "", "text": f"the {w}"} for w in words]
+    queries = [{"_id": f"q{w}", "text": w} for w in words]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    judgements = "".join(f"q{w}\td{w}\t1\n" for w in words)
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    (tmp_path / "benchmarks").mkdir()
+    task = 'description = "d"\ndepth = 10\nmeasures = ["nDCG@10"]\n'
+    (tmp_path / "benchmarks" / "tiny.toml").write_text(
+        '[defaults]\nloader = "rankstone.benchmarks.beir:load"\n'
+        f"[tasks.letters]\n{task}[tasks.gone]\n{task}"
+    )
+    (tmp_path / "runners" / "a").mkdir(parents=True)
+    (tmp_path / "runners" / "a" / "bm25.toml").write_text(
+        'description = "d"\nadapter = "rankstone.runners.bm25:BM25"\n'
+    )
+    (tmp_path / "runners" / "a" / "never.toml").write_text(
+        'description = "d"\nadapter = "rankstone.runners.dense:DenseEncoder"\n'
+        'weights = "unavailable"\n[model]\nid = "x/never"\n[parameters]\npooling = "mean"\n'
+        'similarity = "dot"\nmax_length = 8\nprompts = { query = "", document = "" }\n'
+    )
+    (tmp_path / "leaderboards" / "papers").mkdir(parents=True)
+    return tmp_path
+
+
+def table(place, name, *rows):
+    lines = ['title = "T"\nsource = "S"\ntolerance = 0.001\nbecause = "b"']
+    lines += [
+        f'[[rows]]\nrow = "{n}"\nmethod = "{method}"\nmeasure = "nDCG@10"\n'
+        f'expected = {{ "tiny/{task}" = {value} }}'
+        for n, (method, task, value) in enumerate(rows)
+    ]
+    (place / "leaderboards" / "papers" / f"{name}.toml").write_text("\n".join(lines) + "\n")
+
+
+def reproduce(place, *arguments):
+    options = ("--workspace", "--data", "--cache", "--results")
+    places = (place, place / "data", place / "cache", place / "results")
+    named = [str(x) for pair in zip(options, places, strict=True) for x in pair]
+    return CliRunner().invoke(app, ["reproduce", *arguments, *named])
+
+
+def test_a_table_is_run_and_its_page_written(place):
+    table(place, "good", ("a/bm25", "letters", 1.0), ("a/never", "letters", 0.5),
+          ("a/bm25", "gone", 0.5))  # fmt: skip
+    page = place / "page.md"
+    found = reproduce(place, "good", "-o", str(page))
+    assert found.exit_code == 0, found.output
+    told = page.read_text()
+    assert "| 0 | tiny/letters | nDCG@10 | 1.0000 | 1.0000 | .0000 | within |" in told
+    assert "not run: Runner 'a/never': its weights were never released" in told
+    assert "not run: tiny/gone" in told
+    papers = load_papers(place / "leaderboards" / "papers")
+    assert markdown(from_json(page.with_suffix(".json").read_text(), papers), every=True) == told
+    again = reproduce(place, "good", "--missing", "skip", "--format", "csv")
+    assert list(pd.read_csv(io.StringIO(again.stdout))["verdict"]) == [
+        "within", "not run", "not run"
+    ]  # fmt: skip
+
+
+def test_nothing_runs_where_it_is_not_asked_for(place):
+    table(place, "t", ("a/bm25", "letters", 1.0), ("a/never", "letters", 0.5),
+          ("a/bm25", "gone", 0.5))  # fmt: skip
+    for arguments in (("--list",), ("t", "--missing", "skip"), (), ("t", "--list")):
+        found = reproduce(place, *arguments)
+        assert found.exit_code == 0, found.output
+        assert not (place / "results").exists()
+    (line,) = json.loads(reproduce(place, "--list", "--format", "json").stdout)
+    assert (line["defined"], line["ours"], line["here"], line["measured"]) == (3, 3, 2, 0)
+    found = reproduce(place, "t", "--missing", "skip", "--format", "markdown")
+    assert "the data is not at hand" in found.stdout
+    assert "the weights of a/never were never released" in found.stdout
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.9, "above"), (0.9995, "within")])
+def test_the_exit_code_tells_of_deviations(place, value, said):
+    table(place, "t", ("a/bm25", "letters", value))
+    found = reproduce(place, "t")
+    assert said in found.output
+    assert found.exit_code == (said == "above")
+    assert reproduce(place, "--list").exit_code == 0
+
+
+def fault(place, *arguments):
+    found = reproduce(place, *arguments)
+    assert found.exception is not None
+    return str(found.exception) if not isinstance(found.exception, SystemExit) else found.output
+
+
+def test_faults_are_told(place):
+    table(place, "muvera", ("a/bm25", "letters", 1.0))
+    assert "Did you mean: muvera" in fault(place, "muvra")
+    assert "Name those to run" in fault(place, "--missing", "run")
+    assert "--list runs nothing" in fault(place, "--list", "--missing", "run")
+    assert "--format markdown" in fault(place, "muvera", "--missing", "skip", "-o",
+                                        str(place / "x.md"), "--format", "terminal")  # fmt: skip
+    table(place, "bad", ("a/bm25", "lettres", 1.0))
+    assert "Did you mean: tiny/letters" in fault(place, "bad")
+
+
+def test_a_damaged_record_is_named(place):
+    table(place, "t", ("a/bm25", "letters", 1.0))
+    assert reproduce(place, "t").exit_code == 0
+    (path,) = (place / "results").rglob("*.json")
+    whole = path.read_text()
+    for damaged in (whole[:200], whole.replace('"mean"', '"men"', 1), "[]"):
+        path.write_text(damaged)
+        assert path.name in fault(place, "t", "--missing", "skip")
+    path.write_text(whole)
+    assert ResultStore(place / "results").records()
