@@ -62,7 +62,8 @@ class AnnCur(OverBlackBox):
     """How many documents besides the anchors are scored for each query."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Singular values of A below this share of the largest are taken for zero: inverted, they would
-    blow up what is noise in A. 0 keeps all."""
+    blow up what is noise in A, most of all where there are about as many anchors of both kinds. 0
+    keeps all."""
     queries_from: Literal["training", "documents"] = "training"
     """Anchor queries: the training split's, or the first sentences of documents, which need no
     queries and resemble them less."""
