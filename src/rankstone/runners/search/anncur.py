@@ -75,8 +75,9 @@ class AnnCur(OverBlackBox):
         if n_anchors < self.anchor_documents:
             _told("anchor_documents", self.anchor_documents, n_anchors, "documents")
         anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
-        with context.phase("train", items=len(texts) * len(scored)):
+        with context.phase("train"):  # apart, for its progress counts texts and not calls
             known = scored.against(self.encode(texts, "query"))
+        with context.phase("train", items=len(texts) * len(scored)):
             latent = _Latent(known, anchors, self.rcond)
             rows = written(latent, n_anchors, context.work)
             index = ExactIndex.build(rows)
