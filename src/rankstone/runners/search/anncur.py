@@ -62,7 +62,8 @@ class AnnCur(OverBlackBox):
     """How many documents besides the anchors are scored for each query."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Singular values of A below this share of the largest are taken for zero: inverted, they would
-    blow up what is noise in A. 0 keeps all."""
+    blow up what is noise in A, most of all where there are about as many anchors of both kinds. 0
+    keeps all."""
     queries_from: Literal["training", "documents"] = "training"
     """Anchor queries: the training split's, or the first sentences of documents, which need no
     queries and resemble them less."""
@@ -74,8 +75,9 @@ class AnnCur(OverBlackBox):
         if n_anchors < self.anchor_documents:
             _told("anchor_documents", self.anchor_documents, n_anchors, "documents")
         anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
-        with context.phase("train", items=len(texts) * len(scored)):
+        with context.phase("train"):  # apart, for its progress counts texts and not calls
             known = scored.against(self.encode(texts, "query"))
+        with context.phase("train", items=len(texts) * len(scored)):
             latent = _Latent(known, anchors, self.rcond)
             rows = written(latent, n_anchors, context.work)
             index = ExactIndex.build(rows)
