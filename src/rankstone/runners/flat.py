@@ -66,7 +66,7 @@ class ExactIndex:
             best.add_result(scores, docs + position)
             position += len(block)
         best.finalize()
-        return _padded(best.I, best.D, k)
+        return padded(best.I, best.D, k)
 
     def _blocks(self) -> Iterator[Vectors]:
         """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
@@ -136,13 +136,20 @@ class Mapped:
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        block_rows = max(BLOCK_BYTES // (dim * 4), 1)
+        block_rows = max(BLOCK_BYTES // max(dim * 4, 1), 1)  # no dimensions if there are no rows
         for start in range(0, rows, block_rows):
             shape = (min(block_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
+    def take(self, positions: NDArray[np.int64]) -> Vectors:
+        """The vectors at `positions`, in that order, in memory."""
+        if not len(positions):
+            return np.empty((0, self._shape[1]), np.float32)
+        vectors: Vectors = np.memmap(self._path, np.float32, "r", shape=self._shape)[positions]
+        return vectors.view(np.ndarray)
 
-def _padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
+
+def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     """Rows of k; what faiss marks as not found (-1) is a pad."""
     shape = (len(docs), k)
     hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))

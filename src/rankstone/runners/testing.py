@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ class MemoryChunks:
             yield self.runner.encode(self.texts[start : start + self.chunk_size], "document")
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        return take(concatenate(list(self)), positions)
+        return take(self._whole, positions)
+
+    @cached_property
+    def _whole(self) -> Any:
+        """Kept, for a re-scoring takes from it once per query."""
+        return concatenate(list(self))
 
     def sample(self, n: int, seed: int) -> Any:
         chosen = np.random.default_rng(seed).permutation(len(self))[:n]
