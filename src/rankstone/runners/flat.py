@@ -125,10 +125,17 @@ class Mapped:
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        block_rows = max(BLOCK_BYTES // (dim * 4), 1)
+        block_rows = max(BLOCK_BYTES // max(dim * 4, 1), 1)  # no dimensions if there are no rows
         for start in range(0, rows, block_rows):
             shape = (min(block_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
+
+    def take(self, positions: NDArray[np.int64]) -> Vectors:
+        """The vectors at `positions`, in that order, in memory."""
+        if not len(positions):
+            return np.empty((0, self._shape[1]), np.float32)
+        vectors: Vectors = np.memmap(self._path, np.float32, "r", shape=self._shape)[positions]
+        return vectors.view(np.ndarray)
 
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:

@@ -88,7 +88,7 @@ class MaxSimIndex:
         dim = size = largest = 0
         for start, part in _parts(documents):
             where = f"documents from position {start}"
-            _check_dim(part, dim, where)
+            check_dim(part, dim, where)
             block, dim = _laid_out(start, part), part.dim
             _check_finite(block.groups, where)
             size, largest = size + block.nbytes, max(largest, block.nbytes)
@@ -97,7 +97,7 @@ class MaxSimIndex:
         return cls(documents, dim=dim, nbytes=nbytes, resident=kept)
 
     def search(self, queries: Ragged, k: int) -> Hits:
-        _check_dim(queries, self._dim, "queries")
+        check_dim(queries, self._dim, "queries")
         best = Best(len(queries), k)
         tiles = list(_tiles(queries))
         _check_finite([tile.vectors for tile in tiles], "queries")
@@ -262,7 +262,7 @@ def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
     return scores
 
 
-def _check_dim(part: Ragged, dim: int, where: str) -> None:
+def check_dim(part: Ragged, dim: int, where: str) -> None:
     """AdapterError unless vectors have `dim` dimensions, where that is known."""
     if dim and len(part) and part.dim != dim:
         raise AdapterError(

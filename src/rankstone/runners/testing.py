@@ -37,6 +37,7 @@ class MemoryChunks:
 
     @cached_property
     def _whole(self) -> Any:
+        """Kept, for a re-scoring takes from it once per query."""
         return concatenate(list(self))
 
     def sample(self, n: int, seed: int) -> Any:

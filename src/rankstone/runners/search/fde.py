@@ -1,0 +1,238 @@
+"""Fixed dimensional encodings: several vectors per text as one, whose inner products approximate
+MaxSim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import DefinitionError
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+BATCH_BYTES = 32 * 2**20
+"""Texts are encoded in batches of so many bytes of projected tokens and of encodings."""
+FINAL_BYTES = 2**30
+"""Final projections up to this size are held; larger ones are drawn anew for each batch."""
+STEP = 2**24
+"""One differing sign bit, where positions of tokens break ties: more than a batch has tokens."""
+NOTHING = 2**30
+"""More than all differing sign bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FdeShape:
+    """The parameters of an encoding of `dim`-dimensional vectors."""
+
+    dim: int
+    repetitions: int
+    simhash_bits: int
+    inner_dim: int
+    final_dim: int | None = None
+
+    @property
+    def block_size(self) -> int:
+        """Dimensions of one repetition."""
+        return (1 << self.simhash_bits) * self.inner_dim
+
+    @property
+    def full_dim(self) -> int:
+        """Dimensions before the final projection."""
+        return self.repetitions * self.block_size
+
+    @property
+    def fde_dim(self) -> int:
+        """Dimensions of an encoding."""
+        return self.final_dim or self.full_dim
+
+
+class FixedDimensionalEncoder:
+    """One vector per text, such that <F(Q), F(P)> is about MaxSim(Q, P).
+
+    Dhulipala et al., MUVERA (NeurIPS 2024, arXiv:2405.19504), section 2. Each of R repetitions cuts
+    the space by k Gaussian hyperplanes: a token lies in the block of the k bits <g_i, x> > 0. It is
+    projected to psi(x) = S x / sqrt(d_inner), S a matrix of random signs, or psi(x) = x where
+    d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are none;
+    of a document the mean, and if there are none psi of the token whose bits differ from b in the
+    fewest places; the first such token of the document. The blocks of all repetitions make the
+    R 2^k d_inner dimensions, which random signs may project to `final_dim` once more. Everything is
+    scaled so that the inner product is of MaxSim's own size: by 1/sqrt(R) on both sides, and by
+    1/sqrt(final_dim).
+
+    This is the paper's form. Google's code (google/graph-mining) sketches by one sign per
+    coordinate, and does not scale.
+
+    Encoding n tokens takes n d R (k + d_inner) multiply-adds, and filling R 2^k k minima per
+    document, however many tokens that has: minima of (differing bits, position) spread along the
+    edges of the hypercube of blocks. In which block a token lies does not depend on what is encoded
+    with it; projections may differ in their last bits.
+    """
+
+    def __init__(self, shape: FdeShape, planes: Floats, signs: Floats | None, seed: int) -> None:
+        """Use `draw` or `load`.
+
+        Args:
+            planes: (dim, R * k) normals of the hyperplanes.
+            signs: (dim, R * d_inner) scaled signs; None: tokens are not projected.
+        """
+        self.shape = shape
+        self._planes = planes
+        self._signs = signs
+        self._seed = seed
+        self._final: list[Floats] | None = None
+        if shape.final_dim and 4 * shape.full_dim * shape.final_dim <= FINAL_BYTES:
+            self._final = [self._drawn_final(number) for number in range(shape.repetitions)]
+
+    @classmethod
+    def draw(cls, shape: FdeShape, seed: int) -> FixedDimensionalEncoder:
+        """Random matrices, the same for the same seed."""
+        if shape.inner_dim > shape.dim:
+            raise DefinitionError(
+                f"key 'parameters.inner_dim': {shape.inner_dim} is more than the {shape.dim}"
+                " dimensions of the encoder's vectors. Correct it, or leave it out to project none."
+            )
+        rng = np.random.default_rng([seed, 0])
+        n_planes = shape.repetitions * shape.simhash_bits
+        planes = rng.standard_normal((shape.dim, n_planes), dtype=np.float32)
+        if shape.inner_dim == shape.dim:
+            return cls(shape, planes, None, seed)
+        signs = _random_signs(rng, shape.dim, shape.repetitions * shape.inner_dim)
+        return cls(shape, planes, signs / np.float32(np.sqrt(shape.inner_dim)), seed)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `load` needs besides the shape."""
+        signs = np.empty((0, 0), np.float32) if self._signs is None else self._signs
+        return {"planes": self._planes, "signs": signs, "seed": np.int64(self._seed)}  # type: ignore[dict-item]
+
+    @classmethod
+    def load(cls, shape: FdeShape, arrays: Any) -> FixedDimensionalEncoder:
+        signs = arrays["signs"] if len(arrays["signs"]) else None
+        return cls(shape, arrays["planes"], signs, int(arrays["seed"]))
+
+    @property
+    def nbytes(self) -> int:
+        """Of the matrices."""
+        signs = [] if self._signs is None else [self._signs]
+        return int(sum(matrix.nbytes for matrix in (self._planes, *signs, *(self._final or ()))))
+
+    def queries(self, tokens: Floats, lengths: Ints) -> Floats:
+        """(n_texts, fde_dim) encodings of queries.
+
+        Args:
+            tokens: (n_tokens, dim) finite vectors, those of one text after those of another.
+            lengths: (n_texts,) how many vectors each text has; a text without any becomes zero.
+        """
+        return self._encoded(tokens, lengths, fill=False)
+
+    def documents(self, tokens: Floats, lengths: Ints) -> Floats:
+        """The same of documents."""
+        return self._encoded(tokens, lengths, fill=True)
+
+    def _encoded(self, tokens: Floats, lengths: Ints, *, fill: bool) -> Floats:
+        encodings = np.empty((len(lengths), self.shape.fde_dim), np.float32)
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        per_token = 4 * self.shape.repetitions * (self.shape.inner_dim + self.shape.simhash_bits)
+        costs = np.cumsum(lengths * per_token + 4 * self.shape.full_dim)
+        start = 0
+        while start < len(lengths):
+            limit = BATCH_BYTES + (costs[start - 1] if start else 0)
+            stop = max(int(np.searchsorted(costs, limit, side="right")), start + 1)
+            batch = np.ascontiguousarray(tokens[ends[start] : ends[stop]], dtype=np.float32)
+            blocks = self._blocks(batch, lengths[start:stop], fill)
+            encodings[start:stop] = self._finally(blocks)
+            start = stop
+        return encodings
+
+    def _blocks(self, tokens: Floats, lengths: Ints, fill: bool) -> Floats:
+        """(n_texts, full_dim) sums, or means that are filled."""
+        from scipy.sparse import csc_array
+
+        shape, n_texts = self.shape, len(lengths)
+        n_blocks = 2**shape.simhash_bits
+        cells = (n_texts, shape.repetitions, n_blocks)
+        text = np.repeat(np.arange(n_texts), lengths)
+        first_block = (text[:, None] * shape.repetitions + np.arange(shape.repetitions)) * n_blocks
+        rows = (first_block + self._block_of(tokens)).ravel()
+        projected = self._projected(tokens)
+        counts = np.bincount(rows, minlength=np.prod(cells))
+        weights = 1 / counts[rows].astype(np.float32) if fill else np.ones(len(rows), np.float32)
+        # One entry per column: the product adds each projected token to its block, in their order.
+        adding = csc_array(
+            (weights, rows, np.arange(len(rows) + 1)), shape=(len(counts), len(rows))
+        )
+        sums: Floats = adding @ projected
+        if fill:
+            empty = np.flatnonzero(counts == 0)
+            nearest = _nearest(rows, cells)[empty]
+            found = nearest >= 0  # not so in a text without tokens
+            repetition = empty // n_blocks % shape.repetitions
+            sources = nearest * shape.repetitions + repetition
+            sums[empty[found]] = projected.take(sources[found], axis=0)
+        sums *= np.float32(1 / np.sqrt(shape.repetitions))
+        return sums.reshape(n_texts, shape.full_dim)
+
+    def _block_of(self, tokens: Floats) -> Ints:
+        """(n_tokens, R) which block each token lies in: bit i of the number is plane i's."""
+        shape = self.shape
+        heights = tokens @ self._planes
+        # A product in another batch may differ by this much, and a sign with it: those few are
+        # multiplied again, in a precision and an order that are always the same.
+        lengths = np.sqrt(np.einsum("ij,ij->i", tokens, tokens).max(initial=0.0))
+        widths = np.sqrt(np.einsum("ij,ij->j", self._planes, self._planes).max(initial=0.0))
+        unsure = shape.dim * np.finfo(np.float32).eps * lengths * widths
+        row, column = np.nonzero(np.abs(heights) <= unsure)
+        again = tokens[row].astype(np.float64) * self._planes.T[column]
+        heights[row, column] = np.sign(again.sum(axis=1))
+        bits = (heights > 0).reshape(len(tokens), shape.repetitions, shape.simhash_bits)
+        numbers: Ints = bits @ (1 << np.arange(shape.simhash_bits))
+        return numbers
+
+    def _projected(self, tokens: Floats) -> Floats:
+        """(n_tokens * R, d_inner): psi of each token in each repetition."""
+        if self._signs is None:
+            return np.repeat(tokens, self.shape.repetitions, axis=0)
+        projected: Floats = (tokens @ self._signs).reshape(-1, self.shape.inner_dim)
+        return projected
+
+    def _finally(self, blocks: Floats) -> Floats:
+        """(n_texts, fde_dim), by one repetition after another."""
+        if self.shape.final_dim is None:
+            return blocks
+        size = self.shape.block_size
+        total = np.zeros((len(blocks), self.shape.final_dim), np.float32)
+        for number in range(self.shape.repetitions):
+            signs = self._final[number] if self._final else self._drawn_final(number)
+            total += np.ascontiguousarray(blocks[:, number * size : (number + 1) * size]) @ signs
+        return total / np.float32(np.sqrt(self.shape.final_dim))
+
+    def _drawn_final(self, repetition: int) -> Floats:
+        rng = np.random.default_rng([self._seed, 1, repetition])
+        return _random_signs(rng, self.shape.block_size, self.shape.final_dim or 0)
+
+
+def _random_signs(rng: np.random.Generator, rows: int, columns: int) -> Floats:
+    bits = np.unpackbits(np.frombuffer(rng.bytes(-(-rows * columns // 8)), np.uint8))
+    return (2 * bits[: rows * columns].astype(np.float32) - 1).reshape(rows, columns)
+
+
+def _nearest(rows: Ints, cells: tuple[int, int, int]) -> Ints:
+    """(prod(cells),) the token with the fewest differing bits to each block; -1 for no tokens.
+
+    `rows` are the blocks of token 0 in each repetition, then of token 1, and so on.
+    """
+    n_texts, repetitions, n_blocks = cells
+    tokens = np.repeat(np.arange(len(rows) // repetitions, dtype=np.int32), repetitions)
+    first = np.full(n_texts * repetitions * n_blocks, NOTHING, np.int32)
+    first[rows[::-1]] = tokens[::-1]  # the last assignment stays: the first token of the block
+    # Blocks foremost, so that all minima are over contiguous runs.
+    costs = np.ascontiguousarray(first.reshape(-1, n_blocks).T)
+    for bit in range(n_blocks.bit_length() - 1):
+        pairs = costs.reshape(-1, 2, 2**bit, n_texts * repetitions)
+        without, with_bit = pairs[:, 0].copy(), pairs[:, 1]
+        np.minimum(without, with_bit + STEP, out=pairs[:, 0])
+        np.minimum(with_bit, without + STEP, out=pairs[:, 1])
+    nearest: Ints = np.where(costs < NOTHING, costs % STEP, -1).T.ravel().astype(np.int64)
+    return nearest

@@ -1,0 +1,115 @@
+"""The single-vector heuristic against loops over tokens."""
+
+import numpy as np
+import pytest
+
+from rankstone.errors import AdapterError
+from rankstone.runners.maxsim import MaxSimIndex
+from rankstone.runners.ragged import Ragged
+from rankstone.runners.reps import take
+from rankstone.runners.search.single_vector import SingleVector, SingleVectorIndex
+from rankstone.runners.testing import MemoryChunks, PlainContext
+
+
+class Tokens:
+    """An encoder of tokens: each text is the position of a given representation."""
+
+    def __init__(self, documents):
+        self.documents = documents
+
+    def encode(self, positions, role):
+        return take(self.documents, np.array(positions, dtype=np.int64))
+
+    def describe(self):
+        return {"encoder": "given"}
+
+
+def texts(lengths, dim=8, seed=0):
+    tokens = np.random.default_rng(seed).standard_normal((sum(lengths), dim)).astype(np.float32)
+    return Ragged(tokens, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def built(documents, tmp_path, **parameters):
+    method = SingleVector(members=(Tokens(documents),), **parameters)
+    context = PlainContext(texts=range(len(documents)), work=tmp_path)
+    return method.index(MemoryChunks(method.encoder, range(len(documents)), 7), context)
+
+
+def by_definition(query, documents, depth):
+    """Each token of the query finds `depth` tokens; their documents, by the best of these."""
+    owner = np.repeat(np.arange(len(documents)), documents.lengths)
+    best = {}
+    for token in query:
+        products = documents.tokens @ token
+        for row in np.argsort(-products, kind="stable")[:depth]:
+            doc = int(owner[row])
+            best[doc] = max(best.get(doc, -np.inf), products[row])
+    return sorted(best.items(), key=lambda item: (-item[1], item[0]))
+
+
+LENGTHS = [5, 0, 3, 9, 1, 30, 0, 2] * 3
+
+
+@pytest.mark.parametrize("search", ["exact", "hnsw"])
+@pytest.mark.parametrize("depth", [1, 4, 1000])
+def test_documents_come_in_the_order_of_their_best_token(tmp_path, search, depth):
+    documents, queries = texts(LENGTHS), texts([4, 0, 2, 7], seed=1)
+    index = built(documents, tmp_path, search=search, depth=depth)
+    found = index.search(queries, 20)
+    for row, query in enumerate(queries.matrices()):
+        expected = by_definition(query, documents, depth)[:20]
+        assert found.docs[row, : len(expected)].tolist() == [doc for doc, _ in expected]
+        np.testing.assert_allclose(
+            found.scores[row, : len(expected)], [score for _, score in expected], rtol=1e-4
+        )
+        assert (found.docs[row, len(expected) :] == -1).all()
+        assert np.isneginf(found.scores[row, len(expected) :]).all()
+
+
+def test_ties_of_documents_go_to_the_lower_position(tmp_path):
+    same = np.ones((6, 4), np.float32)
+    documents = Ragged(same, np.array([0, 2, 2, 3, 6]))
+    found = built(documents, tmp_path).search(Ragged(same[:2], np.array([0, 2])), 4)
+    assert found.docs[0].tolist() == [0, 2, 3, -1]
+    assert found.scores[0, :3].tolist() == [4, 4, 4]
+
+
+def test_many_queries_are_answered_in_parts_alike(tmp_path, monkeypatch):
+    documents, queries = texts(LENGTHS), texts([4, 0, 2, 7, 3, 1], seed=1)
+    index = built(documents, tmp_path, depth=6)
+    whole = index.search(queries, 9)
+    monkeypatch.setattr("rankstone.runners.search.single_vector.PAIRS", 12)
+    parts = index.search(queries, 9)
+    np.testing.assert_array_equal(parts.docs, whole.docs)
+    np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-5)
+
+
+def test_rescoring_all_of_it_is_exact_maxsim(tmp_path):
+    documents, queries = texts(LENGTHS), texts([4, 0, 2], seed=1)
+    found = built(documents, tmp_path, rescore=24).search(queries, 10)
+    exact = MaxSimIndex.build(MemoryChunks(Tokens(documents), range(24))).search(queries, 10)
+    np.testing.assert_array_equal(found.docs, exact.docs)
+
+
+@pytest.mark.parametrize("search", ["exact", "hnsw"])
+@pytest.mark.parametrize("lengths", [LENGTHS, [0, 0], []])
+def test_a_reloaded_index_answers_alike(tmp_path, search, lengths):
+    work, saved = tmp_path / "work", tmp_path / "saved"
+    work.mkdir(), saved.mkdir()
+    index = built(texts(lengths), work, search=search, depth=20)
+    index.save(saved)
+    loaded = SingleVectorIndex.load(saved)
+    queries = texts([4, 0, 2], seed=1)
+    for one, other in zip(index.search(queries, 9), loaded.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.nbytes() == index.nbytes() >= 4 * 8 * sum(lengths)
+
+
+def test_wrong_vectors_are_refused(tmp_path):
+    documents = texts([3, 2])
+    index = built(documents, tmp_path)
+    with pytest.raises(AdapterError, match="expected vectors of 8 dimensions"):
+        index.search(texts([3], dim=4), 1)
+    documents.tokens[4, 1] = np.inf
+    with pytest.raises(AdapterError, match="NaN or infinite"):
+        built(documents, tmp_path)
