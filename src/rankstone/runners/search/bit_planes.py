@@ -1,8 +1,8 @@
 """Vectors of few bits per dimension, and the exact inner products of two of them.
 
-A code of L bits per dimension is a vector of the grid {±1 ±1/2 ... ±2^-(L-1)}: plane i holds, as one
-bit per dimension, the sign of the term 2^-i. This is the form of BEBR's recurrent binarisation (Gan
-et al., KDD 2023, arXiv:2302.08714); with L = 1 it is an ordinary binary hash.
+A code of L bits per dimension is a vector of the grid {±1 ±1/2 ... ±2^-(L-1)}: plane i holds, as
+one bit per dimension, the sign of the term 2^-i. This is the form of BEBR's recurrent binarisation
+(Gan et al., KDD 2023, arXiv:2302.08714); with L = 1 it is an ordinary binary hash.
 
 In memory, four bits lie together: of 4, 2 or 1 dimensions for L = 1, 2 or more, plane by plane. So
 four of them are one code of a product quantiser, whose centroids are all the values that so many

@@ -135,7 +135,8 @@ class CodeIndex:
     def _cosines(self, queries: Codes, docs: NDArray[np.int64]) -> Vectors:
         codes = self._codes(docs)
         squares = self.planes.squares(queries)[:, None] * self.planes.squares(codes)
-        return self.planes.products(queries[:, None], codes) / np.sqrt(squares)
+        cosines: Vectors = self.planes.products(queries[:, None], codes) / np.sqrt(squares)
+        return cosines
 
     def _codes(self, docs: NDArray[np.int64]) -> Codes:
         """The codes of documents, out of what the scan reads: nothing is stored twice."""
@@ -194,8 +195,8 @@ def picked(laid: Codes, docs: NDArray[np.int64], n_bytes: int) -> Codes:
     first = docs // BLOCK * (n_bytes * BLOCK) + within // 32 * 32 + np.argsort(ORDER)[within % 16]
     places = first[..., None] + np.arange(n_bytes) * BLOCK
     shifts = (within % 32 // 16 * 4).astype(np.uint8)[..., None]
-    low, high = (laid.take(places + half * 16) >> shifts & 15 for half in range(2))
-    codes: Codes = low | high << 4
+    low, high = (laid.take(places + half * 16) >> shifts & np.uint8(15) for half in range(2))
+    codes: Codes = low | high << np.uint8(4)
     return codes
 
 
@@ -204,7 +205,7 @@ def _scanner(planes: BitPlanes, laid: Codes, n: int) -> Any:
     import faiss
 
     n_tables = 2 * planes.n_bytes
-    scanner = faiss.IndexPQFastScan(planes.dim_stored, n_tables, 4, faiss.METRIC_L2, BLOCK)
+    scanner: Any = faiss.IndexPQFastScan(planes.dim_stored, n_tables, 4, faiss.METRIC_L2, BLOCK)
     faiss.copy_array_to_vector(np.tile(planes.values, (n_tables, 1)).ravel(), scanner.pq.centroids)
     scanner.is_trained = True
     scanner.codes.resize(len(laid))

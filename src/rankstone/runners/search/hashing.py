@@ -49,8 +49,9 @@ def itq(sample: Vectors, bits: int, *, centre: bool, seed: int) -> Layers:
             are about zero: for encoders whose queries have another mean than documents.
     """
     mean = sample.mean(axis=0) if centre else np.zeros(sample.shape[1], dtype=np.float32)
-    directions = principal(sample, bits) if bits < sample.shape[1] else np.eye(bits)
-    projected = ((sample - mean) @ directions).astype(np.float32)
+    whole = bits == sample.shape[1]
+    directions = np.eye(bits, dtype=np.float32) if whole else principal(sample, bits)
+    projected = (sample - mean) @ directions
     rotation = orthonormal(bits, bits, seed)
     for _ in range(ITERATIONS):
         signs = np.where(projected @ rotation > 0, np.float32(1), np.float32(-1))
@@ -69,7 +70,7 @@ def at_medians(hash_: Layers, sample: Vectors) -> Layers:
 def plain(dim: int, bits: int | None, seed: int) -> Layers:
     """The dimensions themselves, or, if a number of `bits` is given, so many random directions."""
     if bits is None:
-        return Layers.affine(np.ones(dim))
+        return Layers.affine(np.ones(dim, dtype=np.float32))
     return Layers.affine(orthonormal(dim, bits, seed))
 
 
