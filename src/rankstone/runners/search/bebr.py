@@ -1,0 +1,150 @@
+"""BEBR: binary codes of several bits per dimension, by networks trained on the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.binariser import BinarisedIndex, Binariser
+from rankstone.runners.search.binariser_training import Recipe, trained, untied, widened
+from rankstone.runners.search.bit_planes import MOST_LEVELS, Vectors
+from rankstone.runners.search.hashing import plain, residual_signs
+from rankstone.runners.search.samples import sampled, training_pairs
+
+Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class _Trained(OverEncoder):
+    """How binarisers are trained here, from the corpus and training-split queries.
+
+    A positive pair is the first words of a document, encoded as a query, and the document; and a
+    training query and a document judged relevant to it, where the task has such. Negatives are
+    other documents' (see `trained`).
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense"}
+
+    sample: Positive = 20_000
+    """Documents to train on, at most."""
+    head_words: Positive = 12
+    """How many of a document's first words make a query."""
+    epochs: Annotated[int, Field(ge=0)] = 5
+    """Passes over the pairs."""
+    batch: Annotated[int, Field(ge=2)] = 256
+    """Pairs per step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    """Of stochastic gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides cosines."""
+    hardest: Positive = 5
+    """Negatives per pair and direction: those of highest cosine."""
+    queue: Annotated[int, Field(ge=0)] = 0
+    """Pairs of past batches that are searched for negatives too."""
+
+    def _trained(
+        self,
+        start: Binariser,
+        documents: Chunks[Vectors],
+        context: Context,
+        *,
+        biases_only: bool = False,
+    ) -> Binariser:
+        if not self.epochs:
+            return start
+        pairs = training_pairs(
+            self.encoder, documents, context, words=self.head_words, n=self.sample
+        )
+        if not untied(pairs.owners):
+            return start
+        recipe = Recipe(
+            epochs=self.epochs,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+            hardest=self.hardest,
+            queue=self.queue,
+            biases_only=biases_only,
+        )
+        return trained(start, pairs, recipe, context.seed)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Bebr(_Trained):
+    """Recurrent binarisation (Gan et al., KDD 2023, arXiv:2302.08714), embedding to embedding.
+
+    See `Binariser` for the codes and `CodeIndex` for the symmetric distance. W, B_i and R_i are
+    networks with one hidden layer. Without loops the method is the classic single-pass hash, with
+    the same network and training.
+
+    Departures from the paper: training starts where the networks compute the untrained form
+    (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
+    millions; so there is no batch normalisation; the corpus makes its own pairs. Backward
+    compatible training, which keeps old codes of documents under new queries, is left out.
+
+    Search keeps m (u + 1) / 8 bytes per document, and the networks.
+    """
+
+    DESCRIPTION: ClassVar[str] = "recurrent binarisation, symmetric distance"
+
+    dimensions: Positive | None = None
+    """m of the code, from random directions; None: the encoder's."""
+    loops: Loops = 1
+    """u: a code has u + 1 bits per dimension."""
+    hidden: Positive = 1536
+    """Units of a network's hidden layer; at least two for each of its outputs are taken."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            dim = sampled(documents, 1, context.seed).shape[1]
+            start = residual_signs(dim, self.dimensions, self.loops, context.seed)
+            wide = widened(start, self.hidden, context.seed)
+            binariser = self._trained(wide, documents, context)
+        return BinarisedIndex.build(binariser, iter(documents))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LearnedThresholds(_Trained):
+    """A binary hash, sign(x - t), whose thresholds are learned: t, one number per bit.
+
+    They start at zero and minimise the contrastive loss of BEBR (see `trained`), of which the codes
+    on both sides are the thresholded ones. Nothing else is learned.
+    """
+
+    DESCRIPTION: ClassVar[str] = "binary hash with learned thresholds, Hamming distance"
+
+    bits: Positive | None = None
+    """None: one for every dimension; otherwise so many random directions."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            dim = sampled(documents, 1, context.seed).shape[1]
+            start = Binariser(plain(dim, self.bits, context.seed))
+            binariser = self._trained(start, documents, context, biases_only=True)
+        return BinarisedIndex.build(binariser, iter(documents))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResidualSigns(OverEncoder):
+    """BEBR's codes without BEBR's networks: signs, and signs of what they leave (`residual_signs`).
+
+    Nothing is learned, so nothing depends on the corpus. Not a method of the paper.
+    """
+
+    DESCRIPTION: ClassVar[str] = "signs and residual signs, untrained, symmetric distance"
+
+    dimensions: Positive | None = None
+    """m of the code, from random directions; None: the encoder's own dimensions."""
+    loops: Loops = 1
+    """u: a code has u + 1 bits per dimension."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        dim = sampled(documents, 1, context.seed).shape[1]
+        binariser = residual_signs(dim, self.dimensions, self.loops, context.seed)
+        return BinarisedIndex.build(binariser, iter(documents))

@@ -1,0 +1,60 @@
+"""Small networks from vectors to vectors, for inference: numpy only, and arrays to save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Affine maps with ReLU between them.
+
+    Attributes:
+        weights: of each map, (inputs, outputs); or (inputs,), which scales every input by itself.
+        biases: of each map, (outputs,).
+    """
+
+    weights: Sequence[Vectors]
+    biases: Sequence[Vectors]
+
+    @classmethod
+    def affine(cls, weight: Vectors, bias: Vectors | None = None) -> Layers:
+        """One map; without `bias`, a linear one."""
+        zeros = np.zeros(weight.shape[-1]) if bias is None else bias
+        return cls([np.asarray(weight, np.float32)], [np.asarray(zeros, np.float32)])
+
+    def __call__(self, vectors: Any) -> Any:
+        """(n, outputs) of (n, inputs), in the precision of `vectors`."""
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if number:
+                vectors = np.maximum(vectors, 0)
+            vectors = (vectors * weight if weight.ndim == 1 else vectors @ weight) + bias
+        return vectors
+
+    @property
+    def inputs(self) -> int:
+        return len(self.weights[0])
+
+    @property
+    def outputs(self) -> int:
+        return len(self.biases[-1])
+
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in (*self.weights, *self.biases))
+
+    def arrays(self) -> Mapping[str, Vectors]:
+        """What `of` makes the same network of."""
+        named = (("weight", self.weights), ("bias", self.biases))
+        return {f"{name}{at}": array for name, all_ in named for at, array in enumerate(all_)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Vectors]) -> Layers:
+        n = len(arrays) // 2
+        return cls([arrays[f"weight{i}"] for i in range(n)], [arrays[f"bias{i}"] for i in range(n)])

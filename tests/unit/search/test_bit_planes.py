@@ -1,0 +1,57 @@
+"""Codes of few bits per dimension against arithmetic on the vectors they stand for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankstone.runners.search.bit_planes import BitPlanes, popcount
+
+SHAPES = [(384, 1), (384, 2), (37, 2), (5, 3), (64, 4), (1, 1)]
+
+
+def signs(planes: BitPlanes, n: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 2, (n, planes.levels, planes.dim)).astype(bool)
+
+
+def grid(bits):
+    """sum_i 2^-i (2 bit - 1), the definition."""
+    terms = [(2.0 * bits[:, i] - 1) / 2**i for i in range(bits.shape[1])]
+    return np.sum(terms, axis=0)
+
+
+@pytest.mark.parametrize(("dim", "levels"), SHAPES)
+def test_a_code_stands_for_the_grid_point_of_its_signs(dim, levels):
+    planes = BitPlanes(dim, levels)
+    bits = signs(planes, 20)
+    codes = planes.pack(bits)
+    assert codes.shape == (20, planes.n_bytes)
+    np.testing.assert_array_equal(planes.decode(codes), grid(bits))
+
+
+@given(
+    dim=st.integers(1, 70), levels=st.integers(1, 4), n=st.integers(1, 5), seed=st.integers(0, 99)
+)
+def test_products_by_counting_bits_are_exact(dim, levels, n, seed):
+    planes = BitPlanes(dim, levels)
+    one, other = signs(planes, n, seed), signs(planes, n + 1, seed + 100)
+    products = planes.products(planes.pack(one)[:, None], planes.pack(other))
+    np.testing.assert_array_equal(products, grid(one) @ grid(other).T)
+    np.testing.assert_array_equal(planes.squares(planes.pack(one)), (grid(one) ** 2).sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("dim", "levels", "n_bytes"),
+    [(384, 1, 48), (384, 2, 96), (768, 1, 96), (384, 4, 192), (384, 3, 192), (9, 1, 2)],
+)
+def test_bytes_of_a_vector(dim, levels, n_bytes):
+    assert BitPlanes(dim, levels).n_bytes == n_bytes
+
+
+def test_bits_are_counted_alike_by_old_and_new_numpy(monkeypatch):
+    words = np.random.default_rng(0).integers(0, 2**63, (4, 6), dtype=np.uint64)
+    expected = [sum(bin(word).count("1") for word in row.tolist()) for row in words]
+    np.testing.assert_array_equal(popcount(words), expected)
+    monkeypatch.delattr(np, "bitwise_count", raising=False)
+    np.testing.assert_array_equal(popcount(words), expected)
