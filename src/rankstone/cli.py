@@ -23,6 +23,7 @@ from rankstone.cli_claims import claims
 from rankstone.cli_data import app as data_app
 from rankstone.cli_definitions import convert, list_definitions
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli_site import site
 from rankstone.errors import RankstoneError, ResultsError
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ def leaderboard(
 
 app.command()(convert)
 app.command()(claims)
+app.command()(site)
 
 
 @app.command()

@@ -17,6 +17,7 @@ ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
         "cli_boards", "cli_cache", "cli_claims", "cli_data", "cli_definitions", "cli_options",
+        "cli_site",
     },
     "cli_boards": {"leaderboards", "results", "workspace"},
     "cli_cache": {"api", "execution", "cli_boards", "cli_options"},
@@ -24,6 +25,7 @@ ALLOWED = {
     "cli_data": {"api", "execution", "workspace", "benchmarks", "cli_boards", "cli_options"},
     "cli_definitions": {"workspace", "leaderboards", "runners", "cli_boards", "cli_options"},
     "cli_options": set(),
+    "cli_site": {"api", "cli_boards", "cli_options"},
     "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
     "doctor": {"workspace", "benchmarks", "runners", "profiling", "results"},
     # Tasks that are named by their place, and defined nowhere.

@@ -188,7 +188,10 @@ def _phases(profile: Profile) -> RenderableType:
     table = _table("phase", *heads, left=(0,))
     for name, phase in phases.items():
         cells = [significant(phase.wall_s), significant(phase.cpu_s), f"{phase.items:,}"]
-        cells += [bytes_text(phase.peak_rss_bytes), *([bytes_text(phase.peak_gpu_bytes)] if gpu else [])]
+        cells += [
+            bytes_text(phase.peak_rss_bytes),
+            *([bytes_text(phase.peak_gpu_bytes)] if gpu else []),
+        ]
         if counted:
             cells += [UNKNOWN if phase.tokens is None else f"{phase.tokens:,}", _rate(phase)]
         table.add_row(name.replace("_", " "), *cells, f"{phase.from_cache:.0%}")
@@ -208,7 +211,9 @@ def _rate(phase: Phase) -> str:
 def _truncation(record: RunRecord) -> RenderableType:
     table = _table("", "texts cut", "tokens cut", left=(0,))
     for role, cut in record.truncation.items():
-        table.add_row(role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens))
+        table.add_row(
+            role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)
+        )
     return table
 
 

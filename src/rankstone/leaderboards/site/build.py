@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.site import html, plots
@@ -17,6 +17,9 @@ from rankstone.leaderboards.site.pair_pages import pair_page, pairs_page
 from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made, texts_of
 from rankstone.leaderboards.site.records import record_page
 from rankstone.leaderboards.site.tables import Means
+from rankstone.leaderboards.suites import suite_means
+from rankstone.results.record import RunRecord
+from rankstone.specs import SuiteSpec
 
 MARK = "assets/rankstone-site.txt"
 """Tells a folder that may be replaced from one that holds something else."""
@@ -33,7 +36,8 @@ class Built(NamedTuple):
     pairs: int
 
     @property
-    def index(self) -> Path:
+    def start(self) -> Path:
+        """The page to open."""
         return self.folder / "index.html"
 
 
@@ -83,6 +87,25 @@ def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
     yield "pairs.html", pairs_page(site, pairs, faults, best)
     yield "datasets.html", datasets_page(site)
     yield "index.html", index_page(site, means)
+
+
+def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> dict[str, Any]:
+    """The means of the suites that some method has all of, by heading, then method.
+
+    A method that was measured under two definitions, or on two sets of data, has two means, and
+    neither is shown: `rankstone leaderboard --suite` tells them apart.
+    """
+    found = {}
+    for suite in suites:
+        if not suite.measures:
+            continue
+        frame = suite_means(records, suite)
+        whole = frame[frame["missing"] == ""].drop_duplicates("method", keep=False)
+        if len(whole) and whole["data"].nunique() == 1:
+            measure = suite.measures[0]
+            means = zip(whole["method"], whole[measure], strict=True)
+            found[f"{suite.name} {measure}"] = {str(method): float(mean) for method, mean in means}
+    return found
 
 
 @contextlib.contextmanager

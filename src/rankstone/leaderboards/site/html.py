@@ -122,7 +122,7 @@ def sort_head(name: str, *, shown: str = "", text: bool = False, rising: bool = 
     first = "ascending" if text or rising else "descending"
     return (
         f'<th scope="col" aria-sort="none"{" class=t" if text else ""} data-first="{first}">'
-        f'{shown or f"<span>{escape(name)}</span>"}'
+        f"{shown or f'<span>{escape(name)}</span>'}"
         f'<button class="sort" aria-label="Sort by {escape(name)}"></button></th>'
     )
 

@@ -160,9 +160,7 @@ def _moved(pair: Pair, rankings: Rankings, texts: Texts | str) -> str:
     return said + shown
 
 
-def _query(
-    pair: Pair, moved: Moved, rankings: Rankings, texts: Texts | None, opened: bool
-) -> str:
+def _query(pair: Pair, moved: Moved, rankings: Rankings, texts: Texts | None, opened: bool) -> str:
     text = texts.queries.get(moved.query) if texts else None
     side = "win" if moved.of > moved.than else "loss"
     title = escape(_cut(text, QUERY)) if text else f"<code>{escape(moved.query)}</code>"

@@ -99,7 +99,7 @@ def _pair(board: Board, of: Entry, than: Entry) -> Pair:
     stored = (of.record, of.path), (than.record, than.path)
     queries, ours, theirs = compare.paired_values(*stored, board.headline)
     differences = ours - theirs
-    order = np.lexsort((queries, -np.abs(differences)))[:MOVED]
+    order = np.lexsort((np.array(queries), -np.abs(differences)))[:MOVED]
     return Pair(
         board=board,
         of=of,

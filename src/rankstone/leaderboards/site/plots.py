@@ -43,7 +43,9 @@ COSTS = (
 )
 
 
-def front_rows(site: Site, entries: Iterable[Entry], cost: Cost) -> tuple[list[dict[str, Any]], str]:
+def front_rows(
+    site: Site, entries: Iterable[Entry], cost: Cost
+) -> tuple[list[dict[str, Any]], str]:
     """Points of quality against `cost`, those on the front marked, and the unit of the cost.
 
     What lacks either figure, or costs nothing (a logarithmic axis has no place for it), is left
@@ -160,7 +162,9 @@ def _front(alt: Any) -> Any:
     names = (
         alt.Chart(alt.NamedData("rows"))
         .transform_filter("datum.front")
-        .mark_text(align="right", baseline="bottom", dx=-7, dy=-5, fontSize=11, color="$ink", limit=150)
+        .mark_text(
+            align="right", baseline="bottom", dx=-7, dy=-5, fontSize=11, color="$ink", limit=150
+        )
         .encode(x=x, y="y:Q", text="short:N")
     )
     return (points + names).properties(width="container", height=260)

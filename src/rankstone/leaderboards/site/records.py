@@ -209,9 +209,7 @@ def _distribution(entry: Entry, latency: Latency) -> str:
         "rows": [{"ms": rounded(float(ms))} for ms in total],
         "marks": [{"name": n, "ms": rounded(latency.total[key])} for n, key in MARKS.items()],
     }
-    label = (
-        f"Histogram of the latency of {len(total):,} queries; p50, p95 and p99 are in the table"
-    )
+    label = f"Histogram of the latency of {len(total):,} queries; p50, p95 and p99 are in the table"
     return html.plot("latency", rows, label=label)
 
 

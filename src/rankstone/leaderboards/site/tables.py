@@ -44,7 +44,9 @@ def matrix(site: Site, means: Means) -> str:
         figures_of += "".join(_headline(cells.get(b.name), ranges[b.name]) for b in site.boards)
         name = f"{escape(method)}{_at(machine) if method in site.twice else ''}"
         lines.append(f"<tr{_keys(site, entry)}>{_method_head(site, method, name)}{figures_of}</tr>")
-    return _table(site, heads, lines, "Headline measure of every method on every data set", "methods")
+    return _table(
+        site, heads, lines, "Headline measure of every method on every data set", "methods"
+    )
 
 
 def board_table(site: Site, board: Board) -> str:
@@ -85,9 +87,7 @@ def legend(site: Site) -> str:
     return f'<ul class="legend" aria-label="Families of methods">{marks}</ul>'
 
 
-def _table(
-    site: Site, heads: Iterable[str], lines: Sequence[str], caption: str, noun: str
-) -> str:
+def _table(site: Site, heads: Iterable[str], lines: Sequence[str], caption: str, noun: str) -> str:
     choices: dict[str, list[str]] = {"family": site.families, "machine": site.machines}
     bar = filters({**choices, "licence": site.licences}, noun=noun, count=len(lines))
     return (
