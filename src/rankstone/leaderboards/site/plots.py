@@ -104,7 +104,7 @@ def specs() -> str:
 
 @cache
 def vega() -> str:
-    """The Vega library as one script.
+    """Vega and what embeds it in a page, as one script.
 
     Raises:
         MissingExtraError: what draws plots is not installed.
@@ -113,7 +113,7 @@ def vega() -> str:
         import vl_convert
     except ImportError:
         raise MissingExtraError("The site", "site") from None
-    return str(vl_convert.javascript_bundle("window.vega = vega;")) + "\n"
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")) + "\n"
 
 
 @cache

@@ -107,12 +107,11 @@ async function draw(figure) {
   const tables = Array.isArray(given) ? { rows: given } : given;
   tables.rows = tables.rows.filter((row) => !hidden.has(row.page)).map((row) => (row.page ? { ...row, page: root + row.page } : row));
   for (const table of spec.data) if (tables[table.name]) table.values = tables[table.name];
-  delete spec.background;
   views.get(figure)?.finalize();
-  const view = new vega.View(vega.parse(spec, config), { renderer: "svg", container: figure.querySelector(".canvas"), hover: true });
-  views.set(figure, view);
-  view.tooltip((_, event, item) => hint(event, item && item.datum));
-  await view.runAsync();
+  views.set(figure, await vegaEmbed(figure.querySelector(".canvas"), { ...spec, background: "transparent" }, {
+    mode: "vega", renderer: "svg", actions: false, defaultStyle: false, config, hover: true,
+    tooltip: (_, event, item) => hint(event, item && item.datum),
+  }));
   drawn.add(figure);
   figure.dataset.drawn = "";
 }
