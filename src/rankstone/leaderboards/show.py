@@ -239,7 +239,7 @@ def share_text(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({part / whole:.1%})" if whole else UNKNOWN
 
 
-def bytes_text(value: int | None) -> str:
+def bytes_text(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     unit, size = memory_unit([value])

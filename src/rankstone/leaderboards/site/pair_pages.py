@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.figures import quality, significant
+from rankstone.leaderboards.show import bytes_text
 from rankstone.leaderboards.site import html
 from rankstone.leaderboards.site.html import escape
 from rankstone.leaderboards.site.model import Entry, Site, Texts
@@ -29,8 +30,8 @@ def pair_page(site: Site, pair: Pair, rankings: Rankings, texts: Texts | str) ->
         html.tiles(_tiles(pair)),
         _sides(pair, of, than),
         _notes(pair),
-        f"<section><h2>Query by query</h2>{_scatter(pair, of, than)}</section>",
-        _costs(pair, of, than),
+        f'<div class="beside"><section><h2>Query by query</h2>{_scatter(pair, of, than)}</section>'
+        f"{_costs(pair, of, than)}</div>",
         f"<section><h2>The queries that moved most</h2>{_moved(pair, rankings, texts)}</section>",
     ]
     return html.page(title=f"{of} against {than} on {task}", body="\n".join(body), place="../")
@@ -136,7 +137,10 @@ def _costs(pair: Pair, of: str, than: str) -> str:
     rows = []
     for figure in costs(pair):
         ratio = f"{significant(figure.ratio)} ×" if figure.ratio is not None else ""
-        rows.append([escape(figure.name), significant(figure.of), significant(figure.than), ratio])
+        name, _, unit = figure.name.partition(", ")
+        shown = bytes_text if unit == "bytes" else significant
+        title = name if unit == "bytes" else figure.name
+        rows.append([escape(title), shown(figure.of), shown(figure.than), ratio])
     if not rows:
         return ""
     heads = ["", of, than, "first ÷ second"]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rankstone.errors import ResultsError
-from rankstone.evaluation.significance import Paired, holm, paired, t_test
+from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
 from rankstone.results.trec import encode_id, read_run
@@ -25,7 +25,7 @@ from rankstone.results.trec import encode_id, read_run
 BEST = 5
 """Methods of a data set of which every two have a page, unless told otherwise."""
 MOVED = 12
-"""Queries that are shown: those whose value changes most."""
+"""Queries that are shown: those whose value changes most, as many for either side."""
 DEPTH = 10
 """Ranks of them that are shown."""
 Ranking = list[str]
@@ -99,7 +99,6 @@ def _pair(board: Board, of: Entry, than: Entry) -> Pair:
     stored = (of.record, of.path), (than.record, than.path)
     queries, ours, theirs = compare.paired_values(*stored, board.headline)
     differences = ours - theirs
-    order = np.lexsort((np.array(queries), -np.abs(differences)))[:MOVED]
     return Pair(
         board=board,
         of=of,
@@ -107,11 +106,19 @@ def _pair(board: Board, of: Entry, than: Entry) -> Pair:
         # The permutation test takes seconds a pair; `rankstone compare` makes it.
         paired=paired(ours, theirs, tests=False),
         p=t_test(differences),
-        moved=tuple(
-            Moved(queries[n], float(ours[n]), float(theirs[n])) for n in order if differences[n]
-        ),
+        moved=tuple(_most_moved(queries, ours.tolist(), theirs.tolist())),
         dots=tuple(_dots(queries, ours.tolist(), theirs.tolist())),
     )
+
+
+def _most_moved(
+    queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
+) -> Iterator[Moved]:
+    """The largest gains of the one, then those of the other."""
+    moved = [Moved(*values) for values in zip(queries, ours, theirs, strict=True)]
+    for sign in (1, -1):
+        won = [m for m in moved if sign * (m.of - m.than) > TIE]
+        yield from sorted(won, key=lambda m: (sign * (m.than - m.of), m.query))[: MOVED // 2]
 
 
 def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]) -> Iterator[Dot]:

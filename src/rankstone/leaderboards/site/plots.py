@@ -132,11 +132,11 @@ def _compiled() -> dict[str, Any]:
     return {name: draw(alt).to_dict(format="vega") for name, draw in kinds.items()}
 
 
-def _points(alt: Any) -> tuple[Any, Any]:
+def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
     """Points with their intervals, and the line of the front."""
     x = alt.X("x:Q").scale(type="log", nice=False, padding=14).title("$x")
-    x = x.axis(grid=False, format="~g", tickCount=5, labelOverlap="greedy")
-    y = alt.Y("y:Q").scale(zero=False, padding=12).title(None).axis(format=".2~f", tickCount=5)
+    x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
+    y = alt.Y("y:Q").scale(zero=False, padding=12).title(None).axis(format=".2~f", tickCount=ticks)
     colour = alt.Color("c:O").scale(domain=list(range(COLOURS)), range="category").legend(None)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x)
     front = (
@@ -159,19 +159,23 @@ def _points(alt: Any) -> tuple[Any, Any]:
 
 def _front(alt: Any) -> Any:
     x, points = _points(alt)
-    names = (
-        alt.Chart(alt.NamedData("rows"))
-        .transform_filter("datum.front")
-        .mark_text(
-            align="right", baseline="bottom", dx=-7, dy=-5, fontSize=11, color="$ink", limit=150
-        )
-        .encode(x=x, y="y:Q", text="short:N")
-    )
+    # Names stand on the side where there is room for them.
+    left = "scale('x', datum.x) < width / 2"
+    names = alt.Chart(alt.NamedData("rows")).transform_filter("datum.front")
+    names = names.mark_text(
+        align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
+        dx=alt.ExprRef(f"{left} ? 7 : -7"),
+        baseline="bottom",
+        dy=-5,
+        fontSize=11,
+        color="$ink",
+        limit=150,
+    ).encode(x=x, y="y:Q", text="short:N")
     return (points + names).properties(width="container", height=260)
 
 
 def _small(alt: Any) -> Any:
-    return _points(alt)[1].properties(width="container", height=130)
+    return _points(alt, ticks=3)[1].properties(width="container", height=130)
 
 
 def _latency(alt: Any) -> Any:

@@ -30,6 +30,9 @@ from rankstone.results.tables import read_latency
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """The percentiles that the distribution of latency shows."""
 
+ORDER = ("load", "encode_documents", "index", "encode_queries", "search", "rerank", "evaluate")
+"""Of the phases of a run."""
+
 
 def record_page(site: Site, entry: Entry, board_page: str) -> str:
     record = entry.record
@@ -142,7 +145,9 @@ def _phases(record: RunRecord) -> str:
     """Where the time went as one bar, and memory phase by phase beside it."""
     if record.profile is None or not record.profile.phases:
         return ""
-    phases = record.profile.phases
+    timed = record.profile.phases
+    order = sorted(timed, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    phases = {name: timed[name] for name in order}
     whole = sum(phase.wall_s for phase in phases.values())
     memory = max((phase.peak_rss_bytes or 0 for phase in phases.values()), default=0)
     parts, rows = [], []
@@ -258,8 +263,9 @@ def _provenance(record: RunRecord) -> Iterator[tuple[str, Any]]:
 
 
 def _facts(rows: Iterable[tuple[str, Any]]) -> str:
-    """Names and values; what is empty or unknown shows as such."""
+    """Names and values; what is empty or unknown is left out."""
     return html.definitions(
-        (name.replace("_", " "), UNKNOWN if value in (None, "", [], {}) else value_text(value))
+        (name.replace("_", " "), value_text(value))
         for name, value in rows
+        if value not in (None, "", [], {})
     )
