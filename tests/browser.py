@@ -112,11 +112,11 @@ class Browser:
 
     def wait(self, expression: str, seconds: float = 15.0) -> None:
         """Until the expression is true; AssertionError if it does not become so."""
-        milliseconds = int(seconds * 1000)
         done = self.js(
-            "new Promise(done => { const end = Date.now() + %d; const look = () => (%s) ? done(true)"
+            "new Promise(done => {"
+            f" const end = Date.now() + {int(seconds * 1000)};"
+            f" const look = () => ({expression}) ? done(true)"
             " : Date.now() > end ? done(false) : setTimeout(look, 25); look(); })"
-            % (milliseconds, expression)
         )
         assert done, f"not within {seconds} s: {expression}; faults: {self.faults}"
 
