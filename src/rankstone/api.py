@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.errors import DefinitionError, ResultsError
+from rankstone.errors import DefinitionError, RankstoneError, ResultsError
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison
     from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
+    from rankstone.leaderboards.site.build import Built
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -257,6 +258,60 @@ def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     from rankstone.leaderboards.table import leaderboard as table
 
     return table(list(records))
+
+
+def site(
+    output: PathLike,
+    *,
+    results: PathLike | None = None,
+    data: PathLike | None = None,
+    cache: PathLike | None = None,
+    workspace: PathLike | None = None,
+    pairs: int = 5,
+) -> Built:
+    """Write the stored records as one folder of static pages; an older site there is replaced.
+
+    Args:
+        output: the folder.
+        data: where texts of queries and documents are looked up, with `cache`; nothing is fetched.
+        pairs: of each data set's so many best methods, every two have a page.
+
+    Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
+        site, or what draws plots is not installed.
+    """
+    from rankstone.execution.texts import find_texts
+    from rankstone.leaderboards.site.build import build, known_means
+    from rankstone.leaderboards.site.model import Texts, make_site
+
+    place, sources = _place(workspace), find_sources(data, cache)
+    store = find_store(results, place)
+    if not store.folder.is_dir():
+        raise ResultsError(
+            f"{store.folder}: no folder is there. Name that of the records: --results"
+        )
+    records = store.records()
+
+    def look(
+        record: RunRecord, queries: Collection[str], documents: Collection[str]
+    ) -> Texts | str:
+        try:
+            task = _task(record, place)
+        except RankstoneError as error:
+            return str(error)
+        found = find_texts(task, record, queries, documents, sources)
+        return found if isinstance(found, str) else Texts(*found)
+
+    made = make_site(
+        [(record, store.path(record)) for record in records], _defined(records, place), look
+    )
+    suites = [place.suite(name) for name in place.suites]
+    return build(made, Path(output).resolve(), means=known_means(records, suites), best=pairs)
+
+
+def _defined(records: Iterable[RunRecord], place: Workspace) -> dict[str, MethodSpec]:
+    """The definitions of the records' methods, of those that are defined here."""
+    known = set(place.method_names())
+    return {name: place.method(name) for name in {r.method.name for r in records} & known}
 
 
 def find_store(results: PathLike | None, place: Workspace) -> ResultStore:

@@ -36,6 +36,7 @@ from rankstone.cli_gate import gate
 from rankstone.cli_options import CacheOption, DataOption, ResultsOption, WorkspaceOption
 from rankstone.cli_report import report
 from rankstone.cli_reproduce import reproduce
+from rankstone.cli_site import site
 from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
 
 if TYPE_CHECKING:
@@ -298,6 +299,7 @@ app.command()(report)
 app.command()(export)
 app.command("import")(import_results)
 app.command()(reproduce)
+app.command()(site)
 
 
 @app.command()

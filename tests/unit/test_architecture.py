@@ -17,7 +17,7 @@ ALLOWED = {
     "cli": {
         "api", "execution", "leaderboards", "results", "workspace", "doctor", "benchmarks",
         "cli_boards", "cli_cache", "cli_claims", "cli_compare",
-        "cli_exchange", "cli_gate", "cli_report", "cli_reproduce",
+        "cli_exchange", "cli_gate", "cli_report", "cli_reproduce", "cli_site",
         "cli_data", "cli_definitions", "cli_options",
     },
     "cli_boards": {"leaderboards", "reports", "results", "workspace"},
@@ -33,6 +33,7 @@ ALLOWED = {
     "cli_reproduce": {
         "reports", "execution", "leaderboards", "cli_boards", "cli_claims", "cli_options",
     },
+    "cli_site": {"api", "cli_boards", "cli_options"},
     "api": {"execution", "leaderboards", "results", "workspace", "benchmarks", "evaluation"},
     "reports": {"api", "benchmarks", "execution", "leaderboards", "results"},
     "doctor": {"workspace", "benchmarks", "runners", "profiling", "results"},

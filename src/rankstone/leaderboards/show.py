@@ -36,15 +36,15 @@ def show_record(record: RunRecord) -> RenderableType:
     if record.measures:
         parts.append(_titled("measures", _measures(record)))
     parts += [
-        _section("task", _task(record)),
-        _section("method", _method(record)),
+        _section("task", task_rows(record)),
+        _section("method", method_rows(record)),
         _section("policy", [(key.replace("_", " "), value) for key, value in record.policy]),
         *_profile(record),
     ]
     if record.truncation:
         parts.append(_titled("truncation", _truncation(record)))
     parts += [
-        _section("environment", _environment(record)),
+        _section("environment", environment_rows(record)),
         _section("provenance", [*record.provenance, *_files(record), ("key", record.key)]),
     ]
     if record.warnings:
@@ -113,7 +113,7 @@ def _measures(record: RunRecord) -> RenderableType:
     return Group(table, Text(counts, style="dim"))
 
 
-def _task(record: RunRecord) -> Iterator[Row]:
+def task_rows(record: RunRecord) -> Iterator[Row]:
     task = record.task
     yield "dataset", f"{task.dataset}, split {task.split}"
     yield "source", task.source
@@ -128,7 +128,7 @@ def _task(record: RunRecord) -> Iterator[Row]:
         yield f"sha256 of {part}", digest[:_SHORT]
 
 
-def _method(record: RunRecord) -> Iterator[Row]:
+def method_rows(record: RunRecord) -> Iterator[Row]:
     method = record.method
     yield "adapter", method.adapter
     yield from _flat({**method.parameters, **method.description})
@@ -142,7 +142,7 @@ def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
                 yield from _flat(part, f"{name.removesuffix('s')} {number}: ")
         elif isinstance(value, dict):
             width = _SHORT if name == "files" else None
-            inner = (f"{key} {_text(part)[:width] or 'empty'}" for key, part in value.items())
+            inner = (f"{key} {value_text(part)[:width] or 'empty'}" for key, part in value.items())
             yield f"{above}{name}", ", ".join(inner)
         else:
             yield f"{above}{name}", value
@@ -156,11 +156,11 @@ def _profile(record: RunRecord) -> Iterator[RenderableType]:
         yield _titled("latency", _latency(profile.latency))
     if profile.phases:
         yield _titled("phases", _phases(profile))
-    rows: list[Row] = [("peak RSS of the cell", _bytes(profile.peak_rss_bytes))]
+    rows: list[Row] = [("peak RSS of the cell", bytes_text(profile.peak_rss_bytes))]
     if index := profile.index:
         rows += [
-            ("index in memory", _bytes(index.memory_bytes)),
-            ("index on disk", _bytes(index.disk_bytes)),
+            ("index in memory", bytes_text(index.memory_bytes)),
+            ("index on disk", bytes_text(index.disk_bytes)),
             ("bytes per document", significant(index.bytes_per_document)),
         ]
     yield _section("memory", rows)
@@ -188,7 +188,10 @@ def _phases(profile: Profile) -> RenderableType:
     table = _table("phase", *heads, left=(0,))
     for name, phase in phases.items():
         cells = [significant(phase.wall_s), significant(phase.cpu_s), f"{phase.items:,}"]
-        cells += [_bytes(phase.peak_rss_bytes), *([_bytes(phase.peak_gpu_bytes)] if gpu else [])]
+        cells += [
+            bytes_text(phase.peak_rss_bytes),
+            *([bytes_text(phase.peak_gpu_bytes)] if gpu else []),
+        ]
         if counted:
             cells += [UNKNOWN if phase.tokens is None else f"{phase.tokens:,}", _rate(phase)]
         table.add_row(name.replace("_", " "), *cells, f"{phase.from_cache:.0%}")
@@ -208,14 +211,16 @@ def _rate(phase: Phase) -> str:
 def _truncation(record: RunRecord) -> RenderableType:
     table = _table("", "texts cut", "tokens cut", left=(0,))
     for role, cut in record.truncation.items():
-        table.add_row(role, _share(cut.texts_cut, cut.texts), _share(cut.tokens_cut, cut.tokens))
+        table.add_row(
+            role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)
+        )
     return table
 
 
-def _environment(record: RunRecord) -> Iterator[Row]:
+def environment_rows(record: RunRecord) -> Iterator[Row]:
     for key, value in record.environment:
         if key == "ram_bytes":
-            yield "RAM", _bytes(value)
+            yield "RAM", bytes_text(value)
         elif key == "packages":
             yield key, ", ".join(f"{name} {version}" for name, version in value.items())
         elif key == "command":
@@ -230,11 +235,11 @@ def _files(record: RunRecord) -> Iterator[Row]:
             yield f"file: {kind.replace('_', ' ')}", record.files[kind]
 
 
-def _share(part: int, whole: int) -> str:
+def share_text(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({part / whole:.1%})" if whole else UNKNOWN
 
 
-def _bytes(value: int | None) -> str:
+def bytes_text(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     unit, size = memory_unit([value])
@@ -248,11 +253,11 @@ def _section(title: str, rows: Iterable[Row]) -> RenderableType:
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value is not None and value != [] and value != {} and value != "":
-            grid.add_row(Text(name.replace("_", " ")), Text(_text(value)))
+            grid.add_row(Text(name.replace("_", " ")), Text(value_text(value)))
     return _titled(title, grid)
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -58,7 +58,7 @@ def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
     """
     names = _short_names(frame) if short_names else {}
     labelled = frame.assign(
-        label=[names.get(method, method) for method in frame["method"]], data=_known_data(frame)
+        label=[names.get(method, method) for method in frame["method"]], data=known_data(frame)
     )
     found: list[View] = []
     for (task, _), rows in labelled.groupby(["task", "data"], sort=False, dropna=False):
@@ -69,7 +69,7 @@ def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
     return found
 
 
-def _known_data(frame: pd.DataFrame) -> list[Any]:
+def known_data(frame: pd.DataFrame) -> list[Any]:
     """The column `data`. A failure before the data was opened belongs to the figures of its task,
     where those are all of one set of data.
     """

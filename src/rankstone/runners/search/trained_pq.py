@@ -115,8 +115,8 @@ class TrainedQuantisation(OverEncoder):
     def _warn(self, n_queries: int) -> None:
         warnings.warn(
             f"{self.DESCRIPTION}: {n_queries} training queries with relevant documents are too few,"
-            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of the"
-            " warm start, OPQ. Read them so, or take a task with a training split.",
+            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of"
+            " the warm start, OPQ. Read them so, or take a task with a training split.",
             RankstoneWarning,
             stacklevel=2,
         )

@@ -1,0 +1,138 @@
+"""Writes the folder. The same records give the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rankstone.errors import ResultsError
+from rankstone.leaderboards.site import html, plots
+from rankstone.leaderboards.site.model import Site
+from rankstone.leaderboards.site.pages import board_page, datasets_page, index_page
+from rankstone.leaderboards.site.pair_pages import pair_page, pairs_page
+from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made, texts_of
+from rankstone.leaderboards.site.records import record_page
+from rankstone.leaderboards.site.tables import Means
+from rankstone.leaderboards.suites import suite_means
+from rankstone.results.record import RunRecord
+from rankstone.specs import SuiteSpec
+
+MARK = "assets/rankstone-site.txt"
+"""Tells a folder that may be replaced from one that holds something else."""
+_MARK_TEXT = "Made by `rankstone site`, which replaces this folder as a whole.\n"
+
+
+class Built(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    methods: int
+    tasks: int
+    records: int
+    pairs: int
+
+    @property
+    def start(self) -> Path:
+        """The page to open."""
+        return self.folder / "index.html"
+
+
+def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
+    """Write the site into `folder`, in place of an older site there.
+
+    Args:
+        means: of suites; the first columns of the leaderboard.
+        best: methods of a data set of which every two have a page.
+
+    Raises:
+        ResultsError: `folder` holds something else, or cannot be written; it is as it was.
+        MissingExtraError: what draws plots is not installed.
+    """
+    scripts = {"assets/plots.js": plots.specs(), "assets/vega.js": plots.vega()}
+    with _replacing(folder) as fresh:
+        pairs = 0
+        for name, text in _files(site, means, best):
+            path = fresh / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+            pairs += name.startswith("pairs/")
+        for name, text in scripts.items():
+            (fresh / name).write_text(text, encoding="utf-8", newline="\n")
+    methods = len({method for method, _ in site.cells})
+    return Built(folder, methods, len(site.boards), len(site.entries), pairs)
+
+
+def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
+    """Names and texts of all files but the plots' scripts."""
+    yield MARK, _MARK_TEXT
+    for name in ("site.css", "site.js"):
+        yield f"assets/{name}", html.asset(name)
+    pairs: list[Pair] = []
+    faults: list[str] = []
+    for board in site.boards:
+        here, failed = made(site, board, best)
+        rankings = Rankings(here)
+        texts = texts_of(site, board, here, rankings)
+        for pair in here:
+            yield pair.page, pair_page(site, pair, rankings, texts)
+        yield board.page, board_page(site, board, here)
+        for entry in (*board.entries, *board.stale):
+            yield entry.page, record_page(site, entry, board.page)
+        pairs += here
+        faults += failed
+    yield "pairs.html", pairs_page(site, pairs, faults, best)
+    yield "datasets.html", datasets_page(site)
+    yield "index.html", index_page(site, means)
+
+
+def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> dict[str, Any]:
+    """The means of the suites that some method has all of, by heading, then method.
+
+    A method that was measured under two definitions, or on two sets of data, has two means, and
+    neither is shown: `rankstone leaderboard --suite` tells them apart.
+    """
+    found = {}
+    for suite in suites:
+        if not suite.measures:
+            continue
+        frame = suite_means(records, suite)
+        whole = frame[frame["missing"] == ""].drop_duplicates("method", keep=False)
+        if len(whole) and whole["data"].nunique() == 1:
+            measure = suite.measures[0]
+            means = zip(whole["method"], whole[measure], strict=True)
+            found[f"{suite.name} {measure}"] = {str(method): float(mean) for method, mean in means}
+    return found
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when the block succeeds."""
+    _check(folder)
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    except OSError as error:
+        raise ResultsError(
+            f"{folder}: cannot be written: {error.strerror or error}. Make room or make it"
+            " writable, or name another folder: -o FOLDER"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file()):
+        raise ResultsError(
+            f"{folder}: it holds something else than a site, and is left as it is. Name another"
+            " folder: rankstone site -o FOLDER"
+        )

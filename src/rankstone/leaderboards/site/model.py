@@ -1,0 +1,226 @@
+"""Records in the order that the site shows them: boards, methods, families, and where pages lie."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rankstone.leaderboards.figures import UNKNOWN, is_known
+from rankstone.leaderboards.table import leaderboard, measure_order
+from rankstone.leaderboards.views import known_data
+from rankstone.results.record import RunRecord
+from rankstone.specs import MethodSpec
+
+COLOURS = 12
+"""Families that have a colour of their own; the stylesheet names as many."""
+
+
+class Texts(NamedTuple):
+    """What a data set says of some queries and documents."""
+
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+    labels: Mapping[str, Mapping[str, int]]
+    """Query -> judged document -> label."""
+
+
+Look = Callable[[RunRecord, Collection[str], Collection[str]], Texts | str]
+"""(a record, queries, documents) -> their texts, or why its data set is not within reach."""
+
+
+def out_of_reach(record: RunRecord, queries: Collection[str], documents: Collection[str]) -> str:
+    """The `Look` of whoever has no data sets."""
+    return "no data sets were opened"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One record, and what pages say of it."""
+
+    record: RunRecord
+    path: Path
+    row: Mapping[str, Any]
+    """Its row of the leaderboard frame."""
+
+    @property
+    def ok(self) -> bool:
+        return self.record.status == "ok"
+
+    @property
+    def method(self) -> str:
+        return self.record.method.name
+
+    @property
+    def machine(self) -> str:
+        return self.record.environment.machine
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        return self.method, self.machine
+
+    @property
+    def data(self) -> str:
+        return str(self.row["data"]) if is_known(self.row["data"]) else ""
+
+    @property
+    def headline(self) -> float | None:
+        measure = self.record.measures.get(self.record.task.headline)
+        return None if measure is None else measure.mean
+
+    @cached_property
+    def page(self) -> str:
+        record = self.record
+        identity = [record.task.name, self.method, self.machine, self.data]
+        state = [] if self.ok else ["failed"]
+        return f"records/{slug(*identity[:3], *state, unique=[*identity, *state])}.html"
+
+    def file(self, kind: str) -> Path | None:
+        """The side file of that kind; None where it is not beside the record."""
+        name = self.record.files[kind]
+        path = None if name is None else self.path.with_name(name)
+        return path if path is not None and path.is_file() else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Board:
+    """The records of one task on one set of data: their quality may be compared."""
+
+    name: str
+    """The task; with the data's digest where it was measured on several."""
+    task: str
+    entries: tuple[Entry, ...]
+    """The best first; failures last."""
+    stale: tuple[Entry, ...]
+    """Failures of cells that have figures, of the run before."""
+
+    @cached_property
+    def page(self) -> str:
+        return f"tasks/{slug(self.name, unique=[self.name])}.html"
+
+    @property
+    def headline(self) -> str:
+        return self.entries[0].record.task.headline
+
+    @cached_property
+    def measures(self) -> list[str]:
+        """Those that any record has, the headline first."""
+        names = measure_order(entry.record for entry in self.entries)
+        return sorted(names, key=lambda name: name != self.headline)
+
+    @cached_property
+    def done(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.ok]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Site:
+    """All that pages are made of."""
+
+    boards: tuple[Board, ...]
+    methods: Mapping[str, MethodSpec]
+    """Definitions by full name; a method of a record need not have one."""
+    look: Look = field(default=out_of_reach)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [entry for board in self.boards for entry in (*board.entries, *board.stale)]
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], dict[str, Entry]]:
+        """(method, machine) -> board's name -> entry."""
+        found: dict[tuple[str, str], dict[str, Entry]] = {}
+        for board in self.boards:
+            for entry in board.entries:
+                found.setdefault(entry.cell, {})[board.name] = entry
+        return found
+
+    @cached_property
+    def families(self) -> list[str]:
+        return sorted({family_of(entry.method) for entry in self.entries})
+
+    @cached_property
+    def machines(self) -> list[str]:
+        return sorted({entry.machine for entry in self.entries})
+
+    @cached_property
+    def licences(self) -> list[str]:
+        return sorted({self.licence(entry.method) for entry in self.entries})
+
+    def colour(self, method: str) -> int:
+        return self.families.index(family_of(method)) % COLOURS
+
+    def licence(self, method: str) -> str:
+        """Of the weights; of a method made of others, theirs."""
+        spec = self.methods.get(method)
+        return UNKNOWN if spec is None else " + ".join(dict.fromkeys(_licences(spec))) or UNKNOWN
+
+    @cached_property
+    def twice(self) -> set[str]:
+        """Methods that were measured on several machines: their names alone are ambiguous."""
+        names = [method for method, _ in self.cells]
+        return {name for name in names if names.count(name) > 1}
+
+    def label(self, entry: Entry) -> str:
+        return f"{entry.method} @{entry.machine}" if entry.method in self.twice else entry.method
+
+
+def make_site(
+    records: Iterable[tuple[RunRecord, Path]],
+    methods: Mapping[str, MethodSpec],
+    look: Look = out_of_reach,
+) -> Site:
+    """The site of these records, whatever their order."""
+    stored = {_key(record): (record, path) for record, path in records}
+    frame = leaderboard([record for record, _ in stored.values()])
+    frame = frame.assign(data=known_data(frame))
+    boards: dict[tuple[str, str], list[Entry]] = {}
+    for row in frame.to_dict("records"):
+        failed = row["status"] != "ok"
+        record, path = stored[row["task"], row["method"], row["machine"], failed]
+        entry = Entry(record=record, path=path, row={str(k): v for k, v in row.items()})
+        boards.setdefault((record.task.name, entry.data), []).append(entry)
+    tasks = [task for task, _ in boards]
+    return Site(
+        boards=tuple(
+            _board(task, f"{task} · data {data or 'unknown'}" if tasks.count(task) > 1 else task, e)
+            for (task, data), e in sorted(boards.items(), key=lambda item: item[0])
+        ),
+        methods=methods,
+        look=look,
+    )
+
+
+def family_of(method: str) -> str:
+    return method.rpartition("/")[0] or UNKNOWN
+
+
+def slug(*parts: str, unique: Sequence[str]) -> str:
+    """A file name that any system and any address takes, of what reads well and a digest."""
+    words = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
+    digest = hashlib.sha256("\0".join(unique).encode()).hexdigest()
+    return f"{words[:100]}-{digest[:8]}"
+
+
+def _key(record: RunRecord) -> tuple[str, str, str, bool]:
+    failed = record.status != "ok"
+    return record.task.name, record.method.name, record.environment.machine, failed
+
+
+def _board(task: str, name: str, entries: Sequence[Entry]) -> Board:
+    done = {entry.cell for entry in entries if entry.ok}
+    stale = [entry for entry in entries if not entry.ok and entry.cell in done]
+    shown = sorted((e for e in entries if e not in stale), key=lambda entry: not entry.ok)
+    return Board(name=name, task=task, entries=tuple(shown), stale=tuple(stale))
+
+
+def _licences(spec: MethodSpec) -> Iterable[str]:
+    if spec.licence:
+        yield spec.licence
+    else:
+        for member in spec.members:
+            yield from _licences(member)

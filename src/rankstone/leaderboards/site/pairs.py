@@ -1,0 +1,192 @@
+"""Which pairs of methods have a page, and what the two are compared by.
+
+Pairs are quadratic, so not all have one. On each data set these do: every two of the `best`
+methods by the headline measure, and every method that is made of others against each of its
+members. Only records with values per query beside them count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rankstone.errors import ResultsError
+from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
+from rankstone.leaderboards import compare
+from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
+from rankstone.results.trec import encode_id, read_run
+
+BEST = 5
+"""Methods of a data set of which every two have a page, unless told otherwise."""
+MOVED = 12
+"""Queries that are shown: those whose value changes most, as many for either side."""
+DEPTH = 10
+"""Ranks of them that are shown."""
+Ranking = list[str]
+
+
+class Moved(NamedTuple):
+    query: str
+    of: float
+    than: float
+
+
+class Dot(NamedTuple):
+    """Queries of equal values, as one point."""
+
+    of: float
+    than: float
+    queries: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """Two records of one board, the better one first."""
+
+    board: Board
+    of: Entry
+    than: Entry
+    paired: Paired
+    p: float
+    """Of the paired t-test, by Holm's method over the pairs of the board."""
+    moved: tuple[Moved, ...]
+    dots: tuple[Dot, ...]
+
+    @cached_property
+    def page(self) -> str:
+        sides = [side for entry in (self.of, self.than) for side in entry.cell]
+        name = slug(self.of.method, "vs", self.than.method, "on", self.board.name,
+                    unique=[self.board.name, *sides])  # fmt: skip
+        return f"pairs/{name}.html"
+
+
+def chosen(site: Site, board: Board, best: int) -> list[tuple[Entry, Entry]]:
+    """The pairs of a board that have a page, each method's record of one machine."""
+    able: dict[str, Entry] = {}
+    for entry in board.done:
+        if entry.headline is not None and entry.file("per_query") is not None:
+            able.setdefault(entry.method, entry)
+    order = list(able.values())
+    found = list(combinations(order[:best], 2))
+    for entry in order:
+        spec = site.methods.get(entry.method)
+        for member in spec.members if spec is not None else ():
+            if member.name in able:
+                two = sorted((entry, able[member.name]), key=order.index)
+                found.append((two[0], two[1]))
+    return list(dict.fromkeys(found))
+
+
+def made(site: Site, board: Board, best: int) -> tuple[list[Pair], list[str]]:
+    """The pairs of a board with what they are compared by, and why others cannot be."""
+    pairs, faults = [], []
+    for of, than in chosen(site, board, best):
+        try:
+            pairs.append(_pair(board, of, than))
+        except ResultsError as error:
+            faults.append(str(error))
+    adjusted = holm([pair.p for pair in pairs]) if pairs else []
+    return [replace(pair, p=p) for pair, p in zip(pairs, adjusted, strict=True)], faults
+
+
+def _pair(board: Board, of: Entry, than: Entry) -> Pair:
+    stored = (of.record, of.path), (than.record, than.path)
+    queries, ours, theirs = compare.paired_values(*stored, board.headline)
+    differences = ours - theirs
+    return Pair(
+        board=board,
+        of=of,
+        than=than,
+        # The permutation test takes seconds a pair; `rankstone compare` makes it.
+        paired=paired(ours, theirs, tests=False),
+        p=t_test(differences),
+        moved=tuple(_most_moved(queries, ours.tolist(), theirs.tolist())),
+        dots=tuple(_dots(queries, ours.tolist(), theirs.tolist())),
+    )
+
+
+def _most_moved(
+    queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
+) -> Iterator[Moved]:
+    """The largest gains of the one, then those of the other."""
+    moved = [Moved(*values) for values in zip(queries, ours, theirs, strict=True)]
+    for sign in (1, -1):
+        won = [m for m in moved if sign * (m.of - m.than) > TIE]
+        yield from sorted(won, key=lambda m: (sign * (m.than - m.of), m.query))[: MOVED // 2]
+
+
+def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]) -> Iterator[Dot]:
+    found: dict[tuple[float, float], list[str]] = {}
+    for query, of, than in zip(queries, ours, theirs, strict=True):
+        found.setdefault((round(of, 3), round(than, 3)), []).append(query)
+    for (of, than), same in sorted(found.items()):
+        yield Dot(of, than, tuple(same))
+
+
+def costs(pair: Pair) -> list[compare.Figure]:
+    """What both cost; what depends on the machine only where one measured both."""
+    of, than = pair.of.record, pair.than.record
+    places = dict(compare.FIGURES) if compare.comparable_speed(of, than) else {}
+    places["index, bytes"] = compare.INDEX_BYTES
+    found = []
+    for name, place in places.items():
+        ours, theirs = compare.number_at(of, place), compare.number_at(than, place)
+        if ours is not None and theirs is not None:
+            found.append(compare.Figure(name, ours, theirs))
+    return found
+
+
+class Rankings:
+    """The first ranks of the queries that the pairs of one board show; each run is read once."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        wanted: dict[Entry, set[str]] = {}
+        for pair in pairs:
+            for entry in (pair.of, pair.than):
+                wanted.setdefault(entry, set()).update(moved.query for moved in pair.moved)
+        self._found = {entry: _first_ranks(entry, queries) for entry, queries in wanted.items()}
+
+    def of(self, entry: Entry, query: str) -> Ranking | None:
+        """Documents, best first; None where the run is not beside the record."""
+        found = self._found[entry]
+        return None if found is None else found.get(encode_id(query), [])
+
+    def documents(self) -> set[str]:
+        """All that are shown."""
+        runs = [found for found in self._found.values() if found is not None]
+        return {document for found in runs for ranks in found.values() for document in ranks}
+
+
+def _first_ranks(entry: Entry, queries: Iterable[str]) -> Mapping[str, Ranking] | None:
+    path = entry.file("run")
+    if path is None:
+        return None
+    return _read_first(path, {encode_id(query) for query in queries})
+
+
+def _read_first(path: Path, queries: set[str]) -> dict[str, Ranking]:
+    """The best documents of `queries`, in the order of the protocol: score, then id, descending."""
+    run = read_run(path)
+    rows = [row for row, query in enumerate(run.query_ids) if query in queries]
+    kept = np.flatnonzero(np.isin(run.query, rows))
+    lines: dict[str, list[tuple[float, bytes, str]]] = {}
+    for query, document, score in zip(
+        run.query[kept].tolist(), run.document[kept].tolist(), run.score[kept].tolist(), strict=True
+    ):
+        id = run.document_ids[document]
+        lines.setdefault(run.query_ids[query], []).append((score, id.encode(), id))
+    return {q: [id for *_, id in sorted(found, reverse=True)[:DEPTH]] for q, found in lines.items()}
+
+
+def texts_of(site: Site, board: Board, pairs: Sequence[Pair], rankings: Rankings) -> Texts | str:
+    """The texts that the pages of a board show, or why there are none."""
+    if not pairs:
+        return ""
+    queries = {moved.query for pair in pairs for moved in pair.moved}
+    return site.look(pairs[0].of.record, queries, rankings.documents())

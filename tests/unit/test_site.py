@@ -1,0 +1,328 @@
+"""The site as text: what pages hold, that all is escaped, that links lead somewhere."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rankstone import api
+from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.leaderboards.site import build as built
+from rankstone.leaderboards.site import html, plots
+from rankstone.leaderboards.site.model import Site, Texts, make_site
+from rankstone.leaderboards.site.pairs import Rankings, made
+from rankstone.results.record import ErrorInfo, RunRecord
+from rankstone.results.store import ResultStore
+from rankstone.results.tables import read_per_query
+from tests.records import demo_records, make_record
+from tests.site_records import many_records, store_with_runs
+
+HOSTILE = "dense/<script>alert(1)</script>&\"'"
+
+
+class Parsed(HTMLParser):
+    """A page as a parser of the standard library reads it."""
+
+    VOID = ("meta", "link", "input", "path", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["script"]:
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library of plots takes seconds to bundle; one test and the browser's have it whole."""
+    monkeypatch.setattr(plots, "vega", lambda: "// the library\n")
+
+
+def site_of(records: list[RunRecord], folder: Path = Path("/nowhere"), **more: Any) -> Site:
+    store = ResultStore(folder)
+    return make_site([(record, store.path(record)) for record in records], {}, **more)
+
+
+def pages(folder: Path) -> dict[str, Parsed]:
+    return {
+        path.relative_to(folder).as_posix(): Parsed(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.html"))
+    }
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunRecord], Path]:
+    folder = tmp_path_factory.mktemp("results")
+    scratch = tmp_path_factory.mktemp("scratch")
+    return store_with_runs(folder, [*demo_records(), make_record(HOSTILE)], scratch), folder
+
+
+def test_every_link_leads_to_a_page_and_nothing_is_loaded_from_elsewhere(
+    stored: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    built.build(site_of(*stored), tmp_path / "site", means={})
+    found = pages(tmp_path / "site")
+    assert len(found) == 3 + 2 + 7 + 10
+    for name, page in found.items():
+        for tag, attrs in page.tags:
+            for key in ("href", "src"):
+                target = attrs.get(key)
+                if target is None or target == "data:," or target == "#main":
+                    continue
+                assert ":" not in target, (name, tag, target)
+                assert ((tmp_path / "site" / name).parent / target).resolve().is_file(), target
+
+
+def test_all_text_is_escaped(stored: tuple[list[RunRecord], Path], tmp_path: Path) -> None:
+    def look(record: RunRecord, queries: Any, documents: Any) -> Texts:
+        bad = "<img src=x onerror=alert(1)> </script><script>alert(2)</script>"
+        return Texts(dict.fromkeys(queries, bad), dict.fromkeys(documents, bad), {})
+
+    records, folder = stored
+    error = ErrorInfo(kind="<b>", message="<i>no</i>", traceback="<u>")
+    failed = make_record(HOSTILE, "a/<task>", status="failed", error=error)
+    built.build(site_of([*records, failed], folder, look=look), tmp_path / "site", means={})
+    for name, page in pages(tmp_path / "site").items():
+        assert (
+            not {"img", "b", "i", "u", "task"}
+            & {tag for tag, attrs in page.tags if tag != "b" or "class" in attrs}
+            or page.of("i") == page.of("u") == page.of("img") == []
+        ), name
+        kinds = [attrs.get("type") for attrs in page.of("script") if "src" not in attrs]
+        assert set(kinds) <= {None, "application/json"}
+        assert kinds.count(None) == 1  # the one that reads the chosen colours
+    pair = next((tmp_path / "site" / "pairs").glob("*script*")).read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in pair
+    assert "<img" not in pair
+
+
+def test_data_inside_a_page_cannot_end_its_script() -> None:
+    value = {"name": "</script><!-- & \u2028", "n": 0.25}
+    text = html.data(value)
+    inner = text.removeprefix('<script type="application/json">').removesuffix("</script>")
+    assert not set("<>&\u2028") & set(inner)
+    assert json.loads(inner) == value
+    with pytest.raises(ValueError):
+        html.data(float("nan"))
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(
+    stored: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    records, folder = stored
+    shuffled = random.Random(1).sample(records, len(records))
+    for name, order in (("a", records), ("b", shuffled)):
+        built.build(site_of(order, folder), tmp_path / name, means={})
+    one, other = (
+        {p.relative_to(tmp_path / name): p.read_bytes()
+         for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("a", "b")
+    )  # fmt: skip
+    assert one == other
+
+
+def test_the_leaderboard_says_what_is_missing_and_what_failed(tmp_path: Path) -> None:
+    built.build(site_of(demo_records()), tmp_path / "site", means={})
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert "4 methods on 2 data sets: 5 records, 1 failed." in index
+    assert index.count("<td>–</td>") == 2
+    assert ">oom</a></td>" in index
+    assert "stopped at 4.0 GiB, the limit of --memory-limit" in index
+    heads = [attrs for tag, attrs in Parsed(index).tags if tag == "th"]
+    assert {attrs["scope"] for attrs in heads} == {"col", "row"}
+    assert all(attrs.get("aria-sort") for attrs in heads if attrs["scope"] == "col")
+
+
+def test_a_mean_is_shown_only_of_who_has_all(tmp_path: Path) -> None:
+    means = {"demo nDCG@10": {"lexical/bm25": 0.35}}
+    built.build(site_of(demo_records()), tmp_path / "site", means=means)
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert "mean of" in index
+    assert index.count('<td data-v="0.35" class="best">.350</td>') == 1
+    assert index.count("<td>–</td>") == 2 + 3
+
+
+def test_two_sets_of_data_are_two_columns() -> None:
+    site = site_of([make_record(), make_record("a/b", corpus="another")])
+    assert [board.task for board in site.boards] == ["stdlib/functions"] * 2
+    assert len({board.name for board in site.boards}) == 2
+    early = make_record(status="failed")
+    early = early.model_copy(update={"task": early.task.model_copy(update={"sha256": {}})})
+    (board,) = site_of([make_record(), early]).boards
+    assert [len(board.entries), len(board.stale)] == [1, 1]
+
+
+def test_the_front_is_what_nothing_dominates() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        points = [(float(x), float(y)) for x, y in rng.integers(0, 6, (12, 2))]
+        expected = [
+            not any(
+                a <= x and b >= y and (a, b) != (x, y) for a, b in points
+            )
+            for x, y in points
+        ]  # fmt: skip
+        assert plots.pareto(points) == expected
+
+
+def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
+    other = make_record("dense/wordllama-256", machine="0a0b0c0d")
+    built.build(site_of([make_record(), other]), tmp_path / "site", means={})
+    (page,) = (tmp_path / "site" / "tasks").glob("*.html")
+    figures = [f for f in Parsed(page.read_text()).of("figure")]
+    assert [json.loads(f["data-words"] or "")["x"] for f in figures] == [
+        "p95 latency, ms", "p95 latency, ms", "peak memory, MiB", "peak memory, MiB",
+        "index in memory, MiB",
+    ]  # fmt: skip
+
+
+def test_pairs_are_bounded_and_the_members_of_a_method_have_theirs(
+    stored: tuple[list[RunRecord], Path],
+) -> None:
+    records, folder = stored
+    site = site_of(records, folder)
+    board = site.boards[0]
+    assert [len(made(site, board, best)[0]) for best in (0, 2, 3, 5)] == [0, 1, 3, 10]
+    definitions = {
+        "hybrid/rrf-bm25-wordllama-minilm": api._place(None).method("rrf-bm25-wordllama-minilm")
+    }
+    site = make_site([(r, ResultStore(folder).path(r)) for r in records], definitions)
+    pairs, faults = made(site, site.boards[0], 0)
+    assert faults == []
+    assert {frozenset({pair.of.method, pair.than.method}) for pair in pairs} == {
+        frozenset({"hybrid/rrf-bm25-wordllama-minilm", member})
+        for member in ("lexical/bm25", "dense/wordllama-256", "dense/all-minilm-l6-v2")
+    }
+
+
+def test_a_pair_counts_what_its_files_hold(stored: tuple[list[RunRecord], Path]) -> None:
+    records, folder = stored
+    site = site_of(records, folder)
+    for pair in made(site, site.boards[0], 5)[0]:
+        values = [
+            dict(zip(read.query_ids, read.measures["nDCG@10"].tolist(), strict=True))
+            for read in (
+                read_per_query(e.file("per_query") or Path()) for e in (pair.of, pair.than)
+            )
+        ]
+        gains = {query: values[0][query] - values[1][query] for query in values[0]}
+        counted = [sum(g > 0 for g in gains.values()), sum(g == 0 for g in gains.values())]
+        assert [pair.paired.wins, pair.paired.ties] == counted
+        assert sum(len(dot.queries) for dot in pair.dots) == len(gains)
+        largest = max(gains, key=lambda query: gains[query])
+        assert gains[largest] <= 0 or pair.moved[0].of - pair.moved[0].than == gains[largest]
+
+
+def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
+    import zstandard
+
+    folder = tmp_path / "results"
+    (record, other) = store_with_runs(folder, [make_record(), make_record("a/b")], tmp_path)
+    run = ResultStore(folder).file(record, "run")
+    assert run is not None
+    lines = "".join(f"q{n} Q0 {d} 1 {s} t\n" for n in range(8)
+                    for d, s in (("a", 1), ("c", 2), ("é", 2), ("b", 2), ("d", 3)))  # fmt: skip
+    run.write_bytes(zstandard.compress(lines.encode()))
+    site = site_of([record, other], folder)
+    pairs, _ = made(site, site.boards[0], 2)
+    entry = next(e for e in site.entries if e.method == record.method.name)
+    query = pairs[0].moved[0].query
+    assert Rankings(pairs).of(entry, query) == ["d", "é", "c", "b", "a"]
+
+
+def test_without_texts_the_page_says_so(
+    stored: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    built.build(site_of(*stored), tmp_path / "site", means={})
+    page = next((tmp_path / "site" / "pairs").glob("*.html")).read_text()
+    assert "Ids only: the data set is not within reach" in page
+
+
+def test_records_without_files_have_no_pairs_and_no_histogram(tmp_path: Path) -> None:
+    built.build(site_of(demo_records()), tmp_path / "site", means={})
+    assert not (tmp_path / "site" / "pairs").exists()
+    assert "No two records have values per query" in (tmp_path / "site" / "pairs.html").read_text()
+    page = next((tmp_path / "site" / "records").glob("stdlib-functions-lexical*")).read_text()
+    assert "The raw latencies are not beside the record" in page
+    assert "rankstone run lexical/bm25 --on stdlib/functions --seed 0 --force" in page
+
+
+def test_only_a_site_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    built.build(site_of(demo_records()), folder, means={})
+    (folder / "old.html").write_text("old")
+    built.build(site_of([]), folder, means={})
+    assert not (folder / "old.html").exists()
+    assert "No records yet" in (folder / "index.html").read_text()
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("years of work")
+    with pytest.raises(ResultsError, match="holds something else.*rankstone site -o FOLDER"):
+        built.build(site_of([]), other, means={})
+    assert [path.name for path in tmp_path.rglob("*.txt")].count("chapter.txt") == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_missing_extra_names_its_install_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plots._compiled.cache_clear()
+    for name in ("altair", "vl_convert"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'rankstone\[site\]'"):
+        built.build(site_of([]), tmp_path / "site", means={})
+    assert not (tmp_path / "site").exists()
+
+
+def test_slugs_are_safe_and_never_the_same() -> None:
+    methods = ["a/B", "a/b", "a/b.", "../../etc", "a/" + "x" * 300, "a/ü", HOSTILE]
+    site = site_of([make_record(method) for method in methods[:3] + methods[4:]])
+    found = [entry.page for entry in site.entries]
+    assert len(set(found)) == len(found)
+    assert all(set(page) <= set("abcdefghijklmnopqrstuvwxyz0123456789-/.") for page in found)
+    assert all(len(Path(page).name) < 130 for page in found)
+
+
+def test_the_api_writes_what_the_command_writes(
+    stored: tuple[list[RunRecord], Path], tmp_path: Path
+) -> None:
+    found = api.site(tmp_path / "site", results=stored[1], pairs=2, cache=tmp_path / "cache")
+    assert found[1:] == (5, 2, 7, 1)
+    assert found.start.is_file()
+    with pytest.raises(ResultsError, match="--results"):
+        api.site(tmp_path / "other", results=tmp_path / "nothing")
+
+
+def test_many_records_have_each_a_page(tmp_path: Path) -> None:
+    records = many_records(30, 4)
+    built.build(site_of(records), tmp_path / "site", means={})
+    assert len(list((tmp_path / "site" / "records").iterdir())) == 120
+    names = list(itertools.chain(p.name for p in (tmp_path / "site" / "tasks").iterdir()))
+    assert len(names) == 4
