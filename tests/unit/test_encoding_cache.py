@@ -418,6 +418,9 @@ class Described(Encoder):
 
 
 BASE = {
+    "model": "tiny",
+    "origin": "hub",
+    "revision": "abc",
     "prompts": {"query": "", "document": ""},
     "max_length": 256,
     "pooling": "mean",
@@ -438,6 +441,16 @@ CHANGES = [
     {"engine": "torch 2.13.1"},
     {"normalized": False},
     {"files": {"model.safetensors": "ab"}},
+    {"revision": "abd"},
+    {"chunks": {"limit": 9}},
+    {"query": "weighed"},  # of unknown meaning, like all that is not told by role
+    {"max_length": {"query": 256, "document": 512}},
+    {"prompts": {"query": "", "document": "", "passage": ""}},
+]
+SAME = [
+    {"prompts": {"query": "query: ", "document": ""}},
+    {"query_model": {"model": "other", "files": {"model.safetensors": "cc"}}},
+    {"origin": "hub cache"},
 ]
 
 
@@ -452,6 +465,27 @@ def test_what_was_encoded_otherwise_is_never_served(make, change):
     again = Described()
     np.testing.assert_array_equal(whole(make().cache.chunks(again)), former)
     assert again.encoded == 0
+
+
+@pytest.mark.parametrize("change", SAME, ids=lambda change: next(iter(change)))
+def test_what_changes_queries_alone_leaves_documents_where_they_are(make, change):
+    former = whole(make().cache.chunks(Described()))
+    encoder = Described(**change)
+    np.testing.assert_array_equal(whole(make().cache.chunks(encoder)), former)
+    assert encoder.encoded == 0
+
+
+role = st.fixed_dictionaries({"query": st.text(max_size=2), "document": st.text(max_size=2)})
+
+
+@given(one=role, other=role, nested=st.booleans())
+def test_of_what_is_told_by_role_the_documents_side_is_the_key(one, other, nested):
+    def key(value):
+        described = {"chunks": [{"prompts": value}]} if nested else {"prompts": value}
+        cache = EncodingCache(folder=Path(), corpus=Texts(), key_material={}, clock=Clock())
+        return cache.key(Described(**described))
+
+    assert (key(one) == key(other)) == (one["document"] == other["document"])
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

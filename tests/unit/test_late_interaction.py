@@ -192,7 +192,8 @@ def test_the_definitions_state_the_published_facts(folders, name):
     assert described["max_length"] == {"query": 32, "document": facts[0]}
     assert described["markers"] == {"query": facts[1], "document": facts[2]}
     assert (described["dim"], described["normalized"]) == (128, True)
-    assert (described["augment_queries"], described["attend_to_mask"]) == (True, False)
+    assert described["augmented"] == {"query": True, "document": False}
+    assert described["attend_to_mask"] == {"query": False, "document": False}
     assert described["skip"] == list(string.punctuation)
     assert WORKSPACE.method(name).parameters["storage"] == "float16"
 

@@ -31,6 +31,7 @@ from rankstone.execution.shards import (
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.runners.code import adapter_digest
+from rankstone.runners.described import of_documents
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
 from rankstone.runners.saved import name_of
@@ -54,9 +55,9 @@ class EncodingCache:
     """The encoded forms of one corpus.
 
     Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
-    the runner says of itself, its adapter, and `key_material` (the digest of the corpus and the
-    text template). Processes may share the folder, and then share the work: a shard is whole or
-    not there, and is encoded by whoever claims it first.
+    the runner says of itself (see `of_documents`), its adapter, and `key_material` (the digest of
+    the corpus and the text template). Processes may share the folder, and then share the work: a
+    shard is whole or not there, and is encoded by whoever claims it first.
     """
 
     folder: Path
@@ -81,11 +82,11 @@ class EncodingCache:
         return self._opened[key]
 
     def key(self, runner: AnyRunner) -> str:
-        """sha256 over everything that can change what `runner` makes of the corpus."""
+        """sha256 over what can change the encoding of documents; queries have none of it."""
         adapter = {adapter_name(one): adapter_digest(type(one)) for one in _with_members(runner)}
         layout = {"shard_size": self.shard_size, "encoded": "distinct texts of all", "version": 2}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
-        return canonical_digest({**material, "runner": runner.describe()})
+        return canonical_digest({**material, "runner": of_documents(runner.describe())})
 
     @cached_property
     def repeats(self) -> Repeats:
@@ -252,7 +253,7 @@ class ShardedChunks(EncodedCorpus):
         runner, cache = self._runner, self._cache
         facts = {
             "adapter": adapter_name(runner),
-            "runner": dict(runner.describe()),
+            "runner": of_documents(runner.describe()),
             "corpus": dict(cache.key_material),
             "documents": self._n,
             "shards": self._n_parts,

@@ -227,8 +227,8 @@ class LateInteraction(TokenEncoder):
         return {
             **super().describe(),
             "markers": {"query": self.query_marker, "document": self.document_marker},
-            "augment_queries": self.augment_queries,
-            "attend_to_mask": self.attend_to_mask,
+            "augmented": {"query": self.augment_queries, "document": False},
+            "attend_to_mask": {"query": self.attend_to_mask, "document": False},
         }
 
     def _token_ids(self, texts: Sequence[str], role: Role, limit: int | None) -> list[list[int]]:
