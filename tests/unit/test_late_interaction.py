@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.errors import ModelError, RankstoneWarning
+from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
 from rankstone.runners.construct import build_runner
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
@@ -209,6 +209,19 @@ def test_what_is_cut_is_counted(folders):
     assert runner.truncation(["fox", "fox " * 40], "query") == Truncation(2, 1, 4 + 43, 11)
     assert runner.truncation(["fox " * 218], "document") == Truncation(1, 1, 221, 1)
     assert runner.truncation([], "query") == Truncation()
+
+
+@pytest.mark.parametrize("key", ["query_length", "document_length"])
+@pytest.mark.parametrize("name", ["colbertv2", "minilm-tokens"])
+def test_lengths_that_the_model_has_no_positions_for_are_refused(folders, name, key):
+    build(name, folders[name], **{key: 512})
+    with pytest.raises(DefinitionError, match=rf"key 'parameters.{key}': 513, .* for 512 tokens"):
+        build(name, folders[name], **{key: 513})
+
+
+def test_rotary_positions_have_no_end(folders):
+    runner = build("gte-moderncolbert", folders["gte-moderncolbert"], document_length=600)
+    assert len(runner.encode(["fox " * 700], "document")) == 1
 
 
 def test_work_is_reported(folders):

@@ -157,6 +157,15 @@ class Backbone:
         spare = 1 + (1 if padding is None else int(padding))
         return int(positions) - (spare if kind in POSITIONS_AFTER_PADDING else 0)
 
+    def check_length(self, stated: int | None, key: str) -> None:
+        """Raise a DefinitionError where `key` states more tokens than there are positions."""
+        positions = self.positions
+        if stated is not None and positions is not None and stated > positions:
+            raise DefinitionError(
+                f"key 'parameters.{key}': {stated}, but '{self.model.id}' has"
+                f" positions for {positions} tokens. Lower it."
+            )
+
     @property
     def own_limit(self) -> int | None:
         """Tokens that the model takes by its own account; None where it names no limit.

@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError, RankstoneWarning
-from rankstone.runners.backbone import read_json
+from rankstone.runners.backbone import Backbone, read_json
 from rankstone.runners.batching import by_length
 from rankstone.runners.maxsim import MaxSimIndex
 from rankstone.runners.meter import Work, report
@@ -59,6 +59,11 @@ class TokenEncoder:
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
+
+    def __post_init__(self) -> None:
+        backbone = Backbone(model=self.model)
+        backbone.check_length(self.query_length, "query_length")
+        backbone.check_length(self.document_length, "document_length")
 
     def describe(self) -> Mapping[str, Json]:
         return {

@@ -276,13 +276,8 @@ class Tower:
 
         Raises DefinitionError where the model has fewer positions than that.
         """
-        stated, positions = self.stated_limit, self.backbone.positions
-        if stated is not None and positions is not None and stated > positions:
-            raise DefinitionError(
-                f"key 'parameters.max_length': {stated}, but '{self.backbone.model.id}' has"
-                f" positions for {positions} tokens. Lower it."
-            )
-        return stated or self.backbone.own_limit
+        self.backbone.check_length(self.stated_limit, "max_length")
+        return self.stated_limit or self.backbone.own_limit
 
     @cached_property
     def _budget(self) -> int:
