@@ -239,6 +239,20 @@ def test_work_is_reported(folders):
     ]
 
 
+def test_local_attention_is_counted_by_its_window(folders):
+    """Against torch's own count, in which a layer of local attention multiplies all with all."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    runner = build("gte-moderncolbert", folders["gte-moderncolbert"])
+    runner._encoder[0].model.set_attn_implementation("eager")
+    heard = []
+    with FlopCounterMode(display=False) as counter, listening(heard.append):
+        runner.encode(["fox " * 97], "document")
+    [work] = heard
+    assert work.tokens == 100
+    assert work.flops == counter.get_total_flops() - 4 * 32 * 100 * (100 - 16)
+
+
 def test_a_plain_encoder_is_not_given_a_random_projection(folders):
     runner = build("colbertv2", folders["minilm-tokens"])
     with pytest.raises(ModelError, match=r"no trained projection.*TokenVectors"):

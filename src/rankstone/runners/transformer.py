@@ -20,7 +20,7 @@ from rankstone.runners import engines
 from rankstone.runners.backbone import Backbone, read_json
 from rankstone.runners.batching import ahead, by_length, windows
 from rankstone.runners.engines import Engine, OutOfMemoryError
-from rankstone.runners.meter import Work, report
+from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
 from rankstone.runners.rulers import Ruler, ruler
@@ -303,8 +303,7 @@ class Tower:
                     rows, ids, mask = plan.popleft()
                     done += len(rows)
                     yield rows, finish(hidden, ids, mask)
-                    flops = self.engine.costs.flops(lengths[rows])
-                    report(Work(len(rows), int(lengths[rows].sum()), flops))
+                    report(self.engine.costs.work(lengths[rows]))
             except OutOfMemoryError:
                 self._halve(*plan[0][1].shape)
 
