@@ -85,7 +85,7 @@ class MethodSpec(AdapterSpec):
     scorer: ScorerSpec | None = None
     text: str | None = None
     """How a document becomes a string for this method, where it wants another template than the
-    task's: `{title} [SEP] {text}`."""
+    task's: `{title: [SEP] }{text}`, where ` [SEP] ` goes with a title."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""
     licence: str = ""

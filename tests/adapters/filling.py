@@ -17,11 +17,18 @@ DOCUMENTS, SHARD, DIM = 96, 8, 32_768
 
 
 class Corpus:
+    def __init__(self, distinct: int = DOCUMENTS):
+        """After so many texts, they are repeated."""
+        self.distinct = distinct
+
     def __len__(self):
         return DOCUMENTS
 
     def texts(self, start, stop):
-        return [f"document {i}" for i in range(start, stop)]
+        return self.take(range(start, stop))
+
+    def take(self, positions):
+        return [f"document {i % self.distinct}" for i in positions]
 
 
 class Counting:
@@ -51,20 +58,27 @@ def expected():
     return Counting(Path(os.devnull)).encode(Corpus().texts(0, DOCUMENTS), "document")
 
 
-def cache(folder: Path) -> EncodingCache:
+def cache(folder: Path, corpus: Corpus) -> EncodingCache:
     return EncodingCache(
-        folder=folder, corpus=Corpus(), key_material={}, clock=Clock(), shard_size=SHARD
+        folder=folder, corpus=corpus, key_material={}, clock=Clock(), shard_size=SHARD
     )
 
 
 def fill(folder: Path, log: Path, pause_s: float = 0.0) -> np.ndarray:
-    return np.concatenate(list(cache(folder).chunks(Counting(log, pause_s))))
+    return np.concatenate(list(cache(folder, Corpus()).chunks(Counting(log, pause_s))))
 
 
 def fill_at(begin: float, folder: Path, log: Path, pause_s: float) -> None:
     """Begins at a moment (`time.time`) that processes agree on; exits with 0 if all is right."""
     time.sleep(max(0.0, begin - time.time()))
     assert (fill(folder, log, pause_s) == expected()).all()
+
+
+def fill_with_repeats(distinct: int, begin: float, folder: Path, log: Path, pause_s: float) -> None:
+    """As `fill_at`, of a corpus of so many texts."""
+    time.sleep(max(0.0, begin - time.time()))
+    rows = list(cache(folder, Corpus(distinct)).chunks(Counting(log, pause_s)))
+    assert (np.concatenate(rows) == expected()[np.arange(DOCUMENTS) % distinct]).all()
 
 
 def fill_with_small_files(folder: Path, log: Path, limit: int, said: Path) -> None:

@@ -98,6 +98,22 @@ def test_processes_share_the_work_of_a_corpus(tmp_path, processes):
     assert len(shards_in(folder)) == filling.DOCUMENTS // filling.SHARD
 
 
+def test_processes_share_the_work_of_a_corpus_that_repeats_itself(tmp_path):
+    """One of three is killed on the way. A text is encoded again while its shard is being made."""
+    folder, log, distinct = tmp_path / "cache", tmp_path / "log", 20
+    begin = time.time() + 0.5
+    workers = [
+        started(filling.fill_with_repeats, distinct, begin, folder, log, 0.05) for _ in range(3)
+    ]
+    workers[0].join(max(0.0, begin - time.time()) + 0.1)
+    os.kill(workers[0].pid, signal.SIGKILL)
+    assert [finished(worker) for worker in workers[1:]] == [0, 0]
+    before = log.stat().st_size
+    assert before >= distinct
+    filling.fill_with_repeats(distinct, 0.0, folder, log, 0.0)
+    assert log.stat().st_size == before, "all of it is kept"
+
+
 def test_a_killed_process_holds_up_nobody(tmp_path):
     """It dies holding a claim; the other, which waits for that shard, encodes it."""
     folder, log = tmp_path / "cache", tmp_path / "log"

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import AutoModel, AutoTokenizer, BertModel
 
+from rankstone.benchmarks.corpus import text_template
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.construct import build_runner
 from rankstone.specs import MethodSpec
@@ -164,18 +165,25 @@ def test_dpr(name, engine, tmp_path):
 
 
 def test_dprs_template_makes_the_pair_of_title_and_text(tmp_path):
-    """What its tokenizer makes of two segments, the second cut at the end."""
+    """What its tokenizer makes of two segments, the second cut at the end; without a title, of one
+    (DPR's BertTensorizer), where AR2 has two with an empty first (its TextCollator)."""
     tiny.dpr(tmp_path / "ctx_encoder", "ctx_encoder")
     tiny.dpr(tmp_path / "question_encoder", "question_encoder")
-    template = WORKSPACE.method("dense/dpr-multiset").text
-    assert template == WORKSPACE.method("dense/ar2-nq").text == "{title} [SEP] {text}"
     runner = runner_of("dpr-multiset", tmp_path / "ctx_encoder", tmp_path / "question_encoder")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ctx_encoder")
+
+    def ids(method, title, text):
+        template = WORKSPACE.method(f"dense/{method}").text
+        _, join = text_template(WORKSPACE.task("nq/dpr").model_copy(update={"text": template}))
+        return runner._tower("document").tokens.encode(join([title], [text])).ids[0].tolist()
+
     for title, text in (("the fox", "bear (dog)"), ("", "river"), ("fox", "engine " * 200)):
         pair = tokenizer(title, text, truncation="only_second", max_length=256)["input_ids"]
-        joined = template.format(title=title, text=text).strip()
-        [ids] = runner._tower("document").tokens.encode([joined]).ids
-        assert ids.tolist() == pair
+        alone = tokenizer(text, truncation=True, max_length=256)["input_ids"]
+        for method in ("dpr-multiset", "dpr-single-nq"):
+            assert ids(method, title, text) == (pair if title else alone)
+        for method in ("ar2-nq", "ar2-triviaqa"):
+            assert ids(method, title, text) == pair
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import DataError
-from rankstone.execution import efficiency, shards
+from rankstone.execution import efficiency, repeats, shards
 from rankstone.execution.about import read as read_about
 from rankstone.execution.cache import EncodingCache
 from rankstone.execution.metering import encode_distinct
@@ -310,17 +312,68 @@ def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
 
 
 class Repeating(Texts):
-    def __init__(self):
-        super().__init__()
-        self._texts = [f"text {i % 3}" for i in range(50)]
+    """Documents by the numbers of their texts: 50 of three texts, unless told others."""
+
+    def __init__(self, numbers=tuple(i % 3 for i in range(50))):
+        self._texts = [f"text {number}" for number in numbers]
 
 
 @pytest.mark.parametrize("cacheable", [True, False])
-def test_identical_texts_of_a_shard_are_encoded_once(make, cacheable):
+def test_identical_texts_of_a_corpus_are_encoded_once(make, cacheable):
     encoder, corpus = Encoder(cacheable=cacheable), Repeating()
     rows = whole(make(corpus=corpus).cache.chunks(encoder))
     np.testing.assert_array_equal(rows, Encoder().encode(corpus.texts(0, 50), "document"))
-    assert encoder.encoded == (7 * 3 - 1 if cacheable else 50)  # the last shard holds two texts
+    assert encoder.encoded == (3 if cacheable else 50)
+
+
+@given(
+    numbers=st.lists(st.integers(0, 12), min_size=1, max_size=60),
+    lost=st.sets(st.integers(0, 7)),
+    damaged=st.sets(st.integers(0, 7)),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_text_is_taken_from_whichever_earlier_shard_is_whole(numbers, lost, damaged):
+    """Some shards were lost or damaged since: what they held is encoded, and nothing twice."""
+    corpus = Repeating(numbers)
+    expected = Encoder().encode(corpus.texts(0, len(numbers)), "document")
+    with tempfile.TemporaryDirectory() as folder:
+
+        def chunks(encoder):
+            cache = EncodingCache(
+                folder=Path(folder), corpus=corpus, key_material={}, clock=Clock(), shard_size=8
+            )
+            return cache.chunks(encoder)
+
+        encoder = Encoder()
+        np.testing.assert_array_equal(whole(chunks(encoder)), expected)
+        assert encoder.encoded == len(set(numbers))
+        for part, path in enumerate(sorted(Path(folder).rglob("*.shard"))):
+            if part in lost:
+                path.unlink()
+            elif part in damaged:
+                path.write_bytes(b"?" + path.read_bytes()[1:])
+        again, gone = Encoder(), lost | damaged
+        np.testing.assert_array_equal(whole(chunks(again)), expected)
+        firsts = {number: row // 8 for row, number in reversed([*enumerate(numbers)])}
+        assert again.encoded == sum(part in gone for part in firsts.values())
+
+
+def test_a_shard_read_before_those_that_its_texts_are_first_in(make):
+    run, encoder, corpus = make(corpus=Repeating()), Encoder(), Repeating()
+    chunks = run.cache.chunks(encoder)
+    expected = Encoder().encode(corpus.texts(0, 50), "document")
+    np.testing.assert_array_equal(chunks.take(np.array([41, 40])), expected[[41, 40]])
+    assert encoder.encoded == 3
+    np.testing.assert_array_equal(whole(chunks), expected)
+    assert run.clock.phases()[PHASE].items == 50
+
+
+def test_texts_with_one_hash_are_told_apart(make, monkeypatch):
+    monkeypatch.setattr(repeats, "hash", lambda text: 7, raising=False)
+    encoder, corpus = Encoder(), Repeating([0, *range(30), 0])
+    rows = whole(make(corpus=corpus).cache.chunks(encoder))
+    np.testing.assert_array_equal(rows, Encoder().encode(corpus.texts(0, 32), "document"))
+    assert encoder.encoded == 30, "the hash is that of the first text, which is taken"
 
 
 def test_identical_queries_are_encoded_once_where_encoding_is_dear():
@@ -365,6 +418,9 @@ class Described(Encoder):
 
 
 BASE = {
+    "model": "tiny",
+    "origin": "hub",
+    "revision": "abc",
     "prompts": {"query": "", "document": ""},
     "max_length": 256,
     "pooling": "mean",
@@ -385,6 +441,16 @@ CHANGES = [
     {"engine": "torch 2.13.1"},
     {"normalized": False},
     {"files": {"model.safetensors": "ab"}},
+    {"revision": "abd"},
+    {"chunks": {"limit": 9}},
+    {"query": "weighed"},  # of unknown meaning, like all that is not told by role
+    {"max_length": {"query": 256, "document": 512}},
+    {"prompts": {"query": "", "document": "", "passage": ""}},
+]
+SAME = [
+    {"prompts": {"query": "query: ", "document": ""}},
+    {"query_model": {"model": "other", "files": {"model.safetensors": "cc"}}},
+    {"origin": "hub cache"},
 ]
 
 
@@ -399,6 +465,27 @@ def test_what_was_encoded_otherwise_is_never_served(make, change):
     again = Described()
     np.testing.assert_array_equal(whole(make().cache.chunks(again)), former)
     assert again.encoded == 0
+
+
+@pytest.mark.parametrize("change", SAME, ids=lambda change: next(iter(change)))
+def test_what_changes_queries_alone_leaves_documents_where_they_are(make, change):
+    former = whole(make().cache.chunks(Described()))
+    encoder = Described(**change)
+    np.testing.assert_array_equal(whole(make().cache.chunks(encoder)), former)
+    assert encoder.encoded == 0
+
+
+role = st.fixed_dictionaries({"query": st.text(max_size=2), "document": st.text(max_size=2)})
+
+
+@given(one=role, other=role, nested=st.booleans())
+def test_of_what_is_told_by_role_the_documents_side_is_the_key(one, other, nested):
+    def key(value):
+        described = {"chunks": [{"prompts": value}]} if nested else {"prompts": value}
+        cache = EncodingCache(folder=Path(), corpus=Texts(), key_material={}, clock=Clock())
+        return cache.key(Described(**described))
+
+    assert (key(one) == key(other)) == (one["document"] == other["document"])
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

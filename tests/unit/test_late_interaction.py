@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.errors import ModelError, RankstoneWarning
+from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
 from rankstone.runners.construct import build_runner
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
@@ -192,7 +192,8 @@ def test_the_definitions_state_the_published_facts(folders, name):
     assert described["max_length"] == {"query": 32, "document": facts[0]}
     assert described["markers"] == {"query": facts[1], "document": facts[2]}
     assert (described["dim"], described["normalized"]) == (128, True)
-    assert (described["augment_queries"], described["attend_to_mask"]) == (True, False)
+    assert described["augmented"] == {"query": True, "document": False}
+    assert described["attend_to_mask"] == {"query": False, "document": False}
     assert described["skip"] == list(string.punctuation)
     assert WORKSPACE.method(name).parameters["storage"] == "float16"
 
@@ -210,6 +211,19 @@ def test_what_is_cut_is_counted(folders):
     assert runner.truncation([], "query") == Truncation()
 
 
+@pytest.mark.parametrize("key", ["query_length", "document_length"])
+@pytest.mark.parametrize("name", ["colbertv2", "minilm-tokens"])
+def test_lengths_that_the_model_has_no_positions_for_are_refused(folders, name, key):
+    build(name, folders[name], **{key: 512})
+    with pytest.raises(DefinitionError, match=rf"key 'parameters.{key}': 513, .* for 512 tokens"):
+        build(name, folders[name], **{key: 513})
+
+
+def test_rotary_positions_have_no_end(folders):
+    runner = build("gte-moderncolbert", folders["gte-moderncolbert"], document_length=600)
+    assert len(runner.encode(["fox " * 700], "document")) == 1
+
+
 def test_work_is_reported(folders):
     runner = build("colbertv2", folders["colbertv2"])
     heard = []
@@ -223,6 +237,20 @@ def test_work_is_reported(folders):
         Work(2, 64, linear * 64 + attention * 2 * 32**2),
         Work(2, 9, linear * 9 + attention * (4**2 + 5**2)),
     ]
+
+
+def test_local_attention_is_counted_by_its_window(folders):
+    """Against torch's own count, in which a layer of local attention multiplies all with all."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    runner = build("gte-moderncolbert", folders["gte-moderncolbert"])
+    runner._encoder[0].model.set_attn_implementation("eager")
+    heard = []
+    with FlopCounterMode(display=False) as counter, listening(heard.append):
+        runner.encode(["fox " * 97], "document")
+    [work] = heard
+    assert work.tokens == 100
+    assert work.flops == counter.get_total_flops() - 4 * 32 * 100 * (100 - 16)
 
 
 def test_a_plain_encoder_is_not_given_a_random_projection(folders):

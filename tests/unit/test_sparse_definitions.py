@@ -52,7 +52,7 @@ def test_vsearch(name):
     assert spec.model.id == f"vsearch/{name}"
     assert spec.adapter == f"{VDR.__module__}:{VDR.__name__}"
     trained_with_titles = name in ("vdr-nq", "svdr-nq", "svdr-tqa")
-    assert spec.text == ("{title} [SEP] {text}" if trained_with_titles else None)
+    assert spec.text == ("{title: [SEP] }{text}" if trained_with_titles else None)
     stated = dict(spec.parameters)
     # Of the older vdr-msmarco, the checkpoint itself says whether it is 999 or 1000.
     assert stated.pop("shift", None) == (None if name == "vdr-msmarco" else 999)

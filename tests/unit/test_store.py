@@ -183,6 +183,7 @@ def test_positions_out_of_range_are_refused(sources: Sources, positions: list[in
         ("{text}", "{title} {0}"),
         ("{title}: {text}", "{x}: {title} {0}"),
         ("{text} ({title})", "{title} {0} ({x})"),
+        ("{title: [SEP] }{text}", "{x} [SEP] {title} {0}"),
     ],
 )
 def test_the_template_leaves_braces_in_documents_alone(
@@ -192,7 +193,23 @@ def test_the_template_leaves_braces_in_documents_alone(
     assert open_dataset(task(text=template), sources).corpus.texts(0, 1) == [expected]
 
 
-@pytest.mark.parametrize("template", ["{body}", "{", "{title.__class__}", "{text:>9}", "plain", ""])
+def test_a_title_that_is_not_there_leaves_nothing_behind(sources: Sources) -> None:
+    CONTENT["documents"] = [
+        Document("d1", "a", "b"),
+        Document("d2", "", "b"),
+        Document("d3", "a", ""),
+    ]
+    for template, expected in {
+        "{title: [SEP] }{text}": ["a [SEP] b", "b", "a [SEP]"],
+        "{title} [SEP] {text}": ["a [SEP] b", "[SEP] b", "a [SEP]"],
+    }.items():
+        assert open_dataset(task(text=template), sources).corpus.texts(0, 3) == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{body}", "{", "{title.__class__}", "{text:>9}", "{title!r}", "{title:{text}}", "plain", ""],
+)
 def test_a_template_that_is_none_is_refused(sources: Sources, template: str) -> None:
     with pytest.raises(DefinitionError, match="task 'toy/one': key 'text'"):
         open_dataset(task(text=template), sources)

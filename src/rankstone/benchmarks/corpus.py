@@ -50,6 +50,8 @@ class StoredCorpus:
 def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str]]]:
     """The fields that the task's template reads, and what joins lists of them into texts.
 
+    `{title: [SEP] }{text}` puts ` [SEP] ` behind a title, and nothing where there is none.
+
     Raises:
         DefinitionError: the template is no plain text with `{title}` and `{text}`.
     """
@@ -58,7 +60,8 @@ def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str
     except ValueError as error:
         raise _bad_template(task, str(error)) from None
     used = [piece[1] for piece in pieces if piece[1] is not None]
-    if not used or set(used) - set(FIELDS) or any(piece[2] or piece[3] for piece in pieces):
+    behind = [piece[1] == "title" and "{" not in piece[2] for piece in pieces if piece[2]]
+    if not used or set(used) - set(FIELDS) or not all(behind) or any(piece[3] for piece in pieces):
         raise _bad_template(task, "only {title} and {text} may stand in braces")
     if task.text == "{text}":
         return ("text",), lambda texts: [text.strip() for text in texts]
@@ -67,10 +70,18 @@ def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str
     fields = tuple(field for field in FIELDS if field in used)
 
     def join(*columns: list[str]) -> list[str]:
-        rows = (dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True))
+        named = (map(_Field, row) for row in zip(*columns, strict=True))
+        rows = (dict(zip(fields, row, strict=True)) for row in named)
         return [task.text.format_map(row).strip() for row in rows]
 
     return fields, join
+
+
+class _Field(str):
+    """What stands behind a colon is put behind the field, unless that is empty."""
+
+    def __format__(self, behind: str) -> str:
+        return self and self + behind
 
 
 def _bad_template(task: TaskSpec, why: str) -> DefinitionError:

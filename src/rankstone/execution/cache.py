@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rankstone.execution.about import note_use
 from rankstone.execution.claims import claimed
 from rankstone.execution.efficiency import Efficiency, Kernel, efficiency
 from rankstone.execution.metering import encode_distinct, metered
+from rankstone.execution.repeats import Repeats, find_repeats
 from rankstone.execution.shards import (
     Cost,
     DamagedShardError,
@@ -29,6 +31,7 @@ from rankstone.execution.shards import (
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.runners.code import adapter_digest
+from rankstone.runners.described import of_documents
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.reps import concatenate, take
 from rankstone.runners.saved import name_of
@@ -43,6 +46,7 @@ three minutes. Part of the key, for the last bits of a vector depend on what is 
 LAZY_SIZE = 65_536
 """Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
 
+Ids = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 
@@ -51,9 +55,9 @@ class EncodingCache:
     """The encoded forms of one corpus.
 
     Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
-    the runner says of itself, its adapter, and `key_material` (the digest of the corpus and the
-    text template). Processes may share the folder, and then share the work: a shard is whole or
-    not there, and is encoded by whoever claims it first.
+    the runner says of itself (see `of_documents`), its adapter, and `key_material` (the digest of
+    the corpus and the text template). Processes may share the folder, and then share the work: a
+    shard is whole or not there, and is encoded by whoever claims it first.
     """
 
     folder: Path
@@ -78,11 +82,16 @@ class EncodingCache:
         return self._opened[key]
 
     def key(self, runner: AnyRunner) -> str:
-        """sha256 over everything that can change what `runner` makes of the corpus."""
+        """sha256 over what can change the encoding of documents; queries have none of it."""
         adapter = {adapter_name(one): adapter_digest(type(one)) for one in _with_members(runner)}
-        layout = {"shard_size": self.shard_size, "encoded": "distinct texts", "version": 2}
+        layout = {"shard_size": self.shard_size, "encoded": "distinct texts of all", "version": 2}
         material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
-        return canonical_digest({**material, "runner": runner.describe()})
+        return canonical_digest({**material, "runner": of_documents(runner.describe())})
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Documents whose text is that of an earlier one."""
+        return find_repeats(self.corpus, self.shard_size)
 
     @property
     def keys_hit(self) -> list[str]:
@@ -244,7 +253,7 @@ class ShardedChunks(EncodedCorpus):
         runner, cache = self._runner, self._cache
         facts = {
             "adapter": adapter_name(runner),
-            "runner": dict(runner.describe()),
+            "runner": of_documents(runner.describe()),
             "corpus": dict(cache.key_material),
             "documents": self._n,
             "shards": self._n_parts,
@@ -319,9 +328,10 @@ class ShardedChunks(EncodedCorpus):
             texts = self._cache.corpus.texts(start, stop)
             if not self.shards_filled:  # loads the model, which may be another than that of queries
                 self._runner.encode([], "document")
+            known = self._at_hand(start, texts)
         with metered(clock, PHASE, len(texts), self._tell) as meter:
             since = time.perf_counter(), time.process_time()
-            rep = encode_distinct(self._runner, texts, "document")
+            rep = self._encode(texts, *known)
             spent = time.perf_counter() - since[0], time.process_time() - since[1]
             peaks = peak_rss(), peak_gpu()
         with clock.pause():
@@ -338,6 +348,30 @@ class ShardedChunks(EncodedCorpus):
         with clock.phase("load"):
             info = self._read(part)
         self._keep(part, info)
+
+    def _at_hand(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
+        """Rows of `texts`, from document `start` on, that a finished earlier shard holds already,
+        and the documents that have them there."""
+        documents, firsts = self._cache.repeats.of(start, start + len(texts))
+        if not len(documents):
+            return documents, firsts
+        parts = np.unique(firsts // self._size).tolist()
+        there = [part for part in parts if part in self._infos or self._find(part)]
+        rows, kept = documents - start, np.isin(firsts // self._size, there)
+        same = zip(rows.tolist(), self._cache.corpus.take(firsts), strict=True)
+        kept &= np.array([texts[row] == text for row, text in same])
+        return rows[kept], firsts[kept]
+
+    def _encode(self, texts: Sequence[str], rows: Ids, documents: Ids) -> Any:
+        """Representations of `texts`; those of `rows` are taken from `documents`."""
+        if not len(rows):
+            return encode_distinct(self._runner, texts, "document")
+        others = np.setdiff1d(np.arange(len(texts)), rows)
+        reps = [self.take(documents)]
+        if len(others):
+            fresh = [texts[row] for row in others]
+            reps.append(encode_distinct(self._runner, fresh, "document"))
+        return take(concatenate(reps), np.argsort(np.concatenate([rows, others])))
 
 
 def adapter_name(runner: AnyRunner) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.meter import Work
 from rankstone.runners.models import LocatedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -42,8 +43,12 @@ class Costs(NamedTuple):
     window: int = 0
     """... which are so many."""
 
-    def flops(self, lengths: NDArray[np.int64]) -> float:
-        """Operations on texts of so many tokens each; a multiply-add is two.
+    def work(self, lengths: NDArray[np.int64], attended: float | None = None) -> Work:
+        """Of one sequence per length."""
+        return Work(len(lengths), int(lengths.sum()), self.flops(lengths, attended))
+
+    def flops(self, lengths: NDArray[np.int64], attended: float | None = None) -> float:
+        """Operations on sequences of so many tokens each; a multiply-add is two.
 
         A token costs 2 x weights, and a text of T tokens 4 x T^2 x width a layer: T^2 inner
         products of queries with keys, and as many sums of values; a layer of local attention T x
@@ -51,10 +56,15 @@ class Costs(NamedTuple):
         Scaling Laws for Neural Language Models, 2020, section 2.1); so are a pooler, which sees one
         token, and the convolution and the scan of a state-space layer (Mamba), which at the widths
         of its released models are about 3% of what its linear maps take.
+
+        Args:
+            attended: (query, key) pairs of tokens that attend, where that is not every token to
+                every other of its sequence.
         """
         n = lengths.astype(np.float64)
-        pairs = self.layers * n**2 + self.local_layers * n * np.minimum(n, self.window)
-        return float((2 * self.weights * n + 4 * self.width * pairs).sum())
+        near = self.local_layers * float((n * np.minimum(n, self.window)).sum())
+        full = self.layers * (float((n**2).sum()) if attended is None else attended)
+        return 2 * self.weights * float(n.sum()) + 4 * self.width * (full + near)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +166,15 @@ class Backbone:
         padding = self.settings.get("pad_token_id")
         spare = 1 + (1 if padding is None else int(padding))
         return int(positions) - (spare if kind in POSITIONS_AFTER_PADDING else 0)
+
+    def check_length(self, stated: int | None, key: str) -> None:
+        """Raise a DefinitionError where `key` states more tokens than there are positions."""
+        positions = self.positions
+        if stated is not None and positions is not None and stated > positions:
+            raise DefinitionError(
+                f"key 'parameters.{key}': {stated}, but '{self.model.id}' has"
+                f" positions for {positions} tokens. Lower it."
+            )
 
     @property
     def own_limit(self) -> int | None:

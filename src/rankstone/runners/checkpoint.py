@@ -14,7 +14,6 @@ import numpy as np
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.engines import best_device
-from rankstone.runners.meter import Work
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import Json, Truncation
 
@@ -22,10 +21,15 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any) -> Any:
-    """The model in `folder` as transformers' class `kind` reads it, ready for inference."""
+    """The model in `folder` as transformers' class `kind` reads it, ready for inference.
+
+    Its `costs` are the `Costs` of what every token goes through, without a classifier.
+    """
     import torch
     import transformers
     from transformers.utils.logging import disable_progress_bar
+
+    from rankstone.runners.networks import costs
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -34,6 +38,7 @@ def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any)
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be read as {kind}: {error}") from error
+    model.costs = costs(model.base_model)
     return model.to(device or best_device()).eval()
 
 
@@ -93,18 +98,6 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> Any:
 def mask_of(rows: Sequence[Sequence[int]]) -> Any:
     """1 where `padded` keeps a value, 0 where it fills."""
     return padded([[1] * len(row) for row in rows], 0)
-
-
-def work(config: Any, texts: int, tokens: int, attended: float) -> Work:
-    """Work of an encoder of BERT's kind over `tokens` tokens.
-
-    Per layer and token: four projections (8 d^2) and the feed-forward pair (4 d d_ff); and per
-    layer and (query, key) pair of tokens that attend, of which there are `attended`: the products
-    q k and p v (4 d). Softmax, norms, biases and embeddings are left out.
-    """
-    d, inner = config.hidden_size, config.intermediate_size
-    per_layer = tokens * (8.0 * d * d + 4.0 * d * inner) + attended * 4.0 * d
-    return Work(texts=texts, tokens=tokens, flops=config.num_hidden_layers * per_layer)
 
 
 def cut_apart(

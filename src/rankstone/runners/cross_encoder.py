@@ -60,8 +60,7 @@ class CrossEncoderScorer:
         for rows in by_length(lengths, batch_tokens=self.batch_tokens, batch_size=self.batch_size):
             batch = {name: [values[row] for row in rows] for name, values in columns.items()}
             scores[rows] = self._logits(batch)
-            tokens, attended = int(lengths[rows].sum()), float((lengths[rows] ** 2).sum())
-            report(checkpoint.work(self._classifier.config, len(rows), tokens, attended))
+            report(self._classifier.costs.work(lengths[rows]))
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:

@@ -15,10 +15,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError, RankstoneWarning
-from rankstone.runners.backbone import read_json
+from rankstone.runners.backbone import Backbone, Costs, read_json
 from rankstone.runners.batching import by_length
 from rankstone.runners.maxsim import MaxSimIndex
-from rankstone.runners.meter import Work, report
+from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role, Truncation
 from rankstone.runners.ragged import STORAGES, Ragged, Storage, ragged
@@ -59,6 +59,11 @@ class TokenEncoder:
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
+
+    def __post_init__(self) -> None:
+        backbone = Backbone(model=self.model)
+        backbone.check_length(self.query_length, "query_length")
+        backbone.check_length(self.document_length, "document_length")
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -142,22 +147,14 @@ class TokenEncoder:
         return np.split(turned(flat) if self.storage == "2bit" else flat, ends[:-1])
 
     def _report(self, lengths: NDArray[np.int64], role: Role) -> None:
-        """Tell of a batch of so many tokens: the work of linear layers and of full attention."""
-        config = self._encoder[0].model.config
-        attention = 4 * config.num_hidden_layers * config.hidden_size
-        flops = self._linear_flops * lengths.sum() + attention * (lengths**2).sum()
-        report(Work(len(lengths), int(lengths.sum()), float(flops)))
+        """Tell of a batch of texts of so many tokens."""
+        report(self._costs.work(lengths))
 
     @cached_property
-    def _linear_flops(self) -> int:
-        """Per token; a pooler's layer is not asked."""
-        from torch.nn import Linear
+    def _costs(self) -> Costs:
+        from rankstone.runners.networks import costs
 
-        return sum(
-            2 * module.weight.numel()
-            for name, module in self._encoder.named_modules()
-            if isinstance(module, Linear) and "pooler" not in name
-        )
+        return costs(self._encoder)
 
     @cached_property
     def _dim(self) -> int:
@@ -227,8 +224,8 @@ class LateInteraction(TokenEncoder):
         return {
             **super().describe(),
             "markers": {"query": self.query_marker, "document": self.document_marker},
-            "augment_queries": self.augment_queries,
-            "attend_to_mask": self.attend_to_mask,
+            "augmented": {"query": self.augment_queries, "document": False},
+            "attend_to_mask": {"query": self.attend_to_mask, "document": False},
         }
 
     def _token_ids(self, texts: Sequence[str], role: Role, limit: int | None) -> list[list[int]]:

@@ -40,7 +40,8 @@ class LocatedModel:
     """Name inside the folder -> sha256, of every file that the model is made of."""
 
     def describe(self) -> dict[str, str | dict[str, str] | None]:
-        """What the record and the cache key say of the model: not where it lies on the disk."""
+        """What the record says of the model, and the cache key but for `origin`: not where it lies
+        on the disk."""
         return {
             "model": self.id,
             "origin": self.origin,

@@ -64,7 +64,7 @@ def costs(model: nn.Module) -> Costs:
     kinds = (getattr(settings, "layer_types", None) or [])[:n_layers]
     local = kinds.count("sliding_attention")
     window = getattr(settings, "local_attention", None) or getattr(settings, "sliding_window", 0)
-    decoder = getattr(model, "head", {}).get("decoder.weight")
+    decoder = model.head.get("decoder.weight") if isinstance(model, Hidden) else None
     return Costs(
         weights=sum(m.weight.numel() for m in linear) + (0 if decoder is None else decoder.size),
         layers=n_layers - local,

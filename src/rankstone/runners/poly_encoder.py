@@ -96,9 +96,7 @@ class PolyEncoderScorer:
         ids = checkpoint.padded(rows, self._tokenizer.pad_token_id).to(backbone.device)
         mask = checkpoint.mask_of(rows).to(backbone.device)
         outputs = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-        lengths = np.array([len(row) for row in rows])
-        attended = float((lengths**2).sum())
-        report(checkpoint.work(backbone.config, len(rows), int(lengths.sum()), attended))
+        report(backbone.costs.work(np.array([len(row) for row in rows])))
         return outputs
 
     @cached_property

@@ -179,6 +179,8 @@ class Runner(Protocol[Rep]):
         """Everything that can change an encoding, for the record and the cache key.
 
         How texts are batched is not among it: it moves the last bits of a vector, no more.
+        What differs by role is told by role, as ``{"query": ..., "document": ...}``: documents are
+        kept under a key that leaves out the queries' side (see `rankstone.runners.described`).
 
         Parameters, model id with revision and file hashes, prompts, max length, pooling,
         normalisation, similarity, dtype, engine, and the versions of the libraries at work.

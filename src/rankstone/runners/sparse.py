@@ -66,7 +66,7 @@ class SparseEncoder(TransformerSettings):
             "pooling": self.pooling,
             "special_tokens": self.special_tokens,
             "top_k": {role: self._top_k(role) for role in ("query", "document")},
-            "query": self.query,
+            "weighed_by": {"query": self.query, "document": "model"},
             "index": InvertedIndex.DESCRIPTION,
         }
 

@@ -20,7 +20,7 @@ from rankstone.runners import engines
 from rankstone.runners.backbone import Backbone, read_json
 from rankstone.runners.batching import ahead, by_length, windows
 from rankstone.runners.engines import Engine, OutOfMemoryError
-from rankstone.runners.meter import Work, report
+from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
 from rankstone.runners.rulers import Ruler, ruler
@@ -276,13 +276,8 @@ class Tower:
 
         Raises DefinitionError where the model has fewer positions than that.
         """
-        stated, positions = self.stated_limit, self.backbone.positions
-        if stated is not None and positions is not None and stated > positions:
-            raise DefinitionError(
-                f"key 'parameters.max_length': {stated}, but '{self.backbone.model.id}' has"
-                f" positions for {positions} tokens. Lower it."
-            )
-        return stated or self.backbone.own_limit
+        self.backbone.check_length(self.stated_limit, "max_length")
+        return self.stated_limit or self.backbone.own_limit
 
     @cached_property
     def _budget(self) -> int:
@@ -308,8 +303,7 @@ class Tower:
                     rows, ids, mask = plan.popleft()
                     done += len(rows)
                     yield rows, finish(hidden, ids, mask)
-                    flops = self.engine.costs.flops(lengths[rows])
-                    report(Work(len(rows), int(lengths[rows].sum()), flops))
+                    report(self.engine.costs.work(lengths[rows]))
             except OutOfMemoryError:
                 self._halve(*plan[0][1].shape)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners import checkpoint
-from rankstone.runners.meter import report
+from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
 
@@ -104,7 +104,8 @@ class UniEncoderScorer:
         tokens = context + sum(sizes)
         seen = tokens if self.attention == "arrow" else context
         attended = float(context * seen + sum(size * (context + size) for size in sizes))
-        report(checkpoint.work(self._backbone.config, len(sizes), tokens, attended))
+        work: Work = self._backbone.costs.work(np.array([tokens]), attended)
+        report(work._replace(texts=len(sizes)))
 
     @cached_property
     def _tokenizer(self) -> Any:
