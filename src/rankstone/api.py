@@ -283,7 +283,7 @@ def site(
     from rankstone.leaderboards.site.build import build, known_means
     from rankstone.leaderboards.site.model import Texts, make_site
 
-    place, sources = _place(workspace), find_sources(data, cache)
+    place, sources = find_place(workspace), find_sources(data, cache)
     store = find_store(results, place)
     if not store.folder.is_dir():
         raise ResultsError(

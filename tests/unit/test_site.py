@@ -195,7 +195,7 @@ def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
     other = make_record("dense/wordllama-256", machine="0a0b0c0d")
     built.build(site_of([make_record(), other]), tmp_path / "site", means={})
     (page,) = (tmp_path / "site" / "tasks").glob("*.html")
-    figures = [f for f in Parsed(page.read_text()).of("figure")]
+    figures = list(Parsed(page.read_text()).of("figure"))
     assert [json.loads(f["data-words"] or "")["x"] for f in figures] == [
         "p95 latency, ms", "p95 latency, ms", "peak memory, MiB", "peak memory, MiB",
         "index in memory, MiB",
@@ -284,7 +284,7 @@ def test_only_a_site_is_replaced(tmp_path: Path) -> None:
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("years of work")
-    with pytest.raises(ResultsError, match="holds something else.*rankstone site -o FOLDER"):
+    with pytest.raises(ResultsError, match=r"holds something else.*rankstone site -o FOLDER"):
         built.build(site_of([]), other, means={})
     assert [path.name for path in tmp_path.rglob("*.txt")].count("chapter.txt") == 1
     assert not list(tmp_path.glob(".*"))

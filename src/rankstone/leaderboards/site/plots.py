@@ -65,8 +65,8 @@ def front_rows(
             {
                 "x": rounded(value / size),
                 "y": rounded(quality),
-                "low": rounded(measure.low),
-                "high": rounded(measure.high),
+                "low": rounded(quality if measure.low is None else measure.low),
+                "high": rounded(quality if measure.high is None else measure.high),
                 "name": site.label(entry),
                 "short": site.label(entry).rpartition("/")[2],
                 "c": site.colour(entry.method),
