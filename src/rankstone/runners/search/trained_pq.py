@@ -49,7 +49,7 @@ class TrainedQuantisation(OverEncoder):
 
     subvectors: Subvectors
     """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
-    epochs: Annotated[int, Field(ge=0)] = 20
+    epochs: Annotated[int, Field(ge=0)] = 40
     """Of training the centroids with frozen codes, at most; the best by held-out queries is kept,
     and training ends after three that are no better."""
     centroid_rate: Rate = 2e-4
@@ -115,8 +115,8 @@ class TrainedQuantisation(OverEncoder):
     def _warn(self, n_queries: int) -> None:
         warnings.warn(
             f"{self.DESCRIPTION}: {n_queries} training queries with relevant documents are too few,"
-            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of the"
-            " warm start, OPQ. Read them so, or take a task with a training split.",
+            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of"
+            " the warm start, OPQ. Read them so, or take a task with a training split.",
             RankstoneWarning,
             stacklevel=2,
         )
