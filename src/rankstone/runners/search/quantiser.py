@@ -128,12 +128,13 @@ def quantiser_of(index: Any) -> Quantiser:
     """The parts of a trained IndexPQ, or of one behind a rotation."""
     faiss = library()
 
-    index, rotation = faiss.downcast_index(index), None
-    if isinstance(index, faiss.IndexPreTransform):
-        matrix = faiss.downcast_VectorTransform(index.chain.at(0)).A
+    # Names of their own: faiss frees an index with the last name of its outermost form.
+    inner, rotation = faiss.downcast_index(index), None
+    if isinstance(inner, faiss.IndexPreTransform):
+        matrix = faiss.downcast_VectorTransform(inner.chain.at(0)).A
         rotation = faiss.vector_to_array(matrix).reshape(index.d, index.d)
-        index = faiss.downcast_index(index.index)
-    pq = index.pq
+        inner = faiss.downcast_index(inner.index)
+    pq = inner.pq
     return Quantiser(rotation, faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-ROUND = 10
+ROUND = 50
 """Iterations between two returns to logarithms."""
 SAFE = 690.0
 """exp of what is within this is a float64, and neither zero nor infinite."""
@@ -18,8 +18,8 @@ def balanced_plan(distances: Any, *, epsilon: float, iterations: int) -> Any:
     clustering in Zhan et al., WSDM 2022, arXiv:2110.05789). O(B K) for each iteration.
 
     Potentials are kept in logarithms, and returned to every `ROUND` iterations: between them
-    factors stay within exp(2 / epsilon), which float64 holds; for an epsilon too small for that
-    every iteration works in logarithms.
+    factors are of the order of exp(2 / epsilon) at most, which float64 holds. For an epsilon too
+    small for that, or should they overflow all the same, every iteration works in logarithms.
 
     Args:
         distances: (..., B, K) tensor; each (B, K) is a problem of its own.
@@ -41,11 +41,12 @@ def balanced_plan(distances: Any, *, epsilon: float, iterations: int) -> Any:
         rows = -torch.logsumexp(kernel + columns, dim=-1, keepdim=True)
         plan = (kernel + rows + columns).exp()
         done += 1
-        if 2 / epsilon < SAFE:
+        if 2 / epsilon < SAFE and done < iterations:
             extra = min(ROUND - 1, iterations - done)
             left, right = _scaled(plan, extra)
-            plan = plan * left * right
-            rows, done = rows + left.log(), done + extra
+            if left.isfinite().all() and right.isfinite().all():
+                plan = plan * left * right
+                rows, done = rows + left.log(), done + extra
     return plan
 
 

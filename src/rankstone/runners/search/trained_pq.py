@@ -49,7 +49,7 @@ class TrainedQuantisation(OverEncoder):
 
     subvectors: Subvectors
     """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
-    epochs: Annotated[int, Field(ge=0)] = 20
+    epochs: Annotated[int, Field(ge=0)] = 40
     """Of training the centroids with frozen codes, at most; the best by held-out queries is kept,
     and training ends after three that are no better."""
     centroid_rate: Rate = 2e-4
