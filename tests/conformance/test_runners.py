@@ -18,11 +18,7 @@ from rankstone.runners.reps import concatenate, pack, take
 from rankstone.runners.testing import MemoryChunks, Pairs, PlainContext
 from rankstone.workspace import Workspace
 
-<<<<<<< HEAD
 # What a collection is too small for, or has no training queries for, is warned of.
-=======
-# A collection this small trains fewer centroids than were asked for, and a method says so.
->>>>>>> pq
 pytestmark = pytest.mark.filterwarnings("ignore::rankstone.errors.RankstoneWarning")
 os.environ["HF_HUB_OFFLINE"] = "1"
 WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
