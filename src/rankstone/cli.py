@@ -40,6 +40,7 @@ from rankstone.cli_site import site
 from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
 
 if TYPE_CHECKING:
+    from rankstone.execution.sweep import Sweep
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
 
@@ -110,7 +111,6 @@ def run(
     from rich.console import Console
 
     from rankstone.api import sweep
-    from rankstone.execution.progress import Drawn
 
     plan = sweep(
         methods,
@@ -128,23 +128,9 @@ def run(
         model_path=model_path,
         command=(Path(sys.argv[0]).name, *sys.argv[1:]),
     )
-    signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(stderr=True)
-    records: list[RunRecord] = []
-    try:
-        with Drawn(console) as reporter:
-            for record in plan.run(reporter):
-                records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
-    except KeyboardInterrupt:
-        total = len(plan.methods) * len(plan.tasks)
-        console.print(
-            f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
-            "nothing half-written remains. The same command goes on from there.",
-            highlight=False,
-        )
-        raise typer.Exit(130) from None
+    records = _drawn(plan)
     print_board(records, Format.terminal)
-    console.print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 
@@ -366,6 +352,30 @@ def parse_bytes(text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"'{text}' is no size; write it as in 8GiB or 512MiB")
     return int(float(match[1]) * BYTES[match[2].lower()])
+
+
+def _drawn(plan: Sweep) -> list[RunRecord]:
+    """The records of all cells, run under bars of progress; exit 130 where it is interrupted."""
+    from rich.console import Console
+
+    from rankstone.execution.progress import Drawn
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True)
+    records: list[RunRecord] = []
+    try:
+        with Drawn(console) as reporter:
+            for record in plan.run(reporter):
+                records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
+    except KeyboardInterrupt:
+        total = len(plan.methods) * len(plan.tasks)
+        console.print(
+            f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
+            "nothing half-written remains. The same command goes on from there.",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    return records
 
 
 def _store(results: Path | None, workspace: Path | None) -> ResultStore:

@@ -261,6 +261,15 @@ def cache(folder, shard_size=4):
     )
 
 
+def test_what_is_behind_a_first_chunk_is_told_where_chunks_are_not_kept(tmp_path):
+    kept, runner = cache(tmp_path), chunked(BM25(), "first", chunk_tokens=20)
+    documents = kept.chunks(runner)
+    runner.index(documents, Cached(kept))
+    assert documents.truncation is None, "it is never read"
+    assert kept.truncation == runner.truncation(DOCUMENTS, "document")
+    assert kept.truncation.texts_cut > 0
+
+
 @pytest.mark.parametrize("member", ["dense", "tokens"])
 def test_maximum_and_mean_share_what_is_kept(member, dense, tokens, tmp_path):
     encoder = {"dense": dense, "tokens": tokens}[member]

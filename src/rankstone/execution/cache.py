@@ -71,11 +71,13 @@ class EncodingCache:
     """Method and task, for whoever lists the folder; not part of any key."""
     shard_size: int = SHARD_SIZE
     _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
+    _lazy: list[LazyChunks] = field(default_factory=list, init=False, repr=False)
 
     def chunks(self, runner: AnyRunner) -> EncodedCorpus:
         """The corpus as `runner` encodes it; the same object for runners that encode alike."""
         if not runner.cacheable:
-            return LazyChunks(self, runner)
+            self._lazy.append(LazyChunks(self, runner))
+            return self._lazy[-1]
         key = self.key(runner)
         if key not in self._opened:
             self._opened[key] = ShardedChunks(self, runner, key)
@@ -110,9 +112,9 @@ class EncodingCache:
 
     @property
     def truncation(self) -> Truncation | None:
-        """Of the corpora read from shards, summed: a composite's is that of its members."""
+        """Of all that was read, summed: a composite's is that of its members."""
         total: Truncation | None = None
-        for chunks in self._opened.values():
+        for chunks in (*self._opened.values(), *self._lazy):
             total = _sum(total, chunks.truncation)
         return total
 
