@@ -13,7 +13,12 @@ from rankstone.cli_boards import stdout
 from rankstone.cli_options import CacheOption
 from rankstone.errors import DataError
 
+NAMED = 3
+"""So many of the methods that used a key are named."""
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rankstone.execution.inventory import Entry
 
 app = typer.Typer(
@@ -46,7 +51,7 @@ def list_keys(cache: CacheOption = None) -> None:
             entry.key[:SHOWN],
             decimal(entry.size_bytes),
             _shards(entry),
-            Text("\n".join(entry.uses("method")) or "unknown"),
+            Text(_several(entry.uses("method"))),
             Text("\n".join(entry.uses("task")) or "unknown"),
             Text(entry.kernel or "unknown"),
             f"{datetime.fromtimestamp(entry.used).astimezone():%Y-%m-%d %H:%M}",
@@ -129,3 +134,10 @@ def _shards(entry: Entry) -> str:
     if entry.whole:
         return str(len(entry.shards))
     return f"{len(entry.shards)}/{'?' if entry.expected is None else entry.expected}"
+
+
+def _several(names: Sequence[str]) -> str:
+    """The first few of many: a table has to fit."""
+    more = len(names) - NAMED
+    shown = [*names[:NAMED], f"and {more} more"] if more > 0 else names
+    return "\n".join(shown) or "unknown"
