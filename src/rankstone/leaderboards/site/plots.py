@@ -144,10 +144,11 @@ def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
         .transform_filter("datum.front")
         .encode(y=y)
     )
-    bars = base.mark_rule(opacity=0.45, strokeWidth=1.2).encode(
-        y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
+    bars = base.mark_rule(strokeWidth=1.2).encode(
+        opacity=_dimmed(alt, 0.45), y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
     )
-    points = base.mark_point(filled=True, opacity=1, cursor="pointer").encode(
+    points = base.mark_point(filled=True, cursor="pointer").encode(
+        opacity=_dimmed(alt, 1.0),
         y=y,
         color=colour,
         size=alt.condition("datum.front", alt.value(70), alt.value(34)),
@@ -155,6 +156,11 @@ def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
         href="page:N",
     )
     return x, front + bars + points
+
+
+def _dimmed(alt: Any, opacity: float, off: float = 0.08) -> Any:
+    """What the page's filters leave out stays where it is, faintly: axes and front stand still."""
+    return alt.condition("datum.off", alt.value(off), alt.value(opacity))
 
 
 def _front(alt: Any) -> Any:
@@ -170,7 +176,7 @@ def _front(alt: Any) -> Any:
         fontSize=11,
         color="$ink",
         limit=150,
-    ).encode(x=x, y="y:Q", text="short:N")
+    ).encode(x=x, y="y:Q", text="short:N", opacity=_dimmed(alt, 1.0, 0.0))
     return (points + names).properties(width="container", height=260)
 
 
