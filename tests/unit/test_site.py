@@ -189,6 +189,16 @@ def test_the_front_is_what_nothing_dominates() -> None:
         assert plots.pareto(points) == expected
 
 
+def test_names_on_the_front_do_not_cover_each_other() -> None:
+    board = site_of(many_records(60, 1))
+    rows, _ = plots.front_rows(board, board.boards[0].done, plots.COSTS[0])
+    front = [row for row in rows if row["front"]]
+    named = [row for row in front if row["short"]]
+    assert 1 <= len(named) < len(front)
+    assert max(front, key=lambda row: row["y"]) in named
+    assert not [row for row in rows if row["short"] and not row["front"]]
+
+
 def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
     other = make_record("dense/wordllama-256", machine="0a0b0c0d")
     built.build(site_of([make_record(), other]), tmp_path / "site", means={})
