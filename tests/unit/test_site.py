@@ -190,7 +190,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
 
 
 def test_names_on_the_front_do_not_cover_each_other() -> None:
-    board = site_of(many_records(60, 1))
+    board = site_of(many_records(200, 1))
     rows, _ = plots.front_rows(board, board.boards[0].done, plots.COSTS[0])
     front = [row for row in rows if row["front"]]
     named = [row for row in front if row["short"]]
