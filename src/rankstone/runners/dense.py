@@ -72,7 +72,7 @@ class DenseEncoder(TransformerSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        pooling: dict[str, Json] = {**self._poolings}
+        pooling: dict[str, Json] = {str(role): how for role, how in self._poolings.items()}
         alike = pooling["query"] == pooling["document"]
         return {
             **self._describe(),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DIGITS = 5
 """Significant digits of the rows of plots: more than a screen can show."""
 
+LETTER, LINE = 0.021, 0.07
+"""Size of the names in plots, as shares of the width and the height of a narrow one."""
+
 
 class Cost(NamedTuple):
     """What quality is drawn against."""
@@ -68,13 +71,32 @@ def front_rows(
                 "low": rounded(quality if measure.low is None else measure.low),
                 "high": rounded(quality if measure.high is None else measure.high),
                 "name": site.label(entry),
-                "short": site.label(entry).rpartition("/")[2],
+                "short": "",
                 "c": site.colour(entry.method),
                 "front": best,
                 "page": entry.page,
             }
         )
+    _name_front(rows)
     return rows, unit
+
+
+def _name_front(rows: list[dict[str, Any]]) -> None:
+    """Give the points of the front their names, the best first, where none covers another."""
+    if not rows:
+        return
+    across = [math.log(row["x"]) for row in rows]
+    left, width = min(across), max(across) - min(across) or 1.0
+    height = max(row["high"] for row in rows) - min(row["low"] for row in rows) or 1.0
+    taken: list[tuple[float, float, float]] = []
+    front = sorted((n for n, row in enumerate(rows) if row["front"]), key=lambda n: -rows[n]["y"])
+    for n in front:
+        name = rows[n]["name"].rpartition("/")[2]
+        x, y, length = (across[n] - left) / width, rows[n]["y"] / height, LETTER * len(name)
+        start, end = (x, x + length) if x < 0.5 else (x - length, x)
+        if all(end < a or start > b or abs(y - other) > LINE for a, b, other in taken):
+            taken.append((start, end, y))
+            rows[n]["short"] = name
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -144,10 +166,11 @@ def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
         .transform_filter("datum.front")
         .encode(y=y)
     )
-    bars = base.mark_rule(opacity=0.45, strokeWidth=1.2).encode(
-        y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
+    bars = base.mark_rule(strokeWidth=1.2).encode(
+        opacity=_dimmed(alt, 0.45), y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
     )
-    points = base.mark_point(filled=True, opacity=1, cursor="pointer").encode(
+    points = base.mark_point(filled=True, cursor="pointer").encode(
+        opacity=_dimmed(alt, 1.0),
         y=y,
         color=colour,
         size=alt.condition("datum.front", alt.value(70), alt.value(34)),
@@ -155,6 +178,11 @@ def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
         href="page:N",
     )
     return x, front + bars + points
+
+
+def _dimmed(alt: Any, opacity: float, off: float = 0.08) -> Any:
+    """What the page's filters leave out stays where it is, faintly: axes and front stand still."""
+    return alt.condition("datum.off", alt.value(off), alt.value(opacity))
 
 
 def _front(alt: Any) -> Any:
@@ -170,7 +198,7 @@ def _front(alt: Any) -> Any:
         fontSize=11,
         color="$ink",
         limit=150,
-    ).encode(x=x, y="y:Q", text="short:N")
+    ).encode(x=x, y="y:Q", text="short:N", opacity=_dimmed(alt, 1.0, 0.0))
     return (points + names).properties(width="container", height=260)
 
 

@@ -105,7 +105,7 @@ async function draw(figure) {
   const spec = put(window.PLOTS[figure.dataset.plot], { ...words, ...Object.fromEntries(own) });
   const given = JSON.parse(figure.querySelector("script").textContent);
   const tables = Array.isArray(given) ? { rows: given } : given;
-  tables.rows = tables.rows.filter((row) => !hidden.has(row.page)).map((row) => (row.page ? { ...row, page: root + row.page } : row));
+  tables.rows = tables.rows.map((row) => (row.page ? { ...row, page: root + row.page, off: hidden.has(row.page) } : row));
   for (const table of spec.data) if (tables[table.name]) table.values = tables[table.name];
   views.get(figure)?.finalize();
   views.set(figure, await vegaEmbed(figure.querySelector(".canvas"), { ...spec, background: "transparent" }, {

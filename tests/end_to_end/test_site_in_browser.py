@@ -1,0 +1,230 @@
+"""The site in a real browser: sorting, filters, plots, colours, keyboard, phone; from the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankstone.leaderboards.site.build import build
+from rankstone.leaderboards.site.model import Texts, make_site
+from rankstone.results.record import RunRecord
+from rankstone.results.store import ResultStore
+from tests.browser import BROWSER, MISSING, Browser
+from tests.records import make_record
+from tests.site_records import many_records, store_with_runs
+
+HOSTILE = "dense/<img src=x onerror=window.hurt=1>"
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+pytest.importorskip("altair", reason="plots need the extra 'site': pip install 'rankstone[site]'")
+
+
+def look(record: RunRecord, queries: Any, documents: Any) -> Texts:
+    """Texts that would do harm if they were taken for HTML."""
+    bad = "</script><img src=x onerror=window.hurt=1> text"
+    return Texts(dict.fromkeys(queries, bad), dict.fromkeys(documents, bad), {})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results, scratch, out = (tmp_path_factory.mktemp(name) for name in ("r", "s", "o"))
+    given = [*many_records(21, 5), make_record(HOSTILE, "family-0/task-00", scale=1.05)]
+    records = store_with_runs(results, given, scratch)
+    store = ResultStore(results)
+    made = make_site([(record, store.path(record)) for record in records], {}, look)
+    return build(made, out / "site", means={}, best=3).folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Browser]:
+    """The browser in a desktop's size; whatever a test did, no page complained or asked the net."""
+    browser.size(1280, 900)
+    browser.faults.clear()
+    browser.asked.clear()
+    yield browser
+    assert browser.faults == []
+    assert [url for url in browser.asked if not url.startswith(("file:", "data:"))] == []
+
+
+def first(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+def drawn(page: Browser) -> None:
+    """Draw all plots, also those that are not in view."""
+    page.js("Promise.all(all('figure[data-plot]').map(draw)).then(() => 1)")
+
+
+COLUMN = (
+    "[...document.querySelector('table.board').tBodies[0].rows].map(r => r.cells[%d].dataset.v)"
+)
+
+
+def column(page: Browser, place: int) -> list[float | None]:
+    values = page.js(COLUMN % place)
+    return [None if value is None else float(value) for value in values]
+
+
+def test_a_press_sorts_and_the_next_turns_round(page: Browser, site: Path) -> None:
+    page.open(site / "index.html")
+    before = column(page, 2)
+    known = sorted(value for value in before if value is not None)
+    missing = [None] * (len(before) - len(known))
+    assert missing
+    state = "document.querySelectorAll('table.board thead th')[2].getAttribute('aria-sort')"
+    for expected, order in ((known[::-1], "descending"), (known, "ascending")):
+        page.js(
+            "document.querySelectorAll('table.board thead th')[2].querySelector('button').click()"
+        )
+        assert column(page, 2) == [*expected, *missing]
+        assert page.js(state) == order
+    assert page.js("document.querySelectorAll('th[aria-sort=none]').length") == 5
+
+
+def test_the_keyboard_reaches_the_table(page: Browser, site: Path) -> None:
+    page.open(site / "index.html")
+    page.press("Tab", 9)
+    assert page.js("document.activeElement.textContent") == "Skip to the content"
+    assert page.js("document.activeElement.getBoundingClientRect().left") >= 0
+    page.press("Enter", 13, "\r")
+    page.wait("document.activeElement.id === 'main'")
+    for _ in range(8):
+        page.press("Tab", 9)
+        if page.js("document.activeElement.className") == "sort":
+            break
+    assert page.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.press("Enter", 13, "\r")
+    names = page.js(
+        "[...document.querySelectorAll('table.board tbody th')].map(h => h.textContent)"
+    )
+    assert names == sorted(names)
+    assert names[0].startswith("compressed/")
+
+
+def test_filters_narrow_the_table_and_the_plots(page: Browser, site: Path) -> None:
+    page.open(first(site, "tasks/family-0-task-00-*.html"))
+    drawn(page)
+    points = (
+        "[...document.querySelectorAll('figure[data-plot=front] .mark-symbol path')]"
+        ".filter(p => p.getAttribute('opacity') === '1').length"
+    )
+    lines = "[...document.querySelectorAll('table.board tbody tr')].filter(r => !r.hidden).length"
+    whole = page.js(lines)
+    assert page.js(points) == 3 * whole
+    page.js(
+        "(() => { const s = document.querySelector('select[data-key=family]'); s.value = 'sparse';"
+        " s.dispatchEvent(new Event('input', { bubbles: true })); })()"
+    )
+    assert page.js(lines) == 3
+    assert page.js("document.querySelector('output').textContent") == f"3 of {whole} records"
+    page.wait(f"{points} === 9")
+    page.js(
+        "(() => { const s = document.querySelector('input'); s.value = 'method-002';"
+        " s.dispatchEvent(new Event('input', { bubbles: true })); })()"
+    )
+    assert page.js(lines) == 1
+    page.js("document.querySelector('button[type=reset]').click()")
+    page.wait(f"{lines} === {whole} && {points} === {3 * whole}")
+
+
+def test_a_point_leads_to_its_record(page: Browser, site: Path) -> None:
+    page.open(first(site, "tasks/family-1-task-01-*.html"))
+    drawn(page)
+    place = page.js(
+        "(() => { const r = document.querySelector('.mark-symbol path').getBoundingClientRect();"
+        " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+    )
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        page.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left",
+                  clickCount=1)  # fmt: skip
+    page.wait("location.pathname.includes('/records/') && document.readyState === 'complete'")
+    assert "on family-1/task-01" in page.js("document.querySelector('h1').textContent")
+
+
+def test_hostile_names_and_texts_are_only_text(page: Browser, site: Path) -> None:
+    for pattern in ("index.html", "tasks/family-0-task-00-*", "records/*img-src*", "pairs/*"):
+        page.open(first(site, pattern))
+        drawn(page)
+        page.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        assert page.js("window.hurt === undefined && !document.querySelector('img')")
+    page.open(site / "index.html")
+    assert HOSTILE in page.js("document.querySelector('table.board').textContent")
+
+
+RATIO = """
+(() => {
+  const light = text => { const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(v => v / 255)
+    .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const back = node => { for (; node; node = node.parentElement) {
+    const found = getComputedStyle(node).backgroundColor;
+    if (found !== 'rgba(0, 0, 0, 0)' && !found.match(/, 0\\.\\d+\\)/)) return found; }
+    return 'rgb(255, 255, 255)'; };
+  const bad = [];
+  const texts = 'a, p, td, th, dt, dd, small, h1, h2, h3, code, span, li, button, label, output';
+  for (const node of document.querySelectorAll(texts)) {
+    if (!node.innerText || !node.innerText.trim() || node.className === 'skip') continue;
+    const [a, b] = [light(getComputedStyle(node).color), light(back(node))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const what = `${node.tagName}.${node.className} ${node.innerText.slice(0, 20)}`;
+    if (ratio < 4.5) bad.push(`${what} ${ratio}`);
+  }
+  return bad;
+})()
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_is_legible(page: Browser, site: Path, dark: bool) -> None:
+    page.size(1280, 900, dark=dark)
+    for pattern in ("index.html", "pairs.html", "tasks/*", "records/*", "pairs/*"):
+        page.open(first(site, pattern))
+        assert page.js(RATIO) == [], pattern
+    assert page.js("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(16, 19, 24)" if dark else "rgb(255, 255, 255)"
+    )
+
+
+def test_the_choice_of_colours_is_kept_and_plots_follow(page: Browser, site: Path) -> None:
+    task = first(site, "tasks/*")
+    page.open(task)
+    drawn(page)
+    ink = "getComputedStyle(document.querySelector('.role-mark.mark-text text')).fill"
+    assert page.js(ink) == "rgb(22, 25, 31)"
+    page.js("document.getElementById('theme').click()")
+    page.wait(f"{ink} === 'rgb(232, 235, 240)'")
+    page.open(site / "pairs.html")
+    assert page.js("document.documentElement.dataset.theme") == "dark"
+    assert page.js("document.getElementById('theme').textContent") == "light"
+    page.js("localStorage.clear()")
+
+
+def test_nothing_is_wider_than_a_phone(page: Browser, site: Path) -> None:
+    page.size(360, 740, phone=True)
+    for pattern in ("index.html", "datasets.html", "pairs.html", "tasks/*", "records/*", "pairs/*"):
+        page.open(first(site, pattern))
+        drawn(page)
+        assert page.js("document.documentElement.scrollWidth") == 360, pattern
+        assert page.js(
+            "[...document.querySelectorAll('svg.marks')].every(s => s.clientWidth < 360)"
+        )
+
+
+def test_plots_come_when_they_are_in_view_and_the_leaderboard_needs_no_library(
+    page: Browser, site: Path
+) -> None:
+    page.open(site / "index.html")
+    assert not [url for url in page.asked if url.endswith("vega.js")]
+    page.open(site / "datasets.html")
+    page.wait("document.querySelectorAll('.panel [data-drawn] svg').length === 5")
+    page.open(first(site, "records/*method-001*"))
+    page.js("document.querySelector('figure').scrollIntoView()")
+    page.wait("document.querySelectorAll('.mark-rect path').length > 10")
