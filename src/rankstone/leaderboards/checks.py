@@ -250,6 +250,20 @@ def _resampled(function: Callable[[NDArray[np.int64]], float], n: int) -> Value:
     return Value(function(np.arange(n)), float(low), float(high), n)
 
 
+def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """Multiply-adds of a query of `of`, as a share of comparing it with all whole vectors."""
+    record = cells["of"].record
+    work, dims = (
+        record.method.description.get("multiply_adds"),
+        record.method.parameters.get("dims"),
+    )
+    if not isinstance(work, dict) or not dims or record.task.n_documents is None:
+        raise ResultsError(f"{cells['of'].name}: the record does not say its multiply-adds.")
+    n = record.task.n_documents
+    parts = float(n * work["per_document"] + work["per_query"]), float(n * dims[-1])
+    return Value(parts[0] / parts[1], parts=parts)
+
+
 CHECKS: dict[str, Check] = {
     "difference": Check(difference, ("than", "measure"), "{measure} of {of} − of {than}"),
     "share": Check(share, ("than", "measure"), "{measure} of {of} ÷ of {than}"),
@@ -261,5 +275,6 @@ CHECKS: dict[str, Check] = {
         ("than", "truth", "k", "level"),
         "candidates for {level} of the {k} best of {truth}: {of} ÷ {than}",
     ),
+    "multiply-adds": Check(multiply_adds, (), "multiply-adds of {of} ÷ of comparing whole vectors"),
     "hubness": Check(hubness, ("than", "k"), "skewness of N_{k}: {of} − {than}"),
 }

@@ -19,6 +19,7 @@ from rankstone.leaderboards.figures import UNKNOWN
 
 ORDER = ("holds", "does not hold", "not testable here")
 MEND = "rankstone claims -o leaderboards/claims.md"
+QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
 FIGURES = {
     "profile.index.memory_bytes": "index bytes",
     "profile.latency.encode.p50_ms": "median encoding of a query",
@@ -156,7 +157,7 @@ def found(finding: Finding) -> str:
         return UNKNOWN
     if not value.parts:
         return figures.fixed(value.value)
-    sign = "÷" if finding.check.kind in ("share", "ratio", "candidates") else "−"
+    sign = "÷" if finding.check.kind in QUOTIENTS else "−"
     return f"{figures.fixed(value.value)} = {f' {sign} '.join(map(figures.fixed, value.parts))}"
 
 
