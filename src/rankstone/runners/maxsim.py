@@ -24,7 +24,9 @@ TILE_QUERY_VECTORS = 512
 """Query vectors, if one query has not more, that are multiplied at once ..."""
 TILE_PRODUCTS = 2**19
 """... with so many document vectors that their products, of which only the maxima are kept, stay
-in the processor's cache: 2 MiB."""
+in the processor's cache: 2 MiB ..."""
+TILE_BYTES = 2**20
+"""... and with no more document vectors than stay in a cache beside them."""
 
 
 class Pieces(Sized, Iterable[Ragged], Protocol):
@@ -246,9 +248,10 @@ def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
     with torch.inference_mode():
         for group in block.groups:
             n_docs, length, _ = group.shape
-            step = max(TILE_PRODUCTS // (length * width), 1)
+            step = max(min(TILE_PRODUCTS // width, TILE_BYTES // (4 * dim)) // length, 1)
             for first in range(0, n_docs, step):
                 docs = group[first : first + step]
+                docs.sum()  # into the cache, in order: a narrow product is slow to fetch by itself
                 products = torch.mm(docs.view(-1, dim), tile.vectors)
                 torch.amax(
                     products.view(len(docs), length, width),
