@@ -1,15 +1,16 @@
 """Approximate search over learned sparse vectors against the exact inverted lists and scipy.
 
-20,000 vectors of about 100 terms, single queries of about 30, k = 10, one thread. Vectors are drawn
-from 400 topics, so that neighbours share terms as texts do. Exact search looks at every document
-that has a term of the query: it grows with the collection, where the others need not. Recall is of
-the 10 documents that exact search finds.
+100,000 vectors of about 100 terms, single queries of about 30, k = 10, one thread. Vectors are
+drawn from 400 topics, so that neighbours share terms as texts do. Recall is of the 10 documents
+that exact search finds. Exact search looks at every document that has a term of the query and so
+grows with the collection: at 20,000 vectors it is as fast as the others, at 5,000 it is faster.
+`RANKSTONE_SCALE` takes that part of the vectors; the goals are those of all.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ from rankstone.runners.search.two_step import PrunedIndex, TwoStep
 from rankstone.runners.sparse_rows import SparseRows, sparse_rows
 from rankstone.runners.testing import PlainContext
 
-N_DOCUMENTS, N_QUERIES, WIDTH, K = 20_000, 60, 30_522, 10
+N_DOCUMENTS = int(100_000 * float(os.environ.get("RANKSTONE_SCALE", "1")))
+N_QUERIES, WIDTH, K = 60, 30_522, 10
 TOPICS, SHARED, COMMON = 400, 300, 2_000
 
 
@@ -116,14 +118,9 @@ def lines() -> Iterator[str]:
         yield speed(f"sparse_{name}_memory", size, GOALS[name][1], "exact inverted lists")
 
 
-GOALS = {"seismic": (">=0.1", "<=20"), "two_step": (">=0.5", "<=0.6")}
+GOALS = {"seismic": (">=2", "<=5"), "two_step": (">=2", "<=0.5")}
+"""Of time and memory."""
 
 
 def speed(name: str, ratio: float, goal: str, peer: str) -> str:
     return f"speed {name} ratio={ratio:.3f} goal={goal} peer={peer}"
-
-
-if __name__ == "__main__":
-    N_DOCUMENTS = int(sys.argv[1])
-    for line in lines():
-        sys.stdout.write(line + "\n")

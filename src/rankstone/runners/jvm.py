@@ -19,7 +19,9 @@ from typing import Any
 from rankstone.errors import ModelError
 
 OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
-"""Signals stay Python's, so that a run can be interrupted; one collector, of little memory."""
+"""Signals stay Python's, so that a run can be interrupted; one collector, of little memory. More,
+such as -Xmx2g for the most it may take, can be said in the environment's JAVA_TOOL_OPTIONS; a
+quarter of the machine's memory is Java's own limit."""
 HOME = "JAVA_HOME"
 
 
