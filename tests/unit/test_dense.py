@@ -224,6 +224,21 @@ def test_two_towers_encode_each_their_role(runner, model, tmp_path):
     assert both.describe()["query_model"]["model"] == "other"
 
 
+def test_each_tower_pools_as_its_own_settings_say(runner, changed):
+    name = json.loads((runner.model.folder / "modules.json").read_text())[1]["path"]
+    old = json.loads((runner.model.folder / name / "config.json").read_text())
+    modes = {key: "cls" if value == "mean" else value for key, value in old.items()}
+    other = changed(f"{name}/config.json", **modes)
+    both = dataclasses.replace(runner, query_model=other)
+    for role, pooling in (("document", "mean"), ("query", "cls")):
+        alone = dataclasses.replace(runner, pooling=pooling)
+        np.testing.assert_allclose(both.encode(TEXTS, role), alone.encode(TEXTS, role), atol=1e-6)
+    assert both.describe()["pooling"] == {"query": "cls", "document": "mean"}
+    assert runner.describe()["pooling"] == "mean"
+    stated = dataclasses.replace(both, pooling="mean")
+    np.testing.assert_allclose(stated.encode(TEXTS, "query"), runner.encode(TEXTS, "query"))
+
+
 def test_white_space_is_collapsed_where_asked(runner):
     own = dataclasses.replace(runner, collapse_whitespace=True, tokens_before=("[CLS]", "[MASK]"))
     expected = dataclasses.replace(runner, tokens_before=("[CLS]", "[MASK]"))

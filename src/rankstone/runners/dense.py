@@ -72,9 +72,11 @@ class DenseEncoder(TransformerSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
+        query, document = self._poolings["query"], self._poolings["document"]
+        by_role: Json = {"query": query, "document": document}
         return {
             **self._describe(),
-            "pooling": self._pooling,
+            "pooling": document if query == document else by_role,
             "head": [type(step).__name__ for step in self._steps["document"]],
             "projection": self.projection,
             "layer_norm": self.layer_norm,
@@ -99,10 +101,10 @@ class DenseEncoder(TransformerSettings):
         return ExactIndex.build(documents)
 
     def _finisher(self, role: Role) -> Any:
-        weights = self._tower(role).engine.head
+        weights, pooling = self._tower(role).engine.head, self._poolings[role]
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> Vectors:
-            vectors = pool(hidden, mask, self._pooling, weights)
+            vectors = pool(hidden, mask, pooling, weights)
             for step in self._steps[role]:
                 vectors = step(vectors)
             return self._finished(vectors)
@@ -131,33 +133,39 @@ class DenseEncoder(TransformerSettings):
     @cached_property
     def _normalize(self) -> bool:
         if self.normalize is None:
-            return self.similarity == "cosine" or self._head.normalize
+            return self.similarity == "cosine" or self._heads["document"].normalize
         return self.normalize
 
     @cached_property
-    def _head(self) -> Head:
-        return sentence_head(self.model)
+    def _models(self) -> dict[Role, LocatedModel]:
+        return {"query": self.query_model or self.model, "document": self.model}
+
+    @cached_property
+    def _heads(self) -> dict[Role, Head]:
+        document = sentence_head(self.model)
+        query = document if self.query_model is None else sentence_head(self.query_model)
+        return {"query": query, "document": document}
 
     @cached_property
     def _steps(self) -> dict[Role, list[Linear | LayerNorm]]:
         """What follows the pooling, for each role."""
-        models: dict[Role, LocatedModel] = {
-            "document": self.model,
-            "query": self.query_model or self.model,
-        }
         made = {
-            role: [*sentence_head(model).steps, *named_steps(model, self.projection)]
-            for role, model in models.items()
+            role: [*self._heads[role].steps, *named_steps(model, self.projection)]
+            for role, model in self._models.items()
             if role == "document" or self.query_model is not None
         }
         return {"query": made["document"], **made}
 
-    @property
-    def _pooling(self) -> Pooling:
-        found = self.pooling or self._head.pooling
-        if found is None:
-            raise DefinitionError(
-                f"Model '{self.model.id}' does not say how its vectors are pooled."
-                " State it: parameters.pooling."
-            )
+    @cached_property
+    def _poolings(self) -> dict[Role, Pooling]:
+        """As stated for both roles, or as the settings of each role's model say."""
+        found: dict[Role, Pooling] = {}
+        for role, model in self._models.items():
+            pooling = self.pooling or self._heads[role].pooling
+            if pooling is None:
+                raise DefinitionError(
+                    f"Model '{model.id}' does not say how its vectors are pooled."
+                    " State it: parameters.pooling."
+                )
+            found[role] = pooling
         return found
