@@ -72,11 +72,11 @@ class DenseEncoder(TransformerSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        pooling: dict[str, Json] = {str(role): how for role, how in self._poolings.items()}
-        alike = pooling["query"] == pooling["document"]
+        query, document = self._poolings["query"], self._poolings["document"]
+        by_role: Json = {"query": query, "document": document}
         return {
             **self._describe(),
-            "pooling": pooling["document"] if alike else pooling,
+            "pooling": document if query == document else by_role,
             "head": [type(step).__name__ for step in self._steps["document"]],
             "projection": self.projection,
             "layer_norm": self.layer_norm,
