@@ -9,7 +9,7 @@ import pytest
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
 from rankstone.runners.flat import ExactIndex
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.search.faiss_index import blocks
+from rankstone.runners.search.faiss_index import blocks, settled
 from rankstone.runners.search.hnsw import HNSW
 from rankstone.runners.search.ivf import InvertedFile
 from rankstone.runners.search.pq import ProductQuantisation
@@ -106,7 +106,7 @@ def test_one_query_is_as_in_a_batch(kind):
     for row in range(len(QUERIES)):
         single = index.search(QUERIES[row : row + 1], 20)
         np.testing.assert_allclose(single.scores[0], batch.scores[row], atol=1e-5)
-        assert (single.docs[0] == batch.docs[row]).mean() > 0.8  # ties may turn
+        np.testing.assert_array_equal(single.docs[0, :15], batch.docs[row, :15])
 
 
 def test_bytes_are_those_of_the_serialised_index(kind):
@@ -185,8 +185,35 @@ def test_the_same_as_faiss_by_its_own_factory(tmp_path):
     peer.add(DOCUMENTS)
     scores, docs = peer.search(QUERIES, 10)
     hits = built(ProductQuantisation, tmp_path, seed=5, **parameters).search(QUERIES, 10)
-    np.testing.assert_array_equal(hits.docs, docs)
-    np.testing.assert_array_equal(hits.scores, scores)
+    assert (hits.docs == docs).mean() > 0.85  # documents of equal code may be in another order
+    np.testing.assert_allclose(hits.scores, scores, atol=1e-6)
+
+
+def test_scores_of_equal_codes_are_ties_in_the_order_of_positions():
+    one, none = np.float32(1), np.finfo(np.float32).min
+    above = np.nextafter(one, np.float32(2))
+    docs = np.array([[7, 3, 5, 1, 9], [4, 2, 6, -1, -1], [5, 4, 3, 2, 1], [-1, -1, -1, -1, -1]])
+    scores = np.array(
+        [[above, one, one, 0.5, 0.5], [one, 0.5, 0.5, none, none], [5, 4, 3, 2, 1], [none] * 5],
+        dtype=np.float32,
+    )
+    found, given = settled(docs, scores)
+    assert found.tolist() == [[3, 5, 7, 1, 9], [4, 2, 6, -1, -1], [5, 4, 3, 2, 1], [-1] * 5]
+    assert (given[0] == [above, above, above, 0.5, 0.5]).all()
+    assert (given[1:] == scores[1:]).all()
+
+
+@pytest.mark.parametrize("name", ["pq", "ivfpq", "ivf"])
+def test_copies_of_a_document_tie(tmp_path, name):
+    method, parameters = KINDS[name]
+    index = built(method, tmp_path, vectors=np.tile(DOCUMENTS[:1001], (3, 1)), **parameters)
+    hits = index.search(QUERIES, 9)
+    docs = hits.docs.reshape(len(QUERIES), 3, 3)
+    scores = hits.scores.reshape(docs.shape)
+    single = [row for row in range(len(QUERIES)) if len(set(hits.docs[row] % 1001)) == 3]
+    assert len(single) > 10
+    assert (np.diff(docs[single], axis=2) > 0).mean() > 0.9
+    assert (scores[single, :, 0] == scores[single, :, 2]).mean() > 0.9
 
 
 def test_blocks_do_not_depend_on_the_pieces():
@@ -229,3 +256,11 @@ def test_small_collections_get_what_they_can_train(tmp_path):
 def test_parts_must_divide_the_dimension(tmp_path):
     with pytest.raises(DefinitionError, match=r"'parameters.subvectors': 5 parts.* 8, 16, 32"):
         built(ProductQuantisation, tmp_path, subvectors=5)
+
+
+def test_fewer_documents_than_dimensions_can_be_rotated(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((40, 96)).astype(np.float32)
+    parameters = {"subvectors": 24, "bits": 4, "rotate": True}
+    index = built(ProductQuantisation, tmp_path, vectors=vectors, **parameters)
+    found = index.search(vectors, 1).docs[:, 0]
+    assert (found == np.arange(40)).mean() > 0.9

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError, RankstoneWarning
 from rankstone.runners.flat import Vectors, check_documents, check_queries, padded
 from rankstone.runners.protocols import Chunks, Hits
 
+Positions = NDArray[np.int64]
 BLOCK_ROWS = 65_536
 """Vectors added at once. What a graph looks like depends on it; on how shards are cut it does
 not."""
@@ -36,9 +38,9 @@ def library() -> Any:
 class FaissIndex:
     """A filled index of faiss.
 
-    Ties, also across the cut at k, are broken by faiss, in the same way in every run. A score may
-    differ in its last bits between a batch and a single query: faiss multiplies them by other
-    kernels.
+    Ties go to the lower position, but across the cut at k they are broken by faiss, in the same way
+    in every run. Scores that differ by rounding alone are ties (see `settled`): what faiss sums for
+    a document depends, in its last bits, on its neighbours and on the other queries.
     """
 
     def __init__(self, index: Any) -> None:
@@ -53,7 +55,7 @@ class FaissIndex:
             empty = (len(queries), 0)
             return padded(np.empty(empty, np.int64), np.empty(empty, np.float32), k)
         scores, docs = self.faiss.search(queries, depth)
-        return padded(docs, scores, k)
+        return padded(*settled(docs, scores), k)
 
     def save(self, folder: Path) -> None:
         faiss = library()
@@ -69,6 +71,31 @@ class FaissIndex:
     def nbytes(self) -> int:
         """Codes or vectors, ids where they are stored, centroids, rotations, and the graph."""
         return resident_bytes(self.faiss)
+
+
+def settled(docs: Positions, scores: Vectors) -> tuple[Positions, Vectors]:
+    """(n, k) rankings in which scores that are equal but for their last bits are equal.
+
+    Of a run of scores, each within four units in the last place of the row's largest from the next,
+    all get the first, and its documents come in the order of their positions.
+    """
+    # Pads have the lowest float of all or -inf; no document is near them.
+    found = np.where(docs >= 0, scores, np.float32(0))
+    near = 4 * np.spacing(np.abs(found).max(axis=1, initial=0), dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        falls = np.diff(scores, axis=1) < -near[:, None]
+    tied = np.flatnonzero(~falls.all(axis=1))
+    if not len(tied):
+        return docs, scores
+    runs = np.zeros((len(tied), docs.shape[1]), dtype=np.int64)
+    np.cumsum(falls[tied], axis=1, out=runs[:, 1:])
+    heads = np.where(np.diff(runs, axis=1, prepend=-1) > 0, np.arange(docs.shape[1]), 0)
+    np.maximum.accumulate(heads, axis=1, out=heads)
+    order = np.lexsort((docs[tied], runs))
+    docs, scores = docs.copy(), scores.copy()
+    docs[tied] = np.take_along_axis(docs[tied], order, axis=1)
+    scores[tied] = np.take_along_axis(scores[tied], heads, axis=1)
+    return docs, scores
 
 
 def resident_bytes(index: Any) -> int:

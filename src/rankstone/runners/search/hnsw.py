@@ -31,7 +31,7 @@ class HNSW(OverEncoder):
 
     It is built by one thread, since by several the graph differs from run to run. faiss takes
     max(ef_search, k) for `ef_search`: a search for 1,000 documents is slower and finds more of the
-    best 10 than a search for 10. Ties are broken by faiss, in the same way in every run.
+    best 10 than a search for 10. Ties: see `FaissIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, faiss"

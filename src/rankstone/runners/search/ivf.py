@@ -30,8 +30,7 @@ class InvertedFile(OverEncoder):
     best of them: n_lists + n n_probe / n_lists inner products. Scores are exact, and with all lists
     the search is. Memory: n (4 dim + 8) + 4 dim n_lists bytes.
 
-    Lists that hold fewer than k documents together leave pads. Ties are broken by faiss, in the
-    same way in every run.
+    Lists that hold fewer than k documents together leave pads. Ties: see `FaissIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "inverted lists of vectors, inner product, faiss"

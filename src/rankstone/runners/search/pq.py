@@ -39,8 +39,7 @@ class ProductQuantisation(OverEncoder):
     With lists, the residual to the list's centroid is coded, and only `n_probe` lists are read.
 
     Memory: n M bits / 8 bytes of codes, 4 dim 2^bits of centroids, 4 dim^2 of the rotation; with
-    lists 8 n of ids and 4 dim n_lists more. Documents of equal code tie; faiss breaks such ties in
-    the same way in every run.
+    lists 8 n of ids and 4 dim n_lists more. Documents of equal code tie: see `FaissIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "product quantisation, asymmetric inner product, faiss"

@@ -109,10 +109,16 @@ def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
     rotation = faiss.OPQMatrix(dim, pq.M)
     alternating = seeded(faiss.ProductQuantizer(dim, pq.M, pq.nbits), seed)
     rotation.pq = alternating
-    rotation.train(sample)
+    rotation.train(_at_least(dim, sample))
     rotation.pq = None  # it does not own it
     index.train(rotation.apply(sample))
     return chained(rotation, index)
+
+
+def _at_least(n: int, sample: Vectors) -> Vectors:
+    """`sample`, as often as makes `n` rows: with fewer than dimensions, faiss's OPQ writes past its
+    buffers (faiss issues 2637 and 4038)."""
+    return np.tile(sample, (-(-n // len(sample)), 1))
 
 
 def chained(transform: Any, index: Any) -> Any:
