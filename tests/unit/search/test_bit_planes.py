@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.runners.search.bit_planes import BitPlanes, popcount
@@ -30,6 +30,7 @@ def test_a_code_stands_for_the_grid_point_of_its_signs(dim, levels):
     np.testing.assert_array_equal(planes.decode(codes), grid(bits))
 
 
+@settings(deadline=None)
 @given(
     dim=st.integers(1, 70), levels=st.integers(1, 4), n=st.integers(1, 5), seed=st.integers(0, 99)
 )

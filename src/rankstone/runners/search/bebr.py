@@ -11,10 +11,10 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.binariser import BinarisedIndex, Binariser
-from rankstone.runners.search.binariser_training import Recipe, trained, untied, widened
+from rankstone.runners.search.binariser_training import Recipe, trained, widened
 from rankstone.runners.search.bit_planes import MOST_LEVELS, Vectors
 from rankstone.runners.search.hashing import plain, residual_signs
-from rankstone.runners.search.samples import sampled, training_pairs
+from rankstone.runners.search.samples import sampled
 
 Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
 Positive = Annotated[int, Field(ge=1)]
@@ -22,46 +22,32 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _Trained(OverEncoder):
-    """How binarisers are trained here, from the corpus and training-split queries.
-
-    A positive pair is the first words of a document, encoded as a query, and the document; and a
-    training query and a document judged relevant to it, where the task has such. Negatives are
-    other documents' (see `trained`).
-    """
+    """How binarisers are trained here: from the corpus's own vectors (see `trained`)."""
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense"}
 
     sample: Positive = 20_000
     """Documents to train on, at most."""
-    head_words: Positive = 12
-    """How many of a document's first words make a query."""
-    epochs: Annotated[int, Field(ge=0)] = 5
-    """Passes over the pairs."""
+    epochs: Annotated[int, Field(ge=0)] = 3
+    """Passes over them."""
     batch: Annotated[int, Field(ge=2)] = 256
-    """Pairs per step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    """Vectors per step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
     """Of stochastic gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    noise: Annotated[float, Field(ge=0)] = 1.0
+    """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
+    about .71, that of a query and its document or of near neighbours."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides cosines."""
     hardest: Positive = 5
-    """Negatives per pair and direction: those of highest cosine."""
+    """Negatives per vector and direction: those of highest cosine."""
     queue: Annotated[int, Field(ge=0)] = 0
-    """Pairs of past batches that are searched for negatives too."""
+    """Vectors of past batches that are searched for negatives too."""
 
     def _trained(
-        self,
-        start: Binariser,
-        documents: Chunks[Vectors],
-        context: Context,
-        *,
-        biases_only: bool = False,
+        self, start: Binariser, vectors: Vectors, seed: int, *, biases_only: bool = False
     ) -> Binariser:
-        if not self.epochs:
-            return start
-        pairs = training_pairs(
-            self.encoder, documents, context, words=self.head_words, n=self.sample
-        )
-        if not untied(pairs.owners):
+        if not self.epochs or len(vectors) < 2:
             return start
         recipe = Recipe(
             epochs=self.epochs,
@@ -70,9 +56,10 @@ class _Trained(OverEncoder):
             temperature=self.temperature,
             hardest=self.hardest,
             queue=self.queue,
+            noise=self.noise,
             biases_only=biases_only,
         )
-        return trained(start, pairs, recipe, context.seed)
+        return trained(start, vectors, recipe, seed)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -85,8 +72,9 @@ class Bebr(_Trained):
 
     Departures from the paper: training starts where the networks compute the untrained form
     (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
-    millions; so there is no batch normalisation; the corpus makes its own pairs. Backward
-    compatible training, which keeps old codes of documents under new queries, is left out.
+    millions; so there is no batch normalisation; and a vector's positive is a copy of it with
+    noise, where the paper has judged pairs. Backward compatible training, which keeps old codes of
+    documents under new queries, is left out.
 
     Search keeps m (u + 1) / 8 bytes per document, and the networks.
     """
@@ -102,10 +90,11 @@ class Bebr(_Trained):
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
-            dim = sampled(documents, 1, context.seed).shape[1]
+            vectors = sampled(documents, self.sample, context.seed)
+            dim = vectors.shape[1]
             start = residual_signs(dim, self.dimensions, self.loops, context.seed)
             wide = widened(start, self.hidden, context.seed)
-            binariser = self._trained(wide, documents, context)
+            binariser = self._trained(wide, vectors, context.seed)
         return BinarisedIndex.build(binariser, iter(documents))
 
 
@@ -124,9 +113,9 @@ class LearnedThresholds(_Trained):
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
-            dim = sampled(documents, 1, context.seed).shape[1]
-            start = Binariser(plain(dim, self.bits, context.seed))
-            binariser = self._trained(start, documents, context, biases_only=True)
+            vectors = sampled(documents, self.sample, context.seed)
+            start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
+            binariser = self._trained(start, vectors, context.seed, biases_only=True)
         return BinarisedIndex.build(binariser, iter(documents))
 
 

@@ -1,10 +1,10 @@
-"""Training a binariser on pairs of vectors. Uses torch, which is imported when training starts."""
+"""Training a binariser on vectors. Uses torch, which is imported when training starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,6 @@ DECAY_AT, DECAY = 0.6, 0.1
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """What belongs together: `queries[i]` finds `documents[i]`, vectors (n, d).
-
-    Attributes:
-        owners: (n,) which document; no pair is a negative of another of the same document.
-    """
-
-    queries: Vectors
-    documents: Vectors
-    owners: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class Recipe:
     """How a binariser is trained (see `Bebr` for what the fields mean)."""
 
@@ -46,15 +33,17 @@ class Recipe:
     temperature: float
     hardest: int
     queue: int
+    noise: float
     biases_only: bool = False
 
 
-def trained(start: Binariser, pairs: Pairs, recipe: Recipe, seed: int) -> Binariser:
+def trained(start: Binariser, vectors: Vectors, recipe: Recipe, seed: int) -> Binariser:
     """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
 
-    For codes a of queries and b of documents, of length 1: the cross entropy of the right one
-    among it and the `hardest` others of highest cosine in the batch and in a queue of the batches
-    before, logits being cosines by `temperature`; from queries to documents and back. The sign's
+    A positive pair are one of `vectors` (n, d), at least two, and a copy of it turned away at
+    random. Of codes a of copies and b of vectors, of length 1, the loss is the cross entropy of the
+    right one among it and the `hardest` others of highest cosine in the batch and in a queue of the
+    batches before, logits being cosines by `temperature`; from a to b and from b to a. The sign's
     gradient passes straight through where the sign's argument is within [-1, 1].
     """
     import torch
@@ -64,19 +53,18 @@ def trained(start: Binariser, pairs: Pairs, recipe: Recipe, seed: int) -> Binari
     optimiser = torch.optim.SGD(
         parameters, recipe.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
-    batches = list(_batches(len(pairs.owners), recipe, seed))
+    batches = list(_batches(len(vectors), recipe, seed))
     milestones = [max(int(DECAY_AT * len(batches)), 1)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, DECAY)
-    queries, documents, owners = (
-        torch.from_numpy(np.ascontiguousarray(array))
-        for array in (scaled(pairs.queries), scaled(pairs.documents), pairs.owners)
-    )
-    past = _Queue(recipe.queue)
-    for rows in batches:
-        ours = owners[rows]
-        a, b = (_codes(networks, vectors[rows]) for vectors in (queries, documents))
-        loss = _loss(a, b, ours, past, recipe)
-        past.add(a.detach(), b.detach(), ours)
+    everything = torch.from_numpy(np.ascontiguousarray(scaled(vectors)))
+    random, past = torch.Generator().manual_seed(seed), _Queue(recipe.queue)
+    for chosen in batches:
+        rows = torch.from_numpy(chosen)
+        x = everything[rows]
+        noise = torch.randn(x.shape, generator=random)
+        a, b = _codes(networks, _scaled(x + recipe.noise * noise)), _codes(networks, x)
+        loss = _loss(a, b, rows, past, recipe)
+        past.add(a.detach(), b.detach(), rows)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -168,9 +156,17 @@ def _codes(networks: list[_Network], x: Tensor) -> Tensor:
     first, *others = networks
     code = _sign(first(x))
     for i, (back, residual) in enumerate(zip(others[0::2], others[1::2], strict=True), start=1):
-        so_far = torch.nn.functional.normalize(back(code), dim=1) * x.shape[1] ** 0.5
-        code = code + 0.5**i * _sign(residual(x - so_far))
+        code = code + 0.5**i * _sign(residual(x - _scaled(back(code))))
     return torch.nn.functional.normalize(code, dim=1)
+
+
+def _scaled(vectors: Tensor) -> Tensor:
+    """Of mean square 1."""
+    import torch
+
+    units = torch.nn.functional.normalize(vectors, dim=1)
+    scaled_up: Tensor = units * vectors.shape[1] ** 0.5
+    return scaled_up
 
 
 def _sign(values: Tensor) -> Tensor:
@@ -195,8 +191,3 @@ def _loss(a: Tensor, b: Tensor, owners: Tensor, past: _Queue, recipe: Recipe) ->
         logits = torch.cat([right, hardest], dim=1) / recipe.temperature
         total = total + (logits.logsumexp(dim=1) - logits[:, 0]).mean()
     return total
-
-
-def untied(owners: NDArray[Any]) -> bool:
-    """Whether there are two documents at least, so that a pair has a negative."""
-    return len(np.unique(owners)) > 1

@@ -5,6 +5,8 @@ keeps the 16 table entries of each in registers and adds them up by shuffles (An
 2015; `IndexPQFastScan`), in 8 bits per entry. That scan proposes candidates, and only they are
 scored exactly. What makes the result exact is a bound on all the others, from the worst candidate;
 where the bound does not reach below the k-th score, the query is scanned again for more candidates.
+A candidate costs as much as some hundred documents in the scan. Where so many would be needed that
+this is dearer, in a small collection or for a long list of results, all documents are scored.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ BLOCK = 64
 """Documents that the scan takes at once; 32, faiss's default, took twice as long."""
 ORDER = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
 """In which order faiss lays 16 documents next to each other."""
-SPARE = 64
+SPARE = 128
 """Candidates at least beyond the k that are asked for."""
-TYPICAL = 0.5
+TYPICAL = 0.35
 """The cosine at which the first scan is most precise; the next one is told."""
-GATHERED_BYTES = 8 * 2**20
-"""Of candidates' codes that are scored at once."""
+GATHERED = 2048
+"""Candidates that are scored at once: what that takes fits in a core's cache."""
+DECODED = 4096
+"""Documents that are decoded at once where all are scored."""
+CANDIDATE, DECODING, PRODUCT = 1.2e-6, 4e-7, 2e-8
+"""Seconds, roughly, per candidate; per decoded document; and per such document and query."""
 
 
 class CodeIndex:
@@ -67,16 +73,26 @@ class CodeIndex:
         hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
         depth = min(k, len(self))
         open_rows = np.arange(len(queries) if depth else 0)
-        n_candidates = min(depth + max(SPARE, depth // 4), len(self))
+        n_candidates = depth + max(SPARE, depth // 4)
         aims = np.full(len(queries), TYPICAL)
         while len(open_rows):
-            found, others = self._scan(queries[open_rows], n_candidates, aims[open_rows])
-            docs, scores = self._best(queries[open_rows], found, depth)
-            hits.docs[open_rows, :depth], hits.scores[open_rows, :depth] = docs, scores
-            aims[open_rows] = scores[:, -1]
-            open_rows = open_rows[others >= scores[:, -1]]
-            n_candidates = min(2 * n_candidates, len(self))
+            found, others = self._round(queries[open_rows], n_candidates, aims[open_rows], depth)
+            hits.docs[open_rows, :depth], hits.scores[open_rows, :depth] = found
+            aims[open_rows] = found.scores[:, -1]
+            open_rows = open_rows[others >= found.scores[:, -1]]
+            n_candidates *= 2
         return hits
+
+    def _round(
+        self, queries: Codes, n: int, aims: NDArray[np.float64], k: int
+    ) -> tuple[Hits, NDArray[np.float64]]:
+        """The best `k` of `n` candidates, or of all, and a cosine that no other exceeds."""
+        rows = len(queries)
+        everything = len(self) * (DECODING + rows * PRODUCT)
+        if n >= len(self) or rows * n * CANDIDATE > everything:
+            return self._best_of_all(queries, k), np.full(rows, -np.inf)
+        candidates, others = self._scan(queries, n, aims)
+        return self._best(queries, candidates, k), others
 
     def _scan(
         self, queries: Codes, n: int, aims: NDArray[np.float64]
@@ -89,9 +105,6 @@ class CodeIndex:
         the rounding of table entries, so q.d <= (A + |d|^2) / 2t with a constant A, and what this
         is divided by |d| has its maximum at the least or the greatest |d|.
         """
-        if n == len(self):
-            everything = np.broadcast_to(np.arange(n), (len(queries), n))
-            return everything, np.full(len(queries), -np.inf)
         vectors, squares = self.planes.decode(queries), self.planes.squares(queries)
         lengths, typical = np.sqrt(squares), float(np.sqrt(np.mean(self._squares)))
         scales = typical / (np.maximum(aims, 0.1) * lengths)
@@ -116,21 +129,40 @@ class CodeIndex:
         rounding: NDArray[np.float64] = 0.5 * (n_tables + 2) * steps
         return rounding
 
-    def _best(
-        self, queries: Codes, candidates: NDArray[np.int64], k: int
-    ) -> tuple[NDArray[np.int64], Vectors]:
+    def _best(self, queries: Codes, candidates: NDArray[np.int64], k: int) -> Hits:
         """The exact order of the best `k` of each query's candidates."""
-        docs = np.empty((len(queries), k), dtype=np.int64)
-        scores = np.empty((len(queries), k), dtype=np.float32)
-        step = max(GATHERED_BYTES // (candidates.shape[1] * self.planes.n_bytes), 1)
+        shape = (len(queries), k)
+        best = Hits(np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
+        step = max(GATHERED // candidates.shape[1], 1)
         for start in range(0, len(queries), step):
             rows = slice(start, start + step)
             found = np.sort(candidates[rows], axis=1)
             cosines = self._cosines(queries[rows], found)
             order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-            docs[rows] = np.take_along_axis(found, order, axis=1)
-            scores[rows] = np.take_along_axis(cosines, order, axis=1)
-        return docs, scores
+            best.docs[rows] = np.take_along_axis(found, order, axis=1)
+            best.scores[rows] = np.take_along_axis(cosines, order, axis=1)
+        return best
+
+    def _best_of_all(self, queries: Codes, k: int) -> Hits:
+        """The best `k` of all documents, which are decoded and multiplied with the queries.
+
+        Products of codes are exact in float32, so the scores are those of `_cosines` to the bit.
+        """
+        vectors, squares = self.planes.decode(queries), self.planes.squares(queries)[:, None]
+        shape = (len(queries), k)
+        best = Hits(np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
+        for start in range(0, len(self), DECODED):
+            codes = self._codes(np.arange(start, min(start + DECODED, len(self))))
+            products = vectors @ self.planes.decode(codes).T
+            cosines = products / np.sqrt(squares * self.planes.squares(codes))
+            for row, scores in enumerate(cosines):
+                # Those kept so far stand first, so they win ties with what comes later.
+                kept = np.concatenate([best.scores[row], scores])
+                order = first_highest(kept, k)
+                later = order - k + start
+                best.docs[row] = np.where(order < k, best.docs[row].take(order, mode="clip"), later)
+                best.scores[row] = kept[order]
+        return best
 
     def _cosines(self, queries: Codes, docs: NDArray[np.int64]) -> Vectors:
         codes = self._codes(docs)
@@ -166,6 +198,14 @@ class Saved(NamedTuple):
     levels: int
     documents: int
     squares: tuple[float, float]
+
+
+def first_highest(scores: Vectors, k: int) -> NDArray[np.int64]:
+    """Positions of the `k` highest, best first; ties, also across the cut, to the lower ones."""
+    cut = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > cut)
+    kept = np.concatenate([above, np.flatnonzero(scores == cut)[: k - len(above)]])
+    return kept[np.argsort(-scores[kept], kind="stable")]
 
 
 def laid_out(codes: Codes) -> Codes:
