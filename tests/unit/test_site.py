@@ -218,7 +218,7 @@ def test_pairs_are_bounded_and_the_members_of_a_method_have_theirs(
     board = site.boards[0]
     assert [len(made(site, board, best)[0]) for best in (0, 2, 3, 5)] == [0, 1, 3, 10]
     definitions = {
-        "hybrid/rrf-bm25-wordllama-minilm": api._place(None).method("rrf-bm25-wordllama-minilm")
+        "hybrid/rrf-bm25-wordllama-minilm": api.find_place(None).method("rrf-bm25-wordllama-minilm")
     }
     site = make_site([(r, ResultStore(folder).path(r)) for r in records], definitions)
     pairs, faults = made(site, site.boards[0], 0)
