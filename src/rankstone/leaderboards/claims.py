@@ -138,11 +138,11 @@ class Result(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """It holds where every check that could be evaluated does, on every task."""
-        known = [finding.holds for finding in self.findings if finding.holds is not None]
-        if not known:
-            return "not testable here"
-        return "holds" if all(known) else "does not hold"
+        """It holds where every check does, on every task; one that fails is enough against it."""
+        found = [finding.holds for finding in self.findings]
+        if False in found:
+            return "does not hold"
+        return "not testable here" if None in found or not found else "holds"
 
     @property
     def reason(self) -> str:
