@@ -289,7 +289,8 @@ def site(
         raise ResultsError(
             f"{store.folder}: no folder is there. Name that of the records: --results"
         )
-    records = store.records()
+    stored = store.stored()
+    records = [record for record, _ in stored]
 
     def look(
         record: RunRecord, queries: Collection[str], documents: Collection[str]
@@ -301,9 +302,7 @@ def site(
         found = find_texts(task, record, queries, documents, sources)
         return found if isinstance(found, str) else Texts(*found)
 
-    made = make_site(
-        [(record, store.path(record)) for record in records], _defined(records, place), look
-    )
+    made = make_site(stored, _defined(records, place), look)
     suites = [place.suite(name) for name in place.suites]
     return build(made, Path(output).resolve(), means=known_means(records, suites), best=pairs)
 

@@ -199,7 +199,7 @@ def verify(
 
     store, console, faulty = _store(results, workspace), stdout(), 0
     named = [store.named(name) for name in records or ()]
-    found = named if records else [(record, store.path(record)) for record in store.records()]
+    found = named if records else store.stored()
     for record, path in found:
         said = api.verify(record, path, data=data, cache=cache, workspace=workspace)
         faulty += bool(said)

@@ -11,7 +11,7 @@ from rankstone.api import PathLike, find_place, find_sources, find_store, score,
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 
 if TYPE_CHECKING:
-    from rankstone.execution.sweep import Reporter
+    from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.claims import Result
     from rankstone.leaderboards.compare import Comparison
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.gate import GateRules, Judgement
     from rankstone.leaderboards.papers import Reproduction
     from rankstone.leaderboards.report import Page
-    from rankstone.results.record import RunRecord
-    from rankstone.results.store import ResultStore
+    from rankstone.results.store import ResultStore, Stored
 
 Cell = tuple[str, str]
 """A method and a task."""
@@ -40,7 +39,7 @@ def board(
     spec = chosen_table(load_tables(place.leaderboards), name)
     folder = place.root / spec.records if spec.records and results is None else results
     store = find_store(folder, place)
-    stored = [(record, store.path(record)) for record in store.records()]
+    stored = store.stored()
     tasks = [task.name for one in spec.tasks for task in place.expand(one)]
     alone = spec.tasks[0] if len(spec.tasks) == 1 and spec.tasks[0] in place.suites else None
     defined = set(place.method_names()) & {record.method.name for record, _ in stored}
@@ -69,7 +68,7 @@ def report(
     from rankstone.leaderboards.report import report as made
 
     store = find_store(results, find_place(workspace))
-    stored = [(record, store.path(record)) for record in store.records()]
+    stored = store.stored()
     known = list(dict.fromkeys(record.method.name for record, _ in stored))
     tasks = list(dict.fromkeys(record.task.name for record, _ in stored))
     wanted = {_recorded(name, known, "method", store) for name in methods or known}
@@ -100,7 +99,7 @@ def export(
     if records:
         stored = [store.named(name) for name in records]
     else:
-        stored = [(r, store.path(r)) for r in store.records() if r.status == "ok"]
+        stored = [(record, path) for record, path in store.stored() if record.status == "ok"]
     if not stored:
         raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
     return exported(stored, to, Path(folder))
@@ -165,20 +164,16 @@ def compare(
 
     Raises: RankstoneError, where a name is of no record, or records cannot be compared.
     """
+    from rankstone.execution.stored import stored as cells_of
     from rankstone.leaderboards.compare import compare as compared
 
     store = find_store(results, find_place(workspace))
-    found = {
-        (record.method.name, record.task.name): (record, store.path(record))
-        for record in reversed(store.records())
-        if record.status == "ok"
-    }
-    found = dict(reversed(found.items()))
+    found = {cell: one for cell, one in cells_of(store).items() if one[0].status == "ok"}
     methods = list(dict.fromkeys(method for method, _ in found))
     tasks = list(dict.fromkeys(task for _, task in found))
     if on is not None:
         kept = {_recorded(name, tasks, "task", store) for name in several(on)}
-        found = {cell: stored for cell, stored in found.items() if cell[1] in kept}
+        found = {cell: one for cell, one in found.items() if cell[1] in kept}
     named = [_recorded(name, methods, "method", store) for name in (baseline, *several(others))]
     return compared(named[0], named[1:], found, measure=measure)
 
@@ -263,24 +258,24 @@ def _rules(rules: PathLike | GateRules | None) -> GateRules:
     return rules if isinstance(rules, GateRules) else load_rules(Path(rules))
 
 
-def _side(name: str, store: ResultStore, label: str) -> dict[Cell, tuple[RunRecord, Path]]:
+def _side(name: str, store: ResultStore, label: str) -> dict[Cell, Stored]:
     """The records of a folder by method and task; or those of one method of `store`, by task.
 
     Nothing where there is neither: every cell of the other side then fails.
     """
+    from rankstone.execution.stored import stored
     from rankstone.results.store import ResultStore
 
     folder = Path(name).expanduser()
     if folder.is_dir():
-        own = ResultStore(folder)
-        return {(r.method.name, r.task.name): (r, own.path(r)) for r in reversed(own.records())}
-    records = store.records()
-    known = {record.method.name for record in records}
+        return stored(ResultStore(folder))
+    cells = stored(store)
+    known = {method for method, _ in cells}
     found = [full for full in known if full == name or full.endswith(f"/{name}")]
     return {
-        (label, record.task.name): (record, store.path(record))
-        for record in reversed(records)
-        if len(found) == 1 and record.method.name == found[0]
+        (label, task): one
+        for (method, task), one in cells.items()
+        if len(found) == 1 and method == found[0]
     }
 
 
@@ -318,7 +313,6 @@ def check_claims(
 
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
-    from rankstone.execution.stored import run_cells, stored
     from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
 
     place = find_place(workspace)
@@ -331,9 +325,7 @@ def check_claims(
     plan = partial(
         sweep, results=results, data=data, cache=cache, workspace=place.root, command=command
     )
-    if missing == "run":
-        run_cells(cells, plan, reporter)
-    found = stored(find_store(results, place))
+    found = _held(cells, plan, find_store(results, place), missing, reporter)
     return [evaluate_claim(claim, found) for claim in chosen], found
 
 
@@ -358,7 +350,6 @@ def reproduce(
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
     from rankstone.benchmarks.inventory import at_hand
-    from rankstone.execution.stored import run_cells, stored
     from rankstone.leaderboards.papers import (
         Known,
         chosen_papers,
@@ -383,7 +374,21 @@ def reproduce(
     plan = partial(
         sweep, results=results, data=data, cache=cache, workspace=place.root, command=command
     )
-    if missing == "run":
-        run_cells({cell for paper in chosen for cell in needed(paper, known)}, plan, reporter)
-    found = stored(find_store(results, place))
+    cells = {cell for paper in chosen for cell in needed(paper, known)}
+    found = _held(cells, plan, find_store(results, place), missing, reporter)
     return [reproduce_table(paper, found, known) for paper in chosen]
+
+
+def _held(
+    cells: set[Cell],
+    plan: Callable[[Sequence[str], str], Sweep],
+    store: ResultStore,
+    missing: Literal["run", "skip"],
+    reporter: Reporter | None,
+) -> Found:
+    """All that is stored, after `cells` were run or reused where `missing` says so."""
+    from rankstone.execution.stored import run_cells, stored
+
+    if missing == "run":
+        run_cells(cells, plan, reporter)
+    return stored(store)

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from rankstone.leaderboards.boards import Board, Entry, TableSpec, board, chosen
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.tables import write_per_query
 from rankstone.specs import SuiteSpec
+from tests.pages import Tags
 from tests.records import make_record
 
 TASKS = ["toy/one", "toy/two"]
@@ -154,21 +154,6 @@ def test_latex_is_escaped_and_balanced():
     assert text.count(r"\begin{") == text.count(r"\end{")
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     assert body.count(" & ") == 1
-
-
-class Tags(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.open, self.seen = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
-        if tag not in ("meta", "html"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag != "html":
-            assert self.open.pop() == tag
 
 
 def test_html_is_escaped_and_closed():

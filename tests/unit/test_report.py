@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from rankstone.leaderboards.report import to_html, to_markdown
 from rankstone.results.record import QuerySummary, TruncationInfo
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.tables import write_per_query
+from tests.pages import Tags
 from tests.records import make_record
 
 METHODS = {"lexical/bm25": 0.3, "dense/all-minilm-l6-v2": 0.5}
@@ -53,21 +53,6 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
         assert said in text, said
 
 
-class Tags(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.open, self.seen = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
-        if tag not in ("meta", "html"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag != "html":
-            assert self.open.pop() == tag
-
-
 def test_html_is_whole_and_nothing_in_it_is_code(results, tmp_path):
     put(tmp_path, "dense/x", warnings=["<script>alert(1)</script>"])
     text = to_html(reports.report(results=results, title="A <b> & c"))
@@ -91,15 +76,15 @@ def test_the_plot_has_every_method_and_the_front():
 def test_the_front_is_what_no_other_beats_in_both():
     rng = np.random.default_rng(0)
     points = [{"quality": float(q), "latency": float(x)} for q, x in rng.random((60, 2)).round(1)]
-    pareto(points)
-    for point in points:
+    front = pareto([(point["latency"], point["quality"]) for point in points])
+    for point, stands in zip(points, front, strict=True):
         beaten = any(
             other["quality"] >= point["quality"]
             and other["latency"] <= point["latency"]
             and other["quality"] - other["latency"] > point["quality"] - point["latency"]
             for other in points
         )
-        assert point["front"] == (not beaten)
+        assert stands == (not beaten)
 
 
 def test_by_command(results, tmp_path):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from rankstone.execution.progress import Silent
 from rankstone.execution.sweep import Reporter, Sweep
-from rankstone.results.record import RunRecord
-from rankstone.results.store import ResultStore
+from rankstone.results.store import ResultStore, Stored
 
 
 def run_cells(
@@ -25,10 +23,10 @@ def run_cells(
             pass
 
 
-def stored(store: ResultStore) -> dict[tuple[str, str], tuple[RunRecord, Path]]:
+def stored(store: ResultStore) -> dict[tuple[str, str], Stored]:
     """Every stored cell: (method, task) -> its record, and where that lies."""
-    found: dict[tuple[str, str], tuple[RunRecord, Path]] = {}
-    for record in store.records():
+    found: dict[tuple[str, str], Stored] = {}
+    for record, path in store.stored():
         # A cell's figures come before its last failure, and the first machine before others.
-        found.setdefault((record.method.name, record.task.name), (record, store.path(record)))
+        found.setdefault((record.method.name, record.task.name), (record, path))
     return found

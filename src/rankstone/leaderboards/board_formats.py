@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.boards import Board, Entry
+from rankstone.leaderboards.markdown import escape, line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,17 +73,19 @@ def to_text(board: Board) -> str:
 
 def markdown(board: Board) -> str:
     """A pipe table: the best bold, the second best underlined, letters as superscripts."""
-    lines = [f"### {_pipe(board.title)}", ""]
-    lines.append("| method | " + " | ".join(map(_pipe, board.heads)) + " |")
+    lines = [f"### {escape(board.title)}", ""]
+    lines.append(line(["method", *map(escape, board.heads)]))
     lines.append("| :--- |" + " ---: |" * len(board.heads))
     for method, entries in board.rows:
-        cells = [_pipe(_labelled(board, method)), *map(_marked_down, entries)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *(f"* {_pipe(note)}" for note in board.notes)]) + "\n"
+        cells = [escape(_labelled(board, method)), *map(_marked_down, entries)]
+        lines.append(line(cells))
+    return "\n".join([*lines, "", *(f"* {escape(note)}" for note in board.notes)]) + "\n"
 
 
 def _marked_down(entry: Entry) -> str:
-    text = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(_pipe(entry.text))
+    text = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}[entry.mark].format(
+        escape(entry.text)
+    )
     above = f"<sup>{entry.above}</sup>" if entry.above else ""
     return f"{text}{above}" + (f" [{entry.interval}]" if entry.interval else "")
 
@@ -185,12 +188,6 @@ def _labelled(board: Board, method: str) -> str:
 def _plain(entry: Entry) -> str:
     above = f" {entry.above}" if entry.above else ""
     return f"{entry.text}{above}" + (f" [{entry.interval}]" if entry.interval else "")
-
-
-def _pipe(text: str) -> str:
-    for character in "\\|*_<`[":
-        text = text.replace(character, f"\\{character}")
-    return text
 
 
 RENDERERS: dict[str, Callable[[Board], str]] = {

@@ -15,14 +15,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
-from rankstone.leaderboards.compare import Stored, number_at, obstacles, paired_values
+from rankstone.leaderboards.compare import FIGURES, INDEX_BYTES, number_at, obstacles, paired_values
+from rankstone.leaderboards.definitions import chosen, load_folder
 from rankstone.leaderboards.figures import memory_unit, quality, significant
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 from rankstone.specs import MethodSpec, SuiteSpec
-from rankstone.strict import Spec, build_spec, read_toml
+from rankstone.strict import Spec
 
 Mark = Literal["", "best", "second"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -45,11 +47,11 @@ def _mean(values: Sequence[float]) -> float:
 
 
 COSTS: dict[str, Cost] = {
-    "median latency": Cost(("profile", "latency", "total", "p50_ms"), _mean, "ms"),
-    "p95 latency": Cost(("profile", "latency", "total", "p95_ms"), _mean, "ms"),
-    "p99 latency": Cost(("profile", "latency", "total", "p99_ms"), _mean, "ms"),
-    "peak RSS": Cost(("profile", "peak_rss_bytes"), max, "bytes", says="largest"),
-    "index": Cost(("profile", "index", "memory_bytes"), math.fsum, "bytes", False, "sum"),
+    "median latency": Cost(FIGURES["median latency, ms"], _mean, "ms"),
+    "p95 latency": Cost(FIGURES["p95 latency, ms"], _mean, "ms"),
+    "p99 latency": Cost(FIGURES["p99 latency, ms"], _mean, "ms"),
+    "peak RSS": Cost(FIGURES["peak RSS, bytes"], max, "bytes", says="largest"),
+    "index": Cost(INDEX_BYTES, math.fsum, "bytes", False, "sum"),
     "bytes/doc": Cost(("profile", "index", "bytes_per_document"), _mean, "", False),
 }
 
@@ -119,20 +121,12 @@ class Board:
 
 def load_tables(folder: Path) -> dict[str, TableSpec]:
     """All boards of `leaderboards/`, by name."""
-    return {
-        path.stem: build_spec(TableSpec, {**read_toml(path), "name": path.stem}, path)
-        for path in sorted(folder.glob("*.toml"))
-    }
+    return load_folder(TableSpec, folder)
 
 
 def chosen_table(known: Mapping[str, TableSpec], name: str) -> TableSpec:
     """The board of that name, or a DefinitionError with near ones."""
-    if name not in known:
-        raise DefinitionError(
-            f"Leaderboard '{name}' is not defined.{did_you_mean(name, known)}"
-            f" Defined: {', '.join(known) or 'none'}."
-        )
-    return known[name]
+    return chosen(known, [name], "Leaderboard")[0]
 
 
 def board(

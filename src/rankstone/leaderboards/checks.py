@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import ResultsError
+from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
 from rankstone.results.record import RunRecord
 from rankstone.results.tables import read_per_query
@@ -216,11 +217,14 @@ def hubness(check: Any, cells: Mapping[str, Cell]) -> Value:
     queries = list(cells["of"].rankings)
     of, than = (_best(cells[role].rankings, queries, check.k) for role in ("of", "than"))
 
+    def measured(best: NDArray[np.int64]) -> float:
+        return skewness(k_occurrence(best, size, check.k))
+
     def counted(rows: NDArray[np.int64]) -> float:
-        return _skewness(of[rows], size) - _skewness(than[rows], size)
+        return measured(of[rows]) - measured(than[rows])
 
     whole = np.arange(len(of))
-    parts = _skewness(of[whole], size), _skewness(than[whole], size)
+    parts = measured(of[whole]), measured(than[whole])
     return _resampled(counted, len(of))._replace(parts=parts)
 
 
@@ -232,13 +236,6 @@ def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDAr
         own = [numbers.setdefault(doc, len(numbers)) for doc in rankings.get(query, [])[:k]]
         best[row, : len(own)] = own
     return best
-
-
-def _skewness(best: NDArray[np.int64], n_documents: int) -> float:
-    from scipy.stats import skew
-
-    counts = np.bincount(best[best >= 0], minlength=n_documents)
-    return float(skew(counts))
 
 
 def _resampled(function: Callable[[NDArray[np.int64]], float], n: int) -> Value:

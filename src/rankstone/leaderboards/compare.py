@@ -9,7 +9,6 @@ where one machine made both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +17,8 @@ from numpy.typing import NDArray
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import Paired, holm, paired
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 from rankstone.results.tables import read_per_query
-
-Stored = tuple[RunRecord, Path]
-"""A record, and the file it is stored in."""
 
 MOVED = 5
 """How many of the most changed queries are named."""

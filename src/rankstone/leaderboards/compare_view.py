@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rankstone.leaderboards import figures
 from rankstone.leaderboards.compare import Comparison, Figure
+from rankstone.leaderboards.markdown import line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -155,7 +156,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
 
 
 def _pipe(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return line(cell.replace("|", "\\|") for cell in cells)
 
 
 def to_csv(comparisons: Sequence[Comparison]) -> str:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 from rankstone.strict import Spec, SpecT, build_spec, read_toml
 
-Found = Mapping[tuple[str, str], tuple[RunRecord, Path]]
+Found = Mapping[tuple[str, str], Stored]
 """(method, task) -> its record, and where that is stored."""
 Named = TypeVar("Named")
 

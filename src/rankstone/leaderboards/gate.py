@@ -22,13 +22,13 @@ from rankstone.evaluation.significance import TIE, detectable, holm, permutation
 from rankstone.leaderboards.compare import (
     FIGURES,
     INDEX_BYTES,
-    Stored,
     comparable_speed,
     number_at,
     obstacles,
     paired_values,
 )
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 from rankstone.strict import Spec, build_spec, read_toml
 
 Verdict = Literal["pass", "fail", "incomparable"]

@@ -17,6 +17,7 @@ SIGNS = {"pass": "✓", "fail": "✗", "incomparable": "?"}
 COLOURS = {"pass": "green", "fail": "red", "incomparable": "yellow"}
 OUTCOMES = {0: "The gate passes.", 1: "The gate fails.", 2: "The gate cannot judge."}
 HEADS = ("", "task", "method", "rule", "baseline", "candidate", "finding")
+NUMBERS = ("baseline", "candidate")
 
 
 def outcome(judgements: Sequence[Judgement]) -> str:
@@ -47,7 +48,7 @@ def terminal(judgements: Sequence[Judgement]) -> Table:
 
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
     for head in HEADS:
-        drawn.add_column(head, overflow="fold", justify="right" if "ate" in head else "left")
+        drawn.add_column(head, overflow="fold", justify="right" if head in NUMBERS else "left")
     for one in judgements:
         style = COLOURS[one.verdict]
         drawn.add_row(*(Text(cell, style if n == 0 else "") for n, cell in enumerate(_cells(one))))

@@ -12,6 +12,7 @@ from typing import Any
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.definitions import as_tested
 from rankstone.leaderboards.figures import UNKNOWN, fixed
+from rankstone.leaderboards.markdown import line
 from rankstone.leaderboards.papers import (
     VERDICTS,
     Coverage,
@@ -158,12 +159,12 @@ def markdown(found: Sequence[Reproduction], *, every: bool = False) -> str:
 
 
 def _coverage_lines(rows: Sequence[Coverage], *, linked: bool) -> Iterator[str]:
-    yield _pipe(HEADS)
+    yield line(HEADS)
     yield "|---|" + "--:|" * (len(HEADS) - 1)
     for row in rows:
         name = f"[{row.table}](#{row.table})" if linked else row.table
-        yield _pipe((name, *map(_count, row.counts)))
-    yield _pipe(("**all**", *map(_count, _sums(rows))))
+        yield line((name, *map(_count, row.counts)))
+    yield line(("**all**", *map(_count, _sums(rows))))
 
 
 def _sums(rows: Sequence[Coverage]) -> list[int]:
@@ -190,7 +191,7 @@ def _section(found: Reproduction, every: bool) -> Iterator[str]:
         yield "| row | task | measure | expected | measured | difference | verdict |"
         yield "|---|---|---|--:|--:|--:|---|"
         for cell in shown:
-            yield _pipe(map(_escape, cell_texts(paper, cell)))
+            yield line(map(_escape, cell_texts(paper, cell)))
     notes = dict.fromkeys(cell.row.note for cell in shown if cell.row.note)
     for note in notes:
         yield ""
@@ -228,10 +229,6 @@ def cell_texts(paper: PaperSpec, cell: PaperCell) -> tuple[str, ...]:
 
 def _tolerance(value: float) -> str:
     return f"{value:.6f}".rstrip("0").lstrip("0") if value < 1 else f"{value:g}"
-
-
-def _pipe(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _escape(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,9 @@ def quality_against_cost(records: Sequence[RunRecord]) -> str:
     import altair
     import vl_convert
 
-    pareto(points)
+    front_of = pareto([(point["latency"], point["quality"]) for point in points])
+    for point, stands in zip(points, front_of, strict=True):
+        point["front"] = stands
     data = altair.InlineData(values=points)
     x = altair.X("latency:Q", title="p95 latency, ms").scale(type="log")
     y = altair.Y("quality:Q", title=points[0]["measure"]).scale(zero=False)
@@ -60,12 +63,13 @@ def _point(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def pareto(points: list[dict[str, Any]]) -> None:
-    """Mark, in place, the points that no other is at least as good and as fast as."""
-    for point in points:
-        point["front"] = not any(
-            other["quality"] >= point["quality"]
-            and other["latency"] <= point["latency"]
-            and (other["quality"], -other["latency"]) != (point["quality"], -point["latency"])
-            for other in points
-        )
+def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Of (cost, quality): whether no other point costs at most as much and is at least as good,
+    and better in one of the two."""
+    best, front = -math.inf, [False] * len(points)
+    order = sorted(range(len(points)), key=lambda n: (points[n][0], -points[n][1]))
+    last: tuple[float, float] | None = None
+    for n in order:
+        if points[n][1] > best or points[n] == last:
+            front[n], best, last = True, points[n][1], points[n]
+    return front

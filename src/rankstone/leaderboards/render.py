@@ -14,6 +14,7 @@ import pandas as pd
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards import terminal
 from rankstone.leaderboards.figures import is_known
+from rankstone.leaderboards.markdown import escape, line
 from rankstone.leaderboards.table import leaderboard
 from rankstone.leaderboards.views import Cell, View, views
 from rankstone.results.record import RunRecord
@@ -76,9 +77,9 @@ def markdown(frame: pd.DataFrame) -> str:
     notes: list[str] = []
     for view in views(frame):
         if view.kind == "quality":
-            lines += [*_notes(notes), f"### {_escape(view.task)}", ""]
+            lines += [*_notes(notes), f"### {escape(view.task)}", ""]
             notes = []
-        lines += [f"{terminal.KINDS[view.kind].capitalize()} · {_escape(view.subtitle)}", ""]
+        lines += [f"{terminal.KINDS[view.kind].capitalize()} · {escape(view.subtitle)}", ""]
         lines += [*_pipes(view), ""]
         notes += [note for note in view.notes if note not in notes]
     return "\n".join([*lines, *_notes(notes)]).rstrip("\n") + "\n"
@@ -86,29 +87,18 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def _notes(notes: list[str]) -> Iterator[str]:
     if notes:
-        yield from (f"* {_escape(note)}" for note in notes)
+        yield from (f"* {escape(note)}" for note in notes)
         yield ""
 
 
 def _pipes(view: View) -> Iterator[str]:
     heads = [" ".join(column.header) for column in view.columns]
-    yield _line(_escape(head) for head in heads)
-    yield _line(":---" if place == 0 else "---:" for place in range(len(heads)))
+    yield line(escape(head) for head in heads)
+    yield line(":---" if place == 0 else "---:" for place in range(len(heads)))
     for row in view.rows:
-        yield _line(_bold(cell) for cell in row)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        yield line(_bold(cell) for cell in row)
 
 
 def _bold(cell: Cell) -> str:
-    text = _escape(cell.text)
+    text = escape(cell.text)
     return f"**{text}**" if cell.mark == "best" else text
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown would read as a column, emphasis or a tag, made plain."""
-    for character in "\\|*_<`[":
-        text = text.replace(character, f"\\{character}")
-    return text

@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.board_formats import STYLE
-from rankstone.leaderboards.compare import Comparison, Stored, compare
+from rankstone.leaderboards.compare import Comparison, compare
 from rankstone.leaderboards.compare_view import HEADS, baseline_row, row
 from rankstone.leaderboards.figures import count
+from rankstone.leaderboards.markdown import escape, line
 from rankstone.leaderboards.plots import quality_against_cost
 from rankstone.leaderboards.table import leaderboard
 from rankstone.leaderboards.views import Cell, views
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 
 
 class Heading(NamedTuple):
@@ -255,8 +257,8 @@ def to_markdown(page: Page) -> str:
             case Picture(name, _, caption):
                 parts.append(f"![{_md(caption)}]({name})")
             case Grid(heads, rows):
-                lines = [_pipe(map(_md, heads)), _pipe(_sides(len(heads)))]
-                lines += [_pipe(map(_md_cell, cells)) for cells in rows]
+                lines = [line(map(_md, heads)), line(_sides(len(heads)))]
+                lines += [line(map(_md_cell, cells)) for cells in rows]
                 parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -265,14 +267,8 @@ def _sides(n: int) -> Iterator[str]:
     return (":---" if place == 0 else "---:" for place in range(n))
 
 
-def _pipe(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _md(text: str) -> str:
-    for character in "\\|*_<`[":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
+    return escape(text).replace("\n", " ")
 
 
 def _md_cell(cell: Cell) -> str:

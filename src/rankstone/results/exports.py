@@ -15,10 +15,8 @@ import zstandard
 from rankstone.atomic import appearing
 from rankstone.errors import ResultsError
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
 from rankstone.results.tables import read_per_query
-
-Stored = tuple[RunRecord, Path]
-"""A record, and the file it is stored in."""
 
 MTEB_TASKS = {
     "beir/trec-covid": "TRECCOVID",

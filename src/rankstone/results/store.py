@@ -35,6 +35,10 @@ _PREFIX = 12
 """Digits of the sha256 in a side file's name."""
 
 
+Stored = tuple[RunRecord, Path]
+"""A record, and the file it is stored in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Staged:
     """Files a run left somewhere, to be copied beside its record; None for what it has not."""
@@ -172,6 +176,10 @@ class ResultStore:
             files = ", ".join(str(self.path(record)) for record in good)
             raise ResultsError(f"record '{name}' was measured on several machines: {files}.")
         return good[0], self.path(good[0])
+
+    def stored(self) -> list[Stored]:
+        """Every record of `records`, with where it is stored."""
+        return [(record, self.path(record)) for record in self.records()]
 
     def _is_here(self, record: RunRecord, path: Path) -> bool:
         """Whether the record at `path` belongs to this folder; ResultsError if it does to none."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rankstone.errors import MissingExtraError
 from rankstone.leaderboards.compare import number_at
 from rankstone.leaderboards.figures import GIB, MIB
+from rankstone.leaderboards.plots import pareto
 from rankstone.leaderboards.site.model import COLOURS, Entry, Site
 
 if TYPE_CHECKING:
@@ -97,18 +98,6 @@ def _name_front(rows: list[dict[str, Any]]) -> None:
         if all(end < a or start > b or abs(y - other) > LINE for a, b, other in taken):
             taken.append((start, end, y))
             rows[n]["short"] = name
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Of (cost, quality): whether no other point costs at most as much and is at least as good,
-    and better in one of the two."""
-    best, front = -math.inf, [False] * len(points)
-    order = sorted(range(len(points)), key=lambda n: (points[n][0], -points[n][1]))
-    last: tuple[float, float] | None = None
-    for n in order:
-        if points[n][1] > best or points[n] == last:
-            front[n], best, last = True, points[n][1], points[n]
-    return front
 
 
 def rounded(value: float) -> float:
