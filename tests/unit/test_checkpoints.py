@@ -6,6 +6,7 @@ plain transformers, written as the models' cards or their authors' code have it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,6 +163,19 @@ def test_dpr(name, engine, tmp_path):
                 vectors.append(model(ids).pooler_output)
         expected[role] = torch.cat(vectors)
     check(runner, expected)
+
+
+def test_every_commit_that_is_pinned_is_a_whole_one_and_of_one_model():
+    """A digit that is missing, or a line copied to another model, is found by no other test."""
+    owner: dict[str, str] = {}
+    for name in WORKSPACE.method_names():
+        spec = WORKSPACE.method(name)
+        scorer = spec.scorer.models if spec.scorer else {}
+        for model in (*spec.models.values(), *scorer.values()):
+            if model.revision is not None:
+                assert re.fullmatch("[0-9a-f]{40}", model.revision), name
+                assert owner.setdefault(model.revision, model.id) == model.id, name
+    assert {"naver/splade-v3", "facebook/dpr-ctx_encoder-single-nq-base"} <= set(owner.values())
 
 
 def test_dprs_template_makes_the_pair_of_title_and_text(tmp_path):

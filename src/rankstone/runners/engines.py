@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
-from rankstone.runners.backbone import Backbone, Costs, Weights, quiet, read_json
+from rankstone.runners.backbone import Backbone, Costs, Weights, read_json
 from rankstone.runners.conversion import NotConvertibleError, converted, place
+from rankstone.runners.quantised import SETTINGS, quantised
 
 Name = Literal["torch", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
-OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16"}
+OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 WORTH_LANES = 8
@@ -107,17 +108,24 @@ class Engine:
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
     """The engine to use: as asked, else OpenVINO where a CPU does the work and it is installed."""
-    if engine == "openvino" and importlib.util.find_spec("openvino") is None:
-        raise MissingExtraError("The engine 'openvino'", "dense")
-    if engine == "openvino" and (precision == "int8" or device not in (None, "cpu")):
+    if precision == "int8" and engine == "torch":
         raise DefinitionError(
-            "key 'parameters.engine': openvino computes in fp32 or bf16, on the CPU."
-            ' Remove the key, or set precision = "fp32" and no device.'
+            "key 'parameters.engine': only openvino computes in int8. Remove the key, or set"
+            ' precision = "fp32".'
+        )
+    wanted, on_cpu = engine == "openvino" or precision == "int8", device in (None, "cpu")
+    installed = importlib.util.find_spec("openvino") is not None
+    if wanted and not installed:
+        raise MissingExtraError("The engine 'openvino'", "dense")
+    if wanted and not on_cpu:
+        raise DefinitionError(
+            f"key 'parameters.device': openvino, which computes in {precision} here, does so on the"
+            f" CPU, not on '{device}'. Remove the key, or set another engine or precision."
         )
     if engine is not None:
         return engine
-    able = precision in OPENVINO_HINT and importlib.util.find_spec("openvino") is not None
-    return "openvino" if able and device in (None, "cpu") and not _has_accelerator() else "torch"
+    able = installed and on_cpu and (wanted or not _has_accelerator())
+    return "openvino" if able else "torch"
 
 
 def best_device() -> str:
@@ -157,10 +165,11 @@ def load(
     try:
         return _openvino(backbone, precision)
     except NotConvertibleError as error:
-        if engine == "openvino":
+        if engine == "openvino" or precision == "int8":
+            instead = 'precision = "fp32"' if precision == "int8" else 'engine = "torch"'
             raise ModelError(
                 f"Model '{backbone.model.id}': OpenVINO cannot run it: {error}."
-                ' Set parameters.engine = "torch".'
+                f" Set parameters.{instead}."
             ) from error
         warnings.warn(
             f"Model '{backbone.model.id}': OpenVINO cannot run it ({error}); torch does.",
@@ -177,10 +186,6 @@ def _torch(backbone: Backbone, precision: Precision, device: str) -> Engine:
 
     module = backbone.load()
     counted, head = costs(module), module.head
-    if precision == "int8":
-        with quiet():
-            quantize: Any = torch.ao.quantization.quantize_dynamic
-            module = quantize(module, {torch.nn.Linear}, torch.qint8)
     module = module.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -248,7 +253,10 @@ def _openvino(backbone: Backbone, precision: Precision) -> Engine:
             "INFERENCE_NUM_THREADS": cores,
             "NUM_STREAMS": streams,
         }
-        compiled = openvino.Core().compile_model(folder / f"{name}.xml", "CPU", settings)
+        network: Any = folder / f"{name}.xml"
+        if precision == "int8" and name == "model":
+            network, settings = quantised(openvino.Core().read_model(network)), settings | SETTINGS
+        compiled = openvino.Core().compile_model(network, "CPU", settings)
         free: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             free.put(compiled.create_infer_request())

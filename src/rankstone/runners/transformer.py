@@ -79,9 +79,9 @@ class TransformerSettings:
     engine: engines.Name | None = None
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: engines.Precision = "fp32"
-    """Of the network; whatever follows the hidden states is fp32. int8: torch's dynamic
-    quantisation of linear maps, another method rather than another precision. One text is encoded
-    at a time, for it scales activations by the largest of a whole batch."""
+    """Of the network; whatever follows the hidden states is fp32. int8: linear maps in integers, by
+    OpenVINO on a CPU (see `rankstone.runners.quantised`), another method rather than another
+    precision."""
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
@@ -313,9 +313,7 @@ class Tower:
         """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
         multiple = self.limit or 1 if self.settings.pad_to_limit else 1
         lengths = np.array([max(len(tokenised.ids[row]), multiple) for row in order])
-        # In int8 the scale of the activations is that of all texts of a batch.
-        most = 1 if self.settings.precision == "int8" else len(order)
-        for run in by_length(lengths, batch_tokens=self._budget, batch_size=most):
+        for run in by_length(lengths, batch_tokens=self._budget, batch_size=len(order)):
             rows = order[run]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
             plan.append((rows, ids, mask))
