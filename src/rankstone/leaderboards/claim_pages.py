@@ -137,6 +137,8 @@ def describe(check: CheckSpec) -> str:
         name: getattr(check, name) for name in ("of", "than", "truth", "k", "level", "measure")
     }
     figure = FIGURES.get(check.figure or "", check.figure)
+    if check.than_on:
+        known["than"] = f"{check.than} on {check.than_on}"
     text = CHECKS[check.kind].reads.format(**known, figure=figure)
     if check.kind == "overlap":
         text += f", its {check.at or check.k} best" + (f" − in {check.than}" if check.than else "")

@@ -42,11 +42,18 @@ class CheckSpec(Spec):
     at_most: float | None = None
     tasks: tuple[str, ...] = ()
     """Only these of the claim's tasks."""
+    than_on: str | None = None
+    """The task that `than` was run on, if another: one of the same queries."""
+
+    def task_of(self, role: str, task: str) -> str:
+        """The task that the run of `role` is of, where the check is made on `task`."""
+        return self.than_on or task if role == "than" else task
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Full names of the methods whose runs it needs."""
-        return tuple(m for m in (self.of, self.than, self.truth) if m is not None)
+    def methods(self) -> dict[str, str]:
+        """Role -> full name of the method whose run it needs."""
+        roles = {"of": self.of, "than": self.than, "truth": self.truth}
+        return {role: method for role, method in roles.items() if method is not None}
 
     @model_validator(mode="after")
     def _is_complete(self) -> CheckSpec:
@@ -92,10 +99,10 @@ class ClaimSpec(Spec):
     def cells(self) -> list[tuple[str, str]]:
         """(method, task) of every run that the checks need, each once."""
         found = [
-            (method, task)
+            (method, check.task_of(role, task))
             for check in self.checks
             for task in check.tasks or self.tasks
-            for method in check.methods
+            for role, method in check.methods.items()
         ]
         return list(dict.fromkeys(found))
 
@@ -173,15 +180,13 @@ def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:
 
 def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
     cells: dict[str, Cell] = {}
-    for role in ("of", "than", "truth"):
-        method = getattr(check, role)
-        if method is None:
-            continue
-        record, path = records.get((method, task), (None, None))
+    for role, method in check.methods.items():
+        on = check.task_of(role, task)
+        record, path = records.get((method, on), (None, None))
         if record is None or path is None:
-            mend = f" (rankstone score FILE --on {task} --name {method})"
+            mend = f" (rankstone score FILE --on {on} --name {method})"
             scored = mend if method.startswith("runs/") else ""
-            return Finding(check, task, None, f"{method} on {task}: {UNMEASURED}{scored}")
+            return Finding(check, task, None, f"{method} on {on}: {UNMEASURED}{scored}")
         if record.status != "ok":
             return Finding(check, task, None, said(record))
         cells[role] = Cell(record, path)
