@@ -61,7 +61,8 @@ papers: $(VENV)/.core  ## Reproduce published tables, as far as RANKSTONE_DATA r
 	find results/reference/papers -name '*.json' -exec sed -i "s#$$RANKSTONE_DATA#\$$RANKSTONE_DATA#g" {} +
 	-@$(BIN)/rankstone reproduce --missing skip --results results/reference/papers -o leaderboards/papers.md
 
-SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf compressed/minilm-pq24 \
+SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf ann/minilm-ivf-1-probe \
+          ann/minilm-ivf-4-probes compressed/minilm-pq24 \
           compressed/minilm-pq48 compressed/minilm-opq24 compressed/minilm-opq48 \
           compressed/minilm-opq48-rescored compressed/minilm-opq96 compressed/minilm-ivfpq48 \
           compressed/minilm-jpq48 compressed/minilm-repconc48 compressed/minilm-sign \

@@ -247,9 +247,11 @@ def terminal_list(found: Sequence[Reproduction]) -> Any:
     from rich.text import Text
 
     rows = [coverage(one) for one in found]
-    drawn = Table(box=box.SIMPLE, show_footer=True)
+    drawn = Table(box=box.SIMPLE, show_footer=True, padding=(0, 1, 0, 0), pad_edge=False)
     for head, total in zip(HEADS, ("all", *map(_count, _sums(rows))), strict=True):
-        drawn.add_column(head, total, justify="left" if head == "table" else "right")
+        side: Any = "left" if head == "table" else "right"
+        # Names, by which tables are asked for, are never cut.
+        drawn.add_column(head, total, justify=side, no_wrap=head != "data here")
     for row in rows:
         drawn.add_row(Text(row.table), *map(_count, row.counts))
     return drawn
