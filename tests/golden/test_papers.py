@@ -56,10 +56,10 @@ def test_tasks_are_defined_and_their_measures_known(name):
             parse_all([row.measure], 10_000, specs[0].judge)
 
 
-def test_methods_are_defined_or_on_their_way():
+def test_methods_are_defined():
     named = {row.method for paper in PAPERS.values() for row in paper.rows if row.method}
-    unknown = {name for name in named - set(PLACE.method_names()) if not name.startswith("runs/")}
-    assert {name for name in unknown if not name.startswith("lexical/lucene-")} == set()
+    unknown = named - set(PLACE.method_names())
+    assert {name for name in unknown if not name.startswith("runs/")} == set()
 
 
 def test_values_agree_with_those_of_published_csv():
