@@ -52,15 +52,18 @@ def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         distances = np.empty(BLOCK, np.int64)
         limits = np.full(len(queries), most, np.int64)
+        near = np.empty(blocks.shape[1:], np.uint64)
         for b in range(len(blocks)):
+            # Copied byte after byte it comes from memory twice as fast as in the loop's strides.
+            near[:] = blocks[b]
             for q in range(len(queries)):
-                measure(blocks[b], queries[q], distances)
+                measure(near, queries[q], distances)
                 least = distances[0]
                 for d in range(1, BLOCK):
                     least = min(least, distances[d])
                 if least <= limits[q]:
                     limits[q] = keep(
-                        blocks[b], b * BLOCK, n, distances, limits[q],
+                        near, b * BLOCK, n, distances, limits[q],
                         squares[q], shortest, longest, scores[q], docs[q],
                     )  # fmt: skip
 
