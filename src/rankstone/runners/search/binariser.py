@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 from rankstone.runners.search.bit_planes import BitPlanes, Codes, Vectors
-from rankstone.runners.search.fast_scan import CodeIndex
+from rankstone.runners.search.code_index import CodeIndex
 from rankstone.runners.search.layers import Layers
 
 Signs = NDArray[np.bool_]
@@ -48,12 +48,13 @@ class Binariser:
         return BitPlanes(self.first.outputs, 1 + len(self.loops))
 
     def __call__(self, vectors: Vectors) -> Codes:
-        """(n, planes.n_bytes) codes of (n, d) vectors, the same whatever shares a batch.
+        """(n, words, levels) codes of (n, d) vectors, the same whatever shares a batch.
 
         Raises AdapterError for NaN or infinite values, or vectors of another dimension.
         """
         check(vectors, self.first.inputs)
-        codes = np.empty((len(vectors), self.planes.n_bytes), dtype=np.uint8)
+        planes = self.planes
+        codes = np.empty((len(vectors), planes.words, planes.levels), dtype=np.uint64)
         for start in range(0, len(vectors), ROWS):
             x = scaled(np.asarray(vectors[start : start + ROWS], dtype=np.float32))
             signs, nearest = self._signs(x)
@@ -61,7 +62,7 @@ class Binariser:
             doubtful = nearest < DOUBT
             if doubtful.any():
                 signs[doubtful], _ = self._signs(x[doubtful].astype(np.float64))
-            codes[start : start + len(x)] = self.planes.pack(signs)
+            codes[start : start + len(x)] = planes.pack(signs)
         return codes
 
     def _signs(self, x: Any) -> tuple[Signs, NDArray[Any]]:
@@ -112,9 +113,12 @@ class BinarisedIndex:
         self.codes = codes
 
     @classmethod
-    def build(cls, binariser: Binariser, documents: Iterator[Vectors]) -> BinarisedIndex:
+    def build(
+        cls, binariser: Binariser, documents: Iterator[Vectors], threads: int = 1
+    ) -> BinarisedIndex:
         """Over vectors in consecutive pieces, of which only one is held at a time."""
-        return cls(binariser, CodeIndex.build(binariser.planes, map(binariser, documents)))
+        codes = CodeIndex.build(binariser.planes, map(binariser, documents), threads)
+        return cls(binariser, codes)
 
     def search(self, queries: Vectors, k: int) -> Hits:
         return self.codes.search(self.binariser(queries), k)
@@ -128,7 +132,7 @@ class BinarisedIndex:
         return cls(Binariser.load(folder), CodeIndex.load(folder))
 
     def nbytes(self) -> int:
-        """Codes, the scan's centroids, and what makes a query into a code."""
+        """Codes, and what makes a query into a code."""
         return self.codes.nbytes() + self.binariser.nbytes()
 
 

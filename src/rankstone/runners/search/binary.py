@@ -28,7 +28,7 @@ class BinaryHash(OverEncoder):
     """
 
     DESCRIPTION: ClassVar[str] = "binary hash, Hamming distance"
-    requires: ClassVar[Mapping[str, str]] = {}
+    requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
 
     method: Literal["sign", "median", "itq"]
     """sign: of the value itself; median: of the value less its median over documents; itq:
@@ -51,7 +51,7 @@ class BinaryHash(OverEncoder):
         with context.phase("train"):
             vectors = scaled(sampled(documents, self.sample, context.seed))
             binariser = Binariser(self._hash(vectors, context.seed))
-        return BinarisedIndex.build(binariser, iter(documents))
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
     def _hash(self, sample: Vectors, seed: int) -> Layers:
         dim = sample.shape[1]
