@@ -186,24 +186,37 @@ def _score(result: Result) -> str:
     return f"{sum(known)} of {len(known)}" + (f", {missing} not testable" if missing else "")
 
 
+STYLES = dict(zip(ORDER, ("green", "bold red", "dim"), strict=True))
+
+
 def terminal(results: Sequence[Result], width: int) -> Any:
-    """The verdicts and every check, as a rich table."""
-    from rich import box
+    """The verdicts, and below each what every check found, for rich to print."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE, width=min(width, 140))
-    drawn.add_column("claim", overflow="fold", ratio=2)
-    drawn.add_column("on", overflow="fold", ratio=2)
-    drawn.add_column("check", overflow="fold", ratio=6)
-    drawn.add_column("found", justify="right", overflow="fold", ratio=3)
-    drawn.add_column("claimed", justify="right", no_wrap=True)
-    drawn.add_column("holds", no_wrap=True)
+    parts: list[Any] = []
     for result in _sorted(results):
-        drawn.add_row(Text(result.claim.name, "bold"), "", Text(_score(result)), "", "", "")
+        head = Text.assemble((result.claim.name, "bold"), "  ")
+        head.append(result.verdict, STYLES[result.verdict])
+        if not result.findings:
+            head.append(f": {result.reason}")
+        checks = Table.grid(padding=(0, 1))
+        checks.width = min(width, 140)
+        checks.add_column(no_wrap=True)
+        checks.add_column(overflow="fold", ratio=1)
         for finding in result.findings:
-            held = {True: "yes", False: "no", None: UNKNOWN}[finding.holds]
-            what = describe(finding.check) if finding.value else finding.reason
-            cells = ("", finding.task, what, found(finding), bound(finding.check), held)
-            drawn.add_row(*(Text(cell) for cell in cells))
-    return drawn
+            checks.add_row(*_lines(finding))
+        parts += [head, checks] if result.findings else [head]
+    return Group(*parts)
+
+
+def _lines(finding: Finding) -> tuple[str, str]:
+    """Whether one check holds, and what it found where."""
+    held = {True: " yes", False: " no", None: f" {UNKNOWN}"}[finding.holds]
+    what = f"{finding.task}: {describe(finding.check)}"
+    if finding.value is None:
+        return held, f"{what}\n  {finding.reason}"
+    between = interval(finding.value)
+    between = "" if between == UNKNOWN else f" ({between}{'' if finding.clear else ', not clear'})"
+    return held, f"{what}\n  {found(finding)}{between}, claimed {bound(finding.check)}"
