@@ -4,7 +4,7 @@ Scores are float32, printed as the shortest text that reads back as the same flo
 separates the columns, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
 ``"a%20b"``) and every other character stands for itself; `read_run(..., known=ids)` maps back.
 
-Lines before the first result whose first word is ``#`` alone are comments, as ir_metadata writes them.
+Lines before the first result whose first word is ``#`` alone are comments, as ir_metadata has them;
 ``#12 Q0 ...`` is a result of the query ``#12``, and ``# Q0 ...`` one of the query ``#``.
 
 Lines are joined and parsed by Arrow, a block of queries at a time: millions take seconds.
