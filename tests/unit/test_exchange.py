@@ -68,6 +68,22 @@ def test_ir_metadata_is_yaml_in_comments_before_the_same_run(results, tmp_path):
     assert lines[len(head) :] == plain.read_text().splitlines()
 
 
+def test_both_forms_of_a_run_come_back_with_the_same_score(results, tmp_path):
+    qrels = tmp_path / "qrels"
+    qrels.write_text("q%201 0 d1 1\nq2 0 d2 1\nq2 0 d1 1\n")
+    scores = []
+    for form in ("trec", "ir_metadata"):
+        (path,) = exported(results, tmp_path, form)
+        arguments = ["score", str(path), "--qrels", str(qrels), "--results", str(tmp_path / form)]
+        found = CliRunner().invoke(app, arguments)
+        assert found.exit_code == 0, found.output
+        (record,) = ResultStore(tmp_path / form).records()
+        scores.append({name: measure.mean for name, measure in record.measures.items()})
+    assert scores[0] == scores[1]
+    # Relevant results stand at rank 2 of the one query, at ranks 1 and 3 of the other.
+    assert scores[1]["AP"] == pytest.approx(np.mean([1 / 2, (1 / 1 + 2 / 3) / 2]))
+
+
 def test_one_parquet_table_of_every_value(results, tmp_path):
     (path,) = exported(results, tmp_path, "parquet")
     frame = pd.read_parquet(path)

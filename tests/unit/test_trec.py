@@ -117,6 +117,37 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> N
         read_run(path)
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("space", [" ", "  "])
+def test_comments_before_the_results_are_skipped(tmp_path: Path, suffix: str, space: str) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}[suffix]
+    path, plain = tmp_path / f"x.run{suffix}", tmp_path / "y.run"
+    body = LINES.replace(" ", space)
+    plain.write_text(LINES)
+    # The last would read as six columns with a number in its place.
+    head = f"# ir_metadata.start\n#\n# cores: 2\n# long: {'x' * 300_000}\n# one of 3 4 words\n"
+    path.write_bytes(pack(f"{head}{body}".encode()))
+    assert rows(read_run(path)) == rows(read_run(plain))
+    for line, said in (("q1 Q0 d2 3 0.05 bm25", "a second result"), ("# late", "found 2")):
+        path.write_bytes(pack(f"{head}{body}{line}\n".encode()))
+        with pytest.raises(ResultsError, match=rf":9: .*{said}"):
+            read_run(path)
+
+
+def test_a_file_of_comments_alone_has_no_results(tmp_path: Path) -> None:
+    path = tmp_path / "x.run"
+    path.write_text("# ir_metadata.start\n# ir_metadata.end")
+    assert rows(read_run(path)) == []
+
+
+@pytest.mark.parametrize("query", ["#12", "#", "##"])
+def test_a_query_may_begin_with_a_hash(tmp_path: Path, query: str) -> None:
+    path = tmp_path / "x.run.zst"
+    docs, scores = np.array([[0]]), np.ones((1, 1), np.float32)
+    write_run(path, [query], docs, scores, lambda _: ["d"], "t")
+    assert rows(read_run(path)) == [(query, "d", 1.0)]
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str) -> None:
     raw = np.random.default_rng(0).bytes(100_000).hex().encode()

@@ -154,8 +154,9 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
     name = record.files.per_query
     if name is None or not path.with_name(name).is_file():
         raise ResultsError(
-            f"{where}: its values per query are not beside the record {path}. Run it anew:"
-            f" rankstone run {record.method.name} --on {record.task.name} --force"
+            f"{where}: a paired test needs values per query, and {path} has none beside it"
+            " (published records are kept without). Measure both sides, into folders of your own:"
+            f" rankstone run {record.method.name} --on {record.task.name} --results FOLDER"
         )
     read = read_per_query(path.with_name(name))
     if measure not in read.measures:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from rankstone.errors import ResultsError, did_you_mean
+from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.intervals import bootstrap
 from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test
 from rankstone.leaderboards.compare import (
@@ -113,6 +113,11 @@ class Judgement(NamedTuple):
 
 def load_rules(path: Path) -> GateRules:
     """The rules of a file; a DefinitionError that names what is wrong in it."""
+    if not path.exists():
+        raise DefinitionError(
+            f"{path}: no such file of rules. Correct --rules, or leave it out: a headline may then"
+            " drop .005, and .02 at most."
+        )
     return build_spec(GateRules, read_toml(path), path)
 
 
@@ -144,12 +149,15 @@ def _applies(tasks: Sequence[str], cell: tuple[str, str]) -> bool:
     return not tasks or cell[1] in tasks
 
 
+_RUN = "measure it into the folder of that side: rankstone run METHOD --on TASK --results FOLDER"
+
+
 def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgement | None:
     """A failure where one side has no figures for the cell."""
     for side, cells in (("baseline", baseline), ("candidate", candidate)):
         stored = cells.get(cell)
         if stored is None:
-            what = f"the {side} has no record of it: what is not there cannot pass"
+            what = f"the {side} has no record of it, and what is not there cannot pass; {_RUN}"
         elif stored[0].status != "ok":
             said = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
             what = f"the {side} ended as {stored[0].status}: {said}"
@@ -227,17 +235,18 @@ def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
         detail = f"drops {drop:.4f}, more than {rule.allowance:g}, but p = {p:.4f}"
     else:
         detail = f"drops {drop:.4f}" if drop > 0 else f"rises {-drop:.4f}"
-    seen = (
-        f"this gate sees drops above {visible:.3f} with 80% power on {len(moved):,} queries"
-        if moved.any()
-        else f"no query of {len(moved):,} differs"
-    )
+    if moved.any():
+        detail += (
+            f"; this gate sees drops above {visible:.3f} with 80% power on {len(moved):,} queries"
+        )
+    else:
+        detail = f"no query of {len(moved):,} differs"
     return Judgement(
         test.cell[1],
         test.cell[0],
         name,
         verdict,
-        f"{detail}; {seen}",
+        detail,
         float(test.than.mean()),
         float(test.of.mean()),
         float(low[0]),

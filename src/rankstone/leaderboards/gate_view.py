@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from rankstone.leaderboards.gate import Judgement, exit_code
 
 if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
 SIGNS = {"pass": "✓", "fail": "✗", "incomparable": "?"}
@@ -33,7 +34,9 @@ def outcome(judgements: Sequence[Judgement]) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    if abs(value) >= 10:
+        return f"{value:,.0f}" if value.is_integer() else f"{value:,.1f}"
+    return f"{value:.4f}"
 
 
 def _cells(one: Judgement) -> tuple[str, ...]:
@@ -41,17 +44,37 @@ def _cells(one: Judgement) -> tuple[str, ...]:
     return (SIGNS[one.verdict], one.task, one.method, one.rule, *numbers, one.detail)
 
 
-def terminal(judgements: Sequence[Judgement]) -> Table:
-    from rich import box
+def terminal(judgements: Sequence[Judgement]) -> Group:
+    """A block for each method on each task, so that findings have nearly the whole width."""
+    from rich.console import Group
+    from rich.text import Text
+
+    blocks: list[RenderableType] = []
+    for task, method in dict.fromkeys((one.task, one.method) for one in judgements):
+        own = [one for one in judgements if (one.task, one.method) == (task, method)]
+        blocks.append(Text(f"{method} on {task}" if method else "", "bold"))
+        blocks += [_block(one) for one in own]
+        blocks.append(Text())
+    return Group(*blocks)
+
+
+def _block(one: Judgement) -> Table:
+    """One rule: what it allows, both figures where there are two, and what was found."""
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
-    for head in HEADS:
-        drawn.add_column(head, overflow="fold", justify="right" if head in NUMBERS else "left")
-    for one in judgements:
-        style = COLOURS[one.verdict]
-        drawn.add_row(*(Text(cell, style if n == 0 else "") for n, cell in enumerate(_cells(one))))
+    drawn = Table.grid(padding=(0, 1))
+    drawn.add_column(width=2, justify="right")
+    drawn.add_column(ratio=1, overflow="fold")
+    drawn.expand = True
+    drawn.add_row(Text(SIGNS[one.verdict], COLOURS[one.verdict]), Text(one.rule))
+    if one.baseline is not None and one.candidate is not None:
+        both = f"{_number(one.baseline)} -> {_number(one.candidate)}: "
+        found, *more = (both + one.detail).split("; ")
+    else:
+        found, *more = one.detail.split("; ")
+    for n, line in enumerate([found, *more]):
+        drawn.add_row("", Text(line, "" if n == 0 else "dim"))
     return drawn
 
 

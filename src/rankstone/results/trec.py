@@ -4,12 +4,16 @@ Scores are float32, printed as the shortest text that reads back as the same flo
 separates the columns, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
 ``"a%20b"``) and every other character stands for itself; `read_run(..., known=ids)` maps back.
 
+Lines before the first result whose first word is ``#`` alone are comments, as ir_metadata has them;
+``#12 Q0 ...`` is a result of the query ``#12``, and ``# Q0 ...`` one of the query ``#``.
+
 Lines are joined and parsed by Arrow, a block of queries at a time: millions take seconds.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -140,6 +144,8 @@ def encode_id(id: str) -> str:
 def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
     """Read a run file: plain, `.gz` or `.zst`. The rank column is not used, as in trec_eval.
 
+    Leading comments are skipped, and count as lines where an error names one.
+
     Args:
         path: The file.
         known: Ids of the collection (documents and queries); those with white space are
@@ -152,21 +158,36 @@ def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
     """
     originals = _originals(known, path)
     try:
-        table = _parse_fast(path)
+        comments = _comments(path)
+        table = _parse_fast(path, comments)
         if table is None:
-            table = _parse_lines(path)
+            table = _parse_lines(path, comments)
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error}") from error
     query_ids, query = _rows(table["query"], originals)
     document_ids, document = _rows(table["document"], originals)
     run = Run(query_ids, document_ids, query, document, table["score"].to_numpy())
-    _check_lines(path, run, table["line"].to_numpy() if "line" in table.column_names else None)
+    _check_lines(path, run, comments)
     return run
 
 
-def _parse_fast(path: Path) -> pa.Table | None:
+def _comments(path: Path) -> int:
+    """How many lines of comments the file begins with."""
+    with _open(path) as stream:
+        words = (line.split(maxsplit=2)[:2] for line in stream)
+        return sum(1 for _ in itertools.takewhile(_is_comment, words))
+
+
+def _is_comment(words: list[bytes]) -> bool:
+    """Of the first two words of a line; a query may be named `#`, and this project writes `Q0`."""
+    return words[:1] == [b"#"] and words[1:] != [b"Q0"]
+
+
+def _parse_fast(path: Path, comments: int) -> pa.Table | None:
     """All lines at once; None where the file is not single-spaced and clean throughout."""
     with _open(path) as stream:
+        for _ in range(comments):
+            stream.readline()
         first = stream.peek(1)[:4096].partition(b"\n")[0]
         if not first:
             return None
@@ -199,11 +220,11 @@ def _is_irregular(column: pa.ChunkedArray) -> bool:
     return pc.min(lengths).as_py() == 0 or bool(pc.any(spaced).as_py())
 
 
-def _parse_lines(path: Path) -> pa.Table:
+def _parse_lines(path: Path, comments: int) -> pa.Table:
     """Line by line, split at any white space: slower, and able to say which line is wrong."""
-    columns: dict[str, list[Any]] = {"query": [], "document": [], "score": [], "line": []}
+    columns: dict[str, list[Any]] = {"query": [], "document": [], "score": []}
     with _open(path) as stream:
-        for number, raw in enumerate(stream, start=1):
+        for number, raw in itertools.islice(enumerate(stream, start=1), comments, None):
             parts = raw.split()
             if len(parts) != len(COLUMNS):
                 raise ResultsError(
@@ -211,10 +232,10 @@ def _parse_lines(path: Path) -> pa.Table:
                     f" found {len(parts)}."
                 )
             query, document = _decode(parts[0], path, number), _decode(parts[2], path, number)
-            values = (query, document, _score(parts[4], path, number), number)
+            values = (query, document, _score(parts[4], path, number))
             for name, value in zip(columns, values, strict=True):
                 columns[name].append(value)
-    kinds = (pa.string(), pa.string(), pa.float32(), pa.int64())
+    kinds = (pa.string(), pa.string(), pa.float32())
     return pa.table(dict(zip(columns, map(pa.array, columns.values(), kinds), strict=True)))
 
 
@@ -269,11 +290,11 @@ def _with_space(ids: Sequence[str]) -> Iterator[str]:
         yield from (id for id in ids if _SPACE.search(id))
 
 
-def _check_lines(path: Path, run: Run, lines: NDArray[np.int64] | None) -> None:
+def _check_lines(path: Path, run: Run, comments: int) -> None:
     """Refuse NaN scores and a second result for one (query, document)."""
 
-    def line_of(index: int) -> int:
-        return int(lines[index]) if lines is not None else index + 1
+    def line_of(index: int) -> int:  # every line but the comments is a result
+        return comments + index + 1
 
     nan = np.flatnonzero(np.isnan(run.score))
     if len(nan):
