@@ -134,7 +134,6 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
         name="two/kinds", description="d", loader="rankstone.benchmarks.beir:load",
         dataset="two/kinds",
     )  # fmt: skip
-    # The same weights under another name, for the gate must not alarm by the name.
     kept = {"dense/whole": PROMPT, "dense/lost": "", "dense/again": PROMPT}
     results = tmp_path / "r"
     rankstone.run(

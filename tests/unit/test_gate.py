@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import rankstone.reports
@@ -14,10 +16,11 @@ from rankstone.cli import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.evaluation.significance import detectable
 from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
-from rankstone.leaderboards.gate_view import github, junit
+from rankstone.leaderboards.gate_view import github, junit, terminal
 from rankstone.results.record import Latency, Percentiles
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.tables import write_per_query
+from tests.conftest import ROOT
 from tests.records import make_record
 
 TASK, BM25 = "stdlib/functions", "lexical/bm25"
@@ -162,6 +165,51 @@ def test_two_methods_of_one_folder(sides):
     assert one.task == TASK
 
 
+def test_published_records_say_what_they_lack_and_what_mends_it():
+    folder = ROOT / "results" / "reference" / "local"
+    found = rankstone.reports.gate(str(folder), str(folder), on=["beir/scifact"])
+    assert {one.verdict for one in found} == {"incomparable"}
+    bm25 = next(one for one in found if one.method == BM25)
+    assert "published records are kept without" in bm25.detail
+    assert bm25.detail.endswith("rankstone run lexical/bm25 --on beir/scifact --results FOLDER")
+
+
+# Median milliseconds of BM25, and of a checkout of it that spins for a fifth of its time more, as
+# `gate --ab` measured them in turns on two cores that others used as well.
+RECORDED = {
+    "stdlib/modules": (
+        [0.1084, 0.1004, 0.1000, 0.1009, 0.1014, 0.1068, 0.1015, 0.1071],
+        [0.2059, 0.1407, 0.2023, 0.1261, 0.1317, 0.1328, 0.1310, 0.1304],
+    ),
+    "stdlib/functions": (
+        [0.1591, 0.1302, 0.1228, 0.1220, 0.1233, 0.1285],
+        [0.1610, 0.1569, 0.1502, 0.1665, 0.1615, 0.2654],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "verdict", "said"),
+    [
+        ("stdlib/modules", "fail", "1.426 times the baseline (1.205 to 1.688, 8 rounds)"),
+        # Dearer by a third on average, but so uneven that six rounds do not support it.
+        ("stdlib/functions", "pass", "more rounds would tell more"),
+    ],
+)
+def test_recorded_rounds(task, verdict, said):
+    from rankstone.execution.ab import ratio
+
+    plain = make_record().profile.latency.total.p50_ms
+    sides = [[make_record(profile=slower(ms / plain)) for ms in side] for side in RECORDED[task]]
+    one = judge_ratio(CostRule(figure="median latency", allowance=1.1), *sides, ratio=ratio)
+    assert one.verdict == verdict, one.detail
+    assert said in one.detail
+    same = judge_ratio(
+        CostRule(figure="median latency", allowance=1.1), sides[0], sides[0][::-1], ratio=ratio
+    )
+    assert same.verdict == "pass"
+
+
 @pytest.mark.parametrize(("times", "verdict"), [(1.2, "fail"), (1.0, "pass")])
 def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
     from rankstone.execution.ab import ratio
@@ -203,6 +251,28 @@ def test_exit_codes_and_files(sides, tmp_path):
     assert json.loads(body.read_text())["exit_code"] == 1
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_is_printed_fits_and_reads_line_by_line(sides, width):
+    rules = GateRules(cost=RULES.cost)
+    put(sides[0], method="dense/all-minilm-l6-v2-early-exit", task="beir/cqadupstack-mathematica")
+    put(sides[1], BASE - 0.01, "dense/all-minilm-l6-v2-early-exit", "beir/cqadupstack-mathematica",
+        machine="ffffffff")  # fmt: skip
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(terminal(judged(sides, rules)))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert lines[:3] == [
+        "dense/all-minilm-l6-v2-early-exit on beir/cqadupstack-mathematica",
+        " ✗ nDCG@10 may drop 0.005, at most 0.02",
+        f"   {BASE.mean():.4f} -> {BASE.mean() - 0.01:.4f}: drops 0.0100, more than 0.005, and"
+        " p = 0.0001 supports it",
+    ]
+    assert lines[3].startswith("   this gate sees drops above")
+    assert lines[4] == " ? p95 latency at most 1.1 times"
+    assert " ✓ index at most 1.1 times" in lines
+    assert any(line.endswith(": 1.000 times the baseline") for line in lines)
+
+
 def test_a_rules_file(sides, tmp_path):
     put(sides[0])
     put(sides[1], BASE - 0.01)
@@ -215,6 +285,8 @@ def test_a_rules_file(sides, tmp_path):
     rules.write_text("[[cost]]\nfigure = 'p95 latncy'\nallowance = 1.1\n")
     with pytest.raises(DefinitionError, match="Did you mean: p95 latency"):
         judged(sides, rules)
+    with pytest.raises(DefinitionError, match=r"gone\.toml: no such file of rules"):
+        judged(sides, tmp_path / "gone.toml")
 
 
 def test_a_task_that_nobody_measured_is_refused(sides):

@@ -1,0 +1,106 @@
+"""The README's two examples of the gate, run as they are printed, in a repository of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+(WORKFLOW,) = (block for block in BLOCKS if "jobs" in block)
+(HOOKS,) = (block for block in BLOCKS if "repos" in block)
+(RULES,) = re.findall(r"```toml\n(\[\[quality\]\].*?)```", README, re.DOTALL)
+PULL_REQUEST = {"${{ github.base_ref }}": "main", "stdlib/functions": "stdlib/modules"}
+"""What GitHub fills in, and a smaller task in place of a larger."""
+
+
+def git(folder: Path, *arguments: str) -> None:
+    names = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of a repository with this code, as `actions/checkout` leaves one."""
+    place = tmp_path_factory.mktemp("workflow")
+    origin = place / "origin"
+    for name in ("src", "runners", "benchmarks"):
+        shutil.copytree(ROOT / name, origin / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (origin / "gate.toml").write_text(RULES)
+    git(origin, "init", "--quiet", "--initial-branch", "main")
+    git(origin, "add", ".")
+    git(origin, "commit", "--quiet", "-m", "all")
+    git(place, "clone", "--quiet", str(origin), "here")
+    (place / "bin").mkdir()
+    command = place / "bin" / "rankstone"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m rankstone "$@"\n')
+    command.chmod(0o755)
+    return place / "here"
+
+
+def run(checkout: Path, script: list[str] | str, **more: str) -> subprocess.CompletedProcess[str]:
+    """By the shell of GitHub's runners, or a command as pre-commit splits it."""
+    path = f"{checkout.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {
+        **os.environ, "PATH": path, "PYTHONPATH": "src",
+        "RANKSTONE_CACHE": str(checkout.parent / "cache"), **more,
+    }  # fmt: skip
+    command = ["bash", "-e", "-c", script] if isinstance(script, str) else script
+    return subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def here(text: str) -> str:
+    for given, meant in PULL_REQUEST.items():
+        text = text.replace(given, meant)
+    return text.replace("PYTHONPATH=../base/src python", f"PYTHONPATH=../base/src {sys.executable}")
+
+
+def test_the_workflow_runs_as_printed(checkout: Path) -> None:
+    steps = [here(step["run"]) for step in WORKFLOW["jobs"]["gate"]["steps"] if "run" in step]
+    assert steps[0].startswith("pip install ")  # this interpreter has it
+    summary = checkout.parent / "summary.md"
+    told = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    *measuring, judging = steps[1:]
+    for step in measuring:
+        done = run(checkout, step, **told)
+        assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
+    done = run(checkout, judging, **told)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The gate passes. (4 pass)" in done.stdout
+    assert "**The gate passes. (4 pass)**" in summary.read_text()
+    root = ElementTree.parse(checkout / "gate.xml").getroot()
+    assert len(root.findall(".//testcase")) == 4
+    # A candidate that lost a method fails, and says so where GitHub shows it.
+    for path in (checkout / "results" / "candidate").rglob("bm25@*.json"):
+        path.unlink()
+    done = run(checkout, judging, **told)
+    assert done.returncode == 1
+    assert "::error title=lexical/bm25 on stdlib/modules::record: the candidate" in done.stdout
+
+
+def test_the_hook_runs_as_printed(checkout: Path) -> None:
+    (hook,) = HOOKS["repos"][0]["hooks"]
+    assert (hook["language"], hook["pass_filenames"]) == ("system", False)
+    entry = shlex.split(here(hook["entry"]))
+    (told,) = re.findall(r"measured once \(`(rankstone run [^`]*)`\)", README)
+    shutil.rmtree(checkout / "results", ignore_errors=True)
+    done = run(checkout, entry)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the baseline has no record" in done.stdout
+    assert run(checkout, here(told)).returncode == 0
+    done = run(checkout, entry)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The gate passes. (1 pass)" in done.stdout
