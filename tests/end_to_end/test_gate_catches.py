@@ -166,7 +166,7 @@ RULE = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1
 
 
 def test_versions_are_measured_in_turns(measured: Path, tmp_path: Path) -> None:
-    versions = str(ROOT), str(slowed(tmp_path / "slow", 20.0))
+    versions = str(ROOT), str(slowed(tmp_path / "slow", 3.0))
     told: list[str] = []
     (one,) = reports.gate_ab(
         versions, [BM25], ["stdlib/modules"], rounds=2, rules=RULE, cache=measured / "cache",

@@ -368,8 +368,8 @@ def _order(
 
 
 def _unique(heads: Sequence[str]) -> list[str]:
-    """Tasks by their last part where that tells them apart."""
-    stems = [head.rpartition("/")[2] for head in heads]
+    """Tasks by their last part where that tells them apart; `bytes/doc` is no task."""
+    stems = [head if head in COSTS else head.rpartition("/")[2] for head in heads]
     return [
         stem if stems.count(stem) == 1 else head for stem, head in zip(stems, heads, strict=True)
     ]
