@@ -169,10 +169,10 @@ def in_turns(baseline: Pass, candidate: Pass, rounds: int) -> Judgement:
     return judge_ratio(RULE, *sides, ratio=ab.ratio)
 
 
-def test_the_same_code_is_never_dearer(timed: Callable[[float], Pass]) -> None:
+def test_the_same_code_is_rarely_dearer(timed: Callable[[float], Pass]) -> None:
     same = timed(0.0)
     alarms = sum(in_turns(same, same, 5).verdict != "pass" for _ in range(200))
-    assert alarms < 10
+    assert alarms < 0.05 * 200
 
 
 def test_a_fifth_slower_is_seen(timed: Callable[[float], Pass]) -> None:

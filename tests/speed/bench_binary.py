@@ -10,19 +10,18 @@ slowly per query.
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from rankstone.runners.search.binariser import BinarisedIndex
 from rankstone.runners.search.hashing import residual_signs
+from tests.speed.vectors import ratio_of
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1"))
 N = int(400_000 * SCALE)
 """Vectors of 384 dimensions; of more dimensions, fewer of the same size together."""
-K, SINGLE, BATCH, ROUNDS = 10, 20, 1024, 5
+K, SINGLE, BATCH = 10, 20, 1024
 
 
 def lines() -> Iterator[str]:
@@ -56,26 +55,6 @@ def compared(dim: int, n: int) -> Iterator[str]:
     if dim == 384:
         memory = index.nbytes() / (n * dim * 4)
         yield f"speed sdc_memory ratio={memory:.4f} goal=<=0.0625 peer=float32_vectors"
-
-
-def ratio_of(
-    theirs: Callable[[np.ndarray], object],
-    ours: Callable[[np.ndarray], object],
-    parts: list[np.ndarray],
-) -> float:
-    """Their time by ours: the median of interleaved rounds."""
-    theirs(parts[0])
-    ours(parts[0])
-    ratios = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        for part in parts:
-            theirs(part)
-        between = time.perf_counter()
-        for part in parts:
-            ours(part)
-        ratios.append((between - started) / (time.perf_counter() - between))
-    return statistics.median(ratios)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -6,20 +6,16 @@
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from rankstone.runners.search.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
-from tests.speed.vectors import Vectors, queries
+from tests.speed.vectors import Vectors, queries, ratio_of
 
 N = int(500_000 * float(os.environ.get("RANKSTONE_SCALE", "1")))
-K, SINGLE, BATCH, ROUNDS = 100, 20, 100, 7
+K, SINGLE, BATCH = 100, 20, 100
 
 
 def lines() -> Iterator[str]:
@@ -32,21 +28,3 @@ def lines() -> Iterator[str]:
         parts = [asked[at : at + size] for at in range(0, total, size)]
         ratio = ratio_of(lambda q: index.search(q, K), lambda q: index.faiss.search(q, K), parts)
         yield f"speed pq_search_{name} ratio={ratio:.3f} goal=<=1.2 peer=faiss.IndexPQ"
-
-
-def ratio_of(
-    ours: Callable[[np.ndarray], object],
-    theirs: Callable[[np.ndarray], object],
-    parts: list[np.ndarray],
-) -> float:
-    """Our time by theirs: the median of interleaved rounds."""
-    ratios = []
-    for _ in range(ROUNDS + 1):
-        started = time.perf_counter()
-        for part in parts:
-            ours(part)
-        between = time.perf_counter()
-        for part in parts:
-            theirs(part)
-        ratios.append((between - started) / (time.perf_counter() - between))
-    return statistics.median(ratios[1:])

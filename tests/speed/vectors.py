@@ -1,12 +1,14 @@
-"""Random unit vectors for benches, made anew each time they are read."""
+"""For benches of indexes: random unit vectors, made anew each time they are read, and ratios."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-DIM, PIECE = 384, 20_000
+DIM, PIECE, ROUNDS = 384, 20_000, 7
 
 
 class Vectors:
@@ -34,3 +36,21 @@ def unit(n: int, seed: int) -> np.ndarray:
 
 def queries(n: int) -> np.ndarray:
     return unit(n, 2**20)
+
+
+def ratio_of(
+    one: Callable[[np.ndarray], object],
+    other: Callable[[np.ndarray], object],
+    parts: list[np.ndarray],
+) -> float:
+    """The time of `one` by that of `other`: the median of interleaved rounds."""
+    ratios = []
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        for part in parts:
+            one(part)
+        between = time.perf_counter()
+        for part in parts:
+            other(part)
+        ratios.append((between - started) / (time.perf_counter() - between))
+    return statistics.median(ratios[1:])  # the first warms up

@@ -27,7 +27,7 @@ QUERIES = [f"q{i}" for i in range(40)]
 DOCS = [f"d{i}" for i in range(50)]
 
 
-def stored(folder, method, ranks, *, ndcg=None, machine="4be81c07"):
+def stored(folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK):
     """A record of `method` whose run has, for each query, the documents of these positions."""
     store = ResultStore(folder)
     docs = np.array(ranks, dtype=np.int64)
@@ -36,10 +36,10 @@ def stored(folder, method, ranks, *, ndcg=None, machine="4be81c07"):
     values = np.linspace(0, 1, len(QUERIES)) if ndcg is None else np.asarray(ndcg, dtype=float)
     write_per_query(folder / "values", QUERIES, {"nDCG@10": values})
     record = store.write(
-        make_record(method, machine=machine),
+        make_record(method, task, machine=machine),
         Staged(run=folder / "run", per_query=folder / "values"),
     )
-    return {(method, TASK): (record, store.path(record))}
+    return {(method, task): (record, store.path(record))}
 
 
 def rotated(shift, depth=20):
@@ -194,6 +194,27 @@ def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
     assert "stopped at 4.0 GiB" in result.reason
     result = evaluate_claim(claim(kind="difference", than="a/z", measure="nDCG@10"), records)
     assert "a/z on stdlib/functions: not measured" in result.reason
+
+
+def test_a_run_of_another_task(tmp_path):
+    other, values = "stdlib/modules", np.linspace(0.2, 1, len(QUERIES))
+    here = stored(tmp_path, "a/x", rotated(0), ndcg=values)
+    there = stored(tmp_path, "a/x", rotated(0), ndcg=values - 0.125, task=other)
+    tested = claim(kind="difference", than="a/x", than_on=other, measure="nDCG@10")
+    assert tested.cells() == [("a/x", TASK), ("a/x", other)]
+    (finding,) = evaluate_claim(tested, {**here, **there}).findings
+    assert finding.value.value == pytest.approx(0.125, abs=1e-6)
+    result = evaluate_claim(tested, here)
+    assert result.reason == f"a/x on {other}: not measured"
+    assert f"of a/x on {other}" in markdown([result])
+
+
+def test_a_terminal_shows_brackets_as_they_are(capsys, tmp_path):
+    from rich import print as show
+
+    lacking = evaluate_claim(claim(kind="difference", than="a/[z]", measure="nDCG@10"), {})
+    show(terminal([lacking], 100))
+    assert "of a/[z]" in capsys.readouterr().out
 
 
 def test_page_and_json_say_the_same(tmp_path):

@@ -171,7 +171,7 @@ def test_published_records_say_what_they_lack_and_what_mends_it():
     assert {one.verdict for one in found} == {"incomparable"}
     bm25 = next(one for one in found if one.method == BM25)
     assert "published records are kept without" in bm25.detail
-    assert bm25.detail.endswith("rankstone run lexical/bm25 --on beir/scifact --results FOLDER")
+    assert bm25.detail.endswith("rankstone run lexical/bm25 --on beir/scifact --results DIR")
 
 
 # Median milliseconds of BM25, and of a checkout of it that spins for a fifth of its time more, as

@@ -141,7 +141,9 @@ def describe(check: CheckSpec) -> str:
         known["than"] = f"{check.than} on {check.than_on}"
     text = CHECKS[check.kind].reads.format(**known, figure=figure)
     if check.kind == "overlap":
-        text += f", its {check.at or check.k} best" + (f" − in {check.than}" if check.than else "")
+        text += f", its {check.at or check.k} best" + (
+            f" − in {known['than']}" if check.than else ""
+        )
     return text
 
 
@@ -206,7 +208,7 @@ def terminal(results: Sequence[Result], width: int) -> Any:
         checks.add_column(no_wrap=True)
         checks.add_column(overflow="fold", ratio=1)
         for finding in result.findings:
-            checks.add_row(*_lines(finding))
+            checks.add_row(*map(Text, _lines(finding)))
         parts += [head, checks] if result.findings else [head]
     return Group(*parts)
 

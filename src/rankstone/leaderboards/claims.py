@@ -20,10 +20,14 @@ from rankstone.strict import Spec
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
 UNMEASURED = "not measured"
+ACROSS = ("difference", "share", "ratio")
+"""Kinds of check that compare values and no documents, and so runs of two tasks as well."""
 
 
 class CheckSpec(Spec):
     """One relation: a table `[[checks]]` of a claim."""
+
+    LATER = frozenset({"than_on"})
 
     kind: str
     """A key of `rankstone.leaderboards.checks.CHECKS`."""
@@ -63,6 +67,8 @@ class CheckSpec(Spec):
         missing = [key for key in check.needs if getattr(self, key) is None]
         if missing:
             raise ValueError(f"a check of the kind '{self.kind}' needs the key '{missing[0]}'")
+        if self.than_on and (self.than is None or self.kind not in ACROSS):
+            raise ValueError(f"'than_on' is for {', '.join(ACROSS)}, with 'than'")
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("either 'at_least' or 'at_most' is the bound of a check")
         return self

@@ -153,10 +153,13 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
     where = f"{record.method.name} on {record.task.name}"
     name = record.files.per_query
     if name is None or not path.with_name(name).is_file():
+        method, task = record.method.name, record.task.name
+        again = f"rankstone run {method} --on {task} --results DIR"
+        if method.startswith("runs/"):
+            again = f"rankstone score FILE --on {task} --name {method} --results DIR"
         raise ResultsError(
             f"{where}: a paired test needs values per query, and {path} has none beside it"
-            " (published records are kept without). Measure both sides, into folders of your own:"
-            f" rankstone run {record.method.name} --on {record.task.name} --results FOLDER"
+            f" (published records are kept without). Measure it into a folder of your own: {again}"
         )
     read = read_per_query(path.with_name(name))
     if measure not in read.measures:

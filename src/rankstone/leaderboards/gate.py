@@ -149,15 +149,15 @@ def _applies(tasks: Sequence[str], cell: tuple[str, str]) -> bool:
     return not tasks or cell[1] in tasks
 
 
-_RUN = "measure it into the folder of that side: rankstone run METHOD --on TASK --results FOLDER"
-
-
 def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgement | None:
     """A failure where one side has no figures for the cell."""
     for side, cells in (("baseline", baseline), ("candidate", candidate)):
         stored = cells.get(cell)
         if stored is None:
-            what = f"the {side} has no record of it, and what is not there cannot pass; {_RUN}"
+            what = (
+                f"the {side} has no record of it, and what is not there cannot pass; measure it to"
+                f" where that side's records are: rankstone run METHOD --on {cell[1]} --results DIR"
+            )
         elif stored[0].status != "ok":
             said = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
             what = f"the {side} ended as {stored[0].status}: {said}"

@@ -18,7 +18,6 @@ SIGNS = {"pass": "✓", "fail": "✗", "incomparable": "?"}
 COLOURS = {"pass": "green", "fail": "red", "incomparable": "yellow"}
 OUTCOMES = {0: "The gate passes.", 1: "The gate fails.", 2: "The gate cannot judge."}
 HEADS = ("", "task", "method", "rule", "baseline", "candidate", "finding")
-NUMBERS = ("baseline", "candidate")
 
 
 def outcome(judgements: Sequence[Judgement]) -> str:

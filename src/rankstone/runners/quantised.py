@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.runners.conversion import NotConvertibleError
+
 GROUP = 64
 """Inputs of a linear map are quantised as well, so many neighbours of a token's state by one scale.
 Larger groups are faster and coarser."""
@@ -23,11 +25,15 @@ def quantised(model: Any) -> Any:
     a text's states do not depend on what else is in its batch. Embeddings, norms, softmax and the
     products of attention are left as they are.
     """
+    replaced = 0
     for product in model.get_ops():
         if product.get_type_name() == "MatMul":
             factor = product.input_value(1).get_node()
             if factor.get_type_name() == "Constant" and factor.data.ndim == 2:
                 _replace(product, factor.data)
+                replaced += 1
+    if not replaced:
+        raise NotConvertibleError("it has no product with a constant matrix to make of integers")
     model.validate_nodes_and_infer_types()
     return model
 

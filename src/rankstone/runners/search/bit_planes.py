@@ -55,7 +55,8 @@ class BitPlanes:
     def squares(self, codes: Codes) -> Vectors:
         """(n,) squared lengths: sum_ij 2^-(i+j) (m - 2 popcount(d_i xor d_j)).
 
-        Exact in float32: multiples of 4^-(L-1), far fewer than 2^24 of them.
+        Exact in float32: multiples of 4^-(L-1), at most m (2^L - 1)^2 of them, which is below 2^24
+        up to 74,565 dimensions.
         """
         own = self.dim * sum(0.25**i for i in range(self.levels))
         squares = np.full(len(codes), own, dtype=np.float32)

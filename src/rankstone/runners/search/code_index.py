@@ -67,11 +67,16 @@ class CodeIndex:
         hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
         if not depth:
             return hits
-        tiles = [slice(at, at + TILE) for at in range(0, len(queries), TILE)]
-        with ThreadPoolExecutor(self._threads) as pool:
-            found = pool.map(lambda rows: self._best(queries[rows], depth), tiles)
-            for rows, best in zip(tiles, found, strict=True):
-                hits.docs[rows, :depth], hits.scores[rows, :depth] = best
+        size = max(min(TILE, -(-len(queries) // self._threads)), 1)
+        tiles = [slice(at, at + size) for at in range(0, len(queries), size)]
+        found: Iterable[Hits]
+        if len(tiles) == 1:
+            found = [self._best(queries, depth)]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                found = list(pool.map(lambda rows: self._best(queries[rows], depth), tiles))
+        for rows, best in zip(tiles, found, strict=True):
+            hits.docs[rows, :depth], hits.scores[rows, :depth] = best
         return hits
 
     def _best(self, queries: Codes, k: int) -> Hits:

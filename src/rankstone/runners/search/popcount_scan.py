@@ -34,7 +34,7 @@ def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
         queries: (n_queries, words, levels).
         squares: (n_queries,) squared lengths of the queries.
         shortest, longest: bounds of the documents' lengths.
-        scores, docs: (n_queries, k) -inf, and positions from `n` on. Afterwards the best k
+        scores, docs: (n_queries, k) -inf, and n. Afterwards the best k
             documents, as heaps whose root is the worst: the lowest cosine, of equal ones the
             highest position.
     """
