@@ -109,6 +109,8 @@ def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
     rotation = faiss.OPQMatrix(dim, pq.M)
     alternating = seeded(faiss.ProductQuantizer(dim, pq.M, pq.nbits), seed)
     rotation.pq = alternating
+    if len(sample) < dim:
+        rotation.niter = 5  # of faiss's 50, which take seconds: so few points fit any rotation
     rotation.train(_at_least(dim, sample))
     rotation.pq = None  # it does not own it
     index.train(rotation.apply(sample))
