@@ -107,13 +107,18 @@ def judged(baseline: Stored, candidate: Stored) -> Judgement:
 
 
 @pytest.mark.filterwarnings("ignore::rankstone.errors.RankstoneWarning")
-def test_other_seeds_are_rarely_an_alarm_and_the_same_seed_never(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "share", [pytest.param(1.0, marks=pytest.mark.slow), 0.4], ids=["465 trials", "62 of them"]
+)
+def test_other_seeds_are_rarely_an_alarm_and_the_same_seed_never(
+    tmp_path: Path, share: float
+) -> None:
     alarms: dict[str, int] = {}
     trials = changed = 0
     for task, method, changes, seeds in RANDOM:
         folder = tmp_path / Path(method).name
         folder.mkdir()
-        first, *others = reruns(task, method, changes, seeds, folder)
+        first, *others = reruns(task, method, changes, int(share * seeds), folder)
         again = judged(first, others[0])
         assert again.verdict == "pass"
         assert "differs" in again.detail
@@ -121,7 +126,7 @@ def test_other_seeds_are_rarely_an_alarm_and_the_same_seed_never(tmp_path: Path)
         trials += len(found)
         changed += sum(one.baseline != one.candidate for one in found)
         alarms[method] = sum(one.verdict != "pass" for one in found)
-    assert trials >= 200
+    assert trials >= 200 * share**2
     assert changed > 0.9 * trials  # the seed does change what is found
     assert sum(alarms.values()) < 0.05 * trials, alarms
 
@@ -138,7 +143,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pass]:
     texts = dataset.corpus.texts(0, len(dataset.corpus))
     context = PlainContext(texts=texts, work=tmp_path_factory.mktemp("work"))
     index = runner.index(MemoryChunks(runner, texts, chunk_size=len(texts)), context)
-    queries = list(dataset.query_texts)[:60]
+    queries = list(dataset.query_texts)[:30]
     plain = make_record()
 
     def one_pass(share: float) -> RunRecord:
