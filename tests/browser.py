@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -112,13 +113,16 @@ class Browser:
 
     def wait(self, expression: str, seconds: float = 15.0) -> None:
         """Until the expression is true; AssertionError if it does not become so."""
-        done = self.js(
-            "new Promise(done => {"
-            f" const end = Date.now() + {int(seconds * 1000)};"
-            f" const look = () => ({expression}) ? done(true)"
-            " : Date.now() > end ? done(false) : setTimeout(look, 25); look(); })"
-        )
-        assert done, f"not within {seconds} s: {expression}; faults: {self.faults}"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if self.js(f"Boolean({expression})"):
+                    return
+            except RuntimeError as error:  # the page that was asked is being left
+                if "navigated" not in str(error) and "context" not in str(error):
+                    raise
+            time.sleep(0.025)
+        raise AssertionError(f"not within {seconds} s: {expression}; faults: {self.faults}")
 
     def size(self, width: int, height: int, *, dark: bool = False, phone: bool = False) -> None:
         """The window and the colours the person prefers."""

@@ -23,12 +23,9 @@ def measure(method: str, task: str, cache: Path, data: Path | None = None) -> ra
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("task", "published"),
-    [
-        ("beir/scifact", 0.64508),
-        pytest.param("beir/nfcorpus", 0.31594, marks=pytest.mark.slow),
-    ],
+    ("task", "published"), [("beir/scifact", 0.64508), ("beir/nfcorpus", 0.31594)]
 )
 def test_minilm_reaches_its_published_ndcg(
     task: str, published: float, cache: Path, data_folder: Path
