@@ -1,6 +1,6 @@
 """Product quantisation against faiss.IndexPQ over the same codes: what our index adds to a search.
 
-500,000 vectors of 384 dimensions in 48 bytes, k = 100; one query at a time, and 100 at once.
+150,000 vectors of 384 dimensions in 48 bytes, k = 100; one query at a time, and 100 at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rankstone.runners.search.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
 from tests.speed.vectors import Vectors, queries, ratio_of
 
-N = int(500_000 * float(os.environ.get("RANKSTONE_SCALE", "1")))
+N = int(150_000 * float(os.environ.get("RANKSTONE_SCALE", "1")))
 K, SINGLE, BATCH = 100, 20, 100
 
 
