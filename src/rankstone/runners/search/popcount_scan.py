@@ -34,17 +34,16 @@ def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
         queries: (n_queries, words, levels).
         squares: (n_queries,) squared lengths of the queries.
         shortest, longest: bounds of the documents' lengths.
-        scores, docs: (n_queries, k) -inf, and n. Afterwards the best k
-            documents, as heaps whose root is the worst: the lowest cosine, of equal ones the
-            highest position.
+        scores, docs: (n_queries, k) -inf, and n. Afterwards the best k documents, as heaps whose
+            root is the worst: the lowest cosine, of equal ones the highest position.
     """
     import numba
     from numba.extending import register_jitable
 
-    words = -(-dim // 64)
-    measure = register_jitable(inline="always")(_measure(words, levels, _popcount()))
-    keep = register_jitable(_keep(dim, levels, words, register_jitable(replace_worst), _popcount()))
-    most = dim * (2**levels - 1) ** 2
+    words, popcount = -(-dim // 64), _popcount()
+    most = dim * (2**levels - 1) ** 2  # the highest product of two codes, in units of 4^-(L-1)
+    measure = register_jitable(inline="always")(_measure(words, levels, popcount))
+    keep = register_jitable(_keep(most, levels, words, register_jitable(replace_worst), popcount))
 
     def scan(
         blocks: Any, n: Any, queries: Any, squares: Any,
@@ -107,9 +106,9 @@ def _added(words: int, levels: int) -> list[str]:
     ]
 
 
-def _keep(dim: int, levels: int, words: int, replace: Any, popcount: Any) -> Any:
+def _keep(most: int, levels: int, words: int, replace: Any, popcount: Any) -> Any:
     """A function that scores what of a block is within a limit, and gives back the new limit."""
-    most, unit = dim * (2**levels - 1) ** 2, np.float32(0.25 ** (levels - 1))
+    unit = np.float32(0.25 ** (levels - 1))
 
     def keep(
         block: Any, first: Any, n: Any, distances: Any, limit: Any,
