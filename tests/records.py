@@ -67,7 +67,7 @@ def make_record(
         "method": MethodInfo(
             name=method,
             digest=canonical_digest(method),
-            adapter="rankstone.runners.bm25:BM25",
+            adapter="bm25",
             parameters={"k1": 0.9, "b": 0.4, "stopwords": "english"},
             description={
                 "library": "bm25s 0.3.16",

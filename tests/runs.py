@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rankstone.results.trec import Run
+from rankstone.results.trec_run import Run
 
 
 def lines_of(run: Mapping[str, Mapping[str, float]], dtype: str = "float64") -> Run:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import zstandard
 
+from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_latency, write_per_query
 from tests.records import METHODS, make_record
 
 FAMILIES = ("lexical", "dense", "sparse", "late_interaction", "rerank", "compressed", "hybrid")

@@ -1,3 +1,3 @@
-from rankstone.cli import main
+from rankstone.cli.app import main
 
 main()

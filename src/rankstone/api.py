@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rankstone.evaluation.conventions import Comparison
-    from rankstone.execution.judged import Judged
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.site.build import Built
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore
+    from rankstone.scoring.task_qrels import Judged
 
 Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
 PathLike = str | os.PathLike[str]
@@ -149,9 +149,9 @@ def score(
 
     Raises: RankstoneError, where the file, the task or its data is wrong.
     """
-    from rankstone.execution.judged import file_task, open_judged
     from rankstone.execution.progress import Silent
-    from rankstone.execution.scoring import score_file
+    from rankstone.scoring.score_file import score_file
+    from rankstone.scoring.task_qrels import file_task, open_judged
 
     place = find_place(workspace)
     if on is not None and qrels is None:
@@ -186,7 +186,7 @@ def verify(
 
     Means and values per query must agree to 1e-9, intervals to 1e-6, files by their sha256.
     """
-    from rankstone.execution.verification import differences
+    from rankstone.scoring.verification import differences
 
     place, sources = find_place(workspace), find_sources(data, cache)
     return list(differences(record, Path(path), lambda r: _judged(r, place, sources)))
@@ -209,7 +209,7 @@ def compare_rules(
         of documents alone), or its task's data cannot be opened.
     """
     from rankstone.evaluation.conventions import TOOLS, Rules, compare
-    from rankstone.leaderboards.table import measure_order
+    from rankstone.leaderboards.frame import measure_order
 
     if record.files.run is None:
         raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
@@ -235,15 +235,15 @@ def compare_rules(
 
 def _judged(record: RunRecord, place: Workspace, sources: Sources) -> Judged:
     """The judgements of the record's task, as the task is defined today."""
-    from rankstone.execution.judged import open_judged
+    from rankstone.scoring.task_qrels import open_judged
 
     return open_judged(_task(record, place), sources)
 
 
 def _task(record: RunRecord, place: Workspace) -> TaskSpec:
     """The record's task; one that no file defines is made again from what the record says."""
-    from rankstone.benchmarks.naming import recorded_task
-    from rankstone.execution.judged import FILE_TASKS, file_task
+    from rankstone.benchmarks.task_names import recorded_task
+    from rankstone.scoring.task_qrels import FILE_TASKS, file_task
 
     name, source = record.task.name, record.task.source or ""
     if name.partition("@")[0] in place.tasks:
@@ -255,7 +255,7 @@ def _task(record: RunRecord, place: Workspace) -> TaskSpec:
 
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     """One row per record: quality with intervals, latency, memory, index size, status."""
-    from rankstone.leaderboards.table import leaderboard as table
+    from rankstone.leaderboards.frame import leaderboard as table
 
     return table(list(records))
 
@@ -279,9 +279,9 @@ def site(
     Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
         site, or what draws plots is not installed.
     """
-    from rankstone.execution.texts import find_texts
     from rankstone.leaderboards.site.build import build, known_means
     from rankstone.leaderboards.site.model import Texts, make_site
+    from rankstone.scoring.text_lookup import find_texts
 
     place, sources = find_place(workspace), find_sources(data, cache)
     store = find_store(results, place)

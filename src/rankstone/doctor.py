@@ -26,8 +26,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.errors import RankstoneError
+from rankstone.errors import DefinitionError, RankstoneError
 from rankstone.profiling import machine
+from rankstone.registry import target
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -206,7 +207,10 @@ def _method_state(method: AdapterSpec) -> tuple[State, str]:
 
 
 def _adapter_fault(adapter: str) -> str | None:
-    module = adapter.partition(":")[0]
+    try:
+        module = target("adapter", adapter, "").partition(":")[0]
+    except DefinitionError as error:
+        return str(error).removeprefix(": ")
     return None if _source(module) else f"adapter module '{module}' is not installed"
 
 
@@ -216,7 +220,7 @@ def _missing_extras(adapter: str) -> list[str]:
     Read from the source, for importing adapters imports their libraries. An adapter whose
     `requires` is no literal is taken to need nothing.
     """
-    module, _, name = adapter.partition(":")
+    module, _, name = target("adapter", adapter, "").partition(":")
     source = _source(module)
     text = source.read_text(encoding="utf-8") if source and source.suffix == ".py" else ""
     needed: dict[str, str] = {}
@@ -302,7 +306,7 @@ def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
 def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Finding]:
     """How many tasks of each family are in which state, by the words of `rankstone data list`."""
     try:
-        from rankstone.benchmarks.inventory import MEANINGS, entry
+        from rankstone.benchmarks.availability import MEANINGS, entry
     except ImportError as error:
         detail = f"cannot be looked through: {error} (see Libraries)"
         yield Finding(section="Benchmarks", name="benchmarks", state="wrong", detail=detail)

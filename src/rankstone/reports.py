@@ -13,12 +13,12 @@ from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.boards import Board
-    from rankstone.leaderboards.claims import Result
     from rankstone.leaderboards.compare import Comparison
-    from rankstone.leaderboards.definitions import Found
     from rankstone.leaderboards.gate import GateRules, Judgement
-    from rankstone.leaderboards.papers import Reproduction
-    from rankstone.leaderboards.report import Page
+    from rankstone.leaderboards.pages.report import Page
+    from rankstone.leaderboards.papers.claims import Result
+    from rankstone.leaderboards.papers.definitions import Found
+    from rankstone.leaderboards.papers.tables import Reproduction
     from rankstone.results.store import ResultStore, Stored
 
 Cell = tuple[str, str]
@@ -65,7 +65,7 @@ def report(
 
     Raises: RankstoneError, where a name is of no record, or records cannot be compared.
     """
-    from rankstone.leaderboards.report import report as made
+    from rankstone.leaderboards.pages.report import report as made
 
     store = find_store(results, find_place(workspace))
     stored = store.stored()
@@ -229,7 +229,7 @@ def gate_ab(
 
     Raises: RankstoneError, where a version or a cell does not run.
     """
-    from rankstone.execution import ab
+    from rankstone.execution import ab_comparison as ab
     from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
 
     if not methods or not tasks:
@@ -313,7 +313,7 @@ def check_claims(
 
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
-    from rankstone.leaderboards.claims import chosen_claims, evaluate_claim, load_claims
+    from rankstone.leaderboards.papers.claims import chosen_claims, evaluate_claim, load_claims
 
     place = find_place(workspace)
     chosen = chosen_claims(load_claims(place.claims), names)
@@ -349,8 +349,8 @@ def reproduce(
 
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
-    from rankstone.benchmarks.inventory import at_hand
-    from rankstone.leaderboards.papers import (
+    from rankstone.benchmarks.availability import at_hand
+    from rankstone.leaderboards.papers.tables import (
         Known,
         chosen_papers,
         load_papers,

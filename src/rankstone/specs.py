@@ -18,8 +18,7 @@ from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.strict import Spec, build_spec, read_toml
 from rankstone.strict import canonical_digest as canonical_digest
 
-ENTRY_POINT = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
-ADAPTER = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
+REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
 SHA256 = r"^[0-9a-f]{64}$"
 DEFAULT_MEASURES = (
     "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
@@ -52,8 +51,8 @@ class AdapterSpec(Spec):
 
     LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "scorer", "text"})
 
-    adapter: str = Field(pattern=ADAPTER)
-    """`module:Class` of the adapter, or a name from the entry point group `rankstone.runners`."""
+    adapter: str = Field(pattern=REGISTERED)
+    """A short name (`rankstone.registry`), or `module:Class`."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     model: ModelSpec | None = None
     query_model: ModelSpec | None = None
@@ -133,8 +132,8 @@ class TaskSpec(Spec):
     name: str
     """`<family>/<task>`."""
     description: str
-    loader: str = Field(pattern=ENTRY_POINT)
-    """`module:function` that reads the collection."""
+    loader: str = Field(pattern=REGISTERED)
+    """What reads the collection: a short name (`rankstone.registry`), or `module:function`."""
     source: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the loader."""
     dataset: str

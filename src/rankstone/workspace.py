@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rankstone.benchmarks.naming import FORMS, task_of
+from rankstone.benchmarks.task_names import FORMS, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.specs import (
     MethodSpec,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rankstone.execution.cache import EncodingCache
+from rankstone.encodings.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 
 DOCUMENTS, SHARD, DIM = 96, 8, 32_768

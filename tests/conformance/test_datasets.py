@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.benchmarks.beir import mirrored
 from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.loaders.beir import mirrored
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.workspace import Workspace
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rankstone.encodings.cache import EncodingCache
 from rankstone.errors import MissingExtraError, ModelError
-from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.reps import concatenate, pack, take
+from rankstone.runners.representations.base import concatenate, pack, take
 from rankstone.runners.testing import MemoryChunks, Pairs, PlainContext
 from rankstone.workspace import Workspace
 

@@ -12,9 +12,9 @@ import ir_measures
 import pytest
 
 from rankstone.benchmarks.dataset import Document, Query
-from rankstone.benchmarks.lines import read_judgements
-from rankstone.benchmarks.topics import read_topics
-from rankstone.benchmarks.trec import read_documents
+from rankstone.benchmarks.loaders.trec import read_documents
+from rankstone.benchmarks.readers.lines import read_judgements
+from rankstone.benchmarks.readers.topics import read_topics
 
 trec = pytest.importorskip("ir_datasets.formats.trec", reason="ir_datasets is not installed")
 

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
-        '[tasks.letters]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        '[tasks.letters]\ndescription = "d"\nloader = "beir"\n'
         'depth = 10\nmeasures = ["nDCG@10", "RR@10"]\n'
     )
     (tmp_path / "runners" / "strange").mkdir(parents=True)

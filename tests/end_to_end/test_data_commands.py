@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-from rankstone import cli
 from rankstone.benchmarks.dataset import RawDataset, Sources
+from rankstone.cli import app as cli
 from rankstone.errors import DataError, MissingExtraError
 from rankstone.specs import TaskSpec
 
 TOML = """\
 [defaults]
-loader = "rankstone.benchmarks.beir:load"
+loader = "beir"
 
 [tasks.letters]
 description = "d"
@@ -53,7 +53,7 @@ loader = "faulty_loaders:remote"
 
 [tasks.judged]
 description = "d"
-loader = "rankstone.benchmarks.qrels:load"
+loader = "qrels"
 source = { folder = "t/letters" }
 counts = { queries = 1 }
 

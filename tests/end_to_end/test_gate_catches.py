@@ -16,7 +16,7 @@ from rankstone.api import find_sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.leaderboards.gate import CostRule, GateRules
 from rankstone.results.store import ResultStore
-from rankstone.results.trec import read_run, write_run
+from rankstone.results.trec_run import read_run, write_run
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -131,7 +131,7 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
         return base.model_copy(update={"name": name, "parameters": parameters})
 
     task = TaskSpec(
-        name="two/kinds", description="d", loader="rankstone.benchmarks.beir:load",
+        name="two/kinds", description="d", loader="beir",
         dataset="two/kinds",
     )  # fmt: skip
     kept = {"dense/whole": PROMPT, "dense/lost": "", "dense/again": PROMPT}

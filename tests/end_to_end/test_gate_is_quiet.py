@@ -18,12 +18,12 @@ from rankstone.api import find_sources
 from rankstone.benchmarks.dataset import Dataset
 from rankstone.benchmarks.store import open_dataset
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.execution import ab
+from rankstone.execution import ab_comparison as ab
 from rankstone.leaderboards.gate import CostRule, GateRules, Judgement, judge, judge_ratio
 from rankstone.profiling.latency import summarise
+from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.store import Stored
-from rankstone.results.tables import write_per_query
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyRunner
 from rankstone.runners.testing import MemoryChunks, PlainContext

@@ -15,25 +15,25 @@ from typer.testing import CliRunner, Result
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.cli import app, main
+from rankstone.cli.app import app, main
 from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.execution.judged import open_judged
 from rankstone.execution.sections import policy, task_info
-from rankstone.execution.verification import differences
+from rankstone.results.per_query import write_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
-from rankstone.results.trec import write_run
+from rankstone.results.trec_run import write_run
 from rankstone.runners.protocols import Hits
+from rankstone.scoring.task_qrels import open_judged
+from rankstone.scoring.verification import differences
 from rankstone.workspace import Workspace
 from tests.records import make_record
 
 MEASURES = ["nDCG@3", "R@3", "RR@3", "AP", "Judged@3"]
 TASKS = """
 [defaults]
-loader = "rankstone.benchmarks.beir:load"
+loader = "beir"
 dataset = "tiny/letters"
 headline = "nDCG@3"
 depth = 4
@@ -52,7 +52,7 @@ self_hits = "drop"
 
 [tasks.judged]
 description = "d"
-loader = "rankstone.benchmarks.qrels:load"
+loader = "qrels"
 source = { folder = "tiny/letters" }
 
 [tasks.answered]

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 from typer.testing import CliRunner
 
 import rankstone
-from rankstone.cli import app
+from rankstone.cli.app import app
 from tests import tiny_encoders as tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +34,7 @@ def place(tmp_path: Path) -> Path:
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
-        '[tasks.titles]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
-        'depth = 10\nmeasures = ["nDCG@10"]\n'
+        '[tasks.titles]\ndescription = "d"\nloader = "beir"\ndepth = 10\nmeasures = ["nDCG@10"]\n'
     )
     (tmp_path / "runners" / "dense").mkdir(parents=True)
     shutil.copy(ROOT / "runners" / "dense" / "ar2-nq.toml", tmp_path / "runners" / "dense")

@@ -10,10 +10,10 @@ import pytest
 
 import rankstone
 from rankstone import api
-from rankstone.benchmarks.naming import recorded_task, task_of
+from rankstone.benchmarks.task_names import recorded_task, task_of
 from rankstone.errors import DefinitionError
 from rankstone.results.store import ResultStore
-from rankstone.results.trec import read_run
+from rankstone.results.trec_run import read_run
 
 DOCUMENTS = {"a b": "the quick fox", "em\u2003space": "a lazy dog", " lead": "some grey bird"}
 QUERIES = {"q 1": "quick fox", "q\u00a02": "lazy dog"}

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from rankstone.leaderboards.claim_pages import from_json, markdown
-from rankstone.leaderboards.claims import load_claims
+from rankstone.leaderboards.pages.claims import from_json, markdown
+from rankstone.leaderboards.papers.claims import load_claims
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 ANEW = "run: make claims"

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.render import FORMATS, render
-from rankstone.leaderboards.table import leaderboard
+from rankstone.leaderboards.formats.render import FORMATS, render
+from rankstone.leaderboards.frame import leaderboard
 from tests.records import demo_records, make_record
 
 HERE = Path(__file__).parent

@@ -7,9 +7,9 @@ import tomllib
 import pytest
 
 from rankstone.evaluation.evaluate import parse_all
-from rankstone.leaderboards.paper_pages import from_json, markdown
-from rankstone.leaderboards.papers import load_papers
-from rankstone.leaderboards.published import read_published
+from rankstone.leaderboards.pages.papers import from_json, markdown
+from rankstone.leaderboards.papers.published import read_published
+from rankstone.leaderboards.papers.tables import load_papers
 from rankstone.results.store import ResultStore
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.leaderboards.board_formats import render_board
 from rankstone.leaderboards.boards import load_tables
-from rankstone.leaderboards.render import render
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.board import render_board
 from rankstone.reports import board
 from rankstone.results.store import ResultStore
 

@@ -10,9 +10,9 @@ import pytrec_eval
 import zstandard
 from typer.testing import CliRunner
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.results.store import ResultStore
-from rankstone.results.trec import read_run
+from rankstone.results.trec_run import read_run
 
 PUBLISHED_NDCG_10 = {
     ("bm25-anserini", 19): 0.5058,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rankstone.runners.chunked import BestChunkIndex, mean_vectors
-from rankstone.runners.flat import ExactIndex
-from rankstone.runners.passages import split
-from rankstone.runners.ragged import Ragged
-from rankstone.runners.rulers import Words
-from rankstone.runners.tokens import Tokens
+from rankstone.runners.compose.chunked import BestChunkIndex, mean_vectors
+from rankstone.runners.compose.passages import split
+from rankstone.runners.document_length import Words
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.transformer.tokens import Tokens
 from tests import tiny_models
 
 TEXT = st.text(st.sampled_from("ab. \n-é漢🙂") | st.characters(codec="utf-8"), max_size=200)

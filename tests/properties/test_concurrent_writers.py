@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged, files_intact
-from rankstone.results.tables import write_per_query
 from tests.records import make_record
 
 METHODS = [f"lexical/m{n}" for n in range(3)]

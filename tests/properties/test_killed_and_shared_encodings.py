@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rankstone.encodings.shards import read_info
 from rankstone.errors import DataError
-from rankstone.execution.shards import read_info
 
 pytest.importorskip("resource", reason="limits and locks are POSIX")
 from tests.adapters import filling

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.benchmarks.dataset import Judgements
-from rankstone.evaluation import placement
+from rankstone.evaluation import judged_ranks as placement
 from rankstone.evaluation.evaluate import evaluate_run
-from rankstone.evaluation.placement import place
+from rankstone.evaluation.judged_ranks import place
 from rankstone.evaluation.ranking import rank
 from rankstone.runners.protocols import Hits
 

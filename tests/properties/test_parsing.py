@@ -14,9 +14,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.benchmarks import parsing, tables
-from rankstone.benchmarks.lines import read_documents
-from rankstone.benchmarks.tables import TextTable, blocks
+from rankstone.benchmarks.readers import arrow_jsonl as parsing
+from rankstone.benchmarks.readers.lines import read_documents
+from rankstone.benchmarks.storage import arrow_tables as tables
+from rankstone.benchmarks.storage.arrow_tables import TextTable, blocks
 from rankstone.errors import DataError
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)

@@ -10,9 +10,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.benchmarks import tables
 from rankstone.benchmarks.dataset import CorpusTexts
-from rankstone.benchmarks.tables import MappedTable, TextTable, positions_of, text_array
+from rankstone.benchmarks.storage import arrow_tables as tables
+from rankstone.benchmarks.storage.arrow_tables import (
+    MappedTable,
+    TextTable,
+    positions_of,
+    text_array,
+)
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=12)
 PLAIN = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.benchmarks import sgml
 from rankstone.benchmarks.dataset import Document, Query
-from rankstone.benchmarks.topics import read_topics
-from rankstone.benchmarks.trec import read_documents
+from rankstone.benchmarks.loaders.trec import read_documents
+from rankstone.benchmarks.readers import sgml
+from rankstone.benchmarks.readers.topics import read_topics
 
 # NUL has no entity in HTML and lone surrogates no bytes; both are tested apart.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")

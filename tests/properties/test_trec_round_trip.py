@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.results.trec import encode_id, read_run, write_run
+from rankstone.results.trec_run import encode_id, read_run, write_run
 
 ids = st.lists(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1),

@@ -19,8 +19,8 @@ from time import perf_counter
 import numpy as np
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
+from rankstone.evaluation.answer_judgements import judge
 from rankstone.evaluation.answers import has_answer
-from rankstone.evaluation.matched import judge
 from rankstone.specs import TaskSpec
 
 N_QUESTIONS, DEPTH, N_WORDS, N_PASSAGES, N_VOCABULARY = 3610, 100, 100, 200_000, 60_000

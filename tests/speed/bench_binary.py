@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rankstone.runners.search.binariser import BinarisedIndex
-from rankstone.runners.search.hashing import residual_signs
+from rankstone.runners.search.binary.binariser import BinarisedIndex
+from rankstone.runners.search.binary.projections import residual_signs
 from tests.speed.vectors import ratio_of
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1"))

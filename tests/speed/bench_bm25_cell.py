@@ -19,12 +19,12 @@ ALLOWANCE_S = 2.0
 TASK = """
 [tasks.words]
 description = "Generated."
-loader = "rankstone.benchmarks.beir:load"
+loader = "beir"
 measures = ["nDCG@10", "R@100", "R@1000"]
 """
 RUNNER = """
 description = "BM25"
-adapter = "rankstone.runners.bm25:BM25"
+adapter = "bm25"
 """
 
 

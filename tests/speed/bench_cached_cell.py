@@ -17,7 +17,7 @@ import numpy as np
 import rankstone
 from rankstone.api import find_sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.execution.cache import EncodingCache
+from rankstone.encodings.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.workspace import Workspace
@@ -29,7 +29,7 @@ METHOD = "dense/all-minilm-l6-v2"
 TASK = """
 [tasks.words]
 description = "Generated."
-loader = "rankstone.benchmarks.beir:load"
+loader = "beir"
 """
 
 

@@ -34,7 +34,7 @@ MEASURES = {"nDCG@10": "NDCG@10", "R@100": "Recall@100"}
 TASK = """
 [tasks.scifact]
 description = "SciFact, or a part of it."
-loader = "rankstone.benchmarks.beir:load"
+loader = "beir"
 measures = ["nDCG@10", "R@100"]
 """
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from rankstone.profiling.memory import peak_rss, reset_peak_rss
-from rankstone.runners.flat import BLOCK_BYTES, ExactIndex, Mapped
+from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex, Mapped
 
 N, DIM, K, N_QUERIES = 1_000_000, 384, 1000, 500
 ROUNDS = 5

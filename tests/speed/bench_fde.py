@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from rankstone.runners.search.fde import FdeShape, FixedDimensionalEncoder
+from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
 
 N, LENGTH, DIM, REPETITIONS = 200, 150, 128, 20
 GOAL_PER_S = 1000

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rankstone.runners.fusion import fuse
+from rankstone.runners.compose.fusion import fuse
 
 N_QUERIES, DEPTH, N_DOCUMENTS, POOL = 6_980, 1_000, 8_841_823, 3_000
 ROUNDS = 5

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from rankstone.runners.flat import ExactIndex
-from rankstone.runners.search.bebr import ResidualSigns
-from rankstone.runners.search.binary import BinaryHash
-from rankstone.runners.search.hnsw import HNSW
-from rankstone.runners.search.ivf import InvertedFile
-from rankstone.runners.search.pq import ProductQuantisation
+from rankstone.runners.search.binary.bebr import ResidualSigns
+from rankstone.runners.search.binary.binary_hash import BinaryHash
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.faiss.hnsw import HNSW
+from rankstone.runners.search.faiss.ivf import InvertedFile
+from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
 from tests.speed.vectors import DIM, Vectors, queries
 
@@ -102,7 +102,7 @@ def build(name: str, n: str, folder: str) -> float:
 
 def load(name: str, place: str) -> float:
     """Bytes that loading and searching the large index adds to this process."""
-    from rankstone.runners.saved import class_of
+    from rankstone.runners.adapter_json import class_of
 
     asked = queries(1)
     class_ = class_of(Path(place, "small", "kind").read_text())

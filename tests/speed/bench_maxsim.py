@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from rankstone.runners import maxsim
-from rankstone.runners.maxsim import MaxSimIndex
-from rankstone.runners.ragged import Ragged
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.search.exact import maxsim
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
 
 N, DIM, K, QUERY_LENGTH = 4000, 128, 1000, 32
 SIDE = 2048

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rankstone.runners.search.pq import ProductQuantisation
+from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
 from tests.speed.vectors import Vectors, queries, ratio_of
 

@@ -20,11 +20,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from rankstone.runners.bi_encoder import BiEncoderScorer
-from rankstone.runners.cross_encoder import CrossEncoderScorer
-from rankstone.runners.dense import DenseEncoder
-from rankstone.runners.poly_encoder import PolyEncoderScorer
-from rankstone.runners.uni_encoder import UniEncoderScorer
+from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.scorers.bi_encoder import BiEncoderScorer
+from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
+from rankstone.runners.scorers.poly_encoder import PolyEncoderScorer
+from rankstone.runners.scorers.uni_encoder import UniEncoderScorer
 from tests import tiny_rerankers as tiny
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,

@@ -95,7 +95,7 @@ def apart(side: str) -> dict[str, float]:
 
 def vectors(rng: np.random.Generator, n: int, draws: int) -> Any:
     """Sparse vectors whose terms are as frequent as words: by the inverse of their rank."""
-    from rankstone.runners.sparse_rows import sparse_rows
+    from rankstone.runners.representations.sparse_rows import sparse_rows
 
     shares = 1 / np.arange(10, WIDTH + 10)
     drawn = rng.choice(WIDTH, (n, draws), p=shares / shares.sum())
@@ -105,7 +105,7 @@ def vectors(rng: np.random.Generator, n: int, draws: int) -> Any:
 
 def search_ratio() -> float:
     """Median time of a single query by scipy over ours."""
-    from rankstone.runners.inverted import InvertedIndex
+    from rankstone.runners.search.exact.inverted_index import InvertedIndex
 
     rng = np.random.default_rng(0)
     documents, queries = vectors(rng, N_DOCUMENTS, 120), vectors(rng, N_QUERIES, 30)

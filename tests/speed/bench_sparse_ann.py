@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from rankstone.runners.inverted import InvertedIndex
+from rankstone.runners.representations.sparse_rows import SparseRows, sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.search.rescoring import RescoredIndex
-from rankstone.runners.search.seismic import Seismic
-from rankstone.runners.search.two_step import PrunedIndex, TwoStep
-from rankstone.runners.sparse_rows import SparseRows, sparse_rows
+from rankstone.runners.search.sparse.seismic import Seismic
+from rankstone.runners.search.sparse.two_step import PrunedIndex, TwoStep
 from rankstone.runners.testing import PlainContext
 
 N_DOCUMENTS = int(100_000 * float(os.environ.get("RANKSTONE_SCALE", "1")))
@@ -60,7 +60,7 @@ class Stored:
         yield self.rows
 
     def take(self, positions: np.ndarray) -> SparseRows:
-        from rankstone.runners.reps import take
+        from rankstone.runners.representations.base import take
 
         found: SparseRows = take(self.rows, positions)
         return found

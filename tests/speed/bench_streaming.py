@@ -31,10 +31,10 @@ class Corpus:
 
 def encode(n: int, folder: Path) -> int:
     """Bytes of the peak resident size after the corpus is encoded and read."""
-    from rankstone.execution.cache import EncodingCache
+    from rankstone.encodings.cache import EncodingCache
     from rankstone.profiling.clock import Clock
     from rankstone.profiling.memory import peak_rss
-    from rankstone.runners.dense import DenseEncoder
+    from rankstone.runners.encoders.dense import DenseEncoder
     from rankstone.runners.models import locate
     from rankstone.specs import ModelSpec
     from tests.tiny_models import write_encoder

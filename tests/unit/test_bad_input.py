@@ -12,11 +12,11 @@ import pytest
 import zstandard
 
 from rankstone.benchmarks.dataset import Dataset, Sources
-from rankstone.benchmarks.naming import task_of
 from rankstone.benchmarks.store import open_dataset
+from rankstone.benchmarks.task_names import task_of
 from rankstone.errors import DataError
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.results.trec import read_run, write_run
+from rankstone.results.trec_run import read_run, write_run
 from rankstone.runners.protocols import Hits
 
 FILES = {

@@ -40,7 +40,7 @@ def opened(tmp_path: Path, name: str = "b/c", **changes: object) -> Dataset:
         "name": "b/c",
         "description": "",
         "dataset": name,
-        "loader": "rankstone.benchmarks.beir:load",
+        "loader": "beir",
     }
     task = TaskSpec(**{**values, **changes})
     return open_dataset(task, Sources(data=tmp_path / "data", cache=tmp_path / "cache"))
@@ -220,9 +220,7 @@ def test_missing_data_names_the_places_and_the_mend(tmp_path: Path) -> None:
 
 
 def test_no_data_folder_at_all(tmp_path: Path) -> None:
-    task = TaskSpec(
-        name="b/c", description="", dataset="b/c", loader="rankstone.benchmarks.beir:load"
-    )
+    task = TaskSpec(name="b/c", description="", dataset="b/c", loader="beir")
     with pytest.raises(DataError, match=r"no data folder is named.*RANKSTONE_DATA"):
         open_dataset(task, Sources(data=None, cache=tmp_path))
 

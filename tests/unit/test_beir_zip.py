@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from rankstone.benchmarks import beir_zip, download
-from rankstone.benchmarks.archives import extracted
 from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.loaders import beir_zip
+from rankstone.benchmarks.storage import download
+from rankstone.benchmarks.storage.archives import extracted
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import ChecksumError, DataError, NetworkError, SourceGoneError
 from rankstone.specs import TaskSpec
@@ -54,7 +55,7 @@ def task(served: Served, splits: tuple[str, ...] = ("train", "test"), **source: 
         name="beir/tiny",
         description="",
         dataset="beir/tiny",
-        loader="rankstone.benchmarks.beir_zip:load",
+        loader="beir_zip",
         source=values,
         train_split="train" if "train" in splits else None,
     )

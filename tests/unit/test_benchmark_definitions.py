@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from rankstone.benchmarks.beir_zip import in_ir_datasets
 from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.loaders.beir_zip import in_ir_datasets
 from rankstone.benchmarks.store import find_raw, open_dataset
 from rankstone.errors import DataError, DefinitionError
-from rankstone.evaluation.names import parse
+from rankstone.evaluation.measure_names import parse
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.bm25 import BM25, BM25Index
+from rankstone.runners.encoders.bm25 import BM25, BM25Index
 from rankstone.runners.testing import MemoryChunks, PlainContext
 
 TEXTS = [

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.board_formats import RENDERERS, latex, render_board, to_html
 from rankstone.leaderboards.boards import Board, Entry, TableSpec, board, chosen_table, load_tables
+from rankstone.leaderboards.pages.board import RENDERERS, latex, render_board, to_html
+from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
 from rankstone.specs import SuiteSpec
 from tests.pages import Tags
 from tests.records import make_record

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from rankstone import cli_cache
-from rankstone.cli import app
+from rankstone.cli import cache as cli_cache
+from rankstone.cli.app import app
+from rankstone.encodings.about import note_use
+from rankstone.encodings.shards import Cost, write_shard
 from rankstone.errors import DataError
-from rankstone.execution.about import note_use
-from rankstone.execution.shards import Cost, write_shard
 
 KEYS = {"whole": "a" * 64, "partial": "ab" + "0" * 62, "foreign": "c" * 64}
 ENGINE = {"engine": "torch 2.13.0", "precision": "fp32"}

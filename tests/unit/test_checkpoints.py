@@ -391,7 +391,7 @@ def ar2(tmp_path: Path, module: str = "utils.dpr_utils") -> dict[str, Any]:
 
 @pytest.mark.parametrize("module", ["utils.dpr_utils", "dpr.utils.model_utils"])
 def test_ar2_is_converted_and_runs(module, tmp_path):
-    from rankstone.runners.dpr_checkpoint import convert
+    from rankstone.runners.transformer.dpr_checkpoint import convert
 
     towers = ar2(tmp_path, module)
     convert(tmp_path / "nq.pkl", tmp_path / "ernie", tmp_path / "ar2")
@@ -412,7 +412,7 @@ def test_ar2_is_converted_and_runs(module, tmp_path):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_is_a_program_is_refused_and_not_run(zipped, tmp_path):
-    from rankstone.runners.dpr_checkpoint import convert
+    from rankstone.runners.transformer.dpr_checkpoint import convert
 
     marker = tmp_path / "ran"
     tiny.malicious_pickle(tmp_path / "bad.pkl", marker, zipped=zipped)
@@ -424,7 +424,7 @@ def test_a_pickle_that_is_a_program_is_refused_and_not_run(zipped, tmp_path):
 
 
 def test_a_conversion_says_what_does_not_fit(tmp_path):
-    from rankstone.runners.dpr_checkpoint import convert
+    from rankstone.runners.transformer.dpr_checkpoint import convert
 
     ar2(tmp_path)
     with pytest.raises(ModelError, match=r"no such file"):
@@ -456,9 +456,9 @@ def test_every_released_model_says_where_it_comes_from():
     for name in WORKSPACE.method_names():
         spec = WORKSPACE.method(name)
         own = spec.models or (spec.scorer.models if spec.scorer else {})
-        if own and spec.adapter != "rankstone.runners.static:StaticEmbeddings":
+        if own and spec.adapter != "static":
             assert spec.citation, name
             assert spec.licence, name
-        if spec.adapter == "rankstone.runners.dense:DenseEncoder":
+        if spec.adapter == "dense":
             stated = spec.parameters.get("prompts", {"query", "document"})
             assert set(stated) == {"query", "document"}, name

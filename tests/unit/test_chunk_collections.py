@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rankstone
-from rankstone.benchmarks.chunks import chunks, cut, load
 from rankstone.benchmarks.dataset import Document, Sources
+from rankstone.benchmarks.loaders.retro_chunks import chunks, cut, load
 from rankstone.errors import DataError, DefinitionError
 from rankstone.evaluation.answers import has_answer
 from rankstone.specs import TaskSpec
@@ -21,7 +21,7 @@ TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 
 
 def tokens_of(text):
-    from rankstone.benchmarks.chunks import _tokenizer
+    from rankstone.benchmarks.loaders.retro_chunks import _tokenizer
 
     return _tokenizer().encode(text, add_special_tokens=False).tokens
 

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from rankstone.encodings.cache import EncodingCache
 from rankstone.errors import DefinitionError
-from rankstone.execution.cache import EncodingCache
 from rankstone.profiling.clock import Clock
-from rankstone.runners.bm25 import BM25
-from rankstone.runners.chunked import ChunkedEncoder
-from rankstone.runners.fusion import ReciprocalRankFusion
+from rankstone.runners.compose.chunked import ChunkedEncoder
+from rankstone.runners.compose.fusion import ReciprocalRankFusion
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
 from rankstone.runners.protocols import Truncation
@@ -40,14 +40,14 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dense(model):
-    from rankstone.runners.dense import DenseEncoder
+    from rankstone.runners.encoders.dense import DenseEncoder
 
     return DenseEncoder(model=model, engine="torch", device="cpu", pooling="mean", max_length=LIMIT)
 
 
 @pytest.fixture(scope="module")
 def tokens(model):
-    from rankstone.runners.late_interaction import TokenVectors
+    from rankstone.runners.encoders.late_interaction import TokenVectors
 
     return TokenVectors(
         model=model, query_length=LIMIT, document_length=LIMIT, storage="float32", device="cpu"
@@ -303,7 +303,7 @@ def test_what_changes_a_chunk_changes_the_key(dense, tmp_path):
 
 
 def test_the_code_of_a_member_belongs_to_the_key(dense, tmp_path, monkeypatch):
-    from rankstone.execution import cache as module
+    from rankstone.encodings import cache as module
 
     runner, kept = chunked(dense)._passages, cache(tmp_path)
     before = kept.key(runner)
@@ -336,7 +336,7 @@ def test_the_description_says_how_documents_are_cut(dense):
 
 
 def test_chunks_can_be_taken_by_position(dense, tmp_path):
-    from rankstone.runners.chunked import _EveryChunk
+    from rankstone.runners.compose.chunked import _EveryChunk
 
     runner = chunked(dense)
     context = PlainContext(texts=DOCUMENTS, work=tmp_path)

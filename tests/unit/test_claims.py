@@ -7,17 +7,17 @@ import pytest
 import scipy.stats
 
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.checks import CHECKS
-from rankstone.leaderboards.claim_pages import from_json, markdown, terminal, to_json
-from rankstone.leaderboards.claims import (
+from rankstone.leaderboards.pages.claims import from_json, markdown, terminal, to_json
+from rankstone.leaderboards.papers.checks import CHECKS
+from rankstone.leaderboards.papers.claims import (
     ClaimSpec,
     chosen_claims,
     evaluate_claim,
     load_claims,
 )
+from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
-from rankstone.results.trec import write_run
+from rankstone.results.trec_run import write_run
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record

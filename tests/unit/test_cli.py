@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.results.store import ResultStore
 from tests.records import make_record

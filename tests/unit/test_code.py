@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from rankstone.runners.code import adapter_digest, adapter_files
-from rankstone.runners.dense import DenseEncoder
-from rankstone.runners.late_interaction import LateInteraction
+from rankstone.runners.code_digest import adapter_digest, adapter_files
+from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.encoders.late_interaction import LateInteraction
 
 PACKAGE = {
     "__init__": "",
@@ -16,7 +16,7 @@ PACKAGE = {
     "shared": "def late():\n    from theirs.inner.deep import value\n    return value\n",
     "unused": "",
     "inner/__init__": "",
-    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.texts import replaced\n",
+    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.top_k import top\n",
 }
 
 
@@ -33,7 +33,7 @@ def theirs(tmp_path, monkeypatch):
 
 
 def test_imports_are_followed_inside_functions_and_round_in_circles(theirs):
-    expected = {"theirs.adapter", "theirs.shared", "theirs.inner.deep", "rankstone.runners.texts"}
+    expected = {"theirs.adapter", "theirs.shared", "theirs.inner.deep", "rankstone.runners.top_k"}
     assert set(adapter_files(theirs[0])) == expected
 
 
@@ -48,18 +48,22 @@ def test_an_edit_changes_the_digest_where_the_adapter_imports_it(theirs, name, c
 
 
 def test_what_makes_vectors_is_covered():
-    made = {"transformer", "tokens", "texts", "heads", "backbone", "networks", "engines"}
-    assert {f"rankstone.runners.{name}" for name in made} <= set(adapter_files(DenseEncoder))
-    kept = {"ragged", "two_bits", "batching"}
-    assert {f"rankstone.runners.{name}" for name in kept} <= set(adapter_files(LateInteraction))
-    assert "rankstone.runners.late_interaction" not in adapter_files(DenseEncoder)
+    home = "rankstone.runners"
+    made = {"encoder", "tokens", "normalisation", "pooling", "backbone", "networks"}
+    files = set(adapter_files(DenseEncoder))
+    assert {f"{home}.transformer.{name}" for name in made} | {
+        f"{home}.transformer.engines.choice"
+    } <= files
+    assert f"{home}.encoders.late_interaction" not in files
+    kept = {"representations.ragged", "representations.two_bits", "transformer.batching"}
+    assert {f"{home}.{name}" for name in kept} <= set(adapter_files(LateInteraction))
 
 
 def test_reading_imports_runs_none_of_them():
     code = (
         "import sys\n"
-        "from rankstone.runners.code import adapter_digest\n"
-        "from rankstone.runners.dense import DenseEncoder\n"
+        "from rankstone.runners.code_digest import adapter_digest\n"
+        "from rankstone.runners.encoders.dense import DenseEncoder\n"
         "adapter_digest(DenseEncoder)\n"
         "sys.exit('torch' in sys.modules)"
     )

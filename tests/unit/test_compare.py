@@ -12,12 +12,12 @@ import scipy.stats
 from typer.testing import CliRunner
 
 import rankstone.reports
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import holm
-from rankstone.leaderboards.compare_view import probability, signed
+from rankstone.leaderboards.pages.compare import probability, signed
+from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
 from tests.records import make_record
 
 QUERIES = [f"q{n}" for n in range(60)]
@@ -42,7 +42,7 @@ def results(tmp_path):
 
 
 def values(folder, method):
-    from rankstone.results.tables import read_per_query
+    from rankstone.results.per_query import read_per_query
 
     store = ResultStore(folder)
     record, _ = store.named(f"{method}@stdlib/functions")

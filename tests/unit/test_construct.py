@@ -8,13 +8,14 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from rankstone import registry
 from rankstone.errors import DefinitionError, MissingExtraError
 from rankstone.runners import construct
-from rankstone.runners.bm25 import BM25
 from rankstone.runners.construct import build_runner
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.specs import MethodSpec
 
-ADAPTER = "rankstone.runners.bm25:BM25"
+ADAPTER = "bm25"
 
 
 def method(adapter=ADAPTER, name="lexical/test", **changes):
@@ -45,9 +46,12 @@ def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        ("rankstone.runners.bm52:BM25", "no module.*Did you mean: rankstone.runners.bm25"),
-        ("rankstone.runners.bm25:BM52", r"no class 'BM52'. Did you mean: BM25"),
-        ("nowhere", "neither 'module:Class' nor a registered adapter"),
+        ("bm52", "neither 'module:NAME' nor a registered adapter. Did you mean: bm25"),
+        ("no_such_module:BM25", "no module 'no_such_module'"),
+        ("json:JSONEncodr", r"has no 'JSONEncodr'. Did you mean: JSONEncoder"),
+        ("json:dumps", "is no class"),
+        ("rankstone.runners.dense:DenseEncoder", 'Write its short name: "dense"'),
+        ("rankstone.runners.gone:Gone", "Write its short name: .*bm25"),
     ],
 )
 def test_an_unknown_adapter_is_named_with_near_ones(adapter, message):
@@ -57,26 +61,26 @@ def test_an_unknown_adapter_is_named_with_near_ones(adapter, message):
 
 def test_a_missing_model_or_member_is_named():
     with pytest.raises(DefinitionError, match=r"key 'members': .*Add it"):
-        build_runner(method("rankstone.runners.fusion:ReciprocalRankFusion"))
+        build_runner(method("reciprocal_rank_fusion"))
     with pytest.raises(DefinitionError, match="key 'members': this adapter takes none"):
         build_runner(method(members=(method(),)))
 
 
 def test_members_are_built():
-    spec = method("rankstone.runners.fusion:ReciprocalRankFusion", members=(method(), method()))
+    spec = method("reciprocal_rank_fusion", members=(method(), method()))
     assert build_runner(spec).members == (BM25(), BM25())
 
 
 def test_a_missing_extra_is_found_in_members_too(monkeypatch):
     monkeypatch.setattr(BM25, "requires", {"no_such_library": "lucene"})
-    spec = method("rankstone.runners.fusion:ReciprocalRankFusion", members=(method(),))
+    spec = method("reciprocal_rank_fusion", members=(method(),))
     with pytest.raises(MissingExtraError, match=r"'lexical/test'.*rankstone\[lucene\]"):
         build_runner(spec)
 
 
 def test_a_package_can_register_an_adapter(monkeypatch):
-    point = EntryPoint("okapi", ADAPTER, construct.GROUP)
-    monkeypatch.setattr(construct, "entry_points", lambda group: [point])
+    point = EntryPoint("okapi", "rankstone.runners.encoders.bm25:BM25", "rankstone.runners")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert build_runner(method("okapi")) == BM25()
     with pytest.raises(DefinitionError, match="Did you mean: okapi"):
         build_runner(method("okapy"))
@@ -85,9 +89,9 @@ def test_a_package_can_register_an_adapter(monkeypatch):
 def test_importing_adapters_loads_no_heavy_library():
     code = (
         "import sys\n"
-        "from rankstone.runners import bm25, construct, dense, fusion, rerank, static\n"
-        "from rankstone.runners import bi_encoder, cross_encoder, poly_encoder, uni_encoder\n"
-        "heavy = {'torch', 'faiss', 'bm25s', 'scipy', 'tokenizers', 'transformers', 'wordllama'}\n"
+        "from rankstone import registry\n"
+        "for name in registry.ADAPTERS: registry.load('adapter', name, '')\n"
+        "heavy = {'torch', 'faiss', 'bm25s', 'tokenizers', 'transformers', 'wordllama'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -109,7 +113,7 @@ def test_an_edited_adapter_has_another_digest(tmp_path, monkeypatch):
 
 def test_members_that_read_documents_otherwise_are_refused():
     members = (method(), method(name="lexical/other", text="{title} [SEP] {text}"))
-    fusion = method("rankstone.runners.fusion:ReciprocalRankFusion", members=members)
+    fusion = method("reciprocal_rank_fusion", members=members)
     with pytest.raises(DefinitionError, match=r"'lexical/other' reads documents as"):
         build_runner(fusion)
     build_runner(method(text="{text}"))

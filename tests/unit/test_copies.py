@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.benchmarks.copies import Copy, find_copy, verify_copy
 from rankstone.benchmarks.dataset import Dataset, Sources
-from rankstone.benchmarks.naming import task_of
+from rankstone.benchmarks.prepared import Copy, find_copy, verify_copy
 from rankstone.benchmarks.store import open_dataset
+from rankstone.benchmarks.task_names import task_of
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
 

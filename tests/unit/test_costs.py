@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from rankstone.runners.networks import costs
+from rankstone.runners.transformer.networks import costs
 
 LENGTHS = (1, 7, 16, 128, 500)
 SMALL = {
@@ -89,8 +89,8 @@ def test_of_a_state_space_model_the_linear_maps_are_counted():
 
 
 def test_layers_behind_the_exit_do_not_count(tmp_path):
-    from rankstone.runners.backbone import Backbone
     from rankstone.runners.models import locate
+    from rankstone.runners.transformer.backbone import Backbone
     from rankstone.specs import ModelSpec
 
     made("ModernBert", **SMALL, **LOCAL).save_pretrained(tmp_path)

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners.dense import DenseEncoder
+from rankstone.runners.encoders.dense import DenseEncoder
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
 from rankstone.specs import ModelSpec

@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-from rankstone.runners.chunked import ChunkedEncoder
-from rankstone.runners.dense import DenseEncoder
-from rankstone.runners.described import of_documents
-from rankstone.runners.late_interaction import LateInteraction
+from rankstone.encodings.cache_key import of_documents
+from rankstone.runners.compose.chunked import ChunkedEncoder
+from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.encoders.late_interaction import LateInteraction
+from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.runners.models import locate
-from rankstone.runners.reps import pack
-from rankstone.runners.sparse import SparseEncoder
+from rankstone.runners.representations.base import pack
 from rankstone.specs import ModelSpec
 from tests import tiny_models
 

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from rankstone import doctor
+from rankstone.benchmarks.availability import entry
 from rankstone.benchmarks.dataset import Sources
-from rankstone.benchmarks.inventory import entry
 from rankstone.doctor import EXTRAS, Finding, findings, report
 from rankstone.workspace import Workspace
 
@@ -24,8 +24,8 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "runners" / "x").mkdir(parents=True)
     (tmp_path / "benchmarks" / "beir.toml").write_text(
-        '[tasks.here]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
-        '[tasks.gone]\ndescription = "d"\nloader = "rankstone.benchmarks.beir:load"\n'
+        '[tasks.here]\ndescription = "d"\nloader = "beir"\n'
+        '[tasks.gone]\ndescription = "d"\nloader = "beir"\n'
         '[tasks.broken]\ndescription = "d"\nloader = "m:f"\n'
     )
     return Workspace(root=tmp_path)
@@ -138,7 +138,7 @@ def test_it_agrees_with_data_list(tmp_path: Path) -> None:
 def test_benchmarks_without_their_libraries(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "rankstone.benchmarks.inventory", None)
+    monkeypatch.setitem(sys.modules, "rankstone.benchmarks.availability", None)
     assert find(workspace, tmp_path)["benchmarks"].state == "wrong"
 
 

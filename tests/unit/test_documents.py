@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.runners.construct import load_adapter
 from rankstone.specs import MethodSpec
 from rankstone.workspace import Workspace

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.benchmarks import download
-from rankstone.benchmarks.download import Remote, fetch
+from rankstone.benchmarks.storage import download
+from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import ChecksumError, DataError, NetworkError, SourceGoneError
 from tests.servers import Served, serving
 

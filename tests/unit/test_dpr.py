@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 
 from rankstone.benchmarks.dataset import Dataset, Document, Progress, Query, Sources
-from rankstone.benchmarks.dpr import PASSAGES, QUESTIONS, load, read_passages, read_questions
+from rankstone.benchmarks.loaders.dpr import (
+    PASSAGES,
+    QUESTIONS,
+    load,
+    read_passages,
+    read_questions,
+)
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import TaskSpec
@@ -53,7 +59,7 @@ def task(**changes: Any) -> TaskSpec:
         "name": "nq/dpr",
         "description": "",
         "dataset": "nq/dpr",
-        "loader": "rankstone.benchmarks.dpr:load",
+        "loader": "dpr",
         "judge": "answers",
         **changes,
         "source": {"folder": "nq/dpr", **changes.get("source", {})},
@@ -266,7 +272,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, o
         small = gzip.compress(TSV.encode()) if path.suffix == ".gz" else CSV.encode()
         return write(path, small)
 
-    module = types.ModuleType("rankstone.benchmarks.download")
+    module = types.ModuleType("rankstone.benchmarks.storage.download")
     monkeypatch.setattr(module, "fetch", fetch, raising=False)
     monkeypatch.setattr(module, "Remote", dict, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertForMaskedLM
 
 from rankstone.errors import ModelError
-from rankstone.runners.dupmae import DupMAE
+from rankstone.runners.encoders.dupmae import DupMAE
 from rankstone.runners.models import locate
 from rankstone.runners.testing import MemoryChunks, PlainContext
 from rankstone.specs import ModelSpec

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rankstone.encodings import duplicates as repeats
+from rankstone.encodings import efficiency, shards
+from rankstone.encodings.about import read as read_about
+from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.metering import encode_distinct
 from rankstone.errors import DataError
-from rankstone.execution import efficiency, repeats, shards
-from rankstone.execution.about import read as read_about
-from rankstone.execution.cache import EncodingCache
-from rankstone.execution.metering import encode_distinct
 from rankstone.profiling.clock import Clock
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import Truncation

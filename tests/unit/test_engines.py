@@ -21,12 +21,15 @@ pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners import batching, conversion, engines, transformer
-from rankstone.runners.backbone import Backbone
-from rankstone.runners.dense import DenseEncoder
-from rankstone.runners.engines import OutOfMemoryError
+from rankstone.runners.encoders.dense import DenseEncoder
 from rankstone.runners.models import locate
-from rankstone.runners.tokens import Tokens
+from rankstone.runners.transformer import batching
+from rankstone.runners.transformer import encoder as transformer
+from rankstone.runners.transformer.backbone import Backbone
+from rankstone.runners.transformer.engines import choice as engines
+from rankstone.runners.transformer.engines import conversion
+from rankstone.runners.transformer.engines.choice import OutOfMemoryError
+from rankstone.runners.transformer.tokens import Tokens
 from rankstone.specs import ModelSpec
 from tests import tiny_encoders, tiny_models
 
@@ -327,7 +330,7 @@ def test_torch_says_in_many_ways_that_memory_is_out(model, monkeypatch, error, r
             raise torch.OutOfMemoryError(error) if "CUDA" in error else RuntimeError(error)
 
     monkeypatch.setattr(Backbone, "load", lambda self: Network())
-    monkeypatch.setattr("rankstone.runners.networks.costs", lambda module: None)
+    monkeypatch.setattr("rankstone.runners.transformer.networks.costs", lambda module: None)
     engine = engines.load(Backbone(model=model), engine="torch", precision="fp32", device="cpu")
     with pytest.raises(raised):
         engine.hidden(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))

@@ -12,13 +12,13 @@ import yaml
 from typer.testing import CliRunner
 
 from rankstone import reports
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.table import leaderboard
+from rankstone.leaderboards.frame import leaderboard
 from rankstone.results.exports import MTEB_TASKS
+from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
-from rankstone.results.trec import write_run
+from rankstone.results.trec_run import write_run
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record

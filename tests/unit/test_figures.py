@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.leaderboards import figures
+from rankstone.leaderboards import numbers as figures
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError
-from rankstone.runners import flat
-from rankstone.runners.flat import ExactIndex, Mapped
+from rankstone.runners.search.exact import flat
+from rankstone.runners.search.exact.flat import ExactIndex, Mapped
 
 
 def random(n, dim=16, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankstone.runners.bm25 import BM25
-from rankstone.runners.fusion import ReciprocalRankFusion, fuse
+from rankstone.runners.compose.fusion import ReciprocalRankFusion, fuse
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.testing import PlainContext
 
 

@@ -12,14 +12,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import rankstone.reports
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.evaluation.significance import detectable
 from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
-from rankstone.leaderboards.gate_view import github, junit, terminal
+from rankstone.leaderboards.pages.gate import github, junit, terminal
+from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Latency, Percentiles
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
 from tests.conftest import ROOT
 from tests.records import make_record
 
@@ -197,7 +197,7 @@ RECORDED = {
     ],
 )
 def test_recorded_rounds(task, verdict, said):
-    from rankstone.execution.ab import ratio
+    from rankstone.execution.ab_comparison import ratio
 
     plain = make_record().profile.latency.total.p50_ms
     sides = [[make_record(profile=slower(ms / plain)) for ms in side] for side in RECORDED[task]]
@@ -212,7 +212,7 @@ def test_recorded_rounds(task, verdict, said):
 
 @pytest.mark.parametrize(("times", "verdict"), [(1.2, "fail"), (1.0, "pass")])
 def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
-    from rankstone.execution.ab import ratio
+    from rankstone.execution.ab_comparison import ratio
 
     rng = np.random.default_rng(2)
     sides = [

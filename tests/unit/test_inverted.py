@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError
-from rankstone.runners.inverted import InvertedIndex
-from rankstone.runners.reps import UNPACK, concatenate, pack, take
-from rankstone.runners.sparse_rows import SparseRows, sparse_rows
+from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
+from rankstone.runners.representations.sparse_rows import SparseRows, sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
 
 WEIGHTS = st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.5, 1.0, 2.0])
 """Multiples of powers of two: their sums and products are exact in float32, so ties are true."""

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rankstone.benchmarks import download, irds
 from rankstone.benchmarks.dataset import Dataset, Document, Query, Sources
+from rankstone.benchmarks.loaders import irds
+from rankstone.benchmarks.storage import download
 from rankstone.benchmarks.store import find_raw, open_dataset
 from rankstone.errors import (
     ChecksumError,
@@ -133,7 +134,7 @@ def task(id: str, **changes: Any) -> TaskSpec:
         "name": "t/t",
         "description": "",
         "dataset": "t/t",
-        "loader": "rankstone.benchmarks.irds:load",
+        "loader": "irds",
         "source": {"id": id},
         "text": "{text}",
     }

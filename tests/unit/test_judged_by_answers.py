@@ -46,7 +46,7 @@ def task(**changes: object) -> TaskSpec:
         "name": "b/c",
         "description": "",
         "dataset": "b/c",
-        "loader": "rankstone.benchmarks.beir:load",
+        "loader": "beir",
         "judge": "answers",
         **changes,
     }

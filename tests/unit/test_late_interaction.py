@@ -11,7 +11,7 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.reps import pack
+from rankstone.runners.representations.base import pack
 from rankstone.specs import ModelSpec
 from rankstone.workspace import Workspace
 from tests import tiny_models

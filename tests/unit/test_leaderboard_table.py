@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from rankstone.leaderboards.table import leaderboard, measure_order
+from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.results.record import Profile
 from tests.records import METHODS, demo_records, make_record
 

@@ -16,8 +16,8 @@ HEAVY = {"numpy", "pandas", "pyarrow", "torch", "faiss", "rich"}
         ("rankstone.results.record", set()),
         ("rankstone.results.store", set()),
         ("rankstone.profiling.machine", set()),
-        ("rankstone.results.trec", {"numpy", "pyarrow"}),
-        ("rankstone.leaderboards.table", {"numpy", "pandas"}),
+        ("rankstone.results.trec_run", {"numpy", "pyarrow"}),
+        ("rankstone.leaderboards.frame", {"numpy", "pandas"}),
     ],
 )
 def test_what_an_import_loads(module: str, allowed: set[str]) -> None:

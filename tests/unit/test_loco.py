@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rankstone.benchmarks import hub
 from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.loaders import hub
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError, DefinitionError, MissingExtraError
 from rankstone.specs import Counts, TaskSpec

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.lucene import SEPARATOR, LuceneFlat, LuceneMultifield, LuceneRM3
-from rankstone.runners.lucene_index import CONTENTS, TITLE, LuceneIndex, falling, parts
+from rankstone.runners.lucene.lucene_bm25 import SEPARATOR, LuceneFlat, LuceneMultifield, LuceneRM3
+from rankstone.runners.lucene.lucene_index import CONTENTS, TITLE, LuceneIndex, falling, parts
 from rankstone.runners.testing import PlainContext
 
 WORDS = ("fox", "bear", "river", "engine", "violin", "harbor", "glacier", "market", "orchard")
@@ -60,7 +60,7 @@ def build(runner, texts, tmp_path, **more):
 
 
 def stemmed(text):
-    from rankstone.runners.jvm import java
+    from rankstone.runners.lucene.jvm import java
 
     analyser = java("io.anserini.analysis.DefaultEnglishAnalyzer").newDefaultInstance()
     return list(java("io.anserini.analysis.AnalyzerUtils").analyze(analyser, text))
@@ -112,7 +112,7 @@ class Anserini:
     def __init__(self, folder, pairs, *, multifield):
         import json
 
-        from rankstone.runners.jvm import java
+        from rankstone.runners.lucene.jvm import java
 
         folder.mkdir()
         fields = "-fields title" if multifield else ""
@@ -128,7 +128,7 @@ class Anserini:
         self.searcher.set_bm25(0.9, 0.4)
 
     def search(self, query, k, runner):
-        from rankstone.runners.jvm import java
+        from rankstone.runners.lucene.jvm import java
 
         if isinstance(runner, LuceneRM3):
             self.searcher.set_rm3(runner.terms, runner.documents, runner.original_weight)
@@ -193,7 +193,7 @@ def test_without_documents(tmp_path):
 def test_the_environment_is_left_as_it_was():
     code = (
         "import os; before = dict(os.environ)\n"
-        "from rankstone.runners.jvm import java\n"
+        "from rankstone.runners.lucene.jvm import java\n"
         "java('java.lang.String'); assert dict(os.environ) == before\n"
         "import signal; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
     )

@@ -13,11 +13,11 @@ import pytest
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
-from rankstone.evaluation import matched
+from rankstone.evaluation import answer_judgements as matched
+from rankstone.evaluation.answer_judgements import judge
 from rankstone.evaluation.answers import has_answer
 from rankstone.evaluation.evaluate import evaluate, evaluate_lines, qrels_by_answers, qrels_of
-from rankstone.evaluation.matched import judge
-from rankstone.results.trec import Run
+from rankstone.results.trec_run import Run
 from rankstone.runners.protocols import Hits
 from rankstone.specs import TaskSpec
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError
-from rankstone.runners import maxsim
-from rankstone.runners.maxsim import MaxSimIndex
-from rankstone.runners.ragged import ragged, stored
-from rankstone.runners.reps import pack
+from rankstone.runners.representations.base import pack
+from rankstone.runners.representations.ragged import ragged, stored
+from rankstone.runners.search.exact import maxsim
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
 
 pytest.importorskip("torch")
 DIM = 8

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from rankstone.errors import MeasureError
-from rankstone.evaluation.longtail import LongTail
-from rankstone.evaluation.names import Measure, parse
+from rankstone.evaluation.measure_names import Measure, parse
+from rankstone.evaluation.via_ir_measures import LongTail
 from rankstone.specs import DEFAULT_MEASURES
 
 

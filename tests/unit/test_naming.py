@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.benchmarks.naming import task_of
 from rankstone.benchmarks.store import open_dataset
+from rankstone.benchmarks.task_names import task_of
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
@@ -98,7 +98,7 @@ def test_a_trio_takes_paths_with_commas(here: Path) -> None:
         "qrels": str(here / "q#1"),
         "query": "desc",
     }
-    assert task.loader == "rankstone.benchmarks.trec:load"
+    assert task.loader == "trec"
     assert task.name.startswith("files/docs-a-b-")
 
 
@@ -106,7 +106,7 @@ def test_an_id_of_ir_datasets(tmp_path: Path) -> None:
     task = named("irds:msmarco-passage/trec-dl-2019/judged")
     assert task.name == task.dataset == "irds/msmarco-passage/trec-dl-2019/judged"
     assert (task.loader, task.source) == (
-        "rankstone.benchmarks.irds:load",
+        "irds",
         {"id": "msmarco-passage/trec-dl-2019/judged"},
     )
 

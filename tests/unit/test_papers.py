@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.paper_pages import from_json, list_text, markdown, text, to_json
-from rankstone.leaderboards.papers import (
+from rankstone.leaderboards.pages.papers import from_json, list_text, markdown, text, to_json
+from rankstone.leaderboards.papers.tables import (
     Known,
     PaperSpec,
     chosen_papers,
@@ -240,15 +240,12 @@ def place(tmp_path):
     (tmp_path / "benchmarks").mkdir()
     task = 'description = "d"\ndepth = 10\nmeasures = ["nDCG@10"]\n'
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
-        '[defaults]\nloader = "rankstone.benchmarks.beir:load"\n'
-        f"[tasks.letters]\n{task}[tasks.gone]\n{task}"
+        f'[defaults]\nloader = "beir"\n[tasks.letters]\n{task}[tasks.gone]\n{task}'
     )
     (tmp_path / "runners" / "a").mkdir(parents=True)
-    (tmp_path / "runners" / "a" / "bm25.toml").write_text(
-        'description = "d"\nadapter = "rankstone.runners.bm25:BM25"\n'
-    )
+    (tmp_path / "runners" / "a" / "bm25.toml").write_text('description = "d"\nadapter = "bm25"\n')
     (tmp_path / "runners" / "a" / "never.toml").write_text(
-        'description = "d"\nadapter = "rankstone.runners.dense:DenseEncoder"\n'
+        'description = "d"\nadapter = "dense"\n'
         'weights = "unavailable"\n[model]\nid = "x/never"\n[parameters]\npooling = "mean"\n'
         'similarity = "dot"\nmax_length = 8\nprompts = { query = "", document = "" }\n'
     )

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from rankstone.benchmarks import parsing, store
+from rankstone.benchmarks import store
 from rankstone.benchmarks.dataset import Document
-from rankstone.benchmarks.lines import read_documents
-from rankstone.benchmarks.parsing import document_blocks
+from rankstone.benchmarks.readers import arrow_jsonl as parsing
+from rankstone.benchmarks.readers.arrow_jsonl import document_blocks
+from rankstone.benchmarks.readers.lines import read_documents
 from rankstone.errors import DataError
 
 GOOD = b'{"_id": "%d", "title": "", "text": "some \\u00e9 text", "metadata": {}}\n'
@@ -206,7 +207,7 @@ parsing.BLOCK_BYTES, tables.BATCH_ROWS = 1000, 10
 def progress(what, done, total):
     print("going", flush=True)
 root = Path(sys.argv[1])
-task = TaskSpec(name="c", description="", dataset="c", loader="rankstone.benchmarks.beir:load")
+task = TaskSpec(name="c", description="", dataset="c", loader="beir")
 store.open_dataset(task, Sources(data=root / "data", cache=root / "cache"), progress)
 """
 

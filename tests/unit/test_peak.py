@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from rankstone.execution.efficiency import Efficiency, Kernel, efficiency
-from rankstone.execution.shards import Cost
-from rankstone.profiling import peak
-from rankstone.profiling.peak import matmul_peak
+from rankstone.encodings.efficiency import Efficiency, Kernel, efficiency
+from rankstone.encodings.shards import Cost
+from rankstone.profiling import peak_flops as peak
+from rankstone.profiling.peak_flops import matmul_peak
 
 
 @pytest.mark.parametrize("library", ["torch", "openvino"])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import DefinitionError
-from rankstone.evaluation.names import parse
-from rankstone.leaderboards.published import Published, published_of, read_published
+from rankstone.evaluation.measure_names import parse
+from rankstone.leaderboards.papers.published import Published, published_of, read_published
 from rankstone.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rankstone.benchmarks.dataset import RawJudgements, Sources
-from rankstone.benchmarks.qrels import JudgedQueries, judged_queries
+from rankstone.benchmarks.loaders.qrels import JudgedQueries, judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.evaluation.evaluate import qrels_of
@@ -33,7 +33,7 @@ def task(**changes: object) -> TaskSpec:
     values = {
         "name": "toy/judged",
         "description": "",
-        "loader": "rankstone.benchmarks.qrels:load",
+        "loader": "qrels",
         "source": {"folder": "toy/one"},
         "dataset": "toy/judged",
         **changes,
@@ -51,7 +51,7 @@ def test_they_are_those_of_the_data_set_with_the_same_digest(sources: Sources) -
     found = judged(task(), sources)
     assert found.qrels == {"q2": {"d 3": -1}, "q1": {"d2": 2, "d1": 0}}
     assert found.warnings == ()
-    whole = task(loader="rankstone.benchmarks.beir:load", dataset="toy/one", source={})
+    whole = task(loader="beir", dataset="toy/one", source={})
     dataset = open_dataset(whole, sources)
     assert qrels_of(dataset) == found.qrels
     assert dataset.sha256["judgements"] == found.sha256["judgements"]

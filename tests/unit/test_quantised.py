@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from rankstone.runners.quantised import quantised, rounded
+from rankstone.runners.transformer.engines.int8 import quantised, rounded
 
 RNG = np.random.default_rng(0)
 finite = st.floats(-1000, 1000, width=32, allow_subnormal=False)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from rankstone.runners.ragged import Ragged, ragged, stored
-from rankstone.runners.reps import UNPACK, concatenate, pack, take
-from rankstone.runners.two_bits import LEVELS, THRESHOLDS, TwoBits, turned, two_bits
+from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
+from rankstone.runners.representations.ragged import Ragged, ragged, stored
+from rankstone.runners.representations.two_bits import LEVELS, THRESHOLDS, TwoBits, turned, two_bits
 
 LENGTHS = (3, 0, 1, 5, 0, 0, 2)
 

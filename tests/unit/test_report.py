@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from rankstone import reports
-from rankstone.cli import app
+from rankstone.cli.app import app
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.plots import pareto, quality_against_cost
-from rankstone.leaderboards.report import to_html, to_markdown
+from rankstone.leaderboards.pages.plots import pareto, quality_against_cost
+from rankstone.leaderboards.pages.report import to_html, to_markdown
+from rankstone.results.per_query import write_per_query
 from rankstone.results.record import QuerySummary, TruncationInfo
 from rankstone.results.store import ResultStore, Staged
-from rankstone.results.tables import write_per_query
 from tests.pages import Tags
 from tests.records import make_record
 

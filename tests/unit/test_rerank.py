@@ -16,14 +16,14 @@ from rankstone.errors import AdapterError, DefinitionError, MissingExtraError, M
 from rankstone.execution.context import CellContext
 from rankstone.execution.sweep import _model_files
 from rankstone.profiling.clock import Clock
-from rankstone.runners.bm25 import BM25
+from rankstone.runners.adapter_json import from_json, to_json
+from rankstone.runners.compose.two_stage import TwoStage, TwoStageIndex
 from rankstone.runners.construct import build_runner, code_digest
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.protocols import Hits, Truncation
-from rankstone.runners.rerank import TwoStage, TwoStageIndex
-from rankstone.runners.saved import from_json, to_json
-from rankstone.runners.scoring import SavedTexts
-from rankstone.runners.selection import beneath
+from rankstone.runners.scorers.contract import SavedTexts
 from rankstone.runners.testing import PlainContext
+from rankstone.runners.top_k import beneath
 from rankstone.specs import MethodSpec, load_method
 from tests import tiny_rerankers as tiny
 from tests.tiny_rerankers import SharedLetters
@@ -147,7 +147,7 @@ def test_a_scorer_without_a_limit_counts_nothing(tmp_path):
 
 def test_a_loaded_index_builds_its_scorer_anew(tmp_path):
     pytest.importorskip("torch")
-    from rankstone.runners.cross_encoder import CrossEncoderScorer
+    from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
 
     model = tiny.write_cross_encoder(tmp_path / "model")
     scorer = CrossEncoderScorer(model=model, max_length=40, device="cpu")
@@ -166,7 +166,7 @@ def test_a_loaded_index_builds_its_scorer_anew(tmp_path):
 
 
 def test_adapters_are_the_same_after_json(tmp_path):
-    from rankstone.runners.bi_encoder import BiEncoderScorer
+    from rankstone.runners.scorers.bi_encoder import BiEncoderScorer
 
     scorer = BiEncoderScorer(members=(BM25(k1=1.5),), similarity="dot")
     assert from_json(json.loads(json.dumps(to_json(scorer)))) == scorer
@@ -188,7 +188,7 @@ def test_saved_texts_are_the_texts(tmp_path_factory, texts):
 
 TOML = """
 description = "d"
-adapter = "rankstone.runners.rerank:TwoStage"
+adapter = "two_stage"
 members = ["first"]
 [parameters]
 depth = 7
@@ -202,7 +202,7 @@ parameters = { weight = 2.0 }
 def define(tmp_path):
     def write(text, name="two"):
         for stem, body in (
-            ("first", 'description = ""\nadapter = "rankstone.runners.bm25:BM25"\n'),
+            ("first", 'description = ""\nadapter = "bm25"\n'),
             (name, text),
         ):
             path = tmp_path / "fam" / f"{stem}.toml"
@@ -242,7 +242,7 @@ def test_the_scorers_members_model_and_code_count(define, tmp_path):
         (("weight", "wait"), r"table 'scorer': .*unknown key|unexpected keyword"),
         (("[scorer]", "[scores]"), r"unknown key 'scores'. Did you mean: scorer\?"),
         (("SharedLetters", "SharedLetter"), r"table 'scorer': .*Did you mean: SharedLetters"),
-        (("tests.tiny_rerankers:SharedLetters", "rankstone.runners.bm25:BM25"), "table 'scorer'"),
+        (("tests.tiny_rerankers:SharedLetters", "bm25"), "table 'scorer'"),
         (("parameters = {", "parameter = {"), r"unknown key 'scorer.parameter'. Did you mean"),
         (("parameters = { weight = 2.0 }", 'members = ["nobody"]'), "key 'scorer.members'"),
         (("parameters = { weight = 2.0 }", 'members = ["two"]'), "contains itself"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rankstone import atomic
+from rankstone import files as atomic
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import MethodInfo, RunRecord
 from rankstone.results.store import ResultStore, Staged, files_intact

@@ -15,11 +15,11 @@ pytest.importorskip("transformers")
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners import meter
-from rankstone.runners.bi_encoder import BiEncoderScorer
-from rankstone.runners.cross_encoder import CrossEncoderScorer
-from rankstone.runners.poly_encoder import PolyEncoderScorer
 from rankstone.runners.protocols import Scorer, Truncation
-from rankstone.runners.uni_encoder import UniEncoderScorer
+from rankstone.runners.scorers.bi_encoder import BiEncoderScorer
+from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
+from rankstone.runners.scorers.poly_encoder import PolyEncoderScorer
+from rankstone.runners.scorers.uni_encoder import UniEncoderScorer
 from tests import tiny_rerankers as tiny
 
 QUERY, CANDIDATES = tiny.QUERY, list(tiny.CANDIDATES)

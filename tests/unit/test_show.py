@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from rankstone.leaderboards.show import show_record
+from rankstone.leaderboards.pages.record import show_record
 from rankstone.results.record import RunRecord
 from tests.records import make_counted_record, make_record
 

@@ -17,12 +17,13 @@ import pytest
 from rankstone import api
 from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.leaderboards.site import build as built
-from rankstone.leaderboards.site import html, plots
+from rankstone.leaderboards.site import html
+from rankstone.leaderboards.site import vega as plots
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made
+from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
 from rankstone.results.store import ResultStore
-from rankstone.results.tables import read_per_query
 from tests.records import demo_records, make_record
 from tests.site_records import many_records, store_with_runs
 

@@ -14,9 +14,9 @@ pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
-from rankstone.runners.sparse import SparseEncoder
 from rankstone.specs import ModelSpec
 from tests import tiny_models
 
@@ -168,7 +168,7 @@ import json, sys
 from pathlib import Path
 from rankstone.runners import engines
 from rankstone.runners.models import locate
-from rankstone.runners.sparse import SparseEncoder
+from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.specs import ModelSpec
 
 engines.load = None  # loading a network would fail

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.runners.sparse import SparseEncoder
-from rankstone.runners.vdr import VDR
+from rankstone.runners.encoders.sparse import SparseEncoder
+from rankstone.runners.encoders.vdr import VDR
 from rankstone.workspace import Workspace
 
 WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])

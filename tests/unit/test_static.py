@@ -11,8 +11,8 @@ import pytest
 
 from rankstone.errors import ModelError
 from rankstone.runners.construct import build_runner
+from rankstone.runners.encoders.static import StaticEmbeddings
 from rankstone.runners.models import locate
-from rankstone.runners.static import StaticEmbeddings
 from rankstone.specs import MethodSpec, ModelSpec
 
 MODEL = ModelSpec(id="dleemiller/word-llama-l2-supercat", package="wordllama")
@@ -27,7 +27,7 @@ def runner():
         MethodSpec(
             name="dense/test",
             description="",
-            adapter="rankstone.runners.static:StaticEmbeddings",
+            adapter="static",
             model=MODEL,
             parameters=parameters,
         )

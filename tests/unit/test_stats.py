@@ -64,7 +64,7 @@ def collection(tmp_path: Path) -> Dataset:
         name="own/odd",
         dataset="own/odd",
         description="",
-        loader="rankstone.benchmarks.beir:load",
+        loader="beir",
         relevance=2,
     )
     return open_dataset(task, Sources(data=tmp_path / "data", cache=tmp_path / "cache"))

@@ -9,8 +9,8 @@ from textwrap import dedent
 
 import pytest
 
-from rankstone.benchmarks import stdlib
 from rankstone.benchmarks.dataset import RawDataset, Sources
+from rankstone.benchmarks.loaders import stdlib
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError
 from rankstone.specs import TaskSpec
@@ -164,7 +164,7 @@ def test_the_content_does_not_depend_on_the_place(tmp_path: Path) -> None:
             name="s/t",
             description="",
             dataset="s/t",
-            loader="rankstone.benchmarks.stdlib:load",
+            loader="stdlib",
             split=stdlib.split_of("mod.a"),
             source={"part": "functions", "folder": str(tmp_path / place)},
         )

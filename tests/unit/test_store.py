@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.benchmarks import checks, store, tables
+from rankstone.benchmarks import pins as checks
+from rankstone.benchmarks import store
 from rankstone.benchmarks.dataset import (
     CorpusTexts,
     Document,
@@ -22,6 +23,7 @@ from rankstone.benchmarks.dataset import (
     RawDataset,
     Sources,
 )
+from rankstone.benchmarks.storage import arrow_tables as tables
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import Counts, TaskSpec
@@ -433,8 +435,9 @@ def test_progress_tells_what_is_done(sources: Sources) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loader": "nowhere.at_all:load"}, "cannot be imported"),
-        ({"loader": "rankstone.errors:load"}, "cannot be imported"),
+        ({"loader": "nowhere.at_all:load"}, "no module .nowhere.at_all."),
+        ({"loader": "bier"}, "Did you mean: beir"),
+        ({"loader": "rankstone.benchmarks.beir:load"}, "Write its short name: .beir."),
         ({"source": {"flavor": 1}}, "key 'source': .*flavor"),
     ],
 )
@@ -460,7 +463,7 @@ def slow(writer, batch):
     time.sleep(float(sys.argv[3]))
 tables.write_batch = slow
 root = Path(sys.argv[1])
-task = TaskSpec(name="b/c", description="", dataset="b/c", loader="rankstone.benchmarks.beir:load")
+task = TaskSpec(name="b/c", description="", dataset="b/c", loader="beir")
 data = store.open_dataset(task, Sources(data=root / "data", cache=root / "cache"))
 print("opened", len(data.corpus), flush=True)
 """

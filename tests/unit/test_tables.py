@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rankstone.errors import ResultsError
-from rankstone.results.tables import (
+from rankstone.results.per_query import (
     read_latency,
     read_per_query,
     write_latency,

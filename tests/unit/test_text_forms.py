@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from rankstone.runners.texts import ASCII_FORMS, replaced, straighten
+from rankstone.runners.transformer.normalisation import ASCII_FORMS, replaced, straighten
 
 
 @pytest.mark.parametrize(

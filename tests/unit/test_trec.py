@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from rankstone.errors import ResultsError
-from rankstone.results.trec import Run, encode_id, read_run, write_run
+from rankstone.results.trec_run import Run, encode_id, read_run, write_run
 
 LINES = "q1 Q0 d9 1 12.5 bm25\nq1 Q0 d2 2 0.1 bm25\nq2 Q0 d9 1 -3 bm25\n"
 
@@ -51,7 +51,7 @@ def test_a_run_without_results(tmp_path: Path) -> None:
 
 
 def test_many_blocks_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankstone.results.trec.LINES_PER_BLOCK", 3)
+    monkeypatch.setattr("rankstone.results.trec_run.LINES_PER_BLOCK", 3)
     docs = [[i, i + 1] for i in range(8)]
     write(tmp_path / "x.run.zst", [f"d{i}" for i in range(9)], docs, [[2, 1]] * 8)
     found = rows(read_run(tmp_path / "x.run.zst"))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from rankstone.benchmarks import sgml
 from rankstone.benchmarks.dataset import Dataset, Document, Query, Sources
-from rankstone.benchmarks.sgml import plain
+from rankstone.benchmarks.loaders.trec import document_files, read_documents
+from rankstone.benchmarks.readers import sgml
+from rankstone.benchmarks.readers.sgml import plain
+from rankstone.benchmarks.readers.topics import read_topics
 from rankstone.benchmarks.store import open_dataset
-from rankstone.benchmarks.topics import read_topics
-from rankstone.benchmarks.trec import document_files, read_documents
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
 
@@ -325,7 +325,7 @@ def opened(tmp_path: Path, cache: str = "cache", data: Path | None = None, **sou
     task = TaskSpec(
         name="files/x",
         description="",
-        loader="rankstone.benchmarks.trec:load",
+        loader="trec",
         source=source,
         dataset="files/x",
     )

@@ -11,9 +11,9 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from rankstone.errors import ModelError
+from rankstone.runners.encoders.vdr import VDR
 from rankstone.runners.models import locate
 from rankstone.runners.testing import PlainContext
-from rankstone.runners.vdr import VDR
 from rankstone.specs import ModelSpec
 from tests import tiny_models
 
@@ -129,7 +129,7 @@ def test_scores_are_inner_products_of_the_two_towers(runner, model, tmp_path):
 
 
 def test_no_network_is_loaded_for_a_bag_of_tokens(runner, monkeypatch):
-    from rankstone.runners import engines
+    from rankstone.runners.transformer.engines import choice as engines
 
     monkeypatch.setattr(engines, "load", None)
     own = dataclasses.replace(runner, search="beta")
@@ -143,8 +143,8 @@ def test_a_tokenizer_that_is_missing_is_named(model):
 
 def test_beta_search_with_rescoring_is_parametric_search_of_what_it_found(runner, tmp_path):
     """Both stages together, as runners/rerank/svdr-msmarco-beta.toml names them."""
-    from rankstone.runners.bi_encoder import BiEncoderScorer
-    from rankstone.runners.rerank import TwoStage
+    from rankstone.runners.compose.two_stage import TwoStage
+    from rankstone.runners.scorers.bi_encoder import BiEncoderScorer
 
     scorer = BiEncoderScorer(members=(runner,), similarity="dot")
     first = dataclasses.replace(runner, search="beta")

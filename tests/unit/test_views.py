@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from rankstone.leaderboards.table import leaderboard
-from rankstone.leaderboards.views import View, views
+from rankstone.leaderboards.frame import leaderboard
+from rankstone.leaderboards.pages.leaderboard import View, views
 from rankstone.results.record import Environment, ErrorInfo, QuerySummary, RunRecord
 from tests.records import demo_records, make_record
 

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from scipy.stats import zscore
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.bm25 import BM25
-from rankstone.runners.fusing import summed
+from rankstone.runners.compose.fusion_base import summed
+from rankstone.runners.compose.weighted_fusion import (
+    WeightedFusion,
+    WeightedIndex,
+    normalise,
+    simplex,
+)
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.protocols import Hits
 from rankstone.runners.testing import Pairs, PlainContext
-from rankstone.runners.weighted_fusion import WeightedFusion, WeightedIndex, normalise, simplex
 
 NEVER = -np.inf
 
@@ -77,7 +82,7 @@ class Fixed:
 
 
 def test_the_sum_by_hand():
-    from rankstone.runners.reps import Composite
+    from rankstone.runners.representations.base import Composite
 
     first = Fixed([[0, 1, 2]], [[10, 6, 2]])
     second = Fixed([[2, 3, -1]], [[0.9, 0.1, NEVER]])

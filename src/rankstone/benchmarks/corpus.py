@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.benchmarks.tables import MappedTable, distinct, positions_of, text_array
+from rankstone.benchmarks.storage.arrow_tables import (
+    MappedTable,
+    distinct,
+    positions_of,
+    text_array,
+)
 from rankstone.errors import DefinitionError
 from rankstone.specs import TaskSpec
 

@@ -10,7 +10,6 @@ A split is converted when a task first asks for it, so tasks over one corpus sha
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +20,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.benchmarks.beir import mirrored
-from rankstone.benchmarks.checks import check_pins, first_repeat, split_digests
+from rankstone import registry
 from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import (
     Dataset,
@@ -33,23 +31,47 @@ from rankstone.benchmarks.dataset import (
     Sources,
     silent,
 )
-from rankstone.benchmarks.folders import SCHEMA, build_once, inside, read_meta, write_meta
-from rankstone.benchmarks.judging import (
+from rankstone.benchmarks.judgements import (
     ResolvedSplit,
     every_query,
     pack_answers,
     resolve_split,
     unpack_answers,
 )
-from rankstone.benchmarks.tables import (
+from rankstone.benchmarks.loaders.beir import mirrored
+from rankstone.benchmarks.pins import check_pins, first_repeat, split_digests
+from rankstone.benchmarks.storage.arrow_tables import (
     MappedStrings,
     MappedTable,
     TextTable,
     blocks,
     write_table,
 )
+from rankstone.benchmarks.storage.atomic_folders import (
+    SCHEMA,
+    build_once,
+    inside,
+    read_meta,
+    write_meta,
+)
 from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.specs import TaskSpec, canonical_digest
+
+FIRST_NAMES = {
+    "beir": "rankstone.benchmarks.beir:load",
+    "beir_zip": "rankstone.benchmarks.beir_zip:load",
+    "retro_chunks": "rankstone.benchmarks.chunks:load",
+    "dpr": "rankstone.benchmarks.dpr:load",
+    "irds": "rankstone.benchmarks.irds:load",
+    "loco_v0": "rankstone.benchmarks.loco:load_v0",
+    "loco_v1": "rankstone.benchmarks.loco:load_v1",
+    "loco_qmsum": "rankstone.benchmarks.loco:rebuild_qmsum",
+    "qrels": "rankstone.benchmarks.qrels:load",
+    "stdlib": "rankstone.benchmarks.stdlib:load",
+    "plain": "rankstone.benchmarks.plain:load",
+    "trec": "rankstone.benchmarks.trec:load",
+}
+"""Names of loaders in the keys of converted copies, as before there were short names."""
 
 
 def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Dataset:
@@ -93,7 +115,8 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
 
 def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
     """Where the converted copy belongs: another source, other arguments, another folder."""
-    key = canonical_digest([SCHEMA, task.loader, task.source, raw.fingerprint])[:16]
+    loader = FIRST_NAMES.get(task.loader, task.loader)
+    key = canonical_digest([SCHEMA, loader, task.source, raw.fingerprint])[:16]
     return inside(sources.cache / "datasets", task.dataset) / key
 
 
@@ -121,16 +144,10 @@ def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
 def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
     """The local mirror's copy of the task's collection; else the task's loader is asked.
 
-    The loader is imported by the name in the definition. A `folder` in the task's source says
+    A `folder` in the task's source says
     where to look, so that the mirror has no say in it.
     """
-    module, _, name = task.loader.partition(":")
-    try:
-        load = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise DefinitionError(
-            f"task '{task.name}': key 'loader': '{task.loader}' cannot be imported: {error}"
-        ) from error
+    load = registry.load("loader", task.loader, f"task '{task.name}'")
     try:
         inspect.signature(load).bind(task, sources, **task.source)
     except TypeError as error:

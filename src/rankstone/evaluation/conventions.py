@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.evaluation import names
+from rankstone.evaluation import measure_names as names
 from rankstone.evaluation.evaluate import Qrels, hits_of, judgements_of
+from rankstone.evaluation.judged_ranks import Placement, place, within_runs
 from rankstone.evaluation.measures import Values
-from rankstone.evaluation.placement import Placement, place, within_runs
 from rankstone.evaluation.ranking import Ranking, rank
 
 if TYPE_CHECKING:
-    from rankstone.results.trec import Run as Lines
+    from rankstone.results.trec_run import Run as Lines
 
 EVERY_LABEL = -(2**31)
 """A relevance threshold that every judged document reaches."""

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import MeasureError
-from rankstone.evaluation import intervals, longtail, matched, names
+from rankstone.evaluation import answer_judgements as matched
+from rankstone.evaluation import intervals
+from rankstone.evaluation import measure_names as names
+from rankstone.evaluation import via_ir_measures as longtail
+from rankstone.evaluation.judged_ranks import Placement, place, tie_bounds, within_runs
 from rankstone.evaluation.measures import CORE
-from rankstone.evaluation.placement import Placement, place, tie_bounds, within_runs
 from rankstone.evaluation.ranking import Ranking, check_hits, rank
 from rankstone.results.record import Measure, QuerySummary
 from rankstone.runners.protocols import Hits
 
 if TYPE_CHECKING:
-    from rankstone.results.trec import Run as Lines
+    from rankstone.results.trec_run import Run as Lines
 
 Run = Mapping[str, Iterable[tuple[str, float]]]
 """Query id -> (document id, score) pairs, in any order."""
@@ -125,7 +128,7 @@ def evaluate_lines(
     method: str = "run",
     judge: Judge = "judgements",
 ) -> Evaluation:
-    """`evaluate_run` for the lines of a run file (`rankstone.results.trec.read_run`).
+    """`evaluate_run` for the lines of a run file (`rankstone.results.trec_run.read_run`).
 
     For a task judged by answers, `qrels` are those of `qrels_by_answers`.
     """

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.evaluation.placement import UNRANKED, Placement, within_runs
+from rankstone.evaluation.judged_ranks import UNRANKED, Placement, within_runs
 
 Values = NDArray[np.float64]
 Formula = Callable[[Placement, int, int], Values]

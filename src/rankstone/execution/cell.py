@@ -13,8 +13,9 @@ import numpy as np
 
 from rankstone.benchmarks.dataset import CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
+from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.metering import encode_distinct, metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
-from rankstone.execution.cache import EncodingCache
 from rankstone.execution.context import CellContext
 from rankstone.execution.events import EventStream
 from rankstone.execution.job import (
@@ -24,19 +25,18 @@ from rankstone.execution.job import (
     QUERY_BATCH,
     Job,
 )
-from rankstone.execution.metering import encode_distinct, metered
 from rankstone.execution.sections import method_info, task_info
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
+from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import (
     IndexSize,
     Latency,
     Profile,
     TruncationInfo,
 )
-from rankstone.results.tables import write_latency, write_per_query
-from rankstone.results.trec import write_run
+from rankstone.results.trec_run import write_run
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.specs import TaskSpec

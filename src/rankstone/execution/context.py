@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from rankstone.execution.cache import EncodingCache, Progress
-from rankstone.execution.metering import metered
+from rankstone.encodings.cache import EncodingCache, Progress
+from rankstone.encodings.metering import metered
 from rankstone.profiling.clock import Clock
 from rankstone.runners.protocols import Chunks, Judged, Runner, Truncation
 

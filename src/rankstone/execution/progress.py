@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from rankstone.execution.bars import Bars
+from rankstone.cli.bars import Bars
 from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec, TaskSpec
 

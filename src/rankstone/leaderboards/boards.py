@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
 from rankstone.leaderboards.compare import FIGURES, INDEX_BYTES, number_at, obstacles, paired_values
-from rankstone.leaderboards.definitions import chosen, load_folder
-from rankstone.leaderboards.figures import memory_unit, quality, significant
+from rankstone.leaderboards.numbers import memory_unit, quality, significant
+from rankstone.leaderboards.papers.definitions import chosen, load_folder
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import Paired, holm, paired
+from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
-from rankstone.results.tables import read_per_query
 
 MOVED = 5
 """How many of the most changed queries are named."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards import figures, render
+from rankstone.leaderboards import numbers as figures
+from rankstone.leaderboards.formats import render
 from rankstone.results.record import RunRecord
 from rankstone.specs import SuiteSpec, canonical_digest
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from rankstone.atomic import appearing
 from rankstone.errors import ResultsError
+from rankstone.files import appearing
+from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
-from rankstone.results.tables import read_per_query
 
 MTEB_TASKS = {
     "beir/trec-covid": "TRECCOVID",

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rankstone.atomic import sha256_of
 from rankstone.errors import ResultsError, did_you_mean
+from rankstone.files import sha256_of
 from rankstone.results.exports import MTEB_MEASURES, MTEB_TASKS
 from rankstone.results.record import (
     Environment,

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rankstone.atomic import TEMPORARY, appearing, copy, sha256_of
 from rankstone.errors import RankstoneWarning, ResultsError
+from rankstone.files import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
 
@@ -44,11 +44,11 @@ class Staged:
     """Files a run left somewhere, to be copied beside its record; None for what it has not."""
 
     run: Path | None = None
-    """From `rankstone.results.trec.write_run`."""
+    """From `rankstone.results.trec_run.write_run`."""
     per_query: Path | None = None
-    """From `rankstone.results.tables.write_per_query`."""
+    """From `rankstone.results.per_query.write_per_query`."""
     latency: Path | None = None
-    """From `rankstone.results.tables.write_latency`."""
+    """From `rankstone.results.per_query.write_latency`."""
 
 
 class ResultStore:

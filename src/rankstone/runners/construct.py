@@ -7,23 +7,18 @@ a missing extra can be reported, without a worker, before anything is loaded.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.util
-import pkgutil
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from typing import Any
 
 import pydantic
 
+from rankstone import registry
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
-from rankstone.runners.code import adapter_digest
+from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import AdapterSpec, MethodSpec
-
-GROUP = "rankstone.runners"
-"""Entry points ``name = "module:Class"`` by which packages register adapters under plain names."""
 
 NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
@@ -117,47 +112,15 @@ def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:
-    """The class that `spec.adapter` names; DefinitionError with near names if there is none."""
-    target = spec.adapter if ":" in spec.adapter else _registered(spec.adapter, where)
-    module_name, _, class_name = target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module exists; something that it imports does not
-        hint = did_you_mean(module_name, _own_adapters())
-        raise DefinitionError(
-            f"{where}: key 'adapter': no module '{module_name}'.{hint}"
-            " Correct it, or install the package that has it."
-        ) from None
-    adapter = getattr(module, class_name, None)
+    """The class that `spec.adapter` names.
+
+    Raises:
+        DefinitionError: there is none of that name.
+    """
+    adapter = registry.load("adapter", spec.adapter, where)
     if not isinstance(adapter, type):
-        known = [name for name, value in vars(module).items() if isinstance(value, type)]
-        hint = did_you_mean(class_name, known)
-        raise DefinitionError(
-            f"{where}: key 'adapter': module '{module_name}' has no class '{class_name}'.{hint}"
-            " Correct it."
-        )
+        raise DefinitionError(f"{where}: key 'adapter': '{spec.adapter}' is no class. Correct it.")
     return adapter
-
-
-def _registered(name: str, where: str) -> str:
-    known = {point.name: point.value for point in entry_points(group=GROUP)}
-    if name in known:
-        return known[name]
-    raise DefinitionError(
-        f"{where}: key 'adapter': '{name}' is neither 'module:Class' nor a registered adapter."
-        f"{did_you_mean(name, known)} Registered: {', '.join(sorted(known)) or 'none'}."
-        " Correct it, or install the package that registers it."
-    )
-
-
-def _own_adapters() -> list[str]:
-    """Modules that may hold adapters, without importing any."""
-    import rankstone.runners as home
-
-    found = pkgutil.walk_packages(home.__path__, f"{home.__name__}.")
-    return [module.name for module in found if not module.ispkg]
 
 
 def _missing(adapter: Any) -> Iterator[str]:

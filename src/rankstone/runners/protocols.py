@@ -180,7 +180,7 @@ class Runner(Protocol[Rep]):
 
         How texts are batched is not among it: it moves the last bits of a vector, no more.
         What differs by role is told by role, as ``{"query": ..., "document": ...}``: documents are
-        kept under a key that leaves out the queries' side (see `rankstone.runners.described`).
+        kept under a key that leaves out the queries' side (see `rankstone.encodings.cache_key`).
 
         Parameters, model id with revision and file hashes, prompts, max length, pooling,
         normalisation, similarity, dtype, engine, and the versions of the libraries at work.
@@ -205,7 +205,7 @@ class Scorer(Protocol):
     """Scores the candidates of one query; listwise, so that candidates may share work.
 
     A frozen dataclass whose fields are located models, members and values of JSON, so that an index
-    can be saved with its scorer (see `rankstone.runners.saved`).
+    can be saved with its scorer (see `rankstone.runners.adapter_json`).
     """
 
     requires: ClassVar[Mapping[str, str]]

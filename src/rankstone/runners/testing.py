@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.runners.protocols import AnyRunner, Truncation
-from rankstone.runners.reps import concatenate, take
+from rankstone.runners.representations.base import concatenate, take
 
 
 @dataclass(frozen=True)

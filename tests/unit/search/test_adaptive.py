@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.dense import DenseEncoder
-from rankstone.runners.flat import ExactIndex
+from rankstone.runners.compose.asymmetric import Asymmetric
+from rankstone.runners.encoders.dense import DenseEncoder
 from rankstone.runners.search.adaptive import Funnel, FunnelIndex, cut
-from rankstone.runners.search.asymmetric import Asymmetric
+from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
 
 DIM = 16

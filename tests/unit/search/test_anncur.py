@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass as strict_dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.maxsim import MaxSimIndex
+from rankstone.runners.compose.rescored import RescoredByEncoder
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.ragged import ragged
-from rankstone.runners.search.anncur import AnnCur, AnnCurIndex
-from rankstone.runners.search.blackbox import all_similarities
-from rankstone.runners.search.exhaustive import Exhaustive, ExhaustiveIndex
+from rankstone.runners.representations.ragged import ragged
+from rankstone.runners.search.blackbox.anncur import AnnCur, AnnCurIndex
+from rankstone.runners.search.blackbox.black_box import all_similarities
+from rankstone.runners.search.blackbox.exhaustive import Exhaustive, ExhaustiveIndex
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.rescoring import similarities
-from rankstone.runners.search.two_encoders import RescoredByEncoder
 from rankstone.runners.testing import PlainContext
 
 N, N_TRAIN = 80, 50

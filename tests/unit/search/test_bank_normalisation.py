@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from rankstone.errors import AdapterError, DefinitionError
-from rankstone.runners.bm25 import BM25
+from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.search.hubness import BankIndex, BankNormalisation, hubness
 from rankstone.runners.testing import PlainContext
 

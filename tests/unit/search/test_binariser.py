@@ -5,12 +5,18 @@ import pytest
 
 from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import Hits
-from rankstone.runners.search.bebr import Bebr, LearnedThresholds, ResidualSigns
-from rankstone.runners.search.binariser import BinarisedIndex, Binariser, scaled
-from rankstone.runners.search.binariser_training import Recipe, trained, widened
-from rankstone.runners.search.binary import BinaryHash
-from rankstone.runners.search.hashing import at_medians, itq, orthonormal, plain, residual_signs
-from rankstone.runners.search.layers import Layers
+from rankstone.runners.search.binary.bebr import Bebr, LearnedThresholds, ResidualSigns
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
+from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
+from rankstone.runners.search.binary.binary_hash import BinaryHash
+from rankstone.runners.search.binary.layers import Layers
+from rankstone.runners.search.binary.projections import (
+    at_medians,
+    itq,
+    orthonormal,
+    plain,
+    residual_signs,
+)
 from rankstone.runners.testing import MemoryChunks, PlainContext
 
 RECIPE = Recipe(

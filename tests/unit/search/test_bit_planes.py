@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.runners.search.bit_planes import BitPlanes, popcount
+from rankstone.runners.search.binary.bit_planes import BitPlanes, popcount
 
 SHAPES = [(384, 1), (384, 2), (37, 2), (5, 3), (64, 4), (1, 1)]
 

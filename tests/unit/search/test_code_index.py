@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.runners.search import code_index
-from rankstone.runners.search.bit_planes import BitPlanes
-from rankstone.runners.search.code_index import CodeIndex
+from rankstone.runners.search.binary.binary_hash import code_index
+from rankstone.runners.search.binary.bit_planes import BitPlanes
+from rankstone.runners.search.binary.code_index import CodeIndex
 
 
 def clustered(planes: BitPlanes, n: int, seed: int):

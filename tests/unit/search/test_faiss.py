@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
-from rankstone.runners.flat import ExactIndex
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.search.faiss_index import blocks, settled
-from rankstone.runners.search.hnsw import HNSW
-from rankstone.runners.search.ivf import InvertedFile
-from rankstone.runners.search.pq import ProductQuantisation
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.faiss.faiss_index import blocks, settled
+from rankstone.runners.search.faiss.hnsw import HNSW
+from rankstone.runners.search.faiss.ivf import InvertedFile
+from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
 
 N, DIM = 4000, 32

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
-from rankstone.runners.maxsim import MaxSimIndex
-from rankstone.runners.ragged import Ragged, ragged
-from rankstone.runners.reps import take
-from rankstone.runners.search.fde import FdeShape, FixedDimensionalEncoder, _nearest
-from rankstone.runners.search.muvera import Muvera, MuveraIndex
+from rankstone.runners.representations.base import take
+from rankstone.runners.representations.ragged import Ragged, ragged
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
+from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder, _nearest
+from rankstone.runners.search.multi_vector.muvera import Muvera, MuveraIndex
 from rankstone.runners.search.rescoring import RescoredIndex
 from rankstone.runners.testing import MemoryChunks, PlainContext
 
@@ -168,7 +168,7 @@ def test_the_final_projection_keeps_inner_products_about_as_they_are():
 def test_a_final_projection_too_large_to_hold_is_drawn_anew(monkeypatch):
     documents = texts([3, 9])
     held = encoder(final_dim=8)
-    monkeypatch.setattr("rankstone.runners.search.fde.FINAL_BYTES", 0)
+    monkeypatch.setattr("rankstone.runners.search.multi_vector.fde.FINAL_BYTES", 0)
     drawn = encoder(final_dim=8)
     assert drawn.nbytes < held.nbytes
     np.testing.assert_array_equal(
@@ -181,7 +181,7 @@ def test_a_text_is_encoded_alike_with_others_and_alone(monkeypatch):
     documents = texts([5, 1, 0, 30, 12, 2], 48)
     documents.tokens[7] = 0  # on every hyperplane
     whole = own.documents(documents.tokens, documents.lengths)
-    monkeypatch.setattr("rankstone.runners.search.fde.BATCH_BYTES", 1)
+    monkeypatch.setattr("rankstone.runners.search.multi_vector.fde.BATCH_BYTES", 1)
     np.testing.assert_allclose(own.documents(documents.tokens, documents.lengths), whole, atol=1e-5)
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from rankstone.runners.flat import ExactIndex
-from rankstone.runners.maxsim import MaxSimIndex
 from rankstone.runners.protocols import Hits
-from rankstone.runners.ragged import ragged
-from rankstone.runners.reps import concatenate, take
+from rankstone.runners.representations.base import concatenate, take
+from rankstone.runners.representations.pieces import Stored
+from rankstone.runners.representations.ragged import ragged
+from rankstone.runners.representations.sparse_rows import sparse_rows
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.rescoring import RescoredIndex, similarities
-from rankstone.runners.search.stored import Stored
-from rankstone.runners.sparse_rows import sparse_rows
 
 
 class Fixed:
@@ -106,6 +106,6 @@ def test_stored_pieces_are_taken_by_position(tmp_path, rep):
 
 
 def parts(rep):
-    from rankstone.runners.reps import pack
+    from rankstone.runners.representations.base import pack
 
     return list(pack(rep).arrays.values())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError
-from rankstone.runners.maxsim import MaxSimIndex
-from rankstone.runners.ragged import Ragged
-from rankstone.runners.reps import take
-from rankstone.runners.search.single_vector import SingleVector, SingleVectorIndex
+from rankstone.runners.representations.base import take
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
+from rankstone.runners.search.multi_vector.single_vector import SingleVector, SingleVectorIndex
 from rankstone.runners.testing import MemoryChunks, PlainContext
 
 
@@ -78,7 +78,7 @@ def test_many_queries_are_answered_in_parts_alike(tmp_path, monkeypatch):
     documents, queries = texts(LENGTHS), texts([4, 0, 2, 7, 3, 1], seed=1)
     index = built(documents, tmp_path, depth=6)
     whole = index.search(queries, 9)
-    monkeypatch.setattr("rankstone.runners.search.single_vector.PAIRS", 12)
+    monkeypatch.setattr("rankstone.runners.search.multi_vector.single_vector.PAIRS", 12)
     parts = index.search(queries, 9)
     np.testing.assert_array_equal(parts.docs, whole.docs)
     np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from rankstone.runners.search.sinkhorn import balanced_codes, balanced_plan, centred
+from rankstone.runners.search.quantisation.sinkhorn import balanced_codes, balanced_plan, centred
 
 
 def distances(n=96, k=12, seed=0):

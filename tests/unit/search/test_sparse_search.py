@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError
-from rankstone.runners.inverted import InvertedIndex
-from rankstone.runners.search.seismic import Seismic, SeismicIndex
-from rankstone.runners.search.two_step import PrunedIndex, TwoStep, heaviest, saturated
-from rankstone.runners.sparse_rows import sparse_rows
+from rankstone.runners.representations.sparse_rows import sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.search.sparse.seismic import Seismic, SeismicIndex
+from rankstone.runners.search.sparse.two_step import PrunedIndex, TwoStep, heaviest, saturated
 from rankstone.runners.testing import PlainContext
 
 WIDTH = 300
@@ -45,7 +45,7 @@ class Rows:
         return {"method": "rows"}
 
     def encode(self, texts, role):
-        from rankstone.runners.reps import take
+        from rankstone.runners.representations.base import take
 
         return take(self.rows, np.array([int(text) for text in texts], dtype=np.int64))
 
@@ -191,5 +191,5 @@ def test_other_vocabularies_and_broken_weights_are_refused(adapter, tmp_path):
 def test_importing_the_adapters_does_not_load_seismic():
     import subprocess
 
-    code = "import sys, rankstone.runners.search.seismic; sys.exit('seismic' in sys.modules)"
+    code = "import sys, rankstone.runners.search.sparse.seismic; sys.exit('seismic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

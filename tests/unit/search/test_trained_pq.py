@@ -10,13 +10,13 @@ import torch
 
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.protocols import Truncation
-from rankstone.runners.search import codebooks
-from rankstone.runners.search.codebooks import Options, table_scores, train_jpq
-from rankstone.runners.search.jpq import JPQ
-from rankstone.runners.search.pq import ProductQuantisation
-from rankstone.runners.search.quantiser import bare_index, opq, quantiser_of, trained
-from rankstone.runners.search.repconc import RepCONC
-from rankstone.runners.search.training_queries import TrainingQueries, mean_ndcg
+from rankstone.runners.search.quantisation import codebooks
+from rankstone.runners.search.quantisation.codebooks import Options, table_scores, train_jpq
+from rankstone.runners.search.quantisation.jpq import JPQ
+from rankstone.runners.search.quantisation.pq import ProductQuantisation
+from rankstone.runners.search.quantisation.quantiser import bare_index, opq, quantiser_of, trained
+from rankstone.runners.search.quantisation.repconc import RepCONC
+from rankstone.runners.search.quantisation.training_queries import TrainingQueries, mean_ndcg
 from rankstone.runners.testing import Pairs, PlainContext
 
 N, N_QUERIES, DIM, M = 400, 120, 8, 2

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.site import html, plots
+from rankstone.leaderboards.site import html
+from rankstone.leaderboards.site import vega as plots
+from rankstone.leaderboards.site.board_page import board_page, datasets_page, index_page
 from rankstone.leaderboards.site.model import Site
-from rankstone.leaderboards.site.pages import board_page, datasets_page, index_page
-from rankstone.leaderboards.site.pair_pages import pair_page, pairs_page
+from rankstone.leaderboards.site.pair_page import pair_page, pairs_page
 from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made, texts_of
-from rankstone.leaderboards.site.records import record_page
+from rankstone.leaderboards.site.record_page import record_page
 from rankstone.leaderboards.site.tables import Means
 from rankstone.leaderboards.suites import suite_means
 from rankstone.results.record import RunRecord

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from rankstone import __version__
-from rankstone.leaderboards.figures import UNKNOWN
+from rankstone.leaderboards.numbers import UNKNOWN
 
 NAV = {"index.html": "Leaderboard", "datasets.html": "Data sets", "pairs.html": "Pairs"}
 _CURRENT = ' aria-current="page"'

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rankstone.leaderboards.figures import UNKNOWN, is_known
-from rankstone.leaderboards.table import leaderboard, measure_order
-from rankstone.leaderboards.views import known_data
+from rankstone.leaderboards.frame import leaderboard, measure_order
+from rankstone.leaderboards.numbers import UNKNOWN, is_known
+from rankstone.leaderboards.pages.leaderboard import known_data
 from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec
 

@@ -20,7 +20,7 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
-from rankstone.results.trec import encode_id, read_run
+from rankstone.results.trec_run import encode_id, read_run
 
 BEST = 5
 """Methods of a data set of which every two have a page, unless told otherwise."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rankstone.leaderboards import figures
-from rankstone.leaderboards.figures import UNKNOWN, is_known
+from rankstone.leaderboards import numbers as figures
+from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.site.html import escape, filters, link, sort_head
 from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
 

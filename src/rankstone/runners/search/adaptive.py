@@ -13,12 +13,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.flat import ExactIndex
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
+from rankstone.runners.representations.derived import Derived, dense
+from rankstone.runners.representations.pieces import Positional, Stored
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.derived import Derived, dense
-from rankstone.runners.search.stored import Positional, Stored
-from rankstone.runners.selection import beneath
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.top_k import beneath
 
 Vectors = NDArray[np.float32]
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]

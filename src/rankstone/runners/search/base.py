@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.runners.document_length import Ruler, ruler
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -18,7 +19,6 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
-from rankstone.runners.rulers import Ruler, ruler
 from rankstone.runners.search.rescoring import RescoredIndex
 
 

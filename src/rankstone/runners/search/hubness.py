@@ -12,11 +12,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.flat import ExactIndex
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.representations.derived import Derived, dense
+from rankstone.runners.representations.pieces import Positional
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.derived import Derived, dense
-from rankstone.runners.search.stored import Positional
+from rankstone.runners.search.exact.flat import ExactIndex
 
 Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]

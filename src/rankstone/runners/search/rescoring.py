@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.runners.adapter_json import class_of, name_of
 from rankstone.runners.protocols import AnyIndex, Context, Hits
-from rankstone.runners.ragged import Ragged, decoded
-from rankstone.runners.saved import class_of, name_of
-from rankstone.runners.search.stored import Positional, Stored
-from rankstone.runners.selection import beneath
-from rankstone.runners.sparse_rows import SparseRows
+from rankstone.runners.representations.pieces import Positional, Stored
+from rankstone.runners.representations.ragged import Ragged, decoded
+from rankstone.runners.representations.sparse_rows import SparseRows
+from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ def _(query: SparseRows, documents: SparseRows) -> Scores:
 
 @similarities.register
 def _(query: Ragged, documents: Ragged) -> Scores:
-    """Sums of maximal inner products (see `rankstone.runners.maxsim.MaxSimIndex`)."""
+    """Sums of maximal inner products (see `rankstone.runners.search.exact.maxsim.MaxSimIndex`)."""
     scores = np.full(len(documents), -np.inf, dtype=np.float32)
     filled = np.flatnonzero(documents.lengths)
     if not len(filled) or not len(query.tokens):

@@ -1,0 +1,207 @@
+"""Judgements by id -> judgements by position, with everything odd about them named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Judgement
+from rankstone.benchmarks.storage.arrow_tables import (
+    TEXT,
+    MappedTable,
+    distinct,
+    positions_of,
+    text_array,
+)
+from rankstone.errors import DataError
+
+MOST_GRADES = 20
+"""No collection grades more finely by hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSplit:
+    """One split's judgements and judged queries, ready to be stored."""
+
+    judgements: Any
+    """Table sorted by query row, then document position: `query` (row in the queries table),
+    `document` (position, -1 unknown), `label`, and the ids as `query_id`, `document_id`."""
+    queries: Any
+    """Table of the judged queries in file order: `row` in the queries table, and
+    `self_position` of the document of the same id, -1 if none."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def resolve_split(
+    judgements: Iterable[Judgement], documents: MappedTable, queries: MappedTable, where: str
+) -> ResolvedSplit:
+    """Look up every id of `judgements`; `where` names the split and its source in messages.
+
+    Judgements of unknown queries are left out, those of unknown documents are kept at position -1,
+    as trec_eval counts them; repeated ones count once.
+
+    Raises:
+        DataError: two labels for one pair, columns in the wrong order, or no judged query at all.
+    """
+    query_ids, document_ids, labels = _columns(judgements, where)
+    query_keys, query_codes = distinct(query_ids)
+    document_keys, document_codes = distinct(document_ids)
+    query_rows = positions_of(queries.column("id"), query_keys)
+    positions = positions_of(documents.column("id"), document_keys)
+    rows, places = query_rows[query_codes], positions[document_codes]
+    known = rows >= 0
+    _check_column_order(documents, queries, query_ids, document_ids, known & (places >= 0), where)
+    if not known.any():
+        raise _nothing_found(where, "queries", "the queries file", query_ids, queries)
+    if (places < 0).all():
+        raise _nothing_found(where, "documents", "the corpus", document_ids, documents)
+    _check_labels(documents, labels, where)
+    warnings = _unknown_warnings(query_rows, known, where)
+    order = np.lexsort((document_codes, places, rows))
+    order = order[known[order]]
+    order, warning = _without_repeats(
+        order, rows, document_codes, labels, (query_ids, document_ids), where
+    )
+    n_unknown = int((places[order] < 0).sum())
+    if n_unknown:
+        warnings.append(f"{where}: {n_unknown} judgements of documents the corpus does not hold")
+    judged = np.unique(rows[order])
+    return ResolvedSplit(
+        judgements=pa.table(
+            {
+                "query": rows[order],
+                "document": places[order],
+                "label": labels[order],
+                "query_id": query_ids.take(order),
+                "document_id": document_ids.take(order),
+            }
+        ),
+        queries=_asked(judged, documents, queries),
+        warnings=[*warnings, *warning],
+    )
+
+
+def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
+    """All queries and no judgement: the split of a task that answers judge."""
+    rows = np.arange(len(queries), dtype=np.int64)
+    numbers = pa.array([], pa.int64())
+    columns = {"query": numbers, "document": numbers, "label": pa.array([], pa.int32())}
+    ids = {"query_id": pa.array([], TEXT), "document_id": pa.array([], TEXT)}
+    return ResolvedSplit(
+        judgements=pa.table({**columns, **ids}), queries=_asked(rows, documents, queries)
+    )
+
+
+def pack_answers(answers: Sequence[str]) -> str:
+    """A query's answers as one string of the store: a JSON array, empty where there is none."""
+    return json.dumps(answers, ensure_ascii=False) if answers else ""
+
+
+def unpack_answers(packed: str) -> tuple[str, ...]:
+    return tuple(json.loads(packed)) if packed else ()
+
+
+def _asked(rows: NDArray[np.int64], documents: MappedTable, queries: MappedTable) -> Any:
+    own = pa.array(queries.take("id", rows), TEXT)
+    return pa.table({"row": rows, "self_position": positions_of(documents.column("id"), own)})
+
+
+def _columns(judgements: Iterable[Judgement], where: str) -> tuple[Any, Any, NDArray[np.int32]]:
+    rows = list(judgements)
+    if not rows:
+        raise DataError(f"{where}: holds no judgements. Fetch it again.")
+    queries, documents, labels = zip(*rows, strict=True)
+    try:
+        values = np.array(labels, dtype=np.int32)
+    except OverflowError:
+        raise DataError(f"{where}: a label does not fit in 32 bits. Correct it.") from None
+    return text_array(queries)[0], text_array(documents)[0], values
+
+
+def _check_column_order(
+    documents: MappedTable,
+    queries: MappedTable,
+    query_ids: Any,
+    document_ids: Any,
+    both_known: NDArray[np.bool_],
+    where: str,
+) -> None:
+    """Refuse judgements whose ids are mostly found only with the two columns exchanged."""
+    if both_known.mean() >= 0.5:
+        return
+    as_documents, codes = distinct(query_ids)
+    as_queries, other_codes = distinct(document_ids)
+    swapped = (positions_of(documents.column("id"), as_documents)[codes] >= 0) & (
+        positions_of(queries.column("id"), as_queries)[other_codes] >= 0
+    )
+    if swapped.mean() > 0.5:
+        raise DataError(
+            f"{where}: columns in the wrong order: the first holds document ids and the second "
+            "query ids, expected query-id, corpus-id, score. Exchange the two."
+        )
+
+
+def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str) -> None:
+    """Refuse labels of many kinds that mostly are ids of documents."""
+    values = np.unique(labels)
+    if len(values) <= MOST_GRADES:
+        return
+    ids = text_array([str(value) for value in values.tolist()])[0]
+    if (positions_of(documents.column("id"), ids) >= 0).mean() > 0.5:
+        raise DataError(
+            f"{where}: columns in the wrong order: the last one, where the labels belong, holds "
+            f"{len(values)} different numbers that mostly are document ids, expected query-id, "
+            "corpus-id, score. Put the label last."
+        )
+
+
+def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedTable) -> DataError:
+    """The error shows an id of each side: most often they differ in a prefix or in zeros."""
+    example = there.rows("id", 0, 1)[0]
+    return DataError(
+        f"{where}: none of its {what} is in {file}: it names '{judged[0]}', and {file} "
+        f"begins with '{example}'. Correct the ids, or the order of the columns "
+        "(query-id, corpus-id, score; in TREC form query, 0, document, label)."
+    )
+
+
+def _unknown_warnings(
+    query_rows: NDArray[np.int64], known: NDArray[np.bool_], where: str
+) -> list[str]:
+    n_queries, n_rows = int((query_rows < 0).sum()), int((~known).sum())
+    if not n_queries:
+        return []
+    return [
+        f"{where}: {n_queries} judged queries are not in the queries file; "
+        f"their {n_rows} judgements are left out"
+    ]
+
+
+def _without_repeats(
+    order: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    ids: tuple[Any, Any],
+    where: str,
+) -> tuple[NDArray[np.int64], list[str]]:
+    """`order` with one entry per (query, document) pair, and a warning if that dropped any."""
+    same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
+    conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
+    if len(conflict):
+        first, second = (int(order[conflict[0] + i]) for i in (0, 1))
+        raise DataError(
+            f"{where}: query '{ids[0][first]}' and document '{ids[1][first]}' are judged "
+            f"{labels[first]} and {labels[second]} (judgements {first + 1} and {second + 1}). "
+            "Keep one."
+        )
+    if not same.any():
+        return order, []
+    kept = order[np.concatenate([[True], ~same])]
+    return kept, [f"{where}: {int(same.sum())} judgements are repeated and count once"]

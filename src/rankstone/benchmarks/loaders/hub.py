@@ -1,0 +1,208 @@
+"""Rows of tables that live on a data set hub: a local copy first, else the library `datasets`.
+
+A local copy is a folder of the hub repository's own files, `.parquet` or `.jsonl` (also `.gz`), in
+the data folder; it needs no extra. Whatever the library downloads stays in the hub client's own
+cache (`HF_HOME`); the tables it makes of it are kept under the cache folder of Rankstone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.readers.lines import numbered_lines
+from rankstone.benchmarks.storage.atomic_folders import inside
+from rankstone.errors import DataError, MissingExtraError
+from rankstone.specs import canonical_digest
+
+ENDINGS = (".parquet", ".jsonl", ".jsonl.gz")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SPLITS = {"train", "validation", "val", "dev", "test"}
+ROWS = 64
+"""Rows decoded at once: documents of these collections may hold a million characters each."""
+UNREACHABLE = {
+    "ConnectionError", "ConnectError", "TransportError", "TimeoutError", "TimeoutException",
+    "OfflineModeIsEnabled", "LocalEntryNotFoundError", "URLError",
+}  # fmt: skip
+GONE = {
+    "DatasetNotFoundError", "DataFilesNotFoundError", "RepositoryNotFoundError",
+    "RevisionNotFoundError", "EntryNotFoundError", "FileNotFoundError", "HfHubHTTPError",
+}  # fmt: skip
+
+Row = tuple[str, dict[str, Any]]
+"""Where a row stands, for error messages, and its columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    """One split of one table of a hub repository."""
+
+    repository: str
+    """`owner/name` on the hub; a local folder of data files works as well."""
+    revision: str
+    """Commit of the repository. A branch name is accepted, and warned of: branches move."""
+    split: str
+    file: str | None = None
+    """Path inside a `.zip` of the repository, as `qmsum.zip/qmsum/validation.jsonl`, for
+    repositories whose loading script the library no longer runs."""
+
+    @property
+    def source(self) -> str:
+        return f"hub:{self.repository}@{self.revision}" + (f"/{self.file}" if self.file else "")
+
+    @property
+    def warnings(self) -> set[str]:
+        if COMMIT.fullmatch(self.revision):
+            return set()
+        return {f"{self.source}: the revision '{self.revision}' is a branch and may move"}
+
+    def request(self) -> dict[str, Any]:
+        """The arguments of `datasets.load_dataset` for this table, but for the cache folder."""
+        if self.file is None:
+            return {"path": self.repository, "revision": self.revision, "split": self.split}
+        archive, _, member = self.file.partition("/")
+        revision = quote(self.revision, safe="")
+        return {
+            "path": "json",
+            "data_files": f"zip://{member}::hf://datasets/{self.repository}@{revision}/{archive}",
+            "split": "train",  # what the library calls the only split of files named one by one
+        }
+
+
+def local_files(sources: Sources, name: str, split: str) -> list[Path]:
+    """The data files below the folder `name` of the data folder, but for those of other splits.
+
+    A file is of another split where its path names one (`train.jsonl`, `train/0000.parquet`) and
+    not this one. Sorted; empty where there is no such folder.
+    """
+    if sources.data is None:
+        return []
+    folder = inside(sources.data, name)
+    files = sorted(path for path in folder.rglob("*") if path.name.endswith(ENDINGS))
+    return [path for path in files if _may_hold(path.relative_to(folder), split)]
+
+
+def _may_hold(path: Path, split: str) -> bool:
+    named = SPLITS & set(re.split(r"[^a-z]+", path.as_posix().lower()))
+    return not named or split in named
+
+
+def fingerprint_of(paths: list[Path]) -> str:
+    """Changes when a file's name, size or time does."""
+    stats = [(str(path), path.stat()) for path in paths]
+    return canonical_digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+
+
+def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
+    """The rows of parquet or JSON Lines files, one file after the other.
+
+    Raises:
+        DataError: a file is damaged, or lacks one of `columns`.
+    """
+    for path in paths:
+        if path.suffix == ".parquet":
+            yield from _parquet_rows(path, columns)
+            continue
+        for number, line in numbered_lines(path):
+            where = f"{path}, line {number}"
+            record = parsed(line, where)
+            _require(where, columns, record)
+            yield where, record
+
+
+def parsed(line: str, where: str) -> dict[str, Any]:
+    """The JSON object that `line` holds; DataError if it holds none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: malformed JSON: {error}. Fetch the file again.") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: expected a JSON object, found {line[:40]!r}. Correct the line.")
+    return record
+
+
+def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            _require(str(path), columns, file.schema_arrow.names)
+            batches = file.iter_batches(batch_size=ROWS, columns=list(columns))
+            rows = (row for batch in batches for row in batch.to_pylist())
+            yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: damaged: {error}. Fetch it again.") from None
+
+
+def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> Any:
+    """A hub table through `datasets.load_dataset`, cut down to `columns`.
+
+    Raises:
+        MissingExtraError: the library is not installed.
+        DataError: the hub cannot be reached, has no such table or revision, or the table is not
+            the one expected; the message says which of the three.
+    """
+    loaded = _load(table, sources)
+    _require(table.source, columns, loaded.column_names)
+    return loaded.select_columns(list(columns)).with_format("arrow")
+
+
+def hub_rows(opened: Any, source: str) -> Iterator[Row]:
+    """The rows of an opened hub table, in its order."""
+    batches = opened.iter(batch_size=ROWS)
+    rows = (row for batch in batches for row in batch.to_pylist())
+    yield from ((f"{source}, row {number}", row) for number, row in enumerate(rows))
+
+
+def _load(table: HubTable, sources: Sources) -> Any:
+    try:
+        library = importlib.import_module("datasets")
+    except ImportError:
+        raise MissingExtraError(f"Loading {table.source}", "beir") from None
+    # One folder for each revision: without network the library takes any revision it finds there.
+    name = quote(f"{table.repository}@{table.revision}", safe="@")
+    try:
+        return library.load_dataset(**table.request(), cache_dir=str(sources.cache / "hub" / name))
+    except Exception as error:
+        # Of some ten libraries' exceptions, which change from version to version.
+        raise DataError(_explain(table, error)) from error
+
+
+def _explain(table: HubTable, error: BaseException) -> str:
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    said = " ".join(str(error).split())[:300]
+    if names & UNREACHABLE:
+        return (
+            f"{table.source}: no network: the hub cannot be reached ({said}). Connect and run "
+            "again, or name a folder that holds the files with --data DIR or RANKSTONE_DATA."
+        )
+    if names & GONE:
+        return (
+            f"{table.source}: source gone: the hub has no such table at this revision ({said}). "
+            "Correct 'source' in the task's definition, or get the files elsewhere (--data DIR)."
+        )
+    return f"{table.source}: wrong content: it cannot be read as a table ({said})."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _require(where: str, columns: tuple[str, ...], found: Any) -> None:
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise DataError(
+            f"{where}: wrong content: no column '{missing[0]}', expected {', '.join(columns)}, "
+            f"found {', '.join(found)}. Fetch it again."
+        )

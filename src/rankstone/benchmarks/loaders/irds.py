@@ -1,0 +1,263 @@
+"""Any data set of ir_datasets (https://ir-datasets.com), streamed by its id.
+
+ir_datasets keeps its files below `<cache>/ir_datasets`, or where IR_DATASETS_HOME says. It checks
+what it downloads but does not go on where a download broke off; the large files can therefore be
+named in the definition (`files`), to be fetched by `storage.download` to the place
+where ir_datasets looks for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.storage.download import Remote, fetch
+from rankstone.errors import (
+    ChecksumError,
+    DataError,
+    DefinitionError,
+    MissingExtraError,
+    NetworkError,
+    SourceGoneError,
+    did_you_mean,
+)
+from rankstone.specs import TaskSpec, canonical_digest
+
+OWN_SPLIT = "test"
+"""What the judgements of the id itself are called where a definition names no splits."""
+MIRROR = "https://mirror.ir-datasets.com/{}"
+"""Where ir_datasets keeps copies of files that it calls mirrored, by md5."""
+
+
+def load(
+    task: TaskSpec,
+    sources: Sources,
+    *,
+    id: str,
+    splits: Mapping[str, str] | None = None,
+    files: Mapping[str, Sequence[str]] | None = None,
+) -> RawDataset:
+    """The documents of `id`, with the queries and judgements of `id` and of its splits.
+
+    Args:
+        id: an id of ir_datasets that has documents.
+        splits: name of a split -> the id that holds its queries and judgements. None takes every
+            id below `id` that has judgements over the same documents, named by the rest of its
+            id, and the judgements of `id` itself as `test`.
+        files: `documents`, `queries` or a split -> files that are fetched before it is read, by
+            the names that ir_datasets' list of downloads gives them below the first part of `id`.
+
+    Raises (the callables of the result, too):
+        MissingExtraError: ir_datasets is not installed.
+        DefinitionError: it has no such id, or no such file.
+        DataError: as `rankstone.benchmarks.storage.download.fetch`.
+    """
+    found = _Collection(sources, id, splits, files or {})
+    return RawDataset(
+        documents=found.documents,
+        queries=found.queries,
+        judgements=found.judgements,
+        splits=lambda: list(found.splits),
+        # An id stands for fixed content: its files are pinned by their checksums.
+        fingerprint=canonical_digest(["ir_datasets", id, splits and dict(splits)]),
+        source=f"ir_datasets:{id}",
+        warnings=found.warnings,
+    )
+
+
+def library(sources: Sources) -> Any:
+    """The module ir_datasets, with its home below the cache.
+
+    It reads the variables when it is first imported: a home that was set before stays.
+    """
+    os.environ.setdefault("IR_DATASETS_HOME", str(sources.cache / "ir_datasets"))
+    # Small files, too, are looked up where `_prefetch` leaves them.
+    os.environ.setdefault("IR_DATASETS_SMALL_FILE_SIZE", "0")
+    try:
+        import ir_datasets
+    except ImportError:
+        raise MissingExtraError("ir_datasets", "beir") from None
+    return ir_datasets
+
+
+class _Collection:
+    """One id with its splits; ir_datasets is imported when something is first asked of it."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        id: str,
+        splits: Mapping[str, str] | None,
+        files: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._sources, self._id, self._splits, self._files = sources, id, splits, files
+        self.warnings: set[str] = set()
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """Name -> id."""
+        return dict(self._discovered() if self._splits is None else self._splits)
+
+    def documents(self) -> Iterator[Document]:
+        dataset = self._dataset(self._id)
+        if not dataset.has_docs():
+            raise DefinitionError(f"ir_datasets: '{self._id}' has no documents. Name another id.")
+        convert = document_converter(dataset.docs_cls())
+        with self._reading("documents"):
+            yield from map(convert, dataset.docs_iter())
+
+    def queries(self) -> Iterator[Query]:
+        """Of the id itself and of every split; one that is in several comes once."""
+        seen: dict[str, int] = {}
+        for id in dict.fromkeys([self._id, *self.splits.values()]):
+            dataset = self._dataset(id)
+            if not dataset.has_queries():
+                continue
+            with self._reading("queries"):
+                for query in map(query_converter(dataset.queries_cls()), dataset.queries_iter()):
+                    if query.id not in seen:
+                        seen[query.id] = hash(query.text)
+                        yield query
+                    elif seen[query.id] != hash(query.text):
+                        self.warnings.add(
+                            f"{id}: query '{query.id}' has another text than in the splits before"
+                            "; the first is used"
+                        )
+
+    def judgements(self, split: str) -> Iterator[Judgement]:
+        dataset = self._dataset(self.splits[split])
+        with self._reading(split):
+            for row in dataset.qrels_iter():
+                yield Judgement(row.query_id, row.doc_id, int(row.relevance))
+
+    def _discovered(self) -> dict[str, str]:
+        registry, own = library(self._sources).registry, self._dataset(self._id)
+        below = [name for name in registry if name.startswith(f"{self._id}/")]
+        found = {
+            name.removeprefix(f"{self._id}/"): name
+            for name in sorted(below)
+            if _same_documents(own, registry[name]) and registry[name].has_qrels()
+        }
+        return {OWN_SPLIT: self._id, **found} if own.has_qrels() else found
+
+    def _dataset(self, id: str) -> Any:
+        module = library(self._sources)
+        try:
+            return module.load(id)
+        except KeyError:
+            hint = did_you_mean(id, module.registry) or " (https://ir-datasets.com)"
+            raise DefinitionError(f"ir_datasets has no data set '{id}'.{hint}") from None
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Fetch the files that `what` is read from; translate what ir_datasets raises."""
+        for name in self._files.get(what, ()):
+            _prefetch(library(self._sources), self._id.partition("/")[0], name, self._sources)
+        try:
+            yield
+        except Exception as error:
+            known = _translated(error, f"ir_datasets:{self._id}", self._sources)
+            if known is None:
+                raise
+            raise known from error
+
+
+def _same_documents(one: Any, other: Any) -> bool:
+    return bool(other.has_docs() and one.has_docs() and one.docs_handler() == other.docs_handler())
+
+
+def _prefetch(module: Any, top: str, name: str, sources: Sources) -> None:
+    """Fetch a file of ir_datasets' list of downloads to where ir_datasets looks for it."""
+    listed = module.util.DownloadConfig.contents().get(top, {})
+    if name not in listed:
+        hint = did_you_mean(name, listed) or f" It lists: {', '.join(listed) or 'none'}."
+        raise DefinitionError(f"ir_datasets lists no download '{name}' for '{top}'.{hint}")
+    entry = listed[name]
+    home = module.util.home_path()
+    place = entry.get("cache_path")
+    path = home / top / place if place else home / "downloads" / entry["expected_md5"]
+    headers = entry.get("download_args", {}).get("headers", {})
+    remote = Remote(url=entry["url"], md5=entry["expected_md5"], headers=headers)
+    try:
+        fetch(remote, path, sources.progress)
+    except (NetworkError, SourceGoneError) as error:
+        if not entry.get("irds_mirror"):
+            raise
+        mirror = Remote(url=MIRROR.format(entry["expected_md5"]), md5=entry["expected_md5"])
+        try:
+            fetch(mirror, path, sources.progress)
+        except DataError:
+            raise error from None
+
+
+def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
+    """What turns a document of ir_datasets' type `kind` into ours.
+
+    A type with a title and a text (or body) keeps them apart; of any other, ir_datasets' own
+    `default_text` is the text, and the title is empty.
+    """
+    fields = set(getattr(kind, "_fields", ()))
+    body = next((name for name in ("text", "body") if name in fields), None)
+    if "title" in fields and body is not None:
+        return lambda doc: Document(doc.doc_id, doc.title or "", getattr(doc, body) or "")
+    return lambda doc: Document(doc.doc_id, "", _text(doc))
+
+
+def query_converter(kind: type[Any]) -> Callable[[Any], Query]:
+    """What turns a query of ir_datasets' type `kind` into ours: of a TREC topic, the title."""
+    fields = set(getattr(kind, "_fields", ()))
+    name = next((name for name in ("text", "title", "query") if name in fields), None)
+    if name is None:
+        return lambda query: Query(query.query_id, _text(query))
+    return lambda query: Query(query.query_id, getattr(query, name) or "")
+
+
+def _text(record: Any) -> str:
+    if hasattr(record, "default_text"):
+        return record.default_text() or ""
+    if isinstance(getattr(record, "text", None), str):
+        return str(record.text)
+    raise DataError(
+        f"ir_datasets: records of type {type(record).__name__} do not say what their text is. "
+        "Export the data set in BEIR layout, and name its folder with --data DIR."
+    )
+
+
+def _translated(error: Exception, what: str, sources: Sources) -> DataError | None:
+    """ir_datasets' error as one of ours; None for what is no fault of a download."""
+    import requests
+
+    if isinstance(error, RuntimeError) and error.args[:1] == ("All download sources failed",):
+        return _translated(error.args[1][-1][1], what, sources)
+    elsewhere = "or name a folder that holds it with --data DIR (RANKSTONE_DATA)."
+    if isinstance(error, requests.RequestException):
+        url = str(error.request.url if error.request is not None else what)
+        if error.response is not None and error.response.status_code < 500:
+            return SourceGoneError(
+                f"{what}: the source is gone: {url} answers {error.response.status_code}. Get the "
+                f"data set elsewhere, {elsewhere}"
+            )
+        return NetworkError(
+            f"{what}: no network: {url}: {error}. Run again when there is a connection, {elsewhere}"
+        )
+    if type(error).__name__ == "HashVerificationError":
+        return ChecksumError(
+            f"{what}: wrong checksum: {error}. Run again; if it comes out the same, the source has "
+            f"changed or answers with a page of its own: get the data set elsewhere, {elsewhere}"
+        )
+    if isinstance(error, FileNotFoundError) and error.args and isinstance(error.args[0], Path):
+        return DataError(
+            f"{what}: {error.args[0]} cannot be downloaded; it must be put there by hand. "
+            f"How to get it: https://ir-datasets.com, {elsewhere}"
+        )
+    if isinstance(error, ValueError) and "disk space" in str(error):
+        return DataError(
+            f"{what}: {error}. Free space there, or name another folder with --cache "
+            f"({sources.cache})."
+        )
+    return None

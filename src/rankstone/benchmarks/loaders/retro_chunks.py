@@ -1,0 +1,120 @@
+"""A collection cut into the chunks of Retro, each of them a document of its own.
+
+Borgeaud et al., Improving Language Models by Retrieving from Trillions of Tokens, 2022,
+arXiv:2112.04426; Wang et al., InstructRetro, arXiv:2310.07713: consecutive, non-overlapping chunks
+of 64 tokens inside each document are embedded and searched, and a neighbour is what follows it too:
+chunk and continuation, 128 tokens.
+
+What is searched is the field `title`, so that a task's template must be "{title}"; what is returned
+and judged is the field `text`: the chunk, or the chunk with its continuation. Any encoder and any
+index thus retrieve chunks, and answers are looked for in what a reader would be given.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import version
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from rankstone.benchmarks.dataset import Document, RawDataset, Sources
+from rankstone.benchmarks.loaders.beir import mirrored
+from rankstone.errors import DataError, DefinitionError
+from rankstone.specs import TaskSpec, canonical_digest
+
+TEMPLATE = "{title}"
+BLOCK = 256
+"""Documents tokenised at a time."""
+TOKENIZER = "l2_supercat_tokenizer_config.json"
+"""Llama 2's tokens, which wordllama carries: byte-pair encoding, as Retro's own are."""
+
+
+def load(
+    task: TaskSpec, sources: Sources, *, of: str, tokens: int = 64, continuation: bool = False
+) -> RawDataset:
+    """The chunks of the data folder's collection `of`, and its queries with their answers.
+
+    Args:
+        tokens: of a chunk; the last one of a document may be shorter.
+        continuation: what is returned for a chunk is the chunk and the next of its document.
+
+    Raises:
+        DefinitionError: the task lets methods read more than the chunk, or chunks are empty.
+        DataError: the data folder has no such collection.
+    """
+    if task.text != TEMPLATE:
+        raise DefinitionError(
+            f"task '{task.name}': key 'text': {task.text!r}: methods would read what they are to"
+            f" find. Write {TEMPLATE!r}."
+        )
+    if tokens < 1:
+        raise DefinitionError(f"task '{task.name}': key 'source.tokens': {tokens}. Raise it.")
+    whole = mirrored(of, sources)
+    if whole is None:
+        raise DataError(
+            f"{task.name}: no collection '{of}' in {sources.data or 'a data folder'}."
+            " Name the folder that holds it with --data DIR or RANKSTONE_DATA."
+        )
+
+    def documents() -> Iterator[Document]:
+        return chunks(whole.documents(), tokens=tokens, continuation=continuation)
+
+    def locate(what: str, index: int) -> str:
+        if what != "documents":
+            return whole.locate(what, index)
+        return next(islice(documents(), index, None)).id
+
+    how = [tokens, continuation, TOKENIZER, version("wordllama"), version("tokenizers")]
+    what = "chunks and continuations" if continuation else "chunks"
+    return RawDataset(
+        documents=documents,
+        queries=whole.queries,
+        judgements=lambda split: (),
+        splits=list,
+        fingerprint=canonical_digest([whole.fingerprint, how]),
+        source=f"{whole.source}, {what} of {tokens} tokens",
+        locate=locate,
+        warnings=whole.warnings,
+    )
+
+
+def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) -> Iterator[Document]:
+    """The chunks of each document in order: `<id>#<number from 0>`, title and text as above.
+
+    Every character of a text is in one chunk. A document without tokens has one chunk: its text.
+    """
+    waiting = iter(documents)
+    while block := list(islice(waiting, BLOCK)):
+        texts = [document.text for document in block]
+        for document, pieces in zip(block, cut(texts, tokens), strict=True):
+            for number, piece in enumerate(pieces):
+                following = pieces[number + 1] if continuation and number + 1 < len(pieces) else ""
+                yield Document(f"{document.id}#{number}", piece, piece + following)
+
+
+def cut(texts: list[str], tokens: int) -> list[list[str]]:
+    """Each text in pieces of so many tokens, the last with what is left; at least one piece."""
+    found = []
+    encoded = _tokenizer().encode_batch(texts, add_special_tokens=False)
+    for text, encoding in zip(texts, encoded, strict=True):
+        starts = [start for start, _ in encoding.offsets[tokens::tokens]]
+        # Tokens of one character's bytes begin at one place: a cut between them takes it whole.
+        edges = [0, *dict.fromkeys(start for start in starts if start > 0), len(text)]
+        found.append([text[a:b] for a, b in pairwise(edges)])
+    return found
+
+
+@cache
+def _tokenizer() -> Any:
+    from tokenizers import Tokenizer
+
+    spec = importlib.util.find_spec("wordllama")
+    places = (spec.submodule_search_locations if spec else None) or ()
+    found = (Path(place) / "tokenizers" / TOKENIZER for place in places)
+    path = next((file for file in found if file.is_file()), None)
+    if path is None:
+        raise DataError("wordllama carries no tokenizer. Install: pip install 'wordllama>=0.3.8'")
+    return Tokenizer.from_file(str(path))

@@ -1,0 +1,173 @@
+"""Collections in TREC's forms: documents, topics and judgements from three places.
+
+    load(task, sources, docs=PATH, topics=PATH, qrels=PATH)
+
+Documents: a file, a folder of files (read recursively, in order of their names), or a pattern with
+`*`; each TREC-SGML/XML (`<DOC><DOCNO>`), lines of JSON, or lines `id<TAB>text`; plain, `.gz` or
+`.zst`. For the topics see `readers.topics`; judgements are TREC's four columns or
+BEIR's three.
+
+What becomes of a `<DOC>`, after Anserini's TrecCollection except where noted: the title is what
+stands in TITLE, HEADLINE, HEAD, HL and TTL, the text what stands in every TEXT, LP and LEADPARA, in
+their order; a document without any of the latter is its whole content, without identifiers, headers
+and title. Dates (DATE, DD) are left out, where Anserini indexes them. Tags become blanks.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.readers.lines import read_judgements, refuse
+from rankstone.benchmarks.readers.rows import chosen, json_rows, kind_of, tsv_rows
+from rankstone.benchmarks.readers.sgml import Element, blocks, elements, plain, tag_pattern, without
+from rankstone.benchmarks.readers.topics import read_topics
+from rankstone.errors import DataError
+from rankstone.specs import TaskSpec, canonical_digest
+
+SPLIT = "test"
+"""The one split: three paths are one set of judgements."""
+TEXT_KEYS = ("text", "contents", "body", "passage")
+
+
+_NUMBER = tag_pattern("DOCNO")
+_TITLE = tag_pattern("TITLE", "HEADLINE", "HEAD", "HL", "TTL")
+_TEXT = tag_pattern("TEXT", "LP", "LEADPARA")
+_HEADER = tag_pattern("DOCNO", "DOCHDR", "DOCID", "DOCOLDNO", "URL", "DATE", "DD")
+
+
+def load(
+    task: TaskSpec,
+    sources: Sources,
+    *,
+    docs: str,
+    topics: str,
+    qrels: str,
+    query: str | None = None,
+) -> RawDataset:
+    """The collection whose documents, topics and judgements lie at three paths.
+
+    Args:
+        docs, topics, qrels: paths; relative ones begin at the data folder.
+        query: the field of a topic that is the query; its title by default.
+
+    Raises:
+        DataError: a path is not there.
+    """
+    files = document_files(_place(docs, sources, task))
+    asked, judged = (_file(_place(path, sources, task)) for path in (topics, qrels))
+    stats = [(str(path), path.stat()) for path in (*files, asked, judged)]
+    warnings: set[str] = set()
+    field = "" if query is None else f",query={query}"
+
+    def documents() -> Iterator[Document]:
+        return (document for _, _, document in _documents(files, warnings))
+
+    def queries() -> Iterator[Query]:
+        return (topic for _, topic in read_topics(asked, warnings, query))
+
+    def judgements(split: str) -> Iterator[Judgement]:
+        return read_judgements(judged)
+
+    def locate(what: str, index: int) -> str:
+        if what == "queries":
+            line, _ = next(islice(read_topics(asked, set(), query), index, None))
+            return f"{asked.name}, line {line}"
+        path, line, _ = next(islice(_documents(files, set()), index, None))
+        return f"{path.name}, line {line}"
+
+    return RawDataset(
+        documents=documents,
+        queries=queries,
+        judgements=judgements,
+        splits=lambda: [SPLIT],
+        fingerprint=canonical_digest([[name, s.st_size, s.st_mtime_ns] for name, s in stats]),
+        source=f"files:docs={docs},topics={topics},qrels={qrels}{field}",
+        locate=locate,
+        warnings=warnings,
+    )
+
+
+def _place(path: str, sources: Sources, task: TaskSpec) -> Path:
+    place = Path(path).expanduser()
+    if place.is_absolute():
+        return place
+    if sources.data is None:
+        raise DataError(
+            f"{task.name}: '{path}' is relative to the data folder, and none is named. "
+            "Name one with --data DIR or RANKSTONE_DATA."
+        )
+    return sources.data / place
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        what = "a folder, expected a file" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}. Correct the path.")
+    return path
+
+
+def document_files(place: Path) -> list[Path]:
+    """The file, the files below the folder, or the files that match; hidden ones left out.
+
+    Raises:
+        DataError: there are none.
+    """
+    if place.is_file():
+        return [place]
+    pattern = f"{glob.escape(str(place))}/**" if place.is_dir() else str(place)
+    # Path.glob takes no absolute pattern, and does not follow links to folders.
+    matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+    found = sorted(path for path in matches if path.is_file())
+    if not found:
+        what = "a folder without files" if place.is_dir() else "no such file or folder"
+        raise DataError(f"{place}: {what}. Correct the path.")
+    return found
+
+
+def _documents(files: list[Path], warnings: set[str]) -> Iterator[tuple[Path, int, Document]]:
+    for path in files:
+        for line, document in read_documents(path, warnings):
+            yield path, line, document
+
+
+def read_documents(path: Path, warnings: set[str]) -> Iterator[tuple[int, Document]]:
+    """The documents of one file in any of the forms above, each with its line number.
+
+    Raises:
+        DataError: with file and line: what is malformed.
+    """
+    kind = kind_of(path)
+    if kind == "sgml":
+        for element in elements(path, ("DOC",), warnings):
+            yield element.line, _document(element, path)
+        return
+    rows = json_rows(path, TEXT_KEYS, warnings) if kind == "jsonl" else tsv_rows(path, TEXT_KEYS)
+    for row in rows:
+        yield row.line, Document(row.id, row.title, row.text)
+
+
+def _document(element: Element, path: Path) -> Document:
+    content = element.content
+    texts = list(blocks(content, _TEXT))
+    rest = without(content, texts or blocks(content, _HEADER))
+    titles = list(blocks(rest, _TITLE))
+    bodies = [block.content for block in texts] or [without(rest, titles)]
+    return Document(
+        _identifier(element, path),
+        " ".join(" ".join(plain(block.content) for block in titles).split()),
+        "\n".join(filter(None, map(plain, bodies))),
+    )
+
+
+def _identifier(element: Element, path: Path) -> str:
+    numbers = [plain(block.content) for block in blocks(element.content, _NUMBER)]
+    if len(numbers) > 1:
+        refuse(path, element.line, f"a document with {len(numbers)} <DOCNO>")
+    found: str | None = numbers[0] if numbers else chosen(element.attributes, ("docno", "id"))
+    if not found:
+        refuse(path, element.line, "a document without a <DOCNO>")
+    return found

@@ -1,0 +1,77 @@
+"""What stored data is held to: distinct ids, and the counts and digests that its task pins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.storage.arrow_tables import ContentDigest, MappedTable, text_array
+from rankstone.errors import DataError
+from rankstone.specs import TaskSpec
+
+
+def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, int, int] | None:
+    """The id that is the first to come a second time, with both rows; None if all are distinct.
+
+    Sorts a copy of the hashes (8 bytes a row), and reads ids only where two hashes agree.
+    """
+    ordered = np.sort(hashes)
+    equal = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(equal):
+        return None
+    suspects = np.flatnonzero(np.isin(hashes, equal))
+    seen: dict[str, int] = {}
+    for row, key in zip(suspects.tolist(), table.take("id", suspects), strict=True):
+        if key in seen:
+            return key, seen[key], row
+        seen[key] = row
+    return None
+
+
+def split_digests(
+    task: TaskSpec, judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
+) -> dict[str, str]:
+    """Digests of the judged queries and of what judges them, both in the order of their ids.
+
+    Ordered by id, because loaders agree on ids and not on the order of lines.
+    """
+    names = ("id", "text", "answers")
+    ids, texts, answers = (text_array(queries.take(name, rows))[0] for name in names)
+    query_digest = _digest(pa.table({"id": ids, "text": texts}).sort_by("id"))
+    if task.judge == "answers":
+        judging = pa.table({"id": ids, "answers": answers}).sort_by("id")
+        return {"queries": query_digest, "judgements": _digest(judging)}
+    table = pa.table({name: judgements.column(name) for name in ("query_id", "document_id")})
+    table = table.append_column("label", judgements.column("label").cast(pa.large_string()))
+    if len(rows):
+        table = table.filter(pa.array(np.isin(judgements.integers("query"), rows)))
+    ordered = table.sort_by([("query_id", "ascending"), ("document_id", "ascending")])
+    return {"queries": query_digest, "judgements": _digest(ordered)}
+
+
+def _digest(table: Any) -> str:
+    digest = ContentDigest(table.num_columns)
+    for batch in table.to_batches():
+        digest.update(batch.columns)
+    return digest.hexdigest()
+
+
+def check_pins(
+    task: TaskSpec, counts: Mapping[str, int], digests: Mapping[str, str], source: str
+) -> None:
+    """Refuse data whose `counts` or `digests` (of the parts there are) the task does not pin."""
+    mend = f"Delete {source} and fetch again."
+    for what, count in counts.items():
+        pinned = getattr(task.counts, what)
+        if pinned is not None and pinned != count:
+            raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {mend}")
+    for part, expected in task.sha256.items():
+        if part in digests and digests[part] != expected:
+            raise DataError(
+                f"{task.name}: expected the {part} with sha256 {expected}, found {digests[part]}. "
+                f"{mend}"
+            )

@@ -1,0 +1,147 @@
+"""What there is of a task's data in the cache, told without converting any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.storage.arrow_tables import MappedTable, positions_of
+from rankstone.benchmarks.storage.atomic_folders import read_meta
+from rankstone.benchmarks.store import copy_folder, find_raw, own_folder, verify_dataset
+from rankstone.errors import DataError
+from rankstone.specs import Counts, TaskSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """The converted copy of a task's data: where it belongs, and what is there of it."""
+
+    folder: Path
+    split: Path
+    """The folder of the task's split."""
+    meta: dict[str, Any] | None
+    """The `meta.json` of the corpus; None where it is not there, or not whole by size."""
+    split_meta: dict[str, Any] | None
+    """The same of the split."""
+    source: str
+    """Where the data comes from: a path or an address."""
+    by_answers: bool = False
+    """Whether answers judge the task, so that there are no judgements to count."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether opening the task converts nothing."""
+        return self.meta is not None and self.split_meta is not None
+
+    @property
+    def absent(self) -> Path | None:
+        """The folder that is not there; None where both are, whole or not."""
+        return next((path for path in (self.folder, self.split) if not path.is_dir()), None)
+
+    def counts(self) -> Counts:
+        """What is stored; None of what is not."""
+        if self.meta is None:
+            return Counts()
+        documents = int(self.meta["corpus"]["count"])
+        if self.split_meta is None:
+            return Counts(documents=documents)
+        queries, judgements = (
+            len(MappedTable(self.split / f"{name}.arrow")) for name in ("queries", "judgements")
+        )
+        return Counts(
+            documents=documents,
+            queries=queries,
+            judgements=None if self.by_answers else judgements,
+        )
+
+
+def find_copy(task: TaskSpec, sources: Sources) -> Copy:
+    """The converted copy of `task`, wherever it stands.
+
+    Raises:
+        DataError, DefinitionError: as for `rankstone.benchmarks.store.find_raw`.
+    """
+    raw = find_raw(task, sources)
+    folder = copy_folder(task, raw, sources)
+    split = own_folder(folder, task)
+    return Copy(
+        folder=folder,
+        split=split,
+        meta=read_meta(folder),
+        split_meta=read_meta(split),
+        source=raw.source,
+        by_answers=task.judge == "answers",
+    )
+
+
+def check_whole(copy: Copy) -> None:
+    """Refuse what opening would mend in silence, by converting again. Content is not read.
+
+    Raises:
+        DataError: a file of the copy is missing, has another size, or cannot be opened.
+    """
+    for folder, meta in ((copy.folder, copy.meta), (copy.split, copy.split_meta)):
+        if meta is None:
+            raise DataError(
+                f"{folder}: damaged: meta.json, or a file that it lists, is missing or has another "
+                "size than when it was written. Delete the folder and prepare again."
+            )
+        for name in meta["files"]:
+            if name.endswith(".arrow"):
+                MappedTable(folder / name)
+
+
+def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
+    """Read all of the copy; the digests of corpus, queries and judgements, hashed anew.
+
+    Raises:
+        DataError: anything is not as it was written, or not as `task` pins it.
+    """
+    check_whole(copy)
+    try:
+        for path in (*copy.folder.glob("*.arrow"), *copy.split.glob("*.arrow")):
+            _validate(path)
+        _check_positions(copy)
+        return verify_dataset(task, sources)
+    except (pa.ArrowException, OSError, LookupError, ValueError) as error:
+        # Where a bit of Arrow's own structures is flipped, it may say so in any of these ways.
+        raise DataError(
+            f"{copy.folder}: damaged: {error}. Delete the folder and prepare again."
+        ) from error
+
+
+def _validate(path: Path) -> None:
+    """Have Arrow check offsets and UTF-8: unchecked, a wrong offset is read beyond its buffer."""
+    with pa.memory_map(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        for number in range(reader.num_record_batches):
+            reader.get_batch(number).validate(full=True)
+
+
+def _check_positions(copy: Copy) -> None:
+    """The digests are over ids; what is measured goes by positions, so they must agree."""
+    documents, queries = (
+        MappedTable(copy.folder / f"{name}.arrow") for name in ("corpus", "queries")
+    )
+    judged, judgements = (
+        MappedTable(copy.split / f"{name}.arrow") for name in ("queries", "judgements")
+    )
+    n = len(judgements)
+    places = (
+        (queries, judgements.integers("query"), judgements.rows("query_id", 0, n)),
+        (documents, judgements.integers("document"), judgements.rows("document_id", 0, n)),
+        (documents, judged.integers("self_position"), queries.take("id", judged.integers("row"))),
+    )
+    for table, positions, ids in places:
+        encoded = pa.array(ids, pa.large_string()).dictionary_encode()
+        rows = positions_of(table.column("id"), encoded.dictionary)
+        if not np.array_equal(rows[encoded.indices.to_numpy()], positions):
+            raise DataError(
+                f"{copy.split}: damaged: a position and the id beside it are not of one row. "
+                "Delete the folder and prepare again."
+            )

@@ -1,0 +1,126 @@
+"""Rows of text in lines of JSON or tab-separated columns, told apart by their first character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rankstone.benchmarks.readers.lines import (
+    BOM,
+    DAMAGE,
+    identifier,
+    numbered_lines,
+    opened,
+    records,
+    refuse,
+    string_value,
+)
+from rankstone.errors import DataError
+
+Kind = Literal["sgml", "jsonl", "tsv"]
+ID_KEYS = ("_id", "id", "docno", "doc_id", "docid", "pid", "qid", "query_id", "topic_id")
+PEEK_BYTES = 4096
+COMPRESS = b"\x1f\x9d"
+"""First bytes of what Unix `compress` packed, as the files of TREC disks 4 and 5 are."""
+
+
+class Row(NamedTuple):
+    """One record of a file."""
+
+    line: int
+    id: str
+    title: str
+    text: str
+
+
+def kind_of(path: Path) -> Kind:
+    """The form of a file, by its first character that is no white space.
+
+    Raises:
+        DataError: it is packed with `compress`, holds one JSON array, or is damaged.
+    """
+    with opened(path) as file:
+        try:
+            head = file.read(PEEK_BYTES).removeprefix(BOM).lstrip()
+        except DAMAGE as error:
+            raise DataError(f"{path}: truncated or damaged: {error}. Fetch it again.") from None
+    if head.startswith(COMPRESS):
+        raise DataError(
+            f"{path}: packed with Unix compress. Unpack it: gzip -dc < {path.name} > FILE."
+        )
+    if head.startswith(b"["):
+        refuse(path, 1, "one JSON array, expected one JSON object per line")
+    return "jsonl" if head.startswith(b"{") else "sgml" if head.startswith(b"<") else "tsv"
+
+
+def chosen(values: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The first value under any of `keys` that is not empty; None if there is none."""
+    return next((values[key] for key in keys if values.get(key)), None)
+
+
+def json_rows(path: Path, text_keys: Sequence[str], warnings: set[str]) -> Iterator[Row]:
+    """One row per JSON object; the id under the first of `ID_KEYS` that it has."""
+    for number, record in records(path):
+        id_key = _key(record, ID_KEYS, path, number)
+        text_key = _key(record, text_keys, path, number)
+        title = "" if text_key == "title" else string_value(record, "title", path, number, "")
+        yield Row(
+            number,
+            identifier(record, path, number, warnings, id_key),
+            title,
+            string_value(record, text_key, path, number),
+        )
+
+
+def _key(record: dict[str, Any], keys: Sequence[str], path: Path, number: int) -> str:
+    found = next((key for key in keys if key in record), None)
+    if found is None:
+        expected = " or ".join(f"'{key}'" for key in keys)
+        refuse(path, number, f"no key {expected}; it has {', '.join(record) or 'none'}")
+    return found
+
+
+def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
+    """One row per line: `id<TAB>text`, or the columns that a header in the first line names."""
+    columns: _Columns | None = None
+    for number, line in numbered_lines(path):
+        fields = line.split("\t")
+        if columns is None:
+            columns = _header(fields, text_keys)
+            if columns is not None:
+                continue
+            columns = _Columns(2, 0, None, 1)
+        if len(fields) != columns.n:
+            refuse(path, number, _wrong_number(len(fields), columns.n, text_keys))
+        key = fields[columns.id].strip()
+        if not key:
+            refuse(path, number, "an id is empty")
+        title = "" if columns.title is None else fields[columns.title]
+        yield Row(number, key, title, fields[columns.text])
+
+
+class _Columns(NamedTuple):
+    n: int
+    id: int
+    title: int | None
+    text: int
+
+
+def _header(fields: list[str], text_keys: Sequence[str]) -> _Columns | None:
+    """The places of the columns, if the line names them."""
+    names = [field.strip().lower() for field in fields]
+    text = next((key for key in text_keys if key in names), None)
+    if names[0] not in ID_KEYS or text is None:
+        return None
+    title = names.index("title") if "title" in names and text != "title" else None
+    return _Columns(len(names), 0, title, names.index(text))
+
+
+def _wrong_number(found: int, expected: int, text_keys: Sequence[str]) -> str:
+    if found < expected:
+        return f"neither JSON nor markup, and {found} of {expected} columns parted by tabs"
+    return (
+        f"expected {expected} columns parted by tabs, found {found} "
+        f"(a first line 'id<TAB>title<TAB>{text_keys[0]}' may name more)"
+    )

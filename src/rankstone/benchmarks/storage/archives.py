@@ -1,0 +1,154 @@
+"""Packed data sets: an archive is extracted once into the cache, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+import zstandard
+
+from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, write_meta
+from rankstone.errors import DataError
+
+CHUNK = 1 << 20
+CONTENT = "content"
+
+
+def extracted(archive: Path, target: Path, within: str = "") -> Path:
+    """The content of a `.tar.zst` or `.zip`, extracted below `target` unless that was done before.
+
+    Args:
+        within: only this folder of a `.zip`, whose members can be read one by one.
+
+    Raises:
+        DataError: the archive is truncated or damaged, or a member would leave the folder.
+    """
+
+    def fill(folder: Path) -> None:
+        (folder / CONTENT).mkdir()
+        if archive.suffix == ".zip":
+            _extract_zip(archive, folder / CONTENT, within)
+        else:
+            with archive.open("rb") as packed:
+                _extract(packed, archive, folder / CONTENT)
+        write_meta(folder, {"archive": str(archive), "bytes": _bytes_below(folder / CONTENT)})
+
+    def good(folder: Path) -> bool:
+        meta = read_meta(folder)
+        return meta is not None and meta["bytes"] == _bytes_below(folder / CONTENT)
+
+    return build_once(target, good, fill) / CONTENT
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
+    stream = Unpacked(packed)
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                _extract_member(tar, member, archive, folder)
+        while stream.read(CHUNK):
+            pass  # to the end, so that a stream cut behind the last member is noticed as well
+    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+        raise _damaged(archive, error) from None
+
+
+def _damaged(archive: Path, error: Exception) -> DataError:
+    return DataError(f"{archive}: truncated or damaged: {error}. Delete it and fetch it again.")
+
+
+def _extract_zip(archive: Path, folder: Path, within: str) -> None:
+    """The files below the folder `within`; the names of all members are checked."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in packed.infolist():
+                place = _safe_place(member.filename, archive, folder)
+                if member.is_dir() or not PurePosixPath(member.filename).is_relative_to(within):
+                    continue
+                place.parent.mkdir(parents=True, exist_ok=True)
+                # A symbolic link is written as what it is stored as: a file that holds its target.
+                with packed.open(member) as content, place.open("wb") as file:
+                    shutil.copyfileobj(content, file, CHUNK)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise _damaged(archive, error) from None
+
+
+def _extract_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
+) -> None:
+    place = _safe_place(member.name, archive, folder)
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+        return
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise DataError(
+            f"{archive}: member '{member.name}' is neither a file nor a folder. Pack it anew."
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as file:
+        shutil.copyfileobj(content, file, CHUNK)
+
+
+def _safe_place(name: str, archive: Path, folder: Path) -> Path:
+    """Where a member of that name belongs; DataError where that is not inside `folder`."""
+    path = PurePosixPath(name)
+    drive = PureWindowsPath(name).drive
+    if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
+        raise DataError(
+            f"{archive}: member '{name}' would be written outside of its folder. "
+            "Do not use this archive."
+        )
+    return folder.joinpath(*path.parts)
+
+
+class Unpacked(io.RawIOBase):
+    """The decompressed stream; EOFError where it ends inside a frame.
+
+    zstandard's own reader ends silently there, and tar takes a cut between two members for the end.
+    """
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._input = b""
+        self._output = memoryview(b"")
+        self._inside = True
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        while not self._output and self._advance():
+            pass
+        n = min(len(target), len(self._output))
+        target[:n] = self._output[:n]
+        self._output = self._output[n:]
+        return n
+
+    def _advance(self) -> bool:
+        """Decompress some more; False at the end."""
+        data = self._input or self._packed.read(CHUNK)
+        if not data:
+            if self._inside:
+                raise EOFError("the compressed stream ends too early")
+            return False
+        if not self._inside:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._output = memoryview(self._frame.decompress(data))
+        self._input = self._frame.unused_data if self._frame.eof else b""
+        self._inside = not self._frame.eof
+        return True

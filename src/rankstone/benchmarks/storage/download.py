@@ -1,0 +1,251 @@
+"""Downloads: resumed where they broke off, checked, and under their final name only when whole.
+
+    <path>.part        what has arrived so far
+    <path>.part.tag    the ETag (or date) of the file that it is a part of
+
+Three faults are told apart, because their mends differ: the net (`NetworkError`: run again, the
+download goes on), the source (`SourceGoneError`: get the file elsewhere) and the content
+(`ChecksumError`: it is another file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rankstone.benchmarks.dataset import Progress, silent
+from rankstone.benchmarks.storage.arrow_tables import sync
+from rankstone.benchmarks.storage.atomic_folders import locked
+from rankstone.errors import ChecksumError, DataError, NetworkError, SourceGoneError
+
+ATTEMPTS = 3
+WAIT_S = 2.0
+"""Pause after the first attempt that failed; each further one waits so much longer."""
+TIMEOUT_S = 60.0
+"""Silence on the line after which it counts as broken."""
+CHUNK = 1 << 20
+GONE = {401, 403, 404, 410, 451}
+"""Statuses that say that waiting will not help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file on a server, and what is pinned of it."""
+
+    url: str
+    md5: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    """Bytes."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def fetch(
+    remote: Remote, path: Path, progress: Progress = silent, *, attempts: int = ATTEMPTS
+) -> Path:
+    """Have the file at `path`: nothing is asked of the server if it is there already.
+
+    Args:
+        progress: told the bytes that are there, of how many.
+        attempts: times to try where a download breaks off that had begun; each goes on where the
+            last one stopped.
+
+    Raises:
+        NetworkError: no connection, or it broke every time; what arrived is kept for the next call.
+        SourceGoneError: the server refuses, or has no such file.
+        ChecksumError: the file has not the pinned size or digest; it is deleted.
+        DataError: the file cannot be written.
+    """
+    if not remote.url.startswith(("http://", "https://")):
+        raise DataError(f"{remote.url}: only http and https addresses can be fetched. Correct it.")
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            if not path.is_file():
+                _Download(remote, path, progress).run(attempts)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written: {error}. Free space there, or name another folder with "
+            "--cache (RANKSTONE_CACHE)."
+        ) from error
+    return path
+
+
+class _Download:
+    """One download into `<path>.part`; the lock on `path` is held by the caller."""
+
+    def __init__(self, remote: Remote, path: Path, progress: Progress) -> None:
+        self.remote, self.path, self._progress = remote, path, progress
+        self._part = path.with_name(path.name + ".part")
+        self._tag = path.with_name(path.name + ".part.tag")
+
+    def run(self, attempts: int) -> None:
+        resumed = self._have() > 0
+        self._complete(attempts)
+        fault = self._fault()
+        if fault and resumed:
+            # The first half may be of another version of the file: once more, in one piece.
+            self._discard()
+            self._complete(attempts)
+            fault = self._fault()
+        if fault:
+            self._discard()
+            raise ChecksumError(
+                f"{self.remote.url}: wrong checksum: {fault}. {self.path} was not written. Run "
+                "again; if it comes out the same, the source has changed, or something on the way "
+                "answers in its place."
+            )
+        sync(self._part)
+        self._part.replace(self.path)
+        self._tag.unlink(missing_ok=True)
+
+    def _complete(self, attempts: int) -> None:
+        for attempt in range(1, attempts + 1):
+            try:
+                self._transfer()
+            except NetworkError:
+                # Nothing has come yet: more likely no network at all than a break in it.
+                if attempt == attempts or not self._have():
+                    raise
+                time.sleep(WAIT_S * attempt)
+            else:
+                return
+
+    def _transfer(self) -> None:
+        """Fetch what is missing of the part."""
+        have = self._have()
+        response = self._open(have)
+        if response is None:
+            return
+        with response:
+            start, total = self._place(response, have)
+            self._check_size(total)
+            if start == 0:
+                self._remember(response)
+            self._receive(response, start, total)
+
+    def _open(self, have: int) -> http.client.HTTPResponse | None:
+        """The server's answer; None where it says that the part is the whole."""
+        request = urllib.request.Request(self.remote.url, headers=self._headers(have))
+        try:
+            return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 416 and have:
+                return self._beyond(error, have)
+            self._refused(error)
+        except (OSError, http.client.HTTPException) as error:
+            self._broken(f"cannot be reached: {getattr(error, 'reason', error)}", error)
+
+    def _headers(self, have: int) -> dict[str, str]:
+        # As it is: a body packed for the way would match neither size nor range.
+        headers = {"User-Agent": "rankstone", "Accept-Encoding": "identity", **self.remote.headers}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            tag = self._tag.read_text(encoding="utf-8") if self._tag.is_file() else ""
+            # A server whose file changed then sends all of the new one.
+            headers |= {"If-Range": tag} if tag else {}
+        return headers
+
+    def _beyond(self, error: urllib.error.HTTPError, have: int) -> http.client.HTTPResponse | None:
+        """What to do where nothing is left to send: the part is whole, or of another file."""
+        if error.headers.get("Content-Range", "") == f"bytes */{have}":
+            return None
+        self._discard()
+        return self._open(0)
+
+    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
+        answer = f"{error.code} {error.reason}".strip()
+        if error.code in GONE:
+            raise SourceGoneError(
+                f"{self.remote.url}: the source is gone: the server answers {answer}. Get the file "
+                f"elsewhere and put it at {self.path}, or name a folder that holds the data set "
+                "with --data DIR (RANKSTONE_DATA)."
+            ) from None
+        self._broken(f"cannot be had now: the server answers {answer}", error)
+
+    def _broken(self, what: str, error: Exception | None = None) -> NoReturn:
+        have = self._have()
+        kept = f"The {have:,} bytes that arrived are kept in {self._part}. " if have else ""
+        raise NetworkError(
+            f"{self.remote.url}: no network: {what}. {kept}Run again when there is a connection"
+            f"{', and it goes on from there' if have else ''}; without one, put the file at "
+            f"{self.path}, or name a folder that holds the data set with --data DIR "
+            "(RANKSTONE_DATA)."
+        ) from error
+
+    def _place(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+        """Where the body belongs in the file, and the size of the whole file, if known."""
+        if response.status != 206:
+            length = response.headers.get("Content-Length")
+            return 0, int(length) if length and length.isdigit() else None
+        given = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
+        if match is None or int(match[1]) != have:
+            self._discard()
+            self._broken(f"the server answers with the range '{given}', asked was {have}-")
+        return have, int(match[2]) if match[2] != "*" else None
+
+    def _check_size(self, total: int | None) -> None:
+        """Refuse another file before it is fetched."""
+        if total is not None and self.remote.size not in (None, total):
+            self._discard()
+            raise ChecksumError(
+                f"{self.remote.url}: wrong size: expected {self.remote.size:,} bytes, the server "
+                f"has {total:,}. {self.path} was not written. The source has changed: get the file "
+                "elsewhere and put it there."
+            )
+
+    def _remember(self, response: http.client.HTTPResponse) -> None:
+        etag = response.headers.get("ETag", "")
+        # A weak tag promises no equal bytes, and may not be asked with.
+        tag = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
+        self._tag.write_text(tag or response.headers.get("Last-Modified", ""), encoding="utf-8")
+
+    def _receive(self, response: Any, start: int, total: int | None) -> None:
+        have, name = start, f"download {self.path.name}"
+        with self._part.open("ab" if start else "wb") as file:
+            while True:
+                try:
+                    data = response.read1(CHUNK)
+                except (OSError, http.client.HTTPException) as error:
+                    file.flush()
+                    self._broken(f"the connection broke: {error}", error)
+                if not data:
+                    break
+                file.write(data)
+                have += len(data)
+                self._progress(name, have, total or self.remote.size)
+        if total is not None and have < total:
+            self._broken(f"the connection broke after {have:,} of {total:,} bytes")
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.is_file() else 0
+
+    def _fault(self) -> str | None:
+        """How the part differs from what is pinned; None where it does not."""
+        have, size = self._have(), self.remote.size
+        if size is not None and have != size:
+            return f"expected {size:,} bytes, found {have:,}"
+        for kind, expected in (("md5", self.remote.md5), ("sha256", self.remote.sha256)):
+            if expected is None:
+                continue
+            with self._part.open("rb") as file:
+                found = hashlib.file_digest(file, kind).hexdigest()
+            if found != expected.lower():
+                return f"expected {kind} {expected}, found {found}"
+        return None
+
+    def _discard(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._tag.unlink(missing_ok=True)

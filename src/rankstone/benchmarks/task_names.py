@@ -1,0 +1,173 @@
+"""Tasks that are named on the command line and defined nowhere.
+
+    ./my-collection                               a folder in BEIR layout (or its .tar.zst)
+    files:my-collection#dev                       the same, another split than `test`
+    files:docs=PATH,topics=PATH,qrels=PATH        a collection in TREC's forms
+    irds:beir/scifact/test                        any id of ir_datasets
+
+Paths are resolved where the name is read. A task made of paths is called after the last parts of
+them and eight digits of a digest of all of them, `files/my-collection-1f0c9a3e`: a safe name for a
+folder, the same for the same place, and another for another place of the same last part.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.specs import TaskSpec, canonical_digest
+
+FILES, IRDS = "files:", "irds:"
+FORMS = (
+    "a folder in BEIR layout (./DIR or files:DIR#SPLIT), "
+    "files:docs=PATH,topics=PATH,qrels=PATH, or irds:ID"
+)
+NEEDED, OPTIONAL = ("docs", "topics", "qrels"), ("query",)
+PACKED = ".tar.zst"
+LONGEST_LABEL = 48
+_ID = re.compile(r"[A-Za-z0-9_][\w.+-]*(?:/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
+
+
+def task_of(name: str) -> TaskSpec | None:
+    """The task that `name` describes in one of the forms above; None if it is in none of them.
+
+    Raises:
+        DefinitionError: the form is clear and something in it is wrong.
+        DataError: the folder is not in BEIR layout.
+    """
+    if name.startswith(IRDS):
+        return _from_irds(name.removeprefix(IRDS), name)
+    if name.startswith(FILES):
+        rest = name.removeprefix(FILES)
+        return _from_trio(rest, name) if re.match(r"\w+=", rest) else _from_folder(rest, name)
+    return _from_folder(name, name) if _is_path(name) else None
+
+
+def recorded_task(name: str, source: str, split: str) -> TaskSpec | None:
+    """The task whose record says these three; None if its name is not one that is made here.
+
+    Raises: as `task_of` does, where the place is no longer what it was.
+    """
+    whole, *cuts = name.split("@")
+    if whole.startswith("irds/"):
+        form = f"{IRDS}{whole.removeprefix('irds/')}"
+    elif whole.startswith("files/"):
+        form = source if source.startswith(FILES) else f"{FILES}{source}#{split}"
+    else:
+        return None
+    task = task_of(form)
+    return None if task is None else task.cut(cuts)
+
+
+def _is_path(name: str) -> bool:
+    """Whether `name` is written as a path (`./x`, `/x`, `~/x`), or is one that is there."""
+    if name.startswith((".", "/", "~")):
+        return True
+    return _exists(name) or ("#" in name and _exists(name.rpartition("#")[0]))
+
+
+def _exists(name: str) -> bool:
+    path = Path(name)
+    return bool(name) and (path.is_dir() or (path.name.endswith(PACKED) and path.is_file()))
+
+
+def _from_irds(identifier: str, name: str) -> TaskSpec:
+    if not _ID.fullmatch(identifier):
+        raise DefinitionError(
+            f"'{name}': '{identifier}' is no id of ir_datasets. Write it as in irds:beir/scifact/"
+            "test. (https://ir-datasets.com lists them)"
+        )
+    return TaskSpec(
+        name=f"irds/{identifier}",
+        description=f"{identifier} of ir_datasets.",
+        loader="irds",
+        source={"id": identifier},
+        dataset=f"irds/{identifier}",
+    )
+
+
+def _from_folder(text: str, name: str) -> TaskSpec:
+    path, split = _path_and_split(text, name)
+    splits = _splits(path)
+    if split is None:
+        split = splits[0] if len(splits) == 1 else "test"
+    if splits and split not in splits:
+        hint = did_you_mean(split, splits) or f" It has: {', '.join(splits)}."
+        raise DefinitionError(
+            f"'{name}': no judgements for the split '{split}' in {path}.{hint} "
+            f"Write files:{text.partition('#')[0]}#SPLIT."
+        )
+    label = path.name.removesuffix(PACKED)
+    dataset = _task_name(label, [str(path)])
+    return TaskSpec(
+        name=dataset if split == "test" else _task_name(f"{label}-{split}", [str(path), split]),
+        description=f"The split '{split}' of {path}.",
+        loader="plain",
+        source={"path": str(path)},
+        dataset=dataset,
+        split=split,
+        train_split="train" if "train" in splits and split != "train" else None,
+    )
+
+
+def _path_and_split(text: str, name: str) -> tuple[Path, str | None]:
+    """`DIR#split` parted, unless a folder is really called that."""
+    before, hash_sign, after = text.rpartition("#")
+    for path, split in ((text, None), (before, after)):
+        place = Path(path).expanduser().resolve()
+        if path and (place.is_dir() or (place.is_file() and place.name.endswith(PACKED))):
+            return place, split or None
+    place = Path(before if hash_sign else text).expanduser().resolve()
+    what = f"a file, expected a folder or a {PACKED}" if place.is_file() else "no such folder"
+    raise DefinitionError(f"'{name}': {place}: {what}. A task may be {FORMS}.")
+
+
+def _splits(path: Path) -> list[str]:
+    """The splits of a folder; of an archive nothing is known before it is extracted."""
+    if path.is_file():
+        return []
+    from rankstone.benchmarks.loaders.plain import splits_of
+
+    return splits_of(path)
+
+
+def _from_trio(text: str, name: str) -> TaskSpec:
+    given = [part.partition("=") for part in re.split(r",(?=\w+=)", text)]
+    keys = [key for key, _, _ in given]
+    for key in keys:
+        if key not in NEEDED + OPTIONAL:
+            hint = did_you_mean(key, NEEDED + OPTIONAL)
+            raise DefinitionError(f"'{name}': unknown key '{key}'.{hint} Write {FILES}{_usage()}.")
+    empty = [key for key, _, value in given if not value]
+    twice = [key for key in keys if keys.count(key) > 1]
+    missing = [key for key in NEEDED if key not in keys]
+    for faulty, what in ((missing, "missing"), (twice, "given twice"), (empty, "empty")):
+        if faulty:
+            raise DefinitionError(f"'{name}': '{faulty[0]}' is {what}. Write {FILES}{_usage()}.")
+    values = {key: value for key, _, value in given}
+    source = {key: str(Path(values[key]).expanduser().resolve()) for key in NEEDED}
+    source |= {key: values[key] for key in OPTIONAL if key in values}
+    label = f"{_stem(source['docs'])}-{_stem(source['topics'])}"
+    full = _task_name(label, list(source.values()))
+    return TaskSpec(
+        name=full,
+        description=f"{source['docs']} with the topics {source['topics']}.",
+        loader="trec",
+        source=source,
+        dataset=full,
+    )
+
+
+def _usage() -> str:
+    return ",".join(f"{key}=PATH" for key in NEEDED)
+
+
+def _stem(path: str) -> str:
+    """The last part of a path without its endings: `docs.xml.gz` -> `docs`."""
+    return Path(path).name.lstrip(".").partition(".")[0]
+
+
+def _task_name(label: str, parts: list[str]) -> str:
+    safe = re.sub(r"[^\w.-]+", "-", label, flags=re.ASCII)[:LONGEST_LABEL].strip("-._")
+    return f"files/{safe or 'collection'}-{canonical_digest(parts)[:8]}"

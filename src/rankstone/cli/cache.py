@@ -1,0 +1,143 @@
+"""`rankstone cache`: the encodings that runs have kept, and what is done with them."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankstone.cli.leaderboard import stdout
+from rankstone.cli.options import CacheOption
+from rankstone.errors import DataError
+
+NAMED = 3
+"""So many of the methods that used a key are named."""
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rankstone.encodings.inventory import Entry
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Encodings that were kept: what they take, whether they are whole; remove them.",
+)
+
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY|METHOD", help="Keys (rankstone cache ls), or methods."),
+]
+
+
+@app.command("ls")
+def list_keys(cache: CacheOption = None) -> None:
+    """Every key: its size, whether it is whole, and what made it."""
+    from rich import box
+    from rich.filesize import decimal
+    from rich.table import Table
+    from rich.text import Text
+
+    from rankstone.encodings.inventory import SHOWN
+
+    folder, present = _present(cache)
+    table = Table(box=box.SIMPLE)
+    for head in ("key", "size", "shards", "methods", "tasks", "engine", "last use"):
+        table.add_column(head, no_wrap=head in ("key", "size", "shards"), overflow="fold")
+    for entry in present:
+        table.add_row(
+            entry.key[:SHOWN],
+            decimal(entry.size_bytes),
+            _shards(entry),
+            Text(_several(entry.uses("method"))),
+            Text("\n".join(entry.uses("task")) or "unknown"),
+            Text(entry.kernel or "unknown"),
+            f"{datetime.fromtimestamp(entry.used).astimezone():%Y-%m-%d %H:%M}",
+        )
+    console = stdout()
+    if present:
+        console.print(table)
+    total = decimal(sum(entry.size_bytes for entry in present))
+    keys = f"{len(present)} key{'' if len(present) == 1 else 's'}"
+    line = f"{keys}, {total} in {folder} (prepared data: rankstone data path TASK)"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(names: NamesArgument = None, cache: CacheOption = None) -> None:
+    """Read every byte again and compare it with what was written; exit 1 where it differs."""
+    from rankstone.encodings.inventory import SHOWN, named
+
+    _, present = _present(cache)
+    console, faulty = stdout(), 0
+    for entry in named(present, names) if names else present:
+        faults = list(entry.faults())
+        faulty += len(faults)
+        state = "damaged" if faults else "whole" if entry.whole else "partial"
+        lines = [f"{state:<8} {entry.key[:SHOWN]}  {_shards(entry)} shards", *faults]
+        console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
+    if faulty:
+        said = f"{faulty} damaged: the next run encodes them again"
+        console.print(said, highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command("rm")
+def remove(
+    names: NamesArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every key.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Only what no run has finished.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
+    cache: CacheOption = None,
+) -> None:
+    """Delete keys, or whatever methods used, also what other methods share."""
+    from rich.filesize import decimal
+
+    from rankstone.encodings.inventory import SHOWN, named
+
+    if bool(names) + everything + partial != 1:
+        raise typer.BadParameter("give keys or methods, or one of --all and --partial")
+    folder, present = _present(cache)
+    chosen = named(present, names) if names else present
+    if partial:
+        chosen = [entry for entry in chosen if not entry.whole]
+    if everything and chosen and not yes and sys.stdin.isatty():
+        size = decimal(sum(entry.size_bytes for entry in chosen))
+        typer.confirm(f"Delete {len(chosen)} keys, {size}, in {folder}?", abort=True)
+    freed = 0
+    for entry in chosen:
+        methods = ", ".join(entry.uses("method"))
+        gone = entry.remove()
+        freed += gone
+        what = f"{entry.key[:SHOWN]}  {decimal(gone)}  {methods}"
+        stdout().print(what.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    stdout().print(f"{decimal(freed)} freed", highlight=False)
+
+
+def _present(cache: Path | None) -> tuple[Path, list[Entry]]:
+    """The folder of encodings, and what is in it."""
+    from rankstone.api import find_sources
+    from rankstone.encodings.inventory import entries
+
+    root = find_sources(cache=cache).cache
+    if cache is not None and not root.is_dir():
+        raise DataError(f"{cache}: no folder is there. Name that of the cache: --cache")
+    return root / "encodings", entries(root / "encodings")
+
+
+def _shards(entry: Entry) -> str:
+    """`6` of a whole key, `2/6` of one that no run has finished."""
+    if entry.whole:
+        return str(len(entry.shards))
+    return f"{len(entry.shards)}/{'?' if entry.expected is None else entry.expected}"
+
+
+def _several(names: Sequence[str]) -> str:
+    """The first few of many: a table has to fit."""
+    more = len(names) - NAMED
+    shown = [*names[:NAMED], f"and {more} more"] if more > 0 else names
+    return "\n".join(shown) or "unknown"

@@ -1,0 +1,71 @@
+"""`rankstone export` and `rankstone import`: records for other tools, and theirs for ours."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankstone.cli.leaderboard import stdout
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+
+
+class ExportForm(StrEnum):
+    trec = "trec"
+    ir_metadata = "ir_metadata"
+    mteb = "mteb"
+    parquet = "parquet"
+
+
+class ImportForm(StrEnum):
+    mteb = "mteb"
+    trec = "trec"
+
+
+def export(
+    to: Annotated[ExportForm, typer.Option("--to", help="The form.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    records: Annotated[
+        list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
+    ] = None,
+    results: ResultsOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
+    from rankstone.reports import export as exported
+
+    console = stdout()
+    for path in exported(records, to.value, output, results=results, workspace=workspace):
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def import_results(
+    files: Annotated[list[Path], typer.Argument(help="MTEB's JSON files, or TREC runs.")],
+    source: Annotated[ImportForm, typer.Option("--from", help="What they are.")],
+    on: Annotated[str | None, typer.Option("--on", help="Task of TREC runs.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the method.")] = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Store results of others as records, so that they stand in the same tables."""
+    from rankstone.reports import import_mteb, import_trec
+
+    console = stdout()
+    if source is ImportForm.mteb:
+        if on is not None:
+            raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
+        stored = import_mteb(files, name=name, results=results, workspace=workspace)
+    else:
+        if on is None:
+            raise typer.BadParameter("a TREC run does not name its task: --on TASK")
+        stored = import_trec(
+            files, on, name=name, results=results, data=data, cache=cache, workspace=workspace,
+            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+        )  # fmt: skip
+    for path in stored:
+        console.print(f"record: {path}", highlight=False, soft_wrap=True)

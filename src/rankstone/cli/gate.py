@@ -1,0 +1,92 @@
+"""`rankstone gate`: whether a candidate may replace a baseline, for CI."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankstone.cli.leaderboard import stdout, write
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rankstone.leaderboards.gate import Judgement
+
+
+def gate(
+    baseline: Annotated[
+        str, typer.Option("--baseline", help="Folder of records, or a method; a version with --ab.")
+    ],
+    candidate: Annotated[str, typer.Option("--candidate", help="The same of the candidate.")],
+    rules: Annotated[
+        Path | None, typer.Option("--rules", help="TOML of what may be lost [headline −.005].")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--ab", min=2, help="Run both versions here, in turns, so many times; judge the ratios."
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="With --ab: methods to run.")
+    ] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Only these tasks.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write JSON here.")] = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Judge a candidate by its baseline.
+
+    Exit code 0: it passes; 1: it fails, or a record is missing; 2: it cannot be compared.
+    """
+    from rankstone import reports
+    from rankstone.leaderboards.gate import exit_code
+    from rankstone.leaderboards.pages.gate import outcome, terminal
+
+    if rounds is None:
+        if method:
+            raise typer.BadParameter("records are there already; --method goes with --ab")
+        found = reports.gate(
+            baseline, candidate, rules=rules, on=on, results=results, workspace=workspace
+        )
+    else:
+        found = reports.gate_ab(
+            (baseline, candidate),
+            method or (),
+            on or (),
+            rounds=rounds,
+            rules=rules,
+            data=data,
+            cache=cache,
+            workspace=workspace,
+            told=lambda what: typer.echo(what, err=True),
+        )
+    console = stdout()
+    console.print(terminal(found))
+    console.print(outcome(found), highlight=False)
+    _report(found, junit, as_json)
+    raise typer.Exit(exit_code(found))
+
+
+def _report(found: Sequence[Judgement], junit: Path | None, as_json: Path | None) -> None:
+    """The files that were asked for, and what GitHub reads where it runs this."""
+    from rankstone.leaderboards.pages import gate as gate_view
+
+    if junit is not None:
+        write(junit, gate_view.junit(found))
+    if as_json is not None:
+        write(as_json, gate_view.to_json(found))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in gate_view.github(found):
+            typer.echo(line)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(gate_view.markdown(found))

@@ -1,0 +1,47 @@
+"""`rankstone report`: one page to attach to a paper or a pull request."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankstone.cli.leaderboard import stdout, write
+from rankstone.cli.options import ResultsOption, WorkspaceOption
+
+
+def report(
+    methods: Annotated[list[str] | None, typer.Argument(help="Methods [all with records].")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Tasks [all with records].")] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Method to hold the others against.")
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Retrieval report",
+    results: ResultsOption = None,
+    workspace: WorkspaceOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="FILE.md or FILE.html [print Markdown].")
+    ] = None,
+) -> None:
+    """What was compared, on what, how; tables, plots, comparisons and caveats, in one page."""
+    from rankstone.leaderboards.pages.plots import can_plot
+    from rankstone.leaderboards.pages.report import to_html, to_markdown
+    from rankstone.reports import report as made
+
+    if output is not None and output.suffix not in (".md", ".html"):
+        raise typer.BadParameter(f"{output}: a report is FILE.md or FILE.html")
+    page = made(methods, on, baseline=baseline, title=title, results=results, workspace=workspace)
+    if output is None:
+        sys.stdout.write(to_markdown(page))
+        return
+    if output.suffix == ".html":
+        write(output, to_html(page))
+    else:
+        write(output, to_markdown(page))
+        for name, svg in page.pictures.items():
+            write(output.with_name(name), svg)
+    stdout().print(f"report: {output}", highlight=False, soft_wrap=True)
+    if not can_plot():
+        typer.echo("without plots: pip install 'rankstone[site]'", err=True)

@@ -1,0 +1,394 @@
+"""Encoded corpora: lazy, and kept in shards where encoding is dear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Corpus
+from rankstone.encodings.about import note_use
+from rankstone.encodings.cache_key import of_documents
+from rankstone.encodings.claims import claimed
+from rankstone.encodings.duplicates import Repeats, find_repeats
+from rankstone.encodings.efficiency import Efficiency, Kernel, efficiency
+from rankstone.encodings.metering import encode_distinct, metered
+from rankstone.encodings.shards import (
+    Cost,
+    DamagedShardError,
+    ShardInfo,
+    make_folder,
+    open_shard,
+    read_info,
+    sweep,
+    write_shard,
+)  # fmt: skip
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.memory import peak_gpu, peak_rss
+from rankstone.runners.adapter_json import name_of
+from rankstone.runners.code_digest import adapter_digest
+from rankstone.runners.protocols import AnyRunner, Truncation
+from rankstone.runners.representations.base import concatenate, take
+from rankstone.specs import canonical_digest
+
+PHASE = "encode_documents"
+SHARD_SIZE = 1024
+"""Documents per shard, handed to the runner at once: enough to sort into batches of like length.
+A kill costs one shard, and one shard is what processes divide a corpus by: at 5 documents a second,
+three minutes. Part of the key, for the last bits of a vector depend on what is encoded together."""
+
+LAZY_SIZE = 65_536
+"""Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
+
+Ids = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(kw_only=True)
+class EncodingCache:
+    """The encoded forms of one corpus.
+
+    Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
+    the runner says of itself (see `of_documents`), its adapter, and `key_material` (the digest of
+    the corpus and the text template). Processes may share the folder, and then share the work: a
+    shard is whole or not there, and is encoded by whoever claims it first.
+    """
+
+    folder: Path
+    corpus: Corpus
+    key_material: Mapping[str, Any]
+    clock: Clock
+    progress: Progress = lambda phase, done, total: None
+    place: str | None = None
+    """Machine and threads, as costs name them."""
+    use: Mapping[str, str] = field(default_factory=dict)
+    """Method and task, for whoever lists the folder; not part of any key."""
+    shard_size: int = SHARD_SIZE
+    _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
+    _lazy: list[LazyChunks] = field(default_factory=list, init=False, repr=False)
+
+    def chunks(self, runner: AnyRunner) -> EncodedCorpus:
+        """The corpus as `runner` encodes it; the same object for runners that encode alike."""
+        if not runner.cacheable:
+            self._lazy.append(LazyChunks(self, runner))
+            return self._lazy[-1]
+        key = self.key(runner)
+        if key not in self._opened:
+            self._opened[key] = ShardedChunks(self, runner, key)
+        return self._opened[key]
+
+    def key(self, runner: AnyRunner) -> str:
+        """sha256 over what can change the encoding of documents; queries have none of it."""
+        adapter = {adapter_name(one): adapter_digest(type(one)) for one in _with_members(runner)}
+        layout = {"shard_size": self.shard_size, "encoded": "distinct texts of all", "version": 2}
+        material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
+        return canonical_digest({**material, "runner": of_documents(runner.describe())})
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Documents whose text is that of an earlier one."""
+        return find_repeats(self.corpus, self.shard_size)
+
+    @property
+    def keys_hit(self) -> list[str]:
+        """Keys of which at least one shard was read instead of encoded, sorted."""
+        return sorted(key for key, chunks in self._opened.items() if chunks.shards_hit)
+
+    @property
+    def keys_filled(self) -> list[str]:
+        """Keys of which at least one shard was encoded, sorted."""
+        return sorted(key for key, chunks in self._opened.items() if chunks.shards_filled)
+
+    @property
+    def damaged(self) -> list[str]:
+        """Shards that were found damaged and were encoded again: file and fault."""
+        return [fault for chunks in self._opened.values() for fault in chunks.damaged]
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Of all that was read, summed: a composite's is that of its members."""
+        total: Truncation | None = None
+        for chunks in (*self._opened.values(), *self._lazy):
+            total = _sum(total, chunks.truncation)
+        return total
+
+    @property
+    def efficiency(self) -> Efficiency:
+        """Of all encoding into shards; unknown where members encode by different kernels."""
+        costs: dict[Kernel, list[Cost]] = {}
+        for chunks in self._opened.values():
+            if any(cost.flops for cost in chunks.costs):
+                costs.setdefault(chunks.kernel, []).extend(chunks.costs)
+        if len(costs) != 1:
+            return Efficiency()
+        return efficiency(*costs.values(), place=self.place)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether some corpus was found partly encoded and was finished."""
+        return any(chunks.resumed for chunks in self._opened.values())
+
+
+class EncodedCorpus:
+    """What lazy and sharded chunks share: access by position through an iteration."""
+
+    truncation: Truncation | None
+
+    def __init__(self, cache: EncodingCache, runner: AnyRunner, size: int) -> None:
+        self._cache = cache
+        self._runner = runner
+        self._n = len(cache.corpus)
+        self._size = size
+        self._n_parts = -(-self._n // self._size)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in range(self._n_parts):
+            yield self._part(part)
+
+    def take(self, positions: NDArray[np.int64]) -> Any:
+        """The representations at `positions`, in that order; opens only the parts they lie in."""
+        positions = np.asarray(positions, dtype=np.int64)
+        if not len(positions):
+            return self._runner.encode([], "document")
+        order = np.argsort(positions, kind="stable")
+        parts, starts = np.unique(positions[order] // self._size, return_index=True)
+        taken = [
+            take(self._part(int(part)), rows - part * self._size)
+            for part, rows in zip(parts, np.split(positions[order], starts[1:]), strict=True)
+        ]
+        return take(concatenate(taken), np.argsort(order, kind="stable"))
+
+    def sample(self, n: int, seed: int) -> Any:
+        """`n` distinct documents (all, if fewer) drawn without replacement, in corpus order."""
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice(self._n, size=min(n, self._n), replace=False, shuffle=False)
+        return self.take(np.sort(chosen))
+
+    def _part(self, part: int) -> Any:
+        raise NotImplementedError
+
+    def _bounds(self, part: int) -> tuple[int, int]:
+        return part * self._size, min((part + 1) * self._size, self._n)
+
+
+class LazyChunks(EncodedCorpus):
+    """Encodings that are not worth keeping: made, and charged, whenever they are read."""
+
+    def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
+        super().__init__(cache, runner, LAZY_SIZE)
+        self.truncation = None
+        self._counted: set[int] = set()
+
+    def take(self, positions: NDArray[np.int64]) -> Any:
+        """The representations at `positions`, in that order; only these are encoded."""
+        with metered(self._cache.clock, PHASE, len(positions)):
+            return self._runner.encode(self._cache.corpus.take(positions), "document")
+
+    def _part(self, part: int) -> Any:
+        start, stop = self._bounds(part)
+        clock = self._cache.clock
+        with clock.phase("load"):
+            texts = self._cache.corpus.texts(start, stop)
+        with metered(clock, PHASE, len(texts)):
+            rep = self._runner.encode(texts, "document")
+            self._cache.progress(PHASE, stop, self._n)
+        if part not in self._counted:
+            self._counted.add(part)
+            with clock.pause():
+                counts = self._runner.truncation(texts, "document")
+            self.truncation = _sum(self.truncation, counts)
+        return rep
+
+
+class ShardedChunks(EncodedCorpus):
+    """Encodings in checksummed, memory-mapped shards; a missing or damaged one is encoded."""
+
+    def __init__(self, cache: EncodingCache, runner: AnyRunner, key: str) -> None:
+        super().__init__(cache, runner, cache.shard_size)
+        self.truncation = None
+        self.shards_hit = 0
+        self.shards_filled = 0
+        self.kernel = Kernel.of(runner.describe())
+        self._damaged: dict[int, str] = {}
+        self._folder = cache.folder / key
+        self._infos: dict[int, ShardInfo] = {}
+        self._peak: float | None = None
+        sweep(self._folder)
+        present = sum(self._path(part).exists() for part in range(self._n_parts))
+        self._partly_there = 0 < present < self._n_parts
+        if present:
+            self._note_use()
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in range(self._n_parts):
+            self._provide(part, ahead=True)
+            yield self._part(part)
+
+    @property
+    def costs(self) -> list[Cost]:
+        """What the shards that were read or filled took."""
+        return [info.cost for info in self._infos.values()]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Shards that were found damaged and were encoded again: file and fault."""
+        return list(self._damaged.values())
+
+    @property
+    def resumed(self) -> bool:
+        """Whether some, but not all, shards were there at the start, and the rest was encoded."""
+        return self._partly_there and self.shards_filled > 0
+
+    def _path(self, part: int) -> Path:
+        return self._folder / f"{part:06d}.shard"
+
+    def _note_use(self) -> None:
+        runner, cache = self._runner, self._cache
+        facts = {
+            "adapter": adapter_name(runner),
+            "runner": of_documents(runner.describe()),
+            "corpus": dict(cache.key_material),
+            "documents": self._n,
+            "shards": self._n_parts,
+        }
+        note_use(self._folder, facts, cache.use)
+
+    def _part(self, part: int) -> Any:
+        self._provide(part)
+        return open_shard(self._path(part), self._infos[part])
+
+    def _provide(self, part: int, *, ahead: bool = False) -> None:
+        """Read shard `part`, encode it, or wait for another process that is encoding it.
+
+        With `ahead`, shards that will be needed later are encoded in place of waiting.
+        """
+        while part not in self._infos and not self._find(part) and not self._claim(part):
+            if ahead and any(self._claim(other) for other in self._missing_after(part)):
+                continue
+            with self._cache.clock.pause(), claimed(self._folder, part, wait=True):
+                pass  # it is there now, or whoever was at it is gone
+
+    def _missing_after(self, part: int) -> Iterator[int]:
+        """Other shards that nobody has written so far."""
+        for other in (*range(part + 1, self._n_parts), *range(part)):
+            if other not in self._infos and not self._path(other).exists():
+                yield other
+
+    def _claim(self, part: int) -> bool:
+        """Encode the shard unless another process is about to; False if one is."""
+        if not self._folder.exists():
+            make_folder(self._folder)
+        with claimed(self._folder, part) as mine:
+            if mine and not self._find(part):  # it may have been written a moment ago
+                self._fill(part)
+            return mine
+
+    def _find(self, part: int) -> bool:
+        """Take a shard that another run left, charged as it cost that run; False without one."""
+        clock = self._cache.clock
+        try:
+            with clock.phase("load"):
+                info = self._read(part)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except DamagedShardError as fault:
+            self._damaged[part] = str(fault)
+            return False
+        clock.add_cached(PHASE, info.documents, **info.cost.charged())
+        self.shards_hit += 1
+        self._keep(part, info)
+        return True
+
+    def _read(self, part: int) -> ShardInfo:
+        start, stop = self._bounds(part)
+        return read_info(self._path(part), stop - start)
+
+    def _keep(self, part: int, info: ShardInfo) -> None:
+        self._infos[part] = info
+        self.truncation = _sum(self.truncation, info.truncation)
+        self._tell(0)
+
+    def _tell(self, texts: int) -> None:
+        """Progress: whole shards, and so many texts of the one that is being encoded."""
+        ready = sum(info.documents for info in self._infos.values())
+        self._cache.progress(PHASE, min(ready + texts, self._n), self._n)
+
+    def _fill(self, part: int) -> None:
+        """Encode a shard and write it; what is read back is what any later run will read."""
+        start, stop = self._bounds(part)
+        clock = self._cache.clock
+        with clock.phase("load"):
+            texts = self._cache.corpus.texts(start, stop)
+            if not self.shards_filled:  # loads the model, which may be another than that of queries
+                self._runner.encode([], "document")
+            known = self._at_hand(start, texts)
+        with metered(clock, PHASE, len(texts), self._tell) as meter:
+            since = time.perf_counter(), time.process_time()
+            rep = self._encode(texts, *known)
+            spent = time.perf_counter() - since[0], time.process_time() - since[1]
+            peaks = peak_rss(), peak_gpu()
+        with clock.pause():
+            if self._peak is None and meter.flops:
+                self._peak = self.kernel.peak()
+            cost = Cost(
+                *spent, *peaks, meter.tokens, meter.flops, self._peak, place=self._cache.place
+            )
+            counts = self._runner.truncation(texts, "document")
+            write_shard(self._path(part), rep, documents=len(texts), cost=cost, truncation=counts)
+            if not self.shards_filled:
+                self._note_use()
+        self.shards_filled += 1
+        with clock.phase("load"):
+            info = self._read(part)
+        self._keep(part, info)
+
+    def _at_hand(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
+        """Rows of `texts`, from document `start` on, that a finished earlier shard holds already,
+        and the documents that have them there."""
+        documents, firsts = self._cache.repeats.of(start, start + len(texts))
+        if not len(documents):
+            return documents, firsts
+        parts = np.unique(firsts // self._size).tolist()
+        there = [part for part in parts if part in self._infos or self._find(part)]
+        rows, kept = documents - start, np.isin(firsts // self._size, there)
+        same = zip(rows.tolist(), self._cache.corpus.take(firsts), strict=True)
+        kept &= np.array([texts[row] == text for row, text in same])
+        return rows[kept], firsts[kept]
+
+    def _encode(self, texts: Sequence[str], rows: Ids, documents: Ids) -> Any:
+        """Representations of `texts`; those of `rows` are taken from `documents`."""
+        if not len(rows):
+            return encode_distinct(self._runner, texts, "document")
+        others = np.setdiff1d(np.arange(len(texts)), rows)
+        reps = [self.take(documents)]
+        if len(others):
+            fresh = [texts[row] for row in others]
+            reps.append(encode_distinct(self._runner, fresh, "document"))
+        return take(concatenate(reps), np.argsort(np.concatenate([rows, others])))
+
+
+def adapter_name(runner: AnyRunner) -> str:
+    """`module:Class` of a runner."""
+    return name_of(type(runner))
+
+
+def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
+    """A runner, and those that it is composed of, for their code changes its encodings too."""
+    yield runner
+    for member in getattr(runner, "members", ()):
+        yield from _with_members(member)
+
+
+def _sum(so_far: Truncation | None, more: Truncation | None) -> Truncation | None:
+    if so_far is None or more is None:
+        return so_far or more
+    return so_far.plus(more)

@@ -1,0 +1,143 @@
+"""What lies in the folder of encodings: listed, checked, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rankstone.encodings import about
+from rankstone.encodings.shards import DamagedShardError, read_info
+from rankstone.errors import DataError, did_you_mean
+
+DIGEST = 64
+"""Length of a key."""
+SHOWN = 12
+"""Digits of a key that are shown; any number of leading ones names it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The folder of one key."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        return about.read(self.folder)
+
+    @cached_property
+    def shards(self) -> list[Path]:
+        return sorted(self.folder.glob("*.shard"))
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Of everything in the folder, what killed runs left unfinished included."""
+        return sum(_stat(path)[0] for path in self.folder.iterdir())
+
+    @property
+    def expected(self) -> int | None:
+        """Shards of the whole corpus; None where the folder does not say."""
+        expected = self.about.get("shards")
+        return expected if isinstance(expected, int) else None
+
+    @property
+    def whole(self) -> bool:
+        return len(self.shards) == self.expected
+
+    @property
+    def used(self) -> float:
+        """When a run last used it, in seconds since the epoch."""
+        marks = [self.folder / about.FILE, *self.shards, self.folder]
+        return max((_stat(path)[1] for path in marks[: 1 if self.about else None]), default=0.0)
+
+    def uses(self, what: str) -> list[str]:
+        """The distinct methods, or tasks, whose runs filled or read it."""
+        return list(dict.fromkeys(use[what] for use in self.about.get("uses", []) if what in use))
+
+    @property
+    def kernel(self) -> str:
+        """Engine and precision, as the runner gave them."""
+        runner = self.about.get("runner", {})
+        parts = (runner.get("engine"), runner.get("precision") or runner.get("dtype"))
+        return ", ".join(str(part) for part in parts if part)
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each shard that is not what was written, after reading every byte."""
+        for path in self.shards:
+            try:
+                read_info(path)
+            except DamagedShardError as fault:
+                yield str(fault)
+            except OSError as error:
+                yield f"{path}: cannot be read: {error.strerror or error}"
+
+    def remove(self) -> int:
+        """Delete the folder; the bytes that are free now. DataError if it cannot be."""
+        size = self.size_bytes
+        try:
+            shutil.rmtree(self.folder)
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be deleted: {error.strerror}.") from error
+        return size
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Every key in `folder`, the one used last first."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        found = [Entry(path) for path in folder.iterdir() if _is_key(path)]
+    return sorted(found, key=lambda entry: (-entry.used, entry.key))
+
+
+def _is_key(path: Path) -> bool:
+    return len(path.name) == DIGEST and set(path.name) <= set("0123456789abcdef") and path.is_dir()
+
+
+def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
+    """The entries that `names` mean: keys, their beginnings, or methods (`family/name`, `name`).
+
+    Raises DataError, with near names, where one means nothing, or a beginning several keys.
+    """
+    chosen: dict[str, Entry] = {}
+    for name in names:
+        found = _of_method(present, name) or [e for e in present if e.key.startswith(name)]
+        if not found:
+            raise DataError(f"'{name}' is no key and no method of the cache.{_near(present, name)}")
+        if len(found) > 1 and found[0].key.startswith(name):
+            keys = ", ".join(entry.key[:SHOWN] for entry in found)
+            raise DataError(f"'{name}' begins several keys: {keys}. Give more of it.")
+        chosen |= {entry.key: entry for entry in found}
+    return list(chosen.values())
+
+
+def _of_method(present: Sequence[Entry], name: str) -> list[Entry]:
+    """Entries that the method used, alone or not."""
+    return [
+        entry
+        for entry in present
+        if any(name in (method, method.rpartition("/")[2]) for method in entry.uses("method"))
+    ]
+
+
+def _near(present: Sequence[Entry], name: str) -> str:
+    methods = [method for entry in present for method in entry.uses("method")]
+    keys = [entry.key[: max(len(name), SHOWN)] for entry in present]
+    return did_you_mean(name, [*methods, *keys]) + " (rankstone cache ls)"
+
+
+def _stat(path: Path) -> tuple[int, float]:
+    """Bytes and time of last change; zeros for a file that is gone meanwhile."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0.0
+    return stat.st_size, stat.st_mtime

@@ -1,0 +1,193 @@
+"""Shards: files that hold the representations of a run of documents, and what they cost.
+
+Layout: the arrays, each padded to 64 bytes; a JSON footer that describes them; the footer's length
+as 8 bytes, little-endian; the sha256 of everything before it. One file, renamed into place when it
+is whole, so that a reader finds either nothing or everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from rankstone.errors import DataError
+from rankstone.runners.protocols import Truncation
+from rankstone.runners.representations.base import UNPACK, pack
+
+ALIGNMENT = 64
+BLOCK = 2**20
+DIGEST_BYTES = 32
+STALE_S = 24 * 3600
+"""An unfinished file this old belongs to a process that was killed."""
+
+
+class Cost(NamedTuple):
+    """What encoding a shard took."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_bytes: int | None
+    peak_gpu_bytes: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    peak_flops_per_s: float | None = None
+    """Of the place, at the encoder's precision; null where no flops are known."""
+    place: str | None = None
+    """Machine and threads: figures of speed are compared only where it is equal."""
+
+    def charged(self) -> dict[str, Any]:
+        """What a clock counts of it."""
+        body = self._asdict()
+        return {name: body[name] for name in body if name not in ("peak_flops_per_s", "place")}
+
+
+class ShardInfo(NamedTuple):
+    """What a shard says of itself."""
+
+    documents: int
+    cost: Cost
+    truncation: Truncation | None
+    kind: str
+    arrays: dict[str, dict[str, Any]]
+
+
+class DamagedShardError(Exception):
+    """A file is not the shard that was written."""
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns whatever keeps `path` from being written into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path}: encodings cannot be written: {error.strerror or error}."
+            " Nothing half-written was left. Free space or mend the rights, or choose another"
+            " folder with --cache; what is finished is kept."
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """The folder of shards; DataError if there can be none."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_shard(
+    path: Path, rep: Any, *, documents: int, cost: Cost, truncation: Truncation | None
+) -> None:
+    """Write `rep` to `path` atomically; DataError if it cannot be written, leaving nothing."""
+    temporary = path.with_name(
+        f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
+    )
+    try:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                _write(file, rep, documents, cost, truncation)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write(
+    file: BinaryIO, rep: Any, documents: int, cost: Cost, truncation: Truncation | None
+) -> None:
+    packed = pack(rep)
+    digest = hashlib.sha256()
+    position = 0
+
+    def put(data: Any) -> None:
+        nonlocal position
+        file.write(data)
+        digest.update(data)
+        position += memoryview(data).nbytes
+
+    arrays = {}
+    for name, array in packed.arrays.items():
+        array = np.ascontiguousarray(array)
+        arrays[name] = {"dtype": array.dtype.str, "shape": array.shape, "offset": position}
+        put(array.reshape(-1).view(np.uint8).data)
+        put(bytes(-position % ALIGNMENT))
+    info = ShardInfo(documents, cost, truncation, packed.kind, arrays)
+    footer = json.dumps(info._asdict(), sort_keys=True).encode()
+    put(footer)
+    put(len(footer).to_bytes(8, "little"))
+    file.write(digest.digest())
+
+
+def read_info(path: Path, documents: int | None = None) -> ShardInfo:
+    """The footer, after checking every byte of the file against its digest.
+
+    Raises DamagedShardError if the file is not whole or not of `documents` documents, and
+    FileNotFoundError if there is none.
+    """
+    size = path.stat().st_size - DIGEST_BYTES
+    if size < 8:
+        raise DamagedShardError(f"{path}: too short")
+    with path.open("rb", buffering=0) as file:
+        if _digest(file, size) != file.read(DIGEST_BYTES):
+            raise DamagedShardError(f"{path}: its digest is not that of its content")
+        file.seek(size - 8)
+        length = int.from_bytes(file.read(8), "little")
+        file.seek(size - 8 - length)
+        body = json.loads(file.read(length))
+    cut = body["truncation"]
+    info = ShardInfo(
+        documents=body["documents"],
+        cost=Cost(*body["cost"]),
+        truncation=None if cut is None else Truncation(*cut),
+        kind=body["kind"],
+        arrays=body["arrays"],
+    )
+    if documents is not None and (info.documents != documents or info.kind not in UNPACK):
+        raise DamagedShardError(f"{path}: holds {info.documents} documents, expected {documents}")
+    return info
+
+
+def _digest(file: Any, size: int) -> bytes:
+    """sha256 of the first `size` bytes, through a buffer: mapped pages would stay resident."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(min(BLOCK, size)))
+    while size:
+        count = file.readinto(buffer[: min(len(buffer), size)])
+        if not count:
+            break
+        digest.update(buffer[:count])
+        size -= count
+    return digest.digest()
+
+
+def open_shard(path: Path, info: ShardInfo) -> Any:
+    """The representations, memory-mapped; the pages are given back when they are let go."""
+    arrays = {}
+    for name, array in info.arrays.items():
+        shape = tuple(array["shape"])
+        if 0 in shape:
+            arrays[name] = np.empty(shape, dtype=array["dtype"])
+        else:
+            mapped = np.memmap(path, array["dtype"], "r", offset=array["offset"], shape=shape)
+            arrays[name] = mapped.view(np.ndarray)
+    return UNPACK[info.kind](arrays)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left unfinished a day or more ago."""
+    for leftover in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE_S:
+                leftover.unlink()

@@ -1,0 +1,139 @@
+"""Judgements by answers: which retrieved passages hold one, remembered from run to run.
+
+    <cache>/answers/<key>       key: matcher, Unicode tables, corpus and answers
+
+A file holds its own sha256, then one little-endian int64 for every pair that was ever matched,
+ascending: `(question * corpus size + position) * 2`, plus 1 where the passage holds an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Dataset, Judgements
+from rankstone.errors import DataError, MeasureError
+from rankstone.evaluation.answers import MATCHER, match, tokens
+from rankstone.files import appearing
+from rankstone.specs import canonical_digest
+
+DIGEST_BYTES = hashlib.sha256().digest_size
+Codes = NDArray[np.int64]
+
+
+def judge(docs: NDArray[np.int64], dataset: Dataset, cache: Path | None = None) -> Judgements:
+    """Every pair of `docs` (n_queries, width; -1 pads) whose passage holds an answer, label 1.
+
+    Pairs matched before are read from the folder `cache`, and new ones are added to it; nothing is
+    kept where it is None.
+
+    Raises:
+        MeasureError: the data set has no answers.
+        DataError: the folder cannot be written.
+    """
+    answers = answers_of(dataset)
+    _warn_of_blanks(answers)
+    query, column = np.nonzero(docs >= 0)
+    document = docs[query, column]
+    held = _held(query, document, answers, dataset, cache)
+    query, document = query[held], document[held]
+    order = np.lexsort((document, query))
+    return Judgements(
+        query=query[order], document=document[order], label=np.ones(len(order), dtype=np.int32)
+    )
+
+
+def answers_of(dataset: Dataset) -> Sequence[Sequence[str]]:
+    """The answers to the queries of `dataset`, or a MeasureError where it is not judged by them."""
+    if dataset.answers is None:
+        raise MeasureError(
+            f"{dataset.task.name} is judged by judgements. Accuracy@k needs a task with "
+            'judge = "answers".'
+        )
+    return dataset.answers
+
+
+def _held(
+    query: Codes,
+    document: Codes,
+    answers: Sequence[Sequence[str]],
+    dataset: Dataset,
+    cache: Path | None,
+) -> NDArray[np.bool_]:
+    """(n_pairs,) whether the passage holds an answer; what is not known yet is matched."""
+    codes = (query * len(dataset.corpus) + document) * 2
+    file = None if cache is None else cache / "answers" / _key(answers, dataset)
+    known = _read(file)
+    new = ~_contains(known, codes)
+    if new.any():
+        found = match(answers, query[new], document[new], dataset.corpus.passages)
+        # Read again: what another process has added meanwhile is kept.
+        known = _merged(_read(file), known, codes[new] + found)
+        if file is not None:
+            _write(file, known)
+    return _contains(known, codes + 1, exactly=True)
+
+
+def _merged(*parts: Codes) -> Codes:
+    """All codes once, ascending; a sort, which is many times faster than NumPy's set of hashes."""
+    codes = np.sort(np.concatenate(parts))
+    last: Codes = codes[np.diff(codes, append=-1) != 0]
+    return last
+
+
+def _contains(known: Codes, codes: Codes, *, exactly: bool = False) -> NDArray[np.bool_]:
+    """Whether each code is among the `known`, whatever its last bit unless `exactly`."""
+    at = np.searchsorted(known, codes)
+    inside = at < len(known)
+    found = np.zeros(len(codes), dtype=np.bool_)
+    next_known = known[at[inside]]
+    if not exactly:
+        next_known = next_known & ~1
+    found[inside] = next_known == codes[inside]
+    return found
+
+
+def _key(answers: Sequence[Sequence[str]], dataset: Dataset) -> str:
+    """Names the file: all that a match can depend on."""
+    rules = [MATCHER, unicodedata.unidata_version, version("regex")]
+    return canonical_digest([rules, dataset.sha256["corpus"], [list(row) for row in answers]])
+
+
+def _read(file: Path | None) -> Codes:
+    """The codes in `file`; none where it is missing or damaged, so that it is written anew."""
+    content = b""
+    if file is not None and file.is_file():
+        content = file.read_bytes()
+    digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        body = b""
+    return np.frombuffer(body, dtype="<i8").astype(np.int64)
+
+
+def _write(file: Path, codes: Codes) -> None:
+    body = codes.astype("<i8").tobytes()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with appearing(file) as out:
+            out.write(hashlib.sha256(body).digest() + body)
+    except OSError as error:
+        raise DataError(
+            f"{file}: matched answers cannot be kept: {error}. Free space there, or name another "
+            "folder with --cache (RANKSTONE_CACHE)."
+        ) from error
+
+
+def _warn_of_blanks(answers: Sequence[Sequence[str]]) -> None:
+    blank = sum(not tokens(answer) for row in answers for answer in row)
+    if blank:
+        warnings.warn(
+            f"{blank} answers hold no visible character: as in DPR, every passage holds them",
+            stacklevel=2,
+        )

@@ -1,0 +1,277 @@
+"""What a check of a claim measures, from stored records, their runs and their values per query.
+
+Every kind is a function from the check and its cells (`of`, `than`, `truth`) to a value with its
+95% interval: the percentile bootstrap over queries, paired, of 1,000 resamples and seed 0 (Efron
+and Tibshirani 1993, chapter 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import ResultsError
+from rankstone.evaluation.hubness import k_occurrence, skewness
+from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
+from rankstone.results.per_query import read_per_query
+from rankstone.results.record import RunRecord
+from rankstone.results.trec_run import Run, read_run
+
+Floats = NDArray[np.float64]
+
+
+class Value(NamedTuple):
+    """A number and the ends of its interval; None where it has none, such as a count of bytes."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    """Queries it was taken over."""
+    parts: tuple[float, ...] = ()
+    """What it was made of: the values of `of` and `than`."""
+
+
+class Cell:
+    """A record with what lies beside it."""
+
+    def __init__(self, record: RunRecord, path: Path) -> None:
+        self.record = record
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return f"{self.record.method.name} on {self.record.task.name}"
+
+    def measure(self, name: str) -> dict[str, float]:
+        """Query id -> value."""
+        read = read_per_query(self._file("per_query"))
+        if name not in read.measures:
+            raise ResultsError(f"{self.name}: '{name}' was not measured per query.")
+        return dict(zip(read.query_ids, read.measures[name].tolist(), strict=True))
+
+    @cached_property
+    def rankings(self) -> dict[str, list[str]]:
+        """Query id -> document ids, best first, as the protocol orders ties."""
+        run: Run = read_run(self._file("run"))
+        ids = np.array(run.document_ids, dtype=object)
+        order = np.lexsort((_descending(run.document_ids)[run.document], -run.score, run.query))
+        ends = np.searchsorted(run.query[order], np.arange(len(run.query_ids) + 1))
+        docs = ids[run.document[order]]
+        return {
+            query: docs[ends[n] : ends[n + 1]].tolist() for n, query in enumerate(run.query_ids)
+        }
+
+    def figure(self, name: str) -> float:
+        """A number of the record by its place: `profile.index.memory_bytes`."""
+        value: Any = self.record.model_dump(mode="json")
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ResultsError(f"{self.name}: the record has no number '{name}'.")
+        return float(value)
+
+    def _file(self, kind: str) -> Path:
+        name = self.record.files[kind]
+        path = None if name is None else self._path.with_name(name)
+        if path is None or not path.is_file():
+            raise ResultsError(
+                f"{self.name}: the file of its {kind.replace('_', ' ')} is not beside the record."
+                " Run it anew: rankstone claims --missing run"
+            )
+        return path
+
+
+class Check(NamedTuple):
+    """One kind of check."""
+
+    function: Callable[[Any, Mapping[str, Cell]], Value]
+    needs: tuple[str, ...]
+    """Keys that such a check must state."""
+    reads: str
+    """What the value is, with the check's own keys in braces."""
+
+
+def _descending(ids: list[str]) -> NDArray[np.int64]:
+    """For each id, its place among all when sorted from the last to the first."""
+    order = sorted(range(len(ids)), key=lambda n: ids[n].encode("utf-8"), reverse=True)
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.arange(len(ids))
+    return places
+
+
+def _paired(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[Floats, Floats]:
+    """The values of the same queries; ResultsError if they are not the same."""
+    if one.keys() != other.keys():
+        raise ResultsError("the two runs are not of the same queries. Run both anew.")
+    return np.array(list(one.values())), np.array([other[query] for query in one])
+
+
+def _mean(values: Floats, *parts: float) -> Value:
+    low, high = bootstrap(values[:, None])
+    return Value(float(values.mean()), float(low[0]), float(high[0]), len(values), parts)
+
+
+def difference(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The mean over queries of the measure of `of` less that of `than`."""
+    of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
+    return _mean(of - than, float(of.mean()), float(than.mean()))
+
+
+def share(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The mean of the measure of `of` as a share of that of `than`."""
+    of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
+    return _resampled(lambda rows: float(of[rows].mean() / than[rows].mean()), len(of))._replace(
+        parts=(float(of.mean()), float(than.mean()))
+    )
+
+
+def value(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The mean of the measure of `of`."""
+    return _mean(np.array(list(cells["of"].measure(check.measure).values())))
+
+
+def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """A figure of `of` over that of `than`; of speed only where one machine made both."""
+    of, than = (cells[role] for role in ("of", "than"))
+    machines = {cell.record.environment.machine for cell in (of, than)}
+    if "_ms" in check.figure and len(machines) > 1:
+        raise ResultsError("their latencies are of two machines, and are not compared.")
+    parts = of.figure(check.figure), than.figure(check.figure)
+    return Value(parts[0] / parts[1], parts=parts)
+
+
+def overlap(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """How much more of the k best of `truth` is among the `at` best of `of` than of `than`."""
+    truth = cells["truth"].rankings
+    found = [
+        _overlaps(truth, cells[role].rankings, check.k, check.at or check.k)
+        for role in ("of", "than")
+        if role in cells
+    ]
+    if len(found) == 1:
+        return _mean(found[0])
+    return _mean(found[0] - found[1], *(float(values.mean()) for values in found))
+
+
+def _overlaps(
+    truth: Mapping[str, list[str]], found: Mapping[str, list[str]], k: int, at: int
+) -> Floats:
+    """For each query, the share of the k best of `truth` among the `at` best of `found`."""
+    return np.array(
+        [
+            len(set(best[:k]) & set(found.get(query, [])[:at])) / len(best[:k])
+            for query, best in truth.items()
+        ]
+    )
+
+
+def candidates(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """Candidates of `of` over those of `than` by which `level` of the k best of `truth` are found.
+
+    The number is the smallest depth at which that share of the (query, document) pairs, over all
+    queries, is among the candidates. What a run does not hold counts as deeper than all.
+    """
+    truth = cells["truth"].rankings
+    of, than = (_ranks(truth, cells[role].rankings, check.k) for role in ("of", "than"))
+
+    def counted(rows: NDArray[np.int64]) -> float:
+        return _depth(of[rows], check.level) / _depth(than[rows], check.level)
+
+    whole = np.arange(len(of))
+    parts = _depth(of[whole], check.level), _depth(than[whole], check.level)
+    if not np.isfinite(parts[1]):
+        raise ResultsError(f"{cells['than'].name}: its run never reaches {check.level:.0%}.")
+    return _resampled(counted, len(of))._replace(parts=parts)
+
+
+def _ranks(truth: Mapping[str, list[str]], found: Mapping[str, list[str]], k: int) -> Floats:
+    """(n_queries, k) the rank in `found` of each of the k best of `truth`; inf where it is not,
+    NaN where `truth` has fewer."""
+    ranks = np.full((len(truth), k), np.nan)
+    for row, (query, best) in enumerate(truth.items()):
+        places = {doc: rank for rank, doc in enumerate(found.get(query, []), start=1)}
+        ranks[row, : len(best[:k])] = [places.get(doc, np.inf) for doc in best[:k]]
+    return ranks
+
+
+def _depth(ranks: Floats, level: float) -> float:
+    known = np.sort(ranks[~np.isnan(ranks)])
+    return float(known[int(np.ceil(level * len(known))) - 1])
+
+
+def hubness(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The skewness of the k-occurrence of `of` less that of `than`.
+
+    N_k(d) is in how many queries' k best d is; its skewness over all documents measures hubness
+    (Radovanovic, Nanopoulos, Ivanovic, JMLR 11, 2010).
+    """
+    size = cells["of"].record.task.n_documents
+    if size is None:
+        raise ResultsError(f"{cells['of'].name}: the record does not say how many documents.")
+    queries = list(cells["of"].rankings)
+    of, than = (_best(cells[role].rankings, queries, check.k) for role in ("of", "than"))
+
+    def measured(best: NDArray[np.int64]) -> float:
+        return skewness(k_occurrence(best, size, check.k))
+
+    def counted(rows: NDArray[np.int64]) -> float:
+        return measured(of[rows]) - measured(than[rows])
+
+    whole = np.arange(len(of))
+    parts = measured(of[whole]), measured(than[whole])
+    return _resampled(counted, len(of))._replace(parts=parts)
+
+
+def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDArray[np.int64]:
+    """(n_queries, k) numbers that stand for the documents; -1 pads."""
+    numbers: dict[str, int] = {}
+    best = np.full((len(queries), k), -1, dtype=np.int64)
+    for row, query in enumerate(queries):
+        own = [numbers.setdefault(doc, len(numbers)) for doc in rankings.get(query, [])[:k]]
+        best[row, : len(own)] = own
+    return best
+
+
+def _resampled(function: Callable[[NDArray[np.int64]], float], n: int) -> Value:
+    """`function` of all rows, with its interval over resamples of them."""
+    rng = np.random.default_rng(SEED)
+    drawn = np.array([function(rng.integers(n, size=n)) for _ in range(RESAMPLES)])
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+    return Value(function(np.arange(n)), float(low), float(high), n)
+
+
+def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """Multiply-adds of a query of `of`, as a share of comparing it with all whole vectors."""
+    record = cells["of"].record
+    work, dims = (
+        record.method.description.get("multiply_adds"),
+        record.method.parameters.get("dims"),
+    )
+    if not isinstance(work, dict) or not dims or record.task.n_documents is None:
+        raise ResultsError(f"{cells['of'].name}: the record does not say its multiply-adds.")
+    n = record.task.n_documents
+    parts = float(n * work["per_document"] + work["per_query"]), float(n * dims[-1])
+    return Value(parts[0] / parts[1], parts=parts)
+
+
+CHECKS: dict[str, Check] = {
+    "difference": Check(difference, ("than", "measure"), "{measure} of {of} − of {than}"),
+    "share": Check(share, ("than", "measure"), "{measure} of {of} ÷ of {than}"),
+    "value": Check(value, ("measure",), "{measure} of {of}"),
+    "ratio": Check(ratio, ("than", "figure"), "{figure} of {of} ÷ of {than}"),
+    "overlap": Check(overlap, ("truth", "k"), "share of the {k} best of {truth} in {of}"),
+    "candidates": Check(
+        candidates,
+        ("than", "truth", "k", "level"),
+        "candidates for {level} of the {k} best of {truth}: {of} ÷ {than}",
+    ),
+    "multiply-adds": Check(multiply_adds, (), "multiply-adds of {of} ÷ of comparing whole vectors"),
+    "hubness": Check(hubness, ("than", "k"), "skewness of N_{k}: {of} − {than}"),
+}

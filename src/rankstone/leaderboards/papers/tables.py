@@ -1,0 +1,342 @@
+"""Published tables as definitions, `leaderboards/papers/*.toml`, and what records say of each cell.
+
+A table is rows of one method and one measure, with the value that was published for each task. A
+cell that was measured here is within the table's tolerance, above it or below it: a score too high
+is as suspicious as one too low. The rest was not run, for a reason that is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.leaderboards.papers.definitions import Found, chosen, identity, load_folder, said
+from rankstone.leaderboards.suites import mean_of
+from rankstone.results.record import RunRecord
+from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
+from rankstone.strict import Spec
+
+Verdict = Literal["within", "above", "below", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("within", "above", "below", "not run")
+WIDEST = 0.01
+"""The widest tolerance of a fraction: one that hides a point of nDCG tests nothing."""
+WIDEST_SHARE = 0.1
+"""The widest tolerance of a count, as a share of the smallest value in the row."""
+SLACK = 1e-9
+"""A value exactly at the tolerance is within it, whatever binary fractions make of both."""
+SCORED = "runs/"
+"""Files scored by `rankstone score`: they have no definition and cannot be run."""
+
+
+class RowSpec(Spec):
+    """One method and one measure: a table `[[rows]]`."""
+
+    row: str
+    """As the source calls it."""
+    method: str | None = None
+    """Full name of ours; none where we have no such method."""
+    measure: str
+    """Our name of it; the source's where we have none."""
+    expected: dict[str, float] = Field(default_factory=dict)
+    """Task or suite -> the published value."""
+    elsewhere: dict[str, float] = Field(default_factory=dict)
+    """The same on data that no task of ours is, by the source's name."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Instead of the table's."""
+    confidence: Literal["high", "medium", "low"] = "high"
+    """How sure the reading of the source is."""
+    note: str = ""
+
+    DOCUMENTATION = frozenset({"note", "confidence"})
+
+    @model_validator(mode="after")
+    def _has_values(self) -> RowSpec:
+        values = [*self.expected.values(), *self.elsewhere.values()]
+        if not values:
+            raise ValueError(f"the row '{self.row}' has no value, 'expected' or 'elsewhere'")
+        if not all(map(math.isfinite, values)) or min(values) < 0:
+            raise ValueError(f"the row '{self.row}' has a value that is none")
+        if self.method is not None and "/" not in self.method:
+            raise ValueError(f"'{self.method}' is no full name: <family>/<name>")
+        return self
+
+    def key(self) -> tuple[str, ...]:
+        """What tells it from the table's other rows."""
+        return self.row, self.measure, self.method or "", self.confidence
+
+    def widest(self) -> float:
+        """The widest tolerance under which comparing still says something."""
+        values = [*self.expected.values(), *self.elsewhere.values()]
+        return WIDEST if max(values) <= 1 else WIDEST_SHARE * min(values)
+
+
+class PaperSpec(Spec):
+    """One published table: the content of `leaderboards/papers/<name>.toml`."""
+
+    name: str
+    title: str
+    source: str
+    """The paper or page, and the table in it."""
+    tolerance: float = Field(gt=0)
+    """How far from the published value is still the same result."""
+    because: str
+    """Of what the tolerance is made."""
+    digits: int = Field(default=4, ge=0, le=6)
+    """Decimals that the source prints."""
+    note: str = ""
+    rows: tuple[RowSpec, ...] = Field(min_length=1)
+
+    DOCUMENTATION = frozenset({"title", "source", "because", "note"})
+
+    @property
+    def tasks(self) -> set[str]:
+        """Tasks and suites of ours that it has values of."""
+        return {name for row in self.rows for name in row.expected}
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> PaperSpec:
+        for row in self.rows:
+            tolerance = self.tolerance if row.tolerance is None else row.tolerance
+            if tolerance > row.widest() + SLACK:
+                raise ValueError(
+                    f"the tolerance {tolerance:g} of the row '{row.row}' would let anything pass:"
+                    f" {row.widest():g} at most"
+                )
+        twice = [key for key, n in Counter(map(RowSpec.key, self.rows)).items() if n > 1]
+        if twice:
+            raise ValueError(f"the row '{twice[0][0]}' is there twice for {twice[0][1]}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is defined, and what is at hand."""
+
+    methods: Mapping[str, str]
+    """Full name -> digest of its definition."""
+    tasks: Mapping[str, str]
+    """Full name -> digest of its definition."""
+    suites: Mapping[str, SuiteSpec] = field(default_factory=dict)
+    unreleased: frozenset[str] = frozenset()
+    """Methods whose weights nobody can have."""
+    reach: frozenset[str] = frozenset()
+    """Tasks whose data is at hand."""
+
+    @classmethod
+    def of(
+        cls,
+        methods: Iterable[MethodSpec],
+        tasks: Mapping[str, TaskSpec],
+        suites: Mapping[str, SuiteSpec],
+        names: Iterable[str],
+        at_hand: Callable[[TaskSpec], bool],
+    ) -> Known:
+        """Of all definitions; `at_hand` is asked of the tasks and suites `names` alone."""
+        specs = list(methods)
+        wanted = {t for name in names for t in (suites[name].tasks if name in suites else (name,))}
+        return cls(
+            methods={spec.name: spec.digest() for spec in specs},
+            tasks={name: task.digest() for name, task in tasks.items()},
+            suites=suites,
+            unreleased=frozenset(spec.name for spec in specs if spec.weights == "unavailable"),
+            reach=frozenset(name for name in wanted & set(tasks) if at_hand(tasks[name])),
+        )
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The tasks that a task or a suite stands for."""
+        return self.suites[name].tasks if name in self.suites else (name,)
+
+    def here(self, name: str) -> bool:
+        return all(task in self.reach for task in self.members(name))
+
+
+class PaperCell(NamedTuple):
+    """One published value, and what was measured of it."""
+
+    row: RowSpec
+    task: str
+    """Of ours, or the source's name of the data."""
+    expected: float
+    tolerance: float
+    measured: float | None = None
+    runs: Mapping[str, Mapping[str, Any]] = {}
+    """Task -> which run it was measured in."""
+    reason: str = ""
+    """Why it was not run."""
+    ours: bool = False
+    """Whether we have both the method and the task."""
+    here: bool = False
+    """Whether the data was at hand."""
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.measured is None else self.measured - self.expected
+
+    @property
+    def verdict(self) -> Verdict:
+        return "not run" if self.difference is None else judge(self.difference, self.tolerance)
+
+
+class Reproduction(NamedTuple):
+    """A table and all its cells."""
+
+    paper: PaperSpec
+    cells: list[PaperCell]
+
+    @property
+    def deviates(self) -> bool:
+        return any(cell.verdict in ("above", "below") for cell in self.cells)
+
+
+class Coverage(NamedTuple):
+    """How much of a table was reproduced, in cells."""
+
+    table: str
+    defined: int
+    ours: int
+    """With a method and a task of ours."""
+    here: int
+    """Of these, with data at hand."""
+    measured: int
+    within: int
+    above: int
+    below: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers, without the name."""
+        return tuple(value for value in self if isinstance(value, int))
+
+
+def judge(difference: float, tolerance: float) -> Verdict:
+    """What a measured value is that differs so much from the published one."""
+    if abs(difference) <= tolerance + SLACK:
+        return "within"
+    return "above" if difference > 0 else "below"
+
+
+def load_papers(folder: Path) -> dict[str, PaperSpec]:
+    """All tables of `leaderboards/papers`, by name."""
+    return load_folder(PaperSpec, folder)
+
+
+def chosen_papers(known: Mapping[str, PaperSpec], names: Iterable[str]) -> list[PaperSpec]:
+    """Those `names`, or all; DefinitionError with near names for one that is not defined."""
+    return chosen(known, names, "Table")
+
+
+def needed(paper: PaperSpec, known: Known) -> list[tuple[str, str]]:
+    """(method, task) of every run that the table needs and that could be made, each once."""
+    return list(
+        dict.fromkeys(
+            (row.method, task)
+            for row in paper.rows
+            if row.method is not None and row.method in known.methods
+            for name in row.expected
+            for task in known.members(name)
+        )
+    )
+
+
+def refuse_unknown_tasks(paper: PaperSpec, known: Known) -> None:
+    """DefinitionError where the table expects values on tasks that are not defined."""
+    names = [*known.tasks, *known.suites]
+    for row in paper.rows:
+        for name in row.expected:
+            if name not in names:
+                raise DefinitionError(
+                    f"table '{paper.name}', row '{row.row}': the task '{name}' is not defined."
+                    f"{did_you_mean(name, names)} Name one (rankstone list benchmarks), or put the"
+                    " value under 'elsewhere'."
+                )
+
+
+def reproduce_table(paper: PaperSpec, records: Found, known: Known) -> Reproduction:
+    """Every cell of `paper`, from `records`."""
+    return Reproduction(
+        paper, [cell for row in paper.rows for cell in _row(paper, row, records, known)]
+    )
+
+
+def cells_of(paper: PaperSpec, row: RowSpec, known: Known) -> Iterator[PaperCell]:
+    """The cells of a row, none of them measured."""
+    tolerance = paper.tolerance if row.tolerance is None else row.tolerance
+    defined = row.method is not None and (
+        row.method in known.methods or row.method.startswith(SCORED)
+    )
+    for task, value in row.expected.items():
+        yield PaperCell(row, task, value, tolerance, ours=defined, here=known.here(task))
+    for data, value in row.elsewhere.items():
+        yield PaperCell(row, data, value, tolerance, reason="no such task of ours")
+
+
+def _row(paper: PaperSpec, row: RowSpec, records: Found, known: Known) -> Iterator[PaperCell]:
+    for cell in cells_of(paper, row, known):
+        if row.method is None:
+            yield cell._replace(reason="no such method of ours")
+        elif cell.task in row.elsewhere:
+            yield cell
+        else:
+            yield _measured(cell, row.method, records, known)
+
+
+def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> PaperCell:
+    if not cell.ours:
+        near = did_you_mean(method, known.methods)
+        return cell._replace(reason=f"the method {method} is not defined.{near}")
+    found: dict[str, RunRecord] = {}
+    for task in known.members(cell.task):
+        record = records[method, task][0] if (method, task) in records else None
+        fault = _fault(record, method, task, cell, known)
+        if fault or record is None:
+            return cell._replace(reason=fault)
+        found[task] = record
+    measure = cell.row.measure
+    if cell.task in known.suites:
+        value = mean_of(known.suites[cell.task], measure, found)
+    else:
+        value = found[cell.task].measures[measure].mean
+    runs = {name: identity(record) for name, record in found.items()}
+    return cell._replace(measured=value, runs=runs, here=True)
+
+
+def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, known: Known) -> str:
+    """Why `record` gives no value of the cell; nothing where it does."""
+    mend = f"rankstone run {method} --on {task}"
+    if record is None:
+        if method.startswith(SCORED):
+            return f"not scored (rankstone score FILE --on {task} --name {method})"
+        if method in known.unreleased:
+            return f"the weights of {method} were never released"
+        return f"not measured ({mend})" if task in known.reach else "the data is not at hand"
+    if record.status != "ok":
+        return said(record)
+    if record.task.digest != known.tasks[task]:
+        return f"the stored run is of {task} as it was defined before ({mend})"
+    if known.methods.get(method, record.method.digest) != record.method.digest:
+        return f"the stored run is of {method} as it was defined before ({mend})"
+    if cell.row.measure not in record.measures:
+        return f"the stored run has no {cell.row.measure}"
+    return ""
+
+
+def coverage(found: Reproduction) -> Coverage:
+    cells = found.cells
+    counts = Counter(cell.verdict for cell in cells)
+    return Coverage(
+        found.paper.name,
+        defined=len(cells),
+        ours=sum(cell.ours for cell in cells),
+        here=sum(cell.ours and cell.here for cell in cells),
+        measured=len(cells) - counts["not run"],
+        within=counts["within"],
+        above=counts["above"],
+        below=counts["below"],
+    )

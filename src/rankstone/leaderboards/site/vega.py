@@ -1,0 +1,225 @@
+"""The plots: one Vega specification of each kind for the whole site, and the rows that go in.
+
+Altair describes them; they are compiled here, so that pages need Vega alone and not Vega-Lite.
+`site.js` sets the rows of a page and the colours of light or dark in: `$ink` and the like.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rankstone.errors import MissingExtraError
+from rankstone.leaderboards.compare import number_at
+from rankstone.leaderboards.numbers import GIB, MIB
+from rankstone.leaderboards.pages.plots import pareto
+from rankstone.leaderboards.site.model import COLOURS, Entry, Site
+
+if TYPE_CHECKING:
+    import altair as alt
+
+DIGITS = 5
+"""Significant digits of the rows of plots: more than a screen can show."""
+
+LETTER, LINE = 0.021, 0.07
+"""Size of the names in plots, as shares of the width and the height of a narrow one."""
+
+
+class Cost(NamedTuple):
+    """What quality is drawn against."""
+
+    key: str
+    title: str
+    place: tuple[str, ...]
+    """Of the figure, in the record."""
+    bytes: bool
+    of_machine: bool
+    """Compared only within one machine and number of threads."""
+
+
+COSTS = (
+    Cost("latency", "p95 latency", ("profile", "latency", "total", "p95_ms"), False, True),
+    Cost("memory", "peak memory", ("profile", "peak_rss_bytes"), True, True),
+    Cost("index", "index in memory", ("profile", "index", "memory_bytes"), True, False),
+)
+
+
+def front_rows(
+    site: Site, entries: Iterable[Entry], cost: Cost
+) -> tuple[list[dict[str, Any]], str]:
+    """Points of quality against `cost`, those on the front marked, and the unit of the cost.
+
+    What lacks either figure, or costs nothing (a logarithmic axis has no place for it), is left
+    out.
+    """
+    known = []
+    for entry in entries:
+        value, quality = number_at(entry.record, cost.place), entry.headline
+        if value is not None and value > 0 and quality is not None:
+            known.append((entry, value, quality))
+    unit, size = _unit([value for _, value, _ in known]) if cost.bytes else ("ms", 1)
+    front = pareto([(value, quality) for _, value, quality in known])
+    rows = []
+    for (entry, value, quality), best in zip(known, front, strict=True):
+        measure = entry.record.measures[entry.record.task.headline]
+        rows.append(
+            {
+                "x": rounded(value / size),
+                "y": rounded(quality),
+                "low": rounded(quality if measure.low is None else measure.low),
+                "high": rounded(quality if measure.high is None else measure.high),
+                "name": site.label(entry),
+                "short": "",
+                "c": site.colour(entry.method),
+                "front": best,
+                "page": entry.page,
+            }
+        )
+    _name_front(rows)
+    return rows, unit
+
+
+def _name_front(rows: list[dict[str, Any]]) -> None:
+    """Give the points of the front their names, the best first, where none covers another."""
+    if not rows:
+        return
+    across = [math.log(row["x"]) for row in rows]
+    left, width = min(across), max(across) - min(across) or 1.0
+    height = max(row["high"] for row in rows) - min(row["low"] for row in rows) or 1.0
+    taken: list[tuple[float, float, float]] = []
+    front = sorted((n for n, row in enumerate(rows) if row["front"]), key=lambda n: -rows[n]["y"])
+    for n in front:
+        name = rows[n]["name"].rpartition("/")[2]
+        x, y, length = (across[n] - left) / width, rows[n]["y"] / height, LETTER * len(name)
+        start, end = (x, x + length) if x < 0.5 else (x - length, x)
+        if all(end < a or start > b or abs(y - other) > LINE for a, b, other in taken):
+            taken.append((start, end, y))
+            rows[n]["short"] = name
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _unit(values: Sequence[float]) -> tuple[str, int]:
+    return ("GiB", GIB) if min(values, default=0) >= GIB else ("MiB", MIB)
+
+
+def specs() -> str:
+    """The script that names every specification: `window.PLOTS`."""
+    return f"window.PLOTS={json.dumps(_compiled(), separators=(',', ':'), sort_keys=True)};\n"
+
+
+@cache
+def vega() -> str:
+    """Vega and what embeds it in a page, as one script.
+
+    Raises:
+        MissingExtraError: what draws plots is not installed.
+    """
+    try:
+        import vl_convert
+    except ImportError:
+        raise MissingExtraError("The site", "site") from None
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")) + "\n"
+
+
+@cache
+def _compiled() -> dict[str, Any]:
+    try:
+        import altair as alt
+        import vl_convert  # noqa: F401 - compiles
+    except ImportError:
+        raise MissingExtraError("The site", "site") from None
+    kinds: dict[str, Callable[[Any], alt.TopLevelMixin]] = {
+        "front": _front,
+        "small": _small,
+        "latency": _latency,
+        "scatter": _scatter,
+    }
+    return {name: draw(alt).to_dict(format="vega") for name, draw in kinds.items()}
+
+
+def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
+    """Points with their intervals, and the line of the front."""
+    x = alt.X("x:Q").scale(type="log", nice=False, padding=14).title("$x")
+    x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
+    y = alt.Y("y:Q").scale(zero=False, padding=12).title(None).axis(format=".2~f", tickCount=ticks)
+    colour = alt.Color("c:O").scale(domain=list(range(COLOURS)), range="category").legend(None)
+    base = alt.Chart(alt.NamedData("rows")).encode(x=x)
+    front = (
+        base.mark_line(interpolate="step-after", color="$faint", strokeDash=[4, 3], strokeWidth=1.5)
+        .transform_filter("datum.front")
+        .encode(y=y)
+    )
+    bars = base.mark_rule(strokeWidth=1.2).encode(
+        opacity=_dimmed(alt, 0.45), y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
+    )
+    points = base.mark_point(filled=True, cursor="pointer").encode(
+        opacity=_dimmed(alt, 1.0),
+        y=y,
+        color=colour,
+        size=alt.condition("datum.front", alt.value(70), alt.value(34)),
+        tooltip=alt.value("$tooltip"),
+        href="page:N",
+    )
+    return x, front + bars + points
+
+
+def _dimmed(alt: Any, opacity: float, off: float = 0.08) -> Any:
+    """What the page's filters leave out stays where it is, faintly: axes and front stand still."""
+    return alt.condition("datum.off", alt.value(off), alt.value(opacity))
+
+
+def _front(alt: Any) -> Any:
+    x, points = _points(alt)
+    # Names stand on the side where there is room for them.
+    left = "scale('x', datum.x) < width / 2"
+    names = alt.Chart(alt.NamedData("rows")).transform_filter("datum.front")
+    names = names.mark_text(
+        align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
+        dx=alt.ExprRef(f"{left} ? 7 : -7"),
+        baseline="bottom",
+        dy=-5,
+        fontSize=11,
+        color="$ink",
+        limit=150,
+    ).encode(x=x, y="y:Q", text="short:N", opacity=_dimmed(alt, 1.0, 0.0))
+    return (points + names).properties(width="container", height=260)
+
+
+def _small(alt: Any) -> Any:
+    return _points(alt, ticks=3)[1].properties(width="container", height=130)
+
+
+def _latency(alt: Any) -> Any:
+    """How long queries took, with the percentiles that the record states."""
+    x = alt.X("ms:Q").bin(maxbins=48).scale(zero=False, nice=False)
+    x = x.title("encoding and search of one query, ms").axis(format="~g", grid=False, tickCount=6)
+    y = alt.Y("count()").title("queries").axis(tickCount=4)
+    bars = alt.Chart(alt.NamedData("rows")).mark_bar(color="$accent", binSpacing=1)
+    rules = alt.Chart(alt.NamedData("marks")).encode(x=alt.X("ms:Q"))
+    lines = rules.mark_rule(color="$ink", strokeDash=[3, 3])
+    names = rules.mark_text(align="left", dx=4, y=2, baseline="top", color="$ink", fontSize=11)
+    shown = bars.encode(x=x, y=y) + lines + names.encode(text="name:N")
+    return shown.properties(width="container", height=170)
+
+
+def _scatter(alt: Any) -> Any:
+    """One point for each pair of values; its area tells how many queries have it."""
+    axis = {"format": ".1f", "tickCount": 5}
+    x = alt.X("x:Q").scale(padding=6).title("$x").axis(**axis)
+    y = alt.Y("y:Q").scale(padding=6).title("$y").axis(**axis)
+    size = alt.Size("n:Q").scale(type="sqrt", range=[18, 420]).legend(None)
+    colour = alt.Color("side:N").scale(
+        domain=["of", "tie", "than"], range=["$accent", "$faint", "$warm"]
+    )
+    points = alt.Chart(alt.NamedData("rows")).mark_circle(opacity=0.6)
+    points = points.encode(
+        x=x, y=y, size=size, color=colour.legend(None), tooltip=alt.value("$tooltip")
+    )
+    ends = alt.Chart(alt.NamedData("diagonal")).mark_line(color="$faint", strokeDash=[4, 3])
+    return (ends.encode(x="x:Q", y="y:Q") + points).properties(width="container", height=380)

@@ -1,0 +1,146 @@
+"""Short names of adapters and loaders, so that moving a class changes no definition's digest.
+
+A definition names an adapter (`adapter = "dense"`) or a loader (`loader = "beir"`) by a name of the
+tables below, by one that an installed package registers as an entry point, or by `module:NAME`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, Literal, NamedTuple
+
+from rankstone.errors import DefinitionError, did_you_mean
+
+Kind = Literal["adapter", "loader"]
+
+
+class _Table(NamedTuple):
+    group: str
+    """Entry points ``name = "module:NAME"`` by which other packages register theirs."""
+    home: str
+    """The package that the targets of `names` lie in."""
+    names: dict[str, str]
+
+
+ADAPTERS = {
+    "anncur": "search.blackbox.anncur:AnnCur",
+    "asymmetric": "compose.asymmetric:Asymmetric",
+    "bank_normalisation": "search.hubness:BankNormalisation",
+    "bebr": "search.binary.bebr:Bebr",
+    "bi_encoder": "scorers.bi_encoder:BiEncoderScorer",
+    "binary_hash": "search.binary.binary_hash:BinaryHash",
+    "bm25": "encoders.bm25:BM25",
+    "chunked": "compose.chunked:ChunkedEncoder",
+    "cross_encoder": "scorers.cross_encoder:CrossEncoderScorer",
+    "dense": "encoders.dense:DenseEncoder",
+    "dupmae": "encoders.dupmae:DupMAE",
+    "exhaustive": "search.blackbox.exhaustive:Exhaustive",
+    "funnel": "search.adaptive:Funnel",
+    "hnsw": "search.faiss.hnsw:HNSW",
+    "ivf": "search.faiss.ivf:InvertedFile",
+    "jpq": "search.quantisation.jpq:JPQ",
+    "late_interaction": "encoders.late_interaction:LateInteraction",
+    "learned_thresholds": "search.binary.bebr:LearnedThresholds",
+    "lucene_flat": "lucene.lucene_bm25:LuceneFlat",
+    "lucene_multifield": "lucene.lucene_bm25:LuceneMultifield",
+    "lucene_rm3": "lucene.lucene_bm25:LuceneRM3",
+    "muvera": "search.multi_vector.muvera:Muvera",
+    "poly_encoder": "scorers.poly_encoder:PolyEncoderScorer",
+    "product_quantisation": "search.quantisation.pq:ProductQuantisation",
+    "reciprocal_rank_fusion": "compose.fusion:ReciprocalRankFusion",
+    "repconc": "search.quantisation.repconc:RepCONC",
+    "rescored": "compose.rescored:RescoredByEncoder",
+    "residual_signs": "search.binary.bebr:ResidualSigns",
+    "seismic": "search.sparse.seismic:Seismic",
+    "single_vector": "search.multi_vector.single_vector:SingleVector",
+    "sparse": "encoders.sparse:SparseEncoder",
+    "static": "encoders.static:StaticEmbeddings",
+    "token_vectors": "encoders.late_interaction:TokenVectors",
+    "two_stage": "compose.two_stage:TwoStage",
+    "two_step": "search.sparse.two_step:TwoStep",
+    "uni_encoder": "scorers.uni_encoder:UniEncoderScorer",
+    "vdr": "encoders.vdr:VDR",
+    "weighted_fusion": "compose.weighted_fusion:WeightedFusion",
+}
+LOADERS = {
+    "beir": "beir:load",
+    "beir_zip": "beir_zip:load",
+    "dpr": "dpr:load",
+    "irds": "irds:load",
+    "loco_qmsum": "loco:rebuild_qmsum",
+    "loco_v0": "loco:load_v0",
+    "loco_v1": "loco:load_v1",
+    "plain": "plain:load",
+    "qrels": "qrels:load",
+    "retro_chunks": "retro_chunks:load",
+    "stdlib": "stdlib:load",
+    "trec": "trec:load",
+}
+TABLES: dict[Kind, _Table] = {
+    "adapter": _Table("rankstone.runners", "rankstone.runners", ADAPTERS),
+    "loader": _Table("rankstone.loaders", "rankstone.benchmarks.loaders", LOADERS),
+}
+
+
+def target(kind: Kind, name: str, where: str) -> str:
+    """`module:NAME` of what `name` stands for.
+
+    Args:
+        where: the definition, for the error.
+
+    Raises:
+        DefinitionError: `name` is not registered, or is a path into this package.
+    """
+    table = TABLES[kind]
+    if name.startswith("rankstone."):
+        raise DefinitionError(f"{where}: key '{kind}': {_moved(table, name)}")
+    if ":" in name:
+        return name
+    if name in table.names:
+        return f"{table.home}.{table.names[name]}"
+    known = {point.name: point.value for point in entry_points(group=table.group)}
+    if name in known:
+        return known[name]
+    hint = did_you_mean(name, [*table.names, *known])
+    raise DefinitionError(
+        f"{where}: key '{kind}': '{name}' is neither 'module:NAME' nor a registered {kind}."
+        f"{hint} Registered: {', '.join(sorted({*table.names, *known}))}."
+        " Correct it, or install the package that registers it."
+    )
+
+
+def load(kind: Kind, name: str, where: str) -> Any:
+    """The object that `name` stands for, imported.
+
+    Raises:
+        DefinitionError: as `target`, or the module or the name in it does not exist.
+    """
+    module_name, _, attribute = target(kind, name, where).partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module exists; something that it imports does not
+        raise DefinitionError(
+            f"{where}: key '{kind}': no module '{module_name}'."
+            " Correct it, or install the package that has it."
+        ) from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise DefinitionError(
+            f"{where}: key '{kind}': module '{module_name}' has no '{attribute}'."
+            f"{did_you_mean(attribute, public)} Correct it."
+        )
+    return found
+
+
+def _moved(table: _Table, path: str) -> str:
+    """Name the short name that replaces a path into this package."""
+    module, _, attribute = path.partition(":")
+    stem = module.rpartition(".")[2]
+    endings = (f":{attribute}",) if attribute != "load" else (f"{stem}:load",)
+    short = next((name for name, t in table.names.items() if t.endswith(endings)), None)
+    known = f'"{short}"' if short else ", ".join(sorted(table.names))
+    return f"'{path}' is a path into rankstone, whose modules move. Write its short name: {known}."

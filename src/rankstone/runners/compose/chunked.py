@@ -1,0 +1,295 @@
+"""Long documents by any method: cut into chunks, each encoded as a document of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.compose.passages import Passages
+from rankstone.runners.document_length import ruler
+from rankstone.runners.protocols import (
+    STRICT,
+    AnyIndex,
+    Chunks,
+    Context,
+    Hits,
+    Json,
+    Role,
+    Truncation,
+)
+from rankstone.runners.representations.base import take
+from rankstone.runners.representations.ragged import Ragged
+
+CELLS = 2**22
+"""Chunks searched for at once, over all queries: their positions and scores take 48 MiB."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ChunkedEncoder:
+    """Documents of any length by a method whose own limit is shorter.
+
+    A document is cut into chunks that the member takes whole, and each is encoded as a document.
+    `max`: a document scores as its best chunk does (MaxP of Dai and Callan, Deeper Text
+    Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019), by any member's
+    index. `mean`: its vector is the mean of those of its chunks, of unit length where the member's
+    are. `first`: the first chunk alone (FirstP of the same paper).
+
+    Queries are left to the member. Ties across the cut at k are broken as the member's index breaks
+    those of chunks. Methods with one member and one cutting share the encoded chunks, whether they
+    take the maximum or the mean.
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = False
+
+    members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
+    """The method that encodes the chunks."""
+    aggregate: Literal["first", "max", "mean"]
+    chunk_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Units of a chunk at most, all that the member adds included; None: the member's own limit.
+    Units are the member's tokens where it has some, else words."""
+    overlap: Annotated[int, Field(ge=0)] = 0
+    """So many units of a chunk, rather fewer than more, are also the beginning of the next."""
+
+    def __post_init__(self) -> None:
+        own, stated = ruler(self._member), self.chunk_tokens
+        if stated is None and own.limit is None:
+            raise DefinitionError(
+                "missing key 'parameters.chunk_tokens': the member has no limit of its own. Add it:"
+                f" {own.unit} per chunk."
+            )
+        if stated is not None and own.limit is not None and stated > own.limit:
+            raise DefinitionError(
+                f"key 'parameters.chunk_tokens': {stated}, but the member would cut chunks at"
+                f" {own.limit} {own.unit}. State no more, or leave it out."
+            )
+        if 2 * self.overlap > (stated or own.limit or 0):
+            raise DefinitionError(
+                f"key 'parameters.overlap': {self.overlap} is more than half of a chunk. Lower it."
+            )
+
+    def describe(self) -> Mapping[str, Json]:
+        own, index = self._passages.describe(), self._member.describe().get("index")
+        chunked = f"chunks, {index}" if isinstance(index, str) else {"of": "chunks", "by": index}
+        return {**own, "aggregate": self.aggregate, "index": chunked}
+
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
+        if role == "query":
+            return self._member.encode(texts, role)
+        return self._of_documents(self._passages.encode(texts, role))
+
+    def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
+        """Over the chunks that `context` encodes; `documents` is never read."""
+        passages: Chunks[Ragged] = context.encoded(self._passages)
+        if self.aggregate != "max":
+            changed = _Changed(passages, self._of_documents)
+            return self._member_index(changed, context)
+        chunks = _EveryChunk(passages)
+        return BestChunkIndex(self._member_index(chunks, context), chunks.offsets)
+
+    def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
+        alone: Any = _ChunkContext(context, self._encoder, chunks)
+        index: AnyIndex = self._member.index(chunks, alone)
+        return index
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        runner = self._member if role == "query" else self._passages
+        cut: Truncation | None = runner.truncation(texts, role)
+        return cut
+
+    def _of_documents(self, rep: Ragged) -> Any:
+        """What the index holds of documents, from their chunks."""
+        if self.aggregate == "max":
+            return rep
+        if self.aggregate == "first":
+            return rep.tokens
+        if not isinstance(rep.tokens, np.ndarray) or rep.tokens.ndim != 2:
+            raise DefinitionError(
+                "key 'parameters.aggregate': only vectors have a mean, and the member makes"
+                f' {type(rep.tokens).__name__}. Take "max".'
+            )
+        return mean_vectors(rep, normalize=bool(self._member.describe().get("normalized")))
+
+    @property
+    def _member(self) -> Any:
+        return self.members[0]
+
+    @property
+    def _encoder(self) -> Any:
+        """What encodes the chunks: the member, or the encoder whose search it is."""
+        return getattr(self._member, "encoder", self._member)
+
+    @cached_property
+    def _passages(self) -> Any:
+        return Passages(
+            members=(self._encoder,),
+            limit=self.chunk_tokens or ruler(self._member).limit or 1,
+            overlap=self.overlap,
+            first=self.aggregate == "first",
+        )
+
+
+def mean_vectors(rep: Ragged, *, normalize: bool) -> NDArray[np.float32]:
+    """(n, dim) means of each document's vectors, of which every document has some."""
+    if not len(rep):
+        return np.empty((0, rep.dim), dtype=np.float32)
+    sums: Any = np.add.reduceat(np.asarray(rep.tokens, dtype=np.float32), rep.offsets[:-1], axis=0)
+    means: NDArray[np.float32] = sums / rep.lengths[:, None].astype(np.float32)
+    if normalize:
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return means
+
+
+class BestChunkIndex:
+    """A member's index over all chunks; a document scores as the best of its own.
+
+    Exact where the member's is: chunks are searched deeper and deeper, until as many documents as
+    asked for are among them or there are no more, so what is not found scores no better.
+    """
+
+    def __init__(self, chunks: AnyIndex, offsets: Ids) -> None:
+        """The chunks of document i are those from ``offsets[i]`` to ``offsets[i + 1]``."""
+        self._chunks = chunks
+        self._offsets = offsets
+        self._owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+    def search(self, queries: Any, k: int) -> Hits:
+        shape = (len(queries), k)
+        hits = Hits(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
+        n_documents, n_chunks = len(self._offsets) - 1, len(self._owners)
+        wanted = min(k, n_documents)
+        depth = min(wanted * -(-n_chunks // max(n_documents, 1)), n_chunks)
+        rows = np.arange(len(queries) if wanted else 0)
+        while len(rows):
+            parts = np.split(rows, range(max(CELLS // depth, 1), len(rows), max(CELLS // depth, 1)))
+            lacking = [self._fill(hits, part, queries, depth, wanted) for part in parts]
+            rows = np.concatenate(lacking) if depth < n_chunks else rows[:0]
+            depth = min(2 * depth, n_chunks)
+        return hits
+
+    def _fill(self, hits: Hits, rows: Ids, queries: Any, depth: int, wanted: int) -> Ids:
+        """Write the documents of the `depth` best chunks; the rows that may lack some."""
+        found = self._chunks.search(take(queries, rows), depth)
+        exhausted = (found.docs < 0).any(axis=1)
+        row, column = np.nonzero(found.docs >= 0)
+        keys = row * (len(self._offsets) - 1) + self._owners[found.docs[row, column]]
+        # Chunks come best first, so the first of a document is its best.
+        _, firsts = np.unique(keys, return_index=True)
+        firsts.sort()
+        row, column, owner = row[firsts], column[firsts], keys[firsts] % (len(self._offsets) - 1)
+        place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(rows)))[row]
+        kept = place < hits.docs.shape[1]
+        where = rows[row[kept]], place[kept]
+        hits.docs[where] = owner[kept]
+        hits.scores[where] = found.scores[row[kept], column[kept]]
+        return rows[~exhausted & (np.bincount(row, minlength=len(rows)) < wanted)]
+
+    def save(self, folder: Path) -> None:
+        about = {"chunks": name_of(type(self._chunks))}
+        (folder / "best_chunk.json").write_text(json.dumps(about))
+        np.save(folder / "offsets.npy", self._offsets)
+        (folder / "chunks").mkdir()
+        self._chunks.save(folder / "chunks")
+
+    @classmethod
+    def load(cls, folder: Path) -> BestChunkIndex:
+        about = json.loads((folder / "best_chunk.json").read_text())
+        chunks = class_of(about["chunks"]).load(folder / "chunks")
+        return cls(chunks, np.load(folder / "offsets.npy"))
+
+    def nbytes(self) -> int:
+        return self._chunks.nbytes() + self._offsets.nbytes + self._owners.nbytes
+
+
+class _Changed:
+    """An encoded corpus, each piece of which is changed as it is read."""
+
+    def __init__(self, documents: Chunks[Ragged], change: Callable[[Ragged], Any]) -> None:
+        self._documents, self._change = documents, change
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._change, self._documents)
+
+    def take(self, positions: Ids) -> Any:
+        return self._change(self._documents.take(positions))
+
+    def sample(self, n: int, seed: int) -> Any:
+        return self._change(self._documents.sample(n, seed))
+
+
+class _EveryChunk:
+    """The chunks of all documents, as a corpus of their own."""
+
+    def __init__(self, documents: Chunks[Ragged]) -> None:
+        self._documents = documents
+        self._seen: list[Ids] | None = None
+
+    @property
+    def offsets(self) -> Ids:
+        """Known for nothing once the chunks have been read."""
+        if self._seen is None:
+            for _ in self:
+                pass
+        return np.cumsum(np.concatenate([[0], *(self._seen or [])]), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def __iter__(self) -> Iterator[Any]:
+        seen: list[Ids] = []
+        for piece in self._documents:
+            seen.append(piece.lengths)
+            yield piece.tokens
+        self._seen = seen
+
+    def take(self, positions: Ids) -> Any:
+        offsets = self.offsets
+        owners, inverse = np.unique(
+            np.searchsorted(offsets, positions, side="right") - 1, return_inverse=True
+        )
+        rep = self._documents.take(owners)
+        return take(rep.tokens, rep.offsets[inverse] + positions - offsets[owners[inverse]])
+
+    def sample(self, n: int, seed: int) -> Any:
+        chosen = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
+        return self.take(np.sort(chosen))
+
+
+class _ChunkContext:
+    """The context of a member, without what is said of whole documents."""
+
+    def __init__(self, context: Context, encoder: Any, chunks: Any) -> None:
+        """`chunks`: what `encoder` made of the chunks."""
+        self._context, self._encoder, self._chunks = context, encoder, chunks
+
+    def encoded(self, runner: Any) -> Any:
+        if runner is self._encoder:
+            return self._chunks
+        raise _whole_documents()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("texts", "train_judgements"):
+            raise _whole_documents()
+        return getattr(self._context, name)
+
+
+def _whole_documents() -> DefinitionError:
+    return DefinitionError(
+        "key 'members': this member reads texts, judgements or other methods' encodings by"
+        " position, and chunks have none. Chunk its members instead."
+    )

@@ -1,0 +1,97 @@
+"""Retrieve with one encoder's index, re-score by another encoder's representations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.protocols import (
+    STRICT,
+    AnyIndex,
+    Chunks,
+    Context,
+    Hits,
+    Json,
+    Role,
+    Truncation,
+)  # fmt: skip
+from rankstone.runners.representations.base import Composite
+from rankstone.runners.search.rescoring import RescoredIndex, Scores, similarities
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RescoredByEncoder:
+    """The first member retrieves, and its `rescore` best are scored by the second's similarity.
+
+    As a single vector per text, then exact MaxSim over token vectors: `rescore` calls of MaxSim a
+    query, which are the items of the phase `rerank`. The documents found are those of the first
+    member; ties and what is not scored again are as `RescoredIndex` says.
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = False
+
+    members: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2)]
+    """The first stage, and the encoder whose representations are compared."""
+    rescore: Annotated[int, Field(ge=1)] = 100
+
+    def describe(self) -> Mapping[str, Json]:
+        first, second = (member.describe() for member in self.members)
+        return {
+            "method": "retrieve, re-score by representations",
+            "rescore": self.rescore,
+            "first": first,
+            "second": second,
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> Composite:
+        return Composite(tuple(member.encode(texts, role) for member in self.members))
+
+    def index(self, documents: Chunks[Composite], context: Context) -> RescoredIndex:
+        """Over the members' own encoded corpora; `documents` is never read."""
+        first, second = self.members
+        found = FirstMemberIndex(first.index(context.encoded(first), context))
+        kept = context.encoded(second)
+        for _ in kept:  # encodes what is not yet: searching should not
+            pass
+        return RescoredIndex(found, kept, depth=self.rescore, context=context)
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """That of the second member, which decides; both read the same texts."""
+        cut: Truncation | None = self.members[1].truncation(texts, role)
+        return cut
+
+
+class FirstMemberIndex:
+    """An index asked by the first of composite representations."""
+
+    def __init__(self, index: AnyIndex) -> None:
+        self._index = index
+
+    def search(self, queries: Composite, k: int) -> Hits:
+        return self._index.search(queries.members[0], k)
+
+    def save(self, folder: Path) -> None:
+        (folder / "member.json").write_text(json.dumps({"index": name_of(type(self._index))}))
+        (folder / "index").mkdir()
+        self._index.save(folder / "index")
+
+    @classmethod
+    def load(cls, folder: Path) -> FirstMemberIndex:
+        about = json.loads((folder / "member.json").read_text())
+        return cls(class_of(about["index"]).load(folder / "index"))
+
+    def nbytes(self) -> int:
+        return self._index.nbytes()
+
+
+@similarities.register
+def _(query: Composite, documents: Any) -> Scores:
+    """By the last member, whose representations the documents are."""
+    return similarities(query.members[-1], documents)

@@ -1,0 +1,167 @@
+"""Learned sparse encoders: one weight per entry of the vocabulary, and exact search over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.encoders.bag_of_tokens import (
+    TokenTower,
+    activated,
+    largest,
+    special_ids,
+    unpadded,
+)
+from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
+from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.transformer.backbone import Activation, Vocabulary
+from rankstone.runners.transformer.batching import windows
+from rankstone.runners.transformer.encoder import Length, Tower, TransformerSettings
+from rankstone.runners.transformer.tokens import Ids
+
+IDF = "idf.json"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SparseEncoder(TransformerSettings):
+    """SPLADE and its kin: activated logits of a masked language model, pooled over tokens.
+
+    w_j = max_t log(1 + relu(logit_tj)) over the tokens t of a text, special tokens included (Formal
+    et al. 2021, SPLADE v2, arXiv:2109.10086, equations 1 and 3), or the sum in place of the maximum
+    (SPLADE v1). The score is the inner product.
+
+    Queries may do without the network (OpenSearch's doc-only models, Geng et al. 2024,
+    arXiv:2411.04403): every token that a query holds, once, with a weight from `idf.json`. Then no
+    network is loaded for them.
+
+    Values equal those of sentence-transformers' SparseEncoder up to the last bits, which depend on
+    what shares a batch. Only documents that share a term with the query are results.
+    """
+
+    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "mlm"
+
+    activation: Activation = "log1p"
+    """log1p: as above; log1p2: log(1 + log(1 + relu(x))), of the L0 models (arXiv:2504.14839)."""
+    pooling: Literal["max", "sum"] = "max"
+    special_tokens: Literal["keep", "drop"] = "keep"
+    """drop: the tokenizer's special tokens weigh nothing, as in OpenSearch's models."""
+    top_k: Length | dict[Role, Length] | None = None
+    """Keep so many of the largest weights of a text; None: all above zero."""
+    query: Literal["model", "idf", "tokens"] = "model"
+    """What weighs a query's terms: the network; `idf.json`; or nothing, each counts 1."""
+
+    def __post_init__(self) -> None:
+        if self.query != "model" and self.query_model is not None:
+            raise DefinitionError(
+                f"key 'parameters.query': \"{self.query}\" needs no model of queries."
+                " Remove query_model, or the key."
+            )
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            **self._describe(),
+            "activation": self.activation,
+            "pooling": self.pooling,
+            "special_tokens": self.special_tokens,
+            "top_k": {role: self._top_k(role) for role in ("query", "document")},
+            "weighed_by": {"query": self.query, "document": "model"},
+            "index": InvertedIndex.DESCRIPTION,
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
+        if role == "query" and self.query != "model":
+            return self._looked_up(texts)
+        rows: list[Row | None] = [None] * len(texts)
+        finish = self._finisher(role)
+        for places, batch in self._encode(texts, role, finish):
+            for place, row in zip(places, batch, strict=True):
+                rows[place] = row
+        return sparse_rows([row for row in rows if row is not None], self._width(role))
+
+    def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
+        return InvertedIndex.build(documents)
+
+    def _finisher(self, role: Role) -> Any:
+        tower, top_k = self._tower(role), self._top_k(role)
+        dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
+
+        def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
+            values = tower.engine.over_vocabulary(unpadded(hidden, mask))
+            return [self._row(one, dropped, top_k) for one in values]
+
+        return finish
+
+    def _row(self, values: NDArray[np.float32], dropped: Ids, top_k: int | None) -> Row:
+        values[dropped] = 0
+        terms = np.flatnonzero(values > 0)
+        found = values[terms]
+        kept = largest(found, top_k)
+        weights = found[kept]
+        if self.pooling == "max":  # sums are activated before they are summed
+            weights = activated(weights, self.activation)
+        return terms[kept], weights
+
+    def _looked_up(self, texts: Sequence[str]) -> SparseRows:
+        """The weight of every token that a text holds, special tokens excepted."""
+        tower = self._tower("query")
+        rows: list[Row] = []
+        for window in windows(texts):
+            for ids in tower.tokens.encode(self._prepared(texts[window], "query")).ids:
+                terms = np.unique(ids)
+                terms = terms[self._token_weights[terms] > 0]
+                terms = terms[largest(self._token_weights[terms], self._top_k("query"))]
+                rows.append((terms, self._token_weights[terms]))
+        return sparse_rows(rows, len(self._token_weights))
+
+    @cached_property
+    def _token_weights(self) -> NDArray[np.float32]:
+        """(vocabulary,) what a token of a query weighs."""
+        tower = self._tower("query")
+        weights = np.ones(self._width("query"), dtype=np.float32)
+        if self.query == "idf":
+            weights[:] = 0
+            for token, weight in self._idf().items():
+                number = tower.tokens.tokenizer.token_to_id(token)
+                if number is not None:
+                    weights[number] = weight
+        weights[special_ids(tower)] = 0
+        return weights
+
+    def _idf(self) -> dict[str, float]:
+        path = self.model.folder / IDF
+        if not path.is_file():
+            raise ModelError(
+                f"Model '{self.model.id}': no {IDF} in {self.model.folder}, which"
+                ' parameters.query = "idf" needs. Fetch the model again, or set query = "model".'
+            )
+        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def _top_k(self, role: Role) -> int | None:
+        return self.top_k.get(role) if isinstance(self.top_k, dict) else self.top_k
+
+    def _width(self, role: Role) -> int:
+        """Size of the vocabulary: as the settings say, and the network has."""
+        return int(self._tower(role).backbone.settings["vocab_size"])
+
+    def _more(self, role: Role) -> dict[str, Any]:
+        summed = self.activation if self.pooling == "sum" else None
+        return {"vocabulary": Vocabulary(sum_of=summed)}
+
+    def _tower(self, role: Role) -> Tower:
+        if role == "query" and self.query != "model":
+            return self._query_tokens
+        return super()._tower(role)
+
+    @cached_property
+    def _query_tokens(self) -> TokenTower:
+        made = self._made("query", self.model)
+        return TokenTower(settings=self, backbone=made.backbone, stated_limit=made.stated_limit)

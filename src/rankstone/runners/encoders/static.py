@@ -1,0 +1,111 @@
+"""Static token embeddings (WordLlama, Model2Vec and their kin): the mean over a text's tokens.
+
+No transformer runs: a text costs its tokenisation and one sparse matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.protocols import (
+    STRICT,
+    Chunks,
+    Context,
+    Json,
+    Role,
+    Truncation,
+)  # fmt: skip
+from rankstone.runners.search.exact.flat import ExactIndex
+
+BATCH = 256
+"""Texts tokenised at once; bounds the memory that token lists take."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StaticEmbeddings:
+    """Mean of token embeddings, of unit length for cosine; exact search over the vectors.
+
+    Follows WordLlama's own inference: no special tokens, no truncation, ids beyond the vocabulary
+    clipped to its last. A text without tokens is the zero vector (WordLlama's is NaN under cosine).
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = True
+
+    model: LocatedModel
+    weights: str
+    """The safetensors file inside the model's folder, holding one (vocabulary, dim) matrix."""
+    tokenizer: str = "tokenizer.json"
+    """The file of the `tokenizers` library inside the model's folder."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            **self.model.only(self.weights, self.tokenizer).describe(),
+            "max_length": None,
+            "pooling": "mean",
+            "normalized": self.similarity == "cosine",
+            "similarity": self.similarity,
+            "dtype": "float32",
+            "engine": f"tokenizers {version('tokenizers')}, scipy {version('scipy')}",
+            "index": ExactIndex.DESCRIPTION,
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
+        """(len(texts), dim) vectors."""
+        vectors = np.empty((len(texts), self._matrix.shape[1]), dtype=np.float32)
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            vectors[start : start + BATCH] = self._means(batch)
+        return vectors
+
+    def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
+        return ExactIndex.build(documents)
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        return None
+
+    def _means(self, texts: list[str]) -> NDArray[np.float32]:
+        """Means of the tokens' rows, as a product with the (text, token) incidence matrix.
+
+        Padding texts to one length would take length x dim floats for each of them.
+        """
+        from scipy.sparse import csr_array
+
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ids = [np.asarray(text.ids, dtype=np.int64) for text in encoded]
+        lengths = np.array([len(text) for text in ids])
+        columns = np.minimum(np.concatenate(ids), len(self._matrix) - 1)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        ones = np.ones(len(columns), dtype=np.float32)
+        incidence = csr_array((ones, columns, starts), shape=(len(texts), len(self._matrix)))
+        vectors: NDArray[np.float32] = incidence @ self._matrix
+        vectors /= np.maximum(lengths, 1)[:, None].astype(np.float32)
+        if self.similarity == "cosine":
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors /= np.where(norms > 0, norms, 1)
+        return vectors
+
+    @cached_property
+    def _matrix(self) -> NDArray[np.float32]:
+        from safetensors.numpy import load_file
+
+        (matrix,) = load_file(self.model.folder / self.weights).values()
+        return np.ascontiguousarray(matrix, dtype=np.float32)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.model.folder / self.tokenizer))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer

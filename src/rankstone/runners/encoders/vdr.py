@@ -1,0 +1,154 @@
+"""VDR and SVDR: disentangled vectors over the vocabulary, and bags of tokens beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import ModelError
+from rankstone.runners.encoders.bag_of_tokens import TokenTower, largest, unpadded
+from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
+from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.transformer.backbone import Vocabulary, read_json
+from rankstone.runners.transformer.batching import windows
+from rankstone.runners.transformer.encoder import ROLES, Length, Tower, TransformerSettings
+from rankstone.runners.transformer.tokens import Ids
+
+PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}
+"""The towers' names, in the weights and in `config.json`."""
+BAGS: dict[str, tuple[Role, ...]] = {"parametric": (), "alpha": ("query",), "beta": ("document",)}
+"""Search mode -> the roles whose texts are bags of tokens."""
+
+
+def _lengths() -> Length | dict[Role, Length] | None:
+    return {"query": 128, "document": 256}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VDR(TransformerSettings):
+    """Two BERTs whose states, layer-normed once more, are compared with their word embeddings.
+
+    v_j = max_t elu1p(<LN(h_t), e_j>), elu1p(x) = x + 1 above zero and exp(x) below (Zhou et al.,
+    ICLR 2024, Retrieval-based Disentangled Representation Learning with Natural Language
+    Supervision). The first `shift` entries of the vocabulary are left out. Of what is above zero,
+    which is everything, the `top_k` largest entries are kept, and those of the text's own tokens.
+
+    The authors' code takes the maximum over padding too, so that a text's vector depends on its
+    batch. Here padding never counts: vectors are those that the code gives a text alone.
+
+    In the semi-parametric modes (SVDR) one side is the binary bag of a text's tokens: that of
+    queries in `alpha`; that of documents in `beta`, whose index therefore needs no network, and
+    whose best hits are meant to be re-scored by the parametric vectors.
+    """
+
+    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "tied"
+
+    max_length: Length | dict[Role, Length] | None = Field(default_factory=_lengths)
+    search: Literal["parametric", "alpha", "beta"] = "parametric"
+    shift: Annotated[int, Field(ge=0)] | None = None
+    """Entries left out: 999, BERT's unused ones and special tokens, or 1000 in older checkpoints.
+    None: as the checkpoint's settings say (`shift_vocab_num`)."""
+    top_k: Length = 768
+    tokenizer: str = ""
+    """The hub's name, or the folder, of the model whose tokenizer is used; released checkpoints
+    come without one. Empty: the model's own."""
+
+    def describe(self) -> Mapping[str, Json]:
+        tokenizer = self._tower("document").tokens.tokenizer
+        return {
+            **self._describe(),
+            "search": self.search,
+            "activation": "elu1p",
+            "shift": self._shift,
+            "top_k": self.top_k,
+            "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
+            "index": InvertedIndex.DESCRIPTION,
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
+        if role in BAGS[self.search]:
+            return self._bags(texts, role)
+        rows: list[Row | None] = [None] * len(texts)
+        for places, batch in self._encode(texts, role, self._finisher(role)):
+            for place, row in zip(places, batch, strict=True):
+                rows[place] = row
+        return sparse_rows([row for row in rows if row is not None], self._width)
+
+    def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
+        return InvertedIndex.build(documents)
+
+    def _finisher(self, role: Role) -> Any:
+        engine = self._tower(role).engine
+
+        def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
+            logits = engine.over_vocabulary(unpadded(hidden, mask))
+            pairs = zip(logits, unpadded(ids, mask), strict=True)
+            return [self._row(one, own) for one, own in pairs]
+
+        return finish
+
+    def _row(self, logits: NDArray[np.float32], ids: Ids) -> Row:
+        terms = np.union1d(largest(logits, self.top_k), self._entries(ids))
+        kept = logits[terms]
+        return terms, np.where(kept > 0, kept + 1, np.exp(np.minimum(kept, 0)))
+
+    def _entries(self, ids: Ids) -> Ids:
+        """Places in the shortened vocabulary of the tokens that have one."""
+        return np.unique(ids[ids >= self._shift]) - self._shift
+
+    def _bags(self, texts: Sequence[str], role: Role) -> SparseRows:
+        tower = self._tower(role)
+        rows: list[Row] = []
+        for window in windows(texts):
+            for ids in tower.tokens.encode(self._prepared(texts[window], role)).ids:
+                terms = self._entries(ids)
+                rows.append((terms, np.ones(len(terms), dtype=np.float32)))
+        return sparse_rows(rows, self._width)
+
+    @property
+    def _width(self) -> int:
+        settings = self._tower("document").backbone.settings
+        return int(settings.get("vocab_size", 30522)) - self._shift
+
+    @cached_property
+    def _shift(self) -> int:
+        if self.shift is not None:
+            return self.shift
+        settings = read_json(self.model.folder / "config.json").get(PARTS["document"], {})
+        if "shift_vocab_num" not in settings:
+            raise ModelError(
+                f"Model '{self.model.id}' does not say how many entries of the vocabulary are left"
+                " out. State it: parameters.shift."
+            )
+        return int(settings["shift_vocab_num"])
+
+    def _more(self, role: Role) -> dict[str, Any]:
+        part = PARTS[role]
+        return {
+            "vocabulary": Vocabulary(skip=self._shift, norm=f"{part}.ln"),
+            "prefix": f"{part}.bert_model.",
+            "part": part,
+            "tokenizer_of": self.tokenizer,
+        }
+
+    def _tower(self, role: Role) -> Tower:
+        return self._bag_towers[role] if role in BAGS[self.search] else super()._tower(role)
+
+    @cached_property
+    def _towers(self) -> dict[Role, Tower]:
+        return {role: self._made(role, self.model) for role in ROLES}
+
+    @cached_property
+    def _bag_towers(self) -> dict[Role, Tower]:
+        return {
+            role: TokenTower(settings=self, backbone=made.backbone, stated_limit=made.stated_limit)
+            for role, made in self._towers.items()
+        }

@@ -1,0 +1,218 @@
+"""Uni-Encoders: all candidates beside one shared encoding of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.meter import Work, report
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.protocols import STRICT, Json, Truncation
+from rankstone.runners.transformer import checkpoint
+
+EXTRA = "scorer.safetensors"
+ATTENTION = "rankstone-arrow"
+"""Name under which transformers knows `arrow_attention`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class UniEncoderScorer:
+    """One sequence, `[CLS] query [SEP]` and `[CLS] candidate [SEP]` for each candidate.
+
+    Positions of every candidate go on from the query's end, as if it were the only one; token types
+    are 0 for the query and 1 for candidates. Arrow attention: the query's tokens attend to all, a
+    candidate's to the query and to itself. Score = w . mean of the candidate's outputs (+ b).
+    Song et al.: Uni-Encoder, Findings of ACL 2023.
+
+    The query sees all candidates, so a score depends on which candidates it shares the sequence
+    with, not on their order. What no token attends to is not computed: tokens lie packed, without
+    padding, and time and memory are linear in the number of candidates.
+
+    The model's folder holds a BERT backbone as transformers saves it (``config.json``,
+    ``model.safetensors``, tokenizer) and beside it ``scorer.safetensors`` with the tensor
+    ``weight`` (d,) and, if there is one, ``bias`` (1,).
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
+
+    model: LocatedModel
+    attention: Literal["arrow", "one-way"] = "arrow"
+    """`one-way`, which is not the paper's: the query does not attend to candidates, so that each
+    candidate's score is its own."""
+    together: Annotated[int, Field(ge=1)] | None = None
+    """Candidates that share a sequence; None: all. A model trained with 10 knows 10."""
+    query_length: Annotated[int, Field(ge=3)] = 256
+    """Tokens per query, special tokens included."""
+    document_length: Annotated[int, Field(ge=3)] = 256
+    """Tokens per candidate, special tokens included."""
+    dtype: checkpoint.Dtype = "float32"
+    device: str | None = None
+    """A torch device; None: the best there is."""
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            "scorer": "uni-encoder",
+            **self.model.describe(),
+            "attention": self.attention,
+            "together": self.together,
+            "query_length": self.query_length,
+            "document_length": self.document_length,
+            "dtype": self.dtype,
+            "device": self._backbone.device.type,
+            **checkpoint.libraries(),
+        }
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        if not len(documents):
+            return np.zeros(0, dtype=np.float32)
+        (context,) = checkpoint.framed(self._tokenizer, [query], self.query_length)
+        rows = checkpoint.framed(self._tokenizer, documents, self.document_length)
+        size = self.together or len(rows)
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return np.concatenate([self._scores(context, part) for part in parts])
+
+    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
+        limits = self.query_length, self.document_length
+        return checkpoint.cut_apart(self._tokenizer, query, documents, limits)
+
+    def _scores(self, context: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        import torch
+
+        device = self._backbone.device
+        layout = Layout.of(len(context), [len(row) for row in rows], device, self.attention)
+        ids = torch.tensor([[*context, *(token for row in rows for token in row)]], device=device)
+        with torch.inference_mode():
+            outputs = self._backbone(
+                input_ids=ids,
+                token_type_ids=layout.token_types[None],
+                position_ids=layout.positions[None],
+                arrow=layout,
+            ).last_hidden_state[0, len(context) :]
+            logits = outputs @ self._head["weight"] + self._head.get("bias", 0.0)
+            sums = torch.zeros(len(rows), device=device).index_add_(0, layout.owner, logits.float())
+            scores: NDArray[np.float32] = (sums / layout.sizes).cpu().numpy()
+        self._report(len(context), [len(row) for row in rows])
+        return scores
+
+    def _report(self, context: int, sizes: Sequence[int]) -> None:
+        tokens = context + sum(sizes)
+        seen = tokens if self.attention == "arrow" else context
+        attended = float(context * seen + sum(size * (context + size) for size in sizes))
+        work: Work = self._backbone.costs.work(np.array([tokens]), attended)
+        report(work._replace(texts=len(sizes)))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return checkpoint.load_tokenizer(self.model.folder)
+
+    @cached_property
+    def _backbone(self) -> Any:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(ATTENTION, arrow_attention)
+        folder, attention = self.model.folder, {"attn_implementation": ATTENTION}
+        model = checkpoint.load("BertModel", folder, self.dtype, self.device, **attention)
+        checkpoint.check_positions(self.model, model, self.query_length + self.document_length)
+        return model
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        tensors = checkpoint.extra_tensors(self.model, EXTRA, "weight")
+        device, dtype = self._backbone.device, self._backbone.dtype
+        return {
+            name: tensors[name].reshape(-1).to(device, dtype)
+            for name in ("weight", "bias")
+            if name in tensors
+        }
+
+
+class Layout(NamedTuple):
+    """Where the tokens of a packed sequence belong. T tokens of n candidates, R the longest."""
+
+    context: int
+    """Tokens of the query; the candidates' follow."""
+    one_way: bool
+    owner: Any
+    """(T,) the candidate of each token."""
+    place: Any
+    """(T,) its place inside the candidate."""
+    sizes: Any
+    """(n,)"""
+    positions: Any
+    """(context + T,) position ids."""
+    token_types: Any
+    """(context + T,)"""
+    visible: Any
+    """(n, 1, 1, context + R) the keys that a candidate's tokens attend to: the query, and itself
+    without what pads it."""
+
+    @classmethod
+    def of(cls, context: int, sizes: Sequence[int], device: Any, attention: str) -> Layout:
+        import torch
+
+        counts = torch.tensor(sizes, device=device)
+        owner = torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
+        starts = counts.cumsum(0) - counts
+        place = torch.arange(len(owner), device=device) - starts[owner]
+        before = torch.arange(context, device=device)
+        own = torch.arange(max(sizes), device=device) < counts[:, None]
+        visible = torch.cat(
+            [torch.ones(len(sizes), context, dtype=torch.bool, device=device), own], 1
+        )
+        return cls(
+            context=context,
+            one_way=attention == "one-way",
+            owner=owner,
+            place=place,
+            sizes=counts,
+            positions=torch.cat([before, context + place]),
+            token_types=torch.cat([torch.zeros_like(before), torch.ones_like(place)]),
+            visible=visible[:, None, None],
+        )
+
+
+def arrow_attention(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
+    *, scaling: float, arrow: Layout, **_: Any,
+) -> tuple[Any, None]:  # fmt: skip
+    """Attention over a packed sequence, in the form that transformers asks for.
+
+    The query's rows attend to the whole sequence. Each candidate's rows attend to the query and to
+    themselves: a batch of n small attentions, instead of one with (context + T)^2 entries of which
+    most are masked.
+
+    Args:
+        query, key, value: (1, heads, context + T, head size).
+
+    Returns:
+        (1, context + T, heads, head size), and no weights.
+    """
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as attention
+
+    n = arrow.context
+    seen = n if arrow.one_way else key.shape[2]
+    head = attention(query[:, :, :n], key[:, :, :seen], value[:, :, :seen], scale=scaling)
+    count = len(arrow.sizes)
+    own = [_apart(tensor[0, :, n:], arrow) for tensor in (query, key, value)]
+    keys, values = (
+        torch.cat([whole[:, :, :n].expand(count, -1, -1, -1), part], dim=2)
+        for whole, part in ((key, own[1]), (value, own[2]))
+    )
+    tails = attention(own[0], keys, values, attn_mask=arrow.visible, scale=scaling)
+    packed = tails.transpose(1, 2)[arrow.owner, arrow.place]
+    return torch.cat([head[0].transpose(0, 1), packed])[None], None
+
+
+def _apart(tokens: Any, arrow: Layout) -> Any:
+    """(n, heads, R, head size) from packed (heads, T, head size); zeros pad."""
+    heads, _, size = tokens.shape
+    out = tokens.new_zeros(len(arrow.sizes), arrow.visible.shape[-1] - arrow.context, heads, size)
+    out[arrow.owner, arrow.place] = tokens.transpose(0, 1)
+    return out.transpose(1, 2)

@@ -1,0 +1,140 @@
+"""BEBR: binary codes of several bits per dimension, by networks trained on the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
+from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
+from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, Vectors
+from rankstone.runners.search.binary.projections import plain, residual_signs
+from rankstone.runners.search.binary.samples import sampled
+
+Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class _Trained(OverEncoder):
+    """How binarisers are trained here: from the corpus's own vectors (see `trained`)."""
+
+    sample: Positive = 20_000
+    """Documents to train on, at most."""
+    epochs: Annotated[int, Field(ge=0)] = 3
+    """Passes over them."""
+    batch: Annotated[int, Field(ge=2)] = 256
+    """Vectors per step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
+    """Of stochastic gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    noise: Annotated[float, Field(ge=0)] = 1.0
+    """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
+    about .71, that of a query and its document or of near neighbours."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides cosines."""
+    hardest: Positive = 5
+    """Negatives per vector and direction: those of highest cosine."""
+    queue: Annotated[int, Field(ge=0)] = 0
+    """Vectors of past batches that are searched for negatives too."""
+
+    def _trained(
+        self, start: Binariser, vectors: Vectors, seed: int, *, biases_only: bool = False
+    ) -> Binariser:
+        if not self.epochs or len(vectors) < 2:
+            return start
+        recipe = Recipe(
+            epochs=self.epochs,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+            hardest=self.hardest,
+            queue=self.queue,
+            noise=self.noise,
+            biases_only=biases_only,
+        )
+        return trained(start, vectors, recipe, seed)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Bebr(_Trained):
+    """Recurrent binarisation (Gan et al., KDD 2023, arXiv:2302.08714), embedding to embedding.
+
+    See `Binariser` for the codes and `CodeIndex` for the symmetric distance. W, B_i and R_i are
+    networks with one hidden layer. Without loops the method is the classic single-pass hash, with
+    the same network and training.
+
+    Departures from the paper: training starts where the networks compute the untrained form
+    (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
+    millions; so there is no batch normalisation; and a vector's positive is a copy of it with
+    noise, where the paper has judged pairs. Backward compatible training, which keeps old codes of
+    documents under new queries, is left out.
+
+    Search keeps m (u + 1) / 8 bytes per document, and the networks.
+    """
+
+    DESCRIPTION: ClassVar[str] = "recurrent binarisation, symmetric distance"
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
+
+    dimensions: Positive | None = None
+    """m of the code, from random directions; None: the encoder's."""
+    loops: Loops = 1
+    """u: a code has u + 1 bits per dimension."""
+    hidden: Positive = 1536
+    """Units of a network's hidden layer; at least two for each of its outputs are taken."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            vectors = sampled(documents, self.sample, context.seed)
+            dim = vectors.shape[1]
+            start = residual_signs(dim, self.dimensions, self.loops, context.seed)
+            wide = widened(start, self.hidden, context.seed)
+            binariser = self._trained(wide, vectors, context.seed)
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LearnedThresholds(_Trained):
+    """A binary hash, sign(x - t), whose thresholds are learned: t, one number per bit.
+
+    They start at zero and minimise the contrastive loss of BEBR (see `trained`), of which the codes
+    on both sides are the thresholded ones. Nothing else is learned.
+    """
+
+    DESCRIPTION: ClassVar[str] = "binary hash with learned thresholds, Hamming distance"
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
+
+    bits: Positive | None = None
+    """None: one for every dimension; otherwise so many random directions."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            vectors = sampled(documents, self.sample, context.seed)
+            start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
+            binariser = self._trained(start, vectors, context.seed, biases_only=True)
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResidualSigns(OverEncoder):
+    """BEBR's codes without BEBR's networks: signs, and signs of what they leave (`residual_signs`).
+
+    Nothing is learned, so nothing depends on the corpus. Not a method of the paper.
+    """
+
+    DESCRIPTION: ClassVar[str] = "signs and residual signs, untrained, symmetric distance"
+    requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
+
+    dimensions: Positive | None = None
+    """m of the code, from random directions; None: the encoder's own dimensions."""
+    loops: Loops = 1
+    """u: a code has u + 1 bits per dimension."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        dim = sampled(documents, 1, context.seed).shape[1]
+        binariser = residual_signs(dim, self.dimensions, self.loops, context.seed)
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)

@@ -1,0 +1,193 @@
+"""Training a binariser on vectors. Uses torch, which is imported when training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.runners.search.binary.binariser import Binariser, scaled
+from rankstone.runners.search.binary.bit_planes import Vectors
+from rankstone.runners.search.binary.layers import Layers
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensor = torch.Tensor
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
+DECAY_AT, DECAY = 0.6, 0.1
+"""After this share of the steps, the learning rate falls to this part of itself."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a binariser is trained (see `Bebr` for what the fields mean)."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    temperature: float
+    hardest: int
+    queue: int
+    noise: float
+    biases_only: bool = False
+
+
+def trained(start: Binariser, vectors: Vectors, recipe: Recipe, seed: int) -> Binariser:
+    """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
+
+    A positive pair are one of `vectors` (n, d), at least two, and a copy of it turned away at
+    random. Of codes a of copies and b of vectors, of length 1, the loss is the cross entropy of the
+    right one among it and the `hardest` others of highest cosine in the batch and in a queue of the
+    batches before, logits being cosines by `temperature`; from a to b and from b to a. The sign's
+    gradient passes straight through where the sign's argument is within [-1, 1].
+    """
+    import torch
+
+    networks = [_Network(layers, recipe.biases_only) for layers in start.networks()]
+    parameters = [tensor for network in networks for tensor in network.trained]
+    optimiser = torch.optim.SGD(
+        parameters, recipe.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+    )
+    batches = list(_batches(len(vectors), recipe, seed))
+    milestones = [max(int(DECAY_AT * len(batches)), 1)]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, DECAY)
+    everything = torch.from_numpy(np.ascontiguousarray(scaled(vectors)))
+    random, past = torch.Generator().manual_seed(seed), _Queue(recipe.queue)
+    for chosen in batches:
+        rows = torch.from_numpy(chosen)
+        x = everything[rows]
+        noise = torch.randn(x.shape, generator=random)
+        a, b = _codes(networks, _scaled(x + recipe.noise * noise)), _codes(networks, x)
+        loss = _loss(a, b, rows, past, recipe)
+        past.add(a.detach(), b.detach(), rows)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    layers = [network.layers() for network in networks]
+    return Binariser(layers[0], tuple(zip(layers[1::2], layers[2::2], strict=True)))
+
+
+def widened(binariser: Binariser, hidden: int, seed: int) -> Binariser:
+    """The same codes by networks with one hidden layer of `hidden` units, to be trained.
+
+    v = relu(v) - relu(-v): two units stand for every output of an affine map, and those that are
+    left start with random inputs and no say.
+    """
+    rng = np.random.default_rng(seed)
+    first, *others = (_widened(layers, hidden, rng) for layers in binariser.networks())
+    return Binariser(first, tuple(zip(others[0::2], others[1::2], strict=True)))
+
+
+def _widened(layers: Layers, hidden: int, rng: np.random.Generator) -> Layers:
+    (weight,), (bias,) = layers.weights, layers.biases
+    weight = np.diag(weight) if weight.ndim == 1 else weight
+    inputs, outputs = weight.shape
+    spare = max(hidden - 2 * outputs, 0)
+    extra = rng.standard_normal((inputs, spare)) / np.sqrt(inputs)
+    back = np.concatenate([np.eye(outputs), -np.eye(outputs), np.zeros((spare, outputs))])
+    weights = [np.concatenate([weight, -weight, extra], axis=1), back]
+    biases = [np.concatenate([bias, -bias, np.zeros(spare)]), np.zeros(outputs)]
+    return Layers(
+        [array.astype(np.float32) for array in weights],
+        [array.astype(np.float32) for array in biases],
+    )
+
+
+def _batches(n: int, recipe: Recipe, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of every step: each epoch in an order of its own, in batches of about one size."""
+    rng = np.random.default_rng(seed)
+    for _ in range(recipe.epochs):
+        yield from np.array_split(rng.permutation(n), -(-n // recipe.batch))
+
+
+class _Network:
+    """`Layers` as tensors with gradients."""
+
+    def __init__(self, layers: Layers, biases_only: bool) -> None:
+        import torch
+
+        self._weights = [torch.from_numpy(array.copy()) for array in layers.weights]
+        self._biases = [torch.from_numpy(array.copy()) for array in layers.biases]
+        self.trained = [*self._biases, *([] if biases_only else self._weights)]
+        for tensor in self.trained:
+            tensor.requires_grad_()
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            if number:
+                vectors = vectors.relu()
+            vectors = (vectors * weight if weight.dim() == 1 else vectors @ weight) + bias
+        return vectors
+
+    def layers(self) -> Layers:
+        weights, biases = (
+            [tensor.detach().numpy() for tensor in tensors]
+            for tensors in (self._weights, self._biases)
+        )
+        return Layers(weights, biases)
+
+
+class _Queue:
+    """Codes of the latest batches, the newest first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.entries: tuple[Tensor, ...] | None = None
+
+    def add(self, *new: Tensor) -> None:
+        import torch
+
+        if not self._size:
+            return
+        old = self.entries or tuple(tensor[:0] for tensor in new)
+        self.entries = tuple(torch.cat(both)[: self._size] for both in zip(new, old, strict=True))
+
+
+def _codes(networks: list[_Network], x: Tensor) -> Tensor:
+    """Codes of length 1; as `Binariser` makes them, with gradients."""
+    import torch
+
+    first, *others = networks
+    code = _sign(first(x))
+    for i, (back, residual) in enumerate(zip(others[0::2], others[1::2], strict=True), start=1):
+        code = code + 0.5**i * _sign(residual(x - _scaled(back(code))))
+    return torch.nn.functional.normalize(code, dim=1)
+
+
+def _scaled(vectors: Tensor) -> Tensor:
+    """Of mean square 1."""
+    import torch
+
+    units = torch.nn.functional.normalize(vectors, dim=1)
+    scaled_up: Tensor = units * vectors.shape[1] ** 0.5
+    return scaled_up
+
+
+def _sign(values: Tensor) -> Tensor:
+    """±1, with the gradient of `values` limited to [-1, 1]."""
+    import torch
+
+    limited = values.clamp(-1, 1)
+    return limited + (torch.where(values > 0, 1.0, -1.0) - limited).detach()
+
+
+def _loss(a: Tensor, b: Tensor, owners: Tensor, past: _Queue, recipe: Recipe) -> Tensor:
+    import torch
+
+    old_a, old_b, old_owners = past.entries or (a[:0], b[:0], owners[:0])
+    same = owners[:, None] == torch.cat([owners, old_owners])
+    total = torch.zeros(())
+    for ours, theirs, older in ((a, b, old_b), (b, a, old_a)):
+        cosines = ours @ torch.cat([theirs, older]).T
+        right = cosines.diagonal()[:, None]
+        others = cosines.masked_fill(same, -torch.inf)
+        hardest = others.topk(min(recipe.hardest, others.shape[1]), dim=1).values
+        logits = torch.cat([right, hardest], dim=1) / recipe.temperature
+        total = total + (logits.logsumexp(dim=1) - logits[:, 0]).mean()
+    return total

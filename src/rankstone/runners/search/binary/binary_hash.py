@@ -1,0 +1,67 @@
+"""Binary hashing: one bit per dimension, Hamming distances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
+from rankstone.runners.search.binary.bit_planes import Vectors
+from rankstone.runners.search.binary.layers import Layers
+from rankstone.runners.search.binary.projections import at_medians, itq, plain
+from rankstone.runners.search.binary.samples import sampled
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BinaryHash(OverEncoder):
+    """Documents and queries as the signs of their vectors' dimensions, or of projections of them.
+
+    The score is 1 - 2 h / bits of the Hamming distance h, which is the cosine of the two sign
+    vectors. Many documents are equally far from a query; the lower position goes first. See
+    `CodeIndex` for the search and `rescore` for a second look at the best by float vectors.
+    """
+
+    DESCRIPTION: ClassVar[str] = "binary hash, Hamming distance"
+    requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
+
+    method: Literal["sign", "median", "itq"]
+    """sign: of the value itself; median: of the value less its median over documents; itq:
+    iterative quantisation (Gong and Lazebnik, CVPR 2011), a rotation learned from documents."""
+    bits: Annotated[int, Field(ge=1)] | None = None
+    """None: one for every dimension. Otherwise of projections: for `itq` the principal directions,
+    of which there are as many as dimensions; for the others random ones, any number."""
+    centre: bool = True
+    """Whether `itq` is about the documents' mean, as in its paper, or about zero."""
+    sample: Annotated[int, Field(ge=1)] = 20_000
+    """Documents that medians and rotations are learned from, at most."""
+
+    def __post_init__(self) -> None:
+        if not self.centre and self.method != "itq":
+            raise DefinitionError(
+                f"key 'parameters.centre': method {self.method!r} has no centre. Remove it."
+            )
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            vectors = scaled(sampled(documents, self.sample, context.seed))
+            binariser = Binariser(self._hash(vectors, context.seed))
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
+
+    def _hash(self, sample: Vectors, seed: int) -> Layers:
+        dim = sample.shape[1]
+        if self.method != "itq":
+            projection = plain(dim, self.bits, seed)
+            return projection if self.method == "sign" else at_medians(projection, sample)
+        bits = dim if self.bits is None else self.bits
+        if bits > dim:
+            raise DefinitionError(
+                f"key 'parameters.bits': {bits}, but vectors have {dim} principal directions."
+                " Correct it."
+            )
+        return itq(sample, bits, centre=self.centre, seed=seed)

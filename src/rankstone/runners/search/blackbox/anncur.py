@@ -1,0 +1,228 @@
+"""k-NN search under a black box by a CUR decomposition of its scores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.meter import Work, report
+from rankstone.runners.protocols import STRICT, Context, Hits
+from rankstone.runners.representations.derived import Derived, written
+from rankstone.runners.representations.pieces import Positional
+from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.top_k import beneath
+
+Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
+SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AnnCur(OverBlackBox):
+    """ANNCUR: all scores of a query are predicted from its scores with a few documents.
+
+    Yadav, Monath, Angell, Zaheer, McCallum: Efficient Nearest Neighbor Search for Cross-Encoder
+    Models using Matrix Factorization, EMNLP 2022, arXiv:2210.12579, section 2.2. Of the k_q x n
+    scores R of anchor queries with all documents, A are the columns of k_i anchor documents, and
+    with the pseudo-inverse U of A
+
+        E = U R    (k_i, n),    s = e_q E    (n,),
+
+    where e_q are the k_i scores of a query with the anchor documents. s is exact for every query if
+    the matrix of all scores has no higher rank than A. Both kinds of anchors are drawn uniformly.
+
+    A query costs B = anchor_documents + rescore calls of the black box and k_i n multiply-adds:
+    the best `rescore` by s that are no anchors are scored, and compete with the anchors, whose
+    scores are known, by exact scores; ties go to the lower position. Everything else stays beneath
+    in the order of s. A document or query without a score, such as one without tokens, is not
+    found, and finds nothing. The calls are the items of the phase `rerank`.
+
+    An index costs k_q n calls and O(k_q k_i min(k_q, k_i)) for U. A scorer's R is cached in shards
+    like an encoding; of R, one shard is in memory. Resident is E: 4 k_i n bytes.
+    """
+
+    DESCRIPTION: ClassVar[str] = "ANNCUR, exact over latent vectors, the best scored exactly"
+
+    anchor_queries: Annotated[int, Field(ge=1)] = 500
+    anchor_documents: Annotated[int, Field(ge=1)] = 100
+    rescore: Annotated[int, Field(ge=1)] = 100
+    """How many documents besides the anchors are scored for each query."""
+    rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    """Singular values of A below this share of the largest are taken for zero: inverted, they would
+    blow up what is noise in A, most of all where there are about as many anchors of both kinds. 0
+    keeps all."""
+    queries_from: Literal["training", "documents"] = "training"
+    """Anchor queries: the training split's, or the first sentences of documents, which need no
+    queries and resemble them less."""
+
+    def build(self, scored: Scored, context: Context) -> AnnCurIndex:
+        rng = np.random.default_rng(context.seed)
+        texts = self._anchor_queries(context, rng)
+        n_anchors = min(self.anchor_documents, len(scored))
+        if n_anchors < self.anchor_documents:
+            _told("anchor_documents", self.anchor_documents, n_anchors, "documents")
+        anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
+        with context.phase("train"):  # apart, for its progress counts texts and not calls
+            known = scored.against(self.encode(texts, "query"))
+        with context.phase("train", items=len(texts) * len(scored)):
+            latent = _Latent(known, anchors, self.rcond)
+            rows = written(latent, n_anchors, context.work)
+            index = ExactIndex.build(rows)
+        skipped = np.union1d(anchors, latent.undefined)
+        return AnnCurIndex(scored, index, anchors, skipped, rescore=self.rescore, context=context)
+
+    def _anchor_queries(self, context: Context, rng: np.random.Generator) -> list[str]:
+        if self.queries_from == "training":
+            known = context.train_queries
+            if not len(known):
+                raise DefinitionError(
+                    "key 'parameters.anchor_queries': they are drawn from training queries, and"
+                    " this task has none. Take a task with a training split, or state"
+                    ' queries_from = "documents".'
+                )
+        else:
+            known = context.texts
+        size = min(self.anchor_queries, len(known))
+        if size < self.anchor_queries:
+            _told("anchor_queries", self.anchor_queries, size, f"{self.queries_from} queries")
+        chosen = rng.choice(len(known), size, replace=False)
+        texts = [known[int(row)] for row in np.sort(chosen)]
+        if self.queries_from == "training":
+            return texts
+        return [SENTENCE_END.split(text.strip(), maxsplit=1)[0] for text in texts]
+
+
+def _told(key: str, asked: int, taken: int, of: str) -> None:
+    warnings.warn(
+        f"key 'parameters.{key}': asked for {asked}, and there are {taken} {of}: all are taken.",
+        RankstoneWarning,
+        stacklevel=2,
+    )
+
+
+class _Latent:
+    """E of the formula, document by document: read once, for R is dear."""
+
+    def __init__(self, known: Positional, anchors: Positions, rcond: float) -> None:
+        """`known`: R, transposed."""
+        self._inverse = pseudo_inverse(known.take(anchors).T, rcond)
+        self._known = known
+        self._undefined: list[Positions] = []
+
+    def __iter__(self) -> Iterator[Scores]:
+        return iter(Derived(self._known, self._latent))
+
+    def _latent(self, scores: Scores, positions: Positions) -> Scores:
+        self._undefined.append(positions[np.isneginf(scores).all(axis=1)])
+        vectors = _defined(scores).astype(np.float64) @ self._inverse.T
+        report(Work(scores.size))
+        return vectors.astype(np.float32)
+
+    @property
+    def undefined(self) -> Positions:
+        """Documents that no query has a score with, of those read."""
+        return np.concatenate([np.empty(0, np.int64), *self._undefined])
+
+
+def pseudo_inverse(scores: Scores, rcond: float) -> NDArray[np.float64]:
+    """(k_i, k_q), from the (k_q, k_i) scores of anchors."""
+    return np.linalg.pinv(_defined(scores).astype(np.float64), rcond=rcond)
+
+
+def _defined(scores: Scores) -> Scores:
+    """With 0, which moves nothing, where a pair has no score."""
+    return np.where(np.isneginf(scores), np.float32(0), scores)
+
+
+class Ranked(NamedTuple):
+    docs: Positions
+    scores: Scores
+
+
+class AnnCurIndex:
+    """Latent vectors of all documents, and a black box to ask."""
+
+    def __init__(
+        self,
+        scored: Scored,
+        latent: ExactIndex,
+        anchors: Positions,
+        skipped: Positions,
+        *,
+        rescore: int,
+        context: Context | None = None,
+    ) -> None:
+        """`skipped`: what the latent vectors are not asked for: anchors, documents without scores.
+        `context`: charges calls to the phase `rerank`; a loaded index has none."""
+        self._scored, self._latent = scored, latent
+        self._anchors, self._skipped = anchors, skipped
+        self._rescore, self._context = rescore, context
+
+    def search(self, queries: Any, k: int) -> Hits:
+        docs = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        for row in range(len(queries)):
+            found = self._found(queries[row : row + 1], k)
+            docs[row, : len(found.docs)], scores[row, : len(found.docs)] = found
+        return Hits(docs, scores)
+
+    def _found(self, query: Any, k: int) -> Ranked:
+        """Of one query at a time: in a batch, the last bits of s and so its ties may differ."""
+        known = self._asked(query, self._anchors)
+        if np.isneginf(known).all():
+            return Ranked(self._anchors[:0], known[:0])
+        depth = min(max(k, self._rescore) + len(self._skipped), len(self._scored))
+        near = self._latent.search(_defined(known)[None], depth)
+        kept = ~np.isin(near.docs[0], self._skipped)
+        others, approximate = near.docs[0][kept], near.scores[0][kept]
+        docs = np.concatenate([self._anchors, others[: self._rescore]])
+        exact = np.concatenate([known, self._asked(query, others[: self._rescore])])
+        order = np.lexsort((docs, -exact))[: int((exact > -np.inf).sum())]
+        docs, exact = docs[order], exact[order]
+        tail = beneath(float(exact[-1]), approximate[self._rescore :])
+        docs = np.concatenate([docs, others[self._rescore :]])
+        return Ranked(docs[:k], np.concatenate([exact, tail])[:k])
+
+    def _asked(self, query: Any, positions: Positions) -> Scores:
+        phase = self._context.phase if self._context else _no_phase
+        with phase("rerank", len(positions)):
+            return self._scored.scores(query, positions)
+
+    def save(self, folder: Path) -> None:
+        """Texts or representations are written too: searching needs them."""
+        about = {"scored": name_of(type(self._scored)), "rescore": self._rescore}
+        (folder / "anncur.json").write_text(json.dumps(about))
+        np.savez(folder / "anchors.npz", anchors=self._anchors, skipped=self._skipped)
+        for name, part in (("scored", self._scored), ("latent", self._latent)):
+            (folder / name).mkdir()
+            part.save(folder / name)
+
+    @classmethod
+    def load(cls, folder: Path) -> AnnCurIndex:
+        about = json.loads((folder / "anncur.json").read_text())
+        scored = class_of(about["scored"]).load(folder / "scored")
+        latent = ExactIndex.load(folder / "latent")
+        with np.load(folder / "anchors.npz") as kept:
+            anchors, skipped = kept["anchors"], kept["skipped"]
+        return cls(scored, latent, anchors, skipped, rescore=about["rescore"])
+
+    def nbytes(self) -> int:
+        """Latent vectors and positions: what is scored is read from disk."""
+        return self._latent.nbytes() + self._anchors.nbytes + self._skipped.nbytes
+
+
+def _no_phase(name: str, items: int = 0) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()

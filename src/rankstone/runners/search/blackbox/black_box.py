@@ -1,0 +1,233 @@
+"""Scores without vectors: what a method may ask of a scorer, and of token vectors, alike.
+
+A black box gives a score for a query and a document, and nothing else of use: no vector whose inner
+product it is. Two kinds are at hand: a `Scorer` over texts, such as a cross-encoder, and the
+similarity of an encoder's own representations, such as the sum of maximal inner products.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.adapter_json import from_json, to_json
+from rankstone.runners.protocols import (
+    STRICT,
+    AnyIndex,
+    Chunks,
+    Context,
+    Json,
+    Role,
+    Truncation,
+)  # fmt: skip
+from rankstone.runners.representations.derived import Derived
+from rankstone.runners.representations.pieces import Positional, Stored
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.scorers.contract import SavedTexts, checked, require_scorer
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
+from rankstone.runners.search.rescoring import similarities
+
+Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+
+class Scored(Protocol):
+    """The documents of a corpus, as a black box scores them. -inf: the pair has no score."""
+
+    def __len__(self) -> int: ...
+
+    def scores(self, query: Any, positions: Positions) -> Scores:
+        """(len(positions),) scores for the only query of `query`: so many calls."""
+        ...
+
+    def against(self, queries: Any) -> Positional:
+        """For each document, its (len(queries),) scores: len(queries) calls each."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+class ScoredTexts:
+    """Texts, by a scorer."""
+
+    def __init__(
+        self, scorer: Any, texts: Sequence[str], *, context: Context | None = None
+    ) -> None:
+        """`context`: keeps the scores with many queries, and counts what is cut."""
+        self._scorer, self._texts, self._context = scorer, texts, context
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def scores(self, query: Sequence[str], positions: Positions) -> Scores:
+        texts = [self._texts[int(position)] for position in positions]
+        if not texts:
+            return np.empty(0, dtype=np.float32)
+        if self._context is not None:
+            self._context.count_pairs(lambda: self._scorer.truncation(query[0], texts))
+        return checked(self._scorer.score(query[0], texts), len(texts), self._scorer)
+
+    def against(self, queries: Sequence[str]) -> Positional:
+        """Kept in shards as encodings are, for they are dear: a killed run goes on from there."""
+        if self._context is None:
+            raise TypeError("a loaded index has no corpus to score with further queries")
+        runner: Any = ScoresWithQueries(members=(self._scorer,), queries=tuple(queries))
+        return self._context.encoded(runner)
+
+    def save(self, folder: Path) -> None:
+        (folder / "scorer.json").write_text(json.dumps(to_json(self._scorer)))
+        (folder / "texts").mkdir()
+        SavedTexts.write(folder / "texts", self._texts)
+
+    @classmethod
+    def load(cls, folder: Path) -> ScoredTexts:
+        """The scorer is built anew; a ModelError if its model's files are gone or are others."""
+        scorer = from_json(json.loads((folder / "scorer.json").read_text()))
+        return cls(scorer, SavedTexts(folder / "texts"))
+
+
+class ScoredRepresentations:
+    """Representations, by the similarity of their kind; they are read from disk by position."""
+
+    def __init__(self, documents: Positional) -> None:
+        self._documents = documents
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def scores(self, query: Any, positions: Positions) -> Scores:
+        if not len(positions):
+            return np.empty(0, dtype=np.float32)
+        return similarities(query, self._documents.take(positions))
+
+    def against(self, queries: Any) -> Positional:
+        return Derived(self._documents, lambda piece, _: all_similarities(queries, piece).T)
+
+    def save(self, folder: Path) -> None:
+        Stored.write(folder, self._documents)
+
+    @classmethod
+    def load(cls, folder: Path) -> ScoredRepresentations:
+        return cls(Stored(folder))
+
+
+@singledispatch
+def all_similarities(queries: Any, documents: Any) -> Scores:
+    """(len(queries), len(documents)) similarities; -inf where undefined."""
+    rows = [similarities(queries[row : row + 1], documents) for row in range(len(queries))]
+    return np.stack(rows) if rows else np.empty((0, len(documents)), dtype=np.float32)
+
+
+@all_similarities.register
+def _(queries: Ragged, documents: Ragged) -> Scores:
+    """By the kernel of exact search, which lays documents out for many queries at once."""
+    scores = np.full((len(queries), len(documents)), -np.inf, dtype=np.float32)
+    if len(documents):
+        found = MaxSimIndex.build(_OnePiece([documents])).search(queries, len(documents))
+        rows, columns = np.nonzero(found.docs >= 0)
+        scores[rows, found.docs[rows, columns]] = found.scores[rows, columns]
+    return scores
+
+
+class _OnePiece(list[Ragged]):
+    def __len__(self) -> int:
+        return sum(len(piece) for piece in iter(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoresWithQueries:
+    """A text represented by its scores with certain queries, so that these are cached in shards."""
+
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = True
+
+    members: tuple[Any]
+    """The scorer."""
+    queries: tuple[str, ...]
+
+    def describe(self) -> Mapping[str, Json]:
+        digest = hashlib.sha256("\0".join(self.queries).encode("utf-8", "surrogatepass"))
+        return {
+            "scores_with": {"queries": len(self.queries), "sha256": digest.hexdigest()},
+            "scorer": self.members[0].describe(),
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> Scores:
+        """(len(texts), len(queries)) scores."""
+        scorer, scores = self.members[0], np.empty((len(texts), len(self.queries)), np.float32)
+        for column, query in enumerate(self.queries if len(texts) else ()):
+            scores[:, column] = checked(scorer.score(query, list(texts)), len(texts), scorer)
+        return scores
+
+    def index(self, documents: Chunks[Scores], context: Context) -> AnyIndex:
+        raise NotImplementedError("these scores are no vectors to be searched")
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """Pairs are counted while test queries are searched, not while an index is built."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OverBlackBox:
+    """What methods over a black box share: either a table `scorer`, or an encoder as only member.
+
+    With a scorer, the representation of a text is the text.
+    """
+
+    DESCRIPTION: ClassVar[str]
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = False
+
+    members: Annotated[tuple[Any, ...], Field(max_length=1)] = ()
+    """The encoder, whose own similarity is the black box."""
+    scorer: Any = None
+
+    def __post_init__(self) -> None:
+        if bool(self.members) == (self.scorer is not None):
+            raise DefinitionError(
+                "key 'members': a black box is either a member or a table 'scorer'."
+                " State one of both."
+            )
+        if self.scorer is not None:
+            require_scorer(self.scorer)
+
+    def describe(self) -> Mapping[str, Json]:
+        own = (field.name for field in dataclasses.fields(self))
+        kept = [name for name in own if name not in ("members", "scorer")]
+        index = {"method": self.DESCRIPTION, **{name: getattr(self, name) for name in kept}}
+        if self.scorer is None:
+            return {**self.members[0].describe(), "index": index}
+        return {"scorer": self.scorer.describe(), "index": index}
+
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
+        return list(texts) if self.scorer is not None else self.members[0].encode(texts, role)
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """That of the encoder; a scorer's pairs are counted while they are searched."""
+        if self.scorer is not None:
+            return None
+        cut: Truncation | None = self.members[0].truncation(texts, role)
+        return cut
+
+    def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
+        """`documents` is never read: texts, or the member's own encoded corpus, are."""
+        if self.scorer is None:
+            return self.build(ScoredRepresentations(context.encoded(self.members[0])), context)
+        with context.phase("load"):
+            self.scorer.score("warm up", ["warm up"])  # loads the model
+        return self.build(ScoredTexts(self.scorer, context.texts, context=context), context)
+
+    def build(self, scored: Scored, context: Context) -> AnyIndex:
+        """The index over a corpus that can be scored."""
+        raise NotImplementedError

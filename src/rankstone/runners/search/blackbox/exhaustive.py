@@ -1,0 +1,71 @@
+"""Every document scored by a black box: the truth that cheaper methods are held against."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.protocols import STRICT, Context, Hits
+from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
+
+BLOCK = 1024
+"""Documents scored in one call."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Exhaustive(OverBlackBox):
+    """Brute force: n calls of the black box per query, which are the items of the phase `rerank`.
+
+    For small collections. Ties, also across the cut at k, go to the lower position; a document
+    without a score is not found.
+    """
+
+    DESCRIPTION: ClassVar[str] = "every document scored"
+
+    def build(self, scored: Scored, context: Context) -> ExhaustiveIndex:
+        return ExhaustiveIndex(scored, context=context)
+
+
+class ExhaustiveIndex:
+    """A black box and what it scores."""
+
+    def __init__(self, scored: Scored, *, context: Context | None = None) -> None:
+        """`context`: charges calls to the phase `rerank`; a loaded index has none."""
+        self._scored, self._context = scored, context
+
+    def search(self, queries: Any, k: int) -> Hits:
+        n, calls = len(self._scored), len(self._scored) * len(queries)
+        docs = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        with self._context.phase("rerank", calls) if self._context else contextlib.nullcontext():
+            for row in range(len(queries)):
+                given = np.empty(n, dtype=np.float32)
+                for start in range(0, n, BLOCK):
+                    positions = np.arange(start, min(start + BLOCK, n))
+                    given[positions] = self._scored.scores(queries[row : row + 1], positions)
+                best = np.argsort(-given, kind="stable")[:k]
+                best = best[given[best] > -np.inf]
+                docs[row, : len(best)], scores[row, : len(best)] = best, given[best]
+        return Hits(docs, scores)
+
+    def save(self, folder: Path) -> None:
+        """Texts or representations are written too: searching needs them."""
+        about = {"scored": name_of(type(self._scored))}
+        (folder / "exhaustive.json").write_text(json.dumps(about))
+        (folder / "scored").mkdir()
+        self._scored.save(folder / "scored")
+
+    @classmethod
+    def load(cls, folder: Path) -> ExhaustiveIndex:
+        about = json.loads((folder / "exhaustive.json").read_text())
+        return cls(class_of(about["scored"]).load(folder / "scored"))
+
+    def nbytes(self) -> int:
+        """Of one query's scores: documents are read from disk block by block."""
+        return len(self._scored) * np.dtype(np.float32).itemsize

@@ -1,0 +1,282 @@
+"""Exact late interaction: every document scored by the sum of its best matches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import AdapterError
+from rankstone.runners.protocols import Hits
+from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
+from rankstone.runners.representations.ragged import Ragged, decoded
+
+BLOCK_BYTES = 64 * 2**20
+"""Document vectors, as float32, that are laid out together."""
+RESIDENT_BYTES = 768 * 2**20
+"""Collections up to this size as float32 are laid out once and held; larger ones at each search."""
+TILE_QUERY_VECTORS = 512
+"""Query vectors, if one query has not more, that are multiplied at once ..."""
+TILE_PRODUCTS = 2**19
+"""... with so many document vectors that their products, of which only the maxima are kept, stay
+in the processor's cache: 2 MiB ..."""
+TILE_BYTES = 2**20
+"""... and with no more document vectors than stay in a cache beside them."""
+
+
+class Pieces(Sized, Iterable[Ragged], Protocol):
+    """Vectors of documents as consecutive pieces; each iteration starts anew."""
+
+
+class Block(NamedTuple):
+    """Consecutive documents, laid out so that the maximum over a document is one over an axis."""
+
+    start: int
+    """Position of the first document."""
+    size: int
+    """How many documents, with those that have no vectors."""
+    order: NDArray[np.int64]
+    """The documents that have vectors, by length; counted from `start`."""
+    groups: list[Any]
+    """In this order, torch.Tensor (n_docs, length, dim) float32 of documents of about one length,
+    filled up to it with their last vector."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(group.nbytes for group in self.groups)
+
+
+class Tile(NamedTuple):
+    """Some queries, as the right-hand side of matrix products."""
+
+    rows: NDArray[np.int64]
+    """Which of all queries."""
+    vectors: Any
+    """torch.Tensor (dim, n_vectors) float32."""
+    sums: Any
+    """torch.Tensor (n_vectors, n_queries) float32: 1 where the vector is one of the query's."""
+
+
+class MaxSimIndex:
+    """The documents of highest score(Q, D) = sum over q in Q of max over d in D of <q, d>.
+
+    The sum of maximal inner products of ColBERT (Khattab and Zaharia, SIGIR 2020, equation 3), also
+    called Chamfer similarity, over all documents and in float32 arithmetic, whatever the vectors
+    are stored in. Ties across the cut at k go to the lower position. A maximum over nothing has no
+    value: a document without vectors is never found, and a query without vectors finds nothing.
+    """
+
+    DESCRIPTION = "exact MaxSim, torch in blocks of documents of one length"
+
+    def __init__(self, documents: Pieces, *, dim: int, nbytes: int, resident: list[Block] | None):
+        """Use `build` or `load`. `resident`: all of `documents`, where they are held."""
+        self._documents = documents
+        self._dim = dim
+        self._nbytes = nbytes
+        self._resident = resident
+
+    @classmethod
+    def build(cls, documents: Pieces) -> MaxSimIndex:
+        """Read `documents` once, which encodes what is not yet, and check every vector.
+
+        Raises AdapterError for NaN or infinite values, or vectors of different lengths.
+        """
+        kept: list[Block] | None = []
+        dim = size = largest = 0
+        for start, part in _parts(documents):
+            where = f"documents from position {start}"
+            check_dim(part, dim, where)
+            block, dim = _laid_out(start, part), part.dim
+            _check_finite(block.groups, where)
+            size, largest = size + block.nbytes, max(largest, block.nbytes)
+            kept = None if kept is None or size > RESIDENT_BYTES else [*kept, block]
+        nbytes = largest if kept is None else size
+        return cls(documents, dim=dim, nbytes=nbytes, resident=kept)
+
+    def search(self, queries: Ragged, k: int) -> Hits:
+        check_dim(queries, self._dim, "queries")
+        best = Best(len(queries), k)
+        tiles = list(_tiles(queries))
+        _check_finite([tile.vectors for tile in tiles], "queries")
+        for block in self._blocks() if tiles else ():
+            for tile in tiles:
+                best.merge(tile.rows, _scores(block, tile), block.start)
+        return Hits(best.docs, best.scores)
+
+    def _blocks(self) -> Iterable[Block]:
+        if self._resident is not None:
+            return self._resident
+        return (_laid_out(start, part) for start, part in _parts(self._documents))
+
+    def save(self, folder: Path) -> None:
+        """The vectors as they are stored, one file per array of a block."""
+        kind, count = None, 0
+        for count, (_, part) in enumerate(_parts(self._documents), start=1):
+            packed = pack(part)
+            kind = packed.kind
+            for name, array in packed.arrays.items():
+                np.save(folder / f"{count:06d}.{name}.npy", array)
+        about = {"kind": kind, "parts": count, "documents": len(self._documents)}
+        (folder / "vectors.json").write_text(json.dumps(about))
+
+    @classmethod
+    def load(cls, folder: Path) -> MaxSimIndex:
+        about = json.loads((folder / "vectors.json").read_text())
+        return cls.build(Saved(folder, about["kind"], about["parts"], about["documents"]))
+
+    def nbytes(self) -> int:
+        """The vectors if they are resident, else the largest block of them."""
+        return self._nbytes
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Pieces in a folder, mapped one by one, so that pages of past ones are given back."""
+
+    folder: Path
+    kind: str
+    parts: int
+    documents: int
+
+    def __len__(self) -> int:
+        return self.documents
+
+    def __iter__(self) -> Iterator[Ragged]:
+        for part in range(1, self.parts + 1):
+            files = self.folder.glob(f"{part:06d}.*.npy")
+            yield UNPACK[self.kind]({path.name.split(".")[1]: _opened(path) for path in files})
+
+
+def _opened(path: Path) -> NDArray[Any]:
+    """The array, mapped; a small one is read, for an empty one cannot be mapped."""
+    array = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)
+    return array.view(np.ndarray)  # type: ignore[no-any-return]
+
+
+class Best:
+    """The k best documents of each query so far. Blocks must come in corpus order."""
+
+    def __init__(self, n_queries: int, k: int) -> None:
+        self.docs = np.full((n_queries, k), -1, dtype=np.int64)
+        self.scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
+
+    def merge(self, rows: NDArray[np.int64], scores: NDArray[np.float32], start: int) -> None:
+        """Take in (len(rows), n_docs) scores, -inf for none, of documents from `start` on."""
+        docs = np.broadcast_to(start + np.arange(scores.shape[1]), scores.shape)
+        scores = np.concatenate([self.scores[rows], scores], axis=1)
+        docs = np.concatenate([self.docs[rows], docs], axis=1)
+        # Stable, and lower positions stand first: they win ties.
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.docs.shape[1]]
+        self.scores[rows] = kept = np.take_along_axis(scores, order, axis=1)
+        self.docs[rows] = np.where(kept > -np.inf, np.take_along_axis(docs, order, axis=1), -1)
+
+
+def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
+    """(position of the first document, documents of about BLOCK_BYTES) after each other."""
+    start, n_vectors, waiting = 0, 0, list[Ragged]()
+    for piece in pieces:
+        most = max(BLOCK_BYTES // (4 * piece.dim), 1)
+        for part in _cut(piece, most):
+            if waiting and n_vectors + len(part.tokens) > most:
+                yield start, concatenate(waiting)
+                start, n_vectors, waiting = start + sum(map(len, waiting)), 0, []
+            waiting.append(part)
+            n_vectors += len(part.tokens)
+    if waiting:
+        yield start, concatenate(waiting)
+
+
+def _cut(texts: Ragged, most: int) -> Iterator[Ragged]:
+    """Runs of texts with at most `most` vectors together, or one text that has more."""
+    start = 0
+    while start < len(texts):
+        limit = texts.offsets[start] + most
+        stop = int(np.searchsorted(texts.offsets, limit, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield texts[start:stop]
+        start = stop
+
+
+def _laid_out(start: int, part: Ragged) -> Block:
+    import torch
+
+    order = np.argsort(part.lengths, kind="stable")
+    order = order[part.lengths[order] > 0]
+    rounded = _rounded(part.lengths[order])
+    groups = []
+    for docs in np.split(order, np.flatnonzero(np.diff(rounded)) + 1) if len(order) else ():
+        length = int(_rounded(part.lengths[docs[-1:]])[0])
+        steps = np.minimum(np.arange(length), part.lengths[docs, None] - 1)
+        vectors = decoded(take(part.tokens, (part.offsets[docs, None] + steps).ravel()))
+        groups.append(torch.from_numpy(vectors).float().view(len(docs), length, part.dim))
+    return Block(start, len(part), order, groups)
+
+
+def _rounded(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Up to 16 lengths per octave: few groups, and a thirtieth of filling."""
+    steps = 2 ** np.maximum(np.log2(lengths).astype(np.int64) - 4, 0)
+    rounded: NDArray[np.int64] = -(-lengths // steps) * steps
+    return rounded
+
+
+def _tiles(queries: Ragged) -> Iterator[Tile]:
+    """All queries that have vectors."""
+    import torch
+
+    asked = np.flatnonzero(queries.lengths)
+    done = 0
+    for part in _cut(take(queries, asked), TILE_QUERY_VECTORS):
+        vectors = torch.from_numpy(np.array(decoded(part.tokens), dtype=np.float32))
+        sums = np.repeat(np.eye(len(part), dtype=np.float32), part.lengths, axis=0)
+        rows = asked[done : done + len(part)]
+        yield Tile(rows, vectors.T.contiguous(), torch.from_numpy(sums))
+        done += len(part)
+
+
+def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
+    """(n_queries, block.size) scores; -inf for documents without vectors."""
+    import torch
+
+    dim, width = tile.vectors.shape
+    maxima = torch.empty((len(block.order), width))
+    done = 0
+    with torch.inference_mode():
+        for group in block.groups:
+            n_docs, length, _ = group.shape
+            step = max(min(TILE_PRODUCTS // width, TILE_BYTES // (4 * dim)) // length, 1)
+            for first in range(0, n_docs, step):
+                docs = group[first : first + step]
+                docs.sum()  # into the cache, in order: a narrow product is slow to fetch by itself
+                products = torch.mm(docs.view(-1, dim), tile.vectors)
+                torch.amax(
+                    products.view(len(docs), length, width),
+                    dim=1,
+                    out=maxima[done : done + len(docs)],
+                )
+                done += len(docs)
+        found = (maxima @ tile.sums).numpy()
+    scores = np.full((len(tile.rows), block.size), -np.inf, dtype=np.float32)
+    scores[:, block.order] = found.T
+    return scores
+
+
+def check_dim(part: Ragged, dim: int, where: str) -> None:
+    """AdapterError unless vectors have `dim` dimensions, where that is known."""
+    if dim and len(part) and part.dim != dim:
+        raise AdapterError(
+            f"{where}: expected vectors of {dim} dimensions, found {part.dim}."
+            " The encoder must give all texts vectors of the same dimension."
+        )
+
+
+def _check_finite(tensors: list[Any], where: str) -> None:
+    # The extremes of a tensor are NaN if any of its values is; no mask the size of it is needed.
+    if not all(extreme.isfinite() for tensor in tensors for extreme in tensor.aminmax()):
+        raise AdapterError(
+            f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
+        )

@@ -1,0 +1,200 @@
+"""Indexes of faiss as indexes of documents: filled in pieces, saved, weighed, the same every time.
+
+All compare by inner product. A document's id in faiss is its position in the corpus.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import AdapterError, RankstoneWarning
+from rankstone.runners.protocols import Chunks, Hits
+from rankstone.runners.search.exact.flat import Vectors, check_documents, check_queries, padded
+
+Positions = NDArray[np.int64]
+BLOCK_ROWS = 65_536
+"""Vectors added at once. What a graph looks like depends on it; on how shards are cut it does
+not."""
+ID_BYTES = 8
+FLOAT_BYTES = 4
+POINTS_PER_CENTROID = 256
+"""More training points than this per centroid are not used by faiss either."""
+
+
+def library() -> Any:
+    """faiss, imported when it is needed; its type stubs lack much of what is used here."""
+    import faiss
+
+    return faiss
+
+
+class FaissIndex:
+    """A filled index of faiss.
+
+    Ties go to the lower position, but across the cut at k they are broken by faiss, in the same way
+    in every run. Scores that differ by rounding alone are ties (see `settled`): what faiss sums for
+    a document depends, in its last bits, on its neighbours and on the other queries.
+    """
+
+    def __init__(self, index: Any) -> None:
+        """`index`: parameters of the search, such as lists to probe, are set on it already."""
+        self.faiss = index
+
+    def search(self, queries: Vectors, k: int) -> Hits:
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        check_queries(queries, self.faiss.d)
+        depth = min(k, self.faiss.ntotal)
+        if not len(queries) or not depth:
+            empty = (len(queries), 0)
+            return padded(np.empty(empty, np.int64), np.empty(empty, np.float32), k)
+        scores, docs = self.faiss.search(queries, depth)
+        return padded(*settled(docs, scores), k)
+
+    def save(self, folder: Path) -> None:
+        faiss = library()
+
+        faiss.write_index(self.faiss, str(folder / "index.faiss"))
+
+    @classmethod
+    def load(cls, folder: Path) -> FaissIndex:
+        faiss = library()
+
+        return cls(faiss.read_index(str(folder / "index.faiss")))
+
+    def nbytes(self) -> int:
+        """Codes or vectors, ids where they are stored, centroids, rotations, and the graph."""
+        return resident_bytes(self.faiss)
+
+
+def settled(docs: Positions, scores: Vectors) -> tuple[Positions, Vectors]:
+    """(n, k) rankings in which scores that are equal but for their last bits are equal.
+
+    Of a run of scores, each within four units in the last place of the row's largest from the next,
+    all get the first, and its documents come in the order of their positions.
+    """
+    # Pads have the lowest float of all or -inf; no document is near them.
+    found = np.where(docs >= 0, scores, np.float32(0))
+    near = 4 * np.spacing(np.abs(found).max(axis=1, initial=0), dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        falls = np.diff(scores, axis=1) < -near[:, None]
+    tied = np.flatnonzero(~falls.all(axis=1))
+    if not len(tied):
+        return docs, scores
+    runs = np.zeros((len(tied), docs.shape[1]), dtype=np.int64)
+    np.cumsum(falls[tied], axis=1, out=runs[:, 1:])
+    heads = np.where(np.diff(runs, axis=1, prepend=-1) > 0, np.arange(docs.shape[1]), 0)
+    np.maximum.accumulate(heads, axis=1, out=heads)
+    order = np.lexsort((docs[tied], runs))
+    docs, scores = docs.copy(), scores.copy()
+    docs[tied] = np.take_along_axis(docs[tied], order, axis=1)
+    scores[tied] = np.take_along_axis(scores[tied], heads, axis=1)
+    return docs, scores
+
+
+def resident_bytes(index: Any) -> int:
+    """Bytes on paper of what searching `index` keeps in memory."""
+    faiss = library()
+
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        chain = (
+            faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size())
+        )
+        floats = sum(transform.A.size() + transform.b.size() for transform in chain)
+        return int(floats) * FLOAT_BYTES + resident_bytes(index.index)
+    if isinstance(index, faiss.IndexIVF):
+        rows = index.ntotal * (index.code_size + ID_BYTES)
+        return int(rows) + _centroid_bytes(index) + resident_bytes(index.quantizer)
+    if isinstance(index, faiss.IndexHNSW):
+        graph = index.hnsw
+        links = 4 * (graph.neighbors.size() + graph.levels.size()) + 8 * graph.offsets.size()
+        return int(links) + resident_bytes(index.storage)
+    return int(index.codes.size()) + _centroid_bytes(index)
+
+
+def _centroid_bytes(index: Any) -> int:
+    return int(index.pq.centroids.size()) * FLOAT_BYTES if hasattr(index, "pq") else 0
+
+
+def blocks(documents: Iterable[Vectors], rows: int = BLOCK_ROWS) -> Iterator[Vectors]:
+    """The vectors, each of them checked, in blocks of `rows`, wherever `documents` are cut."""
+    kept: list[Vectors] = []
+    position = dim = waiting = 0
+    for piece in documents:
+        check_documents(piece, position, dim)
+        position, dim = position + len(piece), piece.shape[1]
+        while len(piece):
+            taken = piece[: rows - waiting]
+            kept, waiting, piece = [*kept, taken], waiting + len(taken), piece[len(taken) :]
+            if waiting == rows:
+                yield _joined(kept)
+                kept, waiting = [], 0
+    if kept:
+        yield _joined(kept)
+
+
+def _joined(pieces: list[Vectors]) -> Vectors:
+    return np.ascontiguousarray(np.concatenate(pieces), dtype=np.float32)
+
+
+def training_sample(documents: Chunks[Vectors], n: int, seed: int) -> Vectors:
+    """At most `n` documents to learn from; all their values are finite."""
+    if not len(documents):
+        raise AdapterError("there are no documents to index. Give the task a corpus.")
+    sample = np.ascontiguousarray(documents.sample(n, seed), dtype=np.float32)
+    if sample.ndim != 2 or not np.isfinite(sample).all():
+        for _ in blocks(documents):  # raises, and names the position of the document
+            pass
+    return sample
+
+
+def filled(index: Any, documents: Iterable[Vectors], work: Path) -> FaissIndex:
+    """`index`, trained before, with all documents.
+
+    It is written to the folder `work` and read back: what grew while it was filled, to up to twice
+    its size, then takes what it needs; and what is searched is what a saved index holds.
+    """
+    for block in blocks(documents):
+        index.add(block)
+    return compacted(index, work)
+
+
+def compacted(index: Any, work: Path) -> FaissIndex:
+    """`index` as it is read from a file, which takes no more memory than it needs."""
+    FaissIndex(index).save(work)
+    try:
+        return FaissIndex.load(work)
+    finally:
+        (work / "index.faiss").unlink()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """faiss on one thread: a graph built by several differs from run to run."""
+    faiss = library()
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def capped(name: str, asked: int, most: int, why: str) -> int:
+    """`asked`, or `most` with a warning if that is less."""
+    if asked <= most:
+        return asked
+    warnings.warn(
+        f"parameter '{name}': asked for {asked}, took {most}: {why}.",
+        RankstoneWarning,
+        stacklevel=2,
+    )
+    return most

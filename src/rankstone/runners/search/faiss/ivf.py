@@ -1,0 +1,55 @@
+"""Approximate search by inverted lists of float vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
+from rankstone.runners.search.faiss.inverted_lists import (
+    LIST_POINTS,
+    Lists,
+    coarse_quantiser,
+    n_lists_for,
+    prepare,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class InvertedFile(OverEncoder):
+    """Inverted lists of float vectors (IVF-Flat), by faiss.
+
+    Sivic and Zisserman: Video Google, ICCV 2003; Jégou, Douze, Schmid: Product quantization for
+    nearest neighbor search, IEEE TPAMI 2011. Documents are clustered by spherical k-means; a search
+    compares the query with the `n_lists` centroids, and then with the documents of the `n_probe`
+    best of them: n_lists + n n_probe / n_lists inner products. Scores are exact, and with all lists
+    the search is. Memory: n (4 dim + 8) + 4 dim n_lists bytes.
+
+    Lists that hold fewer than k documents together leave pads. Ties: see `FaissIndex`.
+    """
+
+    DESCRIPTION: ClassVar[str] = "inverted lists of vectors, inner product, faiss"
+    requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
+
+    n_lists: Lists = "auto"
+    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
+    n_probe: Annotated[int, Field(ge=1)] = 16
+    """Lists that a search reads."""
+
+    def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
+        faiss = library()
+
+        n_lists = n_lists_for(self.n_lists, len(documents))
+        sample = training_sample(documents, n_lists * LIST_POINTS, context.seed)
+        dim = sample.shape[1]
+        metric = faiss.METRIC_INNER_PRODUCT
+        index = faiss.IndexIVFFlat(coarse_quantiser(dim), dim, n_lists, metric)
+        prepare(index, n_probe=self.n_probe, seed=context.seed)
+        with context.phase("train", len(sample)):
+            index.train(sample)
+        return filled(index, documents, context.work)

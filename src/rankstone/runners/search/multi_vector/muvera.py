@@ -1,0 +1,157 @@
+"""MUVERA: several vectors per text searched as one, by fixed dimensional encodings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.search.exact.flat import ExactIndex, Mapped
+from rankstone.runners.search.faiss.graph import WithGraph, pq_256_8
+from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
+from rankstone.runners.search.multi_vector.token_vectors import (
+    Floats,
+    float_tokens,
+    load_arrays,
+    nothing,
+    parts,
+    written,
+)
+
+QUERY_BYTES = 256 * 2**20
+"""Encodings of queries that are searched together."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Muvera(WithGraph):
+    """Fixed dimensional encodings of token vectors, by inner product (arXiv:2405.19504).
+
+    What an encoding is, and what it costs, says `FixedDimensionalEncoder`. A document of any number
+    of tokens takes 4 F bytes, F = repetitions 2^simhash_bits inner_dim or `final_dim`, or F / 8
+    as "pq". With `rescore = n` the n best are scored again by exact MaxSim, as in the paper: there
+    n is hundreds, and F 10,240.
+
+    Ties are broken by faiss, in the same way in every run. A document without tokens is never
+    found, and a query without tokens finds nothing. A score may differ in its last bits between a
+    batch and a single query.
+    """
+
+    DESCRIPTION: ClassVar[str] = "fixed dimensional encodings (MUVERA), inner product"
+    requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
+
+    repetitions: Annotated[int, Field(ge=1)] = 20
+    """R_reps of the paper."""
+    simhash_bits: Annotated[int, Field(ge=0, le=16)] = 5
+    """k_sim of the paper: each repetition has 2^simhash_bits blocks."""
+    inner_dim: Annotated[int, Field(ge=1)] | None = 16
+    """d_proj of the paper: what tokens are projected to. None: they are not."""
+    final_dim: Annotated[int, Field(ge=1)] | None = None
+    """d_final of the paper: what the concatenated blocks are projected to. None: they are not."""
+    search: Literal["exact", "hnsw", "pq"] = "exact"
+    """How encodings are compared: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
+    paper's, one by one."""
+
+    def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:
+        dim = next((part.dim for _, part in parts(documents) if len(part.tokens)), 0)
+        encoder = FixedDimensionalEncoder.draw(self._shape(dim), context.seed) if dim else None
+        lengths = [np.empty(0, np.int64)]
+
+        def encoded() -> Iterator[Floats]:
+            for where, part in parts(documents):
+                tokens = float_tokens(part, dim, where)
+                lengths.append(part.lengths)
+                if encoder is not None:
+                    yield encoder.documents(tokens, part.lengths[part.lengths > 0])
+
+        size = encoder.shape.fde_dim if encoder else 0
+        vectors = self._searchable(written(encoded(), size, context.work), size, context)
+        with_tokens = np.concatenate(lengths) > 0
+        positions = None if with_tokens.all() else np.flatnonzero(with_tokens)
+        return MuveraIndex(encoder, vectors, positions)
+
+    def _shape(self, dim: int) -> FdeShape:
+        return FdeShape(
+            dim=dim,
+            repetitions=self.repetitions,
+            simhash_bits=self.simhash_bits,
+            inner_dim=self.inner_dim or dim,
+            final_dim=self.final_dim,
+        )
+
+    def _searchable(self, vectors: Mapped, size: int, context: Context) -> AnyIndex:
+        if self.search == "exact" or not len(vectors):
+            return ExactIndex.build(vectors)
+        if self.search == "hnsw":
+            return self.graph(vectors, size)
+        return pq_256_8(vectors, size, context)
+
+
+class MuveraIndex:
+    """Encodings of documents, and what encodes queries."""
+
+    def __init__(
+        self,
+        encoder: FixedDimensionalEncoder | None,
+        vectors: AnyIndex,
+        positions: NDArray[np.int64] | None,
+    ) -> None:
+        """
+        Args:
+            encoder: None where no document has tokens.
+            positions: of the documents that have tokens; None where all have.
+        """
+        self._encoder = encoder
+        self._vectors = vectors
+        self._positions = positions
+
+    def search(self, queries: Ragged, k: int) -> Hits:
+        hits = nothing(len(queries), k)
+        if self._encoder is None:
+            return hits
+        tokens = float_tokens(queries, self._encoder.shape.dim, "queries")
+        asked = np.flatnonzero(queries.lengths)
+        step = max(QUERY_BYTES // (4 * self._encoder.shape.fde_dim), 1)
+        for rows in np.split(asked, range(step, len(asked), step)) if len(asked) else ():
+            own = tokens[queries.offsets[rows[0]] : queries.offsets[rows[-1] + 1]]
+            encodings = self._encoder.queries(own, queries.lengths[rows])
+            hits.docs[rows], hits.scores[rows] = self._vectors.search(encodings, k)
+        if self._positions is not None:
+            hits.docs[:] = np.where(hits.docs >= 0, self._positions[hits.docs], -1)
+        return hits
+
+    def save(self, folder: Path) -> None:
+        shape = dataclasses.asdict(self._encoder.shape) if self._encoder else None
+        about = {"shape": shape, "vectors": name_of(type(self._vectors))}
+        (folder / "muvera.json").write_text(json.dumps(about))
+        arrays = self._encoder.arrays() if self._encoder else {}
+        if self._positions is not None:
+            arrays["positions"] = self._positions
+        np.savez(folder / "muvera.npz", **arrays)  # type: ignore[arg-type]
+        (folder / "vectors").mkdir()
+        self._vectors.save(folder / "vectors")
+
+    @classmethod
+    def load(cls, folder: Path) -> MuveraIndex:
+        about = json.loads((folder / "muvera.json").read_text())
+        arrays = load_arrays(folder / "muvera.npz")
+        encoder = None
+        if about["shape"]:
+            encoder = FixedDimensionalEncoder.load(FdeShape(**about["shape"]), arrays)
+        vectors = class_of(about["vectors"]).load(folder / "vectors")
+        return cls(encoder, vectors, arrays.get("positions"))
+
+    def nbytes(self) -> int:
+        """Encodings, the matrices that encode queries, and positions."""
+        own = self._encoder.nbytes if self._encoder else 0
+        positions = 0 if self._positions is None else self._positions.nbytes
+        return self._vectors.nbytes() + own + positions

@@ -1,0 +1,152 @@
+"""The single-vector heuristic: every token of a query searches the tokens of all documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.faiss.graph import WithGraph
+from rankstone.runners.search.multi_vector.token_vectors import (
+    Floats,
+    float_tokens,
+    nothing,
+    parts,
+    written,
+)
+
+PAIRS = 2**20
+"""Found tokens that are put together at once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SingleVector(WithGraph):
+    """Documents in the order of their best token: max over q in Q, p in P of <q, p>.
+
+    The candidates of ColBERT's end-to-end retrieval (Khattab and Zaharia, SIGIR 2020, section 3.6),
+    and with it the baseline of MUVERA (arXiv:2405.19504, section 3.1): each token of a query finds
+    the `depth` tokens of highest inner product among those of all documents; the documents they are
+    of, each once, are ordered by the best token. So fewer than k documents may be found. With
+    `rescore = n` the n best are scored again by exact MaxSim.
+
+    An exact search compares every token of every document, 4 d bytes each where they fit in memory,
+    with each token of a query. Ties of documents go to the lower position, ties of tokens at the
+    cut at `depth` are broken by faiss. A document without tokens is never found, and a query
+    without tokens finds nothing.
+    """
+
+    DESCRIPTION: ClassVar[str] = "documents of the nearest tokens of each query token"
+    requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
+
+    depth: Annotated[int, Field(ge=1)] = 1000
+    """Tokens that each token of a query finds."""
+    search: Literal["exact", "hnsw"] = "exact"
+    """How tokens are compared: one by one, or along a graph."""
+
+    def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:
+        rows = TokenRows.over(documents)
+        tokens: AnyIndex
+        if self.search == "exact" or not len(rows):
+            tokens = ExactIndex.build(rows)
+        else:
+            tokens = self.graph(written(rows, rows.dim, context.work), rows.dim)
+        return SingleVectorIndex(tokens, rows.ends, dim=rows.dim, depth=self.depth)
+
+
+class TokenRows:
+    """The tokens of all documents as float32 vectors, decoded anew on every iteration."""
+
+    def __init__(self, documents: Chunks[Ragged], ends: NDArray[np.int64], dim: int) -> None:
+        """Use `over`. `ends`: for each document, the row behind its last token."""
+        self._documents = documents
+        self.ends = ends
+        self.dim = dim
+
+    @classmethod
+    def over(cls, documents: Chunks[Ragged]) -> TokenRows:
+        """Reads how many tokens the documents have; encodes what is not yet."""
+        lengths, dim = [np.empty(0, np.int64)], 0
+        for piece in documents:
+            lengths.append(piece.lengths)
+            dim = dim or (piece.dim if len(piece.tokens) else 0)
+        return cls(documents, np.cumsum(np.concatenate(lengths)), dim)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def __iter__(self) -> Iterator[Floats]:
+        for where, part in parts(self._documents):
+            tokens = float_tokens(part, self.dim, where)
+            if len(tokens):
+                yield tokens
+
+
+class SingleVectorIndex:
+    """An index of tokens, and which documents they are of."""
+
+    def __init__(self, tokens: AnyIndex, ends: NDArray[np.int64], *, dim: int, depth: int) -> None:
+        """`ends`: for each document, the row behind its last token."""
+        self._tokens = tokens
+        self._ends = ends
+        self._dim = dim
+        self._depth = depth
+
+    def search(self, queries: Ragged, k: int) -> Hits:
+        hits = nothing(len(queries), k)
+        if not self._dim:
+            return hits
+        tokens = float_tokens(queries, self._dim, "queries")
+        step = max(PAIRS // self._depth, 1)
+        start = 0
+        while start < len(queries):
+            limit = queries.offsets[start] + step
+            stop = max(int(np.searchsorted(queries.offsets, limit, side="right")) - 1, start + 1)
+            offsets = queries.offsets[start : stop + 1]
+            found = self._tokens.search(tokens[offsets[0] : offsets[-1]], self._depth)
+            owners = np.searchsorted(self._ends, found.docs, side="right")
+            owners[found.docs < 0] = -1
+            for row in range(start, stop):
+                own = slice(
+                    queries.offsets[row] - offsets[0], queries.offsets[row + 1] - offsets[0]
+                )
+                docs, scores = _best_of_each(owners[own].ravel(), found.scores[own].ravel())
+                hits.docs[row, : len(docs)], hits.scores[row, : len(docs)] = docs[:k], scores[:k]
+            start = stop
+        return hits
+
+    def save(self, folder: Path) -> None:
+        about = {"tokens": name_of(type(self._tokens)), "dim": self._dim, "depth": self._depth}
+        (folder / "single_vector.json").write_text(json.dumps(about))
+        np.save(folder / "ends.npy", self._ends)
+        (folder / "tokens").mkdir()
+        self._tokens.save(folder / "tokens")
+
+    @classmethod
+    def load(cls, folder: Path) -> SingleVectorIndex:
+        about = json.loads((folder / "single_vector.json").read_text())
+        tokens = class_of(about["tokens"]).load(folder / "tokens")
+        ends = np.load(folder / "ends.npy")
+        return cls(tokens, ends, dim=about["dim"], depth=about["depth"])
+
+    def nbytes(self) -> int:
+        return self._tokens.nbytes() + self._ends.nbytes
+
+
+def _best_of_each(docs: NDArray[np.int64], scores: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Each document once, with its highest score; best first, ties by position. -1 is none."""
+    found = docs >= 0
+    docs, scores = docs[found], scores[found]
+    order = np.lexsort((docs, -scores))
+    _, firsts = np.unique(docs[order], return_index=True)
+    kept = order[np.sort(firsts)]
+    return docs[kept], scores[kept]

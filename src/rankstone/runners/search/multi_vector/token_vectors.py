@@ -1,0 +1,66 @@
+"""What searches by single vectors over several per text have in common."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import AdapterError
+from rankstone.runners.protocols import Hits
+from rankstone.runners.representations.ragged import Ragged, decoded
+from rankstone.runners.search.exact.flat import Mapped
+from rankstone.runners.search.exact.maxsim import check_dim
+
+Floats = NDArray[np.float32]
+PART = 256
+"""Documents handled together."""
+
+
+def parts(documents: Iterable[Ragged]) -> Iterator[tuple[str, Ragged]]:
+    """(where they are, some consecutive documents), for messages and for bounded memory."""
+    position = 0
+    for piece in documents:
+        for start in range(0, len(piece), PART):
+            yield f"documents from position {position + start}", piece[start : start + PART]
+        position += len(piece)
+
+
+def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
+    """(n_tokens, dim) vectors of all texts; an AdapterError for NaN, infinity, or another `dim`.
+
+    `dim` 0: any.
+    """
+    check_dim(texts, dim, where)
+    tokens = np.asarray(decoded(texts.tokens), dtype=np.float32)
+    if tokens.size and not np.isfinite([tokens.min(), tokens.max()]).all():
+        raise AdapterError(
+            f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
+        )
+    return tokens
+
+
+def nothing(n_queries: int, k: int) -> Hits:
+    """Hits to be filled in."""
+    docs = np.full((n_queries, k), -1, dtype=np.int64)
+    return Hits(docs, np.full((n_queries, k), -np.inf, dtype=np.float32))
+
+
+def written(vectors: Iterable[Floats], dim: int, work: Path) -> Mapped:
+    """`vectors`, pieces of (n, dim), in a file of their own in the folder `work`."""
+    rows = 0
+    path = Path(tempfile.mkdtemp(dir=work)) / "vectors.f32"
+    with path.open("wb") as file:
+        for piece in vectors:
+            file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
+            rows += len(piece)
+    return Mapped(path, rows, dim)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path) as arrays:
+        return dict(arrays)

@@ -1,0 +1,32 @@
+"""JPQ: the centroids of OPQ, trained to rank."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT
+from rankstone.runners.search.quantisation.trained_pq import TrainedQuantisation
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class JPQ(TrainedQuantisation):
+    """Joint optimisation of queries and product quantisation over fixed document codes.
+
+    Zhan, Mao, Liu, Guo, Zhang, Ma: Jointly Optimizing Query Encoder and Product Quantization to
+    Improve Retrieval Performance, CIKM 2021 (arXiv:2108.00644). Codes are those of
+    OPQ{M},PQ{M}x8 and stay; the centroids learn from training queries, with a listwise softmax over
+    the 200 documents that the index itself ranks best (see `codebooks.train_jpq`), and the epoch of
+    the best held-out nDCG@10 is kept.
+
+    What differs from the paper: the query encoder is not trained. `query_rate` trains a linear map
+    of its vectors instead. The loss is the softmax, not LambdaLoss. With fewer than 20 training
+    queries the index is OPQ's, and a warning says so.
+
+    Score, ties and memory: as `pq.ProductQuantisation` with `rotate`. n M bytes of codes,
+    1,024 dim of centroids and 4 dim^2 of the rotation; with lists 8 n + 4 dim n_lists more.
+    Training: one search of the index per 64 queries and epoch.
+    """
+
+    DESCRIPTION: ClassVar[str] = "JPQ, asymmetric inner product, faiss"

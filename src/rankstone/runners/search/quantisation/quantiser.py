@@ -1,0 +1,257 @@
+"""Product quantisers: training by faiss, and indexes made of a rotation, centroids and codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.protocols import Chunks
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import (
+    POINTS_PER_CENTROID,
+    FaissIndex,
+    blocks,
+    capped,
+    compacted,
+    library,
+    training_sample,
+)  # fmt: skip
+from rankstone.runners.search.faiss.inverted_lists import LIST_POINTS, coarse_quantiser, prepare
+
+Codes = NDArray[np.uint8]
+Subvectors = Annotated[int, Field(ge=1)]
+BYTE = 8
+
+
+class Quantiser(NamedTuple):
+    """A rotation R and M codebooks: the code of x names a centroid for each of M parts of R x.
+
+    Attributes:
+        rotation: (dim, dim) with orthonormal rows, so that <q, x> = <R q, R x>; None: no rotation.
+        centroids: (M, 2^bits, dim / M) float32.
+    """
+
+    rotation: Vectors | None
+    centroids: Vectors
+
+    @property
+    def bits(self) -> int:
+        return int(self.centroids.shape[1]).bit_length() - 1
+
+    def rotated(self, vectors: Vectors) -> Vectors:
+        if self.rotation is None:
+            return vectors
+        turned: Vectors = np.ascontiguousarray(vectors @ self.rotation.T)
+        return turned
+
+    def codes(self, vectors: Vectors) -> Codes:
+        """(n, M): of each part of each vector, the nearest centroid; at most 8 bits each."""
+        n_parts, _, width = self.centroids.shape
+        parts = self.rotated(vectors).reshape(len(vectors), n_parts, width)
+        codes = np.empty((len(vectors), n_parts), dtype=np.uint8)
+        squares = (self.centroids**2).sum(axis=2)
+        for part in range(n_parts):
+            products = parts[:, part] @ self.centroids[part].T
+            codes[:, part] = np.argmin(squares[part] - 2 * products, axis=1)
+        return codes
+
+    def decoded(self, codes: Codes) -> Vectors:
+        """(n, dim) the vectors that codes stand for, rotated still."""
+        parts = self.centroids[np.arange(codes.shape[1]), codes]
+        return parts.reshape(len(codes), -1)
+
+
+def check_subvectors(subvectors: int, dim: int) -> None:
+    """DefinitionError unless so many parts of equal length make a vector."""
+    if dim % subvectors:
+        fitting = [m for m in range(1, dim + 1) if dim % m == 0]
+        raise DefinitionError(
+            f"key 'parameters.subvectors': {subvectors} parts of equal length do not make the"
+            f" encoder's {dim} dimensions. Take one of {', '.join(map(str, fitting))}."
+        )
+
+
+def bits_for(asked: int, n_documents: int) -> int:
+    """No more centroids than there are documents to train them with."""
+    most = max(1, int(n_documents).bit_length() - 1)
+    return capped("bits", asked, most, f"{n_documents} documents train no more centroids")
+
+
+def sample_size(bits: int) -> int:
+    return POINTS_PER_CENTROID << bits
+
+
+def seeded(quantiser: Any, seed: int) -> Any:
+    """faiss's product quantiser, the clustering of which starts from `seed`."""
+    quantiser.cp.seed = seed
+    quantiser.cp.min_points_per_centroid = 1  # faiss would only print a warning
+    return quantiser
+
+
+def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
+    """`index`, an IndexPQ or IndexIVFPQ of faiss, trained; behind a learnt rotation if asked for.
+
+    The rotation is that of Ge et al.: it and the codebooks are learnt in turn.
+    """
+    faiss = library()
+
+    seeded(index.pq, seed)
+    if not rotate:
+        index.train(sample)
+        return index
+    dim, pq = index.d, index.pq
+    rotation = faiss.OPQMatrix(dim, pq.M)
+    alternating = seeded(faiss.ProductQuantizer(dim, pq.M, pq.nbits), seed)
+    rotation.pq = alternating
+    if len(sample) < dim:
+        rotation.niter = 5  # of faiss's 50, which take seconds: so few points fit any rotation
+    rotation.train(_at_least(dim, sample))
+    rotation.pq = None  # it does not own it
+    index.train(rotation.apply(sample))
+    return chained(rotation, index)
+
+
+def _at_least(n: int, sample: Vectors) -> Vectors:
+    """`sample`, as often as makes `n` rows: with fewer than dimensions, faiss's OPQ writes past its
+    buffers (faiss issues 2637 and 4038)."""
+    return np.tile(sample, (-(-n // len(sample)), 1))
+
+
+def chained(transform: Any, index: Any) -> Any:
+    """`index` behind a transform of what is added and what is asked."""
+    faiss = library()
+
+    whole = faiss.IndexPreTransform(transform, index)
+    whole.is_trained = True
+    return whole
+
+
+def quantiser_of(index: Any) -> Quantiser:
+    """The parts of a trained IndexPQ, or of one behind a rotation."""
+    faiss = library()
+
+    # Names of their own: faiss frees an index with the last name of its outermost form.
+    inner, rotation = faiss.downcast_index(index), None
+    if isinstance(inner, faiss.IndexPreTransform):
+        matrix = faiss.downcast_VectorTransform(inner.chain.at(0)).A
+        rotation = faiss.vector_to_array(matrix).reshape(index.d, index.d)
+        inner = faiss.downcast_index(inner.index)
+    pq = inner.pq
+    return Quantiser(rotation, faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub))
+
+
+def opq(sample: Vectors, *, subvectors: int, bits: int, seed: int) -> Quantiser:
+    """OPQ{subvectors},PQ{subvectors}x{bits} of faiss."""
+    faiss = library()
+
+    dim = sample.shape[1]
+    index = faiss.IndexPQ(dim, subvectors, bits, faiss.METRIC_INNER_PRODUCT)
+    return quantiser_of(trained(index, sample, rotate=True, seed=seed))
+
+
+class CodedDocuments(NamedTuple):
+    """What an index holds of documents, by position."""
+
+    codes: Codes
+    lists: NDArray[np.int64] | None
+    """(n,) the inverted list of each; None where there are no lists."""
+    coarse: Vectors | None
+    """(n_lists, dim) centroids of the lists, rotated."""
+
+
+def bare_index(quantiser: Quantiser, codes: Codes) -> Any:
+    """faiss's index of (n, M) codes, for queries that are rotated already."""
+    faiss = library()
+
+    n_parts, _, width = quantiser.centroids.shape
+    metric = faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexPQ(n_parts * width, n_parts, quantiser.bits, metric)
+    faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
+    index.is_trained = True
+    faiss.copy_array_to_vector(codes.ravel(), index.codes)
+    index.ntotal = len(codes)
+    return index
+
+
+def encoded(quantiser: Quantiser, documents: Iterable[Vectors]) -> Codes:
+    """(n, M) codes of all documents, made piece by piece."""
+    return np.concatenate([quantiser.codes(block) for block in blocks(documents)])
+
+
+def assembled(
+    quantiser: Quantiser,
+    documents: CodedDocuments,
+    work: Path,
+    *,
+    query_transform: Vectors | None = None,
+    n_probe: int = 1,
+) -> FaissIndex:
+    """The index of faiss with these centroids and codes; searching it is as fast as faiss is.
+
+    Args:
+        quantiser: of 8 bits.
+        documents: their codes, and their lists if there are any.
+        work: an empty folder.
+        query_transform: (dim, dim) in place of the rotation; documents are coded already.
+        n_probe: lists that a search reads.
+    """
+    if documents.lists is None or documents.coarse is None:
+        index = bare_index(quantiser, documents.codes)
+    else:
+        index = _listed(quantiser, documents.codes, documents.lists, documents.coarse)
+        prepare(index, n_probe=n_probe, seed=0)  # the seed of a training that is over
+    matrix = quantiser.rotation if query_transform is None else query_transform
+    if matrix is None:
+        return compacted(index, work)
+    faiss = library()
+    linear = faiss.LinearTransform(index.d, index.d, False)
+    faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), linear.A)
+    linear.is_trained = True
+    whole = chained(linear, index)
+    whole.ntotal = index.ntotal
+    return compacted(whole, work)
+
+
+def _listed(quantiser: Quantiser, codes: Codes, lists: NDArray[np.int64], centres: Vectors) -> Any:
+    """faiss's index of codes in lists, in the order of positions within each."""
+    faiss = library()
+    n_parts, _, width = quantiser.centroids.shape
+    dim, metric = n_parts * width, faiss.METRIC_INNER_PRODUCT
+    coarse = coarse_quantiser(dim)
+    coarse.add(centres)
+    index = faiss.IndexIVFPQ(coarse, dim, len(centres), n_parts, quantiser.bits, metric)
+    index.by_residual = False  # the centroids are those of whole vectors
+    faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
+    index.is_trained = True
+    order = np.argsort(lists, kind="stable")
+    ends = np.cumsum(np.bincount(lists, minlength=index.nlist))
+    for number, ids in enumerate(np.split(order, ends[:-1])):
+        rows = np.ascontiguousarray(codes[ids])
+        if len(ids):
+            pointers = faiss.swig_ptr(ids), faiss.swig_ptr(rows)
+            index.invlists.add_entries(number, len(ids), *pointers)
+    index.ntotal = len(codes)
+    return index
+
+
+def lists_of(
+    quantiser: Quantiser, documents: Chunks[Vectors], n_lists: int, seed: int
+) -> tuple[NDArray[np.int64], Vectors]:
+    """The list of each document, and the (n_lists, dim) centres of lists, of rotated vectors."""
+    faiss = library()
+    sample = quantiser.rotated(training_sample(documents, n_lists * LIST_POINTS, seed))
+    dim = sample.shape[1]
+    metric = faiss.METRIC_INNER_PRODUCT
+    ivf = faiss.IndexIVFFlat(coarse_quantiser(dim), dim, n_lists, metric)
+    prepare(ivf, n_probe=1, seed=seed)
+    ivf.train(sample)
+    parts = [
+        ivf.quantizer.search(quantiser.rotated(block), 1)[1][:, 0] for block in blocks(documents)
+    ]
+    return np.concatenate(parts), ivf.quantizer.reconstruct_n(0, n_lists)

@@ -1,0 +1,128 @@
+"""What JPQ and RepCONC share: the warm start, the training queries, and the index that results."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import RankstoneWarning
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import FaissIndex, training_sample
+from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
+from rankstone.runners.search.quantisation.codebooks import Learnt, Options, train_jpq
+from rankstone.runners.search.quantisation.quantiser import (
+    BYTE,
+    CodedDocuments,
+    Codes,
+    Quantiser,
+    Subvectors,
+    assembled,
+    bits_for,
+    check_subvectors,
+    encoded,
+    lists_of,
+    opq,
+    sample_size,
+)  # fmt: skip
+from rankstone.runners.search.quantisation.training_queries import (
+    MIN_QUERIES,
+    TrainingQueries,
+    judged_rows,
+    training_queries,
+)  # fmt: skip
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainedQuantisation(OverEncoder):
+    """Product quantisation in bytes, the centroids of which learn from training queries."""
+
+    requires: ClassVar[Mapping[str, str]] = {"faiss": "ann", "torch": "dense"}
+
+    subvectors: Subvectors
+    """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
+    epochs: Annotated[int, Field(ge=0)] = 40
+    """Of training the centroids with frozen codes, at most; the best by held-out queries is kept,
+    and training ends after three that are no better."""
+    centroid_rate: Rate = 2e-4
+    """Adam's learning rate of the centroids, for vectors of unit length."""
+    query_rate: Rate | None = None
+    """Adam's learning rate of a linear map of queries, which starts from the rotation; None:
+    queries stay as they are."""
+    n_lists: Lists | None = None
+    """Inverted lists, or "auto" (4 sqrt(n)); None: all codes are compared."""
+    n_probe: Annotated[int, Field(ge=1)] = 16
+    """Lists that a search reads, where there are any."""
+
+    def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
+        bits = bits_for(BYTE, len(documents))
+        sample = training_sample(documents, sample_size(bits), context.seed)
+        check_subvectors(self.subvectors, sample.shape[1])
+        with context.phase("train", len(sample)):
+            start = opq(sample, subvectors=self.subvectors, bits=bits, seed=context.seed)
+            start = whole_bytes(start)
+            learnt, codes = self._learn(start, documents, context)
+        lists = centres = None
+        if self.n_lists is not None:
+            n_lists = n_lists_for(self.n_lists, len(documents))
+            lists, centres = lists_of(start, documents, n_lists, context.seed)
+        return assembled(
+            learnt.quantiser,
+            CodedDocuments(codes, lists, centres),
+            context.work,
+            query_transform=learnt.query_transform,
+            n_probe=self.n_probe,
+        )
+
+    def _learn(
+        self, start: Quantiser, documents: Chunks[Vectors], context: Context
+    ) -> tuple[Learnt, Codes]:
+        """The centroids, and the codes of all documents; those of OPQ without training queries."""
+        rows = judged_rows(context)
+        if len(rows) < MIN_QUERIES:
+            self._warn(len(rows))
+            return Learnt(start, None, [], []), self.codes(start, documents)
+        queries = training_queries(self.encoder, context, rows)
+        learn, held_out = queries.split(context.seed)
+        quantiser = self.clustered(start, documents, learn, held_out, context.seed)
+        codes = self.codes(quantiser, documents)
+        options = Options(self.epochs, self.centroid_rate, self.query_rate or 0.0, context.seed)
+        return train_jpq(quantiser, codes, learn, held_out, options), codes
+
+    def clustered(
+        self,
+        start: Quantiser,
+        documents: Chunks[Vectors],
+        learn: TrainingQueries,
+        held_out: TrainingQueries,
+        seed: int,
+    ) -> Quantiser:
+        """The quantiser whose codes are frozen then; here that of OPQ."""
+        return start
+
+    def codes(self, quantiser: Quantiser, documents: Chunks[Vectors]) -> Codes:
+        """Those of all documents; here the nearest."""
+        return encoded(quantiser, documents)
+
+    def _warn(self, n_queries: int) -> None:
+        warnings.warn(
+            f"{self.DESCRIPTION}: {n_queries} training queries with relevant documents are too few,"
+            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of"
+            " the warm start, OPQ. Read them so, or take a task with a training split.",
+            RankstoneWarning,
+            stacklevel=2,
+        )
+
+
+def whole_bytes(quantiser: Quantiser) -> Quantiser:
+    """256 centroids per part; where fewer could be trained, they come again and are never used."""
+    times = 2**BYTE // quantiser.centroids.shape[1]
+    return quantiser._replace(centroids=np.tile(quantiser.centroids, (1, times, 1)))

@@ -1,0 +1,102 @@
+"""Learned sparse search in two steps: pruned vectors retrieve, whole ones re-score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.representations.sparse_rows import SparseRows
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.exact.inverted_index import InvertedIndex, Rows
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TwoStep(OverEncoder):
+    """Two-Step SPLADE (Lassance et al., ECIR 2024, arXiv:2404.13357), over any sparse encoder.
+
+    The first step searches an inverted index of documents cut to their `document_terms` heaviest
+    terms, with queries cut to their `query_terms` heaviest; the second scores the `rescore` best
+    again by the whole vectors. Document weights of the first step saturate as BM25's do:
+    ``w (k1 + 1) / (w + k1)``, which lets common terms of great weight decide less; None leaves them
+    as they are. Weights are the encoder's own, not scaled to whole numbers, so a `k1` is in their
+    unit.
+
+    A search takes time in the lists of `query_terms` terms, and in `rescore` vectors read from
+    disk. The lists take 8 bytes per kept (document, term), and 4 per term of the vocabulary. Of
+    equally heavy terms the lower one is kept; ties of documents go to the lower position in the
+    first step, and among the re-scored to the better place in it.
+    """
+
+    DESCRIPTION: ClassVar[str] = "inverted lists of pruned vectors"
+
+    document_terms: Annotated[int, Field(ge=1)] = 50
+    query_terms: Annotated[int, Field(ge=1)] = 10
+    k1: Annotated[float, Field(gt=0)] | None = None
+
+    def build(self, documents: Chunks[SparseRows], context: Context) -> PrunedIndex:
+        reduced = _Reduced(documents, self.document_terms, self.k1)
+        return PrunedIndex(InvertedIndex.build(reduced), query_terms=self.query_terms)
+
+
+class PrunedIndex:
+    """An inverted index that is asked with pruned queries."""
+
+    def __init__(self, lists: InvertedIndex, *, query_terms: int) -> None:
+        self._lists = lists
+        self._query_terms = query_terms
+
+    def search(self, queries: SparseRows, k: int) -> Hits:
+        return self._lists.search(heaviest(queries, self._query_terms), k)
+
+    def save(self, folder: Path) -> None:
+        (folder / "pruned.json").write_text(json.dumps({"query_terms": self._query_terms}))
+        self._lists.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> PrunedIndex:
+        return cls(InvertedIndex.load(folder), **json.loads((folder / "pruned.json").read_text()))
+
+    def nbytes(self) -> int:
+        return self._lists.nbytes()
+
+
+class _Reduced:
+    """Encoded documents, each piece pruned and saturated as it is read."""
+
+    def __init__(self, documents: Rows, terms: int, k1: float | None) -> None:
+        self._documents, self._terms, self._k1 = documents, terms, k1
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[SparseRows]:
+        for piece in self._documents:
+            kept = heaviest(piece, self._terms)
+            yield kept if self._k1 is None else saturated(kept, self._k1)
+
+
+def heaviest(rows: SparseRows, n: int) -> SparseRows:
+    """Every text with its `n` terms of greatest weight; of equals, the lower ones."""
+    if not len(rows) or rows.lengths.max() <= n:
+        return rows
+    owners = np.repeat(np.arange(len(rows)), rows.lengths)
+    order = np.lexsort((rows.terms, -rows.weights, owners))  # offsets hold for this order too
+    places = np.arange(len(order)) - rows.offsets[owners]
+    kept = np.sort(order[places < n])
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(np.minimum(rows.lengths, n), out=offsets[1:])
+    return SparseRows(rows.weights[kept], rows.terms[kept], offsets, rows.width)
+
+
+def saturated(rows: SparseRows, k1: float) -> SparseRows:
+    """The same terms with weights w (k1 + 1) / (w + k1)."""
+    weights = (rows.weights * (k1 + 1) / (rows.weights + k1)).astype(np.float32)
+    return replace(rows, weights=weights)

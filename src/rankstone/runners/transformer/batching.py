@@ -1,0 +1,60 @@
+"""Which texts an encoder takes together, and what is made ready for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.runners.transformer.tokens import Tokenised
+
+WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
+"""Texts tokenised at once: the next window's tokens are made while a window is encoded."""
+
+
+def by_length(
+    lengths: NDArray[np.int64], *, batch_tokens: int, batch_size: int
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of similar length, longest first; few enough for `batch_tokens` after padding."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        fitting = int(batch_tokens // max(lengths[order[start]], 1))
+        stop = start + min(max(fitting, 1), batch_size)
+        yield order[start:stop]
+        start = stop
+
+
+def windows(texts: Sequence[str]) -> Iterator[slice]:
+    """Consecutive texts, as many as bounded memory allows the tokens of."""
+    start = size = 0
+    for row, text in enumerate(texts):
+        if row - start == WINDOW_TEXTS or (row > start and size + len(text) > WINDOW_CHARACTERS):
+            yield slice(start, row)
+            start, size = row, 0
+        size += len(text)
+    if len(texts) > start:
+        yield slice(start, len(texts))
+
+
+def ahead(
+    tokenise: Callable[[slice], Tokenised], parts: Iterator[slice]
+) -> Iterator[tuple[int, Tokenised]]:
+    """(start, tokens) of each part; those of the next are made in a thread meanwhile."""
+    current = next(parts, None)
+    if current is None:
+        return
+    following = next(parts, None)
+    ready = tokenise(current)
+    if following is None:  # as for a single query: no thread
+        yield current.start, ready
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        while True:
+            made = thread.submit(tokenise, following) if following is not None else None
+            yield current.start, ready
+            if made is None or following is None:
+                return
+            current, ready, following = following, made.result(), next(parts, None)

@@ -1,0 +1,200 @@
+"""A run file of any other tool, scored and stored like a runner's run."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rankstone.errors import ResultsError
+from rankstone.evaluation import measure_names as names
+from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
+from rankstone.execution.sections import now, policy
+from rankstone.files import sha256_of
+from rankstone.profiling.machine import environment
+from rankstone.results.per_query import write_per_query
+from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord
+from rankstone.results.store import ResultStore, Staged
+from rankstone.results.trec_run import Run, write_run
+from rankstone.scoring.task_qrels import Judged
+from rankstone.specs import canonical_digest
+
+ADAPTER = "run file"
+"""`MethodInfo.adapter` of a record that no runner of ours made."""
+_ENDINGS = re.compile(r"(\.(trec|run|res|txt|tsv))?(\.(gz|zst))?$")
+
+
+def score_file(
+    path: Path,
+    judged: Judged,
+    store: ResultStore,
+    *,
+    name: str | None = None,
+    command: Sequence[str] = (),
+    workspace: Path | None = None,
+) -> RunRecord:
+    """Score the run file at `path` under the task's rules and store the record, without profile.
+
+    Its depth is that of its deepest list: measures that look deeper are left out, with a warning.
+
+    Raises:
+        ResultsError: the file cannot be read, shares no query with the task, or is too shallow for
+            every measure; or the record cannot be written.
+    """
+    started = now()
+    run = judged.read(path)
+    facts = _Facts(run, judged, path)
+    task, depth = judged.task, facts.depth
+    evaluation = evaluate_lines(
+        run,
+        judged.qrels_for(run),
+        measures=facts.measures,
+        depth=depth,
+        relevance=task.relevance,
+        drop_self=task.self_hits == "drop",
+        method=str(path),
+        judge=task.judge,
+    )
+    method = method_of(path, name)
+    rules = policy(task).model_copy(update={"depth": depth})
+    record = RunRecord(
+        status="ok",
+        key=_key(judged, method, rules),
+        task=judged.info,
+        method=method,
+        policy=rules,
+        measures=evaluation.measures,
+        queries=evaluation.queries,
+        environment=environment(threads=None, seed=None, command=command, workspace=workspace),
+        provenance=Provenance(started=started, finished=now()),
+        warnings=[*judged.warnings, *facts.warnings(evaluation.queries.n_missing)],
+    )
+    with tempfile.TemporaryDirectory(prefix="rankstone-") as folder:
+        return store.write(record, _staged(Path(folder), evaluation, run, method.name))
+
+
+def method_of(path: Path, name: str | None) -> MethodInfo:
+    """The run file as a method: `runs/<file name without endings>` unless it has a `name`."""
+    digest = sha256_of(path)
+    return MethodInfo(
+        name=name or f"runs/{_ENDINGS.sub('', path.name)}",
+        digest=canonical_digest({"run": digest}),
+        adapter=ADAPTER,
+        parameters={"file": path.name, "sha256": digest},
+    )
+
+
+class _Facts:
+    """What a run holds beside what its task asks for."""
+
+    def __init__(self, run: Run, judged: Judged, path: Path) -> None:
+        self._run, self._judged, self._path = run, judged, path
+        known = np.array([query in judged.qrels for query in run.query_ids], dtype=np.bool_)
+        self._unknown = [
+            q for q, is_known in zip(run.query_ids, known, strict=True) if not is_known
+        ]
+        if not known.any():
+            raise ResultsError(
+                f"{path}: none of its {len(run.query_ids)} queries is judged in {judged.task.name}."
+                " Name the task it was made for: --on TASK"
+            )
+        self._lengths = self._counts()[known]
+        self.depth = self._depth()
+        self.measures = [m for m in judged.task.measures if not self._too_deep(m)]
+        if not self.measures:
+            raise ResultsError(
+                f"{path}: it holds {self.depth} results per query, and every measure of"
+                f" {judged.task.name} looks deeper. Retrieve more."
+            )
+
+    def _counts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Results per query of the run, without self hits where the task drops them."""
+        run = self._run
+        counts = np.bincount(run.query, minlength=len(run.query_ids)).astype(np.int64)
+        if self._judged.task.self_hits == "drop":
+            rows = {document: row for row, document in enumerate(run.document_ids)}
+            own = np.array([rows.get(query, -1) for query in run.query_ids], dtype=np.int64)
+            counts -= np.bincount(run.query[own[run.query] == run.document], minlength=len(counts))
+        return counts
+
+    def _depth(self) -> int:
+        """The deepest list's, up to the task's; the task's where a list holds the whole corpus."""
+        task, dataset = self._judged.task, self._judged.dataset
+        deepest = int(self._lengths.max())
+        if deepest >= task.depth:
+            return task.depth
+        spare = int(task.self_hits == "drop")
+        whole = dataset is not None and deepest >= len(dataset.corpus) - spare
+        return task.depth if whole else max(deepest, 1)
+
+    def _too_deep(self, measure: str) -> bool:
+        cutoff = names.parse(measure).cutoff
+        return cutoff is not None and cutoff > self.depth
+
+    def warnings(self, n_missing: int) -> Iterator[str]:
+        """Everything odd, each in one sentence that begins with the file's name."""
+        task, run = self._judged.task, self._run
+        if self._unknown:
+            n, example = len(self._unknown), self._unknown[0]
+            yield self._say(
+                f"{n} of its queries are not judged and are left out, such as '{example}'"
+            )
+        if n_missing:
+            yield self._say(f"{n_missing} judged queries have no results and score 0")
+        if self._judged.dataset is not None:
+            positions = self._judged.dataset.corpus.positions(run.document_ids)
+            if n := int((positions < 0).sum()):
+                yield self._say(
+                    f"{n} of its documents are not in the corpus and are not relevant, such as"
+                    f" '{run.document_ids[int(np.argmin(positions))]}'"
+                )
+        if (deepest := int(self._lengths.max())) > task.depth:
+            yield self._say(f"lists of up to {deepest} results are cut at the task's {task.depth}")
+        yield from self._about_depth(task.depth)
+
+    def _about_depth(self, asked: int) -> Iterator[str]:
+        if self.depth == asked:
+            return
+        left_out = [m for m in self._judged.task.measures if self._too_deep(m)]
+        if left_out:
+            yield self._say(
+                f"left out {', '.join(left_out)}: the deepest list holds {self.depth} results"
+            )
+        uncut = [m for m in self.measures if names.parse(m).cutoff is None]
+        if uncut:
+            yield self._say(
+                f"{', '.join(uncut)} look at {self.depth} results per query, where the task's"
+                f" depth is {asked}"
+            )
+
+    def _say(self, what: str) -> str:
+        return f"{self._path.name}: {what}"
+
+
+def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:
+    return canonical_digest(
+        {
+            "task": judged.info.digest,
+            "data": judged.info.sha256,
+            "method": method.digest,
+            "policy": rules.model_dump(mode="json"),
+        }
+    )
+
+
+def _staged(folder: Path, evaluation: Evaluation, run: Run, tag: str) -> Staged:
+    staged = Staged(run=folder / "run.trec.zst", per_query=folder / "per_query.parquet")
+    ranking = evaluation.ranking
+    write_per_query(folder / "per_query.parquet", evaluation.query_ids, evaluation.per_query)
+    write_run(
+        folder / "run.trec.zst",
+        evaluation.query_ids,
+        ranking.docs,
+        ranking.scores,
+        lambda positions: [run.document_ids[position] for position in positions.tolist()],
+        tag=tag,
+    )
+    return staged

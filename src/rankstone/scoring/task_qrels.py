@@ -1,0 +1,117 @@
+"""The judgements that a run is scored against: of a whole data set, or of a task without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rankstone.benchmarks.dataset import (
+    BLOCK,
+    Dataset,
+    Progress,
+    RawJudgements,
+    Sources,
+    silent,
+)
+from rankstone.benchmarks.loaders.qrels import judged_queries
+from rankstone.benchmarks.store import ask_loader, open_dataset
+from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
+from rankstone.execution.sections import task_info
+from rankstone.results.record import TaskInfo
+from rankstone.results.trec_run import Run, read_run
+from rankstone.specs import TaskSpec
+
+FILE_TASKS = "qrels/"
+"""First part of the names of tasks that are one file of judgements, without a definition."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What judges the runs of one task."""
+
+    task: TaskSpec
+    qrels: dict[str, dict[str, int]]
+    """By ids, for every query that is judged; without labels where answers judge."""
+    info: TaskInfo
+    """The task as records tell it."""
+    dataset: Dataset | None
+    """None where the task has judgements alone."""
+    warnings: tuple[str, ...]
+    cache: Path | None = None
+    """The folder that keeps what was matched with answers."""
+
+    def read(self, path: Path) -> Run:
+        """The run file at `path`, ids with white space as the collection has them."""
+        run = read_run(path, known=self._judged_ids())
+        if self.dataset is None or not any("%" in document for document in run.document_ids):
+            return run
+        return read_run(path, known=self._all_ids(self.dataset))
+
+    def qrels_for(self, run: Run) -> dict[str, dict[str, int]]:
+        """The judgements `run` is scored by; where answers judge, its passages that hold one.
+
+        Raises:
+            DataError: the matches cannot be kept in the cache.
+        """
+        if self.dataset is None or self.task.judge != "answers":
+            return self.qrels
+        return qrels_by_answers(run, self.dataset, self.cache)
+
+    def _judged_ids(self) -> Iterator[str]:
+        seen = set(self.qrels)
+        for labels in self.qrels.values():
+            seen.update(labels)
+        yield from seen
+
+    def _all_ids(self, dataset: Dataset) -> Iterator[str]:
+        yield from self.qrels
+        for start in range(0, len(dataset.corpus), BLOCK):
+            stop = min(start + BLOCK, len(dataset.corpus))
+            yield from dataset.corpus.ids(np.arange(start, stop, dtype=np.int64))
+
+
+def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Judged:
+    """The judgements of `task`; its data set is opened (prepared, if need be) where it has one.
+
+    Raises:
+        DataError: as `open_dataset` does.
+    """
+    raw = ask_loader(task, sources)
+    if isinstance(raw, RawJudgements):
+        found = judged_queries(task, raw)
+        info = task_info(task).model_copy(
+            update={
+                "source": found.source,
+                "sha256": found.sha256,
+                "n_queries": len(found.qrels),
+                "n_judgements": sum(map(len, found.qrels.values())),
+            }
+        )
+        warnings = found.warnings
+        return Judged(task=task, qrels=found.qrels, info=info, dataset=None, warnings=warnings)
+    dataset = open_dataset(task, sources, progress)
+    by_answers = task.judge == "answers"
+    return Judged(
+        task=task,
+        qrels={query: {} for query in dataset.query_ids} if by_answers else qrels_of(dataset),
+        info=task_info(task, dataset),
+        dataset=dataset,
+        warnings=tuple(dataset.warnings),
+        cache=sources.cache,
+    )
+
+
+def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
+    """A task that is one file of judgements, in TREC or BEIR form."""
+    name = f"{FILE_TASKS}{path.name.partition('.')[0]}"
+    return TaskSpec(
+        name=name,
+        description=f"The judgements of {path.name}.",
+        loader="qrels",
+        source={"file": str(path.expanduser().resolve())},
+        dataset=name,
+        relevance=relevance,
+    )
