@@ -15,8 +15,8 @@ import pytest
 
 from rankstone import files as atomic
 from rankstone.errors import RankstoneWarning, ResultsError
-from rankstone.results.record import MethodInfo, RunRecord
-from rankstone.results.store import ResultStore, Staged, files_intact
+from rankstone.results.record import MethodInfo, Provenance, RunRecord
+from rankstone.results.store import ResultStore, Staged, cells, files_intact
 from tests.records import demo_records, make_record
 
 
@@ -320,3 +320,63 @@ def test_new_files_follow_the_umask(tmp_path: Path) -> None:
     with atomic.appearing(ours) as out:
         out.write(b"x")
     assert ours.stat().st_mode == plain.stat().st_mode
+
+
+# --- which record stands for a cell ------------------------------------------------------------
+
+
+def finished(moment: str) -> Provenance:
+    return Provenance(started="2020-01-01T00:00:00Z", finished=moment)
+
+
+def test_a_good_record_stands_before_a_failure_of_another_machine(store: ResultStore) -> None:
+    newer = finished("2026-01-01T00:00:00Z")
+    bad = store.write(make_record(status="failed", machine="aaaa", provenance=newer))
+    good = store.write(make_record(machine="bbbb"))
+    cell = good.method.name, good.task.name
+    assert store.cells() == {cell: (good, store.path(good))}
+    assert store.cells(machine="aaaa") == {cell: (bad, store.path(bad))}
+
+
+@pytest.mark.parametrize(("first", "second"), [("aaaa", "bbbb"), ("bbbb", "aaaa")])
+def test_the_newest_record_stands_whatever_its_machine(
+    store: ResultStore, first: str, second: str
+) -> None:
+    old = make_record(machine=first, provenance=finished("2024-05-01T12:00:00Z"))
+    new = make_record(machine=second, provenance=finished("2026-05-01T12:00:00Z"))
+    for record in (new, old):
+        store.write(record)
+    assert [record for record, _ in store.cells().values()] == [new]
+    assert [record for record, _ in store.cells(machine=first).values()] == [old]
+    assert store.cells(machine="ffffffff") == {}
+
+
+def test_a_cell_that_only_failed_is_stood_for_by_its_last_failure(store: ResultStore) -> None:
+    old, new = (
+        store.write(make_record(status="oom", machine=machine, provenance=finished(moment)))
+        for machine, moment in (("bbbb", "2024-05-01T12:00:00Z"), ("aaaa", "2026-05-01T12:00:00Z"))
+    )
+    assert [record for record, _ in store.cells().values()] == [new]
+    assert old in store.records()
+
+
+def test_equal_times_do_not_depend_on_the_order_of_reading() -> None:
+    stored = [(make_record(machine=machine), Path(machine)) for machine in ("a", "b", "c")]
+    chosen = cells(stored)
+    assert chosen == cells(reversed(stored))
+    assert len(chosen) == 1
+
+
+def test_cells_pass_over_a_damaged_record(store: ResultStore) -> None:
+    good = store.write(make_record())
+    store.path(good).with_name("bm25@0.json").write_text("{")
+    with pytest.warns(RankstoneWarning, match="not valid JSON"):
+        assert [record for record, _ in store.cells().values()] == [good]
+
+
+def test_a_single_record_is_not_chosen_among_machines(store: ResultStore) -> None:
+    one, other = (store.write(make_record(machine=machine)) for machine in ("aaaa", "bbbb"))
+    with pytest.raises(ResultsError, match="several machines") as raised:
+        store.named("bm25@stdlib/functions")
+    assert all(str(store.path(record)) in str(raised.value) for record in (one, other))
+    assert store.named(str(store.path(one))) == (one, store.path(one))

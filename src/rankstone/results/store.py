@@ -14,7 +14,7 @@ import contextlib
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,34 @@ _PREFIX = 12
 
 Stored = tuple[RunRecord, Path]
 """A record, and the file it is stored in."""
+Cell = tuple[str, str]
+"""The names of a method and a task."""
+Found = Mapping[Cell, Stored]
+"""Each cell's record, by method and task."""
+
+
+def standing(record: RunRecord) -> tuple[bool, str, str]:
+    """Rank of a record among those of its cell: good before failed, then the newest.
+
+    Equal times are told apart by the machine, so that the order of reading never matters.
+    """
+    return record.status == "ok", record.provenance.finished, record.environment.machine
+
+
+def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell, Stored]:
+    """The record that stands for each cell: the highest by `standing`, in the order of `stored`.
+
+    Args:
+        machine: only records of this fingerprint; None takes any.
+    """
+    chosen = dict[Cell, Stored]()
+    for record, path in stored:
+        if machine in (None, record.environment.machine):
+            cell = record.method.name, record.task.name
+            held = chosen.setdefault(cell, (record, path))
+            if standing(record) > standing(held[0]):
+                chosen[cell] = record, path
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +181,9 @@ class ResultStore:
     def named(self, name: str) -> tuple[RunRecord, Path]:
         """The record in file `name`, or the only one whose METHOD@TASK ends on it, else holds it.
 
-        A good record comes before the failure of the same cell.
+        A good record comes before the failure of the same cell. Good records of two machines are
+        refused, where `cells` takes the newest: who names a single record is shown its speed and
+        memory, or exports them, and the name does not tell which machine's are meant.
 
         Raises:
             ResultsError: no record, or several, are of that name.
@@ -180,6 +210,16 @@ class ResultStore:
     def stored(self) -> list[Stored]:
         """Every record of `records`, with where it is stored."""
         return [(record, self.path(record)) for record in self.records()]
+
+    def cells(self, *, machine: str | None = None) -> dict[Cell, Stored]:
+        """(method, task) -> the record that stands for it: good before failed, then the newest.
+
+        The one answer to that question for everything that shows or compares cells.
+
+        Args:
+            machine: only records of this fingerprint; None takes any.
+        """
+        return cells(self.stored(), machine=machine)
 
     def _is_here(self, record: RunRecord, path: Path) -> bool:
         """Whether the record at `path` belongs to this folder; ResultsError if it does to none."""
