@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import DefinitionError, RankstoneError, ResultsError
+from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rankstone.scoring.task_qrels import Judged
 
 Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
-PathLike = str | os.PathLike[str]
 
 
 def run(
@@ -333,13 +332,7 @@ def find_tasks(place: Workspace, tasks: Sequence[str | TaskSpec] | str) -> list[
 
 def find_sources(data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
     """`data` and `cache`, or what the environment names, or the user's cache folder."""
-    data = data or os.environ.get("RANKSTONE_DATA") or None
-    cache = cache or os.environ.get("RANKSTONE_CACHE") or None
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
-    return Sources(
-        data=Path(data).expanduser().resolve() if data else None,
-        cache=Path(cache).expanduser().resolve() if cache else default,
-    )
+    return Sources.find(data, cache)
 
 
 def several(given: Sequence[Named] | str) -> Sequence[Named | str]:

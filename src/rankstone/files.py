@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all; of no room, because every room writes some."""
+"""Files and folders that appear whole or not at all, their digests and locks, the cache's root."""
 
 from __future__ import annotations
 
@@ -6,12 +6,32 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: the rename alone decides there
+    fcntl = None  # type: ignore[assignment]
+
+PathLike = str | os.PathLike[str]
+
 TEMPORARY = ".tmp"
 _CHUNK = 1 << 20
+
+
+def cache_root(folder: PathLike | None = None) -> Path:
+    """Return `folder`, else `RANKSTONE_CACHE`, else `rankstone` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
+    return Path(folder or os.environ.get("RANKSTONE_CACHE") or default).expanduser().resolve()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -20,7 +40,7 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
 
     The content is on the disk before the name is: a crash leaves the old file, or the new one.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = _beside(path)
     try:
         with temporary.open("xb") as out:
             yield out
@@ -33,17 +53,81 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextlib.contextmanager
+def appearing_folder(path: Path) -> Iterator[Path]:
+    """Fill a new folder that takes the place of `path` when the block succeeds.
+
+    Processes that have files of the old folder mapped keep them. The caller syncs the files.
+    """
+    fresh = _beside(path)
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        sync_folder(fresh)
+        _replace_folder(path, fresh)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def build_once(target: Path, is_good: Callable[[Path], bool], fill: Callable[[Path], None]) -> Path:
+    """Have `fill` make the folder `target`, unless it is there and good.
+
+    Processes that want the same folder wait for the first. A damaged folder is replaced.
+    """
+    if is_good(target):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with lock(target):
+        if not is_good(target):
+            _remove_leftovers(target)
+            with appearing_folder(target) as fresh:
+                fill(fresh)
+    return target
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of `path`, a file beside it, until the block ends; True if it is held.
+
+    The system releases the lock with the process, however that ends. Where locks cannot be had,
+    every process holds it.
+
+    Args:
+        wait: Wait for the process that holds the lock; otherwise the block gets False at once.
+    """
+    with contextlib.ExitStack() as stack:
+        file = None
+        with contextlib.suppress(OSError):
+            file = stack.enter_context(lock_file(path).open("ab"))
+        yield file is None or _locked(file, wait=wait)
+
+
+def lock_file(path: Path) -> Path:
+    """Return the file that `lock` holds for `path`; it stays when the lock is released."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _locked(file: IO[bytes], *, wait: bool) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        return not isinstance(error, BlockingIOError | PermissionError)  # EAGAIN or EACCES
+    return True
 
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file's content so that `target` appears whole."""
     with source.open("rb") as file, appearing(target) as out:
-        while chunk := file.read(_CHUNK):
-            out.write(chunk)
+        shutil.copyfileobj(file, out, _CHUNK)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content on the disk before anything points at it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -56,3 +140,28 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _replace_folder(path: Path, fresh: Path) -> None:
+    old = _beside(path)
+    if path.exists():
+        path.rename(old)
+    try:
+        fresh.rename(path)
+    except OSError:
+        # Without a lock another process may have won the race: its folder is as good.
+        if not path.is_dir():
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove folders that killed processes left beside `target`, whose lock is held."""
+    if fcntl is None:
+        return
+    for leftover in target.parent.glob(f".{target.name}.*{TEMPORARY}"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rankstone.api import PathLike, find_place, find_sources, find_store, score, several, sweep
+from rankstone.api import find_place, find_sources, find_store, score, several, sweep
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
+from rankstone.files import PathLike
 
 if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter, Sweep

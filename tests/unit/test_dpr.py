@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rankstone.benchmarks.dataset import Dataset, Document, Progress, Query, Sources
+from rankstone.benchmarks.dataset import Dataset, Document, Query, Sources
 from rankstone.benchmarks.loaders.dpr import (
     PASSAGES,
     QUESTIONS,
@@ -24,6 +24,7 @@ from rankstone.benchmarks.loaders.dpr import (
 )
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError, DefinitionError
+from rankstone.progress import Progress
 from rankstone.specs import TaskSpec
 
 # As csv.writer, and so DPR, quotes them.

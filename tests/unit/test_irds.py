@@ -119,7 +119,7 @@ def test_without_the_library_the_install_line_is_told(
 def test_the_home_of_the_library_is_below_the_cache(tmp_path: Path) -> None:
     pytest.importorskip("ir_datasets")
     code = (
-        "import sys; from pathlib import Path; from rankstone.benchmarks import irds; "
+        "import sys; from pathlib import Path; from rankstone.benchmarks.loaders import irds; "
         "from rankstone.benchmarks.dataset import Sources; "
         "print(irds.library(Sources(data=None, cache=Path(sys.argv[1]))).util.home_path())"
     )

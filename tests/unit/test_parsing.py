@@ -200,7 +200,9 @@ INTERRUPTED = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from rankstone.benchmarks import parsing, store, tables
+from rankstone.benchmarks import store
+from rankstone.benchmarks.readers import arrow_jsonl as parsing
+from rankstone.benchmarks.storage import arrow_tables as tables
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import TaskSpec
 parsing.BLOCK_BYTES, tables.BATCH_ROWS = 1000, 10

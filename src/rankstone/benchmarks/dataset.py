@@ -9,6 +9,7 @@ This module needs only numpy, so that whoever uses a data set need not load what
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,19 +18,14 @@ from typing import Any, NamedTuple, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.files import PathLike, cache_root
+from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
 
 BLOCK = 1024
 """Documents read at once, at most, when a corpus is walked through."""
 BLOCK_CHARS = 8 << 20
 """Characters read at once, about: a thousand documents may be books."""
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many are done, and of how many (None: not known)."""
-
-
-def silent(what: str, done: int, total: int | None) -> None:
-    """The progress of whoever does not watch."""
 
 
 class Document(NamedTuple):
@@ -60,7 +56,15 @@ class Sources:
     cache: Path
     """`--cache` / `RANKSTONE_CACHE`."""
     progress: Progress = field(default=silent, compare=False, repr=False)
-    """Told of downloads, in bytes; the store passes on the one it was given."""
+    """Reports downloads, in bytes; the store passes on the one it was given."""
+
+    @classmethod
+    def find(cls, data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
+        """Return `data` and `cache`, else what the environment names, else the user's cache."""
+        data = data or os.environ.get("RANKSTONE_DATA") or None
+        return cls(
+            data=Path(data).expanduser().resolve() if data else None, cache=cache_root(cache)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

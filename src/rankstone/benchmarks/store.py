@@ -25,11 +25,9 @@ from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import (
     Dataset,
     Judgements,
-    Progress,
     RawDataset,
     RawJudgements,
     Sources,
-    silent,
 )
 from rankstone.benchmarks.judgements import (
     ResolvedSplit,
@@ -55,6 +53,7 @@ from rankstone.benchmarks.storage.atomic_folders import (
     write_meta,
 )
 from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
 
 FIRST_NAMES = {

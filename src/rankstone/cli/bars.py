@@ -85,7 +85,7 @@ class Bars:
             self._console.print(f"{name}: {shown}", highlight=False, soft_wrap=True)
 
     def draw_preparing(self, what: str, done: int, total: int | None, *, label: str = "") -> None:
-        """The same as a collection's `rankstone.benchmarks.dataset.Progress` tells it."""
+        """The same as a collection's `rankstone.progress.Progress` tells it."""
         unit: Unit = "items" if what.endswith(COUNTED) else "bytes"
         self.draw(what, done, total, label=label, unit=unit)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from rankstone.encodings.shards import (
 )  # fmt: skip
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
+from rankstone.progress import Progress, silent
 from rankstone.runners.adapter_json import name_of
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
@@ -47,7 +48,6 @@ LAZY_SIZE = 65_536
 """Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
 
 Ids = NDArray[np.int64]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(kw_only=True)
@@ -64,7 +64,7 @@ class EncodingCache:
     corpus: Corpus
     key_material: Mapping[str, Any]
     clock: Clock
-    progress: Progress = lambda phase, done, total: None
+    progress: Progress = silent
     place: str | None = None
     """Machine and threads, as costs name them."""
     use: Mapping[str, str] = field(default_factory=dict)
@@ -274,7 +274,7 @@ class ShardedChunks(EncodedCorpus):
         while part not in self._infos and not self._find(part) and not self._claim(part):
             if ahead and any(self._claim(other) for other in self._missing_after(part)):
                 continue
-            with self._cache.clock.pause(), claimed(self._folder, part, wait=True):
+            with self._cache.clock.pause(), claimed(self._path(part), wait=True):
                 pass  # it is there now, or whoever was at it is gone
 
     def _missing_after(self, part: int) -> Iterator[int]:
@@ -287,7 +287,7 @@ class ShardedChunks(EncodedCorpus):
         """Encode the shard unless another process is about to; False if one is."""
         if not self._folder.exists():
             make_folder(self._folder)
-        with claimed(self._folder, part) as mine:
+        with claimed(self._path(part)) as mine:
             if mine and not self._find(part):  # it may have been written a moment ago
                 self._fill(part)
             return mine

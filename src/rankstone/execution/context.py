@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from rankstone.encodings.cache import EncodingCache, Progress
+from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.metering import metered
 from rankstone.profiling.clock import Clock
+from rankstone.progress import Progress, silent
 from rankstone.runners.protocols import Chunks, Judged, Runner, Truncation
 
 Rep = TypeVar("Rep")
@@ -29,7 +30,7 @@ class CellContext:
     work: Path
     clock: Clock
     cache: EncodingCache
-    progress: Progress = lambda phase, done, total: None
+    progress: Progress = silent
     pairs: Truncation | None = field(default=None, init=False)
     """What a scorer's limit cut from the pairs counted so far."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import time
@@ -19,7 +18,13 @@ from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.execution.sections import method_info, now, policy, task_info
-from rankstone.profiling.machine import PACKAGES, environment, fingerprint, package_versions
+from rankstone.profiling.machine import (
+    PACKAGES,
+    environment,
+    fingerprint,
+    package_versions,
+    usable_cores,
+)
 from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
 from rankstone.results.store import ResultStore, Staged
 from rankstone.runners.construct import (
@@ -91,7 +96,7 @@ class Sweep:
         began, started = time.monotonic(), now()
         reporter.started(method, task)
         dataset = opened if isinstance(opened, Dataset) else None
-        threads = available_cores()
+        threads = usable_cores()
         try:
             if isinstance(opened, RankstoneError):
                 raise opened
@@ -163,7 +168,7 @@ class Sweep:
             "task": task_info(task, dataset, text=method.text),
             "method": method_info(method),
             "environment": environment(
-                threads=available_cores(),
+                threads=usable_cores(),
                 seed=self.seed,
                 command=self.command,
                 workspace=self.workspace,
@@ -185,13 +190,6 @@ class Sweep:
             files=Files(),
             **known,
         )
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:

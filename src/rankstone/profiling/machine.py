@@ -106,6 +106,14 @@ def affinity() -> list[int] | None:
     return None
 
 
+def usable_cores() -> int:
+    """Threads to use: `OMP_NUM_THREADS`, which a cell is given, else this process's cores."""
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    return len(affinity() or ()) or os.cpu_count() or 1
+
+
 def package_versions(names: Sequence[str]) -> dict[str, str]:
     """Versions of those distributions that are installed, without importing any."""
     versions = {name: _version(name) for name in names}

@@ -6,13 +6,14 @@ the ones whose use is judged.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from rankstone.profiling.machine import usable_cores
 
 Action = Callable[[], object]
 
@@ -65,9 +66,7 @@ def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
     weights = opset13.constant(np.ones((size, size), np.float32))
     model = openvino.Model([opset13.matmul(rows, weights, False, True)], [rows])
     hint: dict[str, Any] = {"INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdecimal() and int(stated):
-        hint["INFERENCE_NUM_THREADS"] = int(stated)
+    hint["INFERENCE_NUM_THREADS"] = usable_cores()
     request = openvino.Core().compile_model(model, "CPU", hint).create_infer_request()
     left = np.ones((size, size), np.float32)
     return lambda: request.infer([left], share_inputs=True, share_outputs=True), lambda: None

@@ -6,7 +6,6 @@ hub's cache on this machine, the hub. Pinned digests are verified wherever the f
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from rankstone.errors import ModelError
+from rankstone.files import sha256_of
 from rankstone.specs import ModelSpec
 
 Origin = Literal["path", "package", "hub cache", "hub"]
@@ -187,7 +187,7 @@ def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | No
     names = [*model_files(folder), *model.sha256]
     files = {}
     for name in dict.fromkeys(names):
-        found = _sha256(folder / name) if (folder / name).is_file() else "no such file"
+        found = sha256_of(folder / name) if (folder / name).is_file() else "no such file"
         expected = model.sha256.get(name, found)
         if found != expected:
             raise ModelError(
@@ -224,8 +224,3 @@ def _made_by_code(folder: Path) -> bool:
         return "auto_map" in json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError, TypeError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,15 +11,14 @@ import numpy as np
 from rankstone.benchmarks.dataset import (
     BLOCK,
     Dataset,
-    Progress,
     RawJudgements,
     Sources,
-    silent,
 )
 from rankstone.benchmarks.loaders.qrels import judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
 from rankstone.execution.sections import task_info
+from rankstone.progress import Progress, silent
 from rankstone.results.record import TaskInfo
 from rankstone.results.trec_run import Run, read_run
 from rankstone.specs import TaskSpec

@@ -21,11 +21,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from rankstone.benchmarks.dataset import Document, Progress, Query, RawDataset, Sources, silent
+from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.lines import MEND, numbered_lines, records
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -31,12 +30,13 @@ from rankstone.benchmarks.readers.lines import (
     read_documents,
 )
 from rankstone.benchmarks.storage.arrow_tables import TEXT, string_offsets
+from rankstone.profiling.machine import usable_cores
 
 BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
 """Bytes of a block, which one long line can make larger, that Arrow may be given."""
-WORKERS = min(4, os.cpu_count() or 1)
-"""Blocks parsed at once; one more may wait, which bounds the memory."""
+MOST_WORKERS = 4
+"""Blocks parsed at once, at most; one more may wait, which bounds the memory."""
 FIELDS = ("_id", "title", "text")
 SKIPPED = 400
 """Bytes of a line outside of its fields that are looked through for what only Arrow accepts."""
@@ -55,12 +55,13 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
     """
     pending: deque[Future[Any]] = deque()
     first = 1
-    with opened(path) as file, ThreadPoolExecutor(WORKERS, "rankstone-parse") as threads:
+    workers = min(MOST_WORKERS, usable_cores())
+    with opened(path) as file, ThreadPoolExecutor(workers, "rankstone-parse") as threads:
         try:
             for block in line_blocks(file):
                 pending.append(threads.submit(_parsed, block, path, first, warnings))
                 first += block.count(b"\n")
-                if len(pending) > WORKERS:
+                if len(pending) > workers:
                     yield pending.popleft().result()
         except DAMAGE:
             # Whatever is wrong first is told, with its line: reading one by one knows both.

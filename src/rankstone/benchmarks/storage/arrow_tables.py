@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rankstone.errors import DataError
+from rankstone.files import sync
 
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
@@ -223,12 +223,6 @@ def write_table(path: Path, table: Any) -> None:
         for batch in table.to_batches():
             write_batch(writer, batch)
     sync(path)
-
-
-def sync(path: Path) -> None:
-    """Have the file's content on the disk before anything points at it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 class MappedTable:

@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rankstone.benchmarks.dataset import Progress, silent
-from rankstone.benchmarks.storage.arrow_tables import sync
-from rankstone.benchmarks.storage.atomic_folders import locked
 from rankstone.errors import ChecksumError, DataError, NetworkError, SourceGoneError
+from rankstone.files import lock, sync
+from rankstone.progress import Progress, silent
 
 ATTEMPTS = 3
 WAIT_S = 2.0
@@ -70,7 +69,7 @@ def fetch(
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path):
+        with lock(path):
             if not path.is_file():
                 _Download(remote, path, progress).run(attempts)
     except OSError as error:
