@@ -12,8 +12,8 @@ from rich.console import Console
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.stats import statistics
-from rankstone.benchmarks.stats_view import show
 from rankstone.benchmarks.store import open_dataset, verify_dataset
+from rankstone.cli.data_view import figures as show
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
 

@@ -18,8 +18,9 @@ from rich.console import Console
 from rankstone.benchmarks import dataset as dataset_module
 from rankstone.benchmarks.dataset import Dataset, Sources, walk
 from rankstone.benchmarks.stats import Distribution, distribution, statistics
-from rankstone.benchmarks.stats_view import WIDTH, bar, show
 from rankstone.benchmarks.store import open_dataset
+from rankstone.cli.data_view import WIDTH, bar
+from rankstone.cli.data_view import figures as show
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
 

@@ -1,17 +1,10 @@
-"""Which tasks there are and whether their data is at hand: `rankstone data list`."""
+"""States of the data of a task: prepared, found as files, to be downloaded, or missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from rich import box
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from rankstone.benchmarks.dataset import RawJudgements, Sources
 from rankstone.benchmarks.loaders.beir import MIRROR
@@ -31,17 +24,6 @@ State = Literal[
     "extra missing",
     "see below",
 ]
-STYLES: dict[State, str] = {
-    "prepared": "green",
-    "at hand": "cyan",
-    "embedded": "cyan",
-    "judgements": "cyan",
-    "to fetch": "yellow",
-    "not public": "magenta",
-    "missing": "dim",
-    "extra missing": "yellow",
-    "see below": "bold red",
-}
 MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "at hand": "found as files; the first run converts it",
@@ -108,44 +90,3 @@ def _absence(task: TaskSpec, error: RankstoneError) -> tuple[State, str]:
     if task.loader == FILES[0]:
         return "missing", ""
     return "see below", str(error)
-
-
-def render(entries: Sequence[Entry], sources: Sources) -> RenderableType:
-    """A table, what its states mean, and what to do about tasks that are not to be had."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    table.add_column("task", overflow="fold")
-    for name in ("documents", "queries", "judgements"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("data", no_wrap=True)
-    for one in entries:
-        state = Text(one.state, style=STYLES[one.state])
-        table.add_row(one.task.name, *_figures(one), state)
-    legend = Table(box=None, show_header=False, pad_edge=False)
-    used = {one.state for one in entries}
-    for known, meaning in MEANINGS.items():
-        if known in used:
-            legend.add_row(Text(known, style=STYLES[known]), meaning)
-    data = str(sources.data) if sources.data else "not named (--data DIR, RANKSTONE_DATA)"
-    places = Table(box=None, show_header=False, pad_edge=False)
-    places.add_row("data folder", Text(data, overflow="fold"))
-    places.add_row("cache", Text(str(sources.cache), overflow="fold"))
-    return Group(table, legend, *_details(entries), Text(), places)
-
-
-def _figures(one: Entry) -> list[str]:
-    """How many documents, queries and judgements; a task judged by answers has none of the last."""
-    counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
-    return [*counts[:2], "answers"] if one.task.judge == "answers" else counts
-
-
-def _details(entries: Sequence[Entry]) -> list[RenderableType]:
-    """What is to be said of single tasks; what is the same of several is said once."""
-    names: dict[str, list[str]] = {}
-    for one in entries:
-        if one.detail:
-            names.setdefault(one.detail, []).append(one.task.name)
-    lines: list[RenderableType] = []
-    for detail, tasks in names.items():
-        lines += [Text(), Text(", ".join(tasks), style="bold")]
-        lines.append(Padding(Text(detail), (0, 0, 0, 2)))
-    return lines

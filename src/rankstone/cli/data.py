@@ -46,12 +46,13 @@ def list_tasks(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Every task: its size, and whether its data is at hand."""
-    from rankstone.benchmarks.availability import entry, render
+    from rankstone.benchmarks.availability import entry
+    from rankstone.cli.data_view import availability
 
     place, sources = _places(workspace, data, cache)
     named = [task for name in tasks or () for task in place.expand(name)]
     specs = named or list(place.tasks.values())
-    stdout().print(render([entry(task, sources) for task in specs], sources))
+    stdout().print(availability([entry(task, sources) for task in specs], sources))
 
 
 @app.command()
@@ -141,9 +142,9 @@ def stats(
     place, sources = _places(workspace, data, cache)
     dataset = _opened(place.task(task), sources)
     from rankstone.benchmarks.stats import statistics
-    from rankstone.benchmarks.stats_view import show
+    from rankstone.cli.data_view import figures
 
-    stdout().print(show(statistics(dataset)))
+    stdout().print(figures(statistics(dataset)))
 
 
 def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:

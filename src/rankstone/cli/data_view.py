@@ -1,23 +1,38 @@
-"""The figures of a collection for people: a table, and histograms drawn in text."""
+"""Tables of `rankstone data list`, and figures and histograms of `rankstone data stats`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rankstone.benchmarks.availability import MEANINGS, Entry, State
+from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.stats import Distribution, Statistics
+
+STYLES: dict[State, str] = {
+    "prepared": "green",
+    "at hand": "cyan",
+    "embedded": "cyan",
+    "judgements": "cyan",
+    "to fetch": "yellow",
+    "not public": "magenta",
+    "missing": "dim",
+    "extra missing": "yellow",
+    "see below": "bold red",
+}
 
 WIDTH = 30
 """Characters of the longest bar."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def show(statistics: Statistics) -> RenderableType:
-    """Lengths, what is odd, labels, and histograms of lengths and of judgements per query."""
+def figures(statistics: Statistics) -> RenderableType:
+    """Lengths, oddities, labels, and histograms of lengths and of judgements per query."""
     labels = [(str(label), count) for label, count in statistics.labels]
     judged = ", judged by answers" if statistics.judgements_per_query is None else ""
     return Group(
@@ -26,13 +41,13 @@ def show(statistics: Statistics) -> RenderableType:
         _oddities(statistics),
         *([_bars("label", labels)] if labels else []),
         *(
-            _bars(title, [(_span(b.low, b.high), b.count) for b in figures.histogram])
-            for title, figures in (
+            _bars(title, [(_span(b.low, b.high), b.count) for b in distribution.histogram])
+            for title, distribution in (
                 ("characters of documents", statistics.documents.characters),
                 ("characters of queries", statistics.queries.characters),
                 ("judgements per query", statistics.judgements_per_query),
             )
-            if figures is not None
+            if distribution is not None
         ),
     )
 
@@ -52,8 +67,8 @@ def _lengths(statistics: Statistics) -> Table:
     for name, d in rows:
         if d is None:
             continue
-        figures = (d.count, d.min, d.median, d.mean, d.p95, d.max)
-        table.add_row(name, *(_figure(value) for value in figures))
+        values = (d.count, d.min, d.median, d.mean, d.p95, d.max)
+        table.add_row(name, *map(_figure, values))
     return table
 
 
@@ -85,7 +100,7 @@ def _bars(title: str, rows: Iterable[tuple[str, int]]) -> Table:
 
 
 def bar(count: int, largest: int) -> str:
-    """A bar of at most `WIDTH` characters; whatever is not 0 shows."""
+    """A bar of at most `WIDTH` characters; any count but 0 shows."""
     eighths = -(-count * WIDTH * 8 // largest)
     return (EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
 
@@ -96,3 +111,44 @@ def _span(low: int, high: int) -> str:
 
 def _figure(value: int | float) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+
+
+def availability(entries: Sequence[Entry], sources: Sources) -> RenderableType:
+    """A table of the tasks, a legend of its states, and advice on tasks without data."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table.add_column("task", overflow="fold")
+    for name in ("documents", "queries", "judgements"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("data", no_wrap=True)
+    for one in entries:
+        state = Text(one.state, style=STYLES[one.state])
+        table.add_row(one.task.name, *_counts(one), state)
+    legend = Table(box=None, show_header=False, pad_edge=False)
+    used = {one.state for one in entries}
+    for known, meaning in MEANINGS.items():
+        if known in used:
+            legend.add_row(Text(known, style=STYLES[known]), meaning)
+    data = str(sources.data) if sources.data else "not named (--data DIR, RANKSTONE_DATA)"
+    folders = Table(box=None, show_header=False, pad_edge=False)
+    folders.add_row("data folder", Text(data, overflow="fold"))
+    folders.add_row("cache", Text(str(sources.cache), overflow="fold"))
+    return Group(table, legend, *_details(entries), Text(), folders)
+
+
+def _counts(one: Entry) -> list[str]:
+    """Documents, queries and judgements; "answers" in place of judgements where those judge."""
+    counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
+    return [*counts[:2], "answers"] if one.task.judge == "answers" else counts
+
+
+def _details(entries: Sequence[Entry]) -> list[RenderableType]:
+    """Advice on single tasks, once where it is the same for several."""
+    names: dict[str, list[str]] = {}
+    for one in entries:
+        if one.detail:
+            names.setdefault(one.detail, []).append(one.task.name)
+    lines: list[RenderableType] = []
+    for detail, tasks in names.items():
+        lines += [Text(), Text(", ".join(tasks), style="bold")]
+        lines.append(Padding(Text(detail), (0, 0, 0, 2)))
+    return lines
