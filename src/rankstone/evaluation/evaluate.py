@@ -152,12 +152,10 @@ def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
     order = np.argsort(row, kind="stable")
     order = order[row[order] >= 0]
     column = within_runs(row[order])
-    shape = (len(query_ids), int(column.max(initial=-1)) + 1)
-    docs = np.full(shape, -1, dtype=np.int64)
-    scores = np.full(shape, -np.inf, dtype=np.float32)
-    docs[row[order], column] = lines.document[order]
-    scores[row[order], column] = lines.score[order]
-    return Hits(docs, scores)
+    hits = Hits.empty(len(query_ids), int(column.max(initial=-1)) + 1)
+    hits.docs[row[order], column] = lines.document[order]
+    hits.scores[row[order], column] = lines.score[order]
+    return hits
 
 
 def _evaluate_ids(
@@ -350,15 +348,14 @@ def _records(
 def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits:
     """`run` as padded arrays; fills `positions` with a number for every document id it meets."""
     rows = [list(run.get(query, ())) for query in query_ids]
-    width = max(map(len, rows), default=0)
-    docs = np.full((len(rows), width), -1, dtype=np.int64)
-    scores = np.full((len(rows), width), -np.inf, dtype=np.float32)
+    hits = Hits.empty(len(rows), max(map(len, rows), default=0))
     # Scores beyond float32's range become infinite and tie, as they do in trec_eval.
     with np.errstate(over="ignore"):
         for number, row in enumerate(rows):
-            docs[number, : len(row)] = [positions.setdefault(d, len(positions)) for d, _ in row]
-            scores[number, : len(row)] = [score for _, score in row]
-    return Hits(docs, scores)
+            ids = [positions.setdefault(d, len(positions)) for d, _ in row]
+            hits.docs[number, : len(row)] = ids
+            hits.scores[number, : len(row)] = [score for _, score in row]
+    return hits
 
 
 def judgements_of(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:

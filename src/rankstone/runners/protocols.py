@@ -41,6 +41,12 @@ class Hits(NamedTuple):
     docs: NDArray[np.int64]
     scores: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, n_queries: int, k: int) -> Hits:
+        """Return `n_queries` rows of `k` pads, to be filled in."""
+        shape = (n_queries, k)
+        return cls(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
+
 
 class Truncation(NamedTuple):
     """How much of some texts a model's limit cut away; additive over batches."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.runners.search.binary.binary_hash import code_index
+from rankstone.runners.search.binary import code_index
 from rankstone.runners.search.binary.bit_planes import BitPlanes
 from rankstone.runners.search.binary.code_index import CodeIndex
 

@@ -166,8 +166,7 @@ class BestChunkIndex:
         self._owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
     def search(self, queries: Any, k: int) -> Hits:
-        shape = (len(queries), k)
-        hits = Hits(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
+        hits = Hits.empty(len(queries), k)
         n_documents, n_chunks = len(self._offsets) - 1, len(self._owners)
         wanted = min(k, n_documents)
         depth = min(wanted * -(-n_chunks // max(n_documents, 1)), n_chunks)

@@ -70,10 +70,7 @@ def summed(docs: Ids, gains: Gains, k: int) -> Hits:
         gains: of the same shape, or one per column.
         k: how many documents to return per query.
     """
-    hits = Hits(
-        np.full((len(docs), k), -1, dtype=np.int64),
-        np.full((len(docs), k), -np.inf, dtype=np.float32),
-    )
+    hits = Hits.empty(len(docs), k)
     for start in range(0, len(docs) if docs.shape[1] and k else 0, BATCH):
         part = slice(start, start + BATCH)
         own = gains if gains.ndim == 1 else gains[part]

@@ -168,13 +168,12 @@ class BM25Index:
 
     def search(self, queries: Words, k: int) -> Hits:
         asked = queries.known_in({} if self._engine is None else self._engine.vocab_dict)
-        docs = np.full((len(asked), k), -1, dtype=np.int64)
-        scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(asked), k)
 
         def fill(row: int) -> None:
             best, values = self._search_one(asked[row], k)
-            docs[row, : len(best)] = best
-            scores[row, : len(best)] = values
+            hits.docs[row, : len(best)] = best
+            hits.scores[row, : len(best)] = values
 
         rows = range(len(asked))
         if self._threads > 1 and len(asked) >= THREADED_FROM:
@@ -183,7 +182,7 @@ class BM25Index:
         else:
             for row in rows:
                 fill(row)
-        return Hits(docs, scores)
+        return hits
 
     def _search_one(self, terms: list[int], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
         if not terms or k == 0:

@@ -120,17 +120,17 @@ class DupMAEIndex:
         return cls(short, sparse.csr_array((values.ravel(), ids.ravel(), ends), shape=shape))
 
     def search(self, queries: Rows, k: int) -> Hits:
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         depth, width = min(k, len(self._short)), self._short.shape[1]
         for start in range(0, len(queries) if depth else 0, QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
             found = (self._words @ np.ascontiguousarray(block[:, width:].T)).T
             found = found + block[:, :width] @ self._short.T
             best = np.argsort(-found, axis=1, kind="stable")[:, :depth]
-            docs[start : start + len(block), :depth] = best
-            scores[start : start + len(block), :depth] = np.take_along_axis(found, best, axis=1)
-        return Hits(docs, scores)
+            rows = slice(start, start + len(block))
+            hits.docs[rows, :depth] = best
+            hits.scores[rows, :depth] = np.take_along_axis(found, best, axis=1)
+        return hits
 
     def save(self, folder: Path) -> None:
         words = self._words

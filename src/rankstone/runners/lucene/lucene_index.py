@@ -90,18 +90,18 @@ class LuceneIndex:
         return cls(folder, settings)
 
     def search(self, queries: Sequence[str], k: int) -> Hits:
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         if not len(queries) or not k:
-            return Hits(docs, scores)
+            return hits
         searcher = self._searcher
 
         def fill(rows: NDArray[np.int64], last: bool = True) -> None:
             try:
                 for row in rows:
                     found = searcher.search(java_text(queries[row]), k)
-                    docs[row, : len(found)] = [hit["doc"] for hit in found]
-                    scores[row, : len(found)] = self._scores([hit["score"] for hit in found])
+                    hits.docs[row, : len(found)] = [hit["doc"] for hit in found]
+                    scores = self._scores([hit["score"] for hit in found])
+                    hits.scores[row, : len(found)] = scores
             finally:
                 if last:
                     detach()
@@ -112,7 +112,7 @@ class LuceneIndex:
         else:
             with ThreadPoolExecutor(len(parts)) as pool:
                 list(pool.map(fill, parts))
-        return Hits(docs, scores)
+        return hits
 
     def _scores(self, given: list[float]) -> NDArray[np.float32]:
         scores = np.array(given, dtype=np.float32)

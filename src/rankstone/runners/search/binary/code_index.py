@@ -63,8 +63,7 @@ class CodeIndex:
 
     def search(self, queries: Codes, k: int) -> Hits:
         """`queries`: (n_queries, words, levels) codes."""
-        shape, depth = (len(queries), k), min(k, len(self))
-        hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
+        hits, depth = Hits.empty(len(queries), k), min(k, len(self))
         if not depth:
             return hits
         size = max(min(TILE, -(-len(queries) // self._threads)), 1)

@@ -172,12 +172,12 @@ class AnnCurIndex:
         self._rescore, self._context = rescore, context
 
     def search(self, queries: Any, k: int) -> Hits:
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         for row in range(len(queries)):
             found = self._found(queries[row : row + 1], k)
-            docs[row, : len(found.docs)], scores[row, : len(found.docs)] = found
-        return Hits(docs, scores)
+            n = len(found.docs)
+            hits.docs[row, :n], hits.scores[row, :n] = found
+        return hits
 
     def _found(self, query: Any, k: int) -> Ranked:
         """Of one query at a time: in a batch, the last bits of s and so its ties may differ."""

@@ -41,8 +41,7 @@ class ExhaustiveIndex:
 
     def search(self, queries: Any, k: int) -> Hits:
         n, calls = len(self._scored), len(self._scored) * len(queries)
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         with self._context.phase("rerank", calls) if self._context else contextlib.nullcontext():
             for row in range(len(queries)):
                 given = np.empty(n, dtype=np.float32)
@@ -51,8 +50,8 @@ class ExhaustiveIndex:
                     given[positions] = self._scored.scores(queries[row : row + 1], positions)
                 best = np.argsort(-given, kind="stable")[:k]
                 best = best[given[best] > -np.inf]
-                docs[row, : len(best)], scores[row, : len(best)] = best, given[best]
-        return Hits(docs, scores)
+                hits.docs[row, : len(best)], hits.scores[row, : len(best)] = best, given[best]
+        return hits
 
     def save(self, folder: Path) -> None:
         """Texts or representations are written too: searching needs them."""

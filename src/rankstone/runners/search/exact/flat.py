@@ -140,8 +140,7 @@ class Mapped:
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     """Rows of k; what faiss marks as not found (-1) is a pad."""
-    shape = (len(docs), k)
-    hits = Hits(np.full(shape, -1, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32))
+    hits = Hits.empty(len(docs), k)
     hits.docs[:, : docs.shape[1]] = docs
     hits.scores[:, : docs.shape[1]] = np.where(docs >= 0, scores, -np.inf)
     return hits

@@ -63,13 +63,12 @@ class InvertedIndex:
                 f"expected query vectors over {self._lists.shape[1]} entries, found"
                 f" {queries.width}. The encoder must give queries and documents one vocabulary."
             )
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         for row, (terms, weights) in enumerate(queries.rows()):
             best, values = highest(self._scores(terms, weights), k)
-            docs[row, : len(best)] = best
-            scores[row, : len(best)] = values
-        return Hits(docs, scores)
+            hits.docs[row, : len(best)] = best
+            hits.scores[row, : len(best)] = values
+        return hits
 
     def _scores(self, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
         """(n_documents,) inner products."""

@@ -106,7 +106,7 @@ class MaxSimIndex:
         for block in self._blocks() if tiles else ():
             for tile in tiles:
                 best.merge(tile.rows, _scores(block, tile), block.start)
-        return Hits(best.docs, best.scores)
+        return best.hits
 
     def _blocks(self) -> Iterable[Block]:
         if self._resident is not None:
@@ -162,18 +162,18 @@ class Best:
     """The k best documents of each query so far. Blocks must come in corpus order."""
 
     def __init__(self, n_queries: int, k: int) -> None:
-        self.docs = np.full((n_queries, k), -1, dtype=np.int64)
-        self.scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
+        self.hits = Hits.empty(n_queries, k)
 
     def merge(self, rows: NDArray[np.int64], scores: NDArray[np.float32], start: int) -> None:
         """Take in (len(rows), n_docs) scores, -inf for none, of documents from `start` on."""
         docs = np.broadcast_to(start + np.arange(scores.shape[1]), scores.shape)
-        scores = np.concatenate([self.scores[rows], scores], axis=1)
-        docs = np.concatenate([self.docs[rows], docs], axis=1)
+        scores = np.concatenate([self.hits.scores[rows], scores], axis=1)
+        docs = np.concatenate([self.hits.docs[rows], docs], axis=1)
         # Stable, and lower positions stand first: they win ties.
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.docs.shape[1]]
-        self.scores[rows] = kept = np.take_along_axis(scores, order, axis=1)
-        self.docs[rows] = np.where(kept > -np.inf, np.take_along_axis(docs, order, axis=1), -1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.hits.docs.shape[1]]
+        self.hits.scores[rows] = kept = np.take_along_axis(scores, order, axis=1)
+        docs = np.take_along_axis(docs, order, axis=1)
+        self.hits.docs[rows] = np.where(kept > -np.inf, docs, -1)
 
 
 def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:

@@ -23,7 +23,6 @@ from rankstone.runners.search.multi_vector.token_vectors import (
     Floats,
     float_tokens,
     load_arrays,
-    nothing,
     parts,
     written,
 )
@@ -115,7 +114,7 @@ class MuveraIndex:
         self._positions = positions
 
     def search(self, queries: Ragged, k: int) -> Hits:
-        hits = nothing(len(queries), k)
+        hits = Hits.empty(len(queries), k)
         if self._encoder is None:
             return hits
         tokens = float_tokens(queries, self._encoder.shape.dim, "queries")

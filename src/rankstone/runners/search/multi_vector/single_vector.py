@@ -20,7 +20,6 @@ from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.token_vectors import (
     Floats,
     float_tokens,
-    nothing,
     parts,
     written,
 )
@@ -102,7 +101,7 @@ class SingleVectorIndex:
         self._depth = depth
 
     def search(self, queries: Ragged, k: int) -> Hits:
-        hits = nothing(len(queries), k)
+        hits = Hits.empty(len(queries), k)
         if not self._dim:
             return hits
         tokens = float_tokens(queries, self._dim, "queries")

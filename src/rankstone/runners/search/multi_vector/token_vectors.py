@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
-from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.ragged import Ragged, decoded
 from rankstone.runners.search.exact.flat import Mapped
 from rankstone.runners.search.exact.maxsim import check_dim
@@ -42,12 +41,6 @@ def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
         )
     return tokens
-
-
-def nothing(n_queries: int, k: int) -> Hits:
-    """Hits to be filled in."""
-    docs = np.full((n_queries, k), -1, dtype=np.int64)
-    return Hits(docs, np.full((n_queries, k), -np.inf, dtype=np.float32))
 
 
 def written(vectors: Iterable[Floats], dim: int, work: Path) -> Mapped:

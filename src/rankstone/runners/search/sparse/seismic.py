@@ -97,19 +97,18 @@ class SeismicIndex:
                 f"expected query vectors over {width} entries, found {queries.width}."
                 " The encoder must give queries and documents one vocabulary."
             )
-        docs = np.full((len(queries), k), -1, dtype=np.int64)
-        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        hits = Hits.empty(len(queries), k)
         asked = {str(row): own for row, own in enumerate(queries.rows()) if len(own[0])}
         if self._engine is None or not asked or not k:
-            return Hits(docs, scores)
+            return hits
         for found in self._found(asked, k):
             row = int(found[0][0]) if found else 0
             places = np.array([int(doc) for _, score, doc in found if score > 0], dtype=np.int64)
             values = np.array([score for _, score, _ in found if score > 0], dtype=np.float32)
             order = np.lexsort((places, -values))
-            docs[row, : len(order)] = places[order]
-            scores[row, : len(order)] = values[order]
-        return Hits(docs, scores)
+            hits.docs[row, : len(order)] = places[order]
+            hits.scores[row, : len(order)] = values[order]
+        return hits
 
     def _found(self, asked: Mapping[str, Any], k: int) -> list[list[tuple[str, float, str]]]:
         """(row, score, document) of each query, queries in any order."""
