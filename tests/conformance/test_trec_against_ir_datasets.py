@@ -13,7 +13,7 @@ import pytest
 
 from rankstone.benchmarks.dataset import Document, Query
 from rankstone.benchmarks.loaders.trec import read_documents
-from rankstone.benchmarks.readers.lines import read_judgements
+from rankstone.benchmarks.readers.qrels import read_judgements
 from rankstone.benchmarks.readers.topics import read_topics
 
 trec = pytest.importorskip("ir_datasets.formats.trec", reason="ir_datasets is not installed")

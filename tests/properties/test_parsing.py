@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.benchmarks.readers import arrow_jsonl as parsing
-from rankstone.benchmarks.readers.lines import read_documents
+from rankstone.benchmarks.readers.jsonl import read_documents
 from rankstone.benchmarks.storage import arrow_tables as tables
 from rankstone.benchmarks.storage.arrow_tables import TextTable, blocks
 from rankstone.errors import DataError

@@ -20,7 +20,7 @@ from rankstone.benchmarks import store
 from rankstone.benchmarks.dataset import Document
 from rankstone.benchmarks.readers import arrow_jsonl as parsing
 from rankstone.benchmarks.readers.arrow_jsonl import document_blocks
-from rankstone.benchmarks.readers.lines import read_documents
+from rankstone.benchmarks.readers.jsonl import read_documents
 from rankstone.errors import DataError
 
 GOOD = b'{"_id": "%d", "title": "", "text": "some \\u00e9 text", "metadata": {}}\n'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rankstone.benchmarks.dataset import RawJudgements, Sources
-from rankstone.benchmarks.loaders.qrels import JudgedQueries, judged_queries
+from rankstone.benchmarks.judgements import JudgedQueries, judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.evaluation.evaluate import qrels_of

@@ -1,4 +1,4 @@
-"""Judgements by id -> judgements by position, with everything odd about them named."""
+"""Judgements by id -> judgements by position with warnings on oddities, or by query alone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rankstone.benchmarks.dataset import Judgement
+from rankstone.benchmarks.dataset import Judgement, RawJudgements
+from rankstone.benchmarks.pins import check_pins
 from rankstone.benchmarks.storage.arrow_tables import (
     TEXT,
+    ContentDigest,
     MappedTable,
     distinct,
     positions_of,
     text_array,
 )
-from rankstone.errors import DataError
+from rankstone.errors import DataError, did_you_mean
+from rankstone.specs import TaskSpec
 
 MOST_GRADES = 20
 """No collection grades more finely by hand."""
@@ -205,3 +208,69 @@ def _without_repeats(
         return order, []
     kept = order[np.concatenate([[True], ~same])]
     return kept, [f"{where}: {int(same.sum())} judgements are repeated and count once"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedQueries:
+    """Judgements of one split, by ids."""
+
+    qrels: dict[str, dict[str, int]]
+    """Query id -> document id -> label, in the order of the file."""
+    sha256: dict[str, str]
+    """Digest of the `judgements`: the one that a data set with the same judgements has."""
+    source: str
+    warnings: tuple[str, ...] = ()
+
+
+def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
+    """Return the task's split of `raw`, checked against its pins, truncated at its limit.
+
+    Raises:
+        DataError: no such split, two labels for one pair, nothing judged, or not what is pinned.
+    """
+    known = list(raw.splits())
+    if task.split not in known:
+        hint = did_you_mean(task.split, known) or f" It has: {', '.join(known) or 'none'}."
+        raise DataError(f"{task.name}: no judgements for the split '{task.split}'.{hint}")
+    where = f"{task.name}: judgements of the split '{task.split}' ({raw.source})"
+    qrels, n_repeated = _by_query(raw.judgements(task.split), where)
+    counts = {"queries": len(qrels), "judgements": sum(map(len, qrels.values()))}
+    check_pins(task, counts, {"judgements": _digest(qrels)}, raw.source)
+    first = dict(list(qrels.items())[: task.limit_queries])
+    warning = f"{where}: {n_repeated} judgements are repeated and count once"
+    return JudgedQueries(
+        qrels=first,
+        sha256={"judgements": _digest(first)},
+        source=raw.source,
+        warnings=(warning,) if n_repeated else (),
+    )
+
+
+def _by_query(judgements: Iterable[Judgement], where: str) -> tuple[dict[str, dict[str, int]], int]:
+    """Return the judgements by query, and the number of repeated ones."""
+    qrels: dict[str, dict[str, int]] = {}
+    n_repeated = 0
+    for query, document, label in judgements:
+        labels = qrels.setdefault(query, {})
+        n_repeated += document in labels
+        former = labels.setdefault(document, label)
+        if former != label:
+            raise DataError(
+                f"{where}: query '{query}' and document '{document}' are judged {former} and "
+                f"{label}. Keep one."
+            )
+    if not qrels:
+        raise DataError(f"{where}: holds no judgements. Fetch it again.")
+    return qrels, n_repeated
+
+
+def _digest(qrels: dict[str, dict[str, int]]) -> str:
+    """Digest query, document and label in the order of the ids, as `pins.split_digests` does."""
+    rows = sorted(
+        (query, document, str(label))
+        for query, labels in qrels.items()
+        for document, label in labels.items()
+    )
+    digest = ContentDigest(3)
+    digest.update([text_array(column)[0] for column in zip(*rows, strict=True)])
+    return digest.hexdigest()

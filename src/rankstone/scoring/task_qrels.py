@@ -14,7 +14,7 @@ from rankstone.benchmarks.dataset import (
     RawJudgements,
     Sources,
 )
-from rankstone.benchmarks.loaders.qrels import judged_queries
+from rankstone.benchmarks.judgements import judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
 from rankstone.execution.sections import task_info

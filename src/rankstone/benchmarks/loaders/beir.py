@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
-from rankstone.benchmarks.readers.lines import (
-    line_of_record,
-    read_documents,
-    read_judgements,
-    read_queries,
-)
+from rankstone.benchmarks.readers.jsonl import line_of_record, read_documents, read_queries
+from rankstone.benchmarks.readers.qrels import read_judgements
 from rankstone.benchmarks.storage.archives import extracted
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError

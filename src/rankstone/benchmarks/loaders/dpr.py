@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
-from rankstone.benchmarks.readers.lines import MEND, numbered_lines, records
+from rankstone.benchmarks.readers.jsonl import records
+from rankstone.benchmarks.readers.lines import MEND, numbered_lines
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.progress import Progress, silent

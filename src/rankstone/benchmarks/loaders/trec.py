@@ -21,7 +21,8 @@ from itertools import islice
 from pathlib import Path
 
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
-from rankstone.benchmarks.readers.lines import read_judgements, refuse
+from rankstone.benchmarks.readers.lines import fault
+from rankstone.benchmarks.readers.qrels import read_judgements
 from rankstone.benchmarks.readers.rows import chosen, json_rows, kind_of, tsv_rows
 from rankstone.benchmarks.readers.sgml import Element, blocks, elements, plain, tag_pattern, without
 from rankstone.benchmarks.readers.topics import read_topics
@@ -166,8 +167,8 @@ def _document(element: Element, path: Path) -> Document:
 def _identifier(element: Element, path: Path) -> str:
     numbers = [plain(block.content) for block in blocks(element.content, _NUMBER)]
     if len(numbers) > 1:
-        refuse(path, element.line, f"a document with {len(numbers)} <DOCNO>")
+        raise fault(path, element.line, f"a document with {len(numbers)} <DOCNO>")
     found: str | None = numbers[0] if numbers else chosen(element.attributes, ("docno", "id"))
     if not found:
-        refuse(path, element.line, "a document without a <DOCNO>")
+        raise fault(path, element.line, "a document without a <DOCNO>")
     return found

@@ -2,7 +2,7 @@
 
 Arrow parses outside of Python's lock and ten times as fast as `json`, but accepts what `json`
 refuses, and cannot name the line of a fault. So it is given plain blocks alone, of which it is
-known to make the same, and every other block is read by `rankstone.benchmarks.readers.lines`.
+known to make the same, and every other block is read by `rankstone.benchmarks.readers.jsonl`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 from numpy.typing import NDArray
 
-from rankstone.benchmarks.readers.lines import (
-    DAMAGE,
-    documents_in,
-    numbered,
-    opened,
-    read_documents,
-)
+from rankstone.benchmarks.readers.jsonl import documents_in, read_documents
+from rankstone.benchmarks.readers.lines import DAMAGE, numbered, opened
 from rankstone.benchmarks.storage.arrow_tables import TEXT, string_offsets
 from rankstone.profiling.machine import usable_cores
 

@@ -6,16 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rankstone.benchmarks.readers.lines import (
-    BOM,
-    DAMAGE,
-    identifier,
-    numbered_lines,
-    opened,
-    records,
-    refuse,
-    string_value,
-)
+from rankstone.benchmarks.readers.jsonl import identifier, records, string_value
+from rankstone.benchmarks.readers.lines import BOM, DAMAGE, fault, numbered_lines, opened
 from rankstone.errors import DataError
 
 Kind = Literal["sgml", "jsonl", "tsv"]
@@ -50,7 +42,7 @@ def kind_of(path: Path) -> Kind:
             f"{path}: packed with Unix compress. Unpack it: gzip -dc < {path.name} > FILE."
         )
     if head.startswith(b"["):
-        refuse(path, 1, "one JSON array, expected one JSON object per line")
+        raise fault(path, 1, "one JSON array, expected one JSON object per line")
     return "jsonl" if head.startswith(b"{") else "sgml" if head.startswith(b"<") else "tsv"
 
 
@@ -77,7 +69,7 @@ def _key(record: dict[str, Any], keys: Sequence[str], path: Path, number: int) -
     found = next((key for key in keys if key in record), None)
     if found is None:
         expected = " or ".join(f"'{key}'" for key in keys)
-        refuse(path, number, f"no key {expected}; it has {', '.join(record) or 'none'}")
+        raise fault(path, number, f"no key {expected}; it has {', '.join(record) or 'none'}")
     return found
 
 
@@ -92,10 +84,10 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
                 continue
             columns = _Columns(2, 0, None, 1)
         if len(fields) != columns.n:
-            refuse(path, number, _wrong_number(len(fields), columns.n, text_keys))
+            raise fault(path, number, _wrong_number(len(fields), columns.n, text_keys))
         key = fields[columns.id].strip()
         if not key:
-            refuse(path, number, "an id is empty")
+            raise fault(path, number, "an id is empty")
         title = "" if columns.title is None else fields[columns.title]
         yield Row(number, key, title, fields[columns.text])
 

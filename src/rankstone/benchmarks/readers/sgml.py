@@ -14,7 +14,7 @@ from html.entities import html5
 from pathlib import Path
 from typing import NamedTuple
 
-from rankstone.benchmarks.readers.lines import BOM, DAMAGE, opened, refuse
+from rankstone.benchmarks.readers.lines import BOM, DAMAGE, fault, opened
 from rankstone.errors import DataError
 
 BLOCK_BYTES = 1 << 20
@@ -77,7 +77,9 @@ def _pieces(
     unclosed = opening.search(buffer)
     if unclosed:
         line += buffer.count(b"\n", 0, unclosed.start())
-        refuse(path, line, f"{unclosed[0].decode('latin-1')} is not closed before the file ends")
+        raise fault(
+            path, line, f"{unclosed[0].decode('latin-1')} is not closed before the file ends"
+        )
     _refuse_text(buffer, path, line)
 
 
@@ -87,7 +89,7 @@ def _refuse_text(between: bytes, path: Path, line: int) -> None:
     text = outside.lstrip()
     if text:
         line += outside.count(b"\n", 0, len(outside) - len(text))
-        refuse(
+        raise fault(
             path, line, f"text outside of all elements: {text[:40].decode('latin-1').rstrip()!r}"
         )
 
@@ -111,13 +113,13 @@ def _element(
     start = opening.search(piece)
     if start is None:
         line += piece.count(b"\n")
-        refuse(path, line, "a closing tag without its opening tag")
+        raise fault(path, line, "a closing tag without its opening tag")
     _refuse_text(piece[: start.start()], path, line)
     line += piece.count(b"\n", 0, start.start())
     second = opening.search(piece, start.end())
     if second:
         again = line + piece.count(b"\n", start.start(), second.start())
-        refuse(path, line, f"not closed before another begins in line {again}")
+        raise fault(path, line, f"not closed before another begins in line {again}")
     return Element(
         line=line,
         attributes=attributes(_decode(start[1] or b"", path, line, warnings)),

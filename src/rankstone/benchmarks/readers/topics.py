@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rankstone.benchmarks.dataset import Query
-from rankstone.benchmarks.readers.lines import refuse
+from rankstone.benchmarks.readers.lines import fault
 from rankstone.benchmarks.readers.rows import chosen, json_rows, kind_of, tsv_rows
 from rankstone.benchmarks.readers.sgml import Element, elements, plain
 
@@ -48,7 +48,7 @@ def _marked_up(path: Path, warnings: set[str], field: str | None) -> Iterator[tu
         fields = _fields(element.content)
         found = chosen({**element.attributes, **fields}, ID_FIELDS)
         if not found:
-            refuse(path, element.line, f"a topic without an id ({', '.join(ID_FIELDS)})")
+            raise fault(path, element.line, f"a topic without an id ({', '.join(ID_FIELDS)})")
         identifier = " ".join(found.split())
         yield element.line, Query(identifier, _text(element, fields, field, path))
 
@@ -59,7 +59,7 @@ def _text(element: Element, fields: Mapping[str, str], field: str | None, path: 
     text = plain(element.content) if bare else chosen(fields, wanted)
     if not text:
         where, has = "> or <".join(wanted), ", ".join(fields) or "no fields"
-        refuse(path, element.line, f"a topic without text in <{where}>; it has {has}")
+        raise fault(path, element.line, f"a topic without text in <{where}>; it has {has}")
     return " ".join(text.split())
 
 
