@@ -1,11 +1,11 @@
 """The exception tree.
 
-RankstoneError              anything a user can mend; the message says what, where and how
+RankstoneError              faults that a user can correct; messages state what, where and how
 ├── DefinitionError         a TOML definition is wrong, or a name is not defined
 ├── DataError               a collection is missing, malformed, or not the one expected
 │   ├── NetworkError        a download could not start or broke off; running again goes on
-│   ├── SourceGoneError     the address answers that the file is not, or no longer, to be had
-│   └── ChecksumError       what arrived is not the file that was expected
+│   ├── SourceGoneError     the server answers that the file is not, or no longer, available
+│   └── ChecksumError       the downloaded file is not the expected one
 ├── MissingExtraError       a method needs an optional dependency that is not installed
 ├── ModelError              model files are missing or not the ones expected
 ├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
@@ -24,11 +24,11 @@ class RankstoneError(Exception):
 
 
 class RankstoneWarning(UserWarning):
-    """Nothing is broken, but a number may not mean what its reader thinks it means."""
+    """Nothing is broken, but a number may be misleading."""
 
 
 class DefinitionError(RankstoneError):
-    """A definition is wrong or missing: names the file, the key and the mend."""
+    """A definition is wrong or missing; the message names file, key and correction."""
 
 
 class DataError(RankstoneError):
@@ -40,11 +40,11 @@ class NetworkError(DataError):
 
 
 class SourceGoneError(DataError):
-    """The server answers that there is no such file, or that it may not be had."""
+    """The server answers that there is no such file, or denies access to it."""
 
 
 class ChecksumError(DataError):
-    """A file has not the size or the digest that is pinned for it."""
+    """A file does not have its pinned size or digest."""
 
 
 class MissingExtraError(RankstoneError):
@@ -78,7 +78,7 @@ class ResultsError(RankstoneError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`" Did you mean: a, b?"`, or an empty string when nothing known is near `name`."""
+    """Return `" Did you mean: a, b?"`; an empty string if no known name is similar."""
     candidates = {option.lower(): option for option in known}
     stems = {option.rpartition("/")[2]: full for option, full in candidates.items()}
     near = difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.6)

@@ -19,7 +19,7 @@ class _Table(NamedTuple):
     group: str
     """Entry points ``name = "module:NAME"`` by which other packages register theirs."""
     home: str
-    """The package that the targets of `names` lie in."""
+    """The package that holds the targets of `names`."""
     names: dict[str, str]
 
 
@@ -84,7 +84,7 @@ TABLES: dict[Kind, _Table] = {
 
 
 def target(kind: Kind, name: str, where: str) -> str:
-    """`module:NAME` of what `name` stands for.
+    """Return `module:NAME` of what `name` stands for.
 
     Args:
         where: the definition, for the error.
@@ -111,7 +111,7 @@ def target(kind: Kind, name: str, where: str) -> str:
 
 
 def load(kind: Kind, name: str, where: str) -> Any:
-    """The object that `name` stands for, imported.
+    """Import and return the object that `name` stands for.
 
     Raises:
         DefinitionError: as `target`, or the module or the name in it does not exist.
@@ -137,7 +137,7 @@ def load(kind: Kind, name: str, where: str) -> Any:
 
 
 def _moved(table: _Table, path: str) -> str:
-    """Name the short name that replaces a path into this package."""
+    """Return the message that gives the short name in place of a path into this package."""
     module, _, attribute = path.partition(":")
     stem = module.rpartition(".")[2]
     endings = (f":{attribute}",) if attribute != "load" else (f"{stem}:load",)

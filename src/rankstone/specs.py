@@ -1,21 +1,22 @@
 """Definitions as values: TOML -> frozen, strict specs with digests.
 
-A `TaskSpec` says what is measured (`benchmarks/*.toml`), a `SuiteSpec` which tasks belong together
-(`benchmarks/suites.toml`), a `MethodSpec` what is run (`runners/**/*.toml`). Unknown keys and wrong
-types are refused with the file and the key.
+`TaskSpec`: a table of `benchmarks/*.toml`; `SuiteSpec`: tasks that belong together
+(`benchmarks/suites.toml`); `MethodSpec`: one of `runners/**/*.toml`. Unknown keys and wrong types
+are refused with the file and the key.
 """
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import DefinitionError, did_you_mean
-from rankstone.strict import Spec, build_spec, read_toml
+from rankstone.errors import DefinitionError, MeasureError, did_you_mean
+from rankstone.strict import Spec, build_spec, read_toml, resolve_name
 from rankstone.strict import canonical_digest as canonical_digest
 
 REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
@@ -25,8 +26,49 @@ DEFAULT_MEASURES = (
 )  # fmt: skip
 
 
+class MeasureName(NamedTuple):
+    """The parts of ``Kind(parameter=value, ...)@cutoff``, the grammar of ir_measures.
+
+    Parsed here because importing ir_measures would slow down every cell.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    at: Any
+    """The value after the @; None where there is none."""
+
+    @classmethod
+    def parse(cls, name: str) -> MeasureName:
+        """Split ``"RR(rel=2)@10"``; a MeasureError if it is not a name."""
+        try:
+            node = ast.parse(name.strip(), mode="eval").body
+            at = None
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+                at, node = ast.literal_eval(node.right), node.left
+            parameters = {}
+            if isinstance(node, ast.Call) and not node.args:
+                parameters = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+                node = node.func
+        except (SyntaxError, ValueError):
+            node = None
+        if not isinstance(node, ast.Name):
+            raise MeasureError(
+                f"'{name}' is not the name of a measure. Expected e.g. nDCG@10 or AP(rel=2)@100."
+            ) from None
+        return cls(node.id, parameters, at)
+
+    @property
+    def cutoff(self) -> Any:
+        return self.parameters.get("cutoff") if self.at is None else self.at
+
+    @property
+    def depth(self) -> int:
+        """Results that the measure needs; 0 if it takes all there are."""
+        return self.cutoff if isinstance(self.cutoff, int) else 0
+
+
 class ModelSpec(Spec):
-    """Where a model's weights come from: explicit path, package, hub cache, hub, in this order."""
+    """Source of a model's weights: explicit path, package, hub cache, hub, in this order."""
 
     id: str
     """The hub's name of the model, or a plain name for one that only a package carries."""
@@ -40,14 +82,14 @@ class ModelSpec(Spec):
     sha256: dict[str, str] = Field(default_factory=dict)
     """File name inside the model's folder -> expected sha256."""
     obtain: str = ""
-    """How to get it where neither a package nor the hub has it: a sentence for the error."""
+    """Sentence for the error where neither a package nor the hub has the model: how to get it."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain"})
     LATER: ClassVar[frozenset[str]] = frozenset({"folder"})
 
 
 class AdapterSpec(Spec):
-    """An adapter and what it is constructed with."""
+    """An adapter and its arguments."""
 
     LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "scorer", "text"})
 
@@ -58,17 +100,17 @@ class AdapterSpec(Spec):
     query_model: ModelSpec | None = None
     """The model of queries, where they have a checkpoint of their own."""
     members: tuple[MethodSpec, ...] = ()
-    """The methods a composite is made of; named in the TOML, resolved on reading."""
+    """Methods that a composite is made of; named in the TOML, resolved on reading."""
 
     @property
     def models(self) -> dict[str, ModelSpec]:
-        """The models there are, by the key that names them."""
+        """Models by the key that names them."""
         found = {"model": self.model, "query_model": self.query_model}
         return {key: model for key, model in found.items() if model is not None}
 
 
 class ScorerSpec(AdapterSpec):
-    """What re-scores the candidates of a two-stage method: the table `[scorer]` of its TOML."""
+    """Scorer of the candidates of a two-stage method: the table `[scorer]` of its TOML."""
 
 
 class MethodSpec(AdapterSpec):
@@ -79,27 +121,27 @@ class MethodSpec(AdapterSpec):
     )
 
     name: str
-    """`<family>/<stem>`, from the file's place."""
+    """`<family>/<stem>`, from the path of the file."""
     description: str
     scorer: ScorerSpec | None = None
     text: str | None = None
-    """How a document becomes a string for this method, where it wants another template than the
-    task's: `{title: [SEP] }{text}`, where ` [SEP] ` goes with a title."""
+    """Template of a document's text for this method, if it is not the task's: in
+    `{title: [SEP] }{text}`, ` [SEP] ` is left out with an empty title."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""
     licence: str = ""
-    """Of the weights: an SPDX name, or how their owners call it."""
+    """Licence of the weights: an SPDX name, or the name that their owners use."""
     published: str | None = None
-    """Whose rows of `leaderboards/published.csv` are this method's; None: those of its name."""
+    """Name of this method in `leaderboards/published.csv`; None: its own name."""
     weights: Literal["public", "unavailable"] = "public"
-    """`unavailable`: never released, so the method runs from a path of one's own or not at all."""
+    """`unavailable`: never released, so the method needs a path to weights."""
 
     @property
     def family(self) -> str:
         return self.name.rpartition("/")[0]
 
     def at(self, folder: Path) -> Self:
-        """This method with its weights from `folder`, and the folders inside it that it names.
+        """Return this method with its weights from `folder`, or its folders that it names.
 
         Raises DefinitionError where it has no model, or two that are not told apart by folders.
         """
@@ -133,16 +175,16 @@ class TaskSpec(Spec):
     """`<family>/<task>`."""
     description: str
     loader: str = Field(pattern=REGISTERED)
-    """What reads the collection: a short name (`rankstone.registry`), or `module:function`."""
+    """Reader of the collection: a short name (`rankstone.registry`), or `module:function`."""
     source: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the loader."""
     dataset: str
     """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""
     split: str = "test"
     train_split: str | None = None
-    """The split whose queries methods may learn from."""
+    """Split of the queries that methods may learn from."""
     text: str = "{title} {text}"
-    """How a document becomes a string; stripped of white space at both ends."""
+    """Template of a document's text, stripped of white space at both ends."""
     counts: Counts = Counts()
     sha256: dict[Literal["corpus", "queries", "judgements"], str] = Field(default_factory=dict)
     judge: Literal["judgements", "answers"] = "judgements"
@@ -156,7 +198,7 @@ class TaskSpec(Spec):
     measures: tuple[str, ...] = DEFAULT_MEASURES
     headline: str = "nDCG@10"
     limit_queries: int | None = Field(default=None, ge=1)
-    """Only the first so many judged queries, in order of their position; a task of its own."""
+    """Number of judged queries, the first in order of their position; another task than all."""
 
     @model_validator(mode="after")
     def _headline_is_measured(self) -> Self:
@@ -165,7 +207,7 @@ class TaskSpec(Spec):
         return self
 
     def limited(self, *, queries: int | None = None, depth: int | None = None) -> TaskSpec:
-        """This task with fewer queries or another depth: named apart, for it is another task.
+        """Return this task with fewer queries or another depth, which is another task and name.
 
         Measures that look deeper than `depth` are left out; a DefinitionError if all do.
         """
@@ -175,7 +217,7 @@ class TaskSpec(Spec):
             name, changes["limit_queries"] = f"{name}@first{queries}", queries
         if depth is not None and depth != self.depth:
             name, changes["depth"] = f"{name}@k{depth}", depth
-            measures = tuple(m for m in self.measures if _looks_at(m) <= depth)
+            measures = tuple(m for m in self.measures if MeasureName.parse(m).depth <= depth)
             if not measures:
                 raise DefinitionError(
                     f"Task '{self.name}': every measure looks deeper than {depth} results:"
@@ -186,17 +228,17 @@ class TaskSpec(Spec):
         return self.model_copy(update={**changes, "name": name})
 
     def cut(self, cuts: Iterable[str]) -> TaskSpec:
-        """This task `limited` as names say it after their `@`: `first100`, `k20`.
+        """Return this task `limited` by the suffixes of a name after `@`: `first100`, `k20`.
 
         Raises:
-            DefinitionError: one of them says neither.
+            DefinitionError: a suffix is neither of the two.
         """
         task = self
         for cut in cuts:
             match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
             if match is None:
                 raise DefinitionError(
-                    f"Task '{self.name}': '@{cut}' is no cut. Write for example "
+                    f"Task '{self.name}': '@{cut}' is not a limit. Write for example "
                     f"{self.name}@first100 or {self.name}@k20."
                 )
             task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
@@ -212,41 +254,35 @@ class SuiteSpec(Spec):
     """Tasks by full name, and suites, which are averaged first and then count once; named in the
     TOML, resolved on reading."""
     measures: tuple[str, ...] = ()
-    """What is averaged over the members; empty where the field averages nothing."""
+    """Measures averaged over the members; empty where the field averages nothing."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Full names of all tasks, those of member suites in place."""
+        """Full names of all tasks, those of member suites in the order of members."""
         nested = [(m,) if isinstance(m, str) else m.tasks for m in self.members]
         return tuple(dict.fromkeys(name for names in nested for name in names))
 
 
-def _looks_at(measure: str) -> int:
-    """How many results a measure of that name looks at; 0 if it takes what there is."""
-    cutoff = measure.rpartition("@")[2]
-    return int(cutoff) if "@" in measure and cutoff.isdecimal() else 0
-
-
 def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodSpec:
-    """The method `<family>/<stem>` of the runners `folder`, with its members resolved."""
+    """Return the method `<family>/<stem>` of the runners `folder`, with its members resolved."""
     path = folder / f"{name}.toml"
     if name in _seen:
         raise DefinitionError(f"{path}: key 'members': the method contains itself. Remove it.")
     values = read_toml(path)
     if "name" in values:
         raise DefinitionError(
-            f"{path}: unknown key 'name': the file's place names the method. Remove it."
+            f"{path}: unknown key 'name': the path of the file names the method. Remove it."
         )
-    seen, table = (*_seen, name), values.get("scorer")
+    seen = (*_seen, name)
     members = _members(values, f"{path}: key 'members'", folder, seen)
-    inner = _members(table, f"{path}: key 'scorer.members'", folder, seen)
+    inner = _members(values.get("scorer"), f"{path}: key 'scorer.members'", folder, seen)
     spec = build_spec(MethodSpec, {**values, "name": name}, path)
     scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
     return spec.model_copy(update={"members": members, "scorer": scorer})
 
 
 def _members(table: Any, key: str, folder: Path, seen: tuple[str, ...]) -> tuple[MethodSpec, ...]:
-    """Take the names `members` out of `table` and read the methods they stand for."""
+    """Remove the names `members` from `table` and return their methods."""
     members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
         raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
@@ -267,7 +303,7 @@ def method_names(folder: Path) -> list[str]:
 
 
 def load_family(path: Path) -> dict[str, TaskSpec]:
-    """All tasks of one `benchmarks/<family>.toml`, by full name.
+    """Return all tasks of one `benchmarks/<family>.toml`, by full name.
 
     `[defaults]` holds keys that every task of the family shares; a task's own keys win.
     """
@@ -283,7 +319,7 @@ def load_family(path: Path) -> dict[str, TaskSpec]:
 
 
 def load_aliases(path: Path) -> dict[str, str]:
-    """Second names of tasks, `[aliases]` of one family: full second name -> full name."""
+    """Return the `[aliases]` of one family: full second name -> full name of a task."""
     aliases = _tables(path, "description", "aliases", "defaults", "tasks").get("aliases", {})
     for alias, name in aliases.items():
         if not isinstance(name, str):
@@ -294,16 +330,17 @@ def load_aliases(path: Path) -> dict[str, str]:
 
 
 def load_suites(path: Path) -> dict[str, SuiteSpec]:
-    """All suites of `benchmarks/suites.toml`, by name, with member suites resolved.
+    """Return all suites of `benchmarks/suites.toml`, by name, with member suites resolved.
 
-    A member with a slash is a task, one without is a suite. Whether the tasks are defined is for
-    the workspace to say.
+    A member with a slash is a task, one without is a suite. The workspace checks that the tasks
+    are defined.
     """
     if not path.is_file():
         return {}
-    found: dict[str, SuiteSpec] = {}
-    for name, own in _named_tables(_tables(path, "description", "suites"), "suites", path):
-        found[name] = build_spec(SuiteSpec, {**own, "name": name}, path, f"suites.{name}")
+    found = {
+        name: build_spec(SuiteSpec, {**own, "name": name}, path, f"suites.{name}")
+        for name, own in _named_tables(_tables(path, "description", "suites"), "suites", path)
+    }
     return {name: _with_members(suite, found, path) for name, suite in found.items()}
 
 
@@ -321,14 +358,14 @@ def _with_members(
             members.append(_with_members(known[member], known, path, (*_seen, suite.name)))
         else:
             raise DefinitionError(
-                f"{where}: '{member}' is no suite.{did_you_mean(member, known)} A task is named "
+                f"{where}: '{member}' is not a suite.{did_you_mean(member, known)} A task is named "
                 "with its family: <family>/<task>."
             )
     return suite.model_copy(update={"members": tuple(members)})
 
 
 def _tables(path: Path, *known: str) -> dict[str, Any]:
-    """The parsed file; DefinitionError where it has another key at the top."""
+    """Return the parsed file; DefinitionError where it has another key at the top."""
     values = read_toml(path)
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -340,26 +377,8 @@ def _tables(path: Path, *known: str) -> dict[str, Any]:
 def _named_tables(
     values: Mapping[str, Any], key: str, path: Path
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`[<key>.<name>]` after `[<key>.<name>]`."""
+    """Yield name and content of each table `[<key>.<name>]`."""
     for name, own in values.get(key, {}).items():
         if not isinstance(own, dict):
             raise DefinitionError(f"{path}: key '{key}.{name}': expected a table, found {own!r}.")
         yield name, own
-
-
-def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> str:
-    """The full name that `name` (full, or just its last parts) stands for."""
-    if name in known:
-        return name
-    matches = [full for full in known if full.endswith(f"/{name}")]
-    if len(matches) == 1:
-        return matches[0]
-    noun = "benchmarks" if what == "Task" else "runners"
-    if matches:
-        raise DefinitionError(
-            f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full."
-        )
-    raise DefinitionError(
-        f"{what} '{name}' is not defined in {folder}.{did_you_mean(name, known)}"
-        f" (rankstone list {noun})"
-    )

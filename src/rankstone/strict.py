@@ -1,11 +1,11 @@
-"""Frozen values that refuse what they do not know, their digests, and how TOML becomes them."""
+"""Frozen values that refuse unknown keys, their digests, and their construction from TOML."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -21,13 +21,13 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "title"})
-    """Fields that can change no number, and are not digested."""
+    """Fields that cannot change a number, and are not digested."""
     LATER: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are digested only where they are set: a definition that does not use one has the
-    digest that it had before there was such a field."""
+    """Fields digested only where they are set, so that a new field does not change the digest of
+    definitions without it."""
 
     def digest(self) -> str:
-        """sha256 of the canonical JSON of everything in the spec that can change a number."""
+        """Return the sha256 of the canonical JSON of all that can change a number."""
         return canonical_digest(self._digested())
 
     def _digested(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Spec(BaseModel):
 
 
 def _digested(value: Any, dumped: Any) -> Any:
-    """What is digested of a field: of specs inside it, only what they digest themselves."""
+    """Return the digested part of a field: of specs inside it, what they digest themselves."""
     if isinstance(value, Spec):
         return value._digested()
     if isinstance(value, tuple) and any(isinstance(one, Spec) for one in value):
@@ -50,13 +50,13 @@ def _digested(value: Any, dumped: Any) -> Any:
 
 
 def canonical_digest(body: Any) -> str:
-    """sha256 of `body` as JSON with sorted keys."""
+    """Return the sha256 of `body` as JSON with sorted keys."""
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The parsed file, or a DefinitionError that names it."""
+    """Return the parsed file; a DefinitionError names it."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -70,10 +70,49 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
+Named = TypeVar("Named")
+
+
+def load_folder(kind: type[SpecT], folder: Path) -> dict[str, SpecT]:
+    """Return all definitions `<name>.toml` of `folder`, by name."""
+    return {
+        path.stem: build_spec(kind, {**read_toml(path), "name": path.stem}, path)
+        for path in sorted(folder.glob("*.toml"))
+    }
+
+
+def chosen(known: Mapping[str, Named], names: Iterable[str], what: str) -> list[Named]:
+    """Return those of `names`, each once, or all; DefinitionError for an unknown name."""
+    wanted = list(dict.fromkeys(names)) or list(known)
+    for name in wanted:
+        if name not in known:
+            raise DefinitionError(
+                f"{what} '{name}' is not defined.{did_you_mean(name, known)}"
+                f" Defined: {', '.join(known) or 'none'}."
+            )
+    return [known[name] for name in wanted]
+
+
+def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> str:
+    """Return the full name that `name` (full, or its last parts) stands for."""
+    if name in known:
+        return name
+    matches = [full for full in known if full.endswith(f"/{name}")]
+    if len(matches) == 1:
+        return matches[0]
+    noun = "benchmarks" if what == "Task" else "runners"
+    if matches:
+        raise DefinitionError(
+            f"{what} '{name}' is ambiguous: {', '.join(matches)}. Name one in full."
+        )
+    raise DefinitionError(
+        f"{what} '{name}' is not defined in {folder}.{did_you_mean(name, known)}"
+        f" (rankstone list {noun})"
+    )
 
 
 def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:
-    """Validate `values`; every fault is reported with file, key and mend, all in one error."""
+    """Validate `values`; one error reports every fault with file, key and mend."""
     try:
         # Through JSON, so that TOML arrays become tuples while strictness stays.
         return kind.model_validate_json(json.dumps(values, default=str))

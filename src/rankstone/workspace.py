@@ -17,8 +17,8 @@ from rankstone.specs import (
     load_method,
     load_suites,
     method_names,
-    resolve_name,
 )
+from rankstone.strict import resolve_name
 
 SUITES = "suites.toml"
 

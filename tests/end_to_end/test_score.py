@@ -256,7 +256,7 @@ def test_a_list_of_the_whole_corpus_is_as_deep_as_any(place: Path) -> None:
         ("", ["--on", "letters"], ResultsError, "none of its 0 queries"),
         ("q1 Q0 d1 1 1\n", ["--on", "letters"], ResultsError, "expected 6 columns"),
         (RUN, ["--on", "lettres"], DefinitionError, "Did you mean: tiny/letters"),
-        (RUN, ["--on", "letters@half"], DefinitionError, "'@half' is no cut"),
+        (RUN, ["--on", "letters@half"], DefinitionError, "'@half' is not a limit"),
         (RUN, [], DefinitionError, "--qrels"),
         (RUN, ["--on", "letters", "--qrels", "x"], DefinitionError, "either a task"),
         (RUN, ["--qrels", "nowhere"], DataError, "there is no file"),

@@ -17,8 +17,8 @@ from rankstone.workspace import Workspace
 
 PLACE = Workspace.find(Path(__file__).parents[2])
 TASKS = PLACE.tasks
-ZIPPED = sorted(name for name, task in TASKS.items() if task.loader.endswith("beir_zip:load"))
-IRDS = sorted(name for name, task in TASKS.items() if task.loader.endswith("irds:load"))
+ZIPPED = sorted(name for name, task in TASKS.items() if task.loader == "beir_zip")
+IRDS = sorted(name for name, task in TASKS.items() if task.loader == "irds")
 # Table 1 of the BEIR paper (arXiv:2104.08663): test queries, documents, relevant documents a query
 TABLE_1 = {
     "trec-covid": (50, 171_332, 493.5),

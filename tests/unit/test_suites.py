@@ -201,7 +201,7 @@ def test_member_suites_are_resolved(tmp_path: Path) -> None:
     ("members", "message"),
     [
         ({"a": ["b"], "b": ["a"]}, "the suite contains itself"),
-        ({"a": ["bb"], "bee": ["f/t"]}, "'bb' is no suite"),
+        ({"a": ["bb"], "bee": ["f/t"]}, "'bb' is not a suite"),
         ({"a": []}, "at least 1 item"),
     ],
 )

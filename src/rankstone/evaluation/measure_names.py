@@ -1,19 +1,18 @@
 """Measure names as values: ``parse("RR(rel=2)@10")`` and back through `str`.
 
-The grammar is ir_measures': ``Kind(parameter=value, ...)@cutoff``. Kinds outside the core go to
-`longtail`.
+The grammar (`rankstone.specs.MeasureName`) is that of ir_measures; kinds outside the core go to
+`via_ir_measures`.
 """
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from rankstone.errors import MeasureError
 from rankstone.evaluation import via_ir_measures as longtail
 from rankstone.evaluation.judged_ranks import Placement
 from rankstone.evaluation.measures import CORE, WHOLE, Values
+from rankstone.specs import MeasureName
 
 ALIASES = {"NDCG": "nDCG", "MRR": "RR", "MAP": "AP", "Precision": "P", "Recall": "R"}
 """ir_measures' second names of core kinds."""
@@ -41,18 +40,9 @@ class Measure:
         return CORE[self.kind].formula(placement, cutoff, threshold)
 
 
-class Call(NamedTuple):
-    """A measure name taken apart."""
-
-    kind: str
-    parameters: dict[str, Any]
-    at: Any
-    """What follows the @; None where nothing does."""
-
-
 def parse(name: str) -> Measure | longtail.LongTail:
-    """The measure of that name, or a MeasureError that says which names are near."""
-    call = take_apart(name)
+    """Return the measure of that name; a MeasureError suggests similar names."""
+    call = MeasureName.parse(name)
     kind = ALIASES.get(call.kind, call.kind)
     if kind == "nDCG" and call.parameters.get("dcg") in ("log2", "exp-log2"):
         kind = "nDCG" if call.parameters.pop("dcg") == "log2" else "nDCG_exp"
@@ -61,10 +51,8 @@ def parse(name: str) -> Measure | longtail.LongTail:
     return longtail.build(name, call.kind, call.parameters, call.at, [*ALIASES, *CORE])
 
 
-def _core(name: str, call: Call) -> Measure:
-    cutoff, rel = call.at, call.parameters.get("rel")
-    if cutoff is None:
-        cutoff = call.parameters.get("cutoff")
+def _core(name: str, call: MeasureName) -> Measure:
+    cutoff, rel = call.cutoff, call.parameters.get("rel")
     if cutoff is None and CORE[call.kind].needs_cutoff:
         raise MeasureError(f"Measure '{name}' needs a cutoff, e.g. {call.kind}@10.")
     if cutoff is not None and (type(cutoff) is not int or cutoff < 1):
@@ -74,23 +62,3 @@ def _core(name: str, call: Call) -> Measure:
     if rel is not None and type(rel) is not int:
         raise MeasureError(f"Measure '{name}': rel must be a whole number.")
     return Measure(kind=call.kind, cutoff=cutoff, rel=rel)
-
-
-def take_apart(name: str) -> Call:
-    """``"RR(rel=2)@10"`` as kind, parameters and cutoff; a MeasureError if it is not a name."""
-    try:
-        node = ast.parse(name.strip(), mode="eval").body
-        at = None
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-            at, node = ast.literal_eval(node.right), node.left
-        parameters = {}
-        if isinstance(node, ast.Call) and not node.args:
-            parameters = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
-            node = node.func
-    except (SyntaxError, ValueError):
-        node = None
-    if not isinstance(node, ast.Name):
-        raise MeasureError(
-            f"'{name}' is not the name of a measure. Expected e.g. nDCG@10 or AP(rel=2)@100."
-        ) from None
-    return Call(node.id, parameters, at)

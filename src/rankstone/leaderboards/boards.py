@@ -19,12 +19,11 @@ from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
 from rankstone.leaderboards.compare import FIGURES, INDEX_BYTES, number_at, obstacles, paired_values
 from rankstone.leaderboards.numbers import memory_unit, quality, significant
-from rankstone.leaderboards.papers.definitions import chosen, load_folder
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 from rankstone.specs import MethodSpec, SuiteSpec
-from rankstone.strict import Spec
+from rankstone.strict import Spec, chosen, load_folder
 
 Mark = Literal["", "best", "second"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

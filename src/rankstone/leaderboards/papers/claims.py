@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import CHECKS, Cell, Value
-from rankstone.leaderboards.papers.definitions import Found, chosen, load_folder, said
-from rankstone.strict import Spec
+from rankstone.leaderboards.papers.definitions import Found, said
+from rankstone.strict import Spec, chosen, load_folder
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
 UNMEASURED = "not measured"

@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, did_you_mean
-from rankstone.leaderboards.papers.definitions import Found, chosen, identity, load_folder, said
+from rankstone.leaderboards.papers.definitions import Found, identity, said
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
-from rankstone.strict import Spec
+from rankstone.strict import Spec, chosen, load_folder
 
 Verdict = Literal["within", "above", "below", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("within", "above", "below", "not run")
