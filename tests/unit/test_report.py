@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from rankstone import reports
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.pages.plots import pareto, quality_against_cost
+from rankstone.leaderboards.costs import pareto
+from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.leaderboards.pages.report import to_html, to_markdown
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import QuerySummary, TruncationInfo

@@ -16,6 +16,7 @@ import pytest
 
 from rankstone import api
 from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.leaderboards.costs import pareto
 from rankstone.leaderboards.site import build as built
 from rankstone.leaderboards.site import html
 from rankstone.leaderboards.site import vega as plots
@@ -187,7 +188,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
             )
             for x, y in points
         ]  # fmt: skip
-        assert plots.pareto(points) == expected
+        assert pareto(points) == expected
 
 
 def test_names_on_the_front_do_not_cover_each_other() -> None:

@@ -9,50 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from statistics import fmean
+from string import ascii_lowercase
 
 from pydantic import Field, model_validator
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
-from rankstone.leaderboards.compare import FIGURES, INDEX_BYTES, number_at, obstacles, paired_values
-from rankstone.leaderboards.numbers import memory_unit, quality, significant
+from rankstone.leaderboards.compare import obstacles, paired_values
+from rankstone.leaderboards.costs import BY_NAME, REUSED, Cost, cached_phases, conditions
+from rankstone.leaderboards.marks import Mark, letters, marked
+from rankstone.leaderboards.numbers import quality, significant
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 from rankstone.specs import MethodSpec, SuiteSpec
 from rankstone.strict import Spec, chosen, load_folder
-
-Mark = Literal["", "best", "second"]
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A column of cost: where it stands in a record, and how tasks are put together."""
-
-    place: tuple[str, ...]
-    over_tasks: Callable[[Sequence[float]], float]
-    unit: str = ""
-    bound: bool = True
-    """Whether it depends on the machine."""
-    says: str = "mean"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-COSTS: dict[str, Cost] = {
-    "median latency": Cost(FIGURES["median latency, ms"], _mean, "ms"),
-    "p95 latency": Cost(FIGURES["p95 latency, ms"], _mean, "ms"),
-    "p99 latency": Cost(FIGURES["p99 latency, ms"], _mean, "ms"),
-    "peak RSS": Cost(FIGURES["peak RSS, bytes"], max, "bytes", says="largest"),
-    "index": Cost(INDEX_BYTES, math.fsum, "bytes", False, "sum"),
-    "bytes/doc": Cost(("profile", "index", "bytes_per_document"), _mean, "", False),
-}
 
 
 class TableSpec(Spec):
@@ -85,8 +59,8 @@ class TableSpec(Spec):
     @model_validator(mode="after")
     def _columns_are_known(self) -> TableSpec:
         for name in self.costs:
-            if name not in COSTS:
-                raise ValueError(f"no cost '{name}'.{did_you_mean(name, COSTS)}")
+            if name not in BY_NAME:
+                raise ValueError(f"no cost '{name}'.{did_you_mean(name, BY_NAME)}")
         known = {"mean", "method", *self.costs, *self.tasks}
         if self.sort not in known:
             raise ValueError(f"no column '{self.sort}' to sort by.{did_you_mean(self.sort, known)}")
@@ -103,6 +77,8 @@ class Entry:
     above: str = ""
     """Letters of the methods it is significantly above of."""
     interval: str = ""
+    ranked: bool = True
+    """Whether it may be the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,16 +147,16 @@ def board(
         head, column = _cost(cost, names, tasks, cells, notes)
         heads.append(head)
         entries.append(column)
-    lower = len(heads) - len(spec.costs)
-    marked = [_marked(column, lowest=n >= lower) for n, column in enumerate(entries)]
-    order = _order(spec, names, heads, marked)
-    rows = tuple((names[n], tuple(column[n] for column in marked)) for n in order)
-    letters = {name: LETTERS[n % 26] for n, name in enumerate(names)} if spec.significance else {}
+    higher = [True] * (len(heads) - len(spec.costs))
+    higher += [BY_NAME[cost].higher_is_better for cost in spec.costs]
+    columns_marked = [_marked(column, up) for column, up in zip(entries, higher, strict=True)]
+    order = _order(spec, names, heads, columns_marked)
+    rows = tuple((names[n], tuple(column[n] for column in columns_marked)) for n in order)
     return Board(
         title=spec.title,
         heads=tuple(_unique(heads)),
         rows=rows,
-        letters=letters,
+        letters=_letters(names) if spec.significance else {},
         notes=tuple(dict.fromkeys([*_legend(spec, cells), *notes])),
     )
 
@@ -264,7 +240,7 @@ def _means(
             means.append(mean_of(suite, spec.measure, own))
         else:
             means.append(
-                _mean([v for values in columns.values() if (v := values[name]) is not None])
+                fmean([v for values in columns.values() if (v := values[name]) is not None])
             )
     return means
 
@@ -273,41 +249,47 @@ def _cost(
     name: str, names: Sequence[str], tasks: Sequence[str], cells: Cells, notes: list[str]
 ) -> tuple[str, list[Entry]]:
     """The head and the column of a cost, over all tasks together."""
-    cost = COSTS[name]
-    machines = {stored[0].environment.machine for stored in cells.values()}
-    if cost.bound and len(machines) > 1:
-        notes.append(f"{name} is not compared: the records are of {len(machines)} machines")
+    cost = BY_NAME[name]
+    refused = _incomparable(cost, [record for record, _ in cells.values()])
+    if refused:
+        notes.append(f"{name} is not compared: {refused}")
         return name, [Entry() for _ in names]
     values: list[float | None] = []
     for method in names:
-        found = [number_at(cells[method, t][0], cost.place) for t in tasks if (method, t) in cells]
+        found = [cost.of(cells[method, t][0]) for t in tasks if (method, t) in cells]
         known = [value for value in found if value is not None]
-        values.append(cost.over_tasks(known) if len(known) == len(tasks) else None)
-    unit = cost.unit
-    if unit == "bytes":
-        unit, size = memory_unit(values)
-        values = [None if value is None else value / size for value in values]
+        values.append(cost.combined(known) if len(known) == len(tasks) else None)
+    unit, values = cost.in_unit(values)
     if len(tasks) > 1:
-        notes.append(f"{name}: {cost.says} over the tasks")
+        notes.append(f"{name}: {cost.over_tasks} over the tasks")
+    reused = {m for (m, _), (r, _) in cells.items() if cost.is_reused(cached_phases(r))}
+    if reused:
+        notes.append(f"{REUSED} {name}: encodings were read from a cache; never the best")
     head = f"{name}, {unit}" if unit else name
-    return head, [_entry(value, lambda v: "" if v is None else significant(v)) for value in values]
+    return head, [_cost_entry(v, m in reused, cost) for v, m in zip(values, names, strict=True)]
 
 
-def _marked(column: Sequence[Entry], *, lowest: bool) -> list[Entry]:
-    """The best and the second best marked, and all that read like them."""
-    known = sorted({e.value for e in column if e.value is not None}, reverse=not lowest)
-    texts = list(dict.fromkeys(next(e.text for e in column if e.value == v) for v in known))
-    if len(texts) < 2:
-        return list(column)
-    marks: dict[str, Mark] = {texts[0]: "best"}
-    if len(texts) > 2:
-        marks[texts[1]] = "second"
-    return [
-        Entry(value=e.value, text=e.text, mark=marks.get(e.text, ""), above=e.above,
-              interval=e.interval)
-        if e.value is not None else e
-        for e in column
-    ]  # fmt: skip
+def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:
+    """The reason why a cost of these records is not put side by side; empty where it may be."""
+    machines, pairs = ({c[:n] for c in map(conditions, records)} for n in (1, 2))
+    if not cost.of_machine or len(pairs) < 2:
+        return ""
+    if len(machines) > 1:
+        return f"the records are of {len(machines)} machines"
+    return f"the records are of {len(pairs)} numbers of threads"
+
+
+def _cost_entry(value: float | None, reused: bool, cost: Cost) -> Entry:
+    entry = _entry(value, lambda v: "" if v is None else significant(v))
+    text = f"{entry.text}{REUSED}" if reused and entry.text else entry.text
+    return replace(entry, text=text, ranked=cost.ranked and not reused)
+
+
+def _marked(column: Sequence[Entry], higher_is_better: bool) -> list[Entry]:
+    values = [entry.value if entry.ranked else None for entry in column]
+    texts = [entry.text for entry in column]
+    marks = marked(texts, values, higher_is_better=higher_is_better, second=True)
+    return [replace(entry, mark=mark) for entry, mark in zip(column, marks, strict=True)]
 
 
 def _above(
@@ -323,12 +305,20 @@ def _above(
                     up, down = (one, other) if tested[0] > 0 else (other, one)
                     pairs.append((up, down, task))
                     p_values.append(tested[1])
-    letters = {name: LETTERS[n % 26] for n, name in enumerate(names)}
-    above: dict[tuple[str, str], str] = {}
+    below: dict[tuple[str, str], list[str]] = {}
     for (better, worse, task), p in zip(pairs, holm(p_values), strict=True):
         if p <= spec.level:
-            above[better, task] = above.get((better, task), "") + letters[worse]
-    return {cell: "".join(sorted(found)) for cell, found in above.items()}
+            below.setdefault((better, task), []).append(worse)
+    known = _letters(names)
+    separator = "" if len(names) <= len(ascii_lowercase) else ","
+    return {
+        cell: separator.join(letter for name, letter in known.items() if name in worse)
+        for cell, worse in below.items()
+    }
+
+
+def _letters(names: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, letters(len(names)), strict=True))
 
 
 def _tested(
@@ -357,7 +347,8 @@ def _order(
         return sorted(places, key=lambda n: names[n])
     found = [n for n, head in enumerate(heads) if head.partition(",")[0] == spec.sort]
     column = columns[found[0] if found else 0]
-    sign = 1 if spec.sort in COSTS else -1
+    rising = spec.sort in BY_NAME and not BY_NAME[spec.sort].higher_is_better
+    sign = 1 if rising else -1
 
     def key(n: int) -> tuple[bool, float, str]:
         value = column[n].value
@@ -368,7 +359,7 @@ def _order(
 
 def _unique(heads: Sequence[str]) -> list[str]:
     """Tasks by their last part where that tells them apart; `bytes/doc` is no task."""
-    stems = [head if head in COSTS else head.rpartition("/")[2] for head in heads]
+    stems = [head if head in BY_NAME else head.rpartition("/")[2] for head in heads]
     return [
         stem if stems.count(stem) == 1 else head for stem, head in zip(stems, heads, strict=True)
     ]

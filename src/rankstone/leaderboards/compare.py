@@ -16,20 +16,13 @@ from numpy.typing import NDArray
 
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import Paired, holm, paired
+from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 
 MOVED = 5
 """How many of the most changed queries are named."""
-FIGURES: dict[str, tuple[str, ...]] = {
-    "median latency, ms": ("profile", "latency", "total", "p50_ms"),
-    "p95 latency, ms": ("profile", "latency", "total", "p95_ms"),
-    "p99 latency, ms": ("profile", "latency", "total", "p99_ms"),
-    "peak RSS, bytes": ("profile", "peak_rss_bytes"),
-}
-"""What depends on the machine, by its place in the record."""
-INDEX_BYTES = ("profile", "index", "memory_bytes")
 
 
 class Moved(NamedTuple):
@@ -38,18 +31,6 @@ class Moved(NamedTuple):
     query: str
     of: float
     than: float
-
-
-class Figure(NamedTuple):
-    """A cost of each method."""
-
-    name: str
-    of: float
-    than: float
-
-    @property
-    def ratio(self) -> float | None:
-        return self.of / self.than if self.than else None
 
 
 class Comparison(NamedTuple):
@@ -127,7 +108,7 @@ def _one(of: Stored, than: Stored, measure: str) -> Comparison:
         t_adjusted=tested.t_p,
         permutation_adjusted=tested.permutation_p,
         moved=moved,
-        figures=tuple(_figures(of[0], than[0])),
+        figures=tuple(figures(of[0], than[0])),
         notes=tuple(differences(of[0], than[0])),
     )
 
@@ -175,11 +156,18 @@ def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
         yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
     if of.environment.seed != than.environment.seed:
         yield f"the seeds differ: {of.environment.seed} and {than.environment.seed}"
-    if not comparable_speed(of, than):
-        yield (
-            "latency and memory are not compared: they were measured on two machines, or with"
-            " different numbers of threads"
-        )
+    yield from _costs_left_out(of, than)
+
+
+def _costs_left_out(of: RunRecord, than: RunRecord) -> Iterator[str]:
+    """The costs of both records that are not compared, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for cost in (BY_NAME[name] for name in COMPARED):
+        if cost.of(of) is not None and cost.of(than) is not None:
+            reasons.setdefault(obstacle(cost, of, than), []).append(cost.name)
+    for reason, names in reasons.items():
+        if reason:
+            yield f"not compared: {', '.join(names)} ({reason})"
 
 
 def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
@@ -191,27 +179,3 @@ def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
     for rule in mine:
         if mine[rule] != theirs[rule]:
             yield f"the policy differs: {rule} is {mine[rule]} and {theirs[rule]}"
-
-
-def comparable_speed(of: RunRecord, than: RunRecord) -> bool:
-    """Whether figures of speed may be compared: one machine, as many threads."""
-    here, there = of.environment, than.environment
-    return here.machine == there.machine and here.threads == there.threads
-
-
-def _figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
-    places: dict[str, tuple[str, ...]] = {"index, bytes": INDEX_BYTES}
-    if comparable_speed(of, than):
-        places = {**FIGURES, **places}
-    for name, place in places.items():
-        ours, theirs = number_at(of, place), number_at(than, place)
-        if ours is not None and theirs is not None:
-            yield Figure(name, ours, theirs)
-
-
-def number_at(record: RunRecord, place: Sequence[str]) -> float | None:
-    """The number at that place of the record; None where it has none."""
-    value: object = record
-    for part in place:
-        value = getattr(value, part, None)
-    return float(value) if isinstance(value, int | float) else None

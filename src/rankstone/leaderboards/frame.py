@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from rankstone.results.record import Phase, RunRecord
+from rankstone.leaderboards.costs import BY_COLUMN, cached_phases
+from rankstone.results.record import RunRecord
 from rankstone.specs import canonical_digest
 
 TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
@@ -22,8 +23,6 @@ FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "ind
                   "flop_utilisation")  # fmt: skip
 TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut",
                       "pair_cut", "pair_tokens_cut")  # fmt: skip
-_BUILDING = ("encode_documents", "index")
-_SEARCHING = ("encode_queries", "search", "rerank")
 
 
 def leaderboard(
@@ -133,33 +132,8 @@ def _figures(record: RunRecord) -> dict[str, Any]:
     profile = record.profile
     if profile is None:
         return {}
-    row: dict[str, Any] = {
-        "cached": ", ".join(name for name, p in profile.phases.items() if p.from_cache) or None,
-        "documents_per_s": _rate(record.task.n_documents, profile.phases, _BUILDING),
-        "queries_per_s": _rate(record.task.n_queries, profile.phases, _SEARCHING),
-        "peak_rss_bytes": profile.peak_rss_bytes,
-        "peak_gpu_bytes": max(
-            (p.peak_gpu_bytes for p in profile.phases.values() if p.peak_gpu_bytes is not None),
-            default=None,
-        ),
-        "flop_utilisation": profile.flop_utilisation,
+    return {
+        "cached": ", ".join(cached_phases(record)) or None,
+        "timed_queries": profile.latency.n if profile.latency else None,
+        **{name: BY_COLUMN[name].of(record) for name in FIGURE_COLUMNS},
     }
-    if profile.index:
-        row["index_memory_bytes"] = profile.index.memory_bytes
-        row["index_disk_bytes"] = profile.index.disk_bytes
-    if latency := profile.latency:
-        row |= {
-            "timed_queries": latency.n,
-            "encode_p50_ms": latency.encode.p50_ms,
-            "search_p50_ms": latency.search.p50_ms,
-            "total_p50_ms": latency.total.p50_ms,
-            "total_p95_ms": latency.total.p95_ms,
-            "total_p99_ms": latency.total.p99_ms,
-        }
-    return row
-
-
-def _rate(items: int | None, phases: dict[str, Phase], names: Sequence[str]) -> float | None:
-    """Items per second over the phases of those names that were run; None where unknown."""
-    seconds = sum(phases[name].wall_s for name in names if name in phases)
-    return items / seconds if items and seconds > 0 else None

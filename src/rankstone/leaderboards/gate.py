@@ -19,14 +19,8 @@ from pydantic import Field, model_validator
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.intervals import bootstrap
 from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test
-from rankstone.leaderboards.compare import (
-    FIGURES,
-    INDEX_BYTES,
-    comparable_speed,
-    number_at,
-    obstacles,
-    paired_values,
-)
+from rankstone.leaderboards.compare import obstacles, paired_values
+from rankstone.leaderboards.costs import BY_NAME, COMPARED, obstacle
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 from rankstone.strict import Spec, build_spec, read_toml
@@ -34,14 +28,6 @@ from rankstone.strict import Spec, build_spec, read_toml
 Verdict = Literal["pass", "fail", "incomparable"]
 Cells = Mapping[tuple[str, str], Stored]
 """(method, task) -> record. Both sides name a cell alike."""
-
-COSTS: dict[str, tuple[str, ...]] = {
-    **{name.partition(",")[0]: place for name, place in FIGURES.items()},
-    "index": INDEX_BYTES,
-}
-"""What a rule may bound, by its place in the record."""
-UNBOUND = {"index"}
-"""Costs that no machine changes."""
 
 
 class QualityRule(Spec):
@@ -77,10 +63,10 @@ class CostRule(Spec):
 
     @model_validator(mode="after")
     def _figure_is_known(self) -> CostRule:
-        if self.figure not in COSTS:
+        if self.figure not in COMPARED:
             raise ValueError(
-                f"no figure '{self.figure}'.{did_you_mean(self.figure, COSTS)}"
-                f" Known: {', '.join(COSTS)}"
+                f"no figure '{self.figure}'.{did_you_mean(self.figure, COMPARED)}"
+                f" Known: {', '.join(COMPARED)}"
             )
         return self
 
@@ -259,14 +245,12 @@ def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
 def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) -> Judgement:
     baseline, candidate = pair[0][0], pair[1][0]
     name = f"{rule.figure} at most {rule.allowance:g} times"
-    if rule.figure not in UNBOUND and not comparable_speed(candidate, baseline):
-        said = (
-            "measured on two machines, or with different numbers of threads."
-            " Measure both here, interleaved: --ab"
-        )
-        return Judgement(cell[1], cell[0], name, "incomparable", said)
-    place = COSTS[rule.figure]
-    values = number_at(baseline, place), number_at(candidate, place)
+    cost = BY_NAME[rule.figure]
+    reason = obstacle(cost, candidate, baseline)
+    if reason:
+        detail = f"{reason}. Measure both here, interleaved: --ab"
+        return Judgement(cell[1], cell[0], name, "incomparable", detail)
+    values = cost.of(baseline), cost.of(candidate)
     if values[0] is None or values[1] is None or values[0] <= 0:
         return Judgement(cell[1], cell[0], name, "incomparable", "one of them has no such figure")
     ratio = values[1] / values[0]
@@ -286,8 +270,8 @@ def judge_ratio(
     Args:
         ratio: the mean ratio of the rounds, and the ends of its interval.
     """
-    place, record = COSTS[rule.figure], candidate[0]
-    sides = [[number_at(one, place) for one in side] for side in (baseline, candidate)]
+    cost, record = BY_NAME[rule.figure], candidate[0]
+    sides = [[cost.of(one) for one in side] for side in (baseline, candidate)]
     known = [[value for value in side if value] for side in sides]
     name = f"{rule.figure} at most {rule.allowance:g} times"
     cell = record.task.name, record.method.name

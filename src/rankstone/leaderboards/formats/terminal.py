@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from rankstone.leaderboards.pages.leaderboard import CACHED_MARK, Cell, Column, View, views
+from rankstone.leaderboards.costs import REUSED
+from rankstone.leaderboards.pages.leaderboard import Cell, Column, View, views
 
-STYLES = {"": "", "best": "bold green", "failed": "bold red"}
+STYLES = {"": "", "best": "bold green", "second": "", "failed": "bold red"}
 KINDS = {"quality": "quality", "efficiency": "speed and memory"}
 PICTURE_WIDTH = 116
 _GAP = 2
@@ -120,7 +121,7 @@ def _table(view: View, kept: Sequence[int]) -> Table:
             overflow="ellipsis",
             max_width=_METHOD_WIDTH if place == 0 else None,
         )
-    marked = {at for row in view.rows for at in kept if row[at].text.endswith(CACHED_MARK)}
+    marked = {at for row in view.rows for at in kept if row[at].text.endswith(REUSED)}
     for row in view.rows:
         table.add_row(*(_cell(row[place], place in marked) for place in kept))
     return table
@@ -133,7 +134,7 @@ def _bottom_aligned(column: Column, view: View) -> list[str]:
 
 def _cell(cell: Cell, keep_room: bool) -> Text:
     """The cell's text; with room for a mark that other cells of its column have."""
-    room = keep_room and not cell.text.endswith(CACHED_MARK)
+    room = keep_room and not cell.text.endswith(REUSED)
     return Text(f"{cell.text} " if room else cell.text, style=STYLES[cell.mark])
 
 

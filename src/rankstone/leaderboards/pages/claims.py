@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rankstone.leaderboards import numbers as figures
+from rankstone.leaderboards.costs import BY_PLACE
 from rankstone.leaderboards.numbers import UNKNOWN
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.claims import (
@@ -20,12 +21,6 @@ from rankstone.leaderboards.papers.definitions import Found, as_tested, identity
 ORDER = ("holds", "does not hold", "not testable here")
 MEND = "rankstone claims -o leaderboards/claims.md"
 QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
-FIGURES = {
-    "profile.index.memory_bytes": "index bytes",
-    "profile.latency.encode.p50_ms": "median encoding of a query",
-    "profile.latency.search.p50_ms": "median search of a query",
-    "profile.latency.total.p50_ms": "median latency",
-}
 
 
 def to_json(results: Iterable[Result], records: Found) -> str:
@@ -136,7 +131,10 @@ def describe(check: CheckSpec) -> str:
     known = {
         name: getattr(check, name) for name in ("of", "than", "truth", "k", "level", "measure")
     }
-    figure = FIGURES.get(check.figure or "", check.figure)
+    cost = BY_PLACE.get(check.figure or "")
+    figure = check.figure if cost is None else cost.name
+    if cost is not None and cost.unit == "bytes":
+        figure = f"{figure} bytes"
     if check.than_on:
         known["than"] = f"{check.than} on {check.than_on}"
     text = CHECKS[check.kind].reads.format(**known, figure=figure)

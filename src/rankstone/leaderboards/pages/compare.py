@@ -11,7 +11,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rankstone.leaderboards import numbers as figures
-from rankstone.leaderboards.compare import Comparison, Figure
+from rankstone.leaderboards.compare import Comparison
+from rankstone.leaderboards.costs import Figure
 from rankstone.leaderboards.formats.markdown import line
 
 if TYPE_CHECKING:

@@ -6,18 +6,19 @@ machine and number of threads: each has a table of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
 from rankstone.leaderboards import numbers as figures
-from rankstone.leaderboards.numbers import UNKNOWN, is_known
+from rankstone.leaderboards.costs import BY_COLUMN, REUSED, Cost
+from rankstone.leaderboards.marks import Mark, marked
+from rankstone.leaderboards.numbers import is_known
 
-CACHED_MARK = "†"
 CACHED_NOTE = (
-    f"{CACHED_MARK} encodings read from the cache: docs/s is that of the run that made them, "
+    f"{REUSED} encodings read from the cache: docs/s is that of the run that made them, "
     "peak RSS is without encoding"
 )
 
@@ -34,7 +35,7 @@ class Column:
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     text: str
-    mark: Literal["", "best", "failed"] = ""
+    mark: Mark = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
     found: list[View] = []
     for (task, _), rows in labelled.groupby(["task", "data"], sort=False, dropna=False):
         found.append(_quality(str(task), rows))
-        timed = rows[(rows["status"] == "ok") & rows[list(_MEASURED)].notna().any(axis=1)]
+        timed = rows[(rows["status"] == "ok") & rows[list(BY_COLUMN)].notna().any(axis=1)]
         for _, here in timed.groupby(["machine", "threads"], sort=False, dropna=False):
             found.append(_efficiency(str(task), here))
     return found
@@ -100,10 +101,11 @@ def _quality(task: str, rows: pd.DataFrame) -> View:
     columns = [Column(header=("method",), text=True)]
     cell_columns = [[Cell(text=label) for label in labels]]
     for place, name in enumerate(measures):
-        values = [figures.quality(value) for value in shown[name]]
-        best = max if not name.startswith("Judged") else None
+        texts = [figures.quality(value) for value in shown[name]]
+        ranked = not name.startswith("Judged")
+        values = [value if ranked and is_known(value) else None for value in shown[name]]
         columns.append(Column(header=(name,), rank=place))
-        cell_columns.append(_marked(values, list(shown[name]), best))
+        cell_columns.append(_marked(texts, values))
         if place == 0:
             columns.append(Column(header=("95% interval",), rank=1, text=True))
             ends = zip(shown[f"{name} low"], shown[f"{name} high"], strict=True)
@@ -157,14 +159,10 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 
 
 def _marked(
-    texts: Sequence[str], values: Sequence[Any], best: Callable[..., Any] | None
+    texts: Sequence[str], values: Sequence[float | None], higher_is_better: bool = True
 ) -> list[Cell]:
-    """Cells with the best marked: all that read like it, and none where there is no contest."""
-    known = [value for value in values if is_known(value)]
-    if best is None or len(known) < 2:
-        return [Cell(text=text) for text in texts]
-    winner = texts[list(values).index(best(known))]
-    return [Cell(text=text, mark="best" if text == winner else "") for text in texts]
+    marks = marked(texts, values, higher_is_better=higher_is_better)
+    return [Cell(text=text, mark=mark) for text, mark in zip(texts, marks, strict=True)]
 
 
 def _collection(row: Any) -> str:
@@ -211,67 +209,50 @@ def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
         yield f"{label}: {status}: {reason}{last}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Figure:
-    """How one measured column is shown."""
-
-    header: tuple[str, ...]
-    best: Callable[..., Any]
-    rank: int
-    bytes: bool = False
-
-
-_MEASURED = {
-    "documents_per_s": _Figure(header=("docs/s",), best=max, rank=3),
-    "queries_per_s": _Figure(header=("queries/s",), best=max, rank=8),
-    "encode_p50_ms": _Figure(header=("encode", "p50 ms"), best=min, rank=6),
-    "search_p50_ms": _Figure(header=("search", "p50 ms"), best=min, rank=5),
-    "total_p50_ms": _Figure(header=("total", "p50 ms"), best=min, rank=1),
-    "total_p95_ms": _Figure(header=("total", "p95 ms"), best=min, rank=7),
-    "total_p99_ms": _Figure(header=("total", "p99 ms"), best=min, rank=2),
-    "index_memory_bytes": _Figure(header=("index",), best=min, rank=2, bytes=True),
-    "index_disk_bytes": _Figure(header=("on disk",), best=min, rank=9, bytes=True),
-    "peak_rss_bytes": _Figure(header=("peak RSS",), best=min, rank=4, bytes=True),
-    "peak_gpu_bytes": _Figure(header=("peak GPU",), best=min, rank=10, bytes=True),
-    "flop_utilisation": _Figure(header=("of peak", "FLOP/s"), best=max, rank=11),
-}
-
-
-_ENCODING = ("documents_per_s", "peak_rss_bytes")
-"""Figures that mean something else where encodings were read from the cache."""
-
-
 def _efficiency(task: str, rows: pd.DataFrame) -> View:
     columns = [Column(header=("method",), text=True)]
     cells = [[Cell(text=label) for label in rows["label"]]]
-    cached = [is_known(value) for value in rows["cached"]]
-    for name, figure in _MEASURED.items():
+    cached = [_names(value) for value in rows["cached"]]
+    reused = False
+    for name, cost in BY_COLUMN.items():
         values = [value if is_known(value) else None for value in rows[name]]
         if all(value is None for value in values):
             continue
-        header = figure.header
-        if figure.bytes:
-            unit, size = figures.memory_unit(values)
-            header, values = (*header, unit), [None if v is None else v / size for v in values]
-        texts = [figures.significant(value) for value in values]
-        column = _marked(texts, values, figure.best)
-        if name in _ENCODING:
-            column = [_with_mark(cell, old) for cell, old in zip(column, cached, strict=True)]
-        columns.append(Column(header=header, rank=figure.rank))
-        cells.append(column)
+        unit, values = cost.in_unit(values)
+        old = [cost.is_reused(phases) for phases in cached]
+        columns.append(Column(header=_heading(cost, unit), rank=cost.priority))
+        cells.append(_cost_column(cost, values, old))
+        reused |= any(stale and v is not None for stale, v in zip(old, values, strict=True))
     return View(
         task=task,
         kind="efficiency",
         subtitle=_machine(rows.iloc[0]),
         columns=tuple(columns),
         rows=tuple(zip(*cells, strict=True)),
-        notes=(CACHED_NOTE,) if any(cached) else (),
+        notes=(CACHED_NOTE,) if reused else (),
     )
 
 
-def _with_mark(cell: Cell, cached: bool) -> Cell:
-    known = cell.text != UNKNOWN
-    return Cell(text=f"{cell.text}{CACHED_MARK}" if cached and known else cell.text, mark=cell.mark)
+def _names(cached: object) -> list[str]:
+    """The phases of the frame's column `cached`."""
+    return str(cached).split(", ") if is_known(cached) else []
+
+
+def _heading(cost: Cost, unit: str) -> tuple[str, ...]:
+    return (*cost.heading, unit) if cost.unit == "bytes" else cost.heading
+
+
+def _cost_column(cost: Cost, values: Sequence[float | None], old: Sequence[bool]) -> list[Cell]:
+    """Cells of a cost; a figure that is not of this run carries its mark and is never the best."""
+    texts = [
+        f"{figures.significant(value)}{REUSED if stale and value is not None else ''}"
+        for value, stale in zip(values, old, strict=True)
+    ]
+    competing = [
+        None if stale or not cost.ranked else value
+        for value, stale in zip(values, old, strict=True)
+    ]
+    return _marked(texts, competing, cost.higher_is_better)
 
 
 def _machine(row: Any) -> str:

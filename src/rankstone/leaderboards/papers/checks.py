@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rankstone.errors import ResultsError
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
+from rankstone.leaderboards.costs import BY_PLACE, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.trec_run import Run, read_run
@@ -137,11 +138,12 @@ def value(check: Any, cells: Mapping[str, Cell]) -> Value:
 
 
 def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
-    """A figure of `of` over that of `than`; of speed only where one machine made both."""
+    """A figure of `of` over that of `than`, where the two may be compared."""
     of, than = (cells[role] for role in ("of", "than"))
-    machines = {cell.record.environment.machine for cell in (of, than)}
-    if "_ms" in check.figure and len(machines) > 1:
-        raise ResultsError("their latencies are of two machines, and are not compared.")
+    cost = BY_PLACE.get(check.figure)
+    reason = obstacle(cost, of.record, than.record) if cost is not None else ""
+    if reason:
+        raise ResultsError(f"their {check.figure} is not compared: {reason}.")
     parts = of.figure(check.figure), than.figure(check.figure)
     return Value(parts[0] / parts[1], parts=parts)
 

@@ -19,6 +19,7 @@ import numpy as np
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
+from rankstone.leaderboards.costs import Figure, figures
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
 from rankstone.results.trec_run import encode_id, read_run
 
@@ -129,17 +130,9 @@ def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
         yield Dot(of, than, tuple(same))
 
 
-def costs(pair: Pair) -> list[compare.Figure]:
+def costs(pair: Pair) -> list[Figure]:
     """What both cost; what depends on the machine only where one measured both."""
-    of, than = pair.of.record, pair.than.record
-    places = dict(compare.FIGURES) if compare.comparable_speed(of, than) else {}
-    places["index, bytes"] = compare.INDEX_BYTES
-    found = []
-    for name, place in places.items():
-        ours, theirs = compare.number_at(of, place), compare.number_at(than, place)
-        if ours is not None and theirs is not None:
-            found.append(compare.Figure(name, ours, theirs))
-    return found
+    return list(figures(pair.of.record, pair.than.record))
 
 
 class Rankings:

@@ -13,9 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rankstone.errors import MissingExtraError
-from rankstone.leaderboards.compare import number_at
+from rankstone.leaderboards.costs import BY_PLACE, pareto
 from rankstone.leaderboards.numbers import GIB, MIB
-from rankstone.leaderboards.pages.plots import pareto
 from rankstone.leaderboards.site.model import COLOURS, Entry, Site
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def front_rows(
     """
     known = []
     for entry in entries:
-        value, quality = number_at(entry.record, cost.place), entry.headline
+        value, quality = BY_PLACE[".".join(cost.place)].of(entry.record), entry.headline
         if value is not None and value > 0 and quality is not None:
             known.append((entry, value, quality))
     unit, size = _unit([value for _, value, _ in known]) if cost.bytes else ("ms", 1)

@@ -1,0 +1,206 @@
+"""Costs of a record: where each stands, its unit, its direction, and when two may be compared.
+
+Costs that depend on the machine are compared within one machine fingerprint and number of threads.
+A cost that covers a phase whose encodings were read from a cache is not a figure of this run: it is
+shown with a mark, never compared, never the best and never Pareto-optimal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from rankstone.leaderboards.numbers import memory_unit
+from rankstone.results.record import RunRecord
+
+REUSED = "†"
+"""Marks a figure that is not of this run in every format."""
+BUILDING = ("encode_documents", "index")
+SEARCHING = ("encode_queries", "search", "rerank")
+ENCODING = ("encode_documents", "encode_queries")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One cost."""
+
+    name: str
+    column: str
+    """Of the leaderboard frame; empty where that has none."""
+    heading: tuple[str, ...]
+    """Lines of a column's heading, without the unit of bytes."""
+    place: str = ""
+    """Of the number in the record; empty where `compute` derives it."""
+    compute: Callable[[RunRecord], float | None] | None = None
+    unit: str = ""
+    higher_is_better: bool = False
+    ranked: bool = True
+    of_machine: bool = True
+    """Compared only within one machine and number of threads."""
+    phases: tuple[str, ...] = ()
+    """Phases that it covers, where a cache can spare them."""
+    over_tasks: str = "mean"
+    """How the figures of several tasks become one: `mean`, `largest` or `sum`."""
+    priority: int = 0
+    """0: always shown; of the others the highest is left out first where room is short."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    def of(self, record: RunRecord) -> float | None:
+        """The figure of `record`; None where it was not measured."""
+        if self.compute is not None:
+            return self.compute(record)
+        value: object = record
+        for part in self.place.split("."):
+            value = getattr(value, part, None)
+        return float(value) if isinstance(value, int | float) else None
+
+    def is_reused(self, cached: Collection[str]) -> bool:
+        """Whether a phase that it covers is among `cached`, the phases read from a cache."""
+        return any(phase in cached for phase in self.phases)
+
+    def combined(self, values: Sequence[float]) -> float:
+        """The figure of several tasks together."""
+        if self.over_tasks == "largest":
+            return max(values)
+        return math.fsum(values) if self.over_tasks == "sum" else fmean(values)
+
+    def in_unit(self, values: Sequence[float | None]) -> tuple[str, list[float | None]]:
+        """The unit in which a column is read, and the column in it."""
+        if self.unit != "bytes":
+            return self.unit, list(values)
+        unit, size = memory_unit(values)
+        return unit, [None if value is None else value / size for value in values]
+
+
+def _rate(items: int | None, record: RunRecord, phases: Sequence[str]) -> float | None:
+    """Items per second over the phases of those names that were run; None where unknown."""
+    known = record.profile.phases if record.profile else {}
+    seconds = sum(known[name].wall_s for name in phases if name in known)
+    return items / seconds if items and seconds > 0 else None
+
+
+def _gpu(record: RunRecord) -> float | None:
+    """The largest peak of any phase."""
+    phases = record.profile.phases.values() if record.profile else ()
+    return max((p.peak_gpu_bytes for p in phases if p.peak_gpu_bytes is not None), default=None)
+
+
+# fmt: off
+COSTS: tuple[Cost, ...] = (
+    Cost(name="documents per second", column="documents_per_s", heading=("docs/s",), priority=3,
+         compute=lambda record: _rate(record.task.n_documents, record, BUILDING),
+         higher_is_better=True, phases=BUILDING),
+    Cost(name="queries per second", column="queries_per_s", heading=("queries/s",), priority=8,
+         compute=lambda record: _rate(record.task.n_queries, record, SEARCHING),
+         higher_is_better=True, phases=SEARCHING),
+    Cost(name="median encoding of a query", column="encode_p50_ms", heading=("encode", "p50 ms"),
+         place="profile.latency.encode.p50_ms", unit="ms", priority=6),
+    Cost(name="median search of a query", column="search_p50_ms", heading=("search", "p50 ms"),
+         place="profile.latency.search.p50_ms", unit="ms", priority=5),
+    Cost(name="median latency", column="total_p50_ms", heading=("total", "p50 ms"),
+         place="profile.latency.total.p50_ms", unit="ms", priority=1),
+    Cost(name="p95 latency", column="total_p95_ms", heading=("total", "p95 ms"),
+         place="profile.latency.total.p95_ms", unit="ms", priority=7),
+    Cost(name="p99 latency", column="total_p99_ms", heading=("total", "p99 ms"),
+         place="profile.latency.total.p99_ms", unit="ms", priority=2),
+    Cost(name="index", column="index_memory_bytes", heading=("index",),
+         place="profile.index.memory_bytes", unit="bytes", of_machine=False, over_tasks="sum",
+         priority=2),
+    Cost(name="index on disk", column="index_disk_bytes", heading=("on disk",),
+         place="profile.index.disk_bytes", unit="bytes", of_machine=False, over_tasks="sum",
+         priority=9),
+    Cost(name="bytes/doc", column="", heading=("bytes/doc",),
+         place="profile.index.bytes_per_document", of_machine=False),
+    Cost(name="peak RSS", column="peak_rss_bytes", heading=("peak RSS",),
+         place="profile.peak_rss_bytes", unit="bytes", phases=ENCODING, over_tasks="largest",
+         priority=4),
+    Cost(name="peak GPU", column="peak_gpu_bytes", heading=("peak GPU",), compute=_gpu,
+         unit="bytes", phases=ENCODING, over_tasks="largest", priority=10),
+    Cost(name="share of peak FLOP/s", column="flop_utilisation", heading=("of peak", "FLOP/s"),
+         place="profile.flop_utilisation", higher_is_better=True, ranked=False,
+         phases=("encode_documents",), priority=11),
+)
+# fmt: on
+BY_NAME: Mapping[str, Cost] = {cost.name: cost for cost in COSTS}
+BY_COLUMN: Mapping[str, Cost] = {cost.column: cost for cost in COSTS if cost.column}
+BY_PLACE: Mapping[str, Cost] = {cost.place: cost for cost in COSTS if cost.place}
+COMPARED = ("median latency", "p95 latency", "p99 latency", "peak RSS", "index")
+"""Costs that a comparison of two records shows and that a gate's rule may bound."""
+
+
+class Figure(NamedTuple):
+    """A cost of two records."""
+
+    name: str
+    """With the unit: `p95 latency, ms`."""
+    of: float
+    than: float
+
+    @property
+    def ratio(self) -> float | None:
+        return self.of / self.than if self.than else None
+
+
+def cached_phases(record: RunRecord) -> tuple[str, ...]:
+    """Names of the phases whose items were read from a cache, at least in part."""
+    phases = record.profile.phases if record.profile else {}
+    return tuple(name for name, phase in phases.items() if phase.from_cache)
+
+
+def conditions(record: RunRecord) -> tuple[str, int | None]:
+    """Machine fingerprint and number of threads: equal where speed may be compared."""
+    return record.environment.machine, record.environment.threads
+
+
+def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:
+    """The reason why `cost` of the two records cannot be compared; empty where it can."""
+    if cost.of_machine and conditions(of) != conditions(than):
+        return "measured on two machines, or with different numbers of threads"
+    if any(cost.is_reused(cached_phases(record)) for record in (of, than)):
+        return "encodings were read from a cache"
+    return ""
+
+
+def figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
+    """The costs of `COMPARED` that both records have and that may be compared."""
+    for cost in map(BY_NAME.__getitem__, COMPARED):
+        ours, theirs = cost.of(of), cost.of(than)
+        if ours is not None and theirs is not None and not obstacle(cost, of, than):
+            yield Figure(cost.title, ours, theirs)
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Of (cost, quality): whether no other point costs at most as much and is at least as good,
+    and better in one of the two."""
+    best, optimal = -math.inf, [False] * len(points)
+    order = sorted(range(len(points)), key=lambda n: (points[n][0], -points[n][1]))
+    last: tuple[float, float] | None = None
+    for n in order:
+        if points[n][1] > best or points[n] == last:
+            optimal[n], best, last = True, points[n][1], points[n]
+    return optimal
+
+
+def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
+    """Whether each record is Pareto-optimal in headline measure and `cost`, among those that it may
+    be compared with. A record that lacks either, or whose cost is reused, is not.
+    """
+    groups: dict[object, dict[int, tuple[float, float]]] = {}
+    for n, record in enumerate(records):
+        value, quality = cost.of(record), record.measures.get(record.task.headline)
+        if value is not None and quality is not None and not cost.is_reused(cached_phases(record)):
+            group = conditions(record) if cost.of_machine else None
+            sign = -1 if cost.higher_is_better else 1
+            groups.setdefault(group, {})[n] = (sign * value, quality.mean)
+    optimal = {
+        n: stands
+        for points in groups.values()
+        for n, stands in zip(points, pareto(list(points.values())), strict=True)
+    }
+    return [optimal.get(n, False) for n in range(len(records))]

@@ -1,0 +1,45 @@
+"""Marks in a column: the best, the second best, and letters that stand for methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count, islice, product
+from string import ascii_lowercase
+from typing import Literal
+
+Mark = Literal["", "best", "second", "failed"]
+
+
+def marked(
+    texts: Sequence[str],
+    values: Sequence[float | None],
+    *,
+    higher_is_better: bool = True,
+    second: bool = False,
+) -> list[Mark]:
+    """The marks of a column: all that read like the best are the best.
+
+    Args:
+        texts: the cells as they are read.
+        values: their figures; None for what does not compete.
+        second: whether the second best is marked, where a third is below it.
+
+    A column with fewer than two competitors has no marks.
+    """
+    known = sorted({value for value in values if value is not None}, reverse=higher_is_better)
+    if sum(value is not None for value in values) < 2:
+        return [""] * len(texts)
+    ranks = list(dict.fromkeys(texts[list(values).index(value)] for value in known))
+    marks: dict[str, Mark] = {ranks[0]: "best"}
+    if second and len(ranks) > 2:
+        marks[ranks[1]] = "second"
+    return [
+        "" if value is None else marks.get(text, "")
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def letters(n: int) -> list[str]:
+    """`n` different names: `a` to `z`, then `aa`, `ab` and so on."""
+    names = ("".join(name) for size in count(1) for name in product(ascii_lowercase, repeat=size))
+    return list(islice(names, n))
