@@ -60,7 +60,7 @@ def run(
 
     Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
     """
-    from rankstone.execution.progress import Silent
+    from rankstone.execution.sweep import Silent
 
     plan = sweep(
         methods,
@@ -148,7 +148,7 @@ def score(
 
     Raises: RankstoneError, where the file, the task or its data is wrong.
     """
-    from rankstone.execution.progress import Silent
+    from rankstone.execution.sweep import Silent
     from rankstone.scoring.score_file import score_file
     from rankstone.scoring.task_qrels import file_task, open_judged
 

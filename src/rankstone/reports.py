@@ -18,12 +18,8 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.gate import GateRules, Judgement
     from rankstone.leaderboards.pages.report import Page
     from rankstone.leaderboards.papers.claims import Result
-    from rankstone.leaderboards.papers.definitions import Found
     from rankstone.leaderboards.papers.tables import Reproduction
-    from rankstone.results.store import ResultStore, Stored
-
-Cell = tuple[str, str]
-"""A method and a task."""
+    from rankstone.results.store import Cell, Found, ResultStore, Stored
 
 
 def board(
@@ -114,8 +110,8 @@ def import_mteb(
     workspace: PathLike | None = None,
 ) -> list[Path]:
     """Store result files of MTEB as records; nothing is stored where one is at fault."""
-    from rankstone.execution.sections import now
     from rankstone.results.imports import read_mteb
+    from rankstone.results.record import now
 
     place = find_place(workspace)
     store, when = find_store(results, place), now()
@@ -165,11 +161,10 @@ def compare(
 
     Raises: RankstoneError, where a name is of no record, or records cannot be compared.
     """
-    from rankstone.execution.stored import stored as cells_of
     from rankstone.leaderboards.compare import compare as compared
 
     store = find_store(results, find_place(workspace))
-    found = {cell: one for cell, one in cells_of(store).items() if one[0].status == "ok"}
+    found = {cell: one for cell, one in store.cells().items() if one[0].status == "ok"}
     methods = list(dict.fromkeys(method for method, _ in found))
     tasks = list(dict.fromkeys(task for _, task in found))
     if on is not None:
@@ -264,13 +259,12 @@ def _side(name: str, store: ResultStore, label: str) -> dict[Cell, Stored]:
 
     Nothing where there is neither: every cell of the other side then fails.
     """
-    from rankstone.execution.stored import stored
     from rankstone.results.store import ResultStore
 
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return stored(ResultStore(folder))
-    cells = stored(store)
+        return ResultStore(folder).cells()
+    cells = store.cells()
     known = {method for method, _ in cells}
     found = [full for full in known if full == name or full.endswith(f"/{name}")]
     return {
@@ -388,8 +382,8 @@ def _held(
     reporter: Reporter | None,
 ) -> Found:
     """All that is stored, after `cells` were run or reused where `missing` says so."""
-    from rankstone.execution.stored import run_cells, stored
-
     if missing == "run":
+        from rankstone.execution.sweep import run_cells
+
         run_cells(cells, plan, reporter)
-    return stored(store)
+    return store.cells()

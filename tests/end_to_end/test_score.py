@@ -19,9 +19,8 @@ from rankstone.cli.app import app, main
 from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.execution.sections import policy, task_info
 from rankstone.results.per_query import write_per_query
-from rankstone.results.record import RunRecord
+from rankstone.results.record import Policy, RunRecord, TaskInfo
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
 from rankstone.runners.protocols import Hits
@@ -318,8 +317,8 @@ def test_a_runners_record_verifies(place: Path, name: str) -> None:
         task=task.name,
         measures=found.measures,
         queries=found.queries,
-        policy=policy(task),
-    ).model_copy(update={"task": task_info(task, dataset)})
+        policy=Policy.of(task),
+    ).model_copy(update={"task": TaskInfo.of(task, dataset.facts())})
     store = ResultStore(place / "results")
     stored = store.write(record, Staged(run=place / "r.zst", per_query=place / "q.parquet"))
     assert found.queries.n_tied > 0

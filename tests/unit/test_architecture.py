@@ -67,8 +67,6 @@ NOT_YET: set[tuple[str, str]] = {
     ("cli/reproduce.py", "reports"),
     ("cli/site.py", "api"),
     ("execution/progress.py", "cli"),
-    ("scoring/score_file.py", "execution"),
-    ("scoring/task_qrels.py", "execution"),
 }
 """Imports that the rules forbid and the code still has; may only shrink."""
 CIRCLES_NOT_YET: set[tuple[str, str]] = {

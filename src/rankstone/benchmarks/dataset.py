@@ -226,3 +226,14 @@ class Dataset:
     `train_queries`."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""
+
+    def facts(self) -> dict[str, Any]:
+        """Source, digests and sizes, as a record's task section has them."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "n_documents": len(self.corpus),
+            "n_queries": len(self.query_ids),
+            "n_judgements": None if self.answers is not None else len(self.judgements.query),
+            "n_unknown_documents": self.n_unknown_documents,
+        }

@@ -25,7 +25,6 @@ from rankstone.execution.job import (
     QUERY_BATCH,
     Job,
 )
-from rankstone.execution.sections import method_info, task_info
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
@@ -33,7 +32,9 @@ from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import (
     IndexSize,
     Latency,
+    MethodInfo,
     Profile,
+    TaskInfo,
     TruncationInfo,
 )
 from rankstone.results.trec_run import write_run
@@ -84,8 +85,10 @@ class CellRun:
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
         return {
-            "task": task_info(self.job.task, dataset, text=self._task.text).model_dump(mode="json"),
-            "method": method_info(self.job.method, runner).model_dump(mode="json"),
+            "task": TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text).model_dump(
+                mode="json"
+            ),
+            "method": MethodInfo.of(self.job.method, runner.describe()).model_dump(mode="json"),
             "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
             "queries": evaluation.queries.model_dump(),
             "truncation": _truncation(

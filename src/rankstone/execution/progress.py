@@ -13,15 +13,6 @@ from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec, TaskSpec
 
 
-class Silent:
-    """Says nothing: what the Python API uses unless told otherwise."""
-
-    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
-    def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
-    def event(self, event: Mapping[str, Any]) -> None: ...
-    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
-
-
 class Drawn:
     """Progress on `console` (standard error)."""
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,6 @@ from rankstone.errors import ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.job import Job, cell_key
 from rankstone.execution.process import Limits, Outcome, run_process
-from rankstone.execution.sections import method_info, now, policy, task_info
 from rankstone.profiling.machine import (
     PACKAGES,
     environment,
@@ -25,7 +24,17 @@ from rankstone.profiling.machine import (
     package_versions,
     usable_cores,
 )
-from rankstone.results.record import ErrorInfo, Files, Profile, Provenance, RunRecord
+from rankstone.results.record import (
+    ErrorInfo,
+    Files,
+    MethodInfo,
+    Policy,
+    Profile,
+    Provenance,
+    RunRecord,
+    TaskInfo,
+    now,
+)
 from rankstone.results.store import ResultStore, Staged
 from rankstone.runners.construct import (
     build_runner,
@@ -38,7 +47,16 @@ from rankstone.specs import MethodSpec, TaskSpec
 
 
 class Reporter(Protocol):
-    """Who is told how a sweep goes."""
+    """Receiver of a sweep's progress."""
+
+    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
+    def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
+    def event(self, event: Mapping[str, Any]) -> None: ...
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
+
+
+class Silent:
+    """A reporter that reports nothing, the Python API's default."""
 
     def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
     def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
@@ -165,8 +183,8 @@ class Sweep:
         body = dict(outcome.body or {})
         resumed, cache_keys = body.pop("resumed", False), body.pop("cache_keys", [])
         known: dict[str, Any] = {
-            "task": task_info(task, dataset, text=method.text),
-            "method": method_info(method),
+            "task": TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
+            "method": MethodInfo.of(method),
             "environment": environment(
                 threads=usable_cores(),
                 seed=self.seed,
@@ -183,13 +201,27 @@ class Sweep:
             status=outcome.status,
             error=outcome.error,
             key=key,
-            policy=policy(task),
+            policy=Policy.of(task),
             provenance=Provenance(
                 started=started, finished=now(), cache_keys=cache_keys, resumed=resumed
             ),
             files=Files(),
             **known,
         )
+
+
+def run_cells(
+    cells: Iterable[tuple[str, str]],
+    plan: Callable[[Sequence[str], str], Sweep],
+    reporter: Reporter | None = None,
+) -> None:
+    """Run each (method, task) or reuse it, task by task: `plan` makes the sweep of one task."""
+    methods: dict[str, set[str]] = {}
+    for method, task in cells:
+        methods.setdefault(task, set()).add(method)
+    for task in sorted(methods):
+        for _ in plan(sorted(methods[task]), task).run(reporter or Silent()):
+            pass
 
 
 def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:

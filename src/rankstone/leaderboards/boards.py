@@ -24,7 +24,8 @@ from rankstone.leaderboards.marks import Mark, letters, marked
 from rankstone.leaderboards.numbers import quality, significant
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored
+from rankstone.results.store import Cell, Stored
+from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
 from rankstone.strict import Spec, chosen, load_folder
 
@@ -161,7 +162,7 @@ def board(
     )
 
 
-Cells = dict[tuple[str, str], Stored]
+Cells = dict[Cell, Stored]
 
 
 def _cells(
@@ -170,20 +171,23 @@ def _cells(
     tasks: Sequence[str],
     methods: Mapping[str, MethodSpec],
 ) -> Cells:
-    """(method, task) -> the newest good record that the filters let through."""
-    found: Cells = {}
-    for record, path in sorted(stored, key=lambda one: str(one[0].provenance.finished)):
-        method = record.method.name
+    """(method, task) -> the good record that stands for it, where the filters let it through."""
+
+    def shown(method: str, task: str, record: RunRecord) -> bool:
         licence = methods[method].licence if method in methods else ""
-        if (
+        return (
             record.status == "ok"
-            and record.task.name in tasks
+            and task in tasks
             and (not spec.methods or method in spec.methods)
             and (not spec.families or method.rpartition("/")[0] in spec.families)
             and (not spec.licences or licence in spec.licences)
-            and (spec.machine is None or record.environment.machine == spec.machine)
-        ):
-            found[method, record.task.name] = record, path
+        )
+
+    found = {
+        cell: one
+        for cell, one in cells_of(stored, machine=spec.machine).items()
+        if shown(*cell, one[0])
+    }
     order = {name: n for n, name in enumerate(spec.methods)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0][0], 0), item[0])))
 

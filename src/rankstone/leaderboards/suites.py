@@ -11,6 +11,7 @@ from rankstone.errors import ResultsError
 from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.formats import render
 from rankstone.results.record import RunRecord
+from rankstone.results.store import standing
 from rankstone.specs import SuiteSpec, canonical_digest
 
 COLUMNS = ("suite", "method", "version", "data", "tasks", "of", "missing")
@@ -44,7 +45,7 @@ def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
             "tasks one by one. (rankstone leaderboard)"
         )
     methods: dict[tuple[str, str], dict[str, RunRecord]] = {}
-    for record in sorted(records, key=lambda r: str(r.provenance.finished)):
+    for record in sorted(records, key=standing):
         if record.status == "ok" and record.task.name in suite.tasks:
             version = (record.method.name, record.method.digest)
             methods.setdefault(version, {})[record.task.name] = record

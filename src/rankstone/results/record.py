@@ -7,9 +7,13 @@ Unknown is null, never 0.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from rankstone.specs import MethodSpec, TaskSpec
 
 SCHEMA_VERSION = 3
 Status = Literal["ok", "failed", "timeout", "oom"]
@@ -45,6 +49,26 @@ class TaskInfo(Section):
     """Template that turns a document into a string."""
     headline: str
 
+    @classmethod
+    def of(
+        cls, task: TaskSpec, facts: Mapping[str, Any] | None = None, *, text: str | None = None
+    ) -> Self:
+        """The section of `task`.
+
+        Args:
+            facts: sizes and digests of its data (`Dataset.facts`); null where it was not opened.
+            text: the template that was used, where a method has its own.
+        """
+        return cls(
+            name=task.name,
+            digest=task.digest(),
+            dataset=task.dataset,
+            split=task.split,
+            text=task.text if text is None else text,
+            headline=task.headline,
+            **(facts or {}),
+        )
+
 
 class MethodInfo(Section):
     """What was run."""
@@ -56,6 +80,17 @@ class MethodInfo(Section):
     parameters: dict[str, Any] = {}
     description: dict[str, Any] = {}
     """What the runner says of itself: model id, revision, file hashes, prompts, max length ..."""
+
+    @classmethod
+    def of(cls, method: MethodSpec, description: Mapping[str, Any] | None = None) -> Self:
+        """The section of `method`; a runner that was built adds its `description`."""
+        return cls(
+            name=method.name,
+            digest=method.digest(),
+            adapter=method.adapter,
+            parameters=method.parameters,
+            description=dict(description or {}),
+        )
 
 
 class Policy(Section):
@@ -73,6 +108,13 @@ class Policy(Section):
     rules: Literal["rankstone", "mteb"] = "rankstone"
     """Whose conventions the numbers follow: `mteb` for what was imported from its results."""
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
+
+    @classmethod
+    def of(cls, task: TaskSpec) -> Self:
+        """The rules that `task` is scored by."""
+        return cls(
+            depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge
+        )
 
 
 class Measure(Section):
@@ -241,3 +283,23 @@ class RunRecord(Section):
     provenance: Provenance
     files: Files = Files()
     warnings: list[str] = []
+
+    def identity(self) -> dict[str, Any]:
+        """Facts that tell the run from every other, kept with what is concluded from it."""
+        return {
+            "status": self.status,
+            "method": self.method.digest,
+            "run": self.files.run_sha256,
+            "machine": self.environment.machine,
+            "commit": self.environment.git_commit,
+            "finished": self.provenance.finished,
+        }
+
+    def failure(self) -> str:
+        """Why the cell failed, in a line."""
+        return (self.error.message if self.error else self.status).partition("\n")[0]
+
+
+def now() -> str:
+    """ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -12,11 +12,10 @@ import numpy as np
 from rankstone.errors import ResultsError
 from rankstone.evaluation import measure_names as names
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
-from rankstone.execution.sections import now, policy
 from rankstone.files import sha256_of
 from rankstone.profiling.machine import environment
 from rankstone.results.per_query import write_per_query
-from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord
+from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord, now
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import Run, write_run
 from rankstone.scoring.task_qrels import Judged
@@ -59,7 +58,7 @@ def score_file(
         judge=task.judge,
     )
     method = method_of(path, name)
-    rules = policy(task).model_copy(update={"depth": depth})
+    rules = Policy.of(task).model_copy(update={"depth": depth})
     record = RunRecord(
         status="ok",
         key=_key(judged, method, rules),

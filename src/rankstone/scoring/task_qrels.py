@@ -17,7 +17,6 @@ from rankstone.benchmarks.dataset import (
 from rankstone.benchmarks.judgements import judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
-from rankstone.execution.sections import task_info
 from rankstone.progress import Progress, silent
 from rankstone.results.record import TaskInfo
 from rankstone.results.trec_run import Run, read_run
@@ -81,14 +80,13 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):
         found = judged_queries(task, raw)
-        info = task_info(task).model_copy(
-            update={
-                "source": found.source,
-                "sha256": found.sha256,
-                "n_queries": len(found.qrels),
-                "n_judgements": sum(map(len, found.qrels.values())),
-            }
-        )
+        facts = {
+            "source": found.source,
+            "sha256": found.sha256,
+            "n_queries": len(found.qrels),
+            "n_judgements": sum(map(len, found.qrels.values())),
+        }
+        info = TaskInfo.of(task, facts)
         warnings = found.warnings
         return Judged(task=task, qrels=found.qrels, info=info, dataset=None, warnings=warnings)
     dataset = open_dataset(task, sources, progress)
@@ -96,7 +94,7 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
     return Judged(
         task=task,
         qrels={query: {} for query in dataset.query_ids} if by_answers else qrels_of(dataset),
-        info=task_info(task, dataset),
+        info=TaskInfo.of(task, dataset.facts()),
         dataset=dataset,
         warnings=tuple(dataset.warnings),
         cache=sources.cache,

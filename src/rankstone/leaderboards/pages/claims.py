@@ -16,7 +16,8 @@ from rankstone.leaderboards.papers.claims import (
     Finding,
     Result,
 )  # fmt: skip
-from rankstone.leaderboards.papers.definitions import Found, as_tested, identity
+from rankstone.leaderboards.papers.definitions import as_tested
+from rankstone.results.store import Found
 
 ORDER = ("holds", "does not hold", "not testable here")
 MEND = "rankstone claims -o leaderboards/claims.md"
@@ -32,7 +33,7 @@ def to_json(results: Iterable[Result], records: Found) -> str:
             "verdict": result.verdict,
             "findings": [_plain(finding) for finding in result.findings],
             "runs": {
-                f"{method}@{task}": identity(records[method, task][0])
+                f"{method}@{task}": records[method, task][0].identity()
                 for method, task in result.claim.cells()
                 if (method, task) in records
             },

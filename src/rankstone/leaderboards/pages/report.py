@@ -20,7 +20,7 @@ from rankstone.leaderboards.pages.compare import HEADS, baseline_row, row
 from rankstone.leaderboards.pages.leaderboard import Cell, views
 from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored
+from rankstone.results.store import Stored, cells
 
 
 class Heading(NamedTuple):
@@ -181,7 +181,7 @@ def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
 
 
 def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:
-    good = {(r.method.name, r.task.name): (r, path) for r, path in stored if r.status == "ok"}
+    good = {cell: one for cell, one in cells(stored).items() if one[0].status == "ok"}
     others = list(dict.fromkeys(method for method, _ in good if method != baseline))
     found = compare(baseline, others, good)
     for task in dict.fromkeys(one.task for one in found):

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import CHECKS, Cell, Value
-from rankstone.leaderboards.papers.definitions import Found, said
+from rankstone.results.store import Found
 from rankstone.strict import Spec, chosen, load_folder
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
@@ -194,7 +194,7 @@ def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
             scored = mend if method.startswith("runs/") else ""
             return Finding(check, task, None, f"{method} on {on}: {UNMEASURED}{scored}")
         if record.status != "ok":
-            return Finding(check, task, None, said(record))
+            return Finding(check, task, None, record.failure())
         cells[role] = Cell(record, path)
     try:
         return Finding(check, task, _function(check)(check, cells), "")

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, did_you_mean
-from rankstone.leaderboards.papers.definitions import Found, identity, said
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
+from rankstone.results.store import Found
 from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
 from rankstone.strict import Spec, chosen, load_folder
 
@@ -303,7 +303,7 @@ def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> Pap
         value = mean_of(known.suites[cell.task], measure, found)
     else:
         value = found[cell.task].measures[measure].mean
-    runs = {name: identity(record) for name, record in found.items()}
+    runs = {name: record.identity() for name, record in found.items()}
     return cell._replace(measured=value, runs=runs, here=True)
 
 
@@ -317,7 +317,7 @@ def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, kn
             return f"the weights of {method} were never released"
         return f"not measured ({mend})" if task in known.reach else "the data is not at hand"
     if record.status != "ok":
-        return said(record)
+        return record.failure()
     if record.task.digest != known.tasks[task]:
         return f"the stored run is of {task} as it was defined before ({mend})"
     if known.methods.get(method, record.method.digest) != record.method.digest:
