@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from rankstone import api
 from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.leaderboards.costs import pareto
 from rankstone.leaderboards.site import build as built
-from rankstone.leaderboards.site import html
 from rankstone.leaderboards.site import vega as plots
+from rankstone.leaderboards.site.environment import environment
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made
 from rankstone.results.per_query import read_per_query
@@ -123,13 +124,26 @@ def test_all_text_is_escaped(stored: tuple[list[RunRecord], Path], tmp_path: Pat
 
 
 def test_data_inside_a_page_cannot_end_its_script() -> None:
-    value = {"name": "</script><!-- & \u2028", "n": 0.25}
-    text = html.data(value)
-    inner = text.removeprefix('<script type="application/json">').removesuffix("</script>")
-    assert not set("<>&\u2028") & set(inner)
+    value = {"name": "</script><!-- & ' \u2028", "n": 0.25}
+    drawn = environment().from_string("{{ value|tojson }}")
+    inner = drawn.render(value=value)
+    assert not set("<>&'\u2028") & set(inner)
     assert json.loads(inner) == value
     with pytest.raises(ValueError):
-        html.data(float("nan"))
+        drawn.render(value=float("nan"))
+
+
+def test_no_template_switches_escaping_off() -> None:
+    loader = environment().loader
+    assert loader is not None
+    for name in loader.list_templates():
+        text, _, _ = loader.get_source(environment(), name)
+        assert not re.search(r"\|\s*safe\b|autoescape|Markup", text), name
+
+
+def test_a_name_that_no_page_gives_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="speling"):
+        environment().from_string("{{ speling }}").render()
 
 
 def test_the_same_records_in_any_order_give_the_same_bytes(
@@ -271,7 +285,7 @@ def test_without_texts_the_page_says_so(
 ) -> None:
     built.build(site_of(*stored), tmp_path / "site", means={})
     page = next((tmp_path / "site" / "pairs").glob("*.html")).read_text()
-    assert "Ids only: the data set is not within reach" in page
+    assert "Ids only: the data set is not available" in page
 
 
 def test_records_without_files_have_no_pairs_and_no_histogram(tmp_path: Path) -> None:
@@ -279,7 +293,7 @@ def test_records_without_files_have_no_pairs_and_no_histogram(tmp_path: Path) ->
     assert not (tmp_path / "site" / "pairs").exists()
     assert "No two records have values per query" in (tmp_path / "site" / "pairs.html").read_text()
     page = next((tmp_path / "site" / "records").glob("stdlib-functions-lexical*")).read_text()
-    assert "The raw latencies are not beside the record" in page
+    assert "the raw latencies are not stored beside the record" in page
     assert "rankstone run lexical/bm25 --on stdlib/functions --seed 0 --force" in page
 
 
@@ -328,7 +342,7 @@ def test_the_api_finds_definitions_and_says_what_is_not_within_reach(tmp_path: P
     assert found[1:] == (3, 1, 3, 1)
     assert 'data-licence="Apache-2.0"' in found.start.read_text()
     (pair,) = (found.folder / "pairs").iterdir()
-    assert "no/such" in re.findall(r"not within reach.*?</p>", pair.read_text(), re.DOTALL)[0]
+    assert "no/such" in re.findall(r"not available.*?</p>", pair.read_text(), re.DOTALL)[0]
     with pytest.raises(ResultsError, match="--results"):
         api.site(tmp_path / "other", results=tmp_path / "nothing")
 

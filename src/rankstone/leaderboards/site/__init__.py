@@ -1,5 +1,6 @@
-"""The site: one static folder of pages, made of records alone.
+"""The site: one static folder of pages, generated from records alone.
 
-`model` puts records in order, `tables`, `plots`, `records` and `pairs` turn them into parts of
-pages, `build` writes the folder. Nothing is loaded from elsewhere: pages work from a disk.
+`model` puts records in order; `tables`, `vega` and `pairs` make the parts of pages, and
+`board_page`, `record_page` and `pair_page` hand them to `templates/`; `build` writes the folder.
+Pages load nothing from elsewhere and work from a disk.
 """

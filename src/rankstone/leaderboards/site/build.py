@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.site import html
-from rankstone.leaderboards.site import vega as plots
+from rankstone.leaderboards.site import vega
 from rankstone.leaderboards.site.board_page import board_page, datasets_page, index_page
+from rankstone.leaderboards.site.environment import asset
 from rankstone.leaderboards.site.model import Site
 from rankstone.leaderboards.site.pair_page import pair_page, pairs_page
 from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made, texts_of
@@ -53,7 +53,7 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
         ResultsError: `folder` holds something else, or cannot be written; it is as it was.
         MissingExtraError: what draws plots is not installed.
     """
-    scripts = {"assets/plots.js": plots.specs(), "assets/vega.js": plots.vega()}
+    scripts = {"assets/plots.js": vega.specs(), "assets/vega.js": vega.vega()}
     with _replacing(folder) as fresh:
         pairs = 0
         for name, text in _files(site, means, best):
@@ -71,7 +71,7 @@ def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
     """Names and texts of all files but the plots' scripts."""
     yield MARK, _MARK_TEXT
     for name in ("site.css", "site.js"):
-        yield f"assets/{name}", html.asset(name)
+        yield f"assets/{name}", asset(name)
     pairs: list[Pair] = []
     faults: list[str] = []
     for board in site.boards:

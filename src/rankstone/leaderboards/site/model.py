@@ -72,6 +72,12 @@ class Entry:
         measure = self.record.measures.get(self.record.task.headline)
         return None if measure is None else measure.mean
 
+    @property
+    def failure(self) -> str:
+        """The first line of its error."""
+        lines = self.record.error.message.strip().splitlines() if self.record.error else []
+        return lines[0] if lines else "no message"
+
     @cached_property
     def page(self) -> str:
         record = self.record

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +45,23 @@ COSTS = (
     Cost("memory", "peak memory", ("profile", "peak_rss_bytes"), True, True),
     Cost("index", "index in memory", ("profile", "index", "memory_bytes"), True, False),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure that `site.js` draws."""
+
+    kind: str
+    """A key of `specs()`."""
+    rows: Any
+    """JSON: the rows of its data, or several tables of them by name."""
+    label: str
+    """Its content in words, for readers who cannot see it."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Texts that replace `$<key>` in the specification."""
+    caption: str = ""
+    environment: str = ""
+    """The hardware of its records, where another plot shows the same costs of another."""
 
 
 def front_rows(

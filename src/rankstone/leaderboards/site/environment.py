@@ -1,0 +1,62 @@
+"""Jinja2 environment of the site: all text is escaped, undefined names are errors."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from rankstone.leaderboards import numbers
+from rankstone.leaderboards.pages.record import bytes_text
+from rankstone.leaderboards.site.model import COLOURS
+
+NAVIGATION = {"index.html": "Leaderboard", "datasets.html": "Data sets", "pairs.html": "Pairs"}
+
+
+def render(template: str, page: str, **values: Any) -> str:
+    """Return the HTML that `template` draws from `values`.
+
+    Args:
+        page: the path of the page inside the site, which decides where its links start.
+    """
+    root = "../" * page.count("/")
+    return environment().get_template(template).render(root=root, here=page, **values)
+
+
+@cache
+def environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        bytes=bytes_text, counted=numbers.count, p_value=p_value, shown=shown,
+        significant=numbers.significant,
+    )  # fmt: skip
+    made.globals.update(
+        colours=COLOURS, interval=numbers.interval, pages=NAVIGATION, unknown=numbers.UNKNOWN,
+        version=version("rankstone"),
+    )  # fmt: skip
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return made
+
+
+def shown(value: float | None, form: str) -> str:
+    """Return a number in a format of Python, such as `,` or `.1%`."""
+    return numbers.UNKNOWN if value is None else format(value, form)
+
+
+def p_value(p: float) -> str:
+    return "< .001" if p < 0.001 else numbers.quality(p)
+
+
+def asset(name: str) -> str:
+    """Return the text of a file in `assets/`."""
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
