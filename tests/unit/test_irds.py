@@ -92,7 +92,7 @@ def test_types_of_documents(document: Any, expected: Document) -> None:
 
 
 def test_a_type_without_text_is_named() -> None:
-    with pytest.raises(DataError, match="MuteDoc do not say what their text is"):
+    with pytest.raises(DataError, match="MuteDoc do not state their text"):
         irds.document_converter(MuteDoc)(MuteDoc("1", ["a"]))
 
 

@@ -128,9 +128,9 @@ def test_what_is_no_path_is_left_to_the_definitions(here: Path, name: str) -> No
         ("files:doc=a,topics=b,qrels=c", r"unknown key 'doc'\. Did you mean: docs"),
         ("files:docs=a,docs=b,topics=b,qrels=c", "'docs' is given twice"),
         ("files:docs=,topics=b,qrels=c", "'docs' is empty"),
-        ("irds:", "'' is no id of ir_datasets"),
-        ("irds:../up", "'../up' is no id"),
-        ("irds:a//b", "'a//b' is no id"),
+        ("irds:", "'' is not an id of ir_datasets"),
+        ("irds:../up", "'../up' is not an id"),
+        ("irds:a//b", "'a//b' is not an id"),
     ],
 )
 def test_a_fault_in_a_clear_form_is_named(here: Path, name: str, message: str) -> None:

@@ -30,7 +30,7 @@ MEANINGS: dict[State, str] = {
     "embedded": "built from this Python's standard library",
     "judgements": "judgements alone, at hand: they score run files (rankstone score RUN --on TASK)",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
-    "not public": "cannot be downloaded; below stands how to come by it",
+    "not public": "cannot be downloaded; the instructions are below",
     "missing": "nowhere: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
     "extra missing": "needs a library that is not installed",
     "see below": "cannot be run as it is",
@@ -42,18 +42,18 @@ FILES = ("beir", "plain")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One task's line."""
+    """State and size of the data of one task."""
 
     task: TaskSpec
     state: State
     counts: Counts
-    """As pinned; where nothing is pinned, as prepared."""
+    """Pinned counts; prepared ones where none is pinned."""
     detail: str = ""
-    """Why it is not to be had."""
+    """Reason why the data is missing."""
 
 
 def entry(task: TaskSpec, sources: Sources) -> Entry:
-    """What there is of `task`. Reads no data, and asks no server."""
+    """Return the state of the data of `task`, without reading any or asking a server."""
     try:
         if isinstance(ask_loader(task, sources), RawJudgements):
             return Entry(task=task, state="judgements", counts=task.counts)
@@ -70,7 +70,7 @@ def entry(task: TaskSpec, sources: Sources) -> Entry:
 
 
 def at_hand(task: TaskSpec, sources: Sources) -> bool:
-    """Whether `task` runs, or scores run files, without fetching anything."""
+    """Return True if `task` runs, or scores run files, without a download."""
     return entry(task, sources).state in ("prepared", "at hand", "embedded", "judgements")
 
 

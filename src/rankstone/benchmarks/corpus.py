@@ -21,7 +21,7 @@ FIELDS = ("title", "text")
 
 
 class StoredCorpus:
-    """Documents by position, memory-mapped; nothing is decoded before it is asked for."""
+    """Documents by position, memory-mapped and decoded on access."""
 
     def __init__(self, table: MappedTable, task: TaskSpec) -> None:
         self._table = table
@@ -31,34 +31,34 @@ class StoredCorpus:
         return len(self._table)
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
-        """Document ids at `positions`; IndexError where there is no such document."""
+        """Return the document ids at `positions`; IndexError where there is no such document."""
         return self._table.take("id", positions)
 
     def texts(self, start: int, stop: int) -> list[str]:
-        """The texts of the documents from `start` up to `stop`, template applied."""
+        """Return the texts of the documents from `start` up to `stop`, template applied."""
         return self._join(*(self._table.rows(field, start, stop) for field in self._fields))
 
     def take(self, positions: NDArray[np.int64]) -> list[str]:
-        """The texts at `positions`, in that order, template applied."""
+        """Return the texts at `positions`, in that order, template applied."""
         return self._join(*(self._table.take(field, positions) for field in self._fields))
 
     def passages(self, positions: NDArray[np.int64]) -> list[str]:
-        """The documents' own texts at `positions`: no title, no template."""
+        """Return the texts at `positions` without title and template."""
         return self._table.take("text", positions)
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """(len(ids),) the positions of documents by id; -1 where the corpus holds none."""
+        """Return the (len(ids),) positions of documents by id; -1 for an unknown id."""
         keys, codes = distinct(text_array(ids)[0])
         return positions_of(self._table.column("id"), keys)[codes]
 
 
 def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str]]]:
-    """The fields that the task's template reads, and what joins lists of them into texts.
+    """Return the fields of the task's template, and a function that joins lists of them.
 
     `{title: [SEP] }{text}` puts ` [SEP] ` behind a title, and nothing where there is none.
 
     Raises:
-        DefinitionError: the template is no plain text with `{title}` and `{text}`.
+        DefinitionError: the template is not plain text with `{title}` and `{text}`.
     """
     try:
         pieces = list(string.Formatter().parse(task.text))
@@ -83,7 +83,7 @@ def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str
 
 
 class _Field(str):
-    """What stands behind a colon is put behind the field, unless that is empty."""
+    """A field whose format specification is appended unless the field is empty."""
 
     def __format__(self, behind: str) -> str:
         return self and self + behind

@@ -1,4 +1,4 @@
-"""What a collection is: the records a loader yields, and the opened, memory-mapped data set.
+"""Types of a collection: records of a loader, and the opened, memory-mapped data set.
 
 A loader is a function ``load(task: TaskSpec, sources: Sources, **source) -> RawDataset``, named in
 a task's definition as ``module:function`` and given the keys of its ``source`` table. It streams;
@@ -23,9 +23,9 @@ from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
 
 BLOCK = 1024
-"""Documents read at once, at most, when a corpus is walked through."""
+"""Most documents read at once by `walk`."""
 BLOCK_CHARS = 8 << 20
-"""Characters read at once, about: a thousand documents may be books."""
+"""Characters read at once, approximately: documents may be books."""
 
 
 class Document(NamedTuple):
@@ -49,7 +49,7 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where loaders look: the local mirror first, then downloads kept under the cache."""
+    """Folders that loaders search: the local mirror, then downloads in the cache."""
 
     data: Path | None
     """`--data` / `RANKSTONE_DATA`: a folder of collections in plain BEIR layout."""
@@ -69,14 +69,14 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """What a loader found. The callables may each be called more than once and stream anew.
+    """A collection found by a loader. Each callable may be called repeatedly and streams anew.
 
     Making one is cheap: a loader reads no data before a callable is called.
     """
 
     documents: Callable[[], Iterable[Document]]
     document_blocks: Callable[[], Iterable[Any]] | None = None
-    """The same documents, where they can be had faster: in blocks, each of them a list or an Arrow
+    """The same documents by a faster reader, if there is one: blocks, each a list or an Arrow
     record batch of three columns of strings without nulls."""
     queries: Callable[[], Iterable[Query]]
     """Queries of every split."""
@@ -85,55 +85,55 @@ class RawDataset:
     splits: Callable[[], Sequence[str]]
     """Names of the splits that have judgements."""
     fingerprint: str
-    """Changes when the source changes (files with sizes and times, or a pinned revision): tells the
-    store, without reading the data, whether a converted copy is still good."""
+    """Digest of files with sizes and times, or of a pinned revision: a converted copy is valid as
+    long as it does not change."""
     source: str
-    """Where it came from, for the record: a path or an address, with the revision if any."""
+    """Path or address, with the revision if any, for the record."""
     locate: Callable[[str, int], str] = "{}, record {}".format
-    """Where the n-th record (from 0) of `"documents"` or `"queries"` stands, for error messages."""
+    """Location of the n-th record (from 0) of `"documents"` or `"queries"`, for error messages."""
     warnings: set[str] = field(default_factory=set)
-    """What the loader put right while it streamed; filled as the callables are read."""
+    """Faults corrected while streaming; filled as the callables are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawJudgements:
-    """What a loader found that has judgements and no corpus: its tasks score run files only."""
+    """Judgements without a corpus: its tasks score run files only."""
 
     judgements: Callable[[str], Iterable[Judgement]]
     """Judgements of one of the `splits`."""
     splits: Callable[[], Sequence[str]]
     source: str
-    """A path or an address, for the record."""
+    """Path or address, for the record."""
 
 
 class Corpus(Protocol):
-    """The documents of a data set, memory-mapped, by position in corpus order."""
+    """Documents of a data set, memory-mapped, by position in corpus order."""
 
     def __len__(self) -> int: ...
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
-        """Document ids at `positions`."""
+        """Return the document ids at `positions`."""
         ...
 
     def texts(self, start: int, stop: int) -> list[str]:
-        """The texts of a run of documents, template applied."""
+        """Return the texts of a range of documents, template applied."""
         ...
 
     def take(self, positions: NDArray[np.int64]) -> list[str]:
-        """The texts at `positions`, in that order, template applied."""
+        """Return the texts at `positions`, in that order, template applied."""
         ...
 
     def passages(self, positions: NDArray[np.int64]) -> list[str]:
-        """The documents' own texts at `positions`: no title, no template."""
+        """Return the texts at `positions` without title and template."""
         ...
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """(len(ids),) the positions of documents by id; -1 where the corpus holds none."""
+        """Return the (len(ids),) positions of documents by id; -1 for an unknown id."""
         ...
 
 
 def walk(corpus: Corpus) -> Iterator[list[str]]:
-    """The texts of all documents in corpus order, in blocks.
+    """Yield the texts of all documents in corpus order, in blocks.
 
     Blocks grow or shrink with the documents read so far, to about `BLOCK_CHARS` characters, and
     never hold more than `BLOCK` documents.
@@ -148,7 +148,7 @@ def walk(corpus: Corpus) -> Iterator[list[str]]:
 
 
 class CorpusTexts(Sequence[str]):
-    """A corpus as a sequence of its texts, read when asked for: `Context.texts`."""
+    """A corpus as a sequence of its texts, read on access: `Context.texts`."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
@@ -176,7 +176,7 @@ class CorpusTexts(Sequence[str]):
 
 @dataclass(frozen=True, kw_only=True)
 class Judgements:
-    """The judgements of one split over integer positions, sorted by query, then document.
+    """Judgements of one split over integer positions, sorted by query, then document.
 
     All three arrays have one entry per judgement.
     """
@@ -196,18 +196,18 @@ class Judgements:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One task's data, opened."""
+    """Opened data of one task."""
 
     task: TaskSpec
     corpus: Corpus
     query_ids: Sequence[str]
-    """The judged queries of the split, in the order of the queries file; every query of the file
+    """Judged queries of the split, in the order of the queries file; every query of the file
     where the task is judged by answers."""
     query_texts: Sequence[str]
     judgements: Judgements
     """Empty where the task is judged by answers: a run's passages are matched when it is scored."""
     train_queries: Sequence[str]
-    """Texts of the training split's queries, read when asked for; empty where the task names no
+    """Texts of the training split's queries, read on access; empty where the task names no
     training split or the data has none. Never a query of the task's own split."""
     sha256: dict[str, str]
     """Digests of `corpus`, `queries` and `judgements`, over their content, not their files. Queries
@@ -222,7 +222,7 @@ class Dataset:
     """Queries of the queries file without a judgement in this split; they are not run."""
     warnings: tuple[str, ...] = ()
     train_judgements: Judgements = field(default_factory=Judgements.none)
-    """Those of the training split, of documents that the corpus holds; `query` counts the rows of
+    """Judgements of the training split on documents of the corpus; `query` counts the rows of
     `train_queries`."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""

@@ -25,7 +25,7 @@ from rankstone.errors import DataError, did_you_mean
 from rankstone.specs import TaskSpec
 
 MOST_GRADES = 20
-"""No collection grades more finely by hand."""
+"""More distinct labels than any collection judged by people has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def resolve_split(
 
 
 def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
-    """All queries and no judgement: the split of a task that answers judge."""
+    """Return all queries without judgements: the split of a task that answers judge."""
     rows = np.arange(len(queries), dtype=np.int64)
     numbers = pa.array([], pa.int64())
     columns = {"query": numbers, "document": numbers, "label": pa.array([], pa.int32())}
@@ -102,7 +102,7 @@ def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
 
 
 def pack_answers(answers: Sequence[str]) -> str:
-    """A query's answers as one string of the store: a JSON array, empty where there is none."""
+    """Return the answers to a query as a JSON array; an empty string if there are none."""
     return json.dumps(answers, ensure_ascii=False) if answers else ""
 
 
@@ -165,7 +165,7 @@ def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str)
 
 
 def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedTable) -> DataError:
-    """The error shows an id of each side: most often they differ in a prefix or in zeros."""
+    """Return the error with an id of each side, which mostly differ in a prefix or in zeros."""
     example = there.rows("id", 0, 1)[0]
     return DataError(
         f"{where}: none of its {what} is in {file}: it names '{judged[0]}', and {file} "
@@ -194,7 +194,7 @@ def _without_repeats(
     ids: tuple[Any, Any],
     where: str,
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """`order` with one entry per (query, document) pair, and a warning if that dropped any."""
+    """Return `order` with one entry per (query, document) pair, and warnings on dropped ones."""
     same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
     conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
     if len(conflict):

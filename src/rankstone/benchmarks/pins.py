@@ -1,4 +1,4 @@
-"""What stored data is held to: distinct ids, and the counts and digests that its task pins."""
+"""Checks of stored data: distinct ids, and the counts and digests that its task pins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rankstone.specs import TaskSpec
 
 
 def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, int, int] | None:
-    """The id that is the first to come a second time, with both rows; None if all are distinct.
+    """Return the first repeated id with both rows; None if all are distinct.
 
     Sorts a copy of the hashes (8 bytes a row), and reads ids only where two hashes agree.
     """
@@ -35,7 +35,7 @@ def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, in
 def split_digests(
     task: TaskSpec, judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
 ) -> dict[str, str]:
-    """Digests of the judged queries and of what judges them, both in the order of their ids.
+    """Return the digests of judged queries and of their judgements, both in the order of ids.
 
     Ordered by id, because loaders agree on ids and not on the order of lines.
     """
@@ -63,15 +63,15 @@ def _digest(table: Any) -> str:
 def check_pins(
     task: TaskSpec, counts: Mapping[str, int], digests: Mapping[str, str], source: str
 ) -> None:
-    """Refuse data whose `counts` or `digests` (of the parts there are) the task does not pin."""
-    mend = f"Delete {source} and fetch again."
+    """Refuse data whose `counts` or `digests` (of existing parts) differ from the pins."""
+    advice = f"Delete {source} and fetch again."
     for what, count in counts.items():
         pinned = getattr(task.counts, what)
         if pinned is not None and pinned != count:
-            raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {mend}")
+            raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {advice}")
     for part, expected in task.sha256.items():
         if part in digests and digests[part] != expected:
             raise DataError(
                 f"{task.name}: expected the {part} with sha256 {expected}, found {digests[part]}. "
-                f"{mend}"
+                f"{advice}"
             )

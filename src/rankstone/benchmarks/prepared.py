@@ -1,4 +1,4 @@
-"""What there is of a task's data in the cache, told without converting any."""
+"""The prepared copy of a task's data in the cache: found, counted and verified."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from rankstone.specs import Counts, TaskSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """The converted copy of a task's data: where it belongs, and what is there of it."""
+    """The converted copy of a task's data: its folders, and the content that exists."""
 
     folder: Path
     split: Path
     """The folder of the task's split."""
     meta: dict[str, Any] | None
-    """The `meta.json` of the corpus; None where it is not there, or not whole by size."""
+    """The `meta.json` of the corpus; None if it is missing, or a file has another size."""
     split_meta: dict[str, Any] | None
     """The same of the split."""
     source: str
-    """Where the data comes from: a path or an address."""
+    """Path or address of the original data."""
     by_answers: bool = False
-    """Whether answers judge the task, so that there are no judgements to count."""
+    """True where answers judge the task, so that there are no judgements to count."""
 
     @property
     def ready(self) -> bool:
-        """Whether opening the task converts nothing."""
+        """True if opening the task converts nothing."""
         return self.meta is not None and self.split_meta is not None
 
     @property
     def absent(self) -> Path | None:
-        """The folder that is not there; None where both are, whole or not."""
+        """The missing folder; None where both exist, whole or not."""
         return next((path for path in (self.folder, self.split) if not path.is_dir()), None)
 
     def counts(self) -> Counts:
-        """What is stored; None of what is not."""
+        """Return the stored counts; None for parts that are not stored."""
         if self.meta is None:
             return Counts()
         documents = int(self.meta["corpus"]["count"])
@@ -61,7 +61,7 @@ class Copy:
 
 
 def find_copy(task: TaskSpec, sources: Sources) -> Copy:
-    """The converted copy of `task`, wherever it stands.
+    """Return the state of the converted copy of `task`.
 
     Raises:
         DataError, DefinitionError: as for `rankstone.benchmarks.store.find_raw`.
@@ -80,7 +80,7 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
 
 
 def check_whole(copy: Copy) -> None:
-    """Refuse what opening would mend in silence, by converting again. Content is not read.
+    """Refuse faults that opening would correct silently by converting again; read no content.
 
     Raises:
         DataError: a file of the copy is missing, has another size, or cannot be opened.
@@ -97,7 +97,7 @@ def check_whole(copy: Copy) -> None:
 
 
 def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
-    """Read all of the copy; the digests of corpus, queries and judgements, hashed anew.
+    """Read all of the copy and return the digests of corpus, queries and judgements.
 
     Raises:
         DataError: anything is not as it was written, or not as `task` pins it.
@@ -109,14 +109,14 @@ def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
         _check_positions(copy)
         return verify_dataset(task, sources)
     except (pa.ArrowException, OSError, LookupError, ValueError) as error:
-        # Where a bit of Arrow's own structures is flipped, it may say so in any of these ways.
+        # A flipped bit in its own structures makes Arrow raise any of these.
         raise DataError(
             f"{copy.folder}: damaged: {error}. Delete the folder and prepare again."
         ) from error
 
 
 def _validate(path: Path) -> None:
-    """Have Arrow check offsets and UTF-8: unchecked, a wrong offset is read beyond its buffer."""
+    """Check offsets and UTF-8: Arrow reads beyond its buffer at a wrong offset."""
     with pa.memory_map(str(path)) as file:
         reader = pa.ipc.open_file(file)
         for number in range(reader.num_record_batches):
@@ -124,7 +124,7 @@ def _validate(path: Path) -> None:
 
 
 def _check_positions(copy: Copy) -> None:
-    """The digests are over ids; what is measured goes by positions, so they must agree."""
+    """Check that ids, which are digested, and positions, which are measured, agree."""
     documents, queries = (
         MappedTable(copy.folder / f"{name}.arrow") for name in ("corpus", "queries")
     )
@@ -132,12 +132,12 @@ def _check_positions(copy: Copy) -> None:
         MappedTable(copy.split / f"{name}.arrow") for name in ("queries", "judgements")
     )
     n = len(judgements)
-    places = (
+    columns = (
         (queries, judgements.integers("query"), judgements.rows("query_id", 0, n)),
         (documents, judgements.integers("document"), judgements.rows("document_id", 0, n)),
         (documents, judged.integers("self_position"), queries.take("id", judged.integers("row"))),
     )
-    for table, positions, ids in places:
+    for table, positions, ids in columns:
         encoded = pa.array(ids, pa.large_string()).dictionary_encode()
         rows = positions_of(table.column("id"), encoded.dictionary)
         if not np.array_equal(rows[encoded.indices.to_numpy()], positions):

@@ -1,4 +1,4 @@
-"""What a collection is like: lengths, labels, duplicates, and what is odd about it.
+"""Statistics of a collection: lengths, labels, duplicates and oddities.
 
 One pass over the corpus, block by block. What stays in memory is eight bytes a document (to find
 duplicates) and one entry for each distinct length.
@@ -60,7 +60,7 @@ class Statistics:
     labels: tuple[tuple[int, int], ...]
     """(label, judgements with it), by label."""
     judgements_per_query: Distribution | None
-    """None where answers judge the task: there are no judgements apart from a run."""
+    """None where answers judge the task: judgements exist for a run only."""
     n_duplicate_documents: int
     """Documents whose text an earlier one has; empty ones among them. By a 64-bit hash: with 21
     million documents the chance of one false find is about 1 in 80,000."""
@@ -125,7 +125,7 @@ class _Texts:
         texts = list(block)
         self.characters.update(map(len, texts))
         self.words.update(len(text.split()) for text in texts)
-        # Python's own hash: keyed anew in every process, so nobody can plan a collision.
+        # Python's own hash is keyed anew in every process, so collisions cannot be planned.
         self._hashes.append(np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts)))
 
     def lengths(self) -> Lengths:

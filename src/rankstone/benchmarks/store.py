@@ -74,7 +74,7 @@ FIRST_NAMES = {
 
 
 def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Dataset:
-    """The data of `task`, converted first where no good copy is in the cache.
+    """Return the data of `task`, converted first where the cache has no valid copy.
 
     Raises:
         DataError: the data is missing, malformed, or not what the task pins; or the cache
@@ -89,7 +89,7 @@ def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) 
 
 
 def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
-    """Hash the stored content of `task` anew; the digests of corpus, queries and judgements.
+    """Hash the stored content of `task`; return the digests of corpus, queries and judgements.
 
     Raises:
         DataError: a digest is not the one recorded when the copy was made, or not the one that the
@@ -113,24 +113,24 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
 
 
 def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
-    """Where the converted copy belongs: another source, other arguments, another folder."""
+    """Return the folder of the converted copy, which depends on the source and its arguments."""
     loader = FIRST_NAMES.get(task.loader, task.loader)
     key = canonical_digest([SCHEMA, loader, task.source, raw.fingerprint])[:16]
     return inside(sources.cache / "datasets", task.dataset) / key
 
 
 def split_folder(folder: Path, split: str) -> Path:
-    """The folder of one split inside that of the converted copy."""
+    """Return the folder of one split inside that of the converted copy."""
     return folder / "splits" / quote(split, safe=" ")
 
 
 def own_folder(folder: Path, task: TaskSpec) -> Path:
-    """The folder of what `task` asks: that of its split, or of every query if answers judge."""
+    """Return the folder of the task's split, or of every query if answers judge."""
     return folder / "answers" if task.judge == "answers" else split_folder(folder, task.split)
 
 
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
-    """What the task's loader found; a DataError where that is judgements alone."""
+    """Return the loader's collection; a DataError if it has judgements alone."""
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):
         raise DataError(
@@ -141,10 +141,9 @@ def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
 
 
 def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
-    """The local mirror's copy of the task's collection; else the task's loader is asked.
+    """Return the local mirror's copy of the task's collection, else that of its loader.
 
-    A `folder` in the task's source says
-    where to look, so that the mirror has no say in it.
+    A task whose source names a `folder` never uses the mirror.
     """
     load = registry.load("loader", task.loader, f"task '{task.name}'")
     try:
@@ -170,7 +169,7 @@ class _Split:
 
 
 class _Stored:
-    """The converted copy of one data set: made if need be, then opened."""
+    """The converted copy of one data set: made if necessary, then opened."""
 
     def __init__(
         self, task: TaskSpec, raw: RawDataset, sources: Sources, progress: Progress
@@ -197,7 +196,7 @@ class _Stored:
             if table.repaired:
                 warnings.append(
                     f"{self.task.dataset}: {table.repaired} values of the {what} held lone "
-                    "surrogates; U+FFFD takes their place"
+                    "surrogates; U+FFFD replaces them"
                 )
         body = {
             "source": raw.source,
@@ -225,7 +224,7 @@ class _Stored:
             )
 
     def own_split(self) -> _Split:
-        """What the task asks: its split, or every query where answers judge."""
+        """Return the task's split, or every query where answers judge."""
         if self.task.judge == "judgements":
             return self.split(self.task.split)
         folder = own_folder(self.folder, self.task)
@@ -233,7 +232,7 @@ class _Stored:
         return self._opened(folder)
 
     def split(self, name: str) -> _Split:
-        """The split `name`, converted if need be; DataError if the data has none of that name."""
+        """Return the split `name`, converted if necessary; DataError if there is none."""
         folder = split_folder(self.folder, name)
         good = _opens("judgements", "queries")
         build_once(folder, good, lambda target: self._convert_split(name, target))
@@ -283,7 +282,7 @@ class _Stored:
 
 
 def _opens(*names: str) -> Callable[[Path], bool]:
-    """A test of a folder: its files are whole by size, and their footers can be read."""
+    """Return a test of a folder: its files have their sizes and readable footers."""
 
     def good(folder: Path) -> bool:
         if read_meta(folder) is None:
@@ -354,7 +353,7 @@ def _answers(
 
 
 def _train_judgements(task: TaskSpec, stored: _Stored, rows: NDArray[np.int64]) -> Judgements:
-    """Those of the training queries `rows` whose documents the corpus holds."""
+    """Return the judgements of the training queries `rows` on documents of the corpus."""
     if not len(rows) or not task.train_split:
         return Judgements.none()
     judged = stored.split(task.train_split).judgements
@@ -370,7 +369,7 @@ def _train_judgements(task: TaskSpec, stored: _Stored, rows: NDArray[np.int64]) 
 def _train_rows(
     task: TaskSpec, stored: _Stored, split: _Split
 ) -> tuple[NDArray[np.int64], Sequence[str]]:
-    """Rows of the training queries, without any that the task itself asks."""
+    """Return rows of training queries that are not queries of the task, and warnings."""
     name = task.train_split
     if not name:
         return np.zeros(0, dtype=np.int64), ()

@@ -1,4 +1,4 @@
-"""Tasks that are named on the command line and defined nowhere.
+"""Tasks named on the command line without a definition.
 
     ./my-collection                               a folder in BEIR layout (or its .tar.zst)
     files:my-collection#dev                       the same, another split than `test`
@@ -7,7 +7,7 @@
 
 Paths are resolved where the name is read. A task made of paths is called after the last parts of
 them and eight digits of a digest of all of them, `files/my-collection-1f0c9a3e`: a safe name for a
-folder, the same for the same place, and another for another place of the same last part.
+folder, equal for equal paths, different for other paths with the same last part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ID = re.compile(r"[A-Za-z0-9_][\w.+-]*(?:/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
 
 
 def task_of(name: str) -> TaskSpec | None:
-    """The task that `name` describes in one of the forms above; None if it is in none of them.
+    """Return the task that `name` describes in a form above; None if it is in none of them.
 
     Raises:
         DefinitionError: the form is clear and something in it is wrong.
@@ -45,9 +45,9 @@ def task_of(name: str) -> TaskSpec | None:
 
 
 def recorded_task(name: str, source: str, split: str) -> TaskSpec | None:
-    """The task whose record says these three; None if its name is not one that is made here.
+    """Return the task of a record; None if its name was not made here.
 
-    Raises: as `task_of` does, where the place is no longer what it was.
+    Raises: as `task_of` does, where the path has changed.
     """
     whole, *cuts = name.split("@")
     if whole.startswith("irds/"):
@@ -61,7 +61,7 @@ def recorded_task(name: str, source: str, split: str) -> TaskSpec | None:
 
 
 def _is_path(name: str) -> bool:
-    """Whether `name` is written as a path (`./x`, `/x`, `~/x`), or is one that is there."""
+    """Return True if `name` is written as a path (`./x`, `/x`, `~/x`), or exists."""
     if name.startswith((".", "/", "~")):
         return True
     return _exists(name) or ("#" in name and _exists(name.rpartition("#")[0]))
@@ -75,8 +75,8 @@ def _exists(name: str) -> bool:
 def _from_irds(identifier: str, name: str) -> TaskSpec:
     if not _ID.fullmatch(identifier):
         raise DefinitionError(
-            f"'{name}': '{identifier}' is no id of ir_datasets. Write it as in irds:beir/scifact/"
-            "test. (https://ir-datasets.com lists them)"
+            f"'{name}': '{identifier}' is not an id of ir_datasets. Write it as in "
+            "irds:beir/scifact/test. (https://ir-datasets.com lists them)"
         )
     return TaskSpec(
         name=f"irds/{identifier}",
@@ -112,19 +112,19 @@ def _from_folder(text: str, name: str) -> TaskSpec:
 
 
 def _path_and_split(text: str, name: str) -> tuple[Path, str | None]:
-    """`DIR#split` parted, unless a folder is really called that."""
+    """Split `DIR#split`, unless a folder has that name."""
     before, hash_sign, after = text.rpartition("#")
     for path, split in ((text, None), (before, after)):
-        place = Path(path).expanduser().resolve()
-        if path and (place.is_dir() or (place.is_file() and place.name.endswith(PACKED))):
-            return place, split or None
-    place = Path(before if hash_sign else text).expanduser().resolve()
-    what = f"a file, expected a folder or a {PACKED}" if place.is_file() else "no such folder"
-    raise DefinitionError(f"'{name}': {place}: {what}. A task may be {FORMS}.")
+        full = Path(path).expanduser().resolve()
+        if path and (full.is_dir() or (full.is_file() and full.name.endswith(PACKED))):
+            return full, split or None
+    full = Path(before if hash_sign else text).expanduser().resolve()
+    fault = f"a file, expected a folder or a {PACKED}" if full.is_file() else "no such folder"
+    raise DefinitionError(f"'{name}': {full}: {fault}. A task may be {FORMS}.")
 
 
 def _splits(path: Path) -> list[str]:
-    """The splits of a folder; of an archive nothing is known before it is extracted."""
+    """Return the splits of a folder; none of an archive, which is not extracted yet."""
     if path.is_file():
         return []
     from rankstone.benchmarks.loaders.plain import splits_of
@@ -164,7 +164,7 @@ def _usage() -> str:
 
 
 def _stem(path: str) -> str:
-    """The last part of a path without its endings: `docs.xml.gz` -> `docs`."""
+    """Return the last part of a path without its endings: `docs.xml.gz` -> `docs`."""
     return Path(path).name.lstrip(".").partition(".")[0]
 
 

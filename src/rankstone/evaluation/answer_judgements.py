@@ -1,4 +1,4 @@
-"""Judgements by answers: which retrieved passages hold one, remembered from run to run.
+"""Judgements by answers: which retrieved passages hold one, cached across runs.
 
     <cache>/answers/<key>       key: matcher, Unicode tables, corpus and answers
 
@@ -29,7 +29,7 @@ Codes = NDArray[np.int64]
 
 
 def judge(docs: NDArray[np.int64], dataset: Dataset, cache: Path | None = None) -> Judgements:
-    """Every pair of `docs` (n_queries, width; -1 pads) whose passage holds an answer, label 1.
+    """Judge every pair of `docs` (n_queries, width; -1 pads) whose passage holds an answer as 1.
 
     Pairs matched before are read from the folder `cache`, and new ones are added to it; nothing is
     kept where it is None.
@@ -51,7 +51,7 @@ def judge(docs: NDArray[np.int64], dataset: Dataset, cache: Path | None = None) 
 
 
 def answers_of(dataset: Dataset) -> Sequence[Sequence[str]]:
-    """The answers to the queries of `dataset`, or a MeasureError where it is not judged by them."""
+    """Return the answers to the queries; a MeasureError if `dataset` is not judged by them."""
     if dataset.answers is None:
         raise MeasureError(
             f"{dataset.task.name} is judged by judgements. Accuracy@k needs a task with "
@@ -67,7 +67,7 @@ def _held(
     dataset: Dataset,
     cache: Path | None,
 ) -> NDArray[np.bool_]:
-    """(n_pairs,) whether the passage holds an answer; what is not known yet is matched."""
+    """Return (n_pairs,) flags of passages that hold an answer, matching those not cached yet."""
     codes = (query * len(dataset.corpus) + document) * 2
     file = None if cache is None else cache / "answers" / _key(answers, dataset)
     known = _read(file)
@@ -82,14 +82,14 @@ def _held(
 
 
 def _merged(*parts: Codes) -> Codes:
-    """All codes once, ascending; a sort, which is many times faster than NumPy's set of hashes."""
+    """Return all codes once, ascending, by a sort, which is much faster than `np.unique` here."""
     codes = np.sort(np.concatenate(parts))
     last: Codes = codes[np.diff(codes, append=-1) != 0]
     return last
 
 
 def _contains(known: Codes, codes: Codes, *, exactly: bool = False) -> NDArray[np.bool_]:
-    """Whether each code is among the `known`, whatever its last bit unless `exactly`."""
+    """Flag the codes that are among the `known`, ignoring the last bit unless `exactly`."""
     at = np.searchsorted(known, codes)
     inside = at < len(known)
     found = np.zeros(len(codes), dtype=np.bool_)
@@ -101,13 +101,13 @@ def _contains(known: Codes, codes: Codes, *, exactly: bool = False) -> NDArray[n
 
 
 def _key(answers: Sequence[Sequence[str]], dataset: Dataset) -> str:
-    """Names the file: all that a match can depend on."""
+    """Return the name of the file, a digest of all that a match depends on."""
     rules = [MATCHER, unicodedata.unidata_version, version("regex")]
     return canonical_digest([rules, dataset.sha256["corpus"], [list(row) for row in answers]])
 
 
 def _read(file: Path | None) -> Codes:
-    """The codes in `file`; none where it is missing or damaged, so that it is written anew."""
+    """Return the codes in `file`; none if it is missing or damaged, so that it is rewritten."""
     content = b""
     if file is not None and file.is_file():
         content = file.read_bytes()

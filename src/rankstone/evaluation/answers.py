@@ -1,12 +1,12 @@
-"""Does a passage hold an answer? The rule of DPR, which top-k accuracy on open questions rests on.
+"""DPR's rule for passages that hold an answer, the basis of top-k accuracy on open questions.
 
-Text and answers are put into NFD, cut into tokens (runs of letters, numbers and marks, and every
+Text and answers are put into NFD, split into tokens (runs of letters, numbers and marks, and every
 other visible character by itself), and lower-cased token by token; an answer is in a passage where
 its tokens stand in a row among the passage's (Karpukhin et al. 2020; `has_answer` and
 `SimpleTokenizer` of facebookresearch/DPR, from DrQA). An accent is thus a mark of its token:
 "Beyonce" is not in "Beyoncé". An answer without any token is in every passage.
 
-`has_answer` says this plainly; `match` says the same of many pairs at once.
+`has_answer` is the plain form; `match` does the same for many pairs at once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MATCHER = "DPR 1"
-"""Changes whenever a pair could be matched differently."""
+"""Version of the matcher, changed whenever a pair could be matched differently."""
 
 BLOCK = 8192
-"""Passages read at a time: some 5 MB of text."""
+"""Passages read at once: about 5 MB of text."""
 
 ASCII_TOKEN = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
-"""What a token is in ASCII, found twice as fast."""
+"""Pattern of a token in ASCII, which matches twice as fast."""
 
 Passages = Callable[[NDArray[np.int64]], list[str]]
 """Passage texts at corpus positions, without titles: `Corpus.passages`."""
@@ -42,13 +42,13 @@ def _token() -> Any:
 
 
 def tokens(text: str) -> list[str]:
-    """The tokens of a passage or an answer."""
+    """Return the tokens of a passage or an answer."""
     found = _token().findall(unicodedata.normalize("NFD", text))
     return [token.lower() for token in found]
 
 
 def has_answer(passage: str, answers: Iterable[str]) -> bool:
-    """Whether any of `answers` is in `passage`: the rule as it is written."""
+    """Return True if any of `answers` is in `passage`: the rule as it is published."""
     text = tokens(passage)
     for answer in map(tokens, answers):
         width = len(answer)
@@ -58,10 +58,10 @@ def has_answer(passage: str, answers: Iterable[str]) -> bool:
 
 
 class _Answer(NamedTuple):
-    """An answer made ready to be looked for."""
+    """An answer prepared for the search."""
 
     needle: str
-    """Its longest token, as it stands in `_letters` of every passage that holds the answer."""
+    """Its longest token in the form of `_letters`, which every passage with the answer has."""
     line: str
 
 
@@ -71,10 +71,10 @@ def match(
     document: NDArray[np.int64],
     passages: Passages,
 ) -> NDArray[np.bool_]:
-    """(n_pairs,) whether the passage at `document[i]` holds an answer of question `query[i]`.
+    """Return (n_pairs,) flags: the passage at `document[i]` holds an answer of question `query[i]`.
 
     Passages are read in the order of their positions, each once (twice where a block ends in its
-    pairs), and cut into tokens only where a part of an answer is in them.
+    pairs), and split into tokens only where a part of an answer is in them.
     """
     ready = {row: [_prepared(answer) for answer in answers[row]] for row in set(query.tolist())}
     order = np.argsort(document, kind="stable")
@@ -88,7 +88,7 @@ def match(
 
 
 def _held(texts: list[str], which: Iterable[int], asked: Iterable[list[_Answer]]) -> Iterator[bool]:
-    """For each pair, whether `texts[which]` holds one of the answers; equal texts in a row."""
+    """Flag the pairs whose text holds one of the answers; pairs of a text are adjacent."""
     current, letters, line = -1, "", ""
     for number, answers in zip(which, asked, strict=True):
         if number != current:
@@ -109,7 +109,7 @@ def _prepared(answer: str) -> _Answer:
 
 
 def _line(text: str) -> str:
-    """The tokens with a line feed before, between and behind them.
+    """Return the tokens with a line feed before, between and behind them.
 
     No token can hold a line feed, so one line is part of another exactly where the tokens stand in
     a row there. Lower-casing the whole is lower-casing each token: the one letter whose small form
@@ -128,5 +128,5 @@ def _letters(text: str) -> str:
 
 
 def _one_sigma(text: str) -> str:
-    """Which small sigma an S becomes depends on what follows, and a token ends before that."""
+    """Unify small sigmas: the form depends on the next letter, which a token may not include."""
     return text.replace("ς", "σ")

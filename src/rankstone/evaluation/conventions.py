@@ -1,8 +1,8 @@
-"""How other tools turn a run into numbers, declared, so that a difference can be explained.
+"""Declared conventions of other evaluation tools, so that differences can be explained.
 
-A `Tool` says which `Rules` each of its measures follows; `compare` computes the same run under our
+A `Tool` declares the `Rules` of each of its measures; `compare` computes the same run under our
 rules and under the tool's, and names the rules that moved each number. The formulas are ours: the
-tools agree on them (and are the oracles of the tests); what they disagree on are the rules.
+tools agree on them (and are the oracles of the tests); they differ in the rules.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EVERY_LABEL = -(2**31)
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What decides a number besides the formula; the defaults are Rankstone's."""
+    """Conventions that affect a number besides the formula; the defaults are Rankstone's."""
 
     relevance: int = 1
     """The lowest label that binary measures count as relevant."""
@@ -43,47 +43,47 @@ class Rules:
     ] = "score, document id descending"
     score_dtype: Literal["float32", "float64"] = "float32"
     judged: Literal["for the query", "for any query"] = "for the query"
-    """What Judged@k counts; "for any query" is over k, however few results came."""
+    """Documents that Judged@k counts; "for any query" divides by k, also for shorter results."""
     missing_queries: Literal["score 0", "skip"] = "score 0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """How a tool calls and computes one kind of measure."""
+    """Name and rules of one kind of measure in a tool."""
 
     name: str
-    """With `{k}` for the cutoff."""
+    """Template with `{k}` for the cutoff."""
     rules: Rules
     uncut: str | None = None
     """The name without a cutoff; None where the tool has none: the run's depth is its cutoff."""
     cutoffs: frozenset[int] | None = None
     """The only cutoffs it has; None for any."""
     rounded: bool = True
-    """Whether the tool's `digits` are this form's, too."""
+    """True if the tool's `digits` apply to this form."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One tool's conventions."""
+    """Conventions of one tool."""
 
     name: str
     source: str
-    """Where they were read."""
+    """Source code that they were read from."""
     forms: Mapping[str, Form]
-    """By kind of measure (a key of `measures.CORE`)."""
+    """Forms by kind of measure (a key of `measures.CORE`)."""
     digits: int | None = None
     """Decimals that it rounds to or prints; None for all."""
     thresholds: bool = False
-    """Whether its user may choose the lowest relevant label of a measure."""
+    """True if its user may choose the lowest relevant label of a measure."""
     drops_self_on: frozenset[str] = frozenset()
     """Collections on which it drops self hits, where it decides that by collection."""
     always: tuple[str, ...] = ()
-    """Our names of measures that it always gives."""
+    """Rankstone's names of measures that it always reports."""
     note: str = ""
-    """What a reader of its numbers should know."""
+    """Remark for readers of its numbers."""
 
     def rules_on(self, form: Form, dataset: str) -> Rules:
-        """The rules of `form` on a collection such as `beir/fiqa`."""
+        """Return the rules of `form` on a collection such as `beir/fiqa`."""
         if self.drops_self_on.isdisjoint(dataset.split("/")):
             return form.rules
         return replace(form.rules, self_hits="drop")
@@ -171,13 +171,13 @@ class Comparison:
     measure: str
     ours: float
     name: str
-    """What the tool calls it."""
+    """Name of the measure in the tool."""
     theirs: float
-    """Not rounded."""
+    """Value under the tool's rules, not rounded."""
     shown: float
-    """As the tool rounds it."""
+    """`theirs` as the tool rounds it."""
     moved: tuple[tuple[str, float], ...] = field(default=())
-    """What differs, and by how much it moved the number; the amounts sum to theirs - ours."""
+    """Differing rules and their effects, which sum to theirs - ours."""
 
 
 def compare(
@@ -190,7 +190,7 @@ def compare(
     tool: Tool,
     dataset: str = "",
 ) -> list[Comparison]:
-    """Each of `measures` that `tool` has, under `ours` and under its own rules.
+    """Compare each of `measures` that `tool` has, under `ours` and under its own rules.
 
     Rules are exchanged one after the other, in the order of `Rules`, and each is charged with what
     the number moved by when its turn came. `lines.score` may be float32 or float64.
@@ -219,14 +219,14 @@ def compare(
 
 
 def _label(tool: Tool, form: Form, measure: names.Measure, depth: int) -> str | None:
-    """What `tool` calls `measure`; None where it has nothing like it."""
+    """Return the name of `measure` in `tool`; None if it has no equivalent."""
     if measure.rel not in (None, form.rules.relevance) and not tool.thresholds:
         return None
     threshold = "" if measure.rel in (None, 1) else f" -l {measure.rel}"
     if measure.cutoff is None and form.uncut is not None:
         return form.uncut + threshold
     if measure.cutoff is None and measure.kind == "nDCG":
-        return None  # cut at the run's depth, the ideal ranking would be another
+        return None  # truncated at the run's depth, the ideal ranking would differ
     cutoff = measure.cutoff or depth
     if form.cutoffs is not None and cutoff not in form.cutoffs:
         return None
@@ -256,7 +256,7 @@ class _Scores:
     def moves(
         self, measure: names.Measure, ours: Rules, theirs: Rules
     ) -> Iterator[tuple[str, float]]:
-        """Each rule that moved the measure, said in words, with the amount."""
+        """Yield each rule that changed the measure, in words, with the difference."""
         rules, value = ours, self.mean(measure, ours)
         for rule in fields(Rules):
             change: dict[str, Any] = {rule.name: getattr(theirs, rule.name)}
@@ -286,7 +286,7 @@ class _Scores:
         )
 
     def _not_holes(self, ranking: Ranking, cutoff: int) -> Values:
-        """1 - the share of `cutoff` places that hold documents judged for no query at all."""
+        """Return 1 - the share of `cutoff` ranks with documents that are judged for no query."""
         known = np.zeros(len(self._lines.document_ids) + 1, dtype=np.bool_)
         known[self._judgements.document] = True
         known[-1] = True  # pads, and documents that were not retrieved
@@ -304,7 +304,7 @@ class _Scores:
             case "score_dtype":
                 return f"scores compared as {theirs.score_dtype}, not {ours.score_dtype}"
             case "judged":
-                return f"judged {theirs.judged}, not {ours.judged}, and over k places"
+                return f"judged {theirs.judged}, not {ours.judged}, and over k ranks"
         counts = {"skip": int(self._found.sum()), "score 0": len(self._found)}
         n, n_ours = counts[theirs.missing_queries], counts[ours.missing_queries]
         return f"mean over {n} queries, not {n_ours}"
@@ -315,16 +315,16 @@ def _threshold(rules: Rules) -> str:
 
 
 def ordered(lines: Lines, order: str, dtype: str) -> Lines:
-    """The same lines in an order of `Rules`, with scores that fall strictly within each query."""
+    """Return the lines in an order of `Rules`, with scores that fall strictly within each query."""
     keys: list[NDArray[Any]] = [np.arange(len(lines.query))]
     if order.startswith("score"):
         keys.append(-lines.score.astype(dtype))
     if "document id" in order:
-        place_of = np.empty(len(lines.document_ids), dtype=np.int64)
-        place_of[sorted(range(len(place_of)), key=lines.document_ids.__getitem__)] = np.arange(
-            len(place_of)
+        rank_of = np.empty(len(lines.document_ids), dtype=np.int64)
+        rank_of[sorted(range(len(rank_of)), key=lines.document_ids.__getitem__)] = np.arange(
+            len(rank_of)
         )
-        by_id = place_of[lines.document]
+        by_id = rank_of[lines.document]
         keys.insert(1, -by_id if order.endswith("descending") else by_id)
     by = np.lexsort((*keys, lines.query))
     query = lines.query[by]

@@ -35,7 +35,7 @@ Parsed = Mapping[str, names.Measure | longtail.LongTail]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one run scores on one task. The keys of both mappings are the names asked for."""
+    """Scores of one run on one task. The keys of both mappings are the requested names."""
 
     measures: dict[str, Measure]
     per_query: dict[str, NDArray[np.float64]]
@@ -54,7 +54,7 @@ def evaluate(
     method: str = "",
     cache: Path | None = None,
 ) -> Evaluation:
-    """Score `hits` for all judged queries of `dataset`, at the task's depth unless told otherwise.
+    """Score `hits` for all judged queries of `dataset`, at the task's depth by default.
 
     A task judged by answers has its passages matched; `cache` is the folder that keeps the matches.
 
@@ -101,7 +101,7 @@ def evaluate_run(
     """Score a run given as ids, under the same rules; needs no corpus.
 
     The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
-    `depth` is the depth the run was retrieved at: longer rows are cut, and deeper measures refused.
+    `depth` is the depth of the run: longer rows are truncated, and deeper measures refused.
     """
     positions: dict[str, int] = {}
     hits = _hits(run, list(qrels), positions)
@@ -145,7 +145,7 @@ def evaluate_lines(
 
 
 def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
-    """The lines of these queries as padded arrays, in file order, over rows of `document_ids`."""
+    """Return the lines of these queries as padded arrays, in file order, over `document_ids`."""
     rows = {query: row for row, query in enumerate(query_ids)}
     row_of = np.array([rows.get(query, -1) for query in lines.query_ids], dtype=np.int64)
     row = row_of[lines.query]
@@ -169,7 +169,7 @@ def _evaluate_ids(
     drop_self: bool,
     method: str,
 ) -> Evaluation:
-    """Score hits over `positions`: document id -> what stands for it in `hits.docs`, in order."""
+    """Score hits over `positions`: document id -> its number in `hits.docs`, in order."""
     query_ids = list(qrels)
     check_hits(
         hits,
@@ -191,7 +191,7 @@ def _evaluate_ids(
 
 
 def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """The judgements of `dataset` by ids, in the order of its queries, for `evaluate_run`.
+    """Return the judgements of `dataset` by ids, in the order of its queries, for `evaluate_run`.
 
     A judged document outside the corpus has lost its id; it gets one that no run can contain.
     A MeasureError where answers judge: they do so for one run at a time (`qrels_by_answers`).
@@ -216,7 +216,7 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
 def qrels_by_answers(
     lines: Lines, dataset: Dataset, cache: Path | None = None
 ) -> dict[str, dict[str, int]]:
-    """Label 1 for every passage of the run `lines` that holds an answer, for `evaluate_lines`.
+    """Judge as 1 every passage of the run `lines` that holds an answer, for `evaluate_lines`.
 
     All queries of `dataset` are there, in its order; documents the corpus does not hold are none.
     `cache` is the folder that keeps the matches.
@@ -232,7 +232,7 @@ def qrels_by_answers(
 
 
 def parse_all(measures: Iterable[str], depth: int, judge: Judge = "judgements") -> Parsed:
-    """The measures by name.
+    """Return the measures by name.
 
     A MeasureError for one that is unknown, looks below `depth`, or is not computed from what
     judges the task.
@@ -310,7 +310,7 @@ def _tie_bounds(
     relevance: int,
     per_query: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, tuple[float, float]]:
-    """(best, worst) mean that the ties allow, of every core measure."""
+    """Return the (best, worst) mean that the ties allow, of every core measure."""
     core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
     if not ranking.tied.any():
         return {name: (float(per_query[name].mean()),) * 2 for name in core}
@@ -346,7 +346,7 @@ def _records(
 
 
 def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits:
-    """`run` as padded arrays; fills `positions` with a number for every document id it meets."""
+    """Return `run` as padded arrays; add a number for every new document id to `positions`."""
     rows = [list(run.get(query, ())) for query in query_ids]
     hits = Hits.empty(len(rows), max(map(len, rows), default=0))
     # Scores beyond float32's range become infinite and tie, as they do in trec_eval.
@@ -359,7 +359,7 @@ def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits
 
 
 def judgements_of(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:
-    """`qrels` over `positions` of documents; -1 for one that has none."""
+    """Return `qrels` over `positions` of documents; -1 for unknown ones."""
     entries = [
         (row, positions.get(document, -1), label)
         for row, labels in enumerate(qrels.values())

@@ -1,8 +1,8 @@
-"""Hubness: whether a few documents are found for far too many queries.
+"""Hubness: a few documents are retrieved for far too many queries.
 
 Radovanović, Nanopoulos, Ivanović: Hubs in Space, JMLR 11, 2010: N_k(d) is the number of queries
 that have d among their k best, and a distribution of N_k with a long right tail has hubs, which its
-skewness tells. Both are of one run and know no relevance.
+skewness indicates it. Both are of one run and know no relevance.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 
 def k_occurrence(docs: NDArray[np.int64], n_documents: int, k: int = 10) -> NDArray[np.int64]:
-    """(n_documents,) how many queries find each document among their `k` best.
+    """Count the queries that retrieve each document among their `k` best, (n_documents,).
 
     Args:
         docs: (n_queries, depth) positions, best first, -1 pads; `depth` may be below `k`.
-        n_documents: size of the corpus, so that what nobody finds is counted as 0.
+        n_documents: size of the corpus; documents that are never retrieved count as 0.
         k: ranks that count.
     """
     best = docs[:, :k]
@@ -24,7 +24,7 @@ def k_occurrence(docs: NDArray[np.int64], n_documents: int, k: int = 10) -> NDAr
 
 
 def skewness(values: NDArray[np.int64]) -> float:
-    """The third standardised moment, m3 / m2^1.5, without correction for bias.
+    """Return the third standardised moment, m3 / m2^1.5, without correction for bias.
 
     NaN where all values are equal, or there are none: such a distribution has no shape.
     """

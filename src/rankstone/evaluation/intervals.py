@@ -12,7 +12,7 @@ SEED = 0
 LEVEL = 0.95
 
 BLOCK_DRAWS = 2**19
-"""Queries drawn at a time: bounds the working memory at some 12 MB."""
+"""Queries drawn at once, which bounds the working memory at about 12 MB."""
 
 
 class Interval(NamedTuple):
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 def bootstrap(
     values: NDArray[np.float64], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """The 95% interval of the mean of each column of `values` (n_queries, n_measures).
+    """Return the 95% interval of the mean of each column of `values` (n_queries, n_measures).
 
     All measures share the resamples, so a column's interval does not depend on its company.
     """
@@ -44,7 +44,7 @@ def bootstrap(
 def _means(
     rng: np.random.Generator, columns: NDArray[np.float64], rows: int
 ) -> NDArray[np.float64]:
-    """(rows, n_measures) means of as many resamples, through how often each query was drawn."""
+    """Return (rows, n_measures) means of resamples, by the number of times each query was drawn."""
     n = columns.shape[1]
     drawn = rng.integers(n, size=(rows, n))
     drawn += np.arange(rows)[:, None] * n

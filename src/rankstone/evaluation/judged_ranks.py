@@ -1,4 +1,4 @@
-"""Where a ranking put the judged documents, and where its ties could have put them.
+"""Ranks of the judged documents, and the ranks that ties could have given them.
 
 Judgements are few and hits are many (7,437 and 6,980,000 on MS MARCO dev), so measures are computed
 from the rank of every judged document and never look at the others.
@@ -15,7 +15,7 @@ from rankstone.benchmarks.dataset import Judgements
 from rankstone.evaluation.ranking import BLOCK_ROWS, Ranking, level_with_next
 
 UNRANKED = 2**31
-"""The rank of a judged document that was not retrieved: deeper than any cutoff."""
+"""Rank of a judged document that was not retrieved: deeper than any cutoff."""
 
 MANY = 64
 """Judgements per query from which looking up every hit is cheaper than every judgement."""
@@ -23,7 +23,7 @@ MANY = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """The judgements with their ranks, sorted by query, then rank.
+    """Judgements with their ranks, sorted by query, then rank.
 
     The first three arrays have one entry per judgement.
     """
@@ -31,7 +31,7 @@ class Placement:
     query: NDArray[np.int64]
     label: NDArray[np.int64]
     rank: NDArray[np.int64]
-    """From 1; `UNRANKED` where the document was not retrieved."""
+    """Rank from 1; `UNRANKED` if the document was not retrieved."""
     n_results: NDArray[np.int64]
     """(n_queries,) length of each query's ranking."""
 
@@ -40,7 +40,7 @@ class Placement:
         return len(self.n_results)
 
     def moved(self, rank: NDArray[np.int64]) -> Placement:
-        """The same judgements at other ranks."""
+        """Return the same judgements at other ranks."""
         order = np.lexsort((rank, self.query))
         label, query = self.label[order], self.query[order]
         return replace(self, query=query, label=label, rank=rank[order])
@@ -69,7 +69,7 @@ def place(ranking: Ranking, judgements: Judgements) -> Placement:
 def _find_each(
     docs: NDArray[np.int64], query: NDArray[np.int64], document: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the judgements found in `docs`, and their columns: one scan per judgement."""
+    """Return indices and columns of the judgements found in `docs`, by a scan per judgement."""
     found, columns = [], []
     for start in range(0, len(query), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
@@ -83,7 +83,7 @@ def _find_each(
 def _look_up_all(
     docs: NDArray[np.int64], query: NDArray[np.int64], document: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same through a binary search of every hit: its cost barely grows with the judgements."""
+    """Do the same by a binary search of every hit, whose cost barely grows with the judgements."""
     stride = max(int(docs.max(initial=0)), int(document.max(initial=0))) + 1
     keys = query * stride + document
     order = np.argsort(keys)
@@ -95,12 +95,12 @@ def _look_up_all(
 
 
 def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Placement]:
-    """The best and the worst placement among the orders that the ties allow.
+    """Return the best and the worst placement among the orders that the ties allow.
 
     Within a run of equal scores, the best order puts judged documents first by label descending,
     the worst puts them last by label ascending. That is extreme for every measure whose value
     never falls when a document of a higher label moves up, which holds for all core measures.
-    Only ties inside the ranking are known: a document cut off at the depth with a score equal
+    Only ties inside the ranking are known: a document truncated at the depth with a score equal
     to the last one's is not among them.
     """
     entries = np.flatnonzero(ranking.tied[placement.query] & (placement.rank < UNRANKED))
@@ -120,7 +120,7 @@ def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Place
 def _tie_spans(
     ranking: Ranking, query: NDArray[np.int64], rank: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last rank of the run of equal scores around each (query, rank)."""
+    """Return first and last rank of the run of equal scores around each (query, rank)."""
     rows, row = np.unique(query, return_inverse=True)
     docs, scores = ranking.docs[rows], ranking.scores[rows]
     starts = np.ones(docs.shape, dtype=np.bool_)
@@ -132,7 +132,7 @@ def _tie_spans(
 
 
 def within_runs(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The position, from 0, of each entry in its run of equal, adjacent `keys`."""
+    """Return the position, from 0, of each entry in its run of equal, adjacent `keys`."""
     index = np.arange(len(keys), dtype=np.int64)
     new = np.ones(len(keys), dtype=np.bool_)
     new[1:] = keys[1:] != keys[:-1]

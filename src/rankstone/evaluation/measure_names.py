@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rankstone.errors import MeasureError
-from rankstone.evaluation import via_ir_measures as longtail
+from rankstone.evaluation import via_ir_measures
 from rankstone.evaluation.judged_ranks import Placement
 from rankstone.evaluation.measures import CORE, WHOLE, Values
 from rankstone.specs import MeasureName
@@ -34,13 +34,13 @@ class Measure:
         return f"{self.kind}{rel}{cutoff}"
 
     def values(self, placement: Placement, relevance: int) -> Values:
-        """(n_queries,) values; `relevance` is the task's threshold, for a measure without `rel`."""
+        """Return (n_queries,) values; `relevance` is the threshold of a measure without `rel`."""
         threshold = relevance if self.rel is None else self.rel
         cutoff = WHOLE if self.cutoff is None else self.cutoff
         return CORE[self.kind].formula(placement, cutoff, threshold)
 
 
-def parse(name: str) -> Measure | longtail.LongTail:
+def parse(name: str) -> Measure | via_ir_measures.LongTail:
     """Return the measure of that name; a MeasureError suggests similar names."""
     call = MeasureName.parse(name)
     kind = ALIASES.get(call.kind, call.kind)
@@ -48,7 +48,7 @@ def parse(name: str) -> Measure | longtail.LongTail:
         kind = "nDCG" if call.parameters.pop("dcg") == "log2" else "nDCG_exp"
     if kind in CORE and set(call.parameters) <= {"rel", "cutoff"}:
         return _core(name, call._replace(kind=kind))
-    return longtail.build(name, call.kind, call.parameters, call.at, [*ALIASES, *CORE])
+    return via_ir_measures.build(name, call.kind, call.parameters, call.at, [*ALIASES, *CORE])
 
 
 def _core(name: str, call: MeasureName) -> Measure:

@@ -20,26 +20,26 @@ Values = NDArray[np.float64]
 Formula = Callable[[Placement, int, int], Values]
 
 WHOLE = UNRANKED - 1
-"""The cutoff of a measure without one: every rank that a retrieved document can have."""
+"""Cutoff of a measure without one: every rank that a retrieved document can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What can be said about a core measure besides its value."""
+    """Formula and properties of a core measure."""
 
     formula: Formula
     needs_cutoff: bool = False
     graded: bool = False
     """Uses labels as they are, or not at all: a relevance threshold has no meaning for it."""
     judge: Literal["judgements", "answers"] = "judgements"
-    """What it is computed from: a task that the other judges cannot have it."""
+    """Source of the judgements; tasks judged otherwise cannot have the measure."""
 
 
 def ndcg(placement: Placement, cutoff: int, relevance: int) -> Values:
     """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002; m_ndcg_cut.c).
 
     Gain is the label, 0 for negative labels; discount is log2(rank + 1). The ideal ranking holds
-    all judged documents, retrieved or not; it is cut at the cutoff, never at the run's depth.
+    all judged documents, retrieved or not; it is truncated at the cutoff, never at the run's depth.
     """
     return _normalised(placement, cutoff, np.maximum(placement.label, 0).astype(np.float64))
 
@@ -118,7 +118,7 @@ CORE: dict[str, Kind] = {
 
 
 def _found(placement: Placement, cutoff: int, relevance: int) -> NDArray[np.int64]:
-    """Entries of the relevant documents in the first `cutoff` results."""
+    """Return entries of the relevant documents in the first `cutoff` results."""
     return np.flatnonzero((placement.rank <= cutoff) & (placement.label >= relevance))
 
 
@@ -133,7 +133,7 @@ def _n_relevant(placement: Placement, relevance: int) -> NDArray[np.int64]:
 
 
 def _normalised(placement: Placement, cutoff: int, gain: Values) -> Values:
-    """The gains discounted at their ranks, over the same discounted in the ideal order."""
+    """Return the gains discounted at their ranks, over the same discounted in the ideal order."""
     ideal_order = np.lexsort((-gain, placement.query))
     ideal_rank = within_runs(placement.query) + 1
     actual = _discounted(placement, gain, placement.rank, cutoff)
@@ -147,13 +147,13 @@ def _discounted(placement: Placement, gain: Values, rank: NDArray[np.int64], cut
 
 
 def _sum(placement: Placement, query: NDArray[np.int64], weights: Values) -> Values:
-    """(n_queries,) sums of `weights` by `query`."""
+    """Return (n_queries,) sums of `weights` by `query`."""
     sums = np.bincount(query, weights=weights, minlength=placement.n_queries)
     return sums.astype(np.float64, copy=False)
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[np.int64] | Values) -> Values:
-    """`part / whole`, 0 where `whole` is 0."""
+    """Return `part / whole`, 0 where `whole` is 0."""
     values = np.zeros(len(part))
     np.divide(part, whole, out=values, where=whole > 0)
     return values

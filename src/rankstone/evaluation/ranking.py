@@ -1,4 +1,4 @@
-"""From what an index returned to a ranking: the owner of order, ties, padding and self hits.
+"""Rankings from the hits of an index: the owner of order, ties, padding and self hits.
 
 The order is trec_eval's: score descending as float32, then document id descending by bytes
 (`comp_sim_docno` in trec_eval's form_res_rels.c); the order the index returned is not looked at.
@@ -19,28 +19,28 @@ Ids = Callable[[NDArray[np.int64]], list[str]]
 """Document ids at corpus positions, e.g. `Corpus.ids`."""
 
 BLOCK_ROWS = 256
-"""Rows checked at a time, so that the working set stays in a core's cache at depth 1,000."""
+"""Rows checked at once, so that the working set stays in a core's cache at depth 1,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The results of all queries in their final order, cut at `depth`."""
+    """Results of all queries in their final order, truncated at `depth`."""
 
     docs: NDArray[np.int64]
     """(n_queries, width) positions in corpus order; -1 pads at the end of a row; width <= depth."""
     scores: NDArray[np.float32]
     """(n_queries, width), descending; -inf where `docs` is -1."""
     tied: NDArray[np.bool_]
-    """(n_queries,) whether two results of the query have equal scores."""
+    """(n_queries,) flags of queries with two results of equal scores."""
     depth: int
-    """How many results were asked for; rows may hold fewer."""
+    """Number of requested results; rows may hold fewer."""
 
     @property
     def n_queries(self) -> int:
         return len(self.docs)
 
     def n_results(self) -> NDArray[np.int64]:
-        """(n_queries,) results of each query."""
+        """Return (n_queries,) numbers of results."""
         lengths: NDArray[np.int64] = np.sum(self.docs >= 0, axis=1, dtype=np.int64)
         return lengths
 
@@ -70,7 +70,7 @@ def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: 
 def _faults(
     docs: NDArray[np.int64], scores: NDArray[np.float32], n_documents: int
 ) -> Iterator[tuple[NDArray[np.bool_], str]]:
-    """Masks of faulty cells, each with what is wrong and what was expected."""
+    """Yield masks of faulty entries, with the fault and the expectation."""
     pad = docs < 0
     yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
     yield (
@@ -97,7 +97,7 @@ def rank(
     drop_self: bool = False,
     depth: int,
 ) -> Ranking:
-    """Order checked `hits` and cut them at `depth`.
+    """Order checked `hits` and truncate them at `depth`.
 
     `ids` is asked only for documents with tied scores. With `drop_self`, the document at
     `self_positions` (n_queries,) (-1 where there is none) leaves its query's row first, which is
@@ -122,7 +122,7 @@ def rank(
 
 
 def level_with_next(docs: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(n, width - 1) whether a result's score equals the next one's, in sorted rows."""
+    """Return (n, width - 1) flags of results with the score of the next, in sorted rows."""
     level: NDArray[np.bool_] = scores[:, :-1] == scores[:, 1:]
     return level & (docs[:, 1:] >= 0)
 
@@ -138,7 +138,7 @@ def _without(
 def _descending(
     docs: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows by score descending, pads last; most adapters already return them so."""
+    """Sort rows by score descending, pads last; most adapters already return them so."""
     pad = docs < 0
     in_place = pad[:, 1:] | (~pad[:, :-1] & (scores[:, :-1] >= scores[:, 1:]))
     rows = np.flatnonzero(~in_place.all(axis=1))
@@ -156,7 +156,7 @@ def _descending(
 def _by_id_descending(
     docs: NDArray[np.int64], level: NDArray[np.bool_], ids: Ids
 ) -> NDArray[np.int64]:
-    """`docs` with every run of tied documents in descending order of id."""
+    """Return `docs` with every run of tied documents in descending order of id."""
     member = np.zeros(docs.shape, dtype=np.bool_)
     member[:, :-1] |= level
     member[:, 1:] |= level
@@ -164,7 +164,7 @@ def _by_id_descending(
     first[:, 1:] &= ~level
     tied = docs[member]
     found, place = _places(tied, ids)
-    # One integer per result, ascending by run and then by place: runs are in order already, so
+    # One integer per result, ascending by run and then by order: runs are in order already, so
     # that sorting leaves each in its cells, and numbers sort many times faster than pairs.
     key = np.cumsum(first[member]) * len(found) + place
     key.sort()
@@ -174,7 +174,7 @@ def _by_id_descending(
 
 
 def _places(docs: NDArray[np.int64], ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The distinct `docs` by id descending, and where each of `docs` is among them."""
+    """Return the distinct `docs` by id descending, and the index of each of `docs` among them."""
     present = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
     present[docs] = True
     found = np.flatnonzero(present)

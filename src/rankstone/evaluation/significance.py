@@ -1,4 +1,4 @@
-"""Paired tests between two systems over the same queries, and what they can see.
+"""Paired tests between two systems over the same queries, and their power.
 
 Smucker, Allan, Carterette: A Comparison of Statistical Significance Tests for Information Retrieval
 Evaluation, CIKM 2007, recommend the two tests here: Student's paired t and the permutation test.
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from rankstone.evaluation.intervals import LEVEL, SEED, bootstrap
 
 PERMUTATIONS = 9_999
-"""Random sign flips where there are more than can be tried one by one."""
+"""Random sign flips where all of them are too many."""
 BATCH_CELLS = 2**22
-"""Signs drawn at a time: bounds the working memory."""
+"""Signs drawn at once, which bounds the working memory."""
 TIE = 1e-9
-"""Differences up to it are no difference: the last bits of a measure depend on nothing real."""
+"""Largest difference that counts as none: the last bits of a measure carry no information."""
 POWER = 0.8
 
 
 class Paired(NamedTuple):
-    """What the differences of `of` to `than`, query by query, say.
+    """Statistics of the differences of `of` to `than`, query by query.
 
     Attributes:
         difference: their mean.
@@ -58,7 +58,7 @@ def paired(
     """Compare two systems on the same queries.
 
     Args:
-        of, than: (n,) values of one measure, the same query in the same place.
+        of, than: (n,) values of one measure, the same query at the same index.
         tests: False leaves the p values NaN, for who needs none and has no time.
     """
     differences = np.asarray(of, dtype=np.float64) - np.asarray(than, dtype=np.float64)
@@ -82,7 +82,7 @@ def paired(
 
 
 def t_test(differences: NDArray[np.float64]) -> float:
-    """Two-sided p of Student's t for a mean of zero; 1 where there are no differences."""
+    """Return the two-sided p of Student's t for a mean of zero; 1 without differences."""
     from scipy.stats import ttest_1samp
 
     if not differences.any() or len(differences) < 2:
@@ -99,7 +99,7 @@ def permutation_test(
     permutations: int = PERMUTATIONS,
     seed: int = SEED,
 ) -> float:
-    """p of the sign-flip test of a mean of zero: exact for few queries, else by chance.
+    """Return p of the sign-flip test of a mean of zero: exact for few queries, else sampled.
 
     Queries without a difference change nothing and are left out. `less`: of a mean below zero.
     """
@@ -122,7 +122,7 @@ def permutation_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment over a family of tests (Scandinavian J. of Statistics 6, 1979).
+    """Adjust p-values by Holm's step-down method (Scandinavian J. of Statistics 6, 1979).
 
     The i-th smallest of m values is multiplied by m - i + 1, never falls below the one before, and
     never exceeds 1.
@@ -143,7 +143,7 @@ def detectable(
     least: float = 0.0,
     most: float = np.inf,
 ) -> float:
-    """The smallest drop of the mean that a one-sided paired t-test sees with `power`.
+    """Return the minimum detectable drop: of the mean, by a one-sided paired t-test with `power`.
 
     Of differences as spread as these: (t_{1-level} + t_{power}) s / sqrt(n) with n - 1 degrees of
     freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6), where a drop

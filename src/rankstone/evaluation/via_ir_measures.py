@@ -22,7 +22,7 @@ from rankstone.evaluation.ranking import Ranking
 
 @dataclass(frozen=True, kw_only=True)
 class LongTail:
-    """A measure that ir_measures knows and the core does not."""
+    """A measure of ir_measures outside the core."""
 
     kind: str
     """A name in ir_measures' registry."""
@@ -38,7 +38,7 @@ class LongTail:
 def build(
     name: str, kind: str, parameters: Mapping[str, Any], at: Any, core: Iterable[str]
 ) -> LongTail:
-    """The measure taken apart as `kind`, `parameters` and `at`, checked by ir_measures.
+    """Return the measure given as `kind`, `parameters` and `at`, checked by ir_measures.
 
     A MeasureError if it is unknown, has wrong parameters, or if no provider of it is installed.
     """
@@ -73,7 +73,7 @@ def _check_supported(name: str, oracle: Any) -> None:
 
 
 def _oracle(measure: LongTail, relevance: int) -> Any:
-    """ir_measures' measure, under the task's `relevance` where it has a threshold and sets none."""
+    """Return ir_measures' measure, with the task's `relevance` as threshold if it sets none."""
     import ir_measures
 
     kind = ir_measures.measures.registry[measure.kind]
@@ -90,7 +90,7 @@ def per_query(
     judgements: Judgements,
     relevance: int,
 ) -> dict[LongTail, Values]:
-    """(n_queries,) values of each measure; a query without results has ir_measures' default."""
+    """Return (n_queries,) values of each measure; ir_measures' default without results."""
     import ir_measures
 
     oracles = {measure: _oracle(measure, relevance) for measure in measures}
@@ -105,7 +105,7 @@ def per_query(
 
 
 def _qrels(judgements: Judgements) -> dict[str, dict[str, int]]:
-    """Query rows and positions as ids; each document outside the corpus gets one of its own."""
+    """Return qrels with rows and positions as ids, and one id per document outside the corpus."""
     qrels: dict[str, dict[str, int]] = {}
     columns = (judgements.query.tolist(), judgements.document.tolist(), judgements.label.tolist())
     for entry, (query, document, label) in enumerate(zip(*columns, strict=True)):

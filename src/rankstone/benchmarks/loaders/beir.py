@@ -22,17 +22,17 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 PACKED = ".tar.zst"
 MIRROR = "$RANKSTONE_DATA"
-"""How a record names the folder of `--data`."""
+"""Name of the folder of `--data` in records."""
 QRELS_ENDINGS = (".tsv", ".txt", ".qrels", ".tsv.gz", ".txt.gz")
 
 
 def load(
     task: TaskSpec, sources: Sources, *, folder: str | None = None, instructions: str = ""
 ) -> RawDataset:
-    """The collection `task.dataset`, or the one in another `folder` of the data folder.
+    """Return the collection `task.dataset`, or the one in another `folder` of the data folder.
 
     Args:
-        instructions: how to come by a collection that nobody may pass on, for the error.
+        instructions: how to obtain a collection that may not be redistributed, for the error.
 
     Raises:
         DataError: neither a folder nor an archive of that name is there.
@@ -60,12 +60,12 @@ def load(
 
 
 def mirrored(name: str, sources: Sources) -> RawDataset | None:
-    """The collection `name` of the local mirror; None where the mirror has none of that name."""
+    """Return the collection `name` of the local mirror; None if there is none of that name."""
     if sources.data is None:
         return None
     plain = inside(sources.data, name)
     packed = _packed(plain)
-    # Where the mirror lies is nobody's business but this machine's; records are published.
+    # Records are published: they do not contain the path of the mirror.
     source = f"{MIRROR}/{name}"
     if plain.is_dir():
         return from_folder(Files(plain), source, _fingerprint(plain))
@@ -83,27 +83,27 @@ def _packed(plain: Path) -> Path:
 
 
 class Files:
-    """The files of one collection in the folder `place`.
+    """Files of one collection in the folder `path`.
 
-    Where `place` is an archive, or still to be fetched, `unpacked` gives the folder; it is called
-    whenever a file is asked for, and not before.
+    If `path` is an archive, or is not downloaded yet, `unpacked` returns the folder; it is called
+    on each access to a file, and not before.
     """
 
-    def __init__(self, place: Path, unpacked: Callable[[], Path] | None = None) -> None:
-        self._place, self._unpacked = place, unpacked
+    def __init__(self, path: Path, unpacked: Callable[[], Path] | None = None) -> None:
+        self._path, self._unpacked = path, unpacked
 
     @property
     def root(self) -> Path:
-        return self._place if self._unpacked is None else self._unpacked()
+        return self._path if self._unpacked is None else self._unpacked()
 
     def file(self, name: str) -> Path:
         for path in (self.root / name, self.root / f"{name}.gz"):
             if path.is_file():
                 return path
-        raise DataError(f"{self._place}: holds no {name}. Fetch it again.")
+        raise DataError(f"{self._path}: holds no {name}. Fetch it again.")
 
     def qrels(self) -> dict[str, Path]:
-        """Split name -> file."""
+        """Return split name -> file."""
         found: dict[str, Path] = {}
         for ending in QRELS_ENDINGS:
             for path in sorted((self.root / "qrels").glob(f"*{ending}")):
@@ -111,14 +111,14 @@ class Files:
         return found
 
     def judgements(self, split: str) -> Path:
-        """The judgements of one split; DataError where the collection has none."""
+        """Return the judgements of one split; DataError where the collection has none."""
         found = self.qrels()
         if split not in found:
-            raise DataError(f"{self._place}: holds no qrels/{split}.tsv. Fetch it again.")
+            raise DataError(f"{self._path}: holds no qrels/{split}.tsv. Fetch it again.")
         return found[split]
 
     def query_files(self) -> list[Path]:
-        """`queries.jsonl`, then the files of single splits."""
+        """Return `queries.jsonl`, then the files of single splits."""
         own = [
             path
             for split in sorted(self.qrels())
@@ -129,7 +129,7 @@ class Files:
 
 
 def _collection_in(content: Path, archive: Path) -> Path:
-    """The folder inside an extracted archive that holds the corpus."""
+    """Return the folder inside an extracted archive that holds the corpus."""
     folders = sorted(path for path in content.iterdir() if path.is_dir())
     found = [f for f in (content, *folders) if any(f.glob("corpus.jsonl*"))]
     if len(found) != 1:
@@ -140,7 +140,7 @@ def _collection_in(content: Path, archive: Path) -> Path:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Sizes and times of the files that are read, without reading them."""
+    """Digest sizes and times of the collection's files, without reading them."""
     paths = [*folder.glob("*.jsonl*"), *folder.glob("qrels/*")]
     stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(paths)]
     listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
@@ -148,18 +148,16 @@ def _fingerprint(folder: Path) -> str:
 
 
 def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
-    """The collection in `files`; none of them is read before a callable is called."""
+    """Return the collection in `files`, which are read when a callable is called."""
     warnings: set[str] = set()
 
     def documents() -> Iterator[Document]:
         return read_documents(files.file("corpus.jsonl"), warnings)
 
     def document_blocks() -> Iterator[Any]:
-        from rankstone.benchmarks.readers.arrow_jsonl import (
-            document_blocks as blocks,  # loads Arrow
-        )
+        from rankstone.benchmarks.readers import arrow_jsonl  # loads Arrow
 
-        return blocks(files.file("corpus.jsonl"), warnings)
+        return arrow_jsonl.document_blocks(files.file("corpus.jsonl"), warnings)
 
     def queries() -> Iterator[Query]:
         for path in files.query_files():

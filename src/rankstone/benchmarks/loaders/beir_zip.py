@@ -33,14 +33,14 @@ def load(
     irds_id: str | None = None,
     irds_file: str | None = None,
 ) -> RawDataset:
-    """One data set of BEIR.
+    """Return one data set of BEIR.
 
     Args:
         archive: the zip file's name without its ending.
         md5: of the zip file.
         splits: those that have judgements.
         inside: folder in the zip file; `archive` by default.
-        url: where the zip file is, if not in BEIR's own place.
+        url: address of the zip file, if not BEIR's own.
         irds_id: the data set's id in ir_datasets; `beir/<inside>` by default.
         irds_file: the zip file's name in ir_datasets' list; `archive` by default.
 
@@ -80,7 +80,7 @@ def load(
 
 
 def in_ir_datasets(sources: Sources, id: str, file: str, md5: str) -> bool:
-    """Whether an installed ir_datasets has the data set `id`, from the file of that md5."""
+    """Return True if an installed ir_datasets has the data set `id`, from the file of that md5."""
     try:
         module = irds.library(sources)
     except MissingExtraError:
@@ -91,13 +91,13 @@ def in_ir_datasets(sources: Sources, id: str, file: str, md5: str) -> bool:
 
 def _zipped(sources: Sources, remote: Remote, folder: str) -> RawDataset:
     name = remote.url.rpartition("/")[2]
-    place = sources.cache / "downloads" / f"{str(remote.md5)[:8]}-{name}"
+    packed = sources.cache / "downloads" / f"{str(remote.md5)[:8]}-{name}"
     target = sources.cache / "extracted" / "zip" / f"{str(remote.md5)[:16]}" / folder
     source = f"{remote.url}#{folder}"
 
     @functools.cache
     def unpacked() -> Any:
-        archive = fetch(remote, place, sources.progress)
+        archive = fetch(remote, packed, sources.progress)
         return extracted(archive, target, within=folder) / folder
 
-    return from_folder(Files(place, unpacked), source, str(remote.md5))
+    return from_folder(Files(packed, unpacked), source, str(remote.md5))

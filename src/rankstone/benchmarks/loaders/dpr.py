@@ -32,7 +32,7 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 
 class Pinned(NamedTuple):
-    """A file to download; None where its publisher gives no such figure."""
+    """A file to download; None for figures that its publisher does not state."""
 
     url: str
     md5: str | None = None
@@ -78,32 +78,32 @@ HEADER = ["id", "text", "title"]
 class _File(NamedTuple):
     """A file of the mirror, or one to download when it is first read."""
 
-    place: Path
+    file_path: Path
     source: str
-    """For the record: where the mirror lies is left out."""
+    """Name for the record, without the path of the mirror."""
     remote: Pinned | None = None
     progress: Progress = silent
 
     def path(self) -> Path:
         if self.remote is None:
-            return self.place
+            return self.file_path
         from rankstone.benchmarks.storage.download import Remote, fetch
 
-        return fetch(Remote(**self.remote._asdict()), self.place, self.progress)
+        return fetch(Remote(**self.remote._asdict()), self.file_path, self.progress)
 
     def fingerprint(self) -> list[Any]:
         if self.remote is not None:
             return list(self.remote)
-        stat = self.place.stat()
-        return [str(self.place), stat.st_size, stat.st_mtime_ns]
+        stat = self.file_path.stat()
+        return [str(self.file_path), stat.st_size, stat.st_mtime_ns]
 
 
 def load(
     task: TaskSpec, sources: Sources, *, questions: str = "nq-test.qa.csv", folder: str = "nq/dpr"
 ) -> RawDataset:
-    """The passages, and the questions of one file; `folder` is looked up in the data folder.
+    """Return the passages, and the questions of one file; `folder` is looked up in the data folder.
 
-    A question's id is its place in the file, from 0, as Pyserini numbers them. There are no
+    A question's id is its position in the file, from 0, as Pyserini numbers them. There are no
     judgements: tasks are judged by answers.
 
     Raises:
@@ -132,11 +132,11 @@ def _is_beir(mirror: Path) -> bool:
 
 
 def _find(mirror: Path | None, folder: str, names: Sequence[str]) -> _File | None:
-    """The first of the files that is in the data folder."""
+    """Return the first of the files that is in the data folder."""
     if mirror is None:
         return None
     found = (_File(mirror / name, f"{beir.MIRROR}/{folder}/{name}") for name in names)
-    return next((file for file in found if file.place.is_file()), None)
+    return next((file for file in found if file.file_path.is_file()), None)
 
 
 def _unknown_questions(task: TaskSpec, name: str, mirror: Path | None) -> DefinitionError:
@@ -151,7 +151,7 @@ def _raw(passages: _File, asked: _File) -> RawDataset:
     def locate(what: str, index: int) -> str:
         path, first = (passages, 1) if what == "documents" else (asked, 0)
         lines = islice(numbered_lines(path.path()), first + index, None)
-        return f"{path.place.name}, line {next(lines)[0]}"
+        return f"{path.file_path.name}, line {next(lines)[0]}"
 
     return RawDataset(
         documents=lambda: read_passages(passages.path()),
@@ -165,7 +165,7 @@ def _raw(passages: _File, asked: _File) -> RawDataset:
 
 
 def read_passages(path: Path) -> Iterator[Document]:
-    """The passages of a `psgs_w100.tsv`, without quotes at both ends, which DPR takes off too."""
+    """Yield the passages of a `psgs_w100.tsv`, without quotes at both ends, as DPR does."""
     for number, row in _rows(path):
         if len(row) != len(HEADER):
             _refuse(path, number, f"expected 3 columns ({', '.join(HEADER)}), found {len(row)}")
@@ -178,7 +178,7 @@ def read_passages(path: Path) -> Iterator[Document]:
 
 
 def read_questions(path: Path) -> Iterator[Query]:
-    """The questions of a file: JSONL by its name, else a question and a list of answers by tab."""
+    """Yield the questions of a file: JSONL by its name, else question and answers by tab."""
     is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
     read = _json_questions if is_json else _listed_questions
     for index, (number, question, answers, identifier) in enumerate(read(path)):
@@ -205,7 +205,7 @@ def _listed_questions(path: Path) -> Iterator[tuple[int, Any, Any, None]]:
 
 
 def _literal(text: str) -> Any:
-    """The Python literal that `text` spells, or `text` itself where it is none; nothing is run."""
+    """Return the Python literal in `text`, or `text` itself if it is not one; no code is run."""
     try:
         with warnings.catch_warnings():
             # Odd backslashes in an answer stay as they are.
@@ -216,7 +216,7 @@ def _literal(text: str) -> Any:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a tab-separated file in which quotes may enclose a field, with their lines."""
+    """Yield the rows of a tab-separated file whose fields may be quoted, with their lines."""
     lines: list[int] = []
 
     def numbered() -> Iterator[str]:

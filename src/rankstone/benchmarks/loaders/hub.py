@@ -1,4 +1,4 @@
-"""Rows of tables that live on a data set hub: a local copy first, else the library `datasets`.
+"""Rows of tables of a data set hub: a local copy first, else the library `datasets`.
 
 A local copy is a folder of the hub repository's own files, `.parquet` or `.jsonl` (also `.gz`), in
 the data folder; it needs no extra. Whatever the library downloads stays in the hub client's own
@@ -37,7 +37,7 @@ GONE = {
 }  # fmt: skip
 
 Row = tuple[str, dict[str, Any]]
-"""Where a row stands, for error messages, and its columns."""
+"""Location of a row, for error messages, and its columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class HubTable:
     repository: str
     """`owner/name` on the hub; a local folder of data files works as well."""
     revision: str
-    """Commit of the repository. A branch name is accepted, and warned of: branches move."""
+    """Commit of the repository. A branch name is accepted with a warning: branches move."""
     split: str
     file: str | None = None
     """Path inside a `.zip` of the repository, as `qmsum.zip/qmsum/validation.jsonl`, for
@@ -64,7 +64,7 @@ class HubTable:
         return {f"{self.source}: the revision '{self.revision}' is a branch and may move"}
 
     def request(self) -> dict[str, Any]:
-        """The arguments of `datasets.load_dataset` for this table, but for the cache folder."""
+        """Return the arguments of `datasets.load_dataset` without the cache folder."""
         if self.file is None:
             return {"path": self.repository, "revision": self.revision, "split": self.split}
         archive, _, member = self.file.partition("/")
@@ -77,7 +77,7 @@ class HubTable:
 
 
 def local_files(sources: Sources, name: str, split: str) -> list[Path]:
-    """The data files below the folder `name` of the data folder, but for those of other splits.
+    """Return the data files below the folder `name` of the data folder without other splits.
 
     A file is of another split where its path names one (`train.jsonl`, `train/0000.parquet`) and
     not this one. Sorted; empty where there is no such folder.
@@ -95,13 +95,13 @@ def _may_hold(path: Path, split: str) -> bool:
 
 
 def fingerprint_of(paths: list[Path]) -> str:
-    """Changes when a file's name, size or time does."""
+    """Digest names, sizes and times of the files."""
     stats = [(str(path), path.stat()) for path in paths]
     return canonical_digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
-    """The rows of parquet or JSON Lines files, one file after the other.
+    """Yield the rows of parquet or JSON Lines files, one file after the other.
 
     Raises:
         DataError: a file is damaged, or lacks one of `columns`.
@@ -118,7 +118,7 @@ def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
 
 
 def parsed(line: str, where: str) -> dict[str, Any]:
-    """The JSON object that `line` holds; DataError if it holds none."""
+    """Return the JSON object in `line`; DataError if there is none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -143,7 +143,7 @@ def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
 
 
 def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> Any:
-    """A hub table through `datasets.load_dataset`, cut down to `columns`.
+    """Open a hub table with `datasets.load_dataset`, reduced to `columns`.
 
     Raises:
         MissingExtraError: the library is not installed.
@@ -156,7 +156,7 @@ def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> A
 
 
 def hub_rows(opened: Any, source: str) -> Iterator[Row]:
-    """The rows of an opened hub table, in its order."""
+    """Yield the rows of an opened hub table, in its order."""
     batches = opened.iter(batch_size=ROWS)
     rows = (row for batch in batches for row in batch.to_pylist())
     yield from ((f"{source}, row {number}", row) for number, row in enumerate(rows))
@@ -178,18 +178,18 @@ def _load(table: HubTable, sources: Sources) -> Any:
 
 def _explain(table: HubTable, error: BaseException) -> str:
     names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
-    said = " ".join(str(error).split())[:300]
+    message = " ".join(str(error).split())[:300]
     if names & UNREACHABLE:
         return (
-            f"{table.source}: no network: the hub cannot be reached ({said}). Connect and run "
+            f"{table.source}: no network: the hub cannot be reached ({message}). Connect and run "
             "again, or name a folder that holds the files with --data DIR or RANKSTONE_DATA."
         )
     if names & GONE:
         return (
-            f"{table.source}: source gone: the hub has no such table at this revision ({said}). "
+            f"{table.source}: source gone: the hub has no such table at this revision ({message}). "
             "Correct 'source' in the task's definition, or get the files elsewhere (--data DIR)."
         )
-    return f"{table.source}: wrong content: it cannot be read as a table ({said})."
+    return f"{table.source}: wrong content: it cannot be read as a table ({message})."
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

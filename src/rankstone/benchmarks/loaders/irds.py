@@ -1,8 +1,8 @@
 """Any data set of ir_datasets (https://ir-datasets.com), streamed by its id.
 
-ir_datasets keeps its files below `<cache>/ir_datasets`, or where IR_DATASETS_HOME says. It checks
+ir_datasets keeps its files below `<cache>/ir_datasets`, or below IR_DATASETS_HOME. It checks
 what it downloads but does not go on where a download broke off; the large files can therefore be
-named in the definition (`files`), to be fetched by `storage.download` to the place
+named in the definition (`files`), to be fetched by `storage.download` to the path
 where ir_datasets looks for them.
 """
 
@@ -29,9 +29,9 @@ from rankstone.errors import (
 from rankstone.specs import TaskSpec, canonical_digest
 
 OWN_SPLIT = "test"
-"""What the judgements of the id itself are called where a definition names no splits."""
+"""Name of the split of the id itself, if a definition names no splits."""
 MIRROR = "https://mirror.ir-datasets.com/{}"
-"""Where ir_datasets keeps copies of files that it calls mirrored, by md5."""
+"""Address of the copies of files that ir_datasets calls mirrored, by md5."""
 
 
 def load(
@@ -42,7 +42,7 @@ def load(
     splits: Mapping[str, str] | None = None,
     files: Mapping[str, Sequence[str]] | None = None,
 ) -> RawDataset:
-    """The documents of `id`, with the queries and judgements of `id` and of its splits.
+    """Return the documents of `id`, with the queries and judgements of `id` and of its splits.
 
     Args:
         id: an id of ir_datasets that has documents.
@@ -63,7 +63,7 @@ def load(
         queries=found.queries,
         judgements=found.judgements,
         splits=lambda: list(found.splits),
-        # An id stands for fixed content: its files are pinned by their checksums.
+        # An id identifies fixed content: its files are pinned by their checksums.
         fingerprint=canonical_digest(["ir_datasets", id, splits and dict(splits)]),
         source=f"ir_datasets:{id}",
         warnings=found.warnings,
@@ -71,7 +71,7 @@ def load(
 
 
 def library(sources: Sources) -> Any:
-    """The module ir_datasets, with its home below the cache.
+    """Return the module ir_datasets, with its home below the cache.
 
     It reads the variables when it is first imported: a home that was set before stays.
     """
@@ -86,7 +86,7 @@ def library(sources: Sources) -> Any:
 
 
 class _Collection:
-    """One id with its splits; ir_datasets is imported when something is first asked of it."""
+    """One id with its splits; ir_datasets is imported on first access."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Collection:
 
     @cached_property
     def splits(self) -> dict[str, str]:
-        """Name -> id."""
+        """Split name -> id."""
         return dict(self._discovered() if self._splits is None else self._splits)
 
     def documents(self) -> Iterator[Document]:
@@ -112,7 +112,7 @@ class _Collection:
             yield from map(convert, dataset.docs_iter())
 
     def queries(self) -> Iterator[Query]:
-        """Of the id itself and of every split; one that is in several comes once."""
+        """Queries of the id itself and of every split, each once."""
         seen: dict[str, int] = {}
         for id in dict.fromkeys([self._id, *self.splits.values()]):
             dataset = self._dataset(id)
@@ -172,15 +172,15 @@ def _same_documents(one: Any, other: Any) -> bool:
 
 
 def _prefetch(module: Any, top: str, name: str, sources: Sources) -> None:
-    """Fetch a file of ir_datasets' list of downloads to where ir_datasets looks for it."""
+    """Fetch a file of ir_datasets' list of downloads to the path where it looks for it."""
     listed = module.util.DownloadConfig.contents().get(top, {})
     if name not in listed:
         hint = did_you_mean(name, listed) or f" It lists: {', '.join(listed) or 'none'}."
         raise DefinitionError(f"ir_datasets lists no download '{name}' for '{top}'.{hint}")
     entry = listed[name]
     home = module.util.home_path()
-    place = entry.get("cache_path")
-    path = home / top / place if place else home / "downloads" / entry["expected_md5"]
+    cached = entry.get("cache_path")
+    path = home / top / cached if cached else home / "downloads" / entry["expected_md5"]
     headers = entry.get("download_args", {}).get("headers", {})
     remote = Remote(url=entry["url"], md5=entry["expected_md5"], headers=headers)
     try:
@@ -196,7 +196,7 @@ def _prefetch(module: Any, top: str, name: str, sources: Sources) -> None:
 
 
 def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
-    """What turns a document of ir_datasets' type `kind` into ours.
+    """Return a function that converts documents of ir_datasets' type `kind`.
 
     A type with a title and a text (or body) keeps them apart; of any other, ir_datasets' own
     `default_text` is the text, and the title is empty.
@@ -209,7 +209,7 @@ def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
 
 
 def query_converter(kind: type[Any]) -> Callable[[Any], Query]:
-    """What turns a query of ir_datasets' type `kind` into ours: of a TREC topic, the title."""
+    """Return a function that converts queries of ir_datasets' type `kind`: of topics, the title."""
     fields = set(getattr(kind, "_fields", ()))
     name = next((name for name in ("text", "title", "query") if name in fields), None)
     if name is None:
@@ -223,13 +223,13 @@ def _text(record: Any) -> str:
     if isinstance(getattr(record, "text", None), str):
         return str(record.text)
     raise DataError(
-        f"ir_datasets: records of type {type(record).__name__} do not say what their text is. "
+        f"ir_datasets: records of type {type(record).__name__} do not state their text. "
         "Export the data set in BEIR layout, and name its folder with --data DIR."
     )
 
 
 def _translated(error: Exception, what: str, sources: Sources) -> DataError | None:
-    """ir_datasets' error as one of ours; None for what is no fault of a download."""
+    """Return the DataError for an error of ir_datasets; None if it is not of a download."""
     import requests
 
     if isinstance(error, RuntimeError) and error.args[:1] == ("All download sources failed",):

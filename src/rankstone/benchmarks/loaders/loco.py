@@ -61,7 +61,7 @@ def load_v1(
     queries: str = QUERIES,
     documents: str = DOCUMENTS,
 ) -> RawDataset:
-    """One of the 12 tasks of LoCoV1: the rows of both tables whose `dataset` is `subset`.
+    """Return one of the 12 tasks of LoCoV1: the rows of both tables whose `dataset` is `subset`.
 
     Raises, when the data is read:
         DataError: the hub cannot be reached, the source is gone, or it holds something else.
@@ -102,7 +102,7 @@ def load_v0(
     query: str = "output",
     repository: str | None = None,
 ) -> RawDataset:
-    """One of the 5 tasks of LoCo V0: a subset of SCROLLS, or `qasper` with `query` naming the
+    """Return one of the 5 tasks of LoCo V0: a subset of SCROLLS, or `qasper` with `query`, the
     column (`title` or `abstract`) that asks.
 
     Raises: as `load_v1`.
@@ -153,15 +153,15 @@ def rebuild_qmsum(
 
 
 class _Table:
-    """The rows of one table: of its local copy where there is one, else of the hub."""
+    """Rows of one table: of its local copy if there is one, else of the hub."""
 
     def __init__(
         self, sources: Sources, hub: HubTable, folder: str, columns: tuple[str, ...]
     ) -> None:
         self._sources, self._hub, self._columns = sources, hub, columns
         self._files = local_files(sources, folder, hub.split)
-        self.place = f"{sources.data}/{folder}" if self._files else hub.source
-        """For messages; records say `source`, and not where the mirror lies."""
+        self.path = f"{sources.data}/{folder}" if self._files else hub.source
+        """Path for messages; records contain `source`, without the path of the mirror."""
         self.source = f"{MIRROR}/{folder}" if self._files else hub.source
         self.warnings = set() if self._files else hub.warnings
         self.fingerprint = (
@@ -179,7 +179,7 @@ class _Table:
 
 
 class _V1:
-    """One task's share of the two tables of LoCoV1."""
+    """Rows of one task in the two tables of LoCoV1."""
 
     def __init__(self, *, subset: str, queries: _Table, documents: _Table) -> None:
         self._subset = subset
@@ -208,7 +208,7 @@ class _V1:
 
     @cached_property
     def _null_passages(self) -> frozenset[str]:
-        """Ids of the documents that go; only QASPER may have any."""
+        """Return ids of removed documents; only QASPER may have any."""
         if not self._subset.startswith("qasper"):
             return frozenset()
         rows = self._own(self.documents)
@@ -221,7 +221,7 @@ class _V1:
         return null
 
     def _asked(self) -> Iterator[Row]:
-        """The rows of the queries that stay."""
+        """Yield the rows of the queries that are kept."""
         for where, row in self._own(self.queries):
             answers = row["answer_pids"]
             if not isinstance(answers, list) or not all(isinstance(pid, str) for pid in answers):
@@ -240,7 +240,7 @@ class _V1:
                 yield where, row
         if self._subset not in names:
             raise DataError(
-                f"{table.place}: wrong content: no row has the dataset '{self._subset}'. "
+                f"{table.path}: wrong content: no row has the dataset '{self._subset}'. "
                 f"It has: {', '.join(sorted(names)) or 'no rows'}. Fetch it again."
             )
 
@@ -251,7 +251,7 @@ RecordT = TypeVar("RecordT", Document, Query)
 def _distinct(
     found: Iterable[tuple[str, RecordT]], what: str, warnings: set[str]
 ) -> Iterator[RecordT]:
-    """The records, each once; repeated rows go, a repeated id with another text is refused."""
+    """Yield the records, each once; a repeated id with another text is refused."""
     seen: dict[str, int] = {}
     n_repeats = 0
     for where, record in found:
@@ -282,7 +282,7 @@ def _paired(
     source: str,
     warnings: set[str],
 ) -> RawDataset:
-    """V0's form: the n-th query asks for the n-th document."""
+    """Collection in the form of V0: the n-th query asks for the n-th document."""
     return RawDataset(
         documents=lambda: (Document(f"Passage_{n}", "", text) for n, text, _ in pairs()),
         queries=lambda: (Query(f"Query_{n}", query) for n, _, query in pairs()),
@@ -333,11 +333,11 @@ def _meeting_files(task: TaskSpec, sources: Sources, folder: str, split: str) ->
             "Name one with --data DIR or RANKSTONE_DATA."
         )
     root = inside(sources.data, folder)
-    for place in (root, root / "data" / "ALL" / "jsonl"):
-        if (place / f"{split}.jsonl").is_file():
-            return [place / f"{split}.jsonl"]
-    for place in (root, root / "data" / "ALL"):
-        files = sorted((place / split).glob("*.json"))
+    for parent in (root, root / "data" / "ALL" / "jsonl"):
+        if (parent / f"{split}.jsonl").is_file():
+            return [parent / f"{split}.jsonl"]
+    for parent in (root, root / "data" / "ALL"):
+        files = sorted((parent / split).glob("*.json"))
         if files:
             return files
     raise DataError(

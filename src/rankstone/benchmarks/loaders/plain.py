@@ -1,4 +1,4 @@
-"""Collections in BEIR layout that lie anywhere: a folder, or its `.tar.zst`, named by its path."""
+"""Collections in BEIR layout, a folder or its `.tar.zst`, named by path."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from rankstone.specs import TaskSpec
 
 
 def load(task: TaskSpec, sources: Sources, *, path: str) -> RawDataset:
-    """The collection in the folder or archive at `path`.
+    """Return the collection in the folder or archive at `path`.
 
     Raises:
         DataError: neither is there, or the folder is not in BEIR layout.
     """
-    place = Path(path).expanduser()
-    if place.is_dir():
-        splits_of(place)
-    elif not (place.is_file() and place.name.endswith(beir.PACKED)):
+    given = Path(path).expanduser()
+    if given.is_dir():
+        splits_of(given)
+    elif not (given.is_file() and given.name.endswith(beir.PACKED)):
         raise DataError(
-            f"{task.name}: {place}: no such folder or {beir.PACKED} archive. Correct the path."
+            f"{task.name}: {given}: no such folder or {beir.PACKED} archive. Correct the path."
         )
-    # The folder around it is, for once, the data folder.
-    around = replace(sources, data=place.parent)
-    raw = beir.load(task, around, folder=place.name.removesuffix(beir.PACKED))
-    return replace(raw, source=str(place))
+    # Its parent serves as the data folder.
+    around = replace(sources, data=given.parent)
+    raw = beir.load(task, around, folder=given.name.removesuffix(beir.PACKED))
+    return replace(raw, source=str(given))
 
 
 def splits_of(folder: Path) -> list[str]:
-    """The splits that a folder in BEIR layout has judgements for.
+    """Return the splits that a folder in BEIR layout has judgements for.
 
     Raises:
-        DataError: it is not in BEIR layout; the message says what is missing.
+        DataError: it is not in BEIR layout; the message names the missing files.
     """
     splits = {
         path.name.removesuffix(ending)

@@ -1,4 +1,4 @@
-"""A collection cut into the chunks of Retro, each of them a document of its own.
+"""A collection split into the chunks of Retro, each of them a document.
 
 Borgeaud et al., Improving Language Models by Retrieving from Trillions of Tokens, 2022,
 arXiv:2112.04426; Wang et al., InstructRetro, arXiv:2310.07713: consecutive, non-overlapping chunks
@@ -27,7 +27,7 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 TEMPLATE = "{title}"
 BLOCK = 256
-"""Documents tokenised at a time."""
+"""Documents tokenised at once."""
 TOKENIZER = "l2_supercat_tokenizer_config.json"
 """Llama 2's tokens, which wordllama carries: byte-pair encoding, as Retro's own are."""
 
@@ -35,7 +35,7 @@ TOKENIZER = "l2_supercat_tokenizer_config.json"
 def load(
     task: TaskSpec, sources: Sources, *, of: str, tokens: int = 64, continuation: bool = False
 ) -> RawDataset:
-    """The chunks of the data folder's collection `of`, and its queries with their answers.
+    """Return the chunks of the data folder's collection `of`, and its queries with their answers.
 
     Args:
         tokens: of a chunk; the last one of a document may be shorter.
@@ -82,7 +82,7 @@ def load(
 
 
 def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) -> Iterator[Document]:
-    """The chunks of each document in order: `<id>#<number from 0>`, title and text as above.
+    """Yield the chunks of each document in order: `<id>#<number from 0>`, title and text as above.
 
     Every character of a text is in one chunk. A document without tokens has one chunk: its text.
     """
@@ -96,12 +96,12 @@ def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) ->
 
 
 def cut(texts: list[str], tokens: int) -> list[list[str]]:
-    """Each text in pieces of so many tokens, the last with what is left; at least one piece."""
+    """Split each text into pieces of so many tokens; the last is shorter, at least one is given."""
     found = []
     encoded = _tokenizer().encode_batch(texts, add_special_tokens=False)
     for text, encoding in zip(texts, encoded, strict=True):
         starts = [start for start, _ in encoding.offsets[tokens::tokens]]
-        # Tokens of one character's bytes begin at one place: a cut between them takes it whole.
+        # Tokens of one character's bytes share one offset: a split keeps the character whole.
         edges = [0, *dict.fromkeys(start for start in starts if start > 0), len(text)]
         found.append([text[a:b] for a, b in pairwise(edges)])
     return found

@@ -1,4 +1,4 @@
-"""The embedded benchmark: the standard library of the Python that runs it, nothing downloaded.
+"""The embedded benchmark: the standard library of the running Python, without a download.
 
 `functions`: documents are functions and methods that have a docstring, their source without it;
 the query is the docstring's first paragraph. `modules`: the same with whole modules.
@@ -33,7 +33,7 @@ BUILD_FILES = ("config-", "_sysconfigdata")
 """Written by the build for one platform."""
 MIN_WORDS = 4
 TRAIN_SHARE = 5
-"""One in so many goes to the train split."""
+"""One in this many queries goes to the train split."""
 
 Part = Literal["functions", "modules"]
 Documented = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
@@ -78,7 +78,7 @@ def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = N
 
 
 def source_files(root: Path) -> list[str]:
-    """The source files below `root` that take part, as sorted posix paths relative to it."""
+    """Return the source files below `root` that take part, as sorted posix paths relative to it."""
     found: list[str] = []
     for place, folders, files in os.walk(root):
         folder = Path(place).relative_to(root)
@@ -94,7 +94,7 @@ def _excluded(path: Path) -> bool:
 
 
 def build(root: Path, files: list[str], part: Part) -> list[Entry]:
-    """Every documented function or module, by file, then in source order; ids are unique.
+    """Yield every documented function or module, by file, then in source order; ids are unique.
 
     What consists of its docstring alone is left out.
     """
@@ -118,7 +118,7 @@ def module_name(path: str) -> str:
 
 
 def _documented(path: Path, module: str, part: Part) -> Iterator[tuple[str, Documented, list[str]]]:
-    """Qualified name, syntax node and the file's lines of everything documented in one file."""
+    """Yield qualified name, syntax node and lines of everything documented in one file."""
     try:
         with tokenize.open(path) as file:
             source = file.read()
@@ -139,7 +139,7 @@ def _documented(path: Path, module: str, part: Part) -> Iterator[tuple[str, Docu
 def _functions(
     node: ast.AST, prefix: str
 ) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """All functions below `node`, methods and nested ones too, in source order."""
+    """Yield all functions below `node`, methods and nested ones too, in source order."""
     for child in ast.iter_child_nodes(node):
         inner = prefix
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -150,7 +150,7 @@ def _functions(
 
 
 def source_without_docstring(node: Documented, lines: list[str]) -> str:
-    """The exact source of `node` minus its docstring, dedented by the indent of its `def`."""
+    """Return the source of `node` minus its docstring, dedented by the indent of its `def`."""
     docstring = node.body[0]
     if isinstance(node, ast.Module):
         first, last, indent = 1, len(lines), 0
@@ -168,29 +168,29 @@ def source_without_docstring(node: Documented, lines: list[str]) -> str:
 
 
 def _dedent(line: str, indent: int) -> str:
-    """Without the white space of the first `indent` characters."""
+    """Remove the white space of the first `indent` characters."""
     head = line[:indent]
     return line[indent:] if not head.strip() else line
 
 
 def first_paragraph(node: Documented) -> str:
-    """The first paragraph of a docstring as one line."""
+    """Return the first paragraph of a docstring as one line."""
     text = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
     return " ".join(re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0].split())
 
 
 def asked(entries: list[Entry]) -> list[Entry]:
-    """The entries that make a query: a paragraph of `MIN_WORDS` words that no other entry has."""
+    """Return the entries whose paragraph has `MIN_WORDS` words and occurs once: the queries."""
     times = Counter(entry.query for entry in entries)
     return [e for e in entries if times[e.query] == 1 and len(e.query.split()) >= MIN_WORDS]
 
 
 def query_id(entry: Entry) -> str:
-    """Apart from the document's id, lest the answer be taken for a self hit."""
+    """Return an id other than the document's, so that the answer is not a self hit."""
     return f"{entry.id}.__doc__"
 
 
 def split_of(identifier: str) -> str:
-    """`train` for one id in five, by its sha256; `test` for the others."""
+    """Return `train` for one id in five, by its sha256; `test` for the others."""
     number = int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")
     return "train" if number % TRAIN_SHARE == 0 else "test"

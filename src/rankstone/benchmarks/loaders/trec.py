@@ -1,4 +1,4 @@
-"""Collections in TREC's forms: documents, topics and judgements from three places.
+"""Collections in TREC's forms: documents, topics and judgements at three paths.
 
     load(task, sources, docs=PATH, topics=PATH, qrels=PATH)
 
@@ -49,7 +49,7 @@ def load(
     qrels: str,
     query: str | None = None,
 ) -> RawDataset:
-    """The collection whose documents, topics and judgements lie at three paths.
+    """Return the collection whose documents, topics and judgements are at three paths.
 
     Args:
         docs, topics, qrels: paths; relative ones begin at the data folder.
@@ -58,8 +58,8 @@ def load(
     Raises:
         DataError: a path is not there.
     """
-    files = document_files(_place(docs, sources, task))
-    asked, judged = (_file(_place(path, sources, task)) for path in (topics, qrels))
+    files = document_files(_resolved(docs, sources, task))
+    asked, judged = (_file(_resolved(path, sources, task)) for path in (topics, qrels))
     stats = [(str(path), path.stat()) for path in (*files, asked, judged)]
     warnings: set[str] = set()
     field = "" if query is None else f",query={query}"
@@ -92,16 +92,16 @@ def load(
     )
 
 
-def _place(path: str, sources: Sources, task: TaskSpec) -> Path:
-    place = Path(path).expanduser()
-    if place.is_absolute():
-        return place
+def _resolved(path: str, sources: Sources, task: TaskSpec) -> Path:
+    given = Path(path).expanduser()
+    if given.is_absolute():
+        return given
     if sources.data is None:
         raise DataError(
             f"{task.name}: '{path}' is relative to the data folder, and none is named. "
             "Name one with --data DIR or RANKSTONE_DATA."
         )
-    return sources.data / place
+    return sources.data / given
 
 
 def _file(path: Path) -> Path:
@@ -111,21 +111,21 @@ def _file(path: Path) -> Path:
     return path
 
 
-def document_files(place: Path) -> list[Path]:
-    """The file, the files below the folder, or the files that match; hidden ones left out.
+def document_files(path: Path) -> list[Path]:
+    """Return the file, the files below the folder, or the files that match, without hidden ones.
 
     Raises:
         DataError: there are none.
     """
-    if place.is_file():
-        return [place]
-    pattern = f"{glob.escape(str(place))}/**" if place.is_dir() else str(place)
+    if path.is_file():
+        return [path]
+    pattern = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
     # Path.glob takes no absolute pattern, and does not follow links to folders.
     matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
     found = sorted(path for path in matches if path.is_file())
     if not found:
-        what = "a folder without files" if place.is_dir() else "no such file or folder"
-        raise DataError(f"{place}: {what}. Correct the path.")
+        what = "a folder without files" if path.is_dir() else "no such file or folder"
+        raise DataError(f"{path}: {what}. Correct the path.")
     return found
 
 
@@ -136,7 +136,7 @@ def _documents(files: list[Path], warnings: set[str]) -> Iterator[tuple[Path, in
 
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[tuple[int, Document]]:
-    """The documents of one file in any of the forms above, each with its line number.
+    """Yield the documents of one file in any of the forms above, each with its line number.
 
     Raises:
         DataError: with file and line: what is malformed.

@@ -43,7 +43,7 @@ BARE_INF = re.compile(rb"Inf\s*[,}\]]")
 
 
 def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
-    """The documents in file order, in blocks: a record batch of `FIELDS`, or a list of documents.
+    """Yield the documents in file order, in record batches of `FIELDS` or lists of documents.
 
     Raises:
         DataError: what `read_documents` raises for the same file.
@@ -59,7 +59,7 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
                 if len(pending) > workers:
                     yield pending.popleft().result()
         except DAMAGE:
-            # Whatever is wrong first is told, with its line: reading one by one knows both.
+            # Reading one by one reports the first fault with its line.
             deque(read_documents(path, warnings), maxlen=0)
             raise
         while pending:
@@ -73,11 +73,11 @@ def line_blocks(file: io.BufferedIOBase) -> Iterator[bytes]:
     """
     pieces: list[bytes] = []
     while chunk := file.read(BLOCK_BYTES):
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield b"".join([*pieces, chunk[:cut]])
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*pieces, chunk[:end]])
             pieces = []
-        pieces.append(chunk[cut:])
+        pieces.append(chunk[end:])
     if rest := b"".join(pieces):
         yield rest
 
@@ -94,7 +94,7 @@ def _by_arrow(block: bytes) -> Any:
     """The record batch of a block; None where a line is not one that Arrow can be trusted with.
 
     Such a line has an id that is empty or no string, a field twice or not at all, a lone surrogate,
-    two objects or half of one, or is no JSON.
+    two objects or half of one, or is not JSON.
     """
     starts, stops = _lines(block)
     table = _read(block) if _is_plain(block, starts, stops) else None
@@ -111,7 +111,7 @@ def _by_arrow(block: bytes) -> Any:
 
 
 def _lines(block: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the lines of a block start, and where they stop: at their line ends."""
+    """Return the starts and ends of the lines of a block."""
     stops = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
     if not block.endswith(b"\n"):
         stops = np.append(stops, len(block))
@@ -119,7 +119,7 @@ def _lines(block: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _is_plain(block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
-    """Whether Arrow may be asked: each line starts with `{` and ends with `}`, and all is UTF-8.
+    """Return True if Arrow may parse the block: lines in `{` and `}`, and all of it UTF-8.
 
     `}` and `{` follow each other only between objects, and no string holds a bare line end, so
     that no object crosses a line. A NUL would end the block for Arrow without an error, and it
@@ -138,7 +138,7 @@ def _is_plain(block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64])
 
 
 def _holds(data: NDArray[np.uint8], word: bytes) -> bool:
-    """Whether the word occurs: `in` takes four times as long, and keeps Python's lock."""
+    """Return True if the word occurs; `in` takes four times as long, and keeps Python's lock."""
     found = np.flatnonzero(data[: max(0, len(data) - len(word) + 1)] == word[0])
     for place, letter in enumerate(word[1:], 1):
         found = found[data[found + place] == letter]
@@ -173,7 +173,7 @@ def _read(block: bytes) -> Any:
 def _endless(
     block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64], skipped: NDArray[np.int64]
 ) -> bool:
-    """Whether a line nests deeper, or has a longer integer, than `json` reads.
+    """Return True if a line nests deeper, or has a longer integer, than `json` reads.
 
     Either stands outside of the fields, so that lines with little else than fields have none.
     """

@@ -1,4 +1,4 @@
-"""Rows of text in lines of JSON or tab-separated columns, told apart by their first character."""
+"""Rows of text in lines of JSON or tab-separated columns, by the first character of the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["sgml", "jsonl", "tsv"]
 ID_KEYS = ("_id", "id", "docno", "doc_id", "docid", "pid", "qid", "query_id", "topic_id")
 PEEK_BYTES = 4096
 COMPRESS = b"\x1f\x9d"
-"""First bytes of what Unix `compress` packed, as the files of TREC disks 4 and 5 are."""
+"""First bytes of files packed by Unix `compress`, as those of TREC disks 4 and 5 are."""
 
 
 class Row(NamedTuple):
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def kind_of(path: Path) -> Kind:
-    """The form of a file, by its first character that is no white space.
+    """Return the form of a file, by its first character other than white space.
 
     Raises:
         DataError: it is packed with `compress`, holds one JSON array, or is damaged.
@@ -47,12 +47,12 @@ def kind_of(path: Path) -> Kind:
 
 
 def chosen(values: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """The first value under any of `keys` that is not empty; None if there is none."""
+    """Return the first value under any of `keys` that is not empty; None if there is none."""
     return next((values[key] for key in keys if values.get(key)), None)
 
 
 def json_rows(path: Path, text_keys: Sequence[str], warnings: set[str]) -> Iterator[Row]:
-    """One row per JSON object; the id under the first of `ID_KEYS` that it has."""
+    """Yield one row per JSON object; the id under the first of `ID_KEYS` that it has."""
     for number, record in records(path):
         id_key = _key(record, ID_KEYS, path, number)
         text_key = _key(record, text_keys, path, number)
@@ -74,7 +74,7 @@ def _key(record: dict[str, Any], keys: Sequence[str], path: Path, number: int) -
 
 
 def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
-    """One row per line: `id<TAB>text`, or the columns that a header in the first line names."""
+    """Yield one row per line: `id<TAB>text`, or the columns named by a header line."""
     columns: _Columns | None = None
     for number, line in numbered_lines(path):
         fields = line.split("\t")
@@ -100,7 +100,7 @@ class _Columns(NamedTuple):
 
 
 def _header(fields: list[str], text_keys: Sequence[str]) -> _Columns | None:
-    """The places of the columns, if the line names them."""
+    """Return the positions of the columns, if the line names them."""
     names = [field.strip().lower() for field in fields]
     text = next((key for key in text_keys if key in names), None)
     if names[0] not in ID_KEYS or text is None:

@@ -19,7 +19,7 @@ from rankstone.errors import DataError
 
 BLOCK_BYTES = 1 << 20
 LONGEST_CLOSING_TAG = 64
-"""How far back a closing tag may begin that a block cuts in two."""
+"""Bytes of the longest closing tag, which may be split between two blocks."""
 _MARKUP = re.compile(rb"<[^>]*>")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
@@ -27,7 +27,7 @@ _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _ENTITY = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 TREC_ENTITIES = {"hyph": "-", "blank": " "}
-"""As the document type definitions of TREC disks 4 and 5 mean them; HTML knows the one not at all,
+"""Entities of the document type definitions of TREC disks 4 and 5; HTML does not know the first
 and takes the other for a visible sign."""
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 
@@ -38,7 +38,7 @@ class Element(NamedTuple):
     line: int
     """Line of its opening tag."""
     attributes: dict[str, str]
-    """By lower-cased name."""
+    """Attributes by lower-cased name."""
     content: str
     """Between the tags, comments taken out."""
 
@@ -63,7 +63,7 @@ def elements(path: Path, names: tuple[str, ...], warnings: set[str]) -> Iterator
 def _pieces(
     path: Path, opening: re.Pattern[bytes], closing: re.Pattern[bytes]
 ) -> Iterator[tuple[int, bytes]]:
-    """What ends with one closing tag and the next, and the line number where it begins."""
+    """Yield the content up to each closing tag, with the line number where it begins."""
     buffer, line, searched = b"", 1, 0
     for block in _blocks(path):
         buffer += block
@@ -131,9 +131,9 @@ def _decode(content: bytes, path: Path, line: int, warnings: set[str]) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        said = "not UTF-8: what is not is read as Latin-1"
-        if not any(said in warning for warning in warnings):
-            warnings.add(f"{path.name}, line {line}: {said}, here and wherever else it occurs")
+        message = "not UTF-8: what is not is read as Latin-1"
+        if not any(message in warning for warning in warnings):
+            warnings.add(f"{path.name}, line {line}: {message}, here and wherever else it occurs")
         return content.decode("latin-1")
 
 
@@ -141,9 +141,9 @@ class Block(NamedTuple):
     """A stretch of an element's content that some tag marks."""
 
     start: int
-    """Where its opening tag begins."""
+    """Offset of its opening tag."""
     end: int
-    """Where its closing tag ends."""
+    """Offset behind its closing tag."""
     content: str
 
 
@@ -170,7 +170,7 @@ def tag_pattern(*names: str) -> re.Pattern[str]:
 
 
 def without(content: str, found: Iterable[Block]) -> str:
-    """`content` with a blank in the place of each block; they are in order and do not overlap."""
+    """Return `content` with a blank instead of each block; blocks are in order and disjoint."""
     pieces, position = [], 0
     for block in found:
         pieces.append(content[position : block.start])

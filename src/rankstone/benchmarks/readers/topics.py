@@ -30,7 +30,7 @@ def read_topics(path: Path, warnings: set[str], field: str | None) -> Iterator[t
 
     Args:
         field: the field, key or column that is the query, such as `description`; None takes the
-            title, or what stands for it in the file's form.
+            title, or its equivalent in the file's form.
 
     Raises:
         DataError: with file and line: no id, no such field, no text, or a malformed line.

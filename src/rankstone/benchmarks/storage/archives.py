@@ -20,7 +20,7 @@ CONTENT = "content"
 
 
 def extracted(archive: Path, target: Path, within: str = "") -> Path:
-    """The content of a `.tar.zst` or `.zip`, extracted below `target` unless that was done before.
+    """Return the content of a `.tar.zst` or `.zip`, extracted below `target` on first use.
 
     Args:
         within: only this folder of a `.zip`, whose members can be read one by one.
@@ -56,7 +56,7 @@ def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
             for member in tar:
                 _extract_member(tar, member, archive, folder)
         while stream.read(CHUNK):
-            pass  # to the end, so that a stream cut behind the last member is noticed as well
+            pass  # to the end, so that a stream truncated behind the last member is noticed
     except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
         raise _damaged(archive, error) from None
 
@@ -70,12 +70,12 @@ def _extract_zip(archive: Path, folder: Path, within: str) -> None:
     try:
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
-                place = _safe_place(member.filename, archive, folder)
+                path = _safe_path(member.filename, archive, folder)
                 if member.is_dir() or not PurePosixPath(member.filename).is_relative_to(within):
                     continue
-                place.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 # A symbolic link is written as what it is stored as: a file that holds its target.
-                with packed.open(member) as content, place.open("wb") as file:
+                with packed.open(member) as content, path.open("wb") as file:
                     shutil.copyfileobj(content, file, CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(archive, error) from None
@@ -84,22 +84,22 @@ def _extract_zip(archive: Path, folder: Path, within: str) -> None:
 def _extract_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
 ) -> None:
-    place = _safe_place(member.name, archive, folder)
+    path = _safe_path(member.name, archive, folder)
     if member.isdir():
-        place.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         return
     content = tar.extractfile(member) if member.isreg() else None
     if content is None:
         raise DataError(
             f"{archive}: member '{member.name}' is neither a file nor a folder. Pack it anew."
         )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
         shutil.copyfileobj(content, file, CHUNK)
 
 
-def _safe_place(name: str, archive: Path, folder: Path) -> Path:
-    """Where a member of that name belongs; DataError where that is not inside `folder`."""
+def _safe_path(name: str, archive: Path, folder: Path) -> Path:
+    """Return the path of a member; DataError if it is not inside `folder`."""
     path = PurePosixPath(name)
     drive = PureWindowsPath(name).drive
     if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
@@ -113,7 +113,7 @@ def _safe_place(name: str, archive: Path, folder: Path) -> Path:
 class Unpacked(io.RawIOBase):
     """The decompressed stream; EOFError where it ends inside a frame.
 
-    zstandard's own reader ends silently there, and tar takes a cut between two members for the end.
+    zstandard's own reader ends silently there, and tar ends at truncation between two members.
     """
 
     def __init__(self, packed: BinaryIO) -> None:

@@ -31,7 +31,7 @@ TEXT = pa.large_string()
 
 
 class ContentDigest:
-    """sha256 over the content of string columns, however they are cut into batches.
+    """sha256 over the content of string columns, independent of how they are split into batches.
 
     Each column is hashed as two streams, the lengths of its values in bytes (little-endian int64)
     and their UTF-8 bytes end to end, which together determine every value. Both are plain buffers
@@ -63,7 +63,7 @@ def string_offsets(column: Any) -> NDArray[np.int64]:
 
 
 def blocks(rows: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    """`rows` in runs of at most `BATCH_ROWS`, and of about `BATCH_CHARS` characters."""
+    """Yield `rows` in blocks of at most `BATCH_ROWS`, and of about `BATCH_CHARS` characters."""
     block: list[tuple[str, ...]] = []
     size = 0
     for row in rows:
@@ -77,9 +77,9 @@ def blocks(rows: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
 
 
 def text_array(values: Sequence[str]) -> tuple[Any, int]:
-    """`values` as a large_string array, and how many held lone surrogates.
+    """Return `values` as a large_string array, and the number with lone surrogates.
 
-    A lone surrogate (JSON may spell one) has no UTF-8 form: U+FFFD takes its place.
+    A lone surrogate (JSON may spell one) has no UTF-8 form and is replaced by U+FFFD.
     """
     try:
         return pa.array(values, TEXT), 0
@@ -91,7 +91,7 @@ def text_array(values: Sequence[str]) -> tuple[Any, int]:
 
 
 def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
-    """The rows of record batches of strings, cut anew where `blocks` would cut them."""
+    """Yield the rows of record batches of strings, split anew where `blocks` would."""
     held: list[Any] = []
     n_chars = n_rows = 0
     for batch in batches:
@@ -112,7 +112,7 @@ def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _joined(batches: Sequence[Any]) -> Any:
-    """One batch of its own, whose buffers end where its values do, also in the file."""
+    """Return one batch whose buffers end where its values do, also in the file."""
     none = pa.array([], TEXT)  # a slice alone would not be copied
     columns = zip(*(batch.columns for batch in batches), strict=True)
     joined = [pa.concat_arrays([*parts, none]) for parts in columns]
@@ -126,16 +126,16 @@ def _chars(batch: Any) -> NDArray[np.int64]:
 
 
 def blank_rows(columns: Sequence[Any]) -> int:
-    """How many rows have nothing but white space in any of the columns."""
+    """Count the rows with nothing but white space in all of the columns."""
     inked = [pc.match_substring_regex(column, "[!-~]") for column in columns]
     unsure = pc.invert(functools.reduce(pc.or_, inked))
-    # Python says what is white space, of the few rows without a plain letter.
+    # Python decides what is white space in the few rows without a plain letter.
     rows = zip(*(strings(column.filter(unsure)) for column in columns), strict=True)
     return sum(not any(part and not part.isspace() for part in row) for row in rows)
 
 
 def write_batch(writer: Any, batch: Any) -> None:
-    """Append one batch to an open IPC file: the place where a disk can be full."""
+    """Append one batch to an open IPC file; raises OSError on a full disk."""
     writer.write_batch(batch)
 
 
@@ -242,7 +242,7 @@ class MappedTable:
         return int(self._starts[-1])
 
     def column(self, name: str) -> Any:
-        """The whole column as a chunked array over the mapped file."""
+        """Return the whole column as a chunked array over the mapped file."""
         chunks = [batch.column(name) for batch in self._batches]
         return pa.chunked_array(chunks, self.schema.field(name).type)
 
@@ -250,7 +250,7 @@ class MappedTable:
         return self.column(name).to_numpy()  # type: ignore[no-any-return]
 
     def rows(self, name: str, start: int, stop: int) -> list[str]:
-        """The strings of a run of rows."""
+        """Return the strings of a range of rows."""
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         found: list[str] = []
         for number in range(max(first, 0), len(self._batches)):
@@ -263,7 +263,7 @@ class MappedTable:
         return found
 
     def take(self, name: str, positions: NDArray[np.int64]) -> list[str]:
-        """The strings at `positions`, in that order; IndexError where there is no such row."""
+        """Return the strings at `positions`, in that order; IndexError for an unknown row."""
         if len(positions) == 0:
             return []
         if positions.min() < 0 or positions.max() >= len(self):
@@ -280,7 +280,7 @@ class MappedTable:
         return list(found)
 
     def digest(self, names: Sequence[str]) -> str:
-        """The content digest of string columns, computed anew."""
+        """Compute the content digest of string columns."""
         digest = ContentDigest(len(names))
         for batch in self._batches:
             digest.update([batch.column(name) for name in names])
@@ -288,18 +288,18 @@ class MappedTable:
 
 
 def strings(column: Any) -> list[str]:
-    """An Arrow string array as a list: through numpy, several times faster than `to_pylist`."""
+    """Return an Arrow string array as a list, several times faster than `to_pylist`."""
     return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
 def distinct(values: Any) -> tuple[Any, NDArray[np.int64]]:
-    """The distinct strings of an array, and which of them each value is."""
+    """Return the distinct strings of an array, and the index of each value among them."""
     encoded = values.dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
 
 
 def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
-    """(len(wanted),) the row of a chunked column that holds each distinct string; -1 if none does.
+    """Return the (len(wanted),) rows of a chunked column that hold each distinct string; -1: none.
 
     Only `wanted` is put into a hash table: one pass over the mapped column, four bytes a row.
     """
@@ -313,7 +313,7 @@ def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
 
 
 class MappedStrings(Sequence[str]):
-    """Some rows of a mapped string column, read when asked for."""
+    """Some rows of a mapped string column, read on access."""
 
     def __init__(self, table: MappedTable, name: str, rows: NDArray[np.int64]) -> None:
         self._table, self._name, self._rows = table, name, rows

@@ -13,11 +13,11 @@ from rankstone.errors import DataError
 
 META = "meta.json"
 SCHEMA = 2
-"""Layout of the converted folders; another number is another folder."""
+"""Version of the layout of converted folders, part of their names."""
 
 
 def inside(root: Path, name: str) -> Path:
-    """`root/name` for a data set's name; DataError where the name would leave `root`."""
+    """Return `root/name` for a data set's name; DataError where it would leave `root`."""
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name:
         raise DataError(
@@ -52,7 +52,7 @@ def write_meta(folder: Path, body: dict[str, Any]) -> None:
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
-    """The folder's `meta.json`; None where it is missing or any file has not the size it lists."""
+    """Return the folder's `meta.json`; None if it is missing or a file has another size."""
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
         whole = meta["schema"] == SCHEMA and all(

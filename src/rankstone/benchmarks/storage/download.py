@@ -3,8 +3,8 @@
     <path>.part        what has arrived so far
     <path>.part.tag    the ETag (or date) of the file that it is a part of
 
-Three faults are told apart, because their mends differ: the net (`NetworkError`: run again, the
-download goes on), the source (`SourceGoneError`: get the file elsewhere) and the content
+Three faults are distinguished, because their remedies differ: the network (`NetworkError`: run
+again, the download goes on), the source (`SourceGoneError`: get the file elsewhere) and the content
 (`ChecksumError`: it is another file).
 """
 
@@ -32,12 +32,12 @@ TIMEOUT_S = 60.0
 """Silence on the line after which it counts as broken."""
 CHUNK = 1 << 20
 GONE = {401, 403, 404, 410, 451}
-"""Statuses that say that waiting will not help."""
+"""Statuses after which trying again does not help."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """A file on a server, and what is pinned of it."""
+    """A file on a server, with pinned digests and size."""
 
     url: str
     md5: str | None = None
@@ -50,17 +50,17 @@ class Remote:
 def fetch(
     remote: Remote, path: Path, progress: Progress = silent, *, attempts: int = ATTEMPTS
 ) -> Path:
-    """Have the file at `path`: nothing is asked of the server if it is there already.
+    """Download the file to `path` unless it exists.
 
     Args:
-        progress: told the bytes that are there, of how many.
-        attempts: times to try where a download breaks off that had begun; each goes on where the
+        progress: reports the bytes present and expected.
+        attempts: times to try a download that breaks off after it began; each goes on where the
             last one stopped.
 
     Raises:
         NetworkError: no connection, or it broke every time; what arrived is kept for the next call.
         SourceGoneError: the server refuses, or has no such file.
-        ChecksumError: the file has not the pinned size or digest; it is deleted.
+        ChecksumError: the file does not have the pinned size or digest; it is deleted.
         DataError: the file cannot be written.
     """
     if not remote.url.startswith(("http://", "https://")):
@@ -127,14 +127,14 @@ class _Download:
         if response is None:
             return
         with response:
-            start, total = self._place(response, have)
+            start, total = self._offset(response, have)
             self._check_size(total)
             if start == 0:
                 self._remember(response)
             self._receive(response, start, total)
 
     def _open(self, have: int) -> http.client.HTTPResponse | None:
-        """The server's answer; None where it says that the part is the whole."""
+        """Return the server's answer; None if the part is already the whole file."""
         request = urllib.request.Request(self.remote.url, headers=self._headers(have))
         try:
             return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
@@ -157,7 +157,7 @@ class _Download:
         return headers
 
     def _beyond(self, error: urllib.error.HTTPError, have: int) -> http.client.HTTPResponse | None:
-        """What to do where nothing is left to send: the part is whole, or of another file."""
+        """Handle a range beyond the file: the part is whole, or of another file."""
         if error.headers.get("Content-Range", "") == f"bytes */{have}":
             return None
         self._discard()
@@ -171,7 +171,7 @@ class _Download:
                 f"elsewhere and put it at {self.path}, or name a folder that holds the data set "
                 "with --data DIR (RANKSTONE_DATA)."
             ) from None
-        self._broken(f"cannot be had now: the server answers {answer}", error)
+        self._broken(f"is not available now: the server answers {answer}", error)
 
     def _broken(self, what: str, error: Exception | None = None) -> NoReturn:
         have = self._have()
@@ -183,8 +183,8 @@ class _Download:
             "(RANKSTONE_DATA)."
         ) from error
 
-    def _place(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-        """Where the body belongs in the file, and the size of the whole file, if known."""
+    def _offset(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+        """Return the offset of the body in the file, and the size of the whole file, if known."""
         if response.status != 206:
             length = response.headers.get("Content-Length")
             return 0, int(length) if length and length.isdigit() else None
@@ -232,7 +232,7 @@ class _Download:
         return self._part.stat().st_size if self._part.is_file() else 0
 
     def _fault(self) -> str | None:
-        """How the part differs from what is pinned; None where it does not."""
+        """Return how the part differs from the pins; None if it does not."""
         have, size = self._have(), self.remote.size
         if size is not None and have != size:
             return f"expected {size:,} bytes, found {have:,}"
