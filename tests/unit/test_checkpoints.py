@@ -441,7 +441,7 @@ def test_a_conversion_says_what_does_not_fit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["dupmae", "gear", "gnn-coder", "mamba-retriever-130m", "bm25-cet"]
+    "name", ["dupmae", "gear", "gnn-coder", "mamba-retriever-130m", "bm25-cet", "bm25-poly-encoder"]
 )
 def test_weights_never_released_are_said_to_be_so(name, tmp_path):
     spec: MethodSpec = WORKSPACE.method(name)
@@ -450,6 +450,14 @@ def test_weights_never_released_are_said_to_be_so(name, tmp_path):
         build_runner(spec)
     with pytest.raises(ModelError, match=r"the path .* is no folder"):
         build_runner(spec.at(tmp_path / "none"))
+
+
+def test_a_uni_encoder_says_how_its_weights_are_got():
+    spec = WORKSPACE.method("bm25-uni-encoder")
+    assert spec.scorer is not None
+    assert spec.scorer.adapter == "uni_encoder"
+    with pytest.raises(ModelError, match=r"(?s)Uni-Encoder.*scorer\.safetensors.*--model-path DIR"):
+        build_runner(spec)
 
 
 def test_every_released_model_says_where_it_comes_from():

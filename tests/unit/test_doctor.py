@@ -49,9 +49,9 @@ def test_extras_are_those_of_the_package() -> None:
 def test_a_missing_extra_prints_its_install_line(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.machine, "package_versions", lambda names: {"ray": "2.9"})
+    monkeypatch.setattr(doctor.machine, "package_versions", lambda names: {"pyseismic-lsr": "0.5"})
     found = find(workspace, tmp_path)
-    assert found["ray"].state == "ok"
+    assert found["sparse"].state == "ok"
     assert found["dense"].state == "absent"
     assert "pip install 'rankstone[dense]'" in found["dense"].detail
 
@@ -86,7 +86,7 @@ def test_models_within_reach(
 @pytest.mark.parametrize(
     ("requires", "state"),
     [
-        ('requires: ClassVar[Mapping[str, str]] = {"absent_x": "dense", "json": "ray"}', "absent"),
+        ('requires: ClassVar[Mapping[str, str]] = {"absent_x": "dense", "json": "site"}', "absent"),
         ('requires = {"json": "dense"}', "ok"),
         ("requires = dict(other)", "ok"),
         ("pass", "ok"),
@@ -107,7 +107,7 @@ def test_libraries_of_an_adapter_are_looked_up(
     found = find(workspace, tmp_path)["x/ours"]
     assert found.state == state
     assert ("pip install 'rankstone[dense]'" in found.detail) == (state == "absent")
-    assert "[ray]" not in found.detail
+    assert "[site]" not in found.detail
 
 
 def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:

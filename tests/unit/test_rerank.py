@@ -21,7 +21,7 @@ from rankstone.runners.compose.two_stage import TwoStage, TwoStageIndex
 from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.protocols import Hits, Truncation
-from rankstone.runners.scorers.contract import SavedTexts
+from rankstone.runners.representations.pieces import SavedTexts
 from rankstone.runners.testing import PlainContext
 from rankstone.runners.top_k import beneath
 from rankstone.specs import MethodSpec, load_method

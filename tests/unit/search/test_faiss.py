@@ -10,6 +10,7 @@ from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.faiss_index import blocks, settled
+from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.faiss.hnsw import HNSW
 from rankstone.runners.search.faiss.ivf import InvertedFile
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
@@ -165,6 +166,20 @@ def test_all_lists_of_ivfpq_are_at_least_as_good_as_no_lists(tmp_path):
     all_lists = recall(built(ProductQuantisation, tmp_path, n_lists=40, n_probe=40, **parameters))
     assert few < all_lists
     assert flat <= all_lists  # residuals are smaller than what they are residuals of
+
+
+def test_the_seed_draws_the_levels_of_every_graph(tmp_path):
+    def levels(graph):
+        return faiss.vector_to_array(graph.faiss.hnsw.levels)
+
+    def of_another_method(seed):
+        context = PlainContext(texts=[], work=tmp_path, seed=seed)
+        return WithGraph(members=(None,)).graph([DOCUMENTS], DIM, context)
+
+    third, fourth = of_another_method(3), of_another_method(4)
+    hnsw = built(HNSW, tmp_path, seed=3)
+    assert np.array_equal(levels(third), levels(hnsw))
+    assert not np.array_equal(levels(third), levels(fourth))
 
 
 def test_another_seed_is_another_quantiser(tmp_path):

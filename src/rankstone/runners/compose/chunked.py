@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -28,6 +28,7 @@ from rankstone.runners.protocols import (
     Truncation,
 )
 from rankstone.runners.representations.base import take
+from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.ragged import Ragged
 
 CELLS = 2**22
@@ -94,7 +95,7 @@ class ChunkedEncoder:
         """Over the chunks that `context` encodes; `documents` is never read."""
         passages: Chunks[Ragged] = context.encoded(self._passages)
         if self.aggregate != "max":
-            changed = _Changed(passages, self._of_documents)
+            changed = Derived(passages, lambda piece, _: self._of_documents(piece))
             return self._member_index(changed, context)
         chunks = _EveryChunk(passages)
         return BestChunkIndex(self._member_index(chunks, context), chunks.offsets)
@@ -210,25 +211,6 @@ class BestChunkIndex:
 
     def nbytes(self) -> int:
         return self._chunks.nbytes() + self._offsets.nbytes + self._owners.nbytes
-
-
-class _Changed:
-    """An encoded corpus, each piece of which is changed as it is read."""
-
-    def __init__(self, documents: Chunks[Ragged], change: Callable[[Ragged], Any]) -> None:
-        self._documents, self._change = documents, change
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._change, self._documents)
-
-    def take(self, positions: Ids) -> Any:
-        return self._change(self._documents.take(positions))
-
-    def sample(self, n: int, seed: int) -> Any:
-        return self._change(self._documents.sample(n, seed))
 
 
 class _EveryChunk:

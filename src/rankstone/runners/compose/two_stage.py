@@ -26,7 +26,8 @@ from rankstone.runners.protocols import (
     Truncation,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
-from rankstone.runners.scorers.contract import SavedTexts, checked, require_scorer
+from rankstone.runners.representations.pieces import SavedTexts
+from rankstone.runners.scorers.contract import checked, require_scorer
 from rankstone.runners.top_k import beneath
 
 

@@ -1,11 +1,12 @@
-"""An encoded corpus beside a saved index, for what searching reads from disk by position."""
+"""Encoded corpora and texts beside a saved index, read by position; corpora changed while read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,47 @@ from rankstone.runners.representations.base import UNPACK, concatenate, pack, ta
 
 MAPPED_BYTES = 4096
 """Files up to this size are read: an empty one cannot be mapped."""
+TEXT = "utf-8", "surrogatepass"
+
+Positions = NDArray[np.int64]
 
 
 class Positional(Protocol):
-    """What gives representations by position, and all of them in pieces: `Chunks`, `Stored`."""
+    """Representations by position, and all of them in pieces: `Chunks`, `Stored`, `Derived`."""
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def take(self, positions: NDArray[np.int64]) -> Any: ...
+    def take(self, positions: Positions) -> Any: ...
+
+
+class Derived:
+    """An encoded corpus, each piece of which is changed as it is read; nothing is kept."""
+
+    def __init__(self, documents: Any, change: Callable[[Any, Positions], Any]) -> None:
+        """`change`: from the representations of some documents, and their positions."""
+        self._documents, self._change = documents, change
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Any]:
+        start = 0
+        for piece in self._documents:
+            yield self._change(piece, np.arange(start, start + len(piece)))
+            start += len(piece)
+
+    def take(self, positions: Positions) -> Any:
+        """The changed representations at `positions`, in that order."""
+        return self._change(self._documents.take(positions), positions)
+
+    def sample(self, n: int, seed: int) -> Any:
+        """`n` distinct documents (all, if fewer), drawn without replacement.
+
+        The draw is that of the corpus itself, so `change` must not depend on positions.
+        """
+        return self._change(self._documents.sample(n, seed), np.empty(0, np.int64))
 
 
 class Stored:
@@ -31,11 +63,9 @@ class Stored:
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "pieces.json").read_text())
+        self._folder = folder
         self._starts = np.array(about["starts"], dtype=np.int64)
         self._kind = about["kind"]
-        self._pieces = [
-            UNPACK[self._kind](_arrays(folder, number)) for number in range(len(self._starts) - 1)
-        ]
 
     @staticmethod
     def write(folder: Path, pieces: Iterable[Any]) -> None:
@@ -53,9 +83,10 @@ class Stored:
         return int(self._starts[-1])
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._pieces)
+        """Map one piece after another, so that the pages of past ones are given back."""
+        return map(self._piece, range(len(self._starts) - 1))
 
-    def take(self, positions: NDArray[np.int64]) -> Any:
+    def take(self, positions: Positions) -> Any:
         """The representations at `positions`, at least one, in that order."""
         owners = np.searchsorted(self._starts, positions, side="right") - 1
         order = np.argsort(owners, kind="stable")
@@ -65,11 +96,47 @@ class Stored:
         ]
         return take(concatenate(found), np.argsort(order, kind="stable"))
 
+    @cached_property
+    def _pieces(self) -> list[Any]:
+        return list(self)
 
-def _arrays(folder: Path, number: int) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    for path in sorted(folder.glob(f"{number:06d}.*.npy")):
-        mode = "r" if path.stat().st_size > MAPPED_BYTES else None
-        array: NDArray[Any] = np.load(path, mmap_mode=mode)  # type: ignore[arg-type]
-        arrays[path.name.split(".")[1]] = array.view(np.ndarray)
-    return arrays
+    def _piece(self, number: int) -> Any:
+        paths = sorted(self._folder.glob(f"{number:06d}.*.npy"))
+        return UNPACK[self._kind]({path.name.split(".")[1]: _array(path) for path in paths})
+
+
+def _array(path: Path) -> NDArray[Any]:
+    mode = "r" if path.stat().st_size > MAPPED_BYTES else None
+    array: NDArray[Any] = np.load(path, mmap_mode=mode)  # type: ignore[arg-type]
+    return array.view(np.ndarray)
+
+
+class SavedTexts(Sequence[str]):
+    """Texts in one file, read by position."""
+
+    def __init__(self, folder: Path) -> None:
+        self._ends = np.load(folder / "ends.npy")
+        self._bytes: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+        if len(self._ends) and self._ends[-1]:
+            self._bytes = np.memmap(folder / "texts.utf8", np.uint8, "r")
+
+    @staticmethod
+    def write(folder: Path, texts: Iterable[str]) -> None:
+        """Write `texts`, one after another, and where each ends."""
+        with (folder / "texts.utf8").open("wb") as file:
+            sizes = [file.write(text.encode(*TEXT)) for text in texts]
+        np.save(folder / "ends.npy", np.cumsum(sizes, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        start = int(self._ends[position - 1]) if position else 0
+        return self._bytes[start : int(self._ends[position])].tobytes().decode(*TEXT)

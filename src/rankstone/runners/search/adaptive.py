@@ -14,10 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
-from rankstone.runners.representations.derived import Derived, dense
-from rankstone.runners.representations.pieces import Positional, Stored
+from rankstone.runners.representations.pieces import Derived, Positional, Stored
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.flat import ExactIndex, dense
 from rankstone.runners.top_k import beneath
 
 Vectors = NDArray[np.float32]

@@ -13,10 +13,9 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
-from rankstone.runners.representations.derived import Derived, dense
-from rankstone.runners.representations.pieces import Positional
+from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.flat import ExactIndex, dense
 
 Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]

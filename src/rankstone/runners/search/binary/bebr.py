@@ -10,11 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, sampled
 from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
 from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, Vectors
 from rankstone.runners.search.binary.projections import plain, residual_signs
-from rankstone.runners.search.binary.samples import sampled
 
 Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
 Positive = Annotated[int, Field(ge=1)]

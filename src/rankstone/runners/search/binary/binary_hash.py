@@ -11,11 +11,10 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, sampled, scaled
 from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
 from rankstone.runners.search.binary.projections import at_medians, itq, plain
-from rankstone.runners.search.binary.samples import sampled
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,10 +19,9 @@ from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.adapter_json import class_of, name_of
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
-from rankstone.runners.representations.derived import Derived, written
-from rankstone.runners.representations.pieces import Positional
+from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
-from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]

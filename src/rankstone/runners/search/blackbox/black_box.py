@@ -31,10 +31,9 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
-from rankstone.runners.representations.derived import Derived
-from rankstone.runners.representations.pieces import Positional, Stored
+from rankstone.runners.representations.pieces import Derived, Positional, SavedTexts, Stored
 from rankstone.runners.representations.ragged import Ragged
-from rankstone.runners.scorers.contract import SavedTexts, checked, require_scorer
+from rankstone.runners.scorers.contract import checked, require_scorer
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.rescoring import similarities
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.errors import AdapterError
+from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import Hits
 
 Vectors = NDArray[np.float32]
@@ -136,6 +137,27 @@ class Mapped:
             return np.empty((0, self._shape[1]), np.float32)
         vectors: Vectors = np.memmap(self._path, np.float32, "r", shape=self._shape)[positions]
         return vectors.view(np.ndarray)
+
+
+def written(pieces: Iterable[Vectors], dim: int, work: Path) -> Mapped:
+    """Vectors that are too expensive to be made twice, in a file below `work`."""
+    path = Path(mkdtemp(dir=work)) / "vectors.f32"
+    rows = 0
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
+            rows += len(piece)
+    return Mapped(path, rows, dim)
+
+
+def dense(rep: Any) -> Vectors:
+    """`rep`, which must be (n, dim) vectors; a DefinitionError if the member makes other things."""
+    if isinstance(rep, np.ndarray) and rep.ndim == 2:
+        return rep.astype(np.float32, copy=False)
+    raise DefinitionError(
+        f"key 'members': this needs one vector per text, and the member makes {type(rep).__name__}."
+        " Name a dense method."
+    )
 
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:

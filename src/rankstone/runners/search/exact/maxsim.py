@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +11,8 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
-from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
+from rankstone.runners.representations.base import concatenate, take
+from rankstone.runners.representations.pieces import Stored
 from rankstone.runners.representations.ragged import Ragged, decoded
 
 BLOCK_BYTES = 64 * 2**20
@@ -115,47 +114,15 @@ class MaxSimIndex:
 
     def save(self, folder: Path) -> None:
         """The vectors as they are stored, one file per array of a block."""
-        kind, count = None, 0
-        for count, (_, part) in enumerate(_parts(self._documents), start=1):
-            packed = pack(part)
-            kind = packed.kind
-            for name, array in packed.arrays.items():
-                np.save(folder / f"{count:06d}.{name}.npy", array)
-        about = {"kind": kind, "parts": count, "documents": len(self._documents)}
-        (folder / "vectors.json").write_text(json.dumps(about))
+        Stored.write(folder, (part for _, part in _parts(self._documents)))
 
     @classmethod
     def load(cls, folder: Path) -> MaxSimIndex:
-        about = json.loads((folder / "vectors.json").read_text())
-        return cls.build(Saved(folder, about["kind"], about["parts"], about["documents"]))
+        return cls.build(Stored(folder))
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the largest block of them."""
         return self._nbytes
-
-
-@dataclass(frozen=True)
-class Saved:
-    """Pieces in a folder, mapped one by one, so that pages of past ones are given back."""
-
-    folder: Path
-    kind: str
-    parts: int
-    documents: int
-
-    def __len__(self) -> int:
-        return self.documents
-
-    def __iter__(self) -> Iterator[Ragged]:
-        for part in range(1, self.parts + 1):
-            files = self.folder.glob(f"{part:06d}.*.npy")
-            yield UNPACK[self.kind]({path.name.split(".")[1]: _opened(path) for path in files})
-
-
-def _opened(path: Path) -> NDArray[Any]:
-    """The array, mapped; a small one is read, for an empty one cannot be mapped."""
-    array = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)
-    return array.view(np.ndarray)  # type: ignore[no-any-return]
 
 
 class Best:

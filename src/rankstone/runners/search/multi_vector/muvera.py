@@ -16,16 +16,16 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.adapter_json import class_of, name_of
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
-from rankstone.runners.search.exact.flat import ExactIndex, Mapped
-from rankstone.runners.search.faiss.graph import WithGraph, pq_256_8
+from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
+from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
 from rankstone.runners.search.multi_vector.token_vectors import (
     Floats,
     float_tokens,
     load_arrays,
     parts,
-    written,
 )
+from rankstone.runners.search.quantisation.quantiser import pq_256_8
 
 QUERY_BYTES = 256 * 2**20
 """Encodings of queries that are searched together."""
@@ -91,7 +91,7 @@ class Muvera(WithGraph):
         if self.search == "exact" or not len(vectors):
             return ExactIndex.build(vectors)
         if self.search == "hnsw":
-            return self.graph(vectors, size)
+            return self.graph(vectors, size, context)
         return pq_256_8(vectors, size, context)
 
 

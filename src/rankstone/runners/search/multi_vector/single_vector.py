@@ -21,7 +21,6 @@ from rankstone.runners.search.multi_vector.token_vectors import (
     Floats,
     float_tokens,
     parts,
-    written,
 )
 
 PAIRS = 2**20
@@ -58,7 +57,7 @@ class SingleVector(WithGraph):
         if self.search == "exact" or not len(rows):
             tokens = ExactIndex.build(rows)
         else:
-            tokens = self.graph(written(rows, rows.dim, context.work), rows.dim)
+            tokens = self.graph(rows, rows.dim, context)
         return SingleVectorIndex(tokens, rows.ends, dim=rows.dim, depth=self.depth)
 
 

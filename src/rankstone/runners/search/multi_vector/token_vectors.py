@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.representations.ragged import Ragged, decoded
-from rankstone.runners.search.exact.flat import Mapped
 from rankstone.runners.search.exact.maxsim import check_dim
 
 Floats = NDArray[np.float32]
@@ -41,17 +39,6 @@ def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
         )
     return tokens
-
-
-def written(vectors: Iterable[Floats], dim: int, work: Path) -> Mapped:
-    """`vectors`, pieces of (n, dim), in a file of their own in the folder `work`."""
-    rows = 0
-    path = Path(tempfile.mkdtemp(dir=work)) / "vectors.f32"
-    with path.open("wb") as file:
-        for piece in vectors:
-            file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
-            rows += len(piece)
-    return Mapped(path, rows, dim)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rankstone.errors import DefinitionError
-from rankstone.runners.protocols import Chunks
-from rankstone.runners.search.exact.flat import Vectors
+from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.runners.protocols import Chunks, Context
+from rankstone.runners.search.exact.flat import Mapped, Vectors
 from rankstone.runners.search.faiss.faiss_index import (
     POINTS_PER_CENTROID,
     FaissIndex,
@@ -27,6 +28,10 @@ from rankstone.runners.search.faiss.inverted_lists import LIST_POINTS, coarse_qu
 Codes = NDArray[np.uint8]
 Subvectors = Annotated[int, Field(ge=1)]
 BYTE = 8
+CENTROIDS, PQ_DIMS = 256, 8
+"""PQ-256-8: so many centroids for each run of so many dimensions, one byte per run."""
+TRAINED_ON = 10_000
+"""Vectors that PQ-256-8 learns from: more than 39 per centroid, which is what faiss asks for."""
 
 
 class Quantiser(NamedTuple):
@@ -255,3 +260,34 @@ def lists_of(
         ivf.quantizer.search(quantiser.rotated(block), 1)[1][:, 0] for block in blocks(documents)
     ]
     return np.concatenate(parts), ivf.quantizer.reconstruct_n(0, n_lists)
+
+
+def pq_256_8(vectors: Mapped, dim: int, context: Context) -> FaissIndex:
+    """Product quantisation to dim / 8 bytes, all codes compared with the query by table look-ups.
+
+    Its centroids are those of k-means over at most `TRAINED_ON` vectors, drawn by the
+    context's seed.
+    """
+    if dim % PQ_DIMS:
+        raise DefinitionError(
+            f"key 'parameters.search': \"pq\" takes runs of {PQ_DIMS} dimensions, which {dim}"
+            " cannot be cut into. Correct 'parameters.inner_dim' or 'parameters.final_dim'."
+        )
+    chosen = np.random.default_rng(context.seed).permutation(len(vectors))[:TRAINED_ON]
+    sample = vectors.take(np.sort(chosen))
+    bits = min(CENTROIDS, len(sample)).bit_length() - 1
+    if 2**bits < CENTROIDS:
+        warnings.warn(
+            f"PQ-{CENTROIDS}-{PQ_DIMS} needs {CENTROIDS} vectors to learn from, the collection has"
+            f" {len(sample)}: took {2**bits} centroids.",
+            RankstoneWarning,
+            stacklevel=2,
+        )
+    faiss = library()
+    index = faiss.IndexPQ(dim, dim // PQ_DIMS, bits, faiss.METRIC_INNER_PRODUCT)
+    seeded(index.pq, context.seed)
+    with context.phase("train", len(sample)):
+        index.train(sample)
+    for block in vectors:
+        index.add(block)
+    return FaissIndex(index)

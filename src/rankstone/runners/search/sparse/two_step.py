@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,9 +12,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.sparse_rows import SparseRows
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.inverted_index import InvertedIndex, Rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -42,8 +42,8 @@ class TwoStep(OverEncoder):
     k1: Annotated[float, Field(gt=0)] | None = None
 
     def build(self, documents: Chunks[SparseRows], context: Context) -> PrunedIndex:
-        reduced = _Reduced(documents, self.document_terms, self.k1)
-        return PrunedIndex(InvertedIndex.build(reduced), query_terms=self.query_terms)
+        pruned = Derived(documents, lambda rows, _: reduced(rows, self.document_terms, self.k1))
+        return PrunedIndex(InvertedIndex.build(pruned), query_terms=self.query_terms)
 
 
 class PrunedIndex:
@@ -68,19 +68,10 @@ class PrunedIndex:
         return self._lists.nbytes()
 
 
-class _Reduced:
-    """Encoded documents, each piece pruned and saturated as it is read."""
-
-    def __init__(self, documents: Rows, terms: int, k1: float | None) -> None:
-        self._documents, self._terms, self._k1 = documents, terms, k1
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def __iter__(self) -> Iterator[SparseRows]:
-        for piece in self._documents:
-            kept = heaviest(piece, self._terms)
-            yield kept if self._k1 is None else saturated(kept, self._k1)
+def reduced(rows: SparseRows, terms: int, k1: float | None) -> SparseRows:
+    """Documents as the first step holds them: pruned and saturated."""
+    kept = heaviest(rows, terms)
+    return kept if k1 is None else saturated(kept, k1)
 
 
 def heaviest(rows: SparseRows, n: int) -> SparseRows:
