@@ -93,3 +93,17 @@ def test_a_program_that_hangs_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine._output(sys.executable, "-c", "raise SystemExit(1)") is None
     monkeypatch.setattr(machine, "_PROBE_S", 0.05)
     assert machine._output(sys.executable, "-c", "import time; time.sleep(5)") is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"), [("3", 3), ("3,2", 3), ("", None), ("0", None), ("many", None)]
+)
+def test_usable_cores_are_those_stated_else_those_of_the_process(
+    stated: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", stated)
+    monkeypatch.setattr(machine, "affinity", lambda: [4, 6])
+    assert machine.usable_cores() == (expected or 2)
+    monkeypatch.setattr(machine, "affinity", lambda: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert machine.usable_cores() == (expected or 8)

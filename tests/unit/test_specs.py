@@ -147,6 +147,14 @@ def test_a_shallow_task_leaves_deeper_measures_out(place: Workspace) -> None:
     assert shallow.headline == "AP"
 
 
+def test_a_cutoff_counts_however_it_is_written() -> None:
+    task = TaskSpec(
+        name="b/t", description="", loader="beir", dataset="b/t", headline="AP",
+        measures=("AP", "P(cutoff=20)", "RR(rel=2)@20", "P@3", "IPrec@0.1"),
+    )  # fmt: skip
+    assert task.limited(depth=10).measures == ("AP", "P@3", "IPrec@0.1")
+
+
 def test_specs_are_frozen(place: Workspace) -> None:
     with pytest.raises(pydantic.ValidationError):
         place.method("m").name = "other"  # type: ignore[misc]
