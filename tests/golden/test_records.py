@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from rankstone.results.record import SCHEMA_VERSION
+from rankstone.results.record import SCHEMA_VERSION, RunRecord
 from rankstone.results.schema import json_schema, schema_text
 from rankstone.results.serialise import from_json, to_json
 from tests.records import make_counted_record, make_imported_record, make_record
@@ -21,6 +21,13 @@ WRITTEN = {1: make_record, 2: make_counted_record, 3: make_imported_record}
 """What the golden file of each version holds: figures that a version added are in its own."""
 
 
+def as_written(version: int) -> RunRecord:
+    """The record of that version, whose definition named its adapter by a path."""
+    record = WRITTEN[version]()
+    method = record.method.model_copy(update={"adapter": "rankstone.runners.bm25:BM25"})
+    return record.model_copy(update={"method": method})
+
+
 def test_every_version_has_a_file() -> None:
     assert list(WRITTEN) == list(range(1, SCHEMA_VERSION + 1))
 
@@ -28,12 +35,12 @@ def test_every_version_has_a_file() -> None:
 @pytest.mark.parametrize("version", WRITTEN)
 def test_a_record_of_every_version_is_read(version: int) -> None:
     path = HERE / f"record-v{version}.json"
-    assert from_json(path.read_bytes(), path) == WRITTEN[version]()
+    assert from_json(path.read_bytes(), path) == as_written(version)
 
 
 def test_the_current_version_is_written_as_it_was() -> None:
     golden = (HERE / f"record-v{SCHEMA_VERSION}.json").read_text(encoding="utf-8")
-    assert to_json(WRITTEN[SCHEMA_VERSION]()) == golden
+    assert to_json(as_written(SCHEMA_VERSION)) == golden
 
 
 def test_the_published_schema_is_current() -> None:
