@@ -49,7 +49,7 @@ def test_an_edit_changes_the_digest_where_the_adapter_imports_it(theirs, name, c
 
 def test_what_makes_vectors_is_covered():
     home = "rankstone.runners"
-    made = {"encoder", "tokens", "normalisation", "pooling", "backbone", "networks"}
+    made = {"encoder", "tokens", "normalisation", "vectors", "network", "loading", "tower"}
     files = set(adapter_files(DenseEncoder))
     assert {f"{home}.transformer.{name}" for name in made} | {
         f"{home}.transformer.engines.choice"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from rankstone.runners.transformer.networks import costs
+from rankstone.runners.transformer.flops import costs
 
 LENGTHS = (1, 7, 16, 128, 500)
 SMALL = {
@@ -88,14 +86,13 @@ def test_of_a_state_space_model_the_linear_maps_are_counted():
     assert costs(model).layers == costs(model).local_layers == 0
 
 
-def test_layers_behind_the_exit_do_not_count(tmp_path):
-    from rankstone.runners.models import locate
-    from rankstone.runners.transformer.backbone import Backbone
-    from rankstone.specs import ModelSpec
+def test_layers_behind_the_exit_do_not_count():
+    from rankstone.runners.transformer.loading import leave
 
-    made("ModernBert", **SMALL, **LOCAL).save_pretrained(tmp_path)
-    whole = Backbone(model=locate(ModelSpec(id="tiny", path=str(tmp_path))))
-    assert costs(whole.load())[1:] == (1, 32, 2, 16)
-    cut = costs(dataclasses.replace(whole, exit_layer=2).load())
+    model = made("ModernBert", **SMALL, **LOCAL)
+    whole = costs(model)
+    assert whole[1:] == (1, 32, 2, 16)
+    leave(model, 2, "tiny")
+    cut = costs(model)
     assert cut[1:] == (1, 32, 1, 16)
-    assert cut.weights * 3 == costs(whole.load()).weights * 2
+    assert cut.weights * 3 == whole.weights * 2

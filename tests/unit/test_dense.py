@@ -27,6 +27,7 @@ TEXTS = [
 ]  # fmt: skip
 ENGINES = ("torch", "openvino")
 LIMIT, LAYERS, DIM = 256, 2, 32
+STATIC = "sentence_transformers.models.StaticEmbedding"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -313,13 +314,27 @@ def test_vectors_that_the_models_settings_normalise_stay_so_under_dot(runner, pe
     assert not np.allclose(np.linalg.norm(own, axis=1), 1)
 
 
-def test_a_module_that_is_not_understood_is_refused(runner, changed):
-    located = changed("1_Pooling/config.json", pooling_mode_cls_token=True)
-    with pytest.raises(ModelError, match=r"pooling .* is not understood\. State one"):
+def test_two_poolings_at_once_are_sentence_transformers_own(runner, changed):
+    """As settings of older releases state them: a key for each."""
+    from sentence_transformers import SentenceTransformer
+
+    path = runner.model.folder / "1_Pooling" / "config.json"
+    located = changed("1_Pooling/config.json", pooling_mode=["cls", "mean"])
+    assert json.loads(path.read_text())["pooling_mode"] == "mean"
+    own = dataclasses.replace(runner, model=located)
+    peer = SentenceTransformer(str(located.folder), device="cpu", local_files_only=True)
+    expected = peer.encode(TEXTS, show_progress_bar=False)
+    assert expected.shape == (len(TEXTS), 2 * DIM)
+    np.testing.assert_allclose(own.encode(TEXTS, "document"), expected, atol=1e-5)
+    assert own.describe()["pooling"] == "cls+mean"
+
+
+def test_a_first_module_without_a_transformer_is_refused(runner, changed):
+    static = {"idx": 0, "name": "0", "path": "", "type": STATIC}
+    located = changed("config.json")
+    (located.folder / "modules.json").write_text(json.dumps([static]))
+    with pytest.raises(ModelError, match=r"Model 'changed' in .* cannot be loaded"):
         dataclasses.replace(runner, model=located).encode(["a"], "query")
-    stated = dataclasses.replace(runner, model=located, pooling="mean")
-    with pytest.raises(ModelError, match="is not understood"):
-        stated.encode(["a"], "query")
 
 
 @pytest.mark.parametrize(("precision", "cosine"), [("bf16", 0.99), ("int8", 0.97)])

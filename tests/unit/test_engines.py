@@ -21,14 +21,14 @@ pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
-from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.encoders.dense import DenseEncoder, Vector
 from rankstone.runners.models import locate
 from rankstone.runners.transformer import batching
-from rankstone.runners.transformer import encoder as transformer
-from rankstone.runners.transformer.backbone import Backbone
+from rankstone.runners.transformer import tower as towers
 from rankstone.runners.transformer.engines import choice as engines
-from rankstone.runners.transformer.engines import conversion
-from rankstone.runners.transformer.engines.choice import OutOfMemoryError
+from rankstone.runners.transformer.engines import export
+from rankstone.runners.transformer.engines.engine import OutOfMemoryError
+from rankstone.runners.transformer.network import Network
 from rankstone.runners.transformer.tokens import Tokens
 from rankstone.specs import ModelSpec
 from tests import tiny_encoders, tiny_models
@@ -65,10 +65,8 @@ def converting(model, **parameters):
 def conversions(monkeypatch):
     """How often a copy is written."""
     made = []
-    write = conversion._write_copy
-    monkeypatch.setattr(
-        conversion, "_write_copy", lambda *args: (made.append(args), write(*args))[1]
-    )
+    write = export._graph
+    monkeypatch.setattr(export, "_graph", lambda *args: (made.append(args), write(*args))[1])
     return made
 
 
@@ -120,12 +118,14 @@ def test_whatever_changes_the_network_has_a_copy_of_its_own(model, cache, tmp_pa
     assert len(copies(cache)) == 2
     converting(located(tiny_models.write_encoder(tmp_path / "other", seed=5))).encode([""], "query")
     assert len(copies(cache)) == 3
-    monkeypatch.setattr(conversion, "version", lambda name: "0.0")
+    monkeypatch.setattr(export, "version", lambda name: "0.0")
     dataclasses.replace(plain, batch_tokens=7).encode(["fox"], "query")
     assert len(copies(cache)) == 4
-    # What follows the hidden states, or stands before them, is no part of the copy.
-    dataclasses.replace(plain, pooling="cls", max_length=9, precision="bf16").encode([""], "query")
+    # What stands before the network is not part of the copy; what follows its states is.
+    dataclasses.replace(plain, max_length=9, precision="bf16").encode([""], "query")
     assert len(copies(cache)) == 4
+    dataclasses.replace(plain, pooling="cls").encode([""], "query")
+    assert len(copies(cache)) == 5
 
 
 CONVERT = """
@@ -149,13 +149,13 @@ def test_processes_that_convert_at_once_end_with_one_whole_copy(model, cache, tm
     assert [child.wait(timeout=300) for child in children] == [0, 0]
     np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
     (copy,) = copies(cache)
-    assert conversion._whole(copy)
+    assert export._whole(copy)
 
 
 def test_one_waits_while_another_converts(model, cache, conversions):
     cache.mkdir(parents=True)
     done = threading.Event()
-    with conversion._alone(cache):
+    with export._alone(cache):
         thread = threading.Thread(
             target=lambda: (converting(model).encode(["fox"], "query"), done.set())
         )
@@ -169,10 +169,10 @@ def test_one_waits_while_another_converts(model, cache, conversions):
 def test_copies_lie_in_the_users_cache_folder_by_default(monkeypatch, tmp_path):
     monkeypatch.delenv("RANKSTONE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert conversion.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
+    assert export.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert conversion.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
+    assert export.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
 
 
 def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):
@@ -253,9 +253,17 @@ def test_mamba_gives_the_state_of_its_end_token(mamba):
 
 def test_mamba_does_not_see_what_is_masked(mamba):
     """Padding behind a text is harmless to a model that looks back; padding before it is not."""
-    network = encoder(mamba, **MAMBA)._tower("document").engine.hidden
+    import torch
+
+    states = encoder(mamba, **MAMBA)._tower("document").engines._in_torch().network.backbone
     ids = np.array([[5, 6, 7, 8]])
     padded, mask = np.pad(ids, ((0, 0), (9, 0)), constant_values=3), np.ones((1, 13), np.int64)
+
+    def network(ids, mask):
+        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        with torch.inference_mode():
+            return states(features)["token_embeddings"].numpy()
+
     seen = network(padded, mask)[0, -4:]
     mask[:, :9] = 0
     expected = network(ids, np.ones_like(ids))[0]
@@ -271,13 +279,13 @@ def failing(runner, most, lanes=1):
     tower, taken = runner._tower("document"), []
     network = tower.engine
 
-    def hidden(ids, mask):
+    def run(ids, mask):
         if ids.size > most:
             raise OutOfMemoryError("out of memory")
         taken.append(ids.shape)
-        return network.hidden(ids, mask)
+        return network.run(ids, mask)
 
-    tower.__dict__["engine"] = dataclasses.replace(network, hidden=hidden, lane=hidden, lanes=lanes)
+    tower.__dict__["engine"] = dataclasses.replace(network, run=run, lane=run, lanes=lanes)
     return runner, taken
 
 
@@ -323,25 +331,24 @@ def test_a_single_text_too_long_for_the_device_is_an_end(model):
 def test_torch_says_in_many_ways_that_memory_is_out(model, monkeypatch, error, raised):
     import torch
 
-    class Network(torch.nn.Module):
-        head: dict = {}  # noqa: RUF012
+    class Failing(torch.nn.Module):
+        backbone = torch.nn.Identity()
 
         def forward(self, ids, mask):
             raise torch.OutOfMemoryError(error) if "CUDA" in error else RuntimeError(error)
 
-    monkeypatch.setattr(Backbone, "load", lambda self: Network())
-    monkeypatch.setattr("rankstone.runners.transformer.networks.costs", lambda module: None)
-    engine = engines.load(Backbone(model=model), engine="torch", precision="fp32", device="cpu")
+    own = encoder(model)._tower("document").engines
+    own._loaded = dataclasses.replace(own._network.load(), network=Failing())
     with pytest.raises(raised):
-        engine.hidden(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
+        own.engine.run(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
 
 
 def test_the_budget_is_that_of_the_device_in_use(model, monkeypatch):
-    assert encoder(model)._tower("document")._budget == transformer.CPU_BATCH_TOKENS
+    assert encoder(model)._tower("document")._budget == towers.CPU_BATCH_TOKENS
     fast = encoder(model, device=None)
     fast._tower("document").engine  # noqa: B018
-    monkeypatch.setattr(engines, "best_device", lambda: "cuda")
-    assert fast._tower("document")._budget == transformer.GPU_BATCH_TOKENS
+    monkeypatch.setattr(towers, "best_device", lambda: "cuda")
+    assert fast._tower("document")._budget == towers.GPU_BATCH_TOKENS
     own = encoder(model, batch_tokens=5)
     assert own._tower("document")._budget == 5
 
@@ -489,6 +496,8 @@ def test_a_model_without_all_its_files_is_named(tmp_path, engine, files):
 
 # Code that a model's repository carries
 
+HEAD = Vector(pooling="own", projection=(), layer_norm=False, dimensions=None, normalize=None)
+
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
@@ -499,15 +508,18 @@ def foreign(tmp_path_factory):
 
 def test_code_of_a_model_does_not_run_unasked(foreign):
     with pytest.raises(DefinitionError, match=r"code that its repository carries .*trust_remote"):
-        Backbone(model=foreign)
+        Network(model=foreign, head=HEAD)
 
 
 def test_code_from_the_hub_must_be_pinned(foreign):
     hub = dataclasses.replace(foreign, origin="hub cache", revision=None)
     with pytest.raises(DefinitionError, match="Pin its commit"):
-        Backbone(model=hub, trust_remote_code=True)
-    Backbone(model=dataclasses.replace(hub, revision="a1b2"), trust_remote_code=True)
-    Backbone(model=foreign, trust_remote_code=True)  # a folder of one's own needs no commit
+        Network(model=hub, head=HEAD, trust_remote_code=True)
+    pinned = dataclasses.replace(hub, revision="a1b2")
+    Network(model=pinned, head=HEAD, trust_remote_code=True)
+    Network(
+        model=foreign, head=HEAD, trust_remote_code=True
+    )  # a folder of one's own needs no commit
 
 
 def test_a_type_that_transformers_has_needs_no_trust(tmp_path):

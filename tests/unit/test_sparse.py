@@ -166,12 +166,12 @@ def test_queries_by_tokens_hold_every_token_once(model):
 CHEAP = """
 import json, sys
 from pathlib import Path
-from rankstone.runners import engines
 from rankstone.runners.models import locate
 from rankstone.runners.encoders.sparse import SparseEncoder
+from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.specs import ModelSpec
 
-engines.load = None  # loading a network would fail
+Engines.facts = None  # loading a network would fail
 model = locate(ModelSpec(id="tiny", path=sys.argv[1]))
 runner = SparseEncoder(model=model, query="idf", max_length=128)
 rep = runner.encode(["the fox", "a bear"], "query")

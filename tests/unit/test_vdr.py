@@ -129,9 +129,9 @@ def test_scores_are_inner_products_of_the_two_towers(runner, model, tmp_path):
 
 
 def test_no_network_is_loaded_for_a_bag_of_tokens(runner, monkeypatch):
-    from rankstone.runners.transformer.engines import choice as engines
+    from rankstone.runners.transformer.engines.choice import Engines
 
-    monkeypatch.setattr(engines, "load", None)
+    monkeypatch.setattr(Engines, "facts", None)
     own = dataclasses.replace(runner, search="beta")
     assert len(own.encode(TEXTS, "document")) == len(TEXTS)
 

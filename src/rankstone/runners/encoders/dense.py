@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +14,43 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
-from rankstone.runners.transformer.encoder import Names, TransformerSettings
-from rankstone.runners.transformer.pooling import (
-    Head,
-    LayerNorm,
-    Linear,
-    Pooling,
-    named_steps,
-    pool,
-    sentence_head,
-)
-from rankstone.runners.transformer.tokens import Ids
+from rankstone.runners.transformer.encoder import ROLES, Names, TransformerSettings
+from rankstone.runners.transformer.network import Loaded, Network, read_json
 
 Vectors = NDArray[np.float32]
+Pooling = Literal["cls", "mean", "last", "max", "pooler", "own"]
+SIMILARITY = "config_sentence_transformers.json", "similarity_fn_name"
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Vector:
+    """The kind of a network that makes one vector of a text, and what changes the checkpoint's own
+    modules; what is None or empty leaves them as they are."""
+
+    pooling: Pooling | None
+    projection: tuple[str, ...]
+    layer_norm: bool
+    dimensions: int | None
+    normalize: bool | None
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.vectors import Changes, load
+
+        return load(network, Changes(**asdict(self)))
+
+    def comparable(self, outputs: Vectors) -> Vectors:
+        return outputs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DenseEncoder(TransformerSettings):
     """Pooled hidden states of a transformer, and what the model does to them.
 
-    Vectors equal those of the model library's own documented use up to the last bits, which
-    depend on what shares a batch. What a definition leaves out is taken from the model's
-    sentence-transformers settings (`modules.json`), if it has them.
+    Vectors equal those of sentence-transformers' own `encode` up to the last bits, which depend on
+    what shares a batch: it loads the checkpoint, with all modules that `modules.json` lists. A
+    plain transformer has the modules that the definition names.
     """
 
     pooling: Pooling | None = None
@@ -52,10 +66,11 @@ class DenseEncoder(TransformerSettings):
     """Keep only the first so many (Matryoshka); normalised after the cut."""
     normalize: bool | None = None
     """Scale vectors to unit length; None: for cosine, and where the model's settings do."""
-    similarity: Literal["cosine", "dot"] = "cosine"
+    similarity: Literal["cosine", "dot"] | None = None
+    """None: as the model's settings state it, cosine where they do not."""
 
     def __post_init__(self) -> None:
-        if self.similarity == "cosine" and self.normalize is False:
+        if self.similarity != "dot" and self.normalize is False:
             raise DefinitionError(
                 "key 'parameters.normalize': cosine is the inner product of unit vectors."
                 ' Remove the key, or set similarity = "dot".'
@@ -72,24 +87,24 @@ class DenseEncoder(TransformerSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        query, document = self._poolings["query"], self._poolings["document"]
+        query, document = (self._pooling_of(role) for role in ROLES)
+        modules = self._tower("document").facts.modules
         by_role: Json = {"query": query, "document": document}
         return {
             **self._describe(),
             "pooling": document if query == document else by_role,
-            "head": [type(step).__name__ for step in self._steps["document"]],
             "projection": self.projection,
             "layer_norm": self.layer_norm,
             "dimensions": self.dimensions,
-            "normalized": self._normalize,
-            "similarity": self.similarity,
+            "normalized": bool(modules) and modules[-1]["type"] == "Normalize",
+            "similarity": self._similarity,
             "index": ExactIndex.DESCRIPTION,
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Vectors:
         """(len(texts), dim) vectors, C-contiguous."""
         vectors: Vectors | None = None
-        for rows, batch in self._encode(texts, role, self._finisher(role)):
+        for rows, batch in self._encode(texts, role, lambda output, ids, mask: output):
             if vectors is None:
                 vectors = np.empty((len(texts), batch.shape[1]), dtype=np.float32)
             vectors[rows] = batch
@@ -100,72 +115,34 @@ class DenseEncoder(TransformerSettings):
     def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex:
         return ExactIndex.build(documents)
 
-    def _finisher(self, role: Role) -> Any:
-        weights, pooling = self._tower(role).engine.head, self._poolings[role]
-
-        def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> Vectors:
-            vectors = pool(hidden, mask, pooling, weights)
-            for step in self._steps[role]:
-                vectors = step(vectors)
-            return self._finished(vectors)
-
-        return finish
-
-    def _finished(self, vectors: Vectors) -> Vectors:
-        if self.layer_norm:
-            centred = vectors - vectors.mean(axis=1, keepdims=True)
-            vectors = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
-        if self.dimensions is not None:
-            if self.dimensions > vectors.shape[1]:
-                raise DefinitionError(
-                    f"key 'parameters.dimensions': {self.dimensions}, but the vectors of"
-                    f" '{self.model.id}' have {vectors.shape[1]}. Correct it."
-                )
-            vectors = vectors[:, : self.dimensions]
-        if self._normalize:
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.maximum(norms, 1e-12)
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+    def _head(self, role: Role) -> Vector:
+        return Vector(
+            pooling=self.pooling,
+            projection=self.projection,
+            layer_norm=self.layer_norm,
+            dimensions=self.dimensions,
+            normalize=True if self._similarity == "cosine" else self.normalize,
+        )
 
     def _dim(self, role: Role) -> int:
         return int(self.encode([""], role).shape[1])
 
     @cached_property
-    def _normalize(self) -> bool:
-        if self.normalize is None:
-            return self.similarity == "cosine" or self._heads["document"].normalize
-        return self.normalize
+    def _similarity(self) -> str:
+        """As stated, else as the checkpoint's settings state it."""
+        file, key = SIMILARITY
+        own = read_json(self.model.folder / file).get(key) or "cosine"
+        if self.similarity is None and own not in ("cosine", "dot"):
+            raise DefinitionError(
+                f"Model '{self.model.id}' compares vectors by '{own}' ({key} in {file}), and"
+                " vectors are searched by cosine or dot. State one: parameters.similarity."
+            )
+        return self.similarity or str(own)
 
-    @cached_property
-    def _models(self) -> dict[Role, LocatedModel]:
-        return {"query": self.query_model or self.model, "document": self.model}
-
-    @cached_property
-    def _heads(self) -> dict[Role, Head]:
-        document = sentence_head(self.model)
-        query = document if self.query_model is None else sentence_head(self.query_model)
-        return {"query": query, "document": document}
-
-    @cached_property
-    def _steps(self) -> dict[Role, list[Linear | LayerNorm]]:
-        """What follows the pooling, for each role."""
-        made = {
-            role: [*self._heads[role].steps, *named_steps(model, self.projection)]
-            for role, model in self._models.items()
-            if role == "document" or self.query_model is not None
-        }
-        return {"query": made["document"], **made}
-
-    @cached_property
-    def _poolings(self) -> dict[Role, Pooling]:
-        """As stated for both roles, or as the settings of each role's model say."""
-        found: dict[Role, Pooling] = {}
-        for role, model in self._models.items():
-            pooling = self.pooling or self._heads[role].pooling
-            if pooling is None:
-                raise DefinitionError(
-                    f"Model '{model.id}' does not say how its vectors are pooled."
-                    " State it: parameters.pooling."
-                )
-            found[role] = pooling
-        return found
+    def _pooling_of(self, role: Role) -> str:
+        """As stated, or as the settings of the role's model have it."""
+        if self.pooling is not None:
+            return self.pooling
+        modes = [m["pooling_mode"] for m in self._tower(role).facts.modules if "pooling_mode" in m]
+        names = [mode if isinstance(mode, str) else "+".join(mode) for mode in modes]
+        return names[0].replace("lasttoken", "last") if names else "own"

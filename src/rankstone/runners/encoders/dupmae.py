@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 from scipy import sparse
 
-from rankstone.errors import ModelError
+from rankstone.runners.encoders.bag_of_tokens import unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json, Role
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.pooling import Linear, named_steps
+from rankstone.runners.transformer.network import Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
 Rows = NDArray[np.float32]
 QUERY_BLOCK = 64
 """Queries scored at once: a score of every document is held for each."""
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class ShortAndWords:
+    """The kind of a network that makes h and mu, one behind the other."""
+
+    projection: str
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.vocabulary import load_short_and_words
+
+        return load_short_and_words(network, self.projection)
+
+    def comparable(self, outputs: Rows) -> Rows:
+        return outputs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -35,8 +51,6 @@ class DupMAE(TransformerSettings):
 
     A document is a row of (h, the kept values, their vocabulary ids), a query of (h, mu).
     """
-
-    task: ClassVar[Literal["hidden", "mlm", "both"]] = "both"
 
     projection: str
     """The module of the model's weights that makes h of the first token's state."""
@@ -54,40 +68,39 @@ class DupMAE(TransformerSettings):
     def encode(self, texts: Sequence[str], role: Role) -> Rows:
         """(len(texts), dim) rows, of another `dim` for queries than for documents."""
         rows = np.empty((len(texts), self._widths[role]), dtype=np.float32)
-        for places, batch in self._encode(texts, role, lambda *given: self._finish(role, *given)):
-            rows[places] = batch
+        finish = lambda states, ids, mask: self._finish(role, states, mask)  # noqa: E731
+        for numbers, batch in self._encode(texts, role, finish):
+            rows[numbers] = batch
         return rows
 
     def index(self, documents: Chunks[Rows], context: Context) -> DupMAEIndex:
-        return DupMAEIndex.build(documents, self._short.weight.shape[0], self._vocabulary)
+        return DupMAEIndex.build(documents, self._short, self._vocabulary)
 
-    def _finish(self, role: Role, states: Rows, ids: Ids, mask: Ids) -> Rows:
-        head = self._tower(role).engine.head
-        weight, bias = head["decoder.weight"], head.get("decoder.bias")
-        width = self._short.weight.shape[1]
-        short = self._short(states[:, 0, :width])
-        mu = np.empty((len(states), len(weight)), dtype=np.float32)
-        for row, length in enumerate(mask.sum(axis=1)):
-            logits = states[row, 1:length, width:] @ weight.T
-            mu[row] = logits.max(axis=0) if bias is None else logits.max(axis=0) + bias
+    def _head(self, role: Role) -> ShortAndWords:
+        return ShortAndWords(projection=self.projection)
+
+    def _finish(self, role: Role, states: Rows, mask: Ids) -> Rows:
+        whole = np.stack([*self._tower(role).engine.decoded(unpadded(states, mask))])
         if role == "query":
-            return np.hstack([short, mu])
+            return whole
+        short, mu = whole[:, : self._short], whole[:, self._short :]
         kept = np.sort(np.argsort(-mu, axis=1, kind="stable")[:, : self._kept], axis=1)
         return np.hstack([short, np.take_along_axis(mu, kept, axis=1), kept.astype(np.float32)])
 
     @cached_property
-    def _short(self) -> Linear:
-        step = named_steps(self.model, (self.projection,))[0]
-        if not isinstance(step, Linear):
-            raise ModelError(
-                f"Model '{self.model.id}': '{self.projection}' is no linear map."
-                " Correct parameters.projection."
-            )
-        return step
+    def _whole(self) -> int:
+        """Dimensions of h and mu together."""
+        engine = self._tower("document").engine
+        one = np.ones((1, 2), dtype=np.int64)
+        return len(next(engine.decoded(iter(engine.run(one, one)))))
 
-    @cached_property
+    @property
     def _vocabulary(self) -> int:
-        return len(self._tower("document").engine.head["decoder.weight"])
+        return int(self._tower("document").network.settings["vocab_size"])
+
+    @property
+    def _short(self) -> int:
+        return self._whole - self._vocabulary
 
     @property
     def _kept(self) -> int:
@@ -95,8 +108,7 @@ class DupMAE(TransformerSettings):
 
     @property
     def _widths(self) -> dict[Role, int]:
-        short = self._short.weight.shape[0]
-        return {"query": short + self._vocabulary, "document": short + 2 * self._kept}
+        return {"query": self._whole, "document": self._short + 2 * self._kept}
 
 
 class DupMAEIndex:

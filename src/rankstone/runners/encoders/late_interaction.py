@@ -23,8 +23,10 @@ from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.ragged import STORAGES, Ragged, Storage, ragged
 from rankstone.runners.representations.two_bits import turned
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
-from rankstone.runners.transformer.backbone import Backbone, Costs, read_json
+from rankstone.runners.transformer.backbone import check_length
 from rankstone.runners.transformer.batching import by_length
+from rankstone.runners.transformer.flops import Costs, costs
+from rankstone.runners.transformer.network import read_json
 
 Length = Annotated[int, Field(ge=4)]
 SKIPPED: dict[str, tuple[str, ...]] = {"punctuation": tuple(string.punctuation), "nothing": ()}
@@ -61,9 +63,8 @@ class TokenEncoder:
     """A torch device; None: the best there is."""
 
     def __post_init__(self) -> None:
-        backbone = Backbone(model=self.model)
-        backbone.check_length(self.query_length, "query_length")
-        backbone.check_length(self.document_length, "document_length")
+        check_length(self.model, self.query_length, "query_length")
+        check_length(self.model, self.document_length, "document_length")
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -152,8 +153,6 @@ class TokenEncoder:
 
     @cached_property
     def _costs(self) -> Costs:
-        from rankstone.runners.transformer.networks import costs
-
         return costs(self._encoder)
 
     @cached_property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,34 @@ from rankstone.runners.encoders.bag_of_tokens import (
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
-from rankstone.runners.transformer.backbone import Activation, Vocabulary
 from rankstone.runners.transformer.batching import windows
-from rankstone.runners.transformer.encoder import Length, Tower, TransformerSettings
+from rankstone.runners.transformer.encoder import Length, TransformerSettings
+from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
+from rankstone.runners.transformer.tower import Tower
 
 IDF = "idf.json"
+Activation = Literal["log1p", "log1p2"]
+"""log1p: log(1 + relu(x)), as SPLADE has it; log1p2: log(1 + log(1 + relu(x)))."""
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Splade:
+    """The kind of a network whose logits over the vocabulary are pooled over a text's tokens."""
+
+    activation: Activation
+    pooling: Literal["max", "sum"]
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.vocabulary import load_splade
+
+        return load_splade(network, self.pooling, self.activation)
+
+    def comparable(self, outputs: Array) -> Array:
+        """Weights: sums are activated before they are summed."""
+        if self.pooling == "sum":
+            return outputs
+        return activated(np.maximum(outputs, 0), self.activation)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -45,8 +68,6 @@ class SparseEncoder(TransformerSettings):
     Values equal those of sentence-transformers' SparseEncoder up to the last bits, which depend on
     what shares a batch. Only documents that share a term with the query are results.
     """
-
-    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "mlm"
 
     activation: Activation = "log1p"
     """log1p: as above; log1p2: log(1 + log(1 + relu(x))), of the L0 models (arXiv:2504.14839)."""
@@ -81,9 +102,9 @@ class SparseEncoder(TransformerSettings):
             return self._looked_up(texts)
         rows: list[Row | None] = [None] * len(texts)
         finish = self._finisher(role)
-        for places, batch in self._encode(texts, role, finish):
-            for place, row in zip(places, batch, strict=True):
-                rows[place] = row
+        for numbers, batch in self._encode(texts, role, finish):
+            for number, row in zip(numbers, batch, strict=True):
+                rows[number] = row
         return sparse_rows([row for row in rows if row is not None], self._width(role))
 
     def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
@@ -94,7 +115,7 @@ class SparseEncoder(TransformerSettings):
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            values = tower.engine.over_vocabulary(unpadded(hidden, mask))
+            values = tower.engine.decoded(unpadded(hidden, mask))
             return [self._row(one, dropped, top_k) for one in values]
 
         return finish
@@ -102,9 +123,9 @@ class SparseEncoder(TransformerSettings):
     def _row(self, values: NDArray[np.float32], dropped: Ids, top_k: int | None) -> Row:
         values[dropped] = 0
         terms = np.flatnonzero(values > 0)
-        found = values[terms]
-        kept = largest(found, top_k)
-        weights = found[kept]
+        above = values[terms]
+        kept = largest(above, top_k)
+        weights = above[kept]
         if self.pooling == "max":  # sums are activated before they are summed
             weights = activated(weights, self.activation)
         return terms[kept], weights
@@ -142,19 +163,18 @@ class SparseEncoder(TransformerSettings):
                 f"Model '{self.model.id}': no {IDF} in {self.model.folder}, which"
                 ' parameters.query = "idf" needs. Fetch the model again, or set query = "model".'
             )
-        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        weights: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return weights
 
     def _top_k(self, role: Role) -> int | None:
         return self.top_k.get(role) if isinstance(self.top_k, dict) else self.top_k
 
     def _width(self, role: Role) -> int:
         """Size of the vocabulary: as the settings say, and the network has."""
-        return int(self._tower(role).backbone.settings["vocab_size"])
+        return int(self._tower(role).network.settings["vocab_size"])
 
-    def _more(self, role: Role) -> dict[str, Any]:
-        summed = self.activation if self.pooling == "sum" else None
-        return {"vocabulary": Vocabulary(sum_of=summed)}
+    def _head(self, role: Role) -> Splade:
+        return Splade(activation=self.activation, pooling=self.pooling)
 
     def _tower(self, role: Role) -> Tower:
         if role == "query" and self.query != "model":
@@ -162,6 +182,6 @@ class SparseEncoder(TransformerSettings):
         return super()._tower(role)
 
     @cached_property
-    def _query_tokens(self) -> TokenTower:
-        made = self._made("query", self.model)
-        return TokenTower(settings=self, backbone=made.backbone, stated_limit=made.stated_limit)
+    def _query_tokens(self) -> Tower:
+        network = self._network("query", self.model)
+        return self._tower_of("query", network, self._engines(network), TokenTower)

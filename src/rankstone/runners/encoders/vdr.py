@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,34 @@ from rankstone.runners.encoders.bag_of_tokens import TokenTower, largest, unpadd
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
-from rankstone.runners.transformer.backbone import Vocabulary, read_json
 from rankstone.runners.transformer.batching import windows
-from rankstone.runners.transformer.encoder import ROLES, Length, Tower, TransformerSettings
+from rankstone.runners.transformer.encoder import Length, TransformerSettings
+from rankstone.runners.transformer.network import Array, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Ids
+from rankstone.runners.transformer.tower import Tower
 
 PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}
 """The towers' names, in the weights and in `config.json`."""
 BAGS: dict[str, tuple[Role, ...]] = {"parametric": (), "alpha": ("query",), "beta": ("document",)}
 """Search mode -> the roles whose texts are bags of tokens."""
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Disentangled:
+    """The kind of a network whose states are layer-normed and compared with its word embeddings."""
+
+    skip: int
+    """Entries at the start of the vocabulary that are left out."""
+    norm: str
+    """The layer norm, by the name of its weights."""
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.vocabulary import load_tied
+
+        return load_tied(network, self.skip, self.norm)
+
+    def comparable(self, outputs: Array) -> Array:
+        return outputs
 
 
 def _lengths() -> Length | dict[Role, Length] | None:
@@ -48,8 +68,6 @@ class VDR(TransformerSettings):
     queries in `alpha`; that of documents in `beta`, whose index therefore needs no network, and
     whose best hits are meant to be re-scored by the parametric vectors.
     """
-
-    task: ClassVar[Literal["hidden", "mlm", "tied"]] = "tied"
 
     max_length: Length | dict[Role, Length] | None = Field(default_factory=_lengths)
     search: Literal["parametric", "alpha", "beta"] = "parametric"
@@ -77,9 +95,9 @@ class VDR(TransformerSettings):
         if role in BAGS[self.search]:
             return self._bags(texts, role)
         rows: list[Row | None] = [None] * len(texts)
-        for places, batch in self._encode(texts, role, self._finisher(role)):
-            for place, row in zip(places, batch, strict=True):
-                rows[place] = row
+        for numbers, batch in self._encode(texts, role, self._finisher(role)):
+            for number, row in zip(numbers, batch, strict=True):
+                rows[number] = row
         return sparse_rows([row for row in rows if row is not None], self._width)
 
     def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
@@ -89,7 +107,7 @@ class VDR(TransformerSettings):
         engine = self._tower(role).engine
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            logits = engine.over_vocabulary(unpadded(hidden, mask))
+            logits = engine.decoded(unpadded(hidden, mask))
             pairs = zip(logits, unpadded(ids, mask), strict=True)
             return [self._row(one, own) for one, own in pairs]
 
@@ -115,7 +133,7 @@ class VDR(TransformerSettings):
 
     @property
     def _width(self) -> int:
-        settings = self._tower("document").backbone.settings
+        settings = self._tower("document").network.settings
         return int(settings.get("vocab_size", 30522)) - self._shift
 
     @cached_property
@@ -130,25 +148,20 @@ class VDR(TransformerSettings):
             )
         return int(settings["shift_vocab_num"])
 
+    def _head(self, role: Role) -> Disentangled:
+        return Disentangled(skip=self._shift, norm=f"{PARTS[role]}.ln")
+
     def _more(self, role: Role) -> dict[str, Any]:
         part = PARTS[role]
-        return {
-            "vocabulary": Vocabulary(skip=self._shift, norm=f"{part}.ln"),
-            "prefix": f"{part}.bert_model.",
-            "part": part,
-            "tokenizer_of": self.tokenizer,
-        }
+        prefix = f"{part}.bert_model."
+        return {"prefix": prefix, "part": part, "tokenizer_of": self.tokenizer}
 
     def _tower(self, role: Role) -> Tower:
         return self._bag_towers[role] if role in BAGS[self.search] else super()._tower(role)
 
     @cached_property
-    def _towers(self) -> dict[Role, Tower]:
-        return {role: self._made(role, self.model) for role in ROLES}
-
-    @cached_property
     def _bag_towers(self) -> dict[Role, Tower]:
         return {
-            role: TokenTower(settings=self, backbone=made.backbone, stated_limit=made.stated_limit)
+            role: self._tower_of(role, made.network, made.engines, TokenTower)
             for role, made in self._towers.items()
         }

@@ -29,7 +29,7 @@ def load(kind: str, folder: Path, dtype: Dtype, device: str | None, **more: Any)
     import transformers
     from transformers.utils.logging import disable_progress_bar
 
-    from rankstone.runners.transformer.networks import costs
+    from rankstone.runners.transformer.flops import costs
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

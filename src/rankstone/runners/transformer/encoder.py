@@ -1,31 +1,27 @@
-"""What encoders on a transformer share: settings, tokens, batches, and the loop over them."""
+"""Parameters of every method that encodes texts by a transformer, and the loop over batches."""
 
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.errors import RankstoneWarning
 from rankstone.runners.document_length import Ruler, ruler
-from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
-from rankstone.runners.transformer.backbone import Backbone, read_json
-from rankstone.runners.transformer.batching import ahead, by_length, windows
-from rankstone.runners.transformer.engines import choice as engines
-from rankstone.runners.transformer.engines.choice import Engine, OutOfMemoryError
+from rankstone.runners.transformer.batching import ahead, windows
+from rankstone.runners.transformer.engines.choice import Engines, best_device
+from rankstone.runners.transformer.engines.engine import Name, Precision
+from rankstone.runners.transformer.network import Head, Network
 from rankstone.runners.transformer.normalisation import replaced, straighten
-from rankstone.runners.transformer.tokens import Ids, Tokenised, Tokens
+from rankstone.runners.transformer.tokens import Ids
+from rankstone.runners.transformer.tower import Finish, Tower
 
 ROLES: tuple[Role, ...] = ("query", "document")
 PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
@@ -34,23 +30,16 @@ Length = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
 
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
-"""Default budgets: more than the first fall out of a CPU's cache."""
-
-Finish = Callable[[NDArray[np.float32], Ids, Ids], Any]
-"""(hidden states (n, length, dim), ids, mask) -> what becomes of each text, as a sequence of n."""
-
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TransformerSettings:
-    """The parameters of every method that encodes texts by a transformer.
+    """Parameters of every method that encodes texts by a transformer.
 
-    A subclass says what becomes of the hidden states.
+    A subclass states the head of its network, and makes its vectors of what the network gives.
     """
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
     cacheable: ClassVar[bool] = True
-    task: ClassVar[Literal["hidden", "mlm", "both", "tied"]] = "hidden"
 
     model: LocatedModel
     """The encoder of documents, and of queries where `query_model` names no other."""
@@ -76,9 +65,9 @@ class TransformerSettings:
     """Runs of white space become one space, as models of code want it."""
     exit_layer: Length | None = None
     """Take the hidden states after so many layers; those behind are not computed."""
-    engine: engines.Name | None = None
+    engine: Name | None = None
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
-    precision: engines.Precision = "fp32"
+    precision: Precision = "fp32"
     """Of the network; whatever follows the hidden states is fp32. int8: linear maps in integers, by
     OpenVINO on a CPU (see `engines.int8`), another method rather than another
     precision."""
@@ -110,15 +99,21 @@ class TransformerSettings:
         return total
 
     def _describe(self) -> dict[str, Json]:
-        """What all subclasses say of themselves."""
+        """What the descriptions of all subclasses have in common."""
         towers = {role: self._tower(role) for role in ROLES}
-        engine = next(t.engine_name for t in towers.values() if t.has_network)
-        libraries = ("transformers", "tokenizers", "torch")
-        said: dict[str, Json] = {
+        document, query = towers["document"], towers["query"]
+        facts = {role: tower.facts for role, tower in towers.items()}
+        running = next(tower for tower in towers.values() if tower.has_network)
+        engine = running.engines.name
+        libraries = ("sentence-transformers", "transformers", "tokenizers", "torch")
+        body: dict[str, Json] = {
             **self.model.describe(),
-            **towers["document"].backbone.describe(),
-            "prompts": {role: self._prompts[role] for role in ROLES},
+            **document.network.describe(),
+            "modules": cast("Json", facts["document"].modules),
+            "prompts": {role: self._prompt(role) for role in ROLES},
+            "prompt_pooled": running.facts.include_prompt,
             "max_length": {role: tower.limit for role, tower in towers.items()},
+            "truncation_side": running.facts.truncation_side,
             "tokens_before": self.tokens_before,
             "tokens_after": self.tokens_after,
             "replace": {role: (self.replace or {}).get(role, {}) for role in ROLES},
@@ -127,25 +122,26 @@ class TransformerSettings:
             "padding": f"{self.padding_side}{', to the limit' if self.pad_to_limit else ''}",
             "collapse_whitespace": self.collapse_whitespace,
             "precision": self.precision,
-            "device": "cpu" if engine == "openvino" else self.device or engines.best_device(),
+            "device": "cpu" if engine == "openvino" else self.device or best_device(),
             "engine": f"{engine} {version(engine)}",
             "libraries": {name: version(name) for name in libraries},
         }
-        if towers["query"] is not towers["document"]:
-            query = towers["query"].backbone
-            said["query_model"] = {**query.model.describe(), **query.describe()}
-        return said
+        if query.network != document.network:
+            own = cast("Json", facts["query"].modules)
+            described = {**query.network.model.describe(), **query.network.describe()}
+            body["query_model"] = {**described, "modules": own}
+        return body
 
     def _encode(self, texts: Sequence[str], role: Role, finish: Finish) -> Iterator[Any]:
         """(rows, what `finish` makes of them) for every batch, in the order of encoding."""
-        tower = self._tower(role)
+        tower, prompt = self._tower(role), self._prompt(role)
         tokenise = lambda window: tower.tokens.encode(self._prepared(texts[window], role))  # noqa: E731
         for start, tokenised in ahead(tokenise, windows(texts)):
-            for rows, outcome in tower.batches(tokenised, finish):
+            for rows, outcome in tower.batches(tokenised, finish, prompt):
                 yield rows + start, outcome
 
     def _prepared(self, texts: Sequence[str], role: Role) -> list[str]:
-        prompt, replace = self._prompts[role], (self.replace or {}).get(role)
+        prompt, replace = self._prompt(role), (self.replace or {}).get(role)
         if replace:
             texts = [replaced(text, replace) for text in texts]
         if self.straighten:
@@ -161,18 +157,42 @@ class TransformerSettings:
 
     @cached_property
     def _towers(self) -> dict[Role, Tower]:
-        document = self._made("document", self.model)
-        shared = self.query_model is None and isinstance(self.prefix, str)
-        if shared and not isinstance(self.max_length, dict):
-            return {"query": document, "document": document}
-        query = self._made("query", self.query_model or self.model)
-        if shared:  # the same network, cut at another length
-            query.__dict__["engine"] = document.engine
-        return {"query": query, "document": document}
+        document = self._network("document", self.model)
+        query = self._network("query", self.query_model or self.model)
+        engines = self._engines(document)
+        other = engines if query == document else self._engines(query)
+        return {
+            "query": self._tower_of("query", query, other),
+            "document": self._tower_of("document", document, engines),
+        }
 
-    def _made(self, role: Role, model: LocatedModel) -> Tower:
+    def _tower_of(
+        self, role: Role, network: Network, engines: Engines, kind: type[Tower] = Tower
+    ) -> Tower:
+        stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
+        return kind(
+            network=network,
+            role=role,
+            engines=engines,
+            stated_limit=stated,
+            tokens_before=self.tokens_before,
+            tokens_after=self.tokens_after,
+            padding_side=self.padding_side,
+            pad_to_limit=self.pad_to_limit,
+            batch_tokens=self.batch_tokens,
+            device=self.device,
+        )
+
+    def _engines(self, network: Network) -> Engines:
+        return Engines(network, engine=self.engine, precision=self.precision, device=self.device)
+
+    def _head(self, role: Role) -> Head:
+        """The kind of network, which a subclass states."""
+        raise NotImplementedError
+
+    def _network(self, role: Role, model: LocatedModel) -> Network:
         settings: dict[str, Any] = {
-            "task": self.task,
+            "head": self._head(role),
             "exit_layer": self.exit_layer,
             "architecture": self.architecture,
             "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
@@ -181,157 +201,43 @@ class TransformerSettings:
             "output_index": self.output_index,
             "trust_remote_code": self.trust_remote_code,
         }
-        backbone = Backbone(model=model, **{**settings, **self._more(role)})
-        stated = self.max_length.get(role) if isinstance(self.max_length, dict) else self.max_length
-        return Tower(settings=self, backbone=backbone, stated_limit=stated)
+        return Network(model=model, **{**settings, **self._more(role)})
 
     def _more(self, role: Role) -> dict[str, Any]:
-        """The settings of a `Backbone` that a kind of method decides by itself."""
+        """Settings of the `Network` that a kind of method decides by itself."""
         return {}
+
+    def _prompt(self, role: Role) -> str:
+        """The words before texts of a role; warns of a documented prompt that is not stated."""
+        if role not in self._prompts:
+            self._prompts[role] = self._resolved(role)
+        return self._prompts[role]
 
     @cached_property
     def _prompts(self) -> dict[Role, str]:
-        """The words before texts of each role; warns of documented prompts that are not stated."""
-        stated = self.prompts or {}
-        words: dict[Role, str] = {}
-        for role in ROLES:
-            folder = self._tower(role).backbone.model.folder
-            documented = read_json(folder / "config_sentence_transformers.json").get("prompts", {})
-            named = (documented[name] for name in PROMPT_NAMES[role] if name in documented)
-            own = next(named, None) or ""
-            said = documented.get(stated[role], stated[role]) if role in stated else own
-            special = self._tower(role).backbone.special_tokens
-            words[role] = replaced(said, {f"{{{part}}}": token for part, token in special.items()})
-            if own and (words[role] != own or role not in stated):
-                says = (
-                    f"says {words[role]!r}."
-                    if role in stated
-                    else f"leaves it out, and it is used. Add it: parameters.prompts.{role}."
-                )
-                warnings.warn(
-                    f"Model '{self.model.id}' documents the {role} prompt {own!r};"
-                    f" the definition {says}",
-                    RankstoneWarning,
-                    stacklevel=2,
-                )
+        """Prompts that have been resolved."""
+        return {}
+
+    def _resolved(self, role: Role) -> str:
+        stated, facts = self.prompts or {}, self._tower(role).facts
+        named = (facts.prompts[name] for name in PROMPT_NAMES[role] if name in facts.prompts)
+        own = next(named, None) or ""
+        words = facts.prompts.get(stated[role], stated[role]) if role in stated else own
+        parts = {f"{{{part}}}": token for part, token in facts.special_tokens.items()}
+        words = replaced(words, parts)
+        if own and (words != own or role not in stated):
+            definition = (
+                f"states {words!r}."
+                if role in stated
+                else f"leaves it out, and it is used. Add it: parameters.prompts.{role}."
+            )
+            warnings.warn(
+                f"Model '{self.model.id}' documents the {role} prompt {own!r};"
+                f" the definition {definition}",
+                RankstoneWarning,
+                stacklevel=2,
+            )
         return words
-
-
-@plain_dataclass(kw_only=True)
-class Tower:
-    """One network with its tokenizer, loaded when first used."""
-
-    has_network: ClassVar[bool] = True
-
-    settings: TransformerSettings
-    backbone: Backbone
-    stated_limit: int | None
-
-    @cached_property
-    def engine(self) -> Engine:
-        own = self.settings
-        return engines.load(
-            self.backbone, engine=own.engine, precision=own.precision, device=own.device
-        )
-
-    @property
-    def engine_name(self) -> engines.Name:
-        """The engine's name, without loading it where that is possible."""
-        own = self.settings
-        told = engines.name_of(
-            self.backbone, engine=own.engine, precision=own.precision, device=own.device
-        )
-        return told if told and "engine" not in self.__dict__ else self.engine.name
-
-    @property
-    def tokenizer(self) -> tuple[Any, int]:
-        """A ``tokenizers.Tokenizer``, and the id of its padding token."""
-        return self.engine.tokenizer, self.engine.pad
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        own, special = self.settings, self.backbone.special_tokens
-        before, after = (
-            None if tokens is None else [special.get(token, token) for token in tokens]
-            for tokens in (own.tokens_before, own.tokens_after)
-        )
-        tokenizer, pad = self.tokenizer
-        try:
-            return Tokens(
-                tokenizer,
-                pad=pad,
-                limit=self.limit,
-                before=before,
-                after=after,
-                side=own.padding_side,
-            )
-        except ValueError as error:
-            raise DefinitionError(
-                f"keys 'parameters.tokens_before', 'tokens_after': {error}. Correct them."
-            ) from None
-
-    @property
-    def limit(self) -> int | None:
-        """Tokens per text: as stated, else the model's own.
-
-        Raises DefinitionError where the model has fewer positions than that.
-        """
-        self.backbone.check_length(self.stated_limit, "max_length")
-        return self.stated_limit or self.backbone.own_limit
-
-    @cached_property
-    def _budget(self) -> int:
-        if self.settings.batch_tokens is not None:
-            return self.settings.batch_tokens
-        on_cpu = self.engine.name == "openvino" or (
-            (self.settings.device or engines.best_device()) == "cpu"
-        )
-        return CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS
-
-    def batches(self, tokenised: Tokenised, finish: Finish) -> Iterator[tuple[Ids, Any]]:
-        """Texts of similar length together, longest first, as many as the budget allows.
-
-        A batch that the device has no memory for is halved, and so is the budget from there on.
-        """
-        lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
-        order = np.argsort(-lengths, kind="stable")
-        done = 0
-        while done < len(order):
-            plan = deque[tuple[Ids, Ids, Ids]]()
-            try:
-                for hidden in self.engine.through(self._padded(tokenised, order[done:], plan)):
-                    rows, ids, mask = plan.popleft()
-                    done += len(rows)
-                    yield rows, finish(hidden, ids, mask)
-                    report(self.engine.costs.work(lengths[rows]))
-            except OutOfMemoryError:
-                self._halve(*plan[0][1].shape)
-
-    def _padded(
-        self, tokenised: Tokenised, order: Ids, plan: deque[tuple[Ids, Ids, Ids]]
-    ) -> Iterator[tuple[Ids, Ids]]:
-        """(ids, mask) of consecutive runs of `order`; their rows go into `plan` as well."""
-        multiple = self.limit or 1 if self.settings.pad_to_limit else 1
-        lengths = np.array([max(len(tokenised.ids[row]), multiple) for row in order])
-        for run in by_length(lengths, batch_tokens=self._budget, batch_size=len(order)):
-            rows = order[run]
-            ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
-            plan.append((rows, ids, mask))
-            yield ids, mask
-
-    def _halve(self, n_texts: int, length: int) -> None:
-        if n_texts == 1:
-            raise MemoryError(
-                f"'{self.backbone.model.id}': the device has no memory for a single text of"
-                f" {self.limit} tokens. Lower parameters.max_length, or use another device."
-            )
-        self._budget = min(self._budget, n_texts * length) // 2
-        warnings.warn(
-            f"the device ran out of memory: from here on {self._budget} tokens are encoded"
-            " together (parameters.batch_tokens)",
-            RankstoneWarning,
-            stacklevel=2,
-        )
 
 
 class DocumentTokens:

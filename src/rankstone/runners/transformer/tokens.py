@@ -1,14 +1,22 @@
-"""Texts as the token ids a transformer is fed, cut where its limit says."""
+"""Texts as the token ids a transformer is fed, truncated at its limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.errors import ModelError
+
 Ids = NDArray[np.int64]
+Side = Literal["left", "right"]
+PROBES = (
+    "", "a", "The Quick brown Fox, JUMPS over 13 lazy dogs.", "naïve café Übergröße",
+    "漢字かな交じり文 🙂", "two\n\n words\t", "river [SEP] engine </s> <s>",
+)  # fmt: skip
+"""Texts by which our tokens and vectors are compared with the library's."""
 
 
 class Tokenised(NamedTuple):
@@ -26,8 +34,8 @@ class Tokenised(NamedTuple):
 class Tokens:
     """A tokenizer of the `tokenizers` library, and what its model wants around a text.
 
-    The limit cuts the text's own tokens at their end and leaves the special tokens whole, as
-    ``transformers`` does with ``truncation=True`` and its default side.
+    The limit truncates the text's own tokens and leaves the special tokens whole, as
+    ``transformers`` does with ``truncation=True``.
     """
 
     def __init__(
@@ -38,7 +46,9 @@ class Tokens:
         limit: int | None,
         before: Sequence[str] | None = None,
         after: Sequence[str] | None = None,
-        side: Literal["left", "right"] = "right",
+        side: Side = "right",
+        truncation_side: Side = "right",
+        embeddings: int | None = None,
     ) -> None:
         """
         Args:
@@ -48,6 +58,8 @@ class Tokens:
             before: tokens to put before a text instead of the tokenizer's own.
             after: tokens to put behind a text instead of the tokenizer's own.
             side: where padding stands.
+            truncation_side: where tokens beyond the limit are left out.
+            embeddings: token ids that the model has an embedding for; None: all.
 
         Raises:
             ValueError: one of `before` or `after` is not in the vocabulary.
@@ -56,39 +68,127 @@ class Tokens:
         tokenizer.no_truncation()
         self.tokenizer = tokenizer
         self.pad, self.limit, self._side = pad, limit, side
+        self._truncation_side, self._embeddings = truncation_side, embeddings
         own_before, own_after = _around(tokenizer)
         self._before = own_before if before is None else _known(tokenizer, before)
         self._after = own_after if after is None else _known(tokenizer, after)
         self.n_special = len(self._before) + len(self._after)
+        if embeddings is not None and tokenizer.get_vocab_size() <= embeddings:
+            self._embeddings = None
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
-        """The ids of `texts`, cut at the limit."""
-        room = None if self.limit is None else max(self.limit - self.n_special, 0)
+        """The ids of `texts`, truncated at the limit."""
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         own = [np.array(one.ids, dtype=np.int64) for one in encoded]
-        return Tokenised(
-            [np.concatenate([self._before, ids[:room], self._after]) for ids in own],
-            np.array([len(ids) + self.n_special for ids in own], dtype=np.int64),
-        )
+        ids = [np.concatenate([self._before, self._kept(one), self._after]) for one in own]
+        counts = np.array([len(one) + self.n_special for one in own], dtype=np.int64)
+        return Tokenised(self._checked(ids), counts)
+
+    def _kept(self, ids: Ids) -> Ids:
+        """A text's own ids without those beyond the limit."""
+        if self.limit is None:
+            return ids
+        room = max(self.limit - self.n_special, 0)
+        return ids[:room] if self._truncation_side == "right" else ids[max(len(ids) - room, 0) :]
+
+    def _checked(self, ids: list[Ids]) -> list[Ids]:
+        if self._embeddings is not None:
+            beyond = [one.max() for one in ids if len(one) and one.max() >= self._embeddings]
+            if beyond:
+                raise ModelError(
+                    f"the token {self.tokenizer.id_to_token(int(beyond[0]))!r} has the id"
+                    f" {beyond[0]}, but the model has embeddings for {self._embeddings} tokens."
+                    " Its tokenizer is another model's, or its weights are: fetch both again."
+                )
+        return ids
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
         """For each text, the character behind each of its own tokens."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array([end for _, end in one.offsets], dtype=np.int64) for one in encoded]
 
+    def prompt_length(self, prompt: str) -> int:
+        """Tokens of a text that begins with `prompt` before those of the text, as
+        sentence-transformers counts them."""
+        return len(self.encode([prompt]).ids[0]) - min(len(self._after), 1) if prompt else 0
+
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
         """(n, length) ids with padding, and the attention mask that leaves it out.
 
-        The length is that of the longest, rounded up to a `multiple`.
+        The length is that of the longest, at least 1, rounded up to a `multiple`.
         """
-        longest = max(map(len, ids))
+        longest = max(1, *map(len, ids))
         shape = (len(ids), -(-longest // multiple) * multiple)
         table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
         for row, one in enumerate(ids):
-            place = slice(0, len(one)) if self._side == "right" else slice(-len(one), None)
-            table[row, place] = one
-            mask[row, place] = 1
+            where = (
+                slice(0, len(one)) if self._side == "right" else slice(shape[1] - len(one), None)
+            )
+            table[row, where] = one
+            mask[row, where] = 1
         return table, mask
+
+
+class LibraryTokens(Tokens):
+    """A tokenizer of transformers that only transformers itself can run."""
+
+    def __init__(
+        self, tokenizer: Any, *, pad: int, limit: int | None, side: Side = "right"
+    ) -> None:
+        self.tokenizer, self.pad, self.limit, self._side = tokenizer, pad, limit, side
+        self.n_special = tokenizer.num_special_tokens_to_add()
+        self._after = np.empty(0, np.int64)
+
+    def encode(self, texts: Sequence[str]) -> Tokenised:
+        shape = {} if self.limit is None else {"truncation": True, "max_length": self.limit}
+        ids = [np.array(self.tokenizer(text, **shape)["input_ids"], np.int64) for text in texts]
+        counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
+        return Tokenised(ids, np.array(counts, dtype=np.int64))
+
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        raise ModelError("its tokenizer does not tell where in a text its tokens end")
+
+
+def library_ids(module: Any) -> Callable[[str], list[int]]:
+    """Ids of a text by the library's own preprocessing; ids of a token type other than 0 are
+    refused, for networks here are given none."""
+
+    def ids(text: str) -> list[int]:
+        features = module.preprocess([text])
+        types = features.get("token_type_ids")
+        if types is not None and bool(types.any()):
+            raise ValueError("its tokenizer marks single texts with token types")
+        return [int(one) for one in features["input_ids"][0]]
+
+    return ids
+
+
+def same_tokens(library: Callable[[str], list[int]], tokenizer: Any) -> bool:
+    """Whether our own tokens of the probes are the library's."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return False
+    limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
+    own = Tokens(
+        type(backend).from_str(backend.to_str()),
+        pad=0,
+        limit=limit,
+        truncation_side=tokenizer.truncation_side,
+    )
+    probes = [*PROBES, beyond(limit or 64)]
+    return all(own.encode([text]).ids[0].tolist() == library(text) for text in probes)
+
+
+def beyond(limit: int) -> str:
+    """A text of more tokens than `limit`, none like its neighbours."""
+    return " ".join(f"the fox {n} river" for n in range(min(limit, 512) // 3 + 8))
+
+
+def without(mask: Ids, skipped: int) -> Ids:
+    """`mask` with so many tokens less at the start of each text."""
+    counted = mask.copy()
+    counted[:, :skipped] = 0
+    return counted
 
 
 def _around(tokenizer: Any) -> tuple[Ids, Ids]:

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.runners.transformer.engines.conversion import NotConvertibleError
-
 GROUP = 64
 """Inputs of a linear map are quantised as well, so many neighbours of a token's state by one scale.
 Larger groups are faster and coarser."""
 SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP}
 """For compiling: what makes OpenVINO quantise inputs while it runs. It does so where the CPU
 multiplies 8-bit integers (VNNI); elsewhere only the weights are rounded, and time is not saved."""
+
+
+class NotQuantisableError(Exception):
+    """The network has nothing to make of integers."""
 
 
 def quantised(model: Any) -> Any:
@@ -33,7 +35,7 @@ def quantised(model: Any) -> Any:
                 _replace(product, factor.data)
                 replaced += 1
     if not replaced:
-        raise NotConvertibleError("it has no product with a constant matrix to make of integers")
+        raise NotQuantisableError("it has no product with a constant matrix to make of integers")
     model.validate_nodes_and_infer_types()
     return model
 

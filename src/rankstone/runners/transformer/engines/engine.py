@@ -1,0 +1,81 @@
+"""A loaded network, and the order in which several batches go through it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.runners.transformer.network import Array, Facts
+
+Name = Literal["torch", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+Batch = tuple[NDArray[np.int64], ...]
+"""Inputs of a network, each (n, length) int64: ids, mask, and what else the network takes."""
+Run = Callable[..., Array]
+"""Inputs of one batch -> float32 of n rows; raises OutOfMemoryError."""
+
+WORTH_LANES = 8
+"""Fewer batches than this are done before a copy of the network for lanes would be compiled."""
+
+
+class OutOfMemoryError(Exception):
+    """The device has no memory for a batch of this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A loaded network.
+
+    Attributes:
+        run: computes one batch with all cores.
+        lane: computes one batch with its share of the cores; as many threads as there are `lanes`
+            may call it at once. Several batches are done sooner by lanes than one after another,
+            for cores then need not wait for each other within a layer.
+        decode: makes the vector of one text of its states (length, dim), without padding, with all
+            cores; None where the rows of `run` are vectors.
+        decode_lane: the same with a lane's share of the cores.
+        tokenizer: a ``tokenizers.Tokenizer``; one of transformers where `facts.library_tokens`.
+    """
+
+    name: Name
+    run: Run
+    facts: Facts
+    tokenizer: Any
+    lane: Run | None = None
+    decode: Run | None = None
+    decode_lane: Run | None = None
+    lanes: int = 1
+
+    def through(self, batches: Iterator[Batch]) -> Iterator[Array]:
+        """The rows of each batch, in order; a batch is asked for when there is room."""
+        return self._each(self.run, self.lane, batches)
+
+    def decoded(self, states: Iterable[Array]) -> Iterator[Array]:
+        """The vector of each text, in order, of its states without padding."""
+        assert self.decode is not None
+        return self._each(self.decode, self.decode_lane, ((one,) for one in states))
+
+    def _each(
+        self, alone: Run, lane: Run | None, inputs: Iterator[tuple[NDArray[Any], ...]]
+    ) -> Iterator[Array]:
+        several = lane is not None and self.lanes > 1
+        ready = list(islice(inputs, WORTH_LANES)) if several else []
+        if lane is None or len(ready) < WORTH_LANES:
+            for given in chain(ready, inputs):
+                yield alone(*given)
+            return
+        with ThreadPoolExecutor(self.lanes) as pool:
+            waiting: deque[Future[Array]] = deque()
+            for given in chain(ready, inputs):
+                waiting.append(pool.submit(lane, *given))
+                if len(waiting) > self.lanes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()

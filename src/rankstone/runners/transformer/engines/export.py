@@ -1,0 +1,186 @@
+"""Copies of networks in OpenVINO's own format, made once and kept in the cache folder.
+
+A copy is the graph of a network with everything behind it, its tokenizer, and the `Facts` of the
+checkpoint: with it neither torch nor sentence-transformers is imported again, which would take
+longer than encoding many queries. A graph is kept only if it gives the library's own vectors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rankstone.errors import ModelError
+from rankstone.files import sha256_of
+from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet, read_json
+from rankstone.specs import canonical_digest
+
+FORMAT = 2
+"""Changes whenever a copy made by older code must not be used."""
+CODE = (
+    "flops", "loading", "network", "tokens", "vectors", "vocabulary", "engines/export",
+    "engines/verification",
+)  # fmt: skip
+"""Files that decide what a copy is, beside that of the network's head."""
+LIBRARIES = ("openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
+
+
+def cache_folder() -> Path:
+    """The folder of copies: below `RANKSTONE_CACHE`, else in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
+    return Path(os.environ.get("RANKSTONE_CACHE") or default).expanduser() / "networks"
+
+
+def location(network: Network, *, graph: bool) -> Path:
+    """The folder where the copy is, or would be; without a graph it holds only facts."""
+    home = Path(__file__).parents[1]
+    code = [home / f"{name}.py" for name in CODE]
+    code.append(Path(inspect.getfile(type(network.head))))
+    material = {
+        "format": FORMAT,
+        "graph": graph,
+        "libraries": {name: version(name) for name in LIBRARIES[0 if graph else 1 :]},
+        "code": [sha256_of(path) for path in code],
+        "files": network.model.files,
+        "network": network.describe(),
+    }
+    return cache_folder() / canonical_digest(material)[:32]
+
+
+def kept(network: Network, *, graph: bool) -> Path | None:
+    """The folder of a whole copy, if there is one."""
+    folder = location(network, graph=graph)
+    return folder if _whole(folder) else None
+
+
+def facts(folder: Path) -> Facts:
+    return Facts.of(read_json(folder / "about.json")["facts"])
+
+
+def exported(network: Network) -> tuple[Path, Loaded | None]:
+    """The folder of a whole copy, and the network in torch if it had to be loaded for that.
+
+    Raises OSError where no copy can be kept.
+    """
+    folder, loaded = location(network, graph=True), None
+    if not _whole(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.parent):
+            if not _whole(folder):  # another process may have made it meanwhile
+                loaded = network.load()
+                _place(network, loaded, folder, graph=True)
+    return folder, loaded
+
+
+def keep(network: Network, loaded: Loaded, *, graph: bool) -> None:
+    """Keep a copy of a network that is loaded; raises OSError where that is not possible."""
+    folder = location(network, graph=graph)
+    if not _whole(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.parent):
+            _place(network, loaded, folder, graph=graph)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process exports into `folder`; not where locks cannot be had."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            file = stack.enter_context((folder / ".lock").open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _whole(folder: Path) -> bool:
+    """Whether every file of a copy is there as it was written."""
+    try:
+        files = read_json(folder / "about.json").get("files", {})
+    except ModelError:
+        return False
+    return bool(files) and all(
+        (folder / name).is_file() and sha256_of(folder / name) == digest
+        for name, digest in files.items()
+    )
+
+
+def _place(network: Network, loaded: Loaded, folder: Path, *, graph: bool) -> None:
+    """Write the copy beside its folder, and move it there when it is whole."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
+        made = Path(making) / "made"
+        made.mkdir()
+        _write_copy(network, loaded, made, graph=graph)
+        if folder.exists():  # damaged
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            made.rename(folder)
+        except OSError:  # where there are no locks, another process may have been as quick
+            if not _whole(folder):
+                raise
+
+
+def _write_copy(network: Network, loaded: Loaded, folder: Path, *, graph: bool) -> None:
+    backend = getattr(loaded.tokenizer, "backend_tokenizer", None)
+    (folder / "tokenizer.json").write_text("{}" if backend is None else backend.to_str())
+    reason = _graph(network, loaded, folder) if graph else None
+    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    body = asdict(replace(loaded.facts, reason=reason))
+    about = {"model": network.model.id, "facts": body, "files": files}
+    (folder / "about.json").write_text(json.dumps(about, indent=1))
+
+
+def _graph(network: Network, loaded: Loaded, folder: Path) -> str | None:
+    """Write the graph, and that of the decoder; the reason why it cannot be used, if so."""
+    import openvino
+
+    from rankstone.runners.transformer.engines.verification import difference
+
+    if loaded.facts.library_tokens:
+        return "its tokens are made by transformers alone"
+    with quiet():
+        try:
+            models = _traced(loaded)
+            for name, model in models.items():
+                openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
+            reason = difference(network, loaded, models)
+        except Exception as error:
+            reason = _reason(error)
+    if reason is not None:
+        for path in (*folder.glob("*.xml"), *folder.glob("*.bin")):
+            path.unlink()
+    return reason
+
+
+def _traced(loaded: Loaded) -> dict[str, Any]:
+    import openvino
+    import torch
+
+    ids = torch.arange(1, 17).reshape(2, 8)
+    mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
+    inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, mask)
+    with torch.inference_mode():
+        models = {"model": openvino.convert_model(loaded.network, example_input=inputs)}
+        if loaded.decoder is not None:
+            dim = loaded.network(*inputs).shape[-1]
+            states = torch.linspace(-1, 1, 3 * dim).reshape(3, dim)
+            models["decoder"] = openvino.convert_model(
+                loaded.decoder, example_input=(states,), input=[openvino.PartialShape([-1, dim])]
+            )
+    return models
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says what is wrong; OpenVINO's begin with where in its code it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if not line.startswith("Exception from"))
+    return next(telling, type(error).__name__).rstrip(".:")

@@ -1,0 +1,306 @@
+"""Loads checkpoints with sentence-transformers. Imports torch: import this inside functions."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.base.modules import Module, Router, Transformer
+from torch import nn
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.transformer.flops import costs, layers
+from rankstone.runners.transformer.network import (
+    Facts,
+    Network,
+    model_errors,
+    quiet,
+)
+from rankstone.runners.transformer.tokens import library_ids, same_tokens
+
+TASKS = {
+    "AutoModel": "feature-extraction",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "sequence-classification",
+    "AutoModelForCausalLM": "text-generation",
+}
+"""Classes of transformers -> the library's names of them."""
+ROUTES = ("document", "default")
+
+
+def checkpoint(network: Network, kind: Any) -> Any | None:
+    """The checkpoint as `kind`, a model class of the library, loads it; None if it is not of its
+    layout (`modules.json`)."""
+    if "modules.json" not in network.model.files or network.prefix or network.architecture:
+        return None
+    _check_task(network)
+    model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
+    _check(first(model), network)
+    return model
+
+
+def plain(network: Network, task: str) -> Any:
+    """The library's module of a plain transformer, for `task` in the library's words."""
+    task = TASKS[network.auto_class] if _check_task(network) else task
+    output = network.output or {"fill-mask": "logits"}.get(task, "last_hidden_state")
+    name = "sentence_embedding" if network.output else "token_embeddings"
+    text = {"text": {"method": "forward", "method_output_name": output}}
+    with _folder(network) as folder:
+        module = Transformer(
+            str(folder),
+            transformer_task=task,
+            modality_config=text,
+            module_output_name=name,
+            **_arguments(network),
+        )
+    _check(module, network)
+    if network.output is not None:
+        _choose(module, network)
+    return module
+
+
+def first(model: Any) -> Any:
+    """The module that holds the transformer, behind a router the one of documents."""
+    module: Any = model[0]
+    if isinstance(module, Router):
+        routes: Any = module.sub_modules
+        module = next((routes[route][0] for route in ROUTES if route in routes), module)
+    if getattr(module, "auto_model", None) is None:
+        raise ValueError(
+            f"its first module is a {type(module).__name__}, and only transformers are encoded here"
+        )
+    return module
+
+
+def behind(model: Any) -> list[Any]:
+    """The modules that follow the transformer, in their order."""
+    modules: list[Any] = list(model)
+    if isinstance(modules[0], Router):
+        routes: Any = modules[0].sub_modules
+        modules = [*routes[next(r for r in ROUTES if r in routes)], *modules[1:]]
+    return modules[1:]
+
+
+def _check_task(network: Network) -> bool:
+    """Whether the definition names a class of its own."""
+    if network.auto_class not in TASKS:
+        raise DefinitionError(
+            f"key 'parameters.auto_class': '{network.auto_class}' is not known."
+            f" Name one of {', '.join(TASKS)}."
+        )
+    return network.auto_class != "AutoModel"
+
+
+def _arguments(network: Network, shared: bool = False) -> dict[str, Any]:
+    """Keyword arguments that keep the library to the files, in float32."""
+    local = {"local_files_only": True, "trust_remote_code": network.trust_remote_code}
+    own = {"model_kwargs": {**local, "dtype": torch.float32}}
+    own |= {"processor_kwargs": dict(local), "config_kwargs": dict(local)}
+    return {**own, **local} if shared else own
+
+
+@contextlib.contextmanager
+def _folder(network: Network) -> Iterator[Path]:
+    """The model's folder; or one with what of it makes this network, in transformers' layout."""
+    if not (network.prefix or network.part or network.architecture or network.tokenizer_of):
+        yield network.model.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="rankstone-") as made:
+        _lay_out(network, Path(made))
+        yield Path(made)
+
+
+def _lay_out(network: Network, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    values = dict(network.settings)
+    if network.architecture or network.part:
+        values["model_type"] = network.architecture or "bert"
+        values.pop("architectures", None)
+    weights = (".safetensors", ".bin")
+    for path in network.model.folder.iterdir():
+        own = path.name != "config.json" and not (network.prefix and path.suffix in weights)
+        if path.is_file() and own:
+            (folder / path.name).symlink_to(path.resolve())
+    (folder / "config.json").write_text(json.dumps(values))
+    if network.prefix:
+        tensors = {
+            name.removeprefix(network.prefix): tensor.contiguous()
+            for name, tensor in state(network.model.folder).items()
+            if name.startswith(network.prefix)
+        }
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    if network.tokenizer_of:
+        tokenizer(network).save_pretrained(folder)
+
+
+def tokenizer(network: Network) -> Any:
+    """The tokenizer of the files, or of the model that stands in for it, by transformers.
+
+    Raises ModelError where there is none.
+    """
+    from transformers import AutoTokenizer
+
+    other = network.tokenizer_of
+    what = f"Model '{network.model.id}' in {network.model.folder}: its tokenizer"
+    what = f"Model '{network.model.id}': the tokenizer of '{other}'" if other else what
+    with quiet(), model_errors(network.model, what):
+        made = AutoTokenizer.from_pretrained(
+            other or network.model.folder,
+            local_files_only=not other,
+            trust_remote_code=network.trust_remote_code,
+        )
+        _check_vocabulary(made)
+    return made
+
+
+def _check_vocabulary(made: Any) -> None:
+    if made is None or len(made) <= len(made.all_special_tokens):
+        # transformers makes one without words where there are no files.
+        raise ValueError(
+            "its tokenizer has no vocabulary. Fetch the model again, its tokenizer's files too."
+        )
+
+
+def _check(module: Any, network: Network) -> None:
+    """Raise where weights are missing, for which random numbers stand in; leave at a layer."""
+    model = module.auto_model
+    named = dict(model.named_parameters())
+    missing = [n for n, p in named.items() if not getattr(p, "_is_hf_initialized", False)]
+    needed = [n for n in missing if "pooler" not in n] if len(missing) < len(named) else []
+    if needed:
+        raise ModelError(
+            f"Model '{network.model.id}': no weights '{network.prefix}{needed[0]}' in"
+            f" {network.model.folder} ({len(needed)} missing). Correct the prefix, or fetch the"
+            " model again."
+        )
+    if len(missing) > len(needed) and len(missing) < len(named):
+        model.pooler = None
+    if network.exit_layer is not None:
+        leave(model, network.exit_layer, network.model.id)
+    _check_vocabulary(module.tokenizer)
+    if module.tokenizer.pad_token is None:  # padding is masked, whatever it is
+        module.tokenizer.pad_token = module.tokenizer.eos_token or module.tokenizer.unk_token
+
+
+def leave(model: Any, exit_layer: int, name: str) -> None:
+    stack = layers(model, model.config)
+    if stack is None or not 1 <= exit_layer <= len(stack):
+        depth = "no layers to leave after" if stack is None else f"{len(stack)} layers"
+        raise DefinitionError(
+            f"key 'parameters.exit_layer': {exit_layer}, but '{name}' has {depth}. Correct it."
+        )
+    del stack[exit_layer:]
+    model.config.num_hidden_layers = exit_layer
+
+
+def _choose(module: Any, network: Network) -> None:
+    """Take one of the vectors where the model's output is a list of them."""
+    ids = torch.ones((1, 2), dtype=torch.long)
+    with torch.inference_mode():
+        output = module.auto_model(input_ids=ids, attention_mask=ids)[network.output]
+    if isinstance(output, (list, tuple)):
+        take(module, (network.output, network.output_index))
+
+
+def take(module: Any, output: Any) -> None:
+    """Make an output of the transformer, by its name, what the module gives."""
+    text = {**module.modality_config["text"], "method_output_name": output}
+    module.modality_config = {**module.modality_config, "text": text}  # the old is the library's
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the folder's weights; pickles are read as data, never run as code."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        tensors |= load_file(path)
+    pickles = sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin"))
+    for path in () if files else pickles:
+        tensors |= torch.load(path, map_location="cpu", weights_only=True)
+    return tensors
+
+
+def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
+    """The weights `name.key` of the model's files; a ModelError where there are none."""
+    found = state(network.model.folder).get(f"{name}.{key}")
+    if found is None:
+        raise ModelError(
+            f"Model '{network.model.id}': no weights '{name}.{key}' in {network.model.folder}."
+            " Correct [parameters], or fetch the model again."
+        )
+    return found.float()
+
+
+def facts(network: Network, model: Any, *, vocabulary: int = 0, more: Sequence[Any] = ()) -> Facts:
+    """What `model`, of the library, says of itself.
+
+    Args:
+        vocabulary: weights of a map onto the vocabulary, for counting operations.
+        more: the modules behind the transformer, where those of the model are not meant.
+    """
+    module = first(model)
+    made, net = module.tokenizer, module.auto_model
+    after = [*more] or behind(model)
+    stated = made.model_max_length if made.model_max_length < 10**9 else None
+    learnt = positions(net)
+    roles = {"query": "query_length", "document": "document_length"}
+    lengths = {r: getattr(module, name, None) for r, name in roles.items()}
+    pad = made.pad_token_id
+    return Facts(
+        limit=min((n for n in (stated, learnt) if n), default=None),
+        limits={role: int(n) for role, n in lengths.items() if n},
+        positions=learnt,
+        embeddings=_embeddings(net),
+        pad=int(pad or 0),
+        truncation_side=made.truncation_side,
+        library_tokens=not same_tokens(library_ids(module), made),
+        special_tokens={
+            part: token for part, token in made.special_tokens_map.items() if isinstance(token, str)
+        },
+        prompts={name: words for name, words in getattr(model, "prompts", {}).items() if words},
+        modules=[{"type": type(m).__name__, **_settings(m)} for m in after],
+        include_prompt=all(getattr(m, "include_prompt", True) for m in after),
+        costs=costs(net, vocabulary),
+    )
+
+
+def _settings(module: Any) -> dict[str, Any]:
+    return dict(module.get_config_dict()) if isinstance(module, Module) else {}
+
+
+def _embeddings(net: Any) -> int | None:
+    """Token ids that have an embedding; None where the network's code does not tell."""
+    try:
+        return int(net.get_input_embeddings().weight.shape[0])
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def positions(net: nn.Module) -> int | None:
+    """Tokens that a network has a learnt or tabled position for; None where it needs none."""
+    numbers = [
+        module.num_embeddings - _offset(module)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Embedding) and _is_position(name.rpartition(".")[2])
+    ]
+    return min(numbers, default=None)
+
+
+def _is_position(name: str) -> bool:
+    """Whether an embedding of this name is one of absolute positions."""
+    return ("position" in name or name in ("wpe", "embed_positions")) and "rel" not in name
+
+
+def _offset(table: nn.Embedding) -> int:
+    """Rows before that of the first token: up to the padding token's, or as many as it states."""
+    if table.padding_idx is not None:
+        return table.padding_idx + 1
+    return int(getattr(table, "offset", 0))

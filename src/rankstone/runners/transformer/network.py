@@ -1,0 +1,238 @@
+"""Which network is made of a model's files, and what is known of it without loading it again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.transformer.flops import Costs
+
+Array = NDArray[np.float32]
+LFS_POINTER = b"version https://git-lfs"
+
+
+class Head(Protocol):
+    """The kind of a network: the library's class that loads it, and the modules that end it.
+
+    A frozen dataclass: its fields are part of the encoding's key, and the file that defines it is
+    part of the key of exported copies.
+    """
+
+    def load(self, network: Network) -> Loaded:
+        """Load the network with the model library; imports torch."""
+        ...
+
+    def comparable(self, outputs: Array) -> Array:
+        """What the engine's outputs, one row per text, are in the library's `encode`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the library and its tokenizer say of a loaded checkpoint."""
+
+    limit: int | None
+    """Tokens that the model takes by its own account; None where it names no limit."""
+    limits: dict[str, int]
+    """The same for a role, where the checkpoint's settings name one for it."""
+    positions: int | None
+    """Tokens that the model has learnt positions for; None where it needs none."""
+    embeddings: int | None
+    """Token ids that have an embedding; None where that is not known."""
+    pad: int
+    truncation_side: Literal["left", "right"]
+    library_tokens: bool
+    """Whether only the library's own tokenizer gives the library's ids."""
+    special_tokens: dict[str, str]
+    """Special tokens by their part: `sep_token` -> `[SEP]`."""
+    prompts: dict[str, str]
+    modules: list[dict[str, Any]]
+    """Type and settings of each module behind the transformer, in their order."""
+    include_prompt: bool
+    """Whether the tokens of a prompt are pooled too."""
+    costs: Costs
+    reason: str | None = None
+    """Why there is no exported graph although one was wanted."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Facts:
+        known = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**{**known, "costs": Costs(*values["costs"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network in torch, and the library's model that it is part of."""
+
+    model: Any
+    """The library's model, with all its modules."""
+    network: Any
+    """Batch of ids and masks, int64 (n, length) each -> one float32 tensor of n rows; its
+    `backbone` is what lower precisions are for."""
+    facts: Facts
+    tokenizer: Any
+    """The library's, as it configured it."""
+    oracle: Callable[[Sequence[str], str], Array] | None = None
+    """The library's own `encode` of texts with a prompt; None where it has none of this kind."""
+    decoder: Any = None
+    """(length, dim) states of one text, without padding -> its vector; None: rows are vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that the model library makes of a model's files."""
+
+    model: LocatedModel
+    head: Head
+    exit_layer: int | None = None
+    """Leave after so many layers; what the model does behind its last (a norm) is still done."""
+    architecture: str | None = None
+    """A model type of transformers, where that of the settings is not what is wanted."""
+    prefix: str = ""
+    """What the names of this network's weights begin with, where a file holds several networks."""
+    part: str = ""
+    """The key of `config.json` that holds this network's settings, where it holds those of several.
+    What the settings leave out is as in transformers' own defaults."""
+    tokenizer_of: str = ""
+    """The hub's name, or the folder, of a model whose tokenizer this one uses, having none."""
+    auto_class: str = "AutoModel"
+    """The class of transformers that makes the network, where a model's code registers another."""
+    output: str | None = None
+    """The model's output that is taken in place of hidden states: vectors that it pools itself."""
+    output_index: int = -1
+    """Which of them, where that output is a list."""
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        name = self.model.id
+        if self.trust_remote_code and self.model.origin != "path" and not self.model.revision:
+            raise DefinitionError(
+                "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
+                " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
+            )
+        classes = sorted(set(map(str, self.settings.get("auto_map", {}).values())))
+        elsewhere = [c for c in classes if "--" in c]
+        if self.trust_remote_code and elsewhere:
+            raise DefinitionError(
+                f"Model '{name}' is made by code of another repository ({elsewhere[0]}),"
+                " whose commit nothing pins. Copy that code beside the weights, name it in"
+                " config.json without the repository, and set the key 'path' of [model]."
+            )
+        if classes and not self.trust_remote_code and not _is_native(self.settings):
+            raise DefinitionError(
+                f"Model '{name}' is made by code that its repository carries"
+                f" ({', '.join(classes)}), which would run with your rights. Read it, pin the"
+                " commit as 'revision' of [model], and set parameters.trust_remote_code = true."
+            )
+        if "adapter_config.json" in self.model.files:
+            raise ModelError(
+                f"Model '{name}': adapter_config.json makes it an adapter of another model, whose"
+                " files nothing pins. Merge both, and name the folder of the merged model."
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """All but the model's files: what the record and the cache key need besides these."""
+        body = {key: value for key, value in asdict(self).items() if key != "model"}
+        return {**body, "head": {"kind": type(self.head).__name__, **body["head"]}}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The model's `config.json`, or the `part` of it."""
+        whole = read_json(self.model.folder / "config.json")
+        settings = whole.get(self.part) if self.part else whole
+        if not isinstance(settings, dict):
+            raise ModelError(
+                f"Model '{self.model.id}': no table '{self.part}' in its config.json."
+                " Fetch the model again, or correct [parameters]."
+            )
+        return settings
+
+    def load(self) -> Loaded:
+        """The network in float32 on the CPU.
+
+        Raises ModelError where the library cannot make it of the files, naming a broken one.
+        """
+        with quiet(), model_errors(self.model, f"Model '{self.model.id}' in {self.model.folder}"):
+            return self.head.load(self)
+
+
+@contextlib.contextmanager
+def model_errors(model: LocatedModel, what: str) -> Iterator[None]:
+    """Raise what a library raises for files that it cannot use as ModelError about `what`."""
+    try:
+        yield
+    except (DefinitionError, ModelError, MemoryError):
+        raise
+    except Exception as error:
+        broken = _broken(model)
+        reason = broken or str(error).strip().split("\n")[0] or type(error).__name__
+        raise ModelError(f"{what} cannot be loaded: {reason}") from error
+
+
+def _broken(model: LocatedModel) -> str | None:
+    """The first file of the model that is not what its name says, and why."""
+    from safetensors import SafetensorError, safe_open
+
+    for name in model.files:
+        path = model.folder / name
+        with path.open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                return f"{path} is a pointer of git-lfs, not the file. Fetch it: git lfs pull"
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_bytes())
+            elif path.suffix == ".safetensors":
+                with safe_open(path, "numpy"):
+                    pass
+        except (ValueError, OSError, SafetensorError) as error:
+            return f"{path} is damaged: {error}. Fetch the model again"
+    return None
+
+
+def _is_native(settings: Mapping[str, Any]) -> bool:
+    """Whether the installed transformers has this type of model itself."""
+    from transformers import CONFIG_MAPPING
+
+    return settings.get("model_type") in CONFIG_MAPPING
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of settings; empty where there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON: {error}. Fetch the model again.") from None
+    return content if isinstance(content, dict) else {}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars of transformers, and the warnings of libraries about each other."""
+    import logging as levels
+
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity(levels.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

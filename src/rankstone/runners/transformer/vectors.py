@@ -1,0 +1,199 @@
+"""Modules that make one vector of a text. Imports torch: import this inside functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Module, Normalize
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+from torch import nn
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.transformer import loading
+from rankstone.runners.transformer.network import Array, Loaded, Network
+
+MODES = {"last": "lasttoken"}
+"""Names of poolings that the library has other names for."""
+
+
+class Standardise(Module):
+    """(x - mean) / sqrt(variance + 1e-5) over the dimensions of a vector: a layer norm without
+    weights."""
+
+    def forward(self, features: dict[str, Any], **more: Any) -> dict[str, Any]:
+        vectors = features["sentence_embedding"]
+        norm = nn.functional.layer_norm(vectors, vectors.shape[-1:])
+        return {**features, "sentence_embedding": norm}
+
+    def save(self, *args: Any, **more: Any) -> None:
+        """It has nothing to save."""
+
+
+class Truncate(Module):
+    """The first dimensions of a vector."""
+
+    config_keys = ["dimensions"]  # noqa: RUF012
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dimensions = dimensions
+
+    def forward(self, features: dict[str, Any], **more: Any) -> dict[str, Any]:
+        vectors = features["sentence_embedding"][:, : self.dimensions]
+        return {**features, "sentence_embedding": vectors}
+
+    def save(self, *args: Any, **more: Any) -> None:
+        """It has nothing to save."""
+
+
+class Vectors(nn.Module):
+    """(ids, mask[, counted]) -> (n, dim) by the library's modules.
+
+    `counted` is 1 where a token is pooled, for models that leave the prompt out of that.
+    """
+
+    def __init__(self, transformer: Any, behind: Sequence[Any]) -> None:
+        super().__init__()
+        self.backbone, self.behind = transformer, nn.ModuleList(behind)
+
+    def forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, counted: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        features = self.backbone({"input_ids": ids, "attention_mask": mask})
+        for name in ("token_embeddings", "sentence_embedding"):
+            if name in features:
+                features[name] = features[name].float()
+        if counted is not None:
+            features["attention_mask"] = counted
+        for module in self.behind:
+            features = module(features)
+        vectors: torch.Tensor = features["sentence_embedding"]
+        return vectors
+
+
+class Changes(NamedTuple):
+    """What a definition changes of a checkpoint's modules; None or empty leaves them."""
+
+    pooling: str | None
+    projection: Sequence[str]
+    layer_norm: bool
+    dimensions: int | None
+    normalize: bool | None
+
+
+def load(network: Network, head: Changes) -> Loaded:
+    """The network of one vector per text, with all modules behind it."""
+    model: Any = loading.checkpoint(network, SentenceTransformer)
+    if model is None:
+        transformer = loading.plain(network, "feature-extraction")
+        model = SentenceTransformer(modules=[transformer], device="cpu")
+    else:
+        _check_routes(model)
+    transformer, modules = loading.first(model), _modules(network, head, model)
+    whole = SentenceTransformer(
+        modules=[transformer, *modules], device="cpu", prompts=model.prompts
+    ).eval()
+    _check_width(whole, modules, head, network)
+
+    def oracle(texts: Sequence[str], prompt: str) -> Array:
+        vectors: Array = whole.encode(
+            list(texts), prompt=prompt, batch_size=len(texts), show_progress_bar=False
+        )
+        return vectors
+
+    return Loaded(
+        model=whole,
+        network=Vectors(transformer, modules).eval(),
+        facts=loading.facts(network, model, more=modules),
+        tokenizer=transformer.tokenizer,
+        oracle=oracle,
+    )
+
+
+def _check_routes(model: Any) -> None:
+    if model[0] is not loading.first(model):
+        raise ValueError(
+            "its Router sends queries and documents through different modules. Save each way as a"
+            " model of its own, and name that of queries as [query_model]"
+        )
+
+
+def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
+    """The modules behind the transformer: the checkpoint's own, as the definition changes them."""
+    modules = _pooled(network, head, model)
+    ours = [_named(network, name) for name in head.projection]
+    ours += [Standardise()] if head.layer_norm else []  # type: ignore[no-untyped-call]
+    ours += [Truncate(head.dimensions)] if head.dimensions is not None else []
+    saved = getattr(model, "truncate_dim", None) if head.dimensions is None else None
+    truncated = [Truncate(saved)] if saved is not None else []
+    if head.normalize is None and not ours:
+        return [*modules, *truncated]
+    unit = bool(modules) and isinstance(modules[-1], Normalize)
+    normalize = unit if head.normalize is None else head.normalize
+    modules = modules[:-1] if unit else modules
+    return [*modules, *ours, *truncated, *([Normalize()] if normalize else [])]
+
+
+def _pooled(network: Network, head: Changes, model: Any) -> list[Any]:
+    modules, transformer = loading.behind(model), loading.first(model)
+    if head.pooling == "pooler":
+        _take_pooler(transformer, network)
+    if head.pooling in ("pooler", "own"):
+        return [m for m in modules if not isinstance(m, Pooling)]
+    old = [m for m in modules if isinstance(m, Pooling)]
+    if head.pooling is None and not old and transformer.module_output_name == "token_embeddings":
+        raise DefinitionError(
+            f"Model '{network.model.id}' does not say how its vectors are pooled."
+            " State it: parameters.pooling."
+        )
+    if head.pooling is None:
+        return modules
+    include = all(m.include_prompt for m in old)
+    mode = MODES.get(head.pooling, head.pooling)
+    pooling = Pooling(transformer.get_embedding_dimension(), mode, include_prompt=include)
+    return [pooling if m in old else m for m in modules] if old else [pooling, *modules]
+
+
+def _take_pooler(transformer: Any, network: Network) -> None:
+    """Make BERT's tanh(W h + b) of the first token the text's vector."""
+    if getattr(transformer.auto_model, "pooler", None) is None:
+        raise ModelError(
+            f"Model '{network.model.id}': the model has no pooler."
+            " Choose another parameters.pooling."
+        )
+    loading.take(transformer, "pooler_output")
+    transformer.module_output_name = "sentence_embedding"
+
+
+def _named(network: Network, name: str) -> Any:
+    """The module of the weights `name`: a linear map, or a layer norm where they are a vector."""
+    weight = loading.named(network, name)
+    found = loading.state(network.model.folder).get(f"{name}.bias")
+    bias = None if found is None else found.float()
+    if weight.dim() == 2:
+        shape = weight.shape[1], weight.shape[0]
+        return Dense(*shape, bias is not None, nn.Identity(), init_weight=weight, init_bias=bias)
+    norm = LayerNorm(len(weight))
+    norm.norm.weight.data, norm.norm.bias.data = (
+        weight,
+        loading.named(network, name, "bias").float(),
+    )
+    return norm
+
+
+def _check_width(model: Any, modules: Sequence[Any], head: Changes, network: Network) -> None:
+    """Raise where fewer dimensions are left than are to be kept."""
+    if head.dimensions is None:
+        return
+    before = modules[: next(i for i, m in enumerate(modules) if isinstance(m, Truncate))]
+    with torch.inference_mode():
+        ids = torch.ones((1, 2), dtype=torch.long)
+        width = Vectors(loading.first(model), before).eval()(ids, ids).shape[1]
+    if head.dimensions > width:
+        raise DefinitionError(
+            f"key 'parameters.dimensions': {head.dimensions}, but the vectors of"
+            f" '{network.model.id}' have {width}. Correct it."
+        )

@@ -1,0 +1,220 @@
+"""Networks over a vocabulary, pooled text by text. Imports torch: import this inside functions.
+
+The states of a batch and the vocabulary's side are two networks: logits of batch x length x
+vocabulary never exist at once, which is faster on a CPU and takes less memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from torch import nn
+
+from rankstone.errors import ModelError
+from rankstone.runners.transformer import loading
+from rankstone.runners.transformer.network import Array, Loaded, Network
+
+PIECE = 1024
+"""Entries of the vocabulary taken together on a CPU: the logits of a text stay in its cache."""
+ACTIVATIONS: dict[str, Any] = {"log1p": "relu", "log1p2": "log1p_relu"}
+"""Our names of activations -> the library's."""
+
+
+class Decoder(nn.Module):
+    """(length, dim) hidden states of one text -> (vocabulary,) values.
+
+    The logits of all tokens never exist at once. log1p(relu(x)) rises with x and the bias is the
+    same for all tokens, so the greatest logit is all that max pooling needs.
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        *,
+        sum_of: str | None = None,
+        piece: int = PIECE,
+    ) -> None:
+        """
+        Args:
+            weight: (vocabulary, dim)
+            bias: (vocabulary,)
+            sum_of: the activation whose sum over tokens is taken; None: the greatest logit.
+        """
+        super().__init__()
+        given = torch.zeros(len(weight)) if bias is None else bias
+        self.sum_of = sum_of
+        self.weights = nn.ParameterList(_fixed(part) for part in torch.split(weight, piece))
+        self.biases = nn.ParameterList(_fixed(part) for part in torch.split(given, piece))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.weights, self.biases, strict=True)
+        return torch.cat([self._pooled(states @ weight.T, bias) for weight, bias in pairs])
+
+    def _pooled(self, logits: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        if self.sum_of is None:
+            return logits.amax(0) + bias
+        activated = torch.log1p(torch.relu(logits + bias))
+        if self.sum_of == "log1p2":
+            activated = torch.log1p(activated)
+        return activated.sum(0)
+
+
+def _fixed(weight: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach().contiguous().clone(), requires_grad=False)
+
+
+class States(nn.Module):
+    """(ids, mask) -> (n, length, dim): a network's output, and what follows it."""
+
+    def __init__(self, model: nn.Module, *, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.backbone, self.norm = model, norm or nn.Identity()
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.backbone(input_ids=ids, attention_mask=mask)
+        states: torch.Tensor = self.norm(output[0].float())
+        return states
+
+
+class Both(nn.Module):
+    """(ids, mask) -> the last layer's states, and the head's behind them in the same rows."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.backbone = model
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        return torch.cat([output.hidden_states[-1], output[0]], dim=-1).float()
+
+
+class Projected(nn.Module):
+    """The states of one text, as `Both` makes them -> a short vector, and a value of each word.
+
+    The first token's state is projected; the words' values are over all tokens but the first.
+    """
+
+    def __init__(self, short: torch.Tensor, bias: torch.Tensor | None, decoder: Decoder) -> None:
+        super().__init__()
+        self.short = nn.Linear(short.shape[1], short.shape[0], bias=bias is not None)
+        self.short.weight = _fixed(short)
+        if bias is not None:
+            self.short.bias = _fixed(bias)
+        self.decoder = decoder
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        width = self.short.in_features
+        return torch.cat([self.short(states[0, :width]), self.decoder(states[1:, width:])])
+
+
+def load_splade(network: Network, pooling: str, activation: str) -> Loaded:
+    """A masked language model whose logits are pooled: the library's SparseEncoder."""
+    model: Any = loading.checkpoint(network, SparseEncoder)
+    if model is None:
+        model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
+    _check_behind(model)
+    transformer = loading.first(model)
+    own = SpladePooling("sum" if pooling == "sum" else "max", ACTIVATIONS[activation])
+    modules = [transformer, own]
+    whole = SparseEncoder(modules=modules, device="cpu", prompts=model.prompts).eval()
+    projection = transformer.auto_model.get_output_embeddings()
+    summed = activation if pooling == "sum" else None
+    decoder = Decoder(projection.weight, projection.bias, sum_of=summed)
+    places = _taken_off(transformer.auto_model, projection)
+
+    def oracle(texts: Sequence[str], prompt: str) -> Array:
+        with _put_back(places, projection):
+            rows = whole.encode(
+                list(texts), prompt=prompt, batch_size=len(texts), show_progress_bar=False,
+                convert_to_tensor=True, convert_to_sparse_tensor=False,
+            )  # fmt: skip
+            values: Array = rows.numpy()
+            return values
+
+    return Loaded(
+        model=whole,
+        network=States(transformer.auto_model).eval(),
+        decoder=decoder,
+        facts=loading.facts(network, model, vocabulary=projection.weight.numel(), more=modules[1:]),
+        tokenizer=transformer.tokenizer,
+        oracle=oracle,
+    )
+
+
+def _check_behind(model: Any) -> None:
+    """Raise where another module than a pooling of logits follows the transformer."""
+    kinds = [type(module).__name__ for module in loading.behind(model)]
+    if kinds not in ([], ["SpladePooling"]):
+        raise ValueError(
+            f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
+            " are pooled"
+        )
+
+
+def load_tied(network: Network, skip: int, norm_name: str) -> Loaded:
+    """A bare encoder, layer-normed once more, over its own word embeddings."""
+    transformer = loading.plain(network, "feature-extraction")
+    net = transformer.auto_model
+    words = net.get_input_embeddings().weight[skip:]
+    norm = nn.LayerNorm(words.shape[1])
+    norm.weight.data = loading.named(network, norm_name)
+    norm.bias.data = loading.named(network, norm_name, "bias")
+    return _over_words(network, transformer, States(net, norm=norm), Decoder(words, None), words)
+
+
+def load_short_and_words(network: Network, name: str) -> Loaded:
+    """A masked language model whose first token's state is projected beside the pooled logits."""
+    transformer = loading.plain(network, "fill-mask")
+    net = transformer.auto_model
+    projection = net.get_output_embeddings()
+    short = loading.named(network, name)
+    if short.dim() != 2:
+        raise ModelError(
+            f"Model '{network.model.id}': '{name}' is not a linear map."
+            " Correct parameters.projection."
+        )
+    bias = loading.state(network.model.folder).get(f"{name}.bias")
+    decoder = Projected(short, bias, Decoder(projection.weight, projection.bias))
+    _taken_off(net, projection)
+    return _over_words(network, transformer, Both(net), decoder, projection.weight)
+
+
+def _over_words(
+    network: Network, transformer: Any, states: nn.Module, decoder: nn.Module, words: torch.Tensor
+) -> Loaded:
+    model = SparseEncoder(modules=[transformer], device="cpu")
+    return Loaded(
+        model=model,
+        network=states.eval(),
+        decoder=decoder.eval(),
+        facts=loading.facts(network, model, vocabulary=words.numel()),
+        tokenizer=transformer.tokenizer,
+    )
+
+
+def _taken_off(model: nn.Module, projection: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Replace the map onto the vocabulary by nothing; the places where it was."""
+    places = [
+        (m, n) for m in model.modules() for n, child in m.named_children() if child is projection
+    ]
+    for module, name in places:  # not by set_output_embeddings: BERT's wants a bias of the new one
+        setattr(module, name, nn.Identity())
+    return places
+
+
+@contextlib.contextmanager
+def _put_back(places: Sequence[tuple[nn.Module, str]], projection: nn.Module) -> Iterator[None]:
+    """The model as the library loaded it, for the time of the block."""
+    for module, name in places:
+        setattr(module, name, projection)
+    try:
+        yield
+    finally:
+        for module, name in places:
+            setattr(module, name, nn.Identity())
