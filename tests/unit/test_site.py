@@ -17,12 +17,14 @@ from jinja2 import UndefinedError
 
 from rankstone import api
 from rankstone.errors import MissingExtraError, ResultsError
-from rankstone.leaderboards.costs import pareto
+from rankstone.leaderboards.costs import BY_NAME, pareto
 from rankstone.leaderboards.site import build as built
 from rankstone.leaderboards.site import vega as plots
+from rankstone.leaderboards.site.board_page import machines
 from rankstone.leaderboards.site.environment import environment
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made
+from rankstone.leaderboards.site.tables import board_table
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
 from rankstone.results.store import ResultStore
@@ -178,7 +180,7 @@ def test_a_mean_is_shown_only_of_who_has_all(tmp_path: Path) -> None:
     built.build(site_of(demo_records()), tmp_path / "site", means=means)
     index = (tmp_path / "site" / "index.html").read_text()
     assert "mean of" in index
-    assert index.count('<td data-v="0.35" class="best">.350</td>') == 1
+    assert index.count('<td data-v="0.35">.350</td>') == 1
     assert index.count("<td>–</td>") == 2 + 3
 
 
@@ -207,7 +209,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
 
 def test_names_on_the_front_do_not_cover_each_other() -> None:
     board = site_of(many_records(200, 1))
-    rows, _ = plots.front_rows(board, board.boards[0].done, plots.COSTS[0])
+    rows, _ = plots.front_rows(board, board.boards[0].done, BY_NAME["p95 latency"])
     front = [row for row in rows if row["front"]]
     named = [row for row in front if row["short"]]
     assert 1 <= len(named) < len(front)
@@ -224,6 +226,41 @@ def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
         "p95 latency, ms", "p95 latency, ms", "peak memory, MiB", "peak memory, MiB",
         "index in memory, MiB",
     ]  # fmt: skip
+
+
+def with_phases(record: RunRecord, *, from_cache: float, rss: int, threads: int = 2) -> RunRecord:
+    profile = record.profile
+    assert profile is not None
+    phases = {
+        name: phase.model_copy(update={"from_cache": from_cache if "encode" in name else 0.0})
+        for name, phase in profile.phases.items()
+    }
+    profile = profile.model_copy(update={"phases": phases, "peak_rss_bytes": rss})
+    environment = record.environment.model_copy(update={"threads": threads})
+    return record.model_copy(update={"profile": profile, "environment": environment})
+
+
+def test_reused_costs_and_other_numbers_of_threads_do_not_compete(tmp_path: Path) -> None:
+    sizes = {"a/reused": (1.0, 1, 2), "a/small": (0.0, 2, 2), "a/large": (0.0, 3, 2),
+             "a/other": (0.0, 1, 4)}  # fmt: skip
+    records = [
+        with_phases(make_record(name), from_cache=cached, rss=gib << 30, threads=threads)
+        for name, (cached, gib, threads) in sizes.items()
+    ]
+    site = site_of(records)
+    (board,) = site.boards
+    table = board_table(site, board)
+    at = [head.name for head in table.heads].index("peak RSS") - 1
+    cells = {row.name: row.cells[at] for row in table.rows}
+    assert cells["a/reused"].text == "1,020†"
+    assert [name for name, cell in cells.items() if cell.style == "best"] == ["a/small"]
+    groups = [entries for _, entries in machines(board, BY_NAME["peak RSS"])]
+    assert sorted(len(entries) for entries in groups) == [1, 3]
+    rows, unit = plots.front_rows(site, groups[0], BY_NAME["peak RSS"])
+    assert unit == "GiB"
+    assert {row["name"]: row["front"] for row in rows} == {
+        "a/reused †": False, "a/small": True, "a/large": False,
+    }  # fmt: skip
 
 
 def test_pairs_are_bounded_and_the_members_of_a_method_have_theirs(

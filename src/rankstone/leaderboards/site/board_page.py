@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rankstone.leaderboards.costs import BY_NAME, Cost
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.site import tables
 from rankstone.leaderboards.site.environment import render
-from rankstone.leaderboards.site.model import Board, Entry, Site
+from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group
 from rankstone.leaderboards.site.pairs import Pair
 from rankstone.leaderboards.site.tables import Means
-from rankstone.leaderboards.site.vega import COSTS, Cost, Plot, front_rows
+from rankstone.leaderboards.site.vega import COSTS, Plot, front_rows
 
 NAMED = 8
 """Pareto-optimal methods that a caption names."""
@@ -32,7 +33,7 @@ def index_page(site: Site, means: Means) -> str:
 
 def datasets_page(site: Site) -> str:
     """Small multiples: quality against latency on every data set."""
-    panels = [_panel(site, board, COSTS[0]) for board in site.boards]
+    panels = [_panel(site, board, BY_NAME["p95 latency"]) for board in site.boards]
     return render("datasets.html", "datasets.html", site=site, panels=panels)
 
 
@@ -40,7 +41,7 @@ def _panel(site: Site, board: Board, cost: Cost) -> dict[str, object]:
     groups = list(machines(board, cost))
     environment, entries = groups[0] if groups else ("", [])
     rows, _ = front_rows(site, entries, cost)
-    words = {"x": f"{cost.title}, ms"}
+    words = {"x": f"{COSTS[cost.name]}, {cost.unit}"}
     plot = Plot(kind="small", rows=rows, label=_label(board, cost, len(rows)), words=words)
     return {
         "board": board,
@@ -72,17 +73,21 @@ def board_page(site: Site, board: Board, pairs: Sequence[Pair]) -> str:
 
 def machines(board: Board, cost: Cost) -> Iterator[Group]:
     """The records whose `cost` may be compared, the largest group first, and their environment."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[object, list[Entry]] = {}
     for entry in board.done:
-        here = entry.record.environment
-        parts = (here.cpu or "", count(here.threads, "thread"), f"machine {here.machine}")
-        shared = " · ".join(part for part in parts if part)
-        groups.setdefault(shared if cost.of_machine else "", []).append(entry)
-    yield from sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+        groups.setdefault(comparable_group(cost, entry), []).append(entry)
+    named = [(_environment(entries[0]), entries) for entries in groups.values()]
+    yield from sorted(named, key=lambda group: (-len(group[1]), group[0]))
+
+
+def _environment(entry: Entry) -> str:
+    here = entry.record.environment
+    parts = (here.cpu or "", count(here.threads, "thread"), f"machine {here.machine}")
+    return " · ".join(part for part in parts if part)
 
 
 def _fronts(site: Site, board: Board) -> Iterator[Plot]:
-    for cost in COSTS:
+    for cost in map(BY_NAME.__getitem__, COSTS):
         groups = list(machines(board, cost))
         for environment, entries in groups:
             rows, unit = front_rows(site, entries, cost)
@@ -93,7 +98,7 @@ def _fronts(site: Site, board: Board) -> Iterator[Plot]:
                     kind="front",
                     rows=rows,
                     label=_label(board, cost, len(rows)),
-                    words={"x": f"{cost.title}, {unit}"},
+                    words={"x": f"{COSTS[cost.name]}, {unit}"},
                     caption=f"Pareto-optimal: {', '.join(front[:NAMED])}{more}.",
                     environment=environment if len(groups) > 1 else "",
                 )
@@ -101,6 +106,6 @@ def _fronts(site: Site, board: Board) -> Iterator[Plot]:
 
 def _label(board: Board, cost: Cost, n: int) -> str:
     return (
-        f"Scatter plot of {board.headline} against {cost.title} of {count(n, 'method')};"
+        f"Scatter plot of {board.headline} against {COSTS[cost.name]} of {count(n, 'method')};"
         " the table has the same values"
     )

@@ -10,10 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rankstone.leaderboards.costs import Cost, conditions
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
 from rankstone.results.record import RunRecord
+from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
@@ -201,6 +203,11 @@ def make_site(
     )
 
 
+def comparable_group(cost: Cost, entry: Entry) -> object:
+    """Equal for records whose `cost` may be compared."""
+    return conditions(entry.record) if cost.of_machine else None
+
+
 def family_of(method: str) -> str:
     return method.rpartition("/")[0] or UNKNOWN
 
@@ -218,8 +225,13 @@ def _key(record: RunRecord) -> tuple[str, str, str, bool]:
 
 
 def _board(task: str, name: str, entries: Sequence[Entry]) -> Board:
-    done = {entry.cell for entry in entries if entry.ok}
-    stale = [entry for entry in entries if not entry.ok and entry.cell in done]
+    stored = [(entry.record, entry.path) for entry in entries]
+    standing = {
+        (method, machine): record
+        for machine in {entry.machine for entry in entries}
+        for (method, _), (record, _) in cells(stored, machine=machine).items()
+    }
+    stale = [entry for entry in entries if standing[entry.cell] is not entry.record]
     shown = sorted((e for e in entries if e not in stale), key=lambda entry: not entry.ok)
     return Board(name=name, task=task, entries=tuple(shown), stale=tuple(stale))
 

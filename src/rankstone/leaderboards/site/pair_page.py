@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rankstone.leaderboards import compare
+from rankstone.leaderboards import compare, costs
 from rankstone.leaderboards.numbers import quality, significant
 from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.environment import p_value, render
 from rankstone.leaderboards.site.model import Entry, Site, Texts
-from rankstone.leaderboards.site.pairs import DEPTH, Dot, Moved, Pair, Rankings, costs
+from rankstone.leaderboards.site.pairs import DEPTH, Dot, Moved, Pair, Rankings
 from rankstone.leaderboards.site.vega import Plot
 
 LISTED = 3
@@ -114,7 +114,7 @@ def _point(dot: Dot) -> dict[str, object]:
 
 
 def _costs(pair: Pair) -> Iterator[list[str]]:
-    for figure in costs(pair):
+    for figure in costs.figures(pair.of.record, pair.than.record):
         ratio = f"{significant(figure.ratio)} ×" if figure.ratio is not None else ""
         name, _, unit = figure.name.partition(", ")
         shown = bytes_text if unit == "bytes" else significant

@@ -19,7 +19,6 @@ import numpy as np
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
-from rankstone.leaderboards.costs import Figure, figures
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
 from rankstone.results.trec_run import encode_id, read_run
 
@@ -128,11 +127,6 @@ def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
         found.setdefault((round(of, 3), round(than, 3)), []).append(query)
     for (of, than), same in sorted(found.items()):
         yield Dot(of, than, tuple(same))
-
-
-def costs(pair: Pair) -> list[Figure]:
-    """What both cost; what depends on the machine only where one measured both."""
-    return list(figures(pair.of.record, pair.than.record))
 
 
 class Rankings:

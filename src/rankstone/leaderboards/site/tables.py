@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
+from rankstone.leaderboards.costs import BY_COLUMN, REUSED, Cost, cached_phases
+from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
-from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
+from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
+from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group, family_of
 
 HEATS = 9
 """Steps of the shade behind figures; the stylesheet names as many."""
 Means = Mapping[str, Mapping[str, float]]
 """Heading -> method -> mean over a suite; only methods that have all of it."""
 
-COSTS = {
-    # Column of the frame -> heading, unit, whether more is better.
-    "total_p50_ms": ("p50", "ms", False),
-    "total_p95_ms": ("p95", "ms", False),
-    "total_p99_ms": ("p99", "ms", False),
-    "documents_per_s": ("docs/s", "", True),
-    "index_memory_bytes": ("index", "bytes", False),
-    "index_disk_bytes": ("on disk", "bytes", False),
-    "peak_rss_bytes": ("peak RSS", "bytes", False),
-}
-OF_ENCODING = ("documents_per_s", "peak_rss_bytes")
-"""Figures that mean something else where encodings were read from the cache."""
+COSTS = [
+    BY_COLUMN[column]
+    for column in (
+        "total_p50_ms", "total_p95_ms", "total_p99_ms", "documents_per_s", "index_memory_bytes",
+        "index_disk_bytes", "peak_rss_bytes",
+    )
+]  # fmt: skip
 
 
 class Head(NamedTuple):
@@ -65,7 +63,7 @@ class Row(NamedTuple):
     machine: str
     """Empty where the name alone is unambiguous."""
     page: str
-    cells: list[Cell]
+    cells: Sequence[Cell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +77,15 @@ class Table:
 
 def matrix(site: Site, means: Means) -> Table:
     """Every method in a row, every data set in a column: the headline measure of each."""
-    ends = {board.name: _ends(entry.headline for entry in board.done) for board in site.boards}
+    order = _in_order(site)
+    columns = [
+        _mean_column(values, [method for (method, _), _ in order]) for values in means.values()
+    ]
+    columns += [
+        _headline_column([row.get(board.name) for _, row in order]) for board in site.boards
+    ]
     rows = []
-    for (method, machine), entries in _in_order(site):
-        cells = [_mean(values, method) for values in means.values()]
-        cells += [_headline(entries.get(b.name), *ends[b.name]) for b in site.boards]
+    for ((method, machine), entries), cells in zip(order, zip(*columns, strict=True), strict=True):
         entry = next(iter(entries.values()))
         rows.append(_row(site, entry, cells, machine=machine if method in site.twice else ""))
     return Table(
@@ -100,26 +102,26 @@ def matrix(site: Site, means: Means) -> Table:
 
 def board_table(site: Site, board: Board) -> Table:
     """Quality and costs of every method on one data set."""
-    costs = [name for name in COSTS if any(is_known(entry.row[name]) for entry in board.entries)]
-    units = {name: _unit(board, name) for name in costs}
-    best = _winners(board, costs)
-    rows = []
-    for entry in board.entries:
-        cells = [_measured(entry, m, best, first=m == board.headline) for m in board.measures]
-        cells += [_cost(entry, name, units[name][1], best) for name in costs]
-        cells += [Cell(site.licence(entry.method), style="t"), Cell(entry.machine, style="t")]
-        rows.append(_row(site, entry, cells, page=entry.page))
+    heads, columns = [], []
+    for name in board.measures:
+        heads.append(Head(name, name))
+        columns.append(_measure_column(board, name))
+    for cost in COSTS:
+        values = [cost.of(entry.record) for entry in board.entries]
+        if any(value is not None for value in values):
+            unit, figures = cost.in_unit(values)
+            heads.append(_cost_head(cost, unit))
+            columns.append(_cost_column(board, cost, values, figures))
+    columns.append([Cell(site.licence(entry.method), style="t") for entry in board.entries])
+    columns.append([Cell(entry.machine, style="t") for entry in board.entries])
     return Table(
         caption=f"All values on {board.name}",
         noun="records",
-        heads=[
-            _text_head("method"),
-            *(Head(name, name) for name in board.measures),
-            *(_cost_head(name, units[name][0]) for name in costs),
-            _text_head("licence"),
-            _text_head("machine"),
+        heads=[_text_head("method"), *heads, _text_head("licence"), _text_head("machine")],
+        rows=[
+            _row(site, entry, cells, page=entry.page)
+            for entry, cells in zip(board.entries, zip(*columns, strict=True), strict=True)
         ],
-        rows=rows,
     )
 
 
@@ -137,7 +139,9 @@ def _in_order(site: Site) -> list[tuple[tuple[str, str], dict[str, Entry]]]:
     return sorted(site.cells.items(), key=rank)
 
 
-def _row(site: Site, entry: Entry, cells: list[Cell], *, machine: str = "", page: str = "") -> Row:
+def _row(
+    site: Site, entry: Entry, cells: Sequence[Cell], *, machine: str = "", page: str = ""
+) -> Row:
     keys = {
         "data-family": family_of(entry.method),
         "data-machine": entry.machine,
@@ -161,97 +165,90 @@ def _suite_head(name: str) -> Head:
     return Head(name, suite, above="mean of", below=measure)
 
 
-def _cost_head(name: str, unit: str) -> Head:
-    title, _, more_is_better = COSTS[name]
-    return Head(title, title, below=unit, rising=not more_is_better)
+def _cost_head(cost: Cost, unit: str) -> Head:
+    *above, label = cost.heading
+    below = unit if cost.unit == "bytes" else ""
+    return Head(cost.name, label, " ".join(above), below, rising=not cost.higher_is_better)
 
 
-def _mean(values: Mapping[str, float], method: str) -> Cell:
-    if method not in values:
-        return Cell(UNKNOWN)
-    best = "best" if values[method] == max(values.values()) else ""
-    return Cell(numbers.quality(values[method]), values[method], best)
+def _mean_column(values: Mapping[str, float], methods: Sequence[str]) -> list[Cell]:
+    means = [values.get(method) for method in methods]
+    texts = [numbers.quality(mean) for mean in means]
+    return [
+        Cell(text, mean, mark)
+        for text, mean, mark in zip(texts, means, marked(texts, means), strict=True)
+    ]
 
 
-def _headline(entry: Entry | None, low: float, high: float) -> Cell:
-    if entry is None:
-        return Cell(UNKNOWN)
-    value = entry.headline
-    text = entry.record.status if not entry.ok else numbers.quality(value)
-    if not entry.ok or value is None:
-        return Cell(text, style="bad", page=entry.page)
-    share = (value - low) / (high - low) if high > low else 0.0
-    best = " best" if high > low and text == numbers.quality(high) else ""
-    return Cell(text, value, f"h{round(share * HEATS)}{best}", page=entry.page)
-
-
-def _ends(values: Iterable[float | None]) -> tuple[float, float]:
+def _headline_column(entries: Sequence[Entry | None]) -> list[Cell]:
+    """The headline measure of each method, shaded from the lowest to the highest."""
+    values = [entry.headline if entry and entry.ok else None for entry in entries]
     known = [value for value in values if value is not None]
-    return min(known, default=0.0), max(known, default=0.0)
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    texts = [numbers.quality(value) for value in values]
+    cells = []
+    for entry, value, text, mark in zip(entries, values, texts, marked(texts, values), strict=True):
+        if entry is None:
+            cells.append(Cell(UNKNOWN))
+        elif value is None:
+            status = UNKNOWN if entry.ok else entry.record.status
+            cells.append(Cell(status, style="bad", page=entry.page))
+        else:
+            share = (value - low) / (high - low) if high > low else 0.0
+            style = f"h{round(share * HEATS)} {mark}".rstrip()
+            cells.append(Cell(text, value, style, page=entry.page))
+    return cells
 
 
-def _measured(entry: Entry, name: str, best: Mapping[Any, str], *, first: bool) -> Cell:
+def _measure_column(board: Board, name: str) -> list[Cell]:
     """A measure; of the headline also the interval, or else the kind of failure."""
-    measure = entry.record.measures.get(name)
-    if measure is None:
-        failed = first and not entry.ok
-        return Cell(entry.record.status, style="bad") if failed else Cell(UNKNOWN)
-    text = numbers.quality(measure.mean)
-    style = "best" if best.get(name) == text else ""
-    below = numbers.interval(measure.low, measure.high) if first else ""
-    return Cell(text, measure.mean, style, below)
+    first, ranked = name == board.headline, not name.startswith("Judged")
+    measures = [entry.record.measures.get(name) for entry in board.entries]
+    texts = [UNKNOWN if measure is None else numbers.quality(measure.mean) for measure in measures]
+    competing = [
+        measure.mean if measure and ranked and entry.ok else None
+        for measure, entry in zip(measures, board.entries, strict=True)
+    ]
+    cells = []
+    for entry, measure, text, mark in zip(
+        board.entries, measures, texts, marked(texts, competing), strict=True
+    ):
+        if measure is not None:
+            below = numbers.interval(measure.low, measure.high) if first else ""
+            cells.append(Cell(text, measure.mean, mark, below))
+        elif first and not entry.ok:
+            cells.append(Cell(entry.record.status, style="bad"))
+        else:
+            cells.append(Cell(UNKNOWN))
+    return cells
 
 
-def _cost(entry: Entry, name: str, size: int, best: Mapping[Any, str]) -> Cell:
-    value = entry.row[name]
-    if not is_known(value):
-        return Cell(UNKNOWN)
-    text = numbers.significant(value / size)
-    style = "best" if best.get((name, *_speed_group(entry, name))) == text else ""
-    cached = is_known(entry.row["cached"]) and name in OF_ENCODING
-    return Cell(f"{text}†" if cached else text, value, style)
-
-
-def _unit(board: Board, name: str) -> tuple[str, int]:
-    if COSTS[name][1] != "bytes":
-        return COSTS[name][1], 1
-    return numbers.memory_unit(entry.row[name] for entry in board.entries)
-
-
-def _speed_group(entry: Entry, name: str) -> tuple[Any, ...]:
-    """Who competes in a cost: figures of two machines are never compared, bytes of indexes are."""
-    if name.startswith("index"):
-        return ()
-    return entry.machine, entry.record.environment.threads
-
-
-def _winners(board: Board, costs: Iterable[str]) -> dict[Any, str]:
-    """The best figure of each column as it reads, where there is a contest."""
-    found: dict[Any, str] = {}
-    for name in board.measures:
-        means = [e.record.measures[name].mean for e in board.done if name in e.record.measures]
-        if len(means) > 1 and not name.startswith("Judged"):
-            found[name] = numbers.quality(max(means))
-    for name in costs:
-        size, groups = _unit(board, name)[1], dict[tuple[Any, ...], list[float]]()
-        for entry in board.done:
-            if is_known(entry.row[name]):
-                groups.setdefault(_speed_group(entry, name), []).append(entry.row[name])
-        for group, values in groups.items():
-            if len(values) > 1:
-                pick = max if COSTS[name][2] else min
-                found[(name, *group)] = numbers.significant(pick(values) / size)
-    return found
+def _cost_column(
+    board: Board, cost: Cost, values: Sequence[float | None], figures: Sequence[float | None]
+) -> list[Cell]:
+    """A cost, the best marked among the records that it may be compared with."""
+    reused = [cost.is_reused(cached_phases(entry.record)) for entry in board.entries]
+    texts = [numbers.significant(figure) for figure in figures]
+    groups: dict[object, list[int]] = {}
+    for n, entry in enumerate(board.entries):
+        if entry.ok and not reused[n]:
+            groups.setdefault(comparable_group(cost, entry), []).append(n)
+    styles = dict[int, str]()
+    for at in groups.values():
+        marks = marked([texts[n] for n in at], [values[n] for n in at],
+                       higher_is_better=cost.higher_is_better)  # fmt: skip
+        styles.update(zip(at, marks, strict=True))
+    return [
+        Cell(f"{text}{REUSED if old and value is not None else ''}", value, styles.get(n, ""))
+        for n, (text, value, old) in enumerate(zip(texts, values, reused, strict=True))
+    ]
 
 
 def notes(site: Site, board: Board) -> Iterator[str]:
     """Remarks that the table needs to be read correctly."""
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
-    if any(is_known(entry.row["cached"]) for entry in board.entries):
-        yield (
-            "† Encodings were read from the cache: docs/s is that of the run that made them, and"
-            " peak RSS excludes encoding."
-        )
+    if any(cached_phases(entry.record) for entry in board.entries):
+        yield f"{CACHED_NOTE}."
     for entry in board.done:
         truncated = [
             f"{entry.row[f'{role}_cut']:.1%} of {noun}"

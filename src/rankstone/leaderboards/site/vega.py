@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rankstone.errors import MissingExtraError
-from rankstone.leaderboards.costs import BY_PLACE, pareto
+from rankstone.leaderboards.costs import REUSED, Cost, cached_phases, pareto_optimal
 from rankstone.leaderboards.numbers import GIB, MIB
 from rankstone.leaderboards.site.model import COLOURS, Entry, Site
 
@@ -28,23 +28,8 @@ LETTER, LINE = 0.021, 0.07
 """Size of the names in plots, as shares of the width and the height of a narrow one."""
 
 
-class Cost(NamedTuple):
-    """What quality is drawn against."""
-
-    key: str
-    title: str
-    place: tuple[str, ...]
-    """Of the figure, in the record."""
-    bytes: bool
-    of_machine: bool
-    """Compared only within one machine and number of threads."""
-
-
-COSTS = (
-    Cost("latency", "p95 latency", ("profile", "latency", "total", "p95_ms"), False, True),
-    Cost("memory", "peak memory", ("profile", "peak_rss_bytes"), True, True),
-    Cost("index", "index in memory", ("profile", "index", "memory_bytes"), True, False),
-)
+COSTS = {"p95 latency": "p95 latency", "peak RSS": "peak memory", "index": "index in memory"}
+"""Names of the costs that quality is drawn against, and the titles of their axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +52,18 @@ class Plot:
 def front_rows(
     site: Site, entries: Iterable[Entry], cost: Cost
 ) -> tuple[list[dict[str, Any]], str]:
-    """Points of quality against `cost`, those on the front marked, and the unit of the cost.
+    """Points of quality against `cost`, the Pareto-optimal ones marked, and the unit of the cost.
 
     What lacks either figure, or costs nothing (a logarithmic axis has no place for it), is left
     out.
     """
     known = []
     for entry in entries:
-        value, quality = BY_PLACE[".".join(cost.place)].of(entry.record), entry.headline
+        value, quality = cost.of(entry.record), entry.headline
         if value is not None and value > 0 and quality is not None:
             known.append((entry, value, quality))
-    unit, size = _unit([value for _, value, _ in known]) if cost.bytes else ("ms", 1)
-    front = pareto([(value, quality) for _, value, quality in known])
+    unit, size = _unit([value for _, value, _ in known]) if cost.unit == "bytes" else (cost.unit, 1)
+    front = pareto_optimal(cost, [entry.record for entry, _, _ in known])
     rows = []
     for (entry, value, quality), best in zip(known, front, strict=True):
         measure = entry.record.measures[entry.record.task.headline]
@@ -88,7 +73,7 @@ def front_rows(
                 "y": rounded(quality),
                 "low": rounded(quality if measure.low is None else measure.low),
                 "high": rounded(quality if measure.high is None else measure.high),
-                "name": site.label(entry),
+                "name": f"{site.label(entry)}{_reused(cost, entry)}",
                 "short": "",
                 "c": site.colour(entry.method),
                 "front": best,
@@ -97,6 +82,10 @@ def front_rows(
         )
     _name_front(rows)
     return rows, unit
+
+
+def _reused(cost: Cost, entry: Entry) -> str:
+    return f" {REUSED}" if cost.is_reused(cached_phases(entry.record)) else ""
 
 
 def _name_front(rows: list[dict[str, Any]]) -> None:
