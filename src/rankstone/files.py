@@ -34,6 +34,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def stamp(path: Path, name: str | None = None) -> list[str | int]:
+    """Return `name` (or the path), size and time of a file, which change with its content."""
+    stat = path.stat()
+    return [str(path) if name is None else name, stat.st_size, stat.st_mtime_ns]
+
+
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[IO[bytes]]:
     """Write to a temporary neighbour that takes the place of `path` when the block succeeds.

@@ -18,6 +18,7 @@ from rankstone.benchmarks.readers.qrels import read_judgements
 from rankstone.benchmarks.storage.archives import extracted
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError
+from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
 
 PACKED = ".tar.zst"
@@ -70,8 +71,7 @@ def mirrored(name: str, sources: Sources) -> RawDataset | None:
     if plain.is_dir():
         return from_folder(Files(plain), source, _fingerprint(plain))
     if packed.is_file():
-        stat = packed.stat()
-        fingerprint = canonical_digest([str(packed), stat.st_size, stat.st_mtime_ns])
+        fingerprint = canonical_digest(stamp(packed))
         target = inside(sources.cache / "extracted", name) / fingerprint[:16]
         files = Files(packed, lambda: _collection_in(extracted(packed, target), packed))
         return from_folder(files, source + PACKED, fingerprint)
@@ -142,8 +142,7 @@ def _collection_in(content: Path, archive: Path) -> Path:
 def _fingerprint(folder: Path) -> str:
     """Digest sizes and times of the collection's files, without reading them."""
     paths = [*folder.glob("*.jsonl*"), *folder.glob("qrels/*")]
-    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in sorted(paths)]
-    listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    listing = [stamp(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
     return canonical_digest([str(folder), *listing])
 
 

@@ -19,14 +19,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.jsonl import records
-from rankstone.benchmarks.readers.lines import MEND, numbered_lines
+from rankstone.benchmarks.readers.lines import fault, numbered_lines
 from rankstone.benchmarks.storage.atomic_folders import inside
-from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.files import stamp
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
 
@@ -94,8 +95,7 @@ class _File(NamedTuple):
     def fingerprint(self) -> list[Any]:
         if self.remote is not None:
             return list(self.remote)
-        stat = self.file_path.stat()
-        return [str(self.file_path), stat.st_size, stat.st_mtime_ns]
+        return stamp(self.file_path)
 
 
 def load(
@@ -168,12 +168,12 @@ def read_passages(path: Path) -> Iterator[Document]:
     """Yield the passages of a `psgs_w100.tsv`, without quotes at both ends, as DPR does."""
     for number, row in _rows(path):
         if len(row) != len(HEADER):
-            _refuse(path, number, f"expected 3 columns ({', '.join(HEADER)}), found {len(row)}")
+            raise fault(path, number, f"expected 3 columns ({', '.join(HEADER)}), found {len(row)}")
         if row == HEADER:
             continue
         identifier, text, title = row
         if not identifier:
-            _refuse(path, number, "the id is empty")
+            raise fault(path, number, "the id is empty")
         yield Document(identifier, title, text.strip('"'))
 
 
@@ -183,9 +183,9 @@ def read_questions(path: Path) -> Iterator[Query]:
     read = _json_questions if is_json else _listed_questions
     for index, (number, question, answers, identifier) in enumerate(read(path)):
         if not isinstance(question, str) or not question.strip():
-            _refuse(path, number, f"expected a question, found {str(question)[:40]!r}")
+            raise fault(path, number, f"expected a question, found {str(question)[:40]!r}")
         if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
-            _refuse(
+            raise fault(
                 path, number, f"the answers must be a list of strings, found {str(answers)[:40]!r}"
             )
         yield Query(str(index if identifier is None else identifier), question, tuple(answers))
@@ -200,7 +200,7 @@ def _json_questions(path: Path) -> Iterator[tuple[int, Any, Any, Any]]:
 def _listed_questions(path: Path) -> Iterator[tuple[int, Any, Any, None]]:
     for number, row in _rows(path):
         if len(row) != 2:
-            _refuse(path, number, f"expected 2 columns (question, answers), found {len(row)}")
+            raise fault(path, number, f"expected 2 columns (question, answers), found {len(row)}")
         yield number, row[0], _literal(row[1]), None
 
 
@@ -228,11 +228,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         for row in reader:
             if len(lines) > 1:
-                _refuse(path, lines[0], "a quote is opened and not closed")
+                raise fault(path, lines[0], "a quote is opened and not closed")
             yield lines.pop(), row
     except csv.Error as error:
-        _refuse(path, lines[0], f"malformed ({error}); is a quote opened and not closed?")
-
-
-def _refuse(path: Path, number: int, what: str) -> NoReturn:
-    raise DataError(f"{path}, line {number}: {what}. {MEND}")
+        raise fault(
+            path, lines[0], f"malformed ({error}); is a quote opened and not closed?"
+        ) from None

@@ -8,7 +8,6 @@ cache (`HF_HOME`); the tables it makes of it are kept under the cache folder of 
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +16,9 @@ from typing import Any
 from urllib.parse import quote
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.benchmarks.readers.lines import numbered_lines
+from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError, MissingExtraError
-from rankstone.specs import canonical_digest
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -94,12 +92,6 @@ def _may_hold(path: Path, split: str) -> bool:
     return not named or split in named
 
 
-def fingerprint_of(paths: list[Path]) -> str:
-    """Digest names, sizes and times of the files."""
-    stats = [(str(path), path.stat()) for path in paths]
-    return canonical_digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
-
-
 def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
     """Yield the rows of parquet or JSON Lines files, one file after the other.
 
@@ -110,22 +102,10 @@ def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
         if path.suffix == ".parquet":
             yield from _parquet_rows(path, columns)
             continue
-        for number, line in numbered_lines(path):
+        for number, record in records(path):
             where = f"{path}, line {number}"
-            record = parsed(line, where)
             _require(where, columns, record)
             yield where, record
-
-
-def parsed(line: str, where: str) -> dict[str, Any]:
-    """Return the JSON object in `line`; DataError if there is none."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: malformed JSON: {error}. Fetch the file again.") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{where}: expected a JSON object, found {line[:40]!r}. Correct the line.")
-    return record
 
 
 def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:

@@ -34,15 +34,15 @@ from rankstone.benchmarks.loaders.hub import (
     HubTable,
     Row,
     file_rows,
-    fingerprint_of,
     hub_rows,
     local_files,
     open_table,
-    parsed,
 )
+from rankstone.benchmarks.readers.jsonl import records_in
 from rankstone.benchmarks.readers.lines import numbered_lines
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError
+from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
 
 QUERIES, DOCUMENTS = "hazyresearch/LoCoV1-Queries", "hazyresearch/LoCoV1-Documents"
@@ -146,7 +146,7 @@ def rebuild_qmsum(
     return _paired(
         lambda: _meeting_pairs(files),
         split=task.split,
-        fingerprint=fingerprint_of(files),
+        fingerprint=canonical_digest([stamp(path) for path in files]),
         source=f"{MIRROR}/{folder}",
         warnings=set(),
     )
@@ -164,9 +164,7 @@ class _Table:
         """Path for messages; records contain `source`, without the path of the mirror."""
         self.source = f"{MIRROR}/{folder}" if self._files else hub.source
         self.warnings = set() if self._files else hub.warnings
-        self.fingerprint = (
-            fingerprint_of(self._files) if self._files else canonical_digest(hub.source)
-        )
+        self.fingerprint = canonical_digest([stamp(path) for path in self._files] or hub.source)
 
     def rows(self) -> Iterator[Row]:
         if self._files:
@@ -349,11 +347,11 @@ def _meeting_files(task: TaskSpec, sources: Sources, folder: str, split: str) ->
 def _meetings(files: list[Path]) -> Iterator[Row]:
     for path in files:
         if path.suffix == ".json":
-            yield str(path), parsed(path.read_text(encoding="utf-8"), str(path))
-            continue
-        for number, line in numbered_lines(path):
-            where = f"{path}, line {number}"
-            yield where, parsed(line, where)
+            lines = iter([(1, path.read_text(encoding="utf-8"))])
+        else:
+            lines = numbered_lines(path)
+        for number, record in records_in(lines, path):
+            yield f"{path}, line {number}", record
 
 
 def _meeting_pairs(files: list[Path]) -> Iterator[Pair]:

@@ -27,6 +27,7 @@ from rankstone.benchmarks.readers.rows import chosen, json_rows, kind_of, tsv_ro
 from rankstone.benchmarks.readers.sgml import Element, blocks, elements, plain, tag_pattern, without
 from rankstone.benchmarks.readers.topics import read_topics
 from rankstone.errors import DataError
+from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
 
 SPLIT = "test"
@@ -60,7 +61,6 @@ def load(
     """
     files = document_files(_resolved(docs, sources, task))
     asked, judged = (_file(_resolved(path, sources, task)) for path in (topics, qrels))
-    stats = [(str(path), path.stat()) for path in (*files, asked, judged)]
     warnings: set[str] = set()
     field = "" if query is None else f",query={query}"
 
@@ -85,7 +85,7 @@ def load(
         queries=queries,
         judgements=judgements,
         splits=lambda: [SPLIT],
-        fingerprint=canonical_digest([[name, s.st_size, s.st_mtime_ns] for name, s in stats]),
+        fingerprint=canonical_digest([stamp(path) for path in (*files, asked, judged)]),
         source=f"files:docs={docs},topics={topics},qrels={qrels}{field}",
         locate=locate,
         warnings=warnings,
