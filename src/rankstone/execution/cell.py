@@ -32,6 +32,7 @@ from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import (
     IndexSize,
     Latency,
+    Measured,
     MethodInfo,
     Profile,
     TaskInfo,
@@ -52,10 +53,10 @@ class CellRun:
         self.clock = Clock(events.phase)
         self._query_truncation: Truncation | None = None
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Measured:
         """Measure; the files beside the record are left in the job's staging folder.
 
-        Returns: the measured sections of the record, as JSON values.
+        Returns: the measured part of the record.
         """
         with (
             warnings.catch_warnings(record=True) as caught,
@@ -84,34 +85,32 @@ class CellRun:
                 latency = self._latency(runner, index, dataset)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
-        return {
-            "task": TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text).model_dump(
-                mode="json"
-            ),
-            "method": MethodInfo.of(self.job.method, runner.describe()).model_dump(mode="json"),
-            "measures": {k: m.model_dump() for k, m in evaluation.measures.items()},
-            "queries": evaluation.queries.model_dump(),
-            "truncation": _truncation(
+        return Measured(
+            task=TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text),
+            method=MethodInfo.of(self.job.method, runner.describe()),
+            measures=evaluation.measures,
+            queries=evaluation.queries,
+            truncation=_truncation(
                 query=self._query_truncation,
                 document=documents.truncation or cache.truncation,
                 pair=context.pairs,
             ),
-            "profile": Profile(
+            profile=Profile(
                 phases=self.clock.phases(),
                 latency=latency,
                 index=size,
                 **cache.efficiency._asdict(),
-            ).model_dump(mode="json"),
-            "environment": environment(
+            ),
+            environment=environment(
                 threads=self.job.threads,
                 seed=self.job.seed,
                 command=self.job.command,
                 workspace=self.job.workspace,
-            ).model_dump(mode="json"),
-            "cache_keys": sorted({*cache.keys_hit, *cache.keys_filled}),
-            "resumed": cache.resumed,
-            "warnings": [*dataset.warnings, *cache.damaged, *_messages(caught)],
-        }
+            ),
+            cache_keys=sorted({*cache.keys_hit, *cache.keys_filled}),
+            resumed=cache.resumed,
+            warnings=[*dataset.warnings, *cache.damaged, *_messages(caught)],
+        )
 
     @property
     def _task(self) -> TaskSpec:
@@ -229,11 +228,11 @@ class CellRun:
         )
 
 
-def _truncation(**roles: Truncation | None) -> dict[str, Any]:
+def _truncation(**roles: Truncation | None) -> dict[Any, TruncationInfo]:
     return {
-        role: TruncationInfo(**cut._asdict()).model_dump()
-        for role, cut in roles.items()
-        if cut is not None
+        role: TruncationInfo(**counts._asdict())
+        for role, counts in roles.items()
+        if counts is not None
     }
 
 

@@ -13,13 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 import psutil
 
 from rankstone.execution.job import Job
-from rankstone.results.record import ErrorInfo, Status
+from rankstone.results.record import ErrorInfo, Measured, Phase, Status
 
 POLL_S = 0.1
 LOG_TAIL_BYTES = 4000
@@ -39,10 +39,10 @@ class Outcome:
     """How a cell's process ended."""
 
     status: Status
-    body: Mapping[str, Any] | None = None
-    """The measured sections of the record, where status is ok."""
+    measured: Measured | None = None
+    """The measured part of the record, where status is ok."""
     error: ErrorInfo | None = None
-    phases: Mapping[str, Any] | None = None
+    phases: Mapping[str, Phase] = field(default_factory=dict)
     """Phases charged before an error."""
     peak_rss_bytes: int | None = None
     """Largest resident size seen of the process and its children."""
@@ -144,14 +144,15 @@ class _Watch:
 
     def _reported(self, event: Mapping[str, Any]) -> Outcome:
         if event["event"] == "result":
-            return Outcome(status="ok", body=event["body"], peak_rss_bytes=self._peak or None)
+            measured = Measured.model_validate(event["body"])
+            return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
         error = ErrorInfo(
             kind=event["type"], message=event["message"], traceback=event["traceback"]
         )
         return Outcome(
             status=event["kind"],
             error=error,
-            phases=event["phases"],
+            phases={n: Phase.model_validate(p) for n, p in event["phases"].items()},
             peak_rss_bytes=self._peak or None,
         )
 

@@ -15,7 +15,8 @@ from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
-from rankstone.execution.job import Job, cell_key
+from rankstone.execution.cell_key import cell_key
+from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.profiling.machine import (
     PACKAGES,
@@ -26,7 +27,7 @@ from rankstone.profiling.machine import (
 )
 from rankstone.results.record import (
     ErrorInfo,
-    Files,
+    Measured,
     MethodInfo,
     Policy,
     Profile,
@@ -180,33 +181,33 @@ class Sweep:
         started: str,
     ) -> RunRecord:
         """The cell's record, from what it measured or from what is known without it."""
-        body = dict(outcome.body or {})
-        resumed, cache_keys = body.pop("resumed", False), body.pop("cache_keys", [])
-        known: dict[str, Any] = {
-            "task": TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
-            "method": MethodInfo.of(method),
-            "environment": environment(
+        found = outcome.measured or Measured(
+            task=TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
+            method=MethodInfo.of(method),
+            environment=environment(
                 threads=usable_cores(),
                 seed=self.seed,
                 command=self.command,
                 workspace=self.workspace,
             ),
-            "profile": {"phases": outcome.phases} if outcome.phases else None,
-            **body,
-        }
-        profile = Profile.model_validate(known["profile"] or {})
-        peak = outcome.peak_rss_bytes
-        known["profile"] = profile.model_copy(update={"peak_rss_bytes": peak})
+            profile=Profile(phases=dict(outcome.phases)),
+        )
         return RunRecord(
             status=outcome.status,
             error=outcome.error,
             key=key,
+            task=found.task,
+            method=found.method,
             policy=Policy.of(task),
+            measures=found.measures,
+            queries=found.queries,
+            truncation=found.truncation,
+            profile=found.profile.model_copy(update={"peak_rss_bytes": outcome.peak_rss_bytes}),
+            environment=found.environment,
             provenance=Provenance(
-                started=started, finished=now(), cache_keys=cache_keys, resumed=resumed
+                started=started, finished=now(), cache_keys=found.cache_keys, resumed=found.resumed
             ),
-            files=Files(),
-            **known,
+            warnings=found.warnings,
         )
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     gc.set_threshold(100_000, 50, 100)  # millions of objects live as long as the cell
     cell = CellRun(Job.model_validate_json(text), events)
     try:
-        events.emit({"event": "result", "body": cell.run()})
+        events.emit({"event": "result", "body": cell.run().model_dump(mode="json")})
     except Exception as error:
         events.emit(
             {

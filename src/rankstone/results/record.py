@@ -17,6 +17,7 @@ from rankstone.specs import MethodSpec, TaskSpec
 
 SCHEMA_VERSION = 3
 Status = Literal["ok", "failed", "timeout", "oom"]
+Role = Literal["query", "document", "pair"]
 
 
 class Section(BaseModel):
@@ -232,6 +233,21 @@ class Environment(Section):
     command: list[str] = []
 
 
+class Measured(Section):
+    """All that a cell's process measured, as it hands it to the process that stores the record."""
+
+    task: TaskInfo
+    method: MethodInfo
+    environment: Environment
+    measures: dict[str, Measure] = {}
+    queries: QuerySummary | None = None
+    truncation: dict[Role, TruncationInfo] = {}
+    profile: Profile = Profile()
+    cache_keys: list[str] = []
+    resumed: bool = False
+    warnings: list[str] = []
+
+
 class Provenance(Section):
     started: str
     """ISO 8601, UTC."""
@@ -276,7 +292,7 @@ class RunRecord(Section):
     policy: Policy
     measures: dict[str, Measure] = {}
     queries: QuerySummary | None = None
-    truncation: dict[Literal["query", "document", "pair"], TruncationInfo] = {}
+    truncation: dict[Role, TruncationInfo] = {}
     """`pair`: of the (query, document) pairs that a scorer read as one."""
     profile: Profile | None = None
     environment: Environment
