@@ -5,27 +5,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RankstoneError", "RunRecord", "__version__", "leaderboard", "run", "score", "verify"]
+__all__ = [
+    "RankstoneError",
+    "RunRecord",
+    "Session",
+    "__version__",
+    "board",
+    "claims",
+    "compare",
+    "export",
+    "gate",
+    "leaderboard",
+    "report",
+    "reproduce",
+    "run",
+    "score",
+    "site",
+    "verify",
+]
 
 if TYPE_CHECKING:
-    from rankstone.api import leaderboard, run, score, verify
+    from collections.abc import Callable
+
     from rankstone.errors import RankstoneError
     from rankstone.results.record import RunRecord
+    from rankstone.session import Session, as_function
 
-_HOMES = {
-    "RankstoneError": "rankstone.errors",
-    "RunRecord": "rankstone.results.record",
-    "leaderboard": "rankstone.api",
-    "run": "rankstone.api",
-    "score": "rankstone.api",
-    "verify": "rankstone.api",
-}
+    board = as_function(Session.board)
+    claims = as_function(Session.claims)
+    compare = as_function(Session.compare)
+    export = as_function(Session.export)
+    gate = as_function(Session.gate)
+    leaderboard = as_function(Session.leaderboard)
+    report = as_function(Session.report)
+    reproduce = as_function(Session.reproduce)
+    run: Callable[..., list[RunRecord]]
+    score = as_function(Session.score)
+    site = as_function(Session.site)
+    verify = as_function(Session.verify)
+
+_HOMES = {"RankstoneError": "rankstone.errors", "RunRecord": "rankstone.results.record"}
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `import rankstone` stays light."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, so that `import rankstone` stays light.
+
+    A name in lower case is the method of `Session` of that name, over a default session.
+    """
+    if name not in __all__:
         raise AttributeError(f"module 'rankstone' has no attribute '{name}'")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES.get(name, "rankstone.session"))
+    known = vars(home)
+    found = known[name] if name in known else home.as_function(getattr(home.Session, name))
+    globals()[name] = found
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from rankstone.benchmarks.task_names import FORMS, task_of
+from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.specs import (
     MethodSpec,
@@ -21,6 +23,7 @@ from rankstone.specs import (
 from rankstone.strict import resolve_name
 
 SUITES = "suites.toml"
+Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,14 @@ class Workspace:
         return load_method(
             resolve_name(name, self.method_names(), "Runner", self.runners), self.runners
         )
+
+    def methods(self, given: Sequence[str | MethodSpec] | str) -> list[MethodSpec]:
+        """The methods `given`, names by specs."""
+        return [self.method(m) if isinstance(m, str) else m for m in several(given)]
+
+    def defined(self, names: Iterable[str]) -> dict[str, MethodSpec]:
+        """Those of the methods `names` that are defined, by full name."""
+        return {name: self.method(name) for name in sorted({*names} & {*self.method_names()})}
 
     @cached_property
     def tasks(self) -> dict[str, TaskSpec]:
@@ -157,8 +168,24 @@ class Workspace:
             return [self.tasks[task] for task in self.suite(name).tasks]
         return [self.task(name)]
 
+    def named(self, given: Sequence[str | TaskSpec] | str) -> list[TaskSpec]:
+        """The tasks `given`, suites replaced by their tasks and names by specs, each once."""
+        specs = [s for t in several(given) for s in (self.expand(t) if isinstance(t, str) else [t])]
+        return list({spec.name: spec for spec in specs}.values())
+
+    def recorded_task(self, name: str, source: str, split: str, *, relevance: int) -> TaskSpec:
+        """The task of a record; one that no file defines is made again from the record."""
+        if name.partition("@")[0] in self.tasks:
+            return self.task(name)
+        return recorded_task(name, source, split, relevance=relevance) or self.task(name)
+
     def _families(self) -> list[Path]:
         return sorted(p for p in self.benchmarks.glob("*.toml") if p.name != SUITES)
+
+
+def several(given: Sequence[Named] | str) -> Sequence[Named | str]:
+    """One name, or several, as a sequence."""
+    return [given] if isinstance(given, str) else given
 
 
 def _is_workspace(folder: Path) -> bool:

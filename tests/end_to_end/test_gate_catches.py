@@ -11,12 +11,12 @@ import pytest
 from bm25s.tokenization import _infer_stopwords
 
 import rankstone
-from rankstone import reports
-from rankstone.api import find_sources
+from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.leaderboards.gate import CostRule, GateRules
 from rankstone.results.store import ResultStore
 from rankstone.results.trec_run import read_run, write_run
+from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
 
@@ -49,7 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gate(place: Path, candidate: str, rules: GateRules | None = None):
-    return reports.gate(BM25, candidate, results=place / "r", rules=rules)
+    return rankstone.gate(BM25, candidate, results=place / "r", rules=rules)
 
 
 def test_half_of_the_stop_words(measured: Path) -> None:
@@ -102,7 +102,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     data = tmp_path_factory.mktemp("modules")
     task = Workspace.find(ROOT).task("stdlib/modules")
-    dataset = open_dataset(task, find_sources())
+    dataset = open_dataset(task, Sources.find())
     judged = list(zip(dataset.judgements.query, dataset.judgements.document, strict=True))[:150]
     corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
     for query, position in judged:
@@ -140,10 +140,10 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
         [prompted(name, query) for name, query in kept.items()], [task], data=modules,
         results=results, cache=tmp_path / "cache", workspace=ROOT,
     )  # fmt: skip
-    (lost,) = reports.gate("dense/whole", "dense/lost", results=results, workspace=ROOT)
+    (lost,) = rankstone.gate("dense/whole", "dense/lost", results=results, workspace=ROOT)
     assert lost.verdict == "fail", lost.detail
     assert lost.baseline - lost.candidate > 0.02
-    (again,) = reports.gate("dense/whole", "dense/again", results=results, workspace=ROOT)
+    (again,) = rankstone.gate("dense/whole", "dense/again", results=results, workspace=ROOT)
     assert (again.verdict, again.candidate) == ("pass", again.baseline), again.detail
 
 
@@ -168,10 +168,9 @@ RULE = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1
 def test_versions_are_measured_in_turns(measured: Path, tmp_path: Path) -> None:
     versions = str(ROOT), str(slowed(tmp_path / "slow", 3.0))
     told: list[str] = []
-    (one,) = reports.gate_ab(
-        versions, [BM25], ["stdlib/modules"], rounds=2, rules=RULE, cache=measured / "cache",
-        workspace=ROOT, told=told.append,
-    )  # fmt: skip
+    (one,) = Session(cache=measured / "cache", workspace=ROOT).gate_ab(
+        versions, [BM25], ["stdlib/modules"], rounds=2, rules=RULE, report=told.append
+    )
     assert told == [
         "round 1 of 2: baseline", "round 1 of 2: candidate",
         "round 2 of 2: candidate", "round 2 of 2: baseline",
@@ -185,7 +184,7 @@ def test_a_fifth_slower(measured: Path, tmp_path: Path) -> None:
     """Forty rounds: on a loaded machine the ratio of one round spreads by a fifth and more."""
     versions = str(ROOT), str(slowed(tmp_path / "slow", 0.2))
     slight = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.05),))
-    (one,) = reports.gate_ab(
-        versions, [BM25], [TASK], rounds=40, rules=slight, cache=measured / "cache", workspace=ROOT
+    (one,) = Session(cache=measured / "cache", workspace=ROOT).gate_ab(
+        versions, [BM25], [TASK], rounds=40, rules=slight
     )
     assert one.verdict == "fail", one.detail

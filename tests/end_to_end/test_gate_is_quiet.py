@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rankstone.api import find_sources
-from rankstone.benchmarks.dataset import Dataset
+from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.execution import ab_comparison as ab
@@ -70,7 +69,7 @@ class Shared(PlainContext):
 
 
 def dataset_of(task: str) -> Dataset:
-    return open_dataset(PLACE.task(task), find_sources())
+    return open_dataset(PLACE.task(task), Sources.find())
 
 
 def reruns(

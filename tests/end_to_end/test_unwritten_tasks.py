@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import rankstone
-from rankstone import api
 from rankstone.benchmarks.task_names import recorded_task, task_of
 from rankstone.errors import DefinitionError
 from rankstone.results.store import ResultStore
 from rankstone.results.trec_run import read_run
+from rankstone.session import Session
 
 DOCUMENTS = {"a b": "the quick fox", "em\u2003space": "a lazy dog", " lead": "some grey bird"}
 QUERIES = {"q 1": "quick fox", "q\u00a02": "lazy dog"}
@@ -37,8 +37,8 @@ def run(here: Path, name: str, **cuts: int) -> rankstone.RunRecord:
 def check_again(here: Path, record: rankstone.RunRecord) -> None:
     """`verify` and `show --as` find the task, which no file defines, from its record alone."""
     path = ResultStore(here / "results").path(record)
-    assert api.verify(record, path, cache=here / "cache") == []
-    rows = {r.measure: r for r in api.compare_rules(record, path, "beir", cache=here / "cache")}
+    assert rankstone.verify(record, path, cache=here / "cache") == []
+    rows = {r.measure: r for r in Session(cache=here / "cache").compare_rules(record, path, "beir")}
     assert rows["RR@10"].ours == record.measures["RR@10"].mean
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rankstone import board
 from rankstone.leaderboards.boards import load_tables
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.board import render_board
-from rankstone.reports import board
 from rankstone.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import rankstone
-from rankstone.api import find_sources
+from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
 from rankstone.profiling.clock import Clock
@@ -67,7 +67,7 @@ def words(rng: np.random.Generator, n: int) -> str:
 
 def fill(place: Path) -> None:
     """Shards under the runner's own key, without a forward pass."""
-    defined, sources = Workspace.find(place), find_sources(place / "data", place / "cache")
+    defined, sources = Workspace.find(place), Sources.find(place / "data", place / "cache")
     task = defined.task("words")
     dataset, rng = open_dataset(task, sources), np.random.default_rng(0)
     runner = build_runner(defined.method(METHOD))

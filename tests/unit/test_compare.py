@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 from typer.testing import CliRunner
 
-import rankstone.reports
+import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import holm
@@ -50,9 +50,7 @@ def values(folder, method):
 
 
 def test_every_number_is_that_of_the_values_per_query(results):
-    one, same = rankstone.reports.compare(
-        "bm25", ["all-minilm-l6-v2", "wordllama-256"], results=results
-    )
+    one, same = rankstone.compare("bm25", ["all-minilm-l6-v2", "wordllama-256"], results=results)
     of, than = values(results, MINILM), values(results, BM25)
     assert (one.of, one.than, one.measure) == (MINILM, BM25, "nDCG@10")
     assert one.paired.difference == pytest.approx((of - than).mean())
@@ -67,7 +65,7 @@ def test_every_number_is_that_of_the_values_per_query(results):
 
 def test_speed_of_two_machines_is_refused_and_said(results):
     put(results, "dense/elsewhere", np.zeros(60), machine="ffffffff")
-    (one,) = rankstone.reports.compare("bm25", "dense/elsewhere", results=results)
+    (one,) = rankstone.compare("bm25", "dense/elsewhere", results=results)
     assert [figure.name for figure in one.figures] == ["index, bytes"]
     assert any("two machines" in note for note in one.notes)
 
@@ -75,7 +73,7 @@ def test_speed_of_two_machines_is_refused_and_said(results):
 def test_what_else_differs_is_said(results):
     policy = make_record().policy.model_copy(update={"depth": 10})
     put(results, "dense/shallow", np.zeros(60), policy=policy, corpus="another")
-    (one,) = rankstone.reports.compare("bm25", "dense/shallow", results=results)
+    (one,) = rankstone.compare("bm25", "dense/shallow", results=results)
     said = " ".join(one.notes)
     assert "the corpus differ" in said
     assert "depth is 10 and 100" in said
@@ -84,7 +82,7 @@ def test_what_else_differs_is_said(results):
 def test_other_queries_are_not_compared(results):
     put(results, "dense/other", np.zeros(59), queries=QUERIES[:59])
     with pytest.raises(ResultsError, match="59 in common"):
-        rankstone.reports.compare("bm25", "dense/other", results=results)
+        rankstone.compare("bm25", "dense/other", results=results)
 
 
 @pytest.mark.parametrize(

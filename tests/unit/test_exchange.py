@@ -11,7 +11,7 @@ import pytrec_eval
 import yaml
 from typer.testing import CliRunner
 
-from rankstone import reports
+import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.frame import leaderboard
@@ -19,6 +19,7 @@ from rankstone.results.exports import MTEB_TASKS
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
+from rankstone.session import Session
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record
@@ -42,7 +43,7 @@ def results(tmp_path):
 
 
 def exported(results, tmp_path, form):
-    return reports.export(None, form, tmp_path / form, results=results)
+    return rankstone.export(None, form, tmp_path / form, results=results)
 
 
 def test_a_trec_run_is_read_by_trec_eval(results, tmp_path):
@@ -100,7 +101,7 @@ def test_mteb_and_back(results, tmp_path):
     body = json.loads(path.read_text())
     assert body["scores"]["test"][0]["main_score"] == body["scores"]["test"][0]["ndcg_at_10"]
     elsewhere = tmp_path / "others"
-    (stored,) = reports.import_mteb([path], results=elsewhere, workspace=ROOT)
+    (stored,) = Session(results=elsewhere, workspace=ROOT).import_([path], "mteb")
     record = ResultStore(elsewhere).load(stored)
     own, _ = ResultStore(results).named(f"{METHOD}@{TASK}")
     assert record.method.name == "mteb/dense/all-minilm-l6-v2"
@@ -123,7 +124,7 @@ def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
         (folder / "SciFact.json").write_text(json.dumps(body))
     (tmp_path / "org__new" / "abc" / "model_meta.json").write_text('{"name": "org/model-x"}')
     files = [tmp_path / f"org__{name}" / "abc" / "SciFact.json" for name in ("old", "new")]
-    reports.import_mteb(files, results=tmp_path / "r", workspace=ROOT)
+    Session(results=tmp_path / "r", workspace=ROOT).import_(files, "mteb")
     records = {r.method.name: r for r in ResultStore(tmp_path / "r").records()}
     assert set(records) == {"mteb/org/old", "mteb/org/model-x"}
     for record in records.values():
@@ -144,23 +145,23 @@ def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
 def test_what_is_no_result_is_refused_and_nothing_stored(tmp_path, body, said):
     (tmp_path / "x.json").write_text(body)
     with pytest.raises(ResultsError) as caught:
-        reports.import_mteb([tmp_path / "x.json"], results=tmp_path / "r", workspace=ROOT)
+        Session(results=tmp_path / "r", workspace=ROOT).import_([tmp_path / "x.json"], "mteb")
     assert said in str(caught.value)
     assert not (tmp_path / "r").exists()
 
 
 def test_faults_of_export_leave_nothing(results, tmp_path):
     with pytest.raises(ResultsError, match="ended as failed"):
-        reports.export(["broken@"], "trec", tmp_path / "out", results=results)
+        rankstone.export(["broken@"], "trec", tmp_path / "out", results=results)
     ResultStore(results).write(make_record("lexical/bm25", TASK))
     with pytest.raises(ResultsError, match="its run is not beside the record"):
-        reports.export(None, "trec", tmp_path / "out", results=results)
+        rankstone.export(None, "trec", tmp_path / "out", results=results)
     ResultStore(tmp_path / "other").write(make_record(METHOD, "stdlib/functions"))
     with pytest.raises(ResultsError, match="MTEB has no such task"):
-        reports.export(None, "mteb", tmp_path / "out", results=tmp_path / "other")
+        rankstone.export(None, "mteb", tmp_path / "out", results=tmp_path / "other")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ResultsError, match="no records to export"):
-        reports.export(None, "trec", tmp_path / "out", results=tmp_path / "nowhere")
+        rankstone.export(None, "trec", tmp_path / "out", results=tmp_path / "nowhere")
 
 
 def test_every_task_that_mteb_has_is_one_of_ours():
@@ -179,4 +180,4 @@ def test_by_command(results, tmp_path):
     assert "record: " in found.output
     assert CliRunner().invoke(app, ["import", str(path), "--from", "trec", *into]).exit_code == 2
     with pytest.raises(DefinitionError, match="one file at a time"):
-        reports.import_trec([path, path], "beir/scifact", name="x", results=tmp_path / "in")
+        Session(results=tmp_path / "in").import_([path, path], "trec", on="beir/scifact", name="x")

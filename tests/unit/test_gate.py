@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import rankstone.reports
+import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.evaluation.significance import detectable
@@ -41,7 +41,7 @@ def sides(tmp_path):
 
 
 def judged(sides, rules=None):
-    return rankstone.reports.gate(str(sides[0]), str(sides[1]), rules=rules)
+    return rankstone.gate(str(sides[0]), str(sides[1]), rules=rules)
 
 
 def slower(times):
@@ -160,14 +160,14 @@ def test_costs_of_two_machines_are_incomparable_but_bytes_are_not(sides):
 def test_two_methods_of_one_folder(sides):
     put(sides[0])
     put(sides[0], BASE - 0.03, method="lexical/half")
-    (one,) = rankstone.reports.gate("bm25", "half", results=sides[0])
+    (one,) = rankstone.gate("bm25", "half", results=sides[0])
     assert one.verdict == "fail"
     assert one.task == TASK
 
 
 def test_published_records_say_what_they_lack_and_what_mends_it():
     folder = ROOT / "results" / "reference" / "local"
-    found = rankstone.reports.gate(str(folder), str(folder), on=["beir/scifact"])
+    found = rankstone.gate(str(folder), str(folder), on=["beir/scifact"])
     assert {one.verdict for one in found} == {"incomparable"}
     bm25 = next(one for one in found if one.method == BM25)
     assert "published records are kept without" in bm25.detail
@@ -292,7 +292,7 @@ def test_a_rules_file(sides, tmp_path):
 def test_a_task_that_nobody_measured_is_refused(sides):
     put(sides[0])
     with pytest.raises(ResultsError, match="neither side has a record of 'beir/nq'"):
-        rankstone.reports.gate(str(sides[0]), str(sides[0]), on=["beir/nq"])
+        rankstone.gate(str(sides[0]), str(sides[0]), on=["beir/nq"])
 
 
 def test_hostile_names_do_not_break_what_others_read(sides):

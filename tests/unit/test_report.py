@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rankstone import reports
+import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import pareto
@@ -43,7 +43,7 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
     put(tmp_path, "lexical/tied", queries=summary, warnings=["odd <data>"])
     put(tmp_path, "lexical/far", task="stdlib/modules", machine="ffffffff")
     ResultStore(results).write(make_record("dense/broken", status="oom"))
-    text = to_markdown(reports.report(baseline="bm25", results=results))
+    text = to_markdown(rankstone.report(baseline="bm25", results=results))
     for said in (
         "lexical/bm25", "nDCG@10", "Against lexical/bm25", "Holm's",
         "cuts 25.0% of documents (30.0% of tokens)", "7 of 50 queries have tied scores",
@@ -56,7 +56,7 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
 
 def test_html_is_whole_and_nothing_in_it_is_code(results, tmp_path):
     put(tmp_path, "dense/x", warnings=["<script>alert(1)</script>"])
-    text = to_html(reports.report(results=results, title="A <b> & c"))
+    text = to_html(rankstone.report(results=results, title="A <b> & c"))
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
@@ -98,6 +98,6 @@ def test_by_command(results, tmp_path):
     assert (out.parent / name).read_text().lstrip().startswith("<svg")
     assert CliRunner().invoke(app, [*arguments, str(tmp_path / "r.pdf")]).exit_code == 2
     with pytest.raises(ResultsError, match="Did you mean: lexical/bm25"):
-        reports.report(["bm26"], results=results)
+        rankstone.report(["bm26"], results=results)
     with pytest.raises(ResultsError, match="no records to report on"):
-        reports.report(results=tmp_path / "nowhere")
+        rankstone.report(results=tmp_path / "nowhere")

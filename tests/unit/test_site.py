@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from rankstone import api
+import rankstone
 from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.leaderboards.costs import BY_NAME, pareto
 from rankstone.leaderboards.site import build as built
@@ -28,6 +28,7 @@ from rankstone.leaderboards.site.tables import board_table
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
 from rankstone.results.store import ResultStore
+from rankstone.workspace import Workspace
 from tests.records import demo_records, make_record
 from tests.site_records import many_records, store_with_runs
 
@@ -271,7 +272,7 @@ def test_pairs_are_bounded_and_the_members_of_a_method_have_theirs(
     board = site.boards[0]
     assert [len(made(site, board, best)[0]) for best in (0, 2, 3, 5)] == [0, 1, 3, 10]
     definitions = {
-        "hybrid/rrf-bm25-wordllama-minilm": api.find_place(None).method("rrf-bm25-wordllama-minilm")
+        "hybrid/rrf-bm25-wordllama-minilm": Workspace.find().method("rrf-bm25-wordllama-minilm")
     }
     site = make_site([(r, ResultStore(folder).path(r)) for r in records], definitions)
     pairs, faults = made(site, site.boards[0], 0)
@@ -375,13 +376,13 @@ def test_the_api_finds_definitions_and_says_what_is_not_within_reach(tmp_path: P
     folder = tmp_path / "results"
     methods = ("lexical/bm25", "dense/all-minilm-l6-v2", "dense/wordllama-256")
     store_with_runs(folder, [make_record(method, "no/such") for method in methods], tmp_path)
-    found = api.site(tmp_path / "site", results=folder, pairs=2, cache=tmp_path / "cache")
+    found = rankstone.site(tmp_path / "site", results=folder, pairs=2, cache=tmp_path / "cache")
     assert found[1:] == (3, 1, 3, 1)
     assert 'data-licence="Apache-2.0"' in found.start.read_text()
     (pair,) = (found.folder / "pairs").iterdir()
     assert "no/such" in re.findall(r"not available.*?</p>", pair.read_text(), re.DOTALL)[0]
     with pytest.raises(ResultsError, match="--results"):
-        api.site(tmp_path / "other", results=tmp_path / "nothing")
+        rankstone.site(tmp_path / "other", results=tmp_path / "nothing")
 
 
 def test_many_records_have_each_a_page(tmp_path: Path) -> None:

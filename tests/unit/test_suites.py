@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.api import find_tasks
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.suites import render_means, suite_means
 from rankstone.results.record import Measure, Provenance, RunRecord
@@ -75,10 +74,10 @@ def test_suite_names_come_before_last_parts_of_tasks() -> None:
 
 
 def test_a_task_in_two_suites_runs_once() -> None:
-    found = find_tasks(PLACE, ["beir-small", "beir-13", "scifact", PLACE.task("scifact")])
+    found = PLACE.named(["beir-small", "beir-13", "scifact", PLACE.task("scifact")])
     names = [task.name for task in found]
     assert len(names) == len(set(names)) == 13
-    assert find_tasks(PLACE, "quick") == PLACE.expand("quick")
+    assert PLACE.named("quick") == PLACE.expand("quick")
 
 
 def record(task: str, value: float, **changes: object) -> RunRecord:

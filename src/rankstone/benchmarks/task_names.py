@@ -26,6 +26,8 @@ FORMS = (
 NEEDED, OPTIONAL = ("docs", "topics", "qrels"), ("query",)
 PACKED = ".tar.zst"
 LONGEST_LABEL = 48
+FILE_TASKS = "qrels/"
+"""First part of the names of tasks that are one file of judgements, without a definition."""
 _ID = re.compile(r"[A-Za-z0-9_][\w.+-]*(?:/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
 
 
@@ -44,12 +46,27 @@ def task_of(name: str) -> TaskSpec | None:
     return _from_folder(name, name) if _is_path(name) else None
 
 
-def recorded_task(name: str, source: str, split: str) -> TaskSpec | None:
+def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
+    """A task that is one file of judgements, in TREC or BEIR form."""
+    name = f"{FILE_TASKS}{path.name.partition('.')[0]}"
+    return TaskSpec(
+        name=name,
+        description=f"The judgements of {path.name}.",
+        loader="qrels",
+        source={"file": str(path.expanduser().resolve())},
+        dataset=name,
+        relevance=relevance,
+    )
+
+
+def recorded_task(name: str, source: str, split: str, *, relevance: int = 1) -> TaskSpec | None:
     """Return the task of a record; None if its name was not made here.
 
     Raises: as `task_of` does, where the path has changed.
     """
     whole, *cuts = name.split("@")
+    if whole.startswith(FILE_TASKS):
+        return file_task(Path(source), relevance=relevance)
     if whole.startswith("irds/"):
         form = f"{IRDS}{whole.removeprefix('irds/')}"
     elif whole.startswith("files/"):

@@ -33,16 +33,15 @@ from rankstone.cli.leaderboard import (
     write,
 )
 from rankstone.cli.list import convert, list_definitions
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 from rankstone.cli.report import report
 from rankstone.cli.reproduce import reproduce
 from rankstone.cli.site import site
-from rankstone.errors import RankstoneError, RankstoneWarning, ResultsError
+from rankstone.errors import RankstoneError, RankstoneWarning
 
 if TYPE_CHECKING:
     from rankstone.execution.sweep import Sweep
     from rankstone.results.record import RunRecord
-    from rankstone.results.store import ResultStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,15 +109,9 @@ def run(
     """Run every METHOD on every TASK and store one record per cell."""
     from rich.console import Console
 
-    from rankstone.api import sweep
-
-    plan = sweep(
+    plan = session(results=results, data=data, cache=cache, workspace=workspace).sweep(
         methods,
         on,
-        results=results,
-        data=data,
-        cache=cache,
-        workspace=workspace,
         k=k,
         limit_queries=limit_queries,
         timeout_s=timeout,
@@ -126,7 +119,6 @@ def run(
         seed=seed,
         force=force,
         model_path=model_path,
-        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
     )
     records = _drawn(plan)
     print_board(records, Format.terminal)
@@ -157,31 +149,21 @@ def score(
     """Score a run file of any other tool, store its record and compare it."""
     from rich.console import Console
 
-    from rankstone import api
     from rankstone.execution.progress import Drawn
 
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task says what is relevant; --relevance goes with --qrels")
     console = Console(stderr=True)
     with Drawn(console) as reporter:
-        record = api.score(
-            run,
-            on,
-            qrels=qrels,
-            relevance=1 if relevance is None else relevance,
-            name=name,
-            results=results,
-            data=data,
-            cache=cache,
-            workspace=workspace,
-            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
-            reporter=reporter,
+        here = session(
+            results=results, data=data, cache=cache, workspace=workspace, reporter=reporter
         )
+        least = 1 if relevance is None else relevance
+        record = here.score(run, on, qrels=qrels, relevance=least, name=name)
     for warning in record.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-    store = _store(results, workspace)
-    print_board([r for r in store.records() if r.task.name == record.task.name], form)
-    console.print(f"record: {store.path(record)}", highlight=False, soft_wrap=True)
+    print_board([r for r, _ in here.records() if r.task.name == record.task.name], form)
+    console.print(f"record: {here.store.path(record)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -195,13 +177,10 @@ def verify(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Recompute stored measures from stored runs; exit 1 if anything differs."""
-    from rankstone import api
-
-    store, console, faulty = _store(results, workspace), stdout(), 0
-    named = [store.named(name) for name in records or ()]
-    found = named if records else store.stored()
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
+    console, faulty, found = stdout(), 0, here.records(records or ())
     for record, path in found:
-        said = api.verify(record, path, data=data, cache=cache, workspace=workspace)
+        said = here.verify(record, path)
         faulty += bool(said)
         state = "differs" if said else "ok" if record.status == "ok" else f"({record.status})"
         lines = [f"{state:<8} {record.method.name}@{record.task.name}", *said]
@@ -227,7 +206,8 @@ def show(
     """One record in full, or its run under another tool's rules."""
     from rankstone.leaderboards.pages import record as shown
 
-    found, path = _store(results, workspace).named(record)
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
+    [(found, path)] = here.records([record])
     if rules is None and as_json:
         from rankstone.results.serialise import to_json
 
@@ -236,9 +216,7 @@ def show(
     if rules is None:
         stdout().print(shown.show_record(found))
         return
-    from rankstone import api
-
-    rows = api.compare_rules(found, path, rules.value, data=data, cache=cache, workspace=workspace)
+    rows = here.compare_rules(found, path, rules.value)
     if as_json:
         sys.stdout.write(shown.comparison_json(found, rules.value, rows))
     else:
@@ -264,10 +242,11 @@ def leaderboard(
     if table is not None:
         print_defined(table, results, workspace, form, output)
         return
-    records = _store(results, workspace).records()
+    here = session(results=results, workspace=workspace)
     if suite is not None:
-        print_means(records, suite, workspace, form, output)
+        print_means(here, suite, form, output)
         return
+    records = [record for record, _ in here.records()]
     if output is None:
         print_board(records, form)
         return
@@ -293,11 +272,10 @@ def doctor(
     data: DataOption = None, cache: CacheOption = None, workspace: WorkspaceOption = None
 ) -> None:
     """What is installed and within reach, and what to install for what."""
-    from rankstone.api import find_sources
     from rankstone.doctor import report
-    from rankstone.workspace import Workspace
 
-    stdout().print(report(Workspace.find(workspace), find_sources(data, cache)))
+    here = session(data=data, cache=cache, workspace=workspace)
+    stdout().print(report(here.definitions, here.sources))
 
 
 def main() -> NoReturn:
@@ -376,15 +354,6 @@ def _drawn(plan: Sweep) -> list[RunRecord]:
         )
         raise typer.Exit(130) from None
     return records
-
-
-def _store(results: Path | None, workspace: Path | None) -> ResultStore:
-    from rankstone.results.store import ResultStore
-    from rankstone.workspace import Workspace
-
-    if results is not None and not results.is_dir():
-        raise ResultsError(f"{results}: no folder is there. Name that of the records: --results")
-    return ResultStore(results if results is not None else Workspace.find(workspace).results)
 
 
 def _interrupt(*_: object) -> NoReturn:

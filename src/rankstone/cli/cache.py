@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption
+from rankstone.cli.options import CacheOption, session
 from rankstone.errors import DataError
 
 NAMED = 3
@@ -120,10 +120,9 @@ def remove(
 
 def _present(cache: Path | None) -> tuple[Path, list[Entry]]:
     """The folder of encodings, and what is in it."""
-    from rankstone.api import find_sources
     from rankstone.encodings.inventory import entries
 
-    root = find_sources(cache=cache).cache
+    root = session(cache=cache).sources.cache
     if cache is not None and not root.is_dir():
         raise DataError(f"{cache}: no folder is there. Name that of the cache: --cache")
     return root / "encodings", entries(root / "encodings")

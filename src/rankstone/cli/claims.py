@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 
 
 class Missing(StrEnum):
@@ -40,19 +39,12 @@ def claims(
 
     from rankstone.execution.progress import Drawn
     from rankstone.leaderboards.pages.claims import markdown, terminal, to_json
-    from rankstone.reports import check_claims
 
     with Drawn(Console(stderr=True)) as reporter:
-        found, records = check_claims(
-            names or (),
-            missing=missing.value,
-            results=results,
-            data=data,
-            cache=cache,
-            workspace=workspace,
-            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
-            reporter=reporter,
+        here = session(
+            results=results, data=data, cache=cache, workspace=workspace, reporter=reporter
         )
+        found, records = here.claims(names or (), missing=missing.value)
     console = stdout()
     if output is None:
         console.print(terminal(found, console.width))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import ResultsOption, WorkspaceOption
+from rankstone.cli.options import ResultsOption, WorkspaceOption, session
 
 
 class ComparisonFormat(StrEnum):
@@ -40,9 +40,9 @@ def compare(
 ) -> None:
     """Differences with intervals, paired tests, effect, and the queries that changed most."""
     from rankstone.leaderboards.pages.compare import render, terminal
-    from rankstone.reports import compare as compared
 
-    found = compared(baseline, others, on=on, measure=measure, results=results, workspace=workspace)
+    here = session(results=results, workspace=workspace)
+    found = here.compare(baseline, others, on=on, measure=measure)
     if form is ComparisonFormat.terminal and output is None:
         console = stdout()
         console.print(terminal(found, console.width), highlight=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption, session
 from rankstone.errors import DataError, RankstoneError
 
 if TYPE_CHECKING:
@@ -169,10 +169,8 @@ def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], boo
 def _places(
     workspace: Path | None, data: Path | None, cache: Path | None
 ) -> tuple[Workspace, Sources]:
-    from rankstone.api import find_sources
-    from rankstone.workspace import Workspace
-
-    return Workspace.find(workspace), find_sources(data, cache)
+    here = session(data=data, cache=cache, workspace=workspace)
+    return here.definitions, here.sources
 
 
 def _opened(task: TaskSpec, sources: Sources) -> Dataset:

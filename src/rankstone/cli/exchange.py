@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 
 
 class ExportForm(StrEnum):
@@ -35,10 +34,8 @@ def export(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
-    from rankstone.reports import export as exported
-
-    console = stdout()
-    for path in exported(records, to.value, output, results=results, workspace=workspace):
+    here, console = session(results=results, workspace=workspace), stdout()
+    for path in here.export(records, to.value, output):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 
@@ -53,19 +50,11 @@ def import_results(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Store results of others as records, so that they stand in the same tables."""
-    from rankstone.reports import import_mteb, import_trec
-
+    if source is ImportForm.mteb and on is not None:
+        raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
+    if source is ImportForm.trec and on is None:
+        raise typer.BadParameter("a TREC run does not name its task: --on TASK")
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
     console = stdout()
-    if source is ImportForm.mteb:
-        if on is not None:
-            raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
-        stored = import_mteb(files, name=name, results=results, workspace=workspace)
-    else:
-        if on is None:
-            raise typer.BadParameter("a TREC run does not name its task: --on TASK")
-        stored = import_trec(
-            files, on, name=name, results=results, data=data, cache=cache, workspace=workspace,
-            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
-        )  # fmt: skip
-    for path in stored:
+    for path in here.import_(files, source.value, on=on, name=name):
         console.print(f"record: {path}", highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,27 +46,22 @@ def gate(
 
     Exit code 0: it passes; 1: it fails, or a record is missing; 2: it cannot be compared.
     """
-    from rankstone import reports
     from rankstone.leaderboards.gate import exit_code
     from rankstone.leaderboards.pages.gate import outcome, terminal
 
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
     if rounds is None:
         if method:
             raise typer.BadParameter("records are there already; --method goes with --ab")
-        found = reports.gate(
-            baseline, candidate, rules=rules, on=on, results=results, workspace=workspace
-        )
+        found = here.gate(baseline, candidate, rules=rules, on=on)
     else:
-        found = reports.gate_ab(
+        found = here.gate_ab(
             (baseline, candidate),
             method or (),
             on or (),
             rounds=rounds,
             rules=rules,
-            data=data,
-            cache=cache,
-            workspace=workspace,
-            told=lambda what: typer.echo(what, err=True),
+            report=lambda line: typer.echo(line, err=True),
         )
     console = stdout()
     console.print(terminal(found))

@@ -7,12 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rankstone.cli.options import session
 from rankstone.errors import ResultsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from rankstone.results.record import RunRecord
+    from rankstone.session import Session
 
 
 class Format(StrEnum):
@@ -66,9 +68,8 @@ def print_defined(
 ) -> None:
     """A defined leaderboard, on the terminal or in a file."""
     from rankstone.leaderboards.pages.board import render_board, terminal
-    from rankstone.reports import board
 
-    made = board(name, results=results, workspace=workspace)
+    made = session(results=results, workspace=workspace).board(name)
     if form is Format.terminal and output is None:
         stdout().print(terminal(made))
         return
@@ -80,13 +81,10 @@ def print_defined(
     stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
 
 
-def print_means(
-    records: list[RunRecord], suite: str, workspace: Path | None, form: Format, output: Path | None
-) -> None:
-    from rankstone.leaderboards.suites import render_means, suite_means
-    from rankstone.workspace import Workspace
+def print_means(here: Session, suite: str, form: Format, output: Path | None) -> None:
+    from rankstone.leaderboards.suites import render_means
 
-    text = render_means(suite_means(records, Workspace.find(workspace).suite(suite)), form.value)
+    text = render_means(here.suite_means(suite), form.value)
     if output is None:
         sys.stdout.write(text)
     else:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rankstone.execution.sweep import Reporter
+    from rankstone.session import Session
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -29,3 +34,24 @@ ResultsOption = Annotated[
     Path | None,
     typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
 ]
+
+
+def session(
+    *,
+    results: Path | None = None,
+    data: Path | None = None,
+    cache: Path | None = None,
+    workspace: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Session:
+    """The session of a command with these options."""
+    from rankstone.session import Session
+
+    return Session(
+        workspace=workspace,
+        results=results,
+        data=data,
+        cache=cache,
+        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+        reporter=reporter,
+    )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import ResultsOption, WorkspaceOption
+from rankstone.cli.options import ResultsOption, WorkspaceOption, session
 
 
 def report(
@@ -28,11 +28,11 @@ def report(
     """What was compared, on what, how; tables, plots, comparisons and caveats, in one page."""
     from rankstone.leaderboards.pages.plots import can_plot
     from rankstone.leaderboards.pages.report import to_html, to_markdown
-    from rankstone.reports import report as made
 
     if output is not None and output.suffix not in (".md", ".html"):
         raise typer.BadParameter(f"{output}: a report is FILE.md or FILE.html")
-    page = made(methods, on, baseline=baseline, title=title, results=results, workspace=workspace)
+    here = session(results=results, workspace=workspace)
+    page = here.report(methods, on, baseline=baseline, title=title)
     if output is None:
         sys.stdout.write(to_markdown(page))
         return

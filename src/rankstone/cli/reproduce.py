@@ -11,7 +11,7 @@ import typer
 
 from rankstone.cli.claims import Missing
 from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 from rankstone.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def reproduce(
     from rich.console import Console
 
     from rankstone.execution.progress import Drawn
-    from rankstone.reports import reproduce as reproduced
 
     if missing is Missing.run and listed:
         raise typer.BadParameter("--list runs nothing")
@@ -72,16 +71,10 @@ def reproduce(
         )
     runs = bool(tables) and not listed and missing is not Missing.skip
     with Drawn(Console(stderr=True)) as reporter:
-        found = reproduced(
-            tables or (),
-            missing="run" if runs else "skip",
-            results=results,
-            data=data,
-            cache=cache,
-            workspace=workspace,
-            command=(Path(sys.argv[0]).name, *sys.argv[1:]),
-            reporter=reporter,
+        here = session(
+            results=results, data=data, cache=cache, workspace=workspace, reporter=reporter
         )
+        found = here.reproduce(tables or (), missing="run" if runs else "skip")
     _show(found, _form(form, output), output, listed=listed, every=bool(tables))
     if not listed and any(one.deviates for one in found):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption
+from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 
 
 def site(
@@ -33,9 +33,8 @@ def site(
 
     Query and document texts stand on the pages of pairs where their data set is within reach.
     """  # fmt: skip
-    from rankstone.api import site as write
-
-    built = write(output, results=results, data=data, cache=cache, workspace=workspace, pairs=pairs)
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
+    built = here.site(output, pairs=pairs)
     said = (
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
         f" {built.records:,} records, {built.pairs:,} pairs)"

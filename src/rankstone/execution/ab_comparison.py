@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,8 @@ from rankstone.errors import DefinitionError, ResultsError
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
+"""Receives a line before each run."""
 
 
 class Rounds(NamedTuple):
@@ -66,6 +67,29 @@ def checkout(version: str, repository: Path) -> Iterator[Path]:
             _git(repository, "worktree", "remove", "--force", str(made))
 
 
+def measure_cells(
+    versions: tuple[str, str],
+    methods: Sequence[str],
+    tasks: Sequence[str],
+    *,
+    repository: Path,
+    rounds: int,
+    arguments: tuple[str, ...] = (),
+    report: Report = lambda line: None,
+) -> Iterator[Rounds]:
+    """Run every method on every task by both versions, as `measure` does, task by task.
+
+    Args:
+        versions: the baseline and the candidate: checkouts, or commits of `repository`.
+    """
+    with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
+        for task in tasks:
+            for method in methods:
+                yield measure(
+                    (old, new), method, task, rounds=rounds, arguments=arguments, report=report
+                )
+
+
 def measure(
     versions: tuple[Path, Path],
     method: str,
@@ -73,7 +97,7 @@ def measure(
     *,
     rounds: int,
     arguments: tuple[str, ...] = (),
-    told: Told = lambda what: None,
+    report: Report = lambda line: None,
 ) -> Rounds:
     """Run `method` on `task` by both versions, `rounds` times each, in turns.
 
@@ -89,7 +113,7 @@ def measure(
             # Who comes first alternates: what a first run warms up helps each as often.
             sides = list(zip(("baseline", "candidate"), versions, found, strict=True))
             for side, version, records in sides if number % 2 == 0 else reversed(sides):
-                told(f"round {number + 1} of {rounds}: {side}")
+                report(f"round {number + 1} of {rounds}: {side}")
                 results = Path(place) / f"{side}-{number}"
                 records.append(_run(version, method, task, results, arguments))
     return found

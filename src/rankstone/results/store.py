@@ -14,12 +14,12 @@ import contextlib
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rankstone.errors import RankstoneWarning, ResultsError
+from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
 from rankstone.files import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
@@ -221,6 +221,23 @@ class ResultStore:
         """
         return cells(self.stored(), machine=machine)
 
+    def side(self, name: str, *, label: str) -> dict[Cell, Stored]:
+        """The cells of the folder `name`; else those of the one method of that name, by task.
+
+        The method is called `label`, so that two methods can be compared cell by cell. Empty where
+        there is neither.
+        """
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return ResultStore(folder).cells()
+        stored = self.cells()
+        full = _ending_on(name, {method for method, _ in stored})
+        return {
+            (label, task): one
+            for (method, task), one in stored.items()
+            if len(full) == 1 and method == full[0]
+        }
+
     def _is_here(self, record: RunRecord, path: Path) -> bool:
         """Whether the record at `path` belongs to this folder; ResultsError if it does to none."""
         expected = self.path(record)
@@ -274,6 +291,27 @@ class ResultStore:
                 f"{self.folder}: results cannot be written: {error.strerror or error}."
                 " Make room or make it writable, or name another folder: --results DIR"
             ) from error
+
+
+def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> str:
+    """The full name of a method or task (`kind`) among those `known`, which have records.
+
+    Raises:
+        ResultsError: none, or several, are of that name.
+    """
+    matches = _ending_on(name, known)
+    if name in known or len(matches) == 1:
+        return name if name in known else matches[0]
+    if matches:
+        raise ResultsError(f"{kind} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
+    raise ResultsError(
+        f"no record of the {kind} '{name}' in {folder}.{did_you_mean(name, known)}"
+        f" There are: {', '.join(known) or 'none'}."
+    )
+
+
+def _ending_on(name: str, known: Iterable[str]) -> list[str]:
+    return [full for full in known if full == name or full.endswith(f"/{name}")]
 
 
 def files_intact(record: RunRecord, path: Path) -> bool:

@@ -22,9 +22,6 @@ from rankstone.results.record import TaskInfo
 from rankstone.results.trec_run import Run, read_run
 from rankstone.specs import TaskSpec
 
-FILE_TASKS = "qrels/"
-"""First part of the names of tasks that are one file of judgements, without a definition."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -98,17 +95,4 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
         dataset=dataset,
         warnings=tuple(dataset.warnings),
         cache=sources.cache,
-    )
-
-
-def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
-    """A task that is one file of judgements, in TREC or BEIR form."""
-    name = f"{FILE_TASKS}{path.name.partition('.')[0]}"
-    return TaskSpec(
-        name=name,
-        description=f"The judgements of {path.name}.",
-        loader="qrels",
-        source={"file": str(path.expanduser().resolve())},
-        dataset=name,
-        relevance=relevance,
     )

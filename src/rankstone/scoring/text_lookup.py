@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -28,8 +28,8 @@ class Found(NamedTuple):
     labels: dict[str, dict[str, int]]
 
 
-def find_texts(
-    task: TaskSpec,
+def look_up(
+    find_task: Callable[[], TaskSpec],
     record: RunRecord,
     queries: Collection[str],
     documents: Collection[str],
@@ -38,14 +38,16 @@ def find_texts(
     """Texts of `queries` and `documents`, or why there are none.
 
     Args:
-        record: measured on `task`; texts of other data than its own would be those of other
+        find_task: returns the task of the record; where it raises, its message is the answer.
+        record: measured on the task; texts of other data than its own would be those of other
             documents under the same ids.
         documents: ids as a run file has them, white space encoded.
     """
-    known = entry(task, sources)
-    if known.state not in HERE:
-        return f"{task.name} is not here: {known.detail or known.state}"
     try:
+        task = find_task()
+        known = entry(task, sources)
+        if known.state not in HERE:
+            return f"{task.name} is not here: {known.detail or known.state}"
         dataset = open_dataset(task, sources)
     except RankstoneError as error:
         return str(error)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rankstone.errors import RankstoneError
+from rankstone.errors import RankstoneError, ResultsError
+from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
 from rankstone.files import sha256_of
 from rankstone.results.per_query import read_per_query
@@ -45,6 +46,41 @@ def differences(
         return
     yield from _measures(record, evaluation)
     yield from _per_query(record, path, evaluation)
+
+
+def compare_rules(
+    record: RunRecord,
+    path: Path,
+    tool: str,
+    *,
+    measures: Sequence[str],
+    judged: Callable[[RunRecord], Judged],
+) -> list[Comparison]:
+    """Evaluate the run of the record at `path` by its own rules and by those of `tool`.
+
+    Raises: RankstoneError, where the record has no run, is judged by answers, or its judgements
+        cannot be opened.
+    """
+    if record.files.run is None:
+        raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
+    if record.policy.judge == "answers":
+        raise ResultsError(
+            f"{record.task.name} is judged by answers, and {tool} reads labels of documents, which "
+            "it has not: among what a run found, those that hold an answer would pass for all that "
+            f"is relevant. Look at Accuracy@k instead: rankstone show {record.method.name}"
+            f"@{record.task.name}"
+        )
+    opened, policy = judged(record), record.policy
+    run = opened.read(path.with_name(record.files.run))
+    return compare(
+        run,
+        opened.qrels_for(run),
+        measures=measures,
+        depth=policy.depth,
+        ours=Rules(relevance=policy.relevance, self_hits=policy.self_hits),
+        tool=TOOLS[tool],
+        dataset=record.task.dataset,
+    )
 
 
 def _files(record: RunRecord, path: Path) -> Iterator[str]:
