@@ -4,6 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
+DEV    := dense,ann,sparse,dev,beir,site,lucene
+# What tests import in many processes; the rest of the environment is compiled when it is imported.
+OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
+          scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
+
 .PHONY: help demo local publish papers search claims reference test slow check format speed clean
 
 help:  ## This list
@@ -11,16 +16,17 @@ help:  ## This list
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): about a minute."
-	@$(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.core
-	@echo "Installing what development needs into $(VENV)."
-	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,dev,beir,site,lucene]'
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) what development needs: one to two minutes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[$(DEV)]'
 	@# Tests start many processes, which may not be allowed to keep what they compile.
-	-@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1
-	@touch $@
+	-@PYTHONDONTWRITEBYTECODE= $(BIN)/python -W ignore -c 'import $(OFTEN)' >/dev/null 2>&1
+	@touch $(VENV)/.core $@
 
 DEMO := bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm
 
@@ -103,8 +109,9 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 	  $(BIN)/rankstone leaderboard $$name --format markdown -o leaderboards/$$name.md; \
 	  $(BIN)/rankstone leaderboard $$name --format latex -o leaderboards/$$name.tex; done
 
-test: $(VENV)/.dev  ## The whole suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## The whole suite, in a process a core
+	-@$(BIN)/python -m compileall -q src
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 
 slow: $(VENV)/.dev  ## What takes minutes: further published values from the genuine weights
 	$(BIN)/python -m pytest -m slow
@@ -112,7 +119,7 @@ slow: $(VENV)/.dev  ## What takes minutes: further published values from the gen
 check: $(VENV)/.dev  ## Format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 format: $(VENV)/.dev  ## Rewrite in the house format
 	$(BIN)/ruff format .

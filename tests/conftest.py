@@ -1,13 +1,46 @@
-"""What all tests share."""
+"""Fixtures and settings that all tests share."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if IN_PARALLEL:  # one process a core; read when numpy, torch and faiss are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("rankstone", deadline=None)  # a neighbour may be using the core
+settings.load_profile("rankstone")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object):
+    """Units of tests go to processes as `tests/distribution.py` has them."""
+    from tests.distribution import ByUnit
+
+    return ByUnit(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several processes begin with what takes longest."""
+    if IN_PARALLEL:
+        from tests.distribution import longest_first
+
+        longest_first(items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of this run, which all its processes share and no other run sees."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if IN_PARALLEL else base) / "rankstone-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANKSTONE_CACHE", str(folder))
+        yield folder
 
 
 def find_data_folder() -> Path | None:
