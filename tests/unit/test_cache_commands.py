@@ -11,8 +11,7 @@ from typer.testing import CliRunner, Result
 
 from rankstone.cli import cache as cli_cache
 from rankstone.cli.app import app
-from rankstone.encodings.about import note_use
-from rankstone.encodings.shards import Cost, write_shard
+from rankstone.encodings.shards import Cost, note_use, write_shard
 from rankstone.errors import DataError
 
 KEYS = {"whole": "a" * 64, "partial": "ab" + "0" * 62, "foreign": "c" * 64}

@@ -303,7 +303,7 @@ def test_what_changes_a_chunk_changes_the_key(dense, tmp_path):
 
 
 def test_the_code_of_a_member_belongs_to_the_key(dense, tmp_path, monkeypatch):
-    from rankstone.encodings import cache as module
+    from rankstone.encodings import cache_key as module
 
     runner, kept = chunked(dense)._passages, cache(tmp_path)
     before = kept.key(runner)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.encodings import duplicates as repeats
-from rankstone.encodings import efficiency, shards
-from rankstone.encodings.about import read as read_about
+from rankstone.encodings import metering, shards
 from rankstone.encodings.cache import EncodingCache
-from rankstone.encodings.metering import encode_distinct
+from rankstone.encodings.duplicates import encode_distinct
+from rankstone.encodings.shards import read_about
 from rankstone.errors import DataError
 from rankstone.profiling.clock import Clock
 from rankstone.runners.meter import Work, report
@@ -297,7 +297,7 @@ class Peaked(Telling):
 def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        efficiency, "matmul_peak", lambda *of: asked.append(of) or (2e9 if of[0] == "fp32" else 4e9)
+        metering, "matmul_peak", lambda *of: asked.append(of) or (2e9 if of[0] == "fp32" else 4e9)
     )
     for place in ("here", "there", "here"):
         run = make(place=place)

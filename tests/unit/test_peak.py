@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rankstone.encodings.efficiency import Efficiency, Kernel, efficiency
+from rankstone.encodings.metering import Efficiency, Kernel, efficiency
 from rankstone.encodings.shards import Cost
 from rankstone.profiling import peak_flops as peak
 from rankstone.profiling.peak_flops import matmul_peak

@@ -1,4 +1,4 @@
-"""Encoded corpora: lazy, and kept in shards where encoding is dear."""
+"""Encoded corpora: lazy, and kept in shards where encoding is expensive."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Corpus
-from rankstone.encodings.about import note_use
-from rankstone.encodings.cache_key import of_documents
-from rankstone.encodings.claims import claimed
-from rankstone.encodings.duplicates import Repeats, find_repeats
-from rankstone.encodings.efficiency import Efficiency, Kernel, efficiency
-from rankstone.encodings.metering import encode_distinct, metered
+from rankstone.encodings.cache_key import encoding_key, of_documents
+from rankstone.encodings.duplicates import Repeats, encode_distinct, find_repeats
+from rankstone.encodings.metering import Efficiency, Kernel, efficiency, metered
 from rankstone.encodings.shards import (
     Cost,
     DamagedShardError,
     ShardInfo,
+    claimed,
     make_folder,
+    note_use,
     open_shard,
     read_info,
     sweep,
@@ -33,10 +32,8 @@ from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.progress import Progress, silent
 from rankstone.runners.adapter_json import name_of
-from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.representations.base import concatenate, take
-from rankstone.specs import canonical_digest
 
 PHASE = "encode_documents"
 SHARD_SIZE = 1024
@@ -84,11 +81,8 @@ class EncodingCache:
         return self._opened[key]
 
     def key(self, runner: AnyRunner) -> str:
-        """sha256 over what can change the encoding of documents; queries have none of it."""
-        adapter = {adapter_name(one): adapter_digest(type(one)) for one in _with_members(runner)}
-        layout = {"shard_size": self.shard_size, "encoded": "distinct texts of all", "version": 2}
-        material = {"corpus": dict(self.key_material), "adapter": adapter, "layout": layout}
-        return canonical_digest({**material, "runner": of_documents(runner.describe())})
+        """Return the name of the folder that keeps the corpus as `runner` encodes it."""
+        return encoding_key(runner, self.key_material, self.shard_size)
 
     @cached_property
     def repeats(self) -> Repeats:
@@ -254,7 +248,7 @@ class ShardedChunks(EncodedCorpus):
     def _note_use(self) -> None:
         runner, cache = self._runner, self._cache
         facts = {
-            "adapter": adapter_name(runner),
+            "adapter": name_of(type(runner)),
             "runner": of_documents(runner.describe()),
             "corpus": dict(cache.key_material),
             "documents": self._n,
@@ -374,18 +368,6 @@ class ShardedChunks(EncodedCorpus):
             fresh = [texts[row] for row in others]
             reps.append(encode_distinct(self._runner, fresh, "document"))
         return take(concatenate(reps), np.argsort(np.concatenate([rows, others])))
-
-
-def adapter_name(runner: AnyRunner) -> str:
-    """`module:Class` of a runner."""
-    return name_of(type(runner))
-
-
-def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
-    """A runner, and those that it is composed of, for their code changes its encodings too."""
-    yield runner
-    for member in getattr(runner, "members", ()):
-        yield from _with_members(member)
 
 
 def _sum(so_far: Truncation | None, more: Truncation | None) -> Truncation | None:

@@ -1,18 +1,41 @@
-"""What of a runner's description can change its encodings of documents."""
+"""The key of an encoded corpus: the digest of all that can change its representations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from rankstone.runners.protocols import Json
+from rankstone.runners.adapter_json import name_of
+from rankstone.runners.code_digest import adapter_digest
+from rankstone.runners.protocols import AnyRunner, Json
+from rankstone.specs import canonical_digest
+
+
+def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) -> str:
+    """sha256 over all that can change the encoding of documents, nothing of queries.
+
+    Args:
+        corpus: the digest of the documents, and the template that makes them texts.
+    """
+    adapter = {name_of(type(one)): adapter_digest(type(one)) for one in _with_members(runner)}
+    layout = {"shard_size": shard_size, "encoded": "distinct texts of all", "version": 2}
+    material = {"corpus": dict(corpus), "adapter": adapter, "layout": layout}
+    return canonical_digest({**material, "runner": of_documents(runner.describe())})
+
+
+def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
+    """A runner, and those that it is composed of, for their code changes its encodings too."""
+    yield runner
+    for member in getattr(runner, "members", ()):
+        yield from _with_members(member)
 
 
 def of_documents(described: Json) -> Json:
     """`described` without what concerns queries alone, or where a model's files were found.
 
-    Left out are the queries' side of whatever is told by role, ``{"query": ..., "document": ...}``
+    Left out are the queries' side of whatever is given by role, ``{"query": ..., "document": ...}``
     and no more keys; ``query_model``, the encoder of queries; and the ``origin`` that a
-    `LocatedModel` tells beside the digests of its files. All else stays.
+    `LocatedModel` gives beside the digests of its files. All else stays.
     """
     if isinstance(described, Mapping):
         left_out = {"query_model"}

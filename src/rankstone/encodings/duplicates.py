@@ -1,13 +1,16 @@
-"""Which documents of a corpus have a text that an earlier one has."""
+"""Equal texts: found in a corpus, and encoded once."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Corpus
+from rankstone.runners.protocols import AnyRunner, Role
+from rankstone.runners.representations.base import take
 
 Ids = NDArray[np.int64]
 
@@ -40,3 +43,15 @@ def find_repeats(corpus: Corpus, size: int) -> Repeats:
     firsts = order[begins[np.searchsorted(begins, later) - 1]]
     rising = np.argsort(documents)
     return Repeats(documents[rising], firsts[rising])
+
+
+def encode_distinct(runner: AnyRunner, texts: Sequence[str], role: Role) -> Any:
+    """Representations of `texts`, one each, in order; identical texts are encoded once.
+
+    Only where encoding is expensive: cheap representations need not support `take`.
+    """
+    places: dict[str, int] = {}
+    rows = [places.setdefault(text, len(places)) for text in texts]
+    if not runner.cacheable or len(places) == len(rows):
+        return runner.encode(texts, role)
+    return take(runner.encode(list(places), role), np.array(rows, dtype=np.int64))

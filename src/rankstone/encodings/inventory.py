@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rankstone.encodings import about
-from rankstone.encodings.shards import DamagedShardError, read_info
+from rankstone.encodings.shards import ABOUT, DamagedShardError, read_about, read_info
 from rankstone.errors import DataError, did_you_mean
 
 DIGEST = 64
@@ -32,7 +31,7 @@ class Entry:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        return about.read(self.folder)
+        return read_about(self.folder)
 
     @cached_property
     def shards(self) -> list[Path]:
@@ -56,7 +55,7 @@ class Entry:
     @property
     def used(self) -> float:
         """When a run last used it, in seconds since the epoch."""
-        marks = [self.folder / about.FILE, *self.shards, self.folder]
+        marks = [self.folder / ABOUT, *self.shards, self.folder]
         return max((_stat(path)[1] for path in marks[: 1 if self.about else None]), default=0.0)
 
     def uses(self, what: str) -> list[str]:

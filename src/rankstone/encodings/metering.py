@@ -1,18 +1,19 @@
-"""Encodes once what is there twice, and hears what encoders tell of their work."""
+"""The work that encoders report, and how near they come to the peak of their machine."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
+from rankstone.encodings.shards import Cost
 from rankstone.profiling.clock import Clock
+from rankstone.profiling.peak_flops import matmul_peak
 from rankstone.runners.meter import Work, listening
-from rankstone.runners.protocols import AnyRunner, Role
-from rankstone.runners.representations.base import take
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass
@@ -49,13 +50,34 @@ def metered(
             clock.add_work(phase, tokens=meter.tokens, flops=meter.flops)
 
 
-def encode_distinct(runner: AnyRunner, texts: Sequence[str], role: Role) -> Any:
-    """Representations of `texts`, one each, in order; identical texts are encoded once.
+class Kernel(NamedTuple):
+    """What decides a peak: at which precision, on which kind of device."""
 
-    Only where encoding is dear: cheap representations need not know how to be taken from.
-    """
-    places: dict[str, int] = {}
-    rows = [places.setdefault(text, len(places)) for text in texts]
-    if not runner.cacheable or len(places) == len(rows):
-        return runner.encode(texts, role)
-    return take(runner.encode(list(places), role), np.array(rows, dtype=np.int64))
+    precision: str | None
+    device: str
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Kernel:
+        """As a runner describes itself: `precision`, or else the `dtype` of its weights."""
+        precision = described.get("precision") or PRECISIONS.get(described.get("dtype", ""))
+        return cls(precision, str(described.get("device") or "cpu"))
+
+    def peak(self) -> float | None:
+        """FLOP/s, measured now; None where it cannot be."""
+        return matmul_peak(self.precision, self.device) if self.precision else None
+
+
+class Efficiency(NamedTuple):
+    peak_flops_per_s: float | None = None
+    flop_utilisation: float | None = None
+
+
+def efficiency(costs: Sequence[Cost], *, place: str | None) -> Efficiency:
+    """Of the shards that one kind of kernel filled; unknown if any was filled elsewhere."""
+    counted = [cost for cost in costs if cost.flops]
+    peaks = [cost.peak_flops_per_s for cost in counted if cost.peak_flops_per_s]
+    if not peaks or len(peaks) < len(counted) or {cost.place for cost in counted} != {place}:
+        return Efficiency()
+    peak = statistics.median(peaks)
+    flops = sum(cost.flops or 0.0 for cost in counted)
+    return Efficiency(peak, flops / sum(cost.wall_s for cost in counted) / peak)

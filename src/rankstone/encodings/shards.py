@@ -1,5 +1,7 @@
 """Shards: files that hold the representations of a run of documents, and what they cost.
 
+Beside the shards of a folder, `about.json` names the runner, the corpus and the uses.
+
 Layout: the arrays, each padded to 64 bytes; a JSON footer that describes them; the footer's length
 as 8 bytes, little-endian; the sha256 of everything before it. One file, renamed into place when it
 is whole, so that a reader finds either nothing or everything.
@@ -14,16 +16,18 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from rankstone.errors import DataError
+from rankstone.files import appearing, lock, lock_file
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.representations.base import UNPACK, pack
 
+ABOUT = "about.json"
 ALIGNMENT = 64
 BLOCK = 2**20
 DIGEST_BYTES = 32
@@ -191,3 +195,45 @@ def sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
                 leftover.unlink()
+
+
+@contextlib.contextmanager
+def claimed(shard: Path, *, wait: bool = False) -> Iterator[bool]:
+    """True where the file `shard` is this process's to encode, until the block ends.
+
+    Where locks cannot be had everything is granted: a shard encoded twice is replaced by its like.
+
+    Args:
+        wait: wait for the process that holds the claim, instead of being refused.
+    """
+    with lock(shard, wait=wait) as mine:
+        yield mine
+        if mine and shard.exists():  # no lock is needed any more
+            lock_file(shard).unlink(missing_ok=True)
+
+
+def note_use(folder: Path, facts: Mapping[str, Any], use: Mapping[str, str]) -> None:
+    """Record that `use` (method, task) reads or fills the folder, and the `facts` about it.
+
+    The file's time is that of the last use. It is for people and never part of a key: an error in
+    writing it is no fault of the encodings, and is passed over.
+    """
+    path = folder / ABOUT
+    known = read_about(folder)
+    uses = known.get("uses", [])
+    with contextlib.suppress(OSError):
+        if known and (not use or dict(use) in uses):
+            os.utime(path)
+            return
+        body = {**facts, "uses": [*uses, *([dict(use)] if use else [])]}
+        with appearing(path) as out:
+            out.write(json.dumps(body, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """The facts and uses; empty where there are none, or they cannot be read."""
+    try:
+        body = json.loads((folder / ABOUT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -14,7 +14,8 @@ import numpy as np
 from rankstone.benchmarks.dataset import CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
-from rankstone.encodings.metering import encode_distinct, metered
+from rankstone.encodings.duplicates import encode_distinct
+from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
 from rankstone.execution.events import EventStream
