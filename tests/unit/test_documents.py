@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from rankstone import registry
 from rankstone.cli.app import app
 from rankstone.runners.construct import load_adapter
 from rankstone.specs import MethodSpec
@@ -55,8 +56,28 @@ def test_the_methods_of_the_readme_can_be_built(text):
     assert set(spec.parameters) <= set(fields)
 
 
-def test_every_adapter_that_is_named_is_there():
-    for module, kind in re.findall(r"`(rankstone\.runners\.\w+):(\w+)`", DOCUMENTS):
-        load_adapter(
-            MethodSpec(name="a/b", description="", adapter=f"{module}:{kind}"), "README.md"
-        )
+@pytest.mark.parametrize(("kind", "least"), [("adapter", 6), ("loader", 2)])
+def test_every_short_name_in_the_documents_is_registered(kind, least):
+    named = re.findall(rf'`?{kind} = "([\w.:-]+)"', DOCUMENTS)
+    ours = {name for name in named if ":" not in name}
+    assert len(ours) >= least
+    assert ours <= set(registry.TABLES[kind].names)
+
+
+def test_every_path_in_the_documents_exists():
+    named = re.findall(
+        r"`((?:src|tests|leaderboards|results|benchmarks|runners|docs)/[\w./-]+)`", DOCUMENTS
+    )
+    missing = [path for path in named if not (ROOT / path).exists()]
+    examples = {"runners/lexical/bm25-long.toml", "runners/dense/mine.toml", "benchmarks/mine.toml"}
+    assert set(missing) - examples - {"results/leaderboard.md"} == set()
+
+
+def test_the_tree_in_contributing_is_the_tree():
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[1]
+    package = ROOT / "src" / "rankstone"
+    rooms = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
+    assert rooms <= set(re.findall(r"^  (\w+)/", tree, re.MULTILINE))
+    for name in re.findall(r"\b(\w+\.py)\b", tree):
+        assert (package / name).is_file(), name
+    assert len(tree.strip().splitlines()) <= 20
