@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.compare import Comparison
+    from rankstone.leaderboards.document import Page
     from rankstone.leaderboards.gate import GateRules, Judgement
-    from rankstone.leaderboards.pages.report import Page
     from rankstone.leaderboards.papers.claims import Result
     from rankstone.leaderboards.papers.tables import Reproduction
     from rankstone.leaderboards.site.build import Built

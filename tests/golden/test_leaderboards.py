@@ -14,7 +14,13 @@ import pytest
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.frame import leaderboard
+from rankstone.leaderboards.pages.leaderboard import page
 from tests.records import demo_records, make_record
+
+
+def drawn(data, form="terminal", width=None, **options):
+    return render(page(data, short_names=form in ("terminal", "svg")), form, width=width, **options)
+
 
 HERE = Path(__file__).parent
 GOLDEN = {
@@ -29,7 +35,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_rendered_as_committed(name: str) -> None:
     format, width = GOLDEN[name]
-    text = render(demo_records(), format, width=width)
+    text = drawn(demo_records(), format, width=width)
     if os.environ.get("REGENERATE"):
         (HERE / name).write_text(text, encoding="utf-8", newline="\n")
     assert text == (HERE / name).read_text(encoding="utf-8")
@@ -37,15 +43,15 @@ def test_rendered_as_committed(name: str) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_records_frames_and_their_order_give_the_same_bytes(format: str) -> None:
-    once = render(demo_records(), format)
-    assert render(reversed(demo_records()), format) == once
-    assert render(leaderboard(demo_records()), format) == once
+    once = drawn(demo_records(), format)
+    assert drawn(reversed(demo_records()), format) == once
+    assert drawn(leaderboard(demo_records()), format) == once
     assert once.endswith("\n")
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
 def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(width: int) -> None:
-    text = render(demo_records(), width=width)
+    text = drawn(demo_records(), width=width)
     assert max(map(len, text.splitlines())) <= width
     figures = [line for line in text.splitlines() if re.search(r" \.\d{3}\b", line)]
     assert len(figures) == 5
@@ -54,21 +60,21 @@ def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(width: int) -> 
 
 
 def test_a_long_name_gives_way_to_figures() -> None:
-    text = render([make_record("dense/" + "long-name-" * 12), make_record()], width=80)
+    text = drawn([make_record("dense/" + "long-name-" * 12), make_record()], width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" in text
     assert ".304" in text
 
 
 def test_colours_only_where_asked_for() -> None:
-    assert "\x1b[" not in render(demo_records())
-    coloured = render(demo_records(), color=True)
+    assert "\x1b[" not in drawn(demo_records())
+    coloured = drawn(demo_records(), color=True)
     assert "\x1b[" in coloured
-    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == render(demo_records()).split()
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == drawn(demo_records()).split()
 
 
 def test_the_picture_stands_alone() -> None:
-    text = render(demo_records(), "svg")
+    text = drawn(demo_records(), "svg")
     ElementTree.fromstring(text)
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "all-minilm-l6-v2" in text
@@ -77,21 +83,21 @@ def test_the_picture_stands_alone() -> None:
 
 def test_markdown_is_escaped() -> None:
     record = make_record("a/x|y_*z*")
-    assert r"a/x\|y\_\*z\*" in render([record, make_record()], "markdown")
+    assert r"a/x\|y\_\*z\*" in drawn([record, make_record()], "markdown")
 
 
 def test_csv_keeps_every_digit(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     frame = leaderboard(demo_records())
-    path.write_text(render(frame, "csv"), encoding="utf-8")
+    path.write_text(drawn(frame, "csv"), encoding="utf-8")
     assert list(pd.read_csv(path)["total_p99_ms"].dropna()) == list(frame["total_p99_ms"].dropna())
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "csv", "json", "svg"])
 def test_no_records(format: str) -> None:
-    assert render([], format)
+    assert drawn([], format)
 
 
 def test_an_unknown_format() -> None:
     with pytest.raises(ResultsError, match=r"no format 'mardown'.*Did you mean: markdown"):
-        render([], "mardown")
+        drawn([], "mardown")

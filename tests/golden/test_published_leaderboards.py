@@ -7,7 +7,8 @@ import pytest
 from rankstone import board
 from rankstone.leaderboards.boards import load_tables
 from rankstone.leaderboards.formats.render import render
-from rankstone.leaderboards.pages.board import render_board
+from rankstone.leaderboards.pages import board as board_page
+from rankstone.leaderboards.pages import leaderboard as leaderboard_page
 from rankstone.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
@@ -19,12 +20,14 @@ ROOT = Path(__file__).parents[2]
 def test_a_published_leaderboard_is_current(name: str, form: str) -> None:
     records = ResultStore(ROOT / "results" / "reference" / name.partition(".")[0]).records()
     assert records
+    page = leaderboard_page.page(records, short_names=form == "svg")
     committed = (ROOT / "leaderboards" / name).read_text(encoding="utf-8")
-    assert committed == render(records, form), "run: make reference"
+    assert committed == render(page, form), "run: make reference"
 
 
 @pytest.mark.parametrize("name", sorted(load_tables(ROOT / "leaderboards")))
 @pytest.mark.parametrize(("form", "ending"), [("markdown", "md"), ("latex", "tex")])
 def test_a_defined_leaderboard_is_current(name: str, form: str, ending: str) -> None:
     committed = (ROOT / "leaderboards" / f"{name}.{ending}").read_text(encoding="utf-8")
-    assert committed == render_board(board(name, workspace=ROOT), form), "run: make reference"
+    page = board_page.page(board(name, workspace=ROOT))
+    assert committed == render(page, form), "run: make reference"

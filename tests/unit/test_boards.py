@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.boards import Board, Entry, TableSpec, board, chosen_table, load_tables
-from rankstone.leaderboards.pages.board import RENDERERS, latex, render_board, to_html
+from rankstone.leaderboards.boards import Board, TableSpec, board, chosen_table, load_tables
+from rankstone.leaderboards.document import Cell
+from rankstone.leaderboards.formats.render import FORMATS, render
+from rankstone.leaderboards.pages.board import page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
@@ -46,7 +48,7 @@ def spec(**changes):
     return TableSpec.model_validate_json(json.dumps(values))
 
 
-def column(made: Board, head: str) -> dict[str, Entry]:
+def column(made: Board, head: str) -> dict[str, Cell]:
     place = made.heads.index(head)
     return {method: entries[place] for method, entries in made.rows}
 
@@ -80,16 +82,16 @@ def test_a_suite_averages_as_it_says(stored):
 def test_letters_name_those_that_are_significantly_below(stored):
     made = board(spec(significance=True), stored, tasks=TASKS)
     letters = made.letters
-    above = column(made, "one")["dense/e5"].above
+    above = column(made, "one")["dense/e5"].letters
     assert letters["lexical/bm25"] in above
-    assert column(made, "one")["lexical/bm25"].above == ""
+    assert column(made, "one")["lexical/bm25"].letters == ""
     assert any("Holm" in note for note in made.notes)
 
 
 def test_what_cannot_be_paired_is_not_tested_and_said(stored, tmp_path):
     other = put(tmp_path, "dense/other", "toy/one", 0.9, corpus="another")
     made = board(spec(significance=True), [*stored, other], tasks=TASKS)
-    assert column(made, "one")["dense/other"].above == ""
+    assert column(made, "one")["dense/other"].letters == ""
     assert any("not tested" in note and "corpus differ" in note for note in made.notes)
 
 
@@ -124,28 +126,28 @@ def test_costs_of_several_machines_are_not_compared(stored, tmp_path):
 def test_every_form_has_every_figure(stored):
     made = board(spec(intervals=True), stored, tasks=TASKS)
     value = column(made, "one")["dense/e5"]
-    for form in RENDERERS:
-        text = render_board(made, form)
+    for form in FORMATS:
+        text = render(page(made), form, width=200)
         assert text.endswith("\n")
         shown = repr(value.value) if form in ("csv", "json") else value.text
         assert shown in text, form
-    rows = list(csv.DictReader(io.StringIO(render_board(made, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render(page(made), "csv"))))
     assert float(rows[0]["one"]) == value.value
-    assert json.loads(render_board(made, "json"))["rows"][0]["one"]["value"] == value.value
+    assert json.loads(render(page(made), "json"))["rows"][0]["one"]["value"] == value.value
     with pytest.raises(ResultsError, match="Did you mean: latex"):
-        render_board(made, "latx")
+        render(page(made), "latx")
 
 
 HOSTILE = Board(
     title="50% of <b>A & B</b> | _x_",
     heads=("p95 latency, ms",),
-    rows=(("a_b/<script>", (Entry(value=1.0, text=".500", mark="best", above="ab"),)),),
+    rows=(("a_b/<script>", (Cell(value=1.0, text=".500", mark="best", letters="ab"),)),),
     notes=("see $x^2$ {y} \\z ~",),
 )
 
 
 def test_latex_is_escaped_and_balanced():
-    text = latex(HOSTILE)
+    text = render(page(HOSTILE), "latex")
     assert r"50\% of <b>A \& B</b> | \_x\_" in text
     assert r"\textbf{.500}\textsuperscript{ab}" in text
     assert r"\$x\textasciicircum{}2\$ \{y\} \textbackslash{}z" in text
@@ -158,7 +160,7 @@ def test_latex_is_escaped_and_balanced():
 
 def test_html_is_escaped_and_closed():
     tags = Tags()
-    tags.feed(to_html(HOSTILE))
+    tags.feed(render(page(HOSTILE), "html"))
     assert tags.open == []
     assert "script" not in tags.seen
     assert "b" not in tags.seen

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.evaluation.significance import detectable
+from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
-from rankstone.leaderboards.pages.gate import github, junit, terminal
+from rankstone.leaderboards.pages.gate import page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Latency, Percentiles
 from rankstone.results.store import ResultStore, Staged
@@ -257,12 +256,10 @@ def test_what_is_printed_fits_and_reads_line_by_line(sides, width):
     put(sides[0], method="dense/all-minilm-l6-v2-early-exit", task="beir/cqadupstack-mathematica")
     put(sides[1], BASE - 0.01, "dense/all-minilm-l6-v2-early-exit", "beir/cqadupstack-mathematica",
         machine="ffffffff")  # fmt: skip
-    console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(terminal(judged(sides, rules)))
-    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    lines = render(page(judged(sides, rules), narrow=True), width=width).splitlines()
     assert max(map(len, lines)) <= width
     assert lines[:3] == [
-        "dense/all-minilm-l6-v2-early-exit on beir/cqadupstack-mathematica",
+        " dense/all-minilm-l6-v2-early-exit on beir/cqadupstack-mathematica",
         " ✗ nDCG@10 may drop 0.005, at most 0.02",
         f"   {BASE.mean():.4f} -> {BASE.mean() - 0.01:.4f}: drops 0.0100, more than 0.005, and"
         " p = 0.0001 supports it",
@@ -299,11 +296,12 @@ def test_hostile_names_do_not_break_what_others_read(sides):
     put(sides[0])
     (one,) = judged(sides)
     one = one._replace(verdict="fail", method="a,b:c", detail="50% <b>\n::error::x")
-    (line,) = github([one])
+    (line,) = render(page([one]), "github").splitlines()
     assert line.startswith("::error title=a%2Cb%3Ac on")
-    assert "\n" not in line
     assert "50%25" in line
-    assert ElementTree.fromstring(junit([one]).encode()).find(".//failure") is not None
+    assert (
+        ElementTree.fromstring(render(page([one]), "junit").encode()).find(".//failure") is not None
+    )
 
 
 def test_false_alarms_are_rare(sides):

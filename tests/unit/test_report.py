@@ -12,8 +12,8 @@ import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import pareto
+from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.plots import quality_against_cost
-from rankstone.leaderboards.pages.report import to_html, to_markdown
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import QuerySummary, TruncationInfo
 from rankstone.results.store import ResultStore, Staged
@@ -43,7 +43,7 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
     put(tmp_path, "lexical/tied", queries=summary, warnings=["odd <data>"])
     put(tmp_path, "lexical/far", task="stdlib/modules", machine="ffffffff")
     ResultStore(results).write(make_record("dense/broken", status="oom"))
-    text = to_markdown(rankstone.report(baseline="bm25", results=results))
+    text = render(rankstone.report(baseline="bm25", results=results), "markdown")
     for said in (
         "lexical/bm25", "nDCG@10", "Against lexical/bm25", "Holm's",
         "cuts 25.0% of documents (30.0% of tokens)", "7 of 50 queries have tied scores",
@@ -56,7 +56,7 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
 
 def test_html_is_whole_and_nothing_in_it_is_code(results, tmp_path):
     put(tmp_path, "dense/x", warnings=["<script>alert(1)</script>"])
-    text = to_html(rankstone.report(results=results, title="A <b> & c"))
+    text = render(rankstone.report(results=results, title="A <b> & c"), "html")
     tags = Tags()
     tags.feed(text)
     assert tags.open == []

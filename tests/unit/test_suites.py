@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.suites import render_means, suite_means
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.suite import page
+from rankstone.leaderboards.suites import suite_means
 from rankstone.results.record import Measure, Provenance, RunRecord
 from rankstone.specs import SuiteSpec, load_suites
 from rankstone.workspace import Workspace
@@ -171,13 +173,13 @@ def test_a_suite_that_the_field_does_not_average() -> None:
 
 def test_means_as_text() -> None:
     frame = suite_means([record("a/x", 0.25), record("a/y", 0.5)], small())
-    assert render_means(frame, "markdown").splitlines()[2] == (
+    assert render(page(frame), "markdown").splitlines()[2] == (
         "| lexical/bm25 | .375 | 2 of 2 |  |"
     )
-    assert json.loads(render_means(frame, "json"))[0]["nDCG@10"] == 0.375
-    assert next(csv.DictReader(io.StringIO(render_means(frame, "csv"))))["of"] == "2"
-    with pytest.raises(ResultsError, match="no format 'svg'"):
-        render_means(frame, "svg")
+    assert json.loads(render(page(frame), "json"))[0]["nDCG@10"] == 0.375
+    assert next(csv.DictReader(io.StringIO(render(page(frame), "csv"))))["of"] == "2"
+    with pytest.raises(ResultsError, match=r"no format 'svgg'.*mean: svg"):
+        render(page(frame), "svgg")
 
 
 SUITE = '[suites.{name}]\ndescription = "d"\nmembers = {members}\n'

@@ -1,26 +1,27 @@
 from __future__ import annotations
 
+from rankstone.leaderboards.document import Table
 from rankstone.leaderboards.frame import leaderboard
-from rankstone.leaderboards.pages.leaderboard import View, views
+from rankstone.leaderboards.pages.leaderboard import tables
 from rankstone.results.record import Environment, ErrorInfo, QuerySummary, RunRecord
 from tests.records import demo_records, make_record
 
 
-def of(*records: RunRecord) -> list[View]:
-    return views(leaderboard(records))
+def of(*records: RunRecord) -> list[Table]:
+    return tables(leaderboard(records))
 
 
-def column(view: View, *header: str) -> list[tuple[str, str]]:
-    place = next(at for at, column in enumerate(view.columns) if column.header == header)
+def column(view: Table, *heading: str) -> list[tuple[str, str]]:
+    place = next(at for at, column in enumerate(view.columns) if column.heading == heading)
     return [(row[place].text, row[place].mark) for row in view.rows]
 
 
 def test_quality_then_efficiency_for_each_task() -> None:
-    found = [(view.task, view.kind) for view in of(*demo_records())]
+    found = [(view.title, view.kind) for view in of(*demo_records())]
     assert found == [
         (task, kind)
         for task in ("stdlib/functions", "stdlib/modules")
-        for kind in ("quality", "efficiency")
+        for kind in ("quality", "speed and memory")
     ]
 
 
@@ -49,7 +50,7 @@ def test_machines_are_never_in_one_efficiency_table() -> None:
     found = of(
         make_record("lexical/bm25"), make_record("lexical/bm25", machine="0a0b0c0d", scale=0.9)
     )
-    assert [view.kind for view in found] == ["quality", "efficiency", "efficiency"]
+    assert [view.kind for view in found] == ["quality", "speed and memory", "speed and memory"]
     assert [row[0].text for row in found[0].rows] == [
         "lexical/bm25 @4be81c07", "lexical/bm25 @0a0b0c0d",
     ]  # fmt: skip
@@ -71,7 +72,7 @@ def test_nor_are_numbers_of_threads() -> None:
 
 def test_unequal_data_is_never_in_one_quality_table() -> None:
     found = of(make_record(), make_record("dense/wordllama-256", corpus="corpus of 3.12"))
-    assert [view.kind for view in found] == ["quality", "efficiency"] * 2
+    assert [view.kind for view in found] == ["quality", "speed and memory"] * 2
     assert found[0].subtitle != found[2].subtitle
 
 
@@ -151,12 +152,12 @@ def test_facts_nobody_knows() -> None:
     quality, speed = of(bare, bare)
     assert quality.subtitle == "4,007 queries · split test"
     assert speed.subtitle == "unknown CPU · machine 00000000"
-    assert ("docs/s",) not in [column.header for column in speed.columns]
+    assert ("docs/s",) not in [column.heading for column in speed.columns]
 
 
 def test_short_names_stay_unambiguous() -> None:
     frame = leaderboard([make_record("dense/e5"), make_record("sparse/e5"), make_record()])
-    quality = views(frame, short_names=True)[0]
+    quality = tables(frame, short_names=True)[0]
     assert sorted(row[0].text for row in quality.rows) == ["bm25", "dense/e5", "sparse/e5"]
 
 

@@ -30,7 +30,6 @@ from rankstone.cli.leaderboard import (
     print_defined,
     print_means,
     stdout,
-    write,
 )
 from rankstone.cli.list import convert, list_definitions
 from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
@@ -247,13 +246,7 @@ def leaderboard(
         print_means(here, suite, form, output)
         return
     records = [record for record, _ in here.records()]
-    if output is None:
-        print_board(records, form)
-        return
-    from rankstone.leaderboards.formats.render import render
-
-    write(output, render(records, form.value))
-    stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
+    print_board(records, form, output)
 
 
 app.command()(convert)

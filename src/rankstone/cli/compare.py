@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import stdout, write
+from rankstone.cli.leaderboard import Format, draw
 from rankstone.cli.options import ResultsOption, WorkspaceOption, session
-
-
-class ComparisonFormat(StrEnum):
-    terminal = "terminal"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
 
 
 def compare(
@@ -31,26 +22,15 @@ def compare(
     ] = None,
     results: ResultsOption = None,
     workspace: WorkspaceOption = None,
-    form: Annotated[
-        ComparisonFormat, typer.Option("--format", help="How to print it.")
-    ] = ComparisonFormat.terminal,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
     ] = None,
 ) -> None:
     """Differences with intervals, paired tests, effect, and the queries that changed most."""
-    from rankstone.leaderboards.pages.compare import render, terminal
+    from rankstone.leaderboards.pages.compare import page
 
     here = session(results=results, workspace=workspace)
     found = here.compare(baseline, others, on=on, measure=measure)
-    if form is ComparisonFormat.terminal and output is None:
-        console = stdout()
-        console.print(terminal(found, console.width), highlight=False)
-        return
-    chosen = ComparisonFormat.markdown if form is ComparisonFormat.terminal else form
-    text = render(found, chosen.value)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    write(output, text)
-    stdout().print(f"comparison: {output}", highlight=False, soft_wrap=True)
+    chosen = "markdown" if form is Format.terminal and output is not None else form.value
+    draw(page(found), chosen, output, name="comparison")

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import stdout, write
+from rankstone.cli.leaderboard import draw, write
 from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rankstone.leaderboards.gate import Judgement
+    from rankstone.leaderboards.document import Page
 
 
 def gate(
@@ -47,7 +45,7 @@ def gate(
     Exit code 0: it passes; 1: it fails, or a record is missing; 2: it cannot be compared.
     """
     from rankstone.leaderboards.gate import exit_code
-    from rankstone.leaderboards.pages.gate import outcome, terminal
+    from rankstone.leaderboards.pages.gate import page
 
     here = session(results=results, data=data, cache=cache, workspace=workspace)
     if rounds is None:
@@ -63,25 +61,22 @@ def gate(
             rules=rules,
             report=lambda line: typer.echo(line, err=True),
         )
-    console = stdout()
-    console.print(terminal(found))
-    console.print(outcome(found), highlight=False)
-    _report(found, junit, as_json)
+    draw(page(found, narrow=True), "terminal")
+    _report(page(found), junit, as_json)
     raise typer.Exit(exit_code(found))
 
 
-def _report(found: Sequence[Judgement], junit: Path | None, as_json: Path | None) -> None:
+def _report(page: Page, junit: Path | None, as_json: Path | None) -> None:
     """The files that were asked for, and what GitHub reads where it runs this."""
-    from rankstone.leaderboards.pages import gate as gate_view
+    from rankstone.leaderboards.formats.render import render
 
     if junit is not None:
-        write(junit, gate_view.junit(found))
+        write(junit, render(page, "junit"))
     if as_json is not None:
-        write(as_json, gate_view.to_json(found))
+        write(as_json, render(page, "json"))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in gate_view.github(found):
-            typer.echo(line)
+        typer.echo(render(page, "github"), nl=False)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(gate_view.markdown(found))
+            file.write(render(page, "markdown"))

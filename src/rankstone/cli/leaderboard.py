@@ -13,6 +13,7 @@ from rankstone.errors import ResultsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rankstone.leaderboards.document import Page
     from rankstone.results.record import RunRecord
     from rankstone.session import Session
 
@@ -50,42 +51,38 @@ def stdout() -> Console:
     return Console()
 
 
-def print_board(records: list[RunRecord], form: Format) -> None:
-    if form is not Format.terminal:
-        from rankstone.leaderboards.formats.render import render
-
-        sys.stdout.write(render(records, form.value))
-        return
-    from rankstone.leaderboards.formats.terminal import tables
-    from rankstone.leaderboards.frame import leaderboard as table
+def draw(page: Page, form: str, output: Path | None = None, *, name: str = "page") -> None:
+    """Print the page, or write it to a file as text."""
+    from rankstone.leaderboards.formats import render, terminal
 
     console = stdout()
-    console.print(tables(table(records), console.width))
+    if output is not None:
+        write(output, render.render(page, form, width=120 if form == "terminal" else None))
+        console.print(f"{name}: {output}", highlight=False, soft_wrap=True)
+    elif form == "terminal":
+        console.print(terminal.drawn(page, console.width), highlight=False)
+    else:
+        sys.stdout.write(render.render(page, form))
+
+
+def print_board(records: list[RunRecord], form: Format, output: Path | None = None) -> None:
+    from rankstone.leaderboards.pages.leaderboard import page
+
+    short = form in (Format.terminal, Format.svg)
+    draw(page(records, short_names=short), form.value, output, name="leaderboard")
 
 
 def print_defined(
     name: str, results: Path | None, workspace: Path | None, form: Format, output: Path | None
 ) -> None:
     """A defined leaderboard, on the terminal or in a file."""
-    from rankstone.leaderboards.pages.board import render_board, terminal
+    from rankstone.leaderboards.pages.board import page
 
     made = session(results=results, workspace=workspace).board(name)
-    if form is Format.terminal and output is None:
-        stdout().print(terminal(made))
-        return
-    text = render_board(made, form.value)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    write(output, text)
-    stdout().print(f"leaderboard: {output}", highlight=False, soft_wrap=True)
+    draw(page(made), form.value, output, name="leaderboard")
 
 
 def print_means(here: Session, suite: str, form: Format, output: Path | None) -> None:
-    from rankstone.leaderboards.suites import render_means
+    from rankstone.leaderboards.pages.suite import page
 
-    text = render_means(here.suite_means(suite), form.value)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write(output, text)
+    draw(page(here.suite_means(suite)), form.value, output, name="means")

@@ -26,20 +26,20 @@ def report(
     ] = None,
 ) -> None:
     """What was compared, on what, how; tables, plots, comparisons and caveats, in one page."""
+    from rankstone.leaderboards.formats.render import render
     from rankstone.leaderboards.pages.plots import can_plot
-    from rankstone.leaderboards.pages.report import to_html, to_markdown
 
     if output is not None and output.suffix not in (".md", ".html"):
         raise typer.BadParameter(f"{output}: a report is FILE.md or FILE.html")
     here = session(results=results, workspace=workspace)
     page = here.report(methods, on, baseline=baseline, title=title)
     if output is None:
-        sys.stdout.write(to_markdown(page))
+        sys.stdout.write(render(page, "markdown"))
         return
     if output.suffix == ".html":
-        write(output, to_html(page))
+        write(output, render(page, "html"))
     else:
-        write(output, to_markdown(page))
+        write(output, render(page, "markdown"))
         for name, svg in page.pictures.items():
             write(output.with_name(name), svg)
     stdout().print(f"report: {output}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ methods a value is significantly above of.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -19,12 +19,13 @@ from pydantic import Field, model_validator
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.significance import holm, permutation_test
 from rankstone.leaderboards.compare import obstacles, paired_values
-from rankstone.leaderboards.costs import BY_NAME, REUSED, Cost, cached_phases, conditions
-from rankstone.leaderboards.marks import Mark, letters, marked
-from rankstone.leaderboards.numbers import quality, significant
+from rankstone.leaderboards.costs import BY_NAME, Cost, cached_phases, conditions
+from rankstone.leaderboards.document import Cell
+from rankstone.leaderboards.marks import letters, marked
+from rankstone.leaderboards.numbers import REUSED, interval, quality, significant
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Cell, Stored
+from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
 from rankstone.strict import Spec, chosen, load_folder
@@ -69,27 +70,13 @@ class TableSpec(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One cell."""
-
-    value: float | None = None
-    text: str = ""
-    mark: Mark = ""
-    above: str = ""
-    """Letters of the methods it is significantly above of."""
-    interval: str = ""
-    ranked: bool = True
-    """Whether it may be the best."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Board:
     """What a table shows, before it is drawn."""
 
     title: str
     heads: tuple[str, ...]
     """Of the columns after the method."""
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     letters: Mapping[str, str] = field(default_factory=dict)
     """Method -> its letter, where significance is shown."""
     notes: tuple[str, ...] = ()
@@ -125,34 +112,29 @@ def board(
     columns = {task: _quality(spec, names, task, cells) for task in tasks}
     notes: list[str] = []
     above = _above(spec, names, tasks, cells, notes) if spec.significance else {}
-    heads, entries = [], list[list[Entry]]()
+    heads, entries = [], list[list[Cell]]()
     for task, values in columns.items():
         heads.append(task)
-        entries.append(
-            [
-                _entry(
-                    values[name],
-                    quality,
-                    above.get((name, task), ""),
-                    *_ends(spec, cells, name, task),
-                )
-                for name in names
-            ]
-        )
+        column = [
+            Cell(
+                value=values[name],
+                text=quality(values[name]),
+                letters=above.get((name, task), ""),
+                interval=_interval(spec, cells, name, task),
+            )
+            for name in names
+        ]
+        entries.append(_marked(column))
     if spec.mean and len(tasks) > 1:
         heads.append("mean")
-        entries.append(
-            [_entry(v, quality) for v in _means(spec, names, cells, columns, suite, notes)]
-        )
+        means = _means(spec, names, cells, columns, suite, notes)
+        entries.append(_marked([Cell(value=v, text=quality(v)) for v in means]))
     for cost in spec.costs:
         head, column = _cost(cost, names, tasks, cells, notes)
         heads.append(head)
         entries.append(column)
-    higher = [True] * (len(heads) - len(spec.costs))
-    higher += [BY_NAME[cost].higher_is_better for cost in spec.costs]
-    columns_marked = [_marked(column, up) for column, up in zip(entries, higher, strict=True)]
-    order = _order(spec, names, heads, columns_marked)
-    rows = tuple((names[n], tuple(column[n] for column in columns_marked)) for n in order)
+    order = _order(spec, names, heads, entries)
+    rows = tuple((names[n], tuple(column[n] for column in entries)) for n in order)
     return Board(
         title=spec.title,
         heads=tuple(_unique(heads)),
@@ -162,7 +144,7 @@ def board(
     )
 
 
-Cells = dict[Cell, Stored]
+Cells = dict[tuple[str, str], Stored]
 
 
 def _cells(
@@ -207,20 +189,12 @@ def _quality(
     return values
 
 
-def _ends(spec: TableSpec, cells: Cells, name: str, task: str) -> tuple[float, ...]:
+def _interval(spec: TableSpec, cells: Cells, name: str, task: str) -> str:
     stored = cells.get((name, task))
     found = stored[0].measures.get(_measure(spec, stored[0])) if stored else None
     if not spec.intervals or found is None or found.low is None or found.high is None:
-        return ()
-    return found.low, found.high
-
-
-def _entry(
-    value: float | None, text: Callable[[float | None], str], above: str = "", *ends: float
-) -> Entry:
-    interval = f"{quality(ends[0])}–{quality(ends[1])}" if ends else ""
-    known = None if value is None or math.isnan(value) else value
-    return Entry(value=known, text=text(known), above=above, interval=interval)
+        return ""
+    return interval(found.low, found.high)
 
 
 def _means(
@@ -241,7 +215,8 @@ def _means(
             means.append(None)
         elif suite is not None and spec.measure is not None:
             own = {task: cells[name, task][0] for task in columns}
-            means.append(mean_of(suite, spec.measure, own))
+            mean = mean_of(suite, spec.measure, own)
+            means.append(None if math.isnan(mean) else mean)
         else:
             means.append(
                 fmean([v for values in columns.values() if (v := values[name]) is not None])
@@ -251,13 +226,13 @@ def _means(
 
 def _cost(
     name: str, names: Sequence[str], tasks: Sequence[str], cells: Cells, notes: list[str]
-) -> tuple[str, list[Entry]]:
+) -> tuple[str, list[Cell]]:
     """The head and the column of a cost, over all tasks together."""
     cost = BY_NAME[name]
     refused = _incomparable(cost, [record for record, _ in cells.values()])
     if refused:
         notes.append(f"{name} is not compared: {refused}")
-        return name, [Entry() for _ in names]
+        return name, [Cell(text="") for _ in names]
     values: list[float | None] = []
     for method in names:
         found = [cost.of(cells[method, t][0]) for t in tasks if (method, t) in cells]
@@ -270,7 +245,12 @@ def _cost(
     if reused:
         notes.append(f"{REUSED} {name}: encodings were read from a cache; never the best")
     head = f"{name}, {unit}" if unit else name
-    return head, [_cost_entry(v, m in reused, cost) for v, m in zip(values, names, strict=True)]
+    competing = [
+        None if method in reused or not cost.ranked else value
+        for value, method in zip(values, names, strict=True)
+    ]
+    column = [_cost_cell(v, m in reused) for v, m in zip(values, names, strict=True)]
+    return head, _marked(column, competing, higher_is_better=cost.higher_is_better)
 
 
 def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:
@@ -283,17 +263,27 @@ def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:
     return f"the records are of {len(pairs)} numbers of threads"
 
 
-def _cost_entry(value: float | None, reused: bool, cost: Cost) -> Entry:
-    entry = _entry(value, lambda v: "" if v is None else significant(v))
-    text = f"{entry.text}{REUSED}" if reused and entry.text else entry.text
-    return replace(entry, text=text, ranked=cost.ranked and not reused)
+def _cost_cell(value: float | None, reused: bool) -> Cell:
+    if value is None:
+        return Cell(text="")
+    return Cell(value=value, text=f"{significant(value)}{REUSED if reused else ''}")
 
 
-def _marked(column: Sequence[Entry], higher_is_better: bool) -> list[Entry]:
-    values = [entry.value if entry.ranked else None for entry in column]
-    texts = [entry.text for entry in column]
+def _marked(
+    column: Sequence[Cell],
+    competing: Sequence[float | None] | None = None,
+    *,
+    higher_is_better: bool = True,
+) -> list[Cell]:
+    """The column with its best and second marked, of the figures `competing`, or of all."""
+    values = [_number(cell) for cell in column] if competing is None else competing
+    texts = [cell.text for cell in column]
     marks = marked(texts, values, higher_is_better=higher_is_better, second=True)
-    return [replace(entry, mark=mark) for entry, mark in zip(column, marks, strict=True)]
+    return [replace(cell, mark=mark) for cell, mark in zip(column, marks, strict=True)]
+
+
+def _number(cell: Cell) -> float | None:
+    return cell.value if isinstance(cell.value, float) else None
 
 
 def _above(
@@ -344,7 +334,7 @@ def _tested(
 
 
 def _order(
-    spec: TableSpec, names: Sequence[str], heads: Sequence[str], columns: Sequence[Sequence[Entry]]
+    spec: TableSpec, names: Sequence[str], heads: Sequence[str], columns: Sequence[Sequence[Cell]]
 ) -> list[int]:
     places = list(range(len(names)))
     if spec.sort == "method":
@@ -355,7 +345,7 @@ def _order(
     sign = 1 if rising else -1
 
     def key(n: int) -> tuple[bool, float, str]:
-        value = column[n].value
+        value = _number(column[n])
         return value is None, sign * (value or 0.0), names[n]
 
     return sorted(places, key=key)

@@ -16,8 +16,6 @@ from typing import NamedTuple
 from rankstone.leaderboards.numbers import memory_unit
 from rankstone.results.record import RunRecord
 
-REUSED = "†"
-"""Marks a figure that is not of this run in every format."""
 BUILDING = ("encode_documents", "index")
 SEARCHING = ("encode_queries", "search", "rerank")
 ENCODING = ("encode_documents", "encode_queries")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
 from rankstone.leaderboards.costs import BY_COLUMN, cached_phases
+from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
 from rankstone.specs import canonical_digest
 
@@ -137,3 +138,22 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         "timed_queries": profile.latency.n if profile.latency else None,
         **{name: BY_COLUMN[name].of(record) for name in FIGURE_COLUMNS},
     }
+
+
+class FrameData(TypedDict):
+    """A frame as the data of a page."""
+
+    fields: tuple[str, ...]
+    rows: tuple[dict[str, object], ...]
+
+
+def of_frame(frame: pd.DataFrame) -> FrameData:
+    """The columns and rows of `frame` as plain values; unknown is None."""
+    rows = tuple({name: _plain(row[name]) for name in frame.columns} for _, row in frame.iterrows())
+    return FrameData(fields=tuple(frame.columns), rows=rows)
+
+
+def _plain(value: Any) -> Any:
+    if not is_known(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count, islice, product
 from string import ascii_lowercase
-from typing import Literal
 
-Mark = Literal["", "best", "second", "failed"]
+from rankstone.leaderboards.document import Mark
 
 
 def marked(

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 UNKNOWN = "–"
+REUSED = "†"
+"""Marks a figure that is not of this run, in every format."""
 MIB = 2**20
 GIB = 2**30
 

@@ -8,14 +8,11 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards import numbers as figures
-from rankstone.leaderboards.formats import render
 from rankstone.results.record import RunRecord
 from rankstone.results.store import standing
 from rankstone.specs import SuiteSpec, canonical_digest
 
 COLUMNS = ("suite", "method", "version", "data", "tasks", "of", "missing")
-FORMATS = ("terminal", "markdown", "csv", "json")
 
 
 def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
@@ -90,32 +87,3 @@ def _value(member: str | SuiteSpec, measure: str, cells: Mapping[str, RunRecord]
         return mean_of(member, measure, cells)
     found = cells[member].measures.get(measure) if member in cells else None
     return math.nan if found is None else found.mean
-
-
-def render_means(frame: pd.DataFrame, format: str = "terminal") -> str:
-    """The frame of `suite_means` as text that ends with a newline.
-
-    Raises:
-        ResultsError: there is no such format of it.
-    """
-    if format not in FORMATS:
-        raise ResultsError(
-            f"Means of a suite have no format '{format}'. (--format {'|'.join(FORMATS)})"
-        )
-    if format == "csv":
-        return render.to_csv(frame)
-    if format == "json":
-        return render.to_json(frame)
-    if frame.empty and format == "terminal":
-        return "No records. (rankstone run METHOD --on SUITE)\n"
-    measures = [name for name in frame.columns if name not in COLUMNS]
-    heads = ["method", *measures, "tasks", "missing"]
-    lines = [
-        "| " + " | ".join(heads) + " |",
-        "|" + " :--- |" + " ---: |" * (len(measures) + 1) + " :--- |",
-    ]
-    for _, row in frame.iterrows():
-        values = [figures.quality(row[name]) for name in measures]
-        cells = [row["method"], *values, f"{row['tasks']} of {row['of']}", row["missing"]]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -6,16 +6,18 @@ machine and number of threads: each has a table of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
 from rankstone.leaderboards import numbers as figures
-from rankstone.leaderboards.costs import BY_COLUMN, REUSED, Cost
-from rankstone.leaderboards.marks import Mark, marked
-from rankstone.leaderboards.numbers import is_known
+from rankstone.leaderboards.costs import BY_COLUMN, Cost
+from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
+from rankstone.leaderboards.frame import leaderboard, of_frame
+from rankstone.leaderboards.marks import marked
+from rankstone.leaderboards.numbers import REUSED, is_known
+from rankstone.results.record import RunRecord
 
 CACHED_NOTE = (
     f"{REUSED} encodings read from the cache: docs/s is that of the run that made them, "
@@ -23,45 +25,26 @@ CACHED_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    header: tuple[str, ...]
-    """Lines of the heading: the figure, then its percentile and unit."""
-    rank: int = 0
-    """0 always stays; of the others the highest goes first where room is short."""
-    text: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    text: str
-    mark: Mark = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """One table. Every row has one cell per column."""
-
-    task: str
-    kind: Literal["quality", "efficiency"]
-    subtitle: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-
-
-def views(frame: pd.DataFrame, *, short_names: bool = False) -> list[View]:
-    """The tables of a leaderboard frame (`rankstone.leaderboards.frame.leaderboard`).
+def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False) -> Page:
+    """The leaderboard of records, or of the frame that `frame.leaderboard` made of them.
 
     Args:
-        frame: One row per record, with its column names.
-        short_names: Call `dense/e5-base` just `e5-base` where no other method is called that.
+        data: records, or the frame: one row per record.
+        short_names: call `dense/e5-base` just `e5-base` where no other method is called that.
     """
+    frame = data if isinstance(data, pd.DataFrame) else leaderboard(data)
+    blocks = tuple(tables(frame, short_names=short_names))
+    empty = Paragraph("No records. (rankstone run METHOD --on TASK)")
+    return Page(blocks=blocks or (empty,), **of_frame(frame))
+
+
+def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
+    """The tables of the frame: quality and costs of each task."""
     names = _short_names(frame) if short_names else {}
     labelled = frame.assign(
         label=[names.get(method, method) for method in frame["method"]], data=known_data(frame)
     )
-    found: list[View] = []
+    found: list[Table] = []
     for (task, _), rows in labelled.groupby(["task", "data"], sort=False, dropna=False):
         found.append(_quality(str(task), rows))
         timed = rows[(rows["status"] == "ok") & rows[list(BY_COLUMN)].notna().any(axis=1)]
@@ -90,31 +73,31 @@ def _short_names(frame: pd.DataFrame) -> dict[str, str]:
     return {m: s for m, s in zip(methods, stems, strict=True) if stems.count(s) == 1}
 
 
-def _quality(task: str, rows: pd.DataFrame) -> View:
+def _quality(task: str, rows: pd.DataFrame) -> Table:
     done, failed = rows[rows["status"] == "ok"], rows[rows["status"] != "ok"]
-    # A failure of a cell that has figures is told in a note; alone, it has a row.
+    # A failure of a cell that has figures is a note; alone, it is a row.
     cells = set(zip(done["method"], done["machine"], strict=True))
     stale = [(m, w) in cells for m, w in zip(failed["method"], failed["machine"], strict=True)]
     shown = pd.concat([done, failed[[not s for s in stale]]])
     labels = _labels(shown)
     measures = _measures(done if len(done) else rows)
-    columns = [Column(header=("method",), text=True)]
+    columns = [Column(heading=("method",), left=True)]
     cell_columns = [[Cell(text=label) for label in labels]]
     for place, name in enumerate(measures):
         texts = [figures.quality(value) for value in shown[name]]
         ranked = not name.startswith("Judged")
         values = [value if ranked and is_known(value) else None for value in shown[name]]
-        columns.append(Column(header=(name,), rank=place))
+        columns.append(Column(heading=(name,), priority=place))
         cell_columns.append(_marked(texts, values))
         if place == 0:
-            columns.append(Column(header=("95% interval",), rank=1, text=True))
+            columns.append(Column(heading=("95% interval",), priority=1))
             ends = zip(shown[f"{name} low"], shown[f"{name} high"], strict=True)
             cell_columns.append([Cell(text=figures.interval(low, high)) for low, high in ends])
     if not measures:
-        columns.append(Column(header=("status",), text=True))
+        columns.append(Column(heading=("status",)))
         cell_columns.append([Cell(text=status) for status in shown["status"]])
-    return View(
-        task=task,
+    return Table(
+        title=task,
         kind="quality",
         subtitle=_collection(rows.iloc[0]),
         columns=tuple(columns),
@@ -209,8 +192,8 @@ def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
         yield f"{label}: {status}: {reason}{last}"
 
 
-def _efficiency(task: str, rows: pd.DataFrame) -> View:
-    columns = [Column(header=("method",), text=True)]
+def _efficiency(task: str, rows: pd.DataFrame) -> Table:
+    columns = [Column(heading=("method",), left=True)]
     cells = [[Cell(text=label) for label in rows["label"]]]
     cached = [_names(value) for value in rows["cached"]]
     reused = False
@@ -220,12 +203,12 @@ def _efficiency(task: str, rows: pd.DataFrame) -> View:
             continue
         unit, values = cost.in_unit(values)
         old = [cost.is_reused(phases) for phases in cached]
-        columns.append(Column(header=_heading(cost, unit), rank=cost.priority))
+        columns.append(Column(heading=_heading(cost, unit), priority=cost.priority))
         cells.append(_cost_column(cost, values, old))
         reused |= any(stale and v is not None for stale, v in zip(old, values, strict=True))
-    return View(
-        task=task,
-        kind="efficiency",
+    return Table(
+        title=task,
+        kind="speed and memory",
         subtitle=_machine(rows.iloc[0]),
         columns=tuple(columns),
         rows=tuple(zip(*cells, strict=True)),

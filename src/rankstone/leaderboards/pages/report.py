@@ -1,64 +1,32 @@
 """One page about some records: what was compared, on what, how, the figures, and the caveats.
 
-The page is a list of blocks, made once and written as Markdown or as HTML that needs nothing beside
-it. Plots are SVG: inline in HTML, files beside a page of Markdown.
+Plots are SVG: inline in HTML, files beside a page of Markdown.
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.compare import Comparison, compare
-from rankstone.leaderboards.formats.markdown import escape, line
+from rankstone.leaderboards.document import (
+    Block,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Picture,
+    Table,
+    table,
+)
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.numbers import count
-from rankstone.leaderboards.pages.board import STYLE
-from rankstone.leaderboards.pages.compare import HEADS, baseline_row, row
-from rankstone.leaderboards.pages.leaderboard import Cell, views
+from rankstone.leaderboards.pages import compare as compare_page
+from rankstone.leaderboards.pages.leaderboard import tables
 from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored, cells
-
-
-class Heading(NamedTuple):
-    text: str
-
-
-class Paragraph(NamedTuple):
-    text: str
-
-
-class Items(NamedTuple):
-    texts: tuple[str, ...]
-
-
-class Grid(NamedTuple):
-    """A table: cells of text, the best marked; the first column names the row."""
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-class Picture(NamedTuple):
-    name: str
-    svg: str
-    caption: str
-
-
-Block = Heading | Paragraph | Items | Grid | Picture
-
-
-class Page(NamedTuple):
-    title: str
-    blocks: tuple[Block, ...]
-
-    @property
-    def pictures(self) -> dict[str, str]:
-        """File name -> SVG."""
-        return {b.name: b.svg for b in self.blocks if isinstance(b, Picture)}
 
 
 def report(
@@ -88,14 +56,10 @@ def report(
     if baseline is not None:
         blocks += [Heading(f"Against {baseline}"), *_comparisons(stored, baseline)]
     blocks += [Heading("Caveats"), Items(tuple(_caveats(records)) or ("none are known",))]
-    return Page(title, tuple(blocks))
+    return Page(title=title, blocks=tuple(blocks))
 
 
-def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
-    return Grid(tuple(heads), tuple(tuple(Cell(text=text) for text in row) for row in rows))
-
-
-def _methods(records: Sequence[RunRecord]) -> Grid:
+def _methods(records: Sequence[RunRecord]) -> Table:
     rows = {}
     for record in records:
         described = record.method.description
@@ -108,7 +72,7 @@ def _methods(records: Sequence[RunRecord]) -> Grid:
             "–" if limit is None else _limits(limit),
             record.method.digest[:8],
         )
-    return _grid(("method", "adapter", "model", "longest input", "definition"), rows.values())
+    return table(("method", "adapter", "model", "longest input", "definition"), rows.values())
 
 
 def _limits(limit: object) -> str:
@@ -117,7 +81,7 @@ def _limits(limit: object) -> str:
     return str(limit)
 
 
-def _tasks(records: Sequence[RunRecord]) -> Grid:
+def _tasks(records: Sequence[RunRecord]) -> Table:
     rows = {}
     for record in records:
         task = record.task
@@ -131,7 +95,7 @@ def _tasks(records: Sequence[RunRecord]) -> Grid:
             task.source or "–",
         )
     heads = ("task", "split", "documents", "queries", "judgements", "corpus sha256", "source")
-    return _grid(heads, rows.values())
+    return table(heads, rows.values())
 
 
 def _how(records: Sequence[RunRecord]) -> Iterator[str]:
@@ -164,12 +128,9 @@ def _rules(record: RunRecord) -> str:
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[Block]:
-    for view in views(leaderboard(records)):
-        kind = "quality" if view.kind == "quality" else "speed and memory"
-        yield Paragraph(f"{view.task}, {kind}: {view.subtitle}")
-        yield Grid(tuple(" ".join(column.header) for column in view.columns), view.rows)
-        if view.notes:
-            yield Items(view.notes)
+    for one in tables(leaderboard(records)):
+        yield Paragraph(f"{one.title}, {one.kind}: {one.subtitle}")
+        yield replace(one, title="", kind="", subtitle="")
 
 
 def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
@@ -187,10 +148,7 @@ def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:
     for task in dict.fromkeys(one.task for one in found):
         group = [one for one in found if one.task == task]
         yield Paragraph(f"{task}: {group[0].measure}, {group[0].paired.n:,} queries, paired")
-        yield _grid(HEADS, [baseline_row(group[0]), *map(row, group)])
-        notes = tuple(_notes(group))
-        if notes:
-            yield Items(notes)
+        yield compare_page.table(group, notes=_notes(group))
     yield Paragraph(
         f"p values are Holm's over all {len(found)} comparisons."
         if len(found) > 1
@@ -211,8 +169,8 @@ def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
     for record in records:
         where = f"{record.method.name} on {record.task.name}"
         if record.status != "ok" and (record.method.name, record.task.name) not in good:
-            said = record.error.message.partition("\n")[0] if record.error else ""
-            yield f"{where} ended as {record.status}: {said}"
+            reason = record.error.message.partition("\n")[0] if record.error else ""
+            yield f"{where} ended as {record.status}: {reason}"
         yield from _of_record(record, where)
     for task in tasks:
         for method in methods:
@@ -241,72 +199,3 @@ def _of_record(record: RunRecord, where: str) -> Iterator[str]:
     if queries is not None and queries.n_missing:
         yield f"{where}: {queries.n_missing:,} queries have no results and score 0"
     yield from (f"{where}: {warning}" for warning in record.warnings)
-
-
-def to_markdown(page: Page) -> str:
-    """The page; its pictures are files of the names they have."""
-    parts = [f"# {_md(page.title)}"]
-    for block in page.blocks:
-        match block:
-            case Heading(text):
-                parts.append(f"## {_md(text)}")
-            case Paragraph(text):
-                parts.append(_md(text))
-            case Items(texts):
-                parts.append("\n".join(f"* {_md(text)}" for text in texts))
-            case Picture(name, _, caption):
-                parts.append(f"![{_md(caption)}]({name})")
-            case Grid(heads, rows):
-                lines = [line(map(_md, heads)), line(_sides(len(heads)))]
-                lines += [line(map(_md_cell, cells)) for cells in rows]
-                parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _sides(n: int) -> Iterator[str]:
-    return (":---" if place == 0 else "---:" for place in range(n))
-
-
-def _md(text: str) -> str:
-    return escape(text).replace("\n", " ")
-
-
-def _md_cell(cell: Cell) -> str:
-    return f"**{_md(cell.text)}**" if cell.mark == "best" else _md(cell.text)
-
-
-def to_html(page: Page) -> str:
-    """The page, with its pictures in it."""
-    title = html.escape(page.title)
-    parts = ["<!doctype html>", '<html lang="en">', '<meta charset="utf-8">']
-    parts += ['<meta name="viewport" content="width=device-width">', f"<title>{title}</title>"]
-    parts += [f"<style>\n{STYLE}svg {{ max-width: 100%; height: auto }}\n</style>"]
-    parts.append(f"<main><h1>{title}</h1>")
-    parts += map(_element, page.blocks)
-    return "\n".join([*parts, "</main>", "</html>"]) + "\n"
-
-
-def _element(block: Block) -> str:
-    match block:
-        case Heading(text):
-            return f"<h2>{html.escape(text)}</h2>"
-        case Paragraph(text):
-            return f"<p>{html.escape(text)}</p>"
-        case Items(texts):
-            return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
-        case Picture(_, svg, caption):
-            return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-        case Grid(heads, rows):
-            head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
-            body = "".join(f"<tr>{''.join(map(_td, enumerate(cells)))}</tr>" for cells in rows)
-            return (
-                f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-                f"<tbody>{body}</tbody></table></div>"
-            )
-
-
-def _td(place: tuple[int, Cell]) -> str:
-    number, cell = place
-    text = html.escape(cell.text)
-    text = f"<strong>{text}</strong>" if cell.mark == "best" else text
-    return f'<th scope="row">{text}</th>' if number == 0 else f"<td>{text}</td>"

@@ -1,0 +1,116 @@
+"""Pages as data: headings, paragraphs, lists, tables and pictures, before a format draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["", "best", "second", "failed", "passed", "unclear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    value: float | str | None = None
+    """The figure at full precision; None where it is unknown, or where the text is all there is."""
+    mark: Mark = ""
+    letters: str = ""
+    """Letters of the methods that it is significantly above of."""
+    interval: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table."""
+
+    heading: tuple[str, ...]
+    """Lines of the heading: the figure, then its percentile and unit."""
+    short: tuple[str, ...] = ()
+    """The heading where room is short."""
+    priority: int = 0
+    """0: always shown; of the others the highest is left out first where room is short."""
+    left: bool = False
+    """Aligned on the left."""
+    wrap: bool = False
+    """Continued on the next line where room is short, instead of truncated."""
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.heading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; the first cell of each row names the row."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    title: str = ""
+    kind: str = ""
+    """The one of several tables of that title."""
+    subtitle: str = ""
+    notes: tuple[str, ...] = ()
+    headless: bool = False
+    """A list in columns, without headings."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Items:
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    """Name of the file where pictures lie beside the page."""
+    svg: str
+    caption: str
+
+
+Block = Heading | Paragraph | Items | Table | Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that one result shows."""
+
+    blocks: tuple[Block, ...]
+    title: str = ""
+    fields: tuple[str, ...] = ()
+    """Names of the values of `rows`."""
+    rows: tuple[Mapping[str, object], ...] = ()
+    """The figures at full precision, for programs; None is unknown."""
+    body: object = None
+    """The same as a document for programs; None: the rows are all."""
+
+    @property
+    def tables(self) -> list[Table]:
+        return [block for block in self.blocks if isinstance(block, Table)]
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """File name -> SVG."""
+        return {b.name: b.svg for b in self.blocks if isinstance(b, Picture)}
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of plain text."""
+    return Table(
+        columns=tuple(Column(heading=(h,), left=n == 0, wrap=n == 0) for n, h in enumerate(heads)),
+        rows=tuple(tuple(Cell(text=text) for text in row) for row in rows),
+    )

@@ -1,0 +1,28 @@
+"""A gate's page as workflow commands, by which GitHub shows what failed or was not compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rankstone.leaderboards.document import Page
+
+KINDS = {"fail": "error", "incomparable": "warning"}
+
+
+def draw(page: Page) -> str:
+    return "".join(
+        _command(kind, row) for row in page.rows if (kind := KINDS.get(str(row["verdict"])))
+    )
+
+
+def _command(kind: str, row: Mapping[str, object]) -> str:
+    title = _escaped(f"{row['method']} on {row['task']}", ":,")
+    text = _escaped(f"{row['rule']}: {row['detail']}")
+    return f"::{kind} title={title}::{text}\n"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """Percent-encoded as workflow commands want it; `more` in properties."""
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,30 @@
+"""Pages as HTML that needs nothing beside it, from a template that escapes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from rankstone.leaderboards.document import Page
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def draw(page: Page) -> str:
+    blocks = [(type(block).__name__, block) for block in page.blocks]
+    titles = (page.title, *(table.title for table in page.tables), "rankstone")
+    return _template().render(page=page, blocks=blocks, title=next(filter(None, titles))) + "\n"
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("rankstone.leaderboards"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    ).get_template("page.html")

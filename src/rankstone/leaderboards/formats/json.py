@@ -1,0 +1,31 @@
+"""Pages as JSON: every figure at full precision, unknown null."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rankstone.leaderboards.document import Page
+
+
+def draw(page: Page) -> str:
+    body = page.body if page.body is not None else list(values(page)[1])
+    return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def values(page: Page) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
+    """Names and values of the page's rows; of its tables, where it has no rows of its own."""
+    if page.fields:
+        return page.fields, page.rows
+    rows = [
+        {
+            "table": " ".join(part for part in (table.title, table.kind) if part),
+            **{
+                column.name: cell.text if cell.value is None else cell.value
+                for column, cell in zip(table.columns, row, strict=True)
+            },
+        }
+        for table in page.tables
+        for row in table.rows
+    ]
+    return list(dict.fromkeys(name for row in rows for name in row)), rows
