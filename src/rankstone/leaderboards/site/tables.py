@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.costs import BY_COLUMN, REUSED, Cost, cached_phases
+from rankstone.leaderboards.costs import BY_COLUMN, Cost, cached_phases
 from rankstone.leaderboards.marks import marked
-from rankstone.leaderboards.numbers import UNKNOWN, is_known
+from rankstone.leaderboards.numbers import REUSED, UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
 from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group, family_of
 

@@ -14,8 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rankstone.errors import MissingExtraError
-from rankstone.leaderboards.costs import REUSED, Cost, cached_phases, pareto_optimal
-from rankstone.leaderboards.numbers import GIB, MIB
+from rankstone.leaderboards.costs import Cost, cached_phases, pareto_optimal
+from rankstone.leaderboards.numbers import GIB, MIB, REUSED
 from rankstone.leaderboards.site.model import COLOURS, Entry, Site
 
 if TYPE_CHECKING:
