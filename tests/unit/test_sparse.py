@@ -210,6 +210,44 @@ def test_what_changes_an_encoding_is_described(model):
         assert other.describe() != plain.describe(), changes
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_settings_that_a_checkpoint_states_are_followed(model, engine, tmp_path):
+    made_by = peer(model, "sum", "log1p_relu")
+    made_by.save(str(tmp_path / "saved"), create_model_card=False)
+    own = SparseEncoder(
+        model=locate(ModelSpec(id="saved", path=str(tmp_path / "saved"))), engine=engine,
+        device="cpu",
+    )  # fmt: skip
+    expected = made_by.encode_document(
+        TEXTS, convert_to_sparse_tensor=False, show_progress_bar=False
+    ).numpy()
+    found = dense(own.encode(TEXTS, "document"))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * max(float(expected.max()), 1))
+    described = own.describe()
+    assert (described["pooling"], described["activation"]) == ("sum", "log1p2")
+    assert described["max_length"] == {"query": LIMIT, "document": LIMIT}
+
+
+def test_documents_go_their_own_way_through_a_router(model, tmp_path):
+    """As OpenSearch's models are saved: queries by weights of tokens, documents by the network."""
+    from sentence_transformers import SparseEncoder as Peer
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    network, pooling = peer(model)
+    static = SparseStaticEmbedding(network.tokenizer, frozen=True)
+    router = Router.for_query_document(query_modules=[static], document_modules=[network, pooling])
+    both = Peer(modules=[router], device="cpu")
+    both.save(str(tmp_path / "routed"), create_model_card=False)
+    routed = locate(ModelSpec(id="routed", path=str(tmp_path / "routed")))
+    own = SparseEncoder(model=routed, engine="torch", device="cpu")
+    expected = both.encode_document(TEXTS, convert_to_sparse_tensor=False, show_progress_bar=False)
+    found = dense(own.encode(TEXTS, "document"))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    with pytest.raises(DefinitionError, match="makes queries by SparseStaticEmbedding"):
+        own.encode(["fox"], "query")
+
+
 def test_the_vocabulary_counts_among_the_operations(model):
     done: list[Work] = []
     with listening(done.append):

@@ -56,6 +56,8 @@ class TokenTower(Tower):
             special_tokens=special,
             prompts={name: words for name, words in documented.items() if words},
             modules=[],
+            vocabulary=int(self.network.settings.get("vocab_size", 0)),
+            query_route=[],
             include_prompt=True,
             costs=Costs(0, 0, 0),
         )

@@ -17,7 +17,7 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.transformer.encoder import ROLES, Names, TransformerSettings
-from rankstone.runners.transformer.network import Loaded, Network, read_json
+from rankstone.runners.transformer.network import Facts, Loaded, Network, read_json
 
 Vectors = NDArray[np.float32]
 Pooling = Literal["cls", "mean", "last", "max", "pooler", "own"]
@@ -40,7 +40,7 @@ class Vector:
 
         return load(network, Changes(**asdict(self)))
 
-    def comparable(self, outputs: Vectors) -> Vectors:
+    def comparable(self, outputs: Vectors, facts: Facts) -> Vectors:
         return outputs
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 from rankstone.runners.encoders.bag_of_tokens import unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json, Role
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Loaded, Network
+from rankstone.runners.transformer.network import Facts, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
 Rows = NDArray[np.float32]
@@ -36,7 +36,7 @@ class ShortAndWords:
 
         return load_short_and_words(network, self.projection)
 
-    def comparable(self, outputs: Rows) -> Rows:
+    def comparable(self, outputs: Rows, facts: Facts) -> Rows:
         return outputs
 
 
@@ -96,7 +96,7 @@ class DupMAE(TransformerSettings):
 
     @property
     def _vocabulary(self) -> int:
-        return int(self._tower("document").network.settings["vocab_size"])
+        return self._tower("document").facts.vocabulary
 
     @property
     def _short(self) -> int:

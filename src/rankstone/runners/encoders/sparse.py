@@ -25,7 +25,7 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows, spars
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.transformer.batching import windows
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Array, Loaded, Network
+from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 from rankstone.runners.transformer.tower import Tower
 
@@ -38,19 +38,26 @@ Activation = Literal["log1p", "log1p2"]
 class Splade:
     """The kind of a network whose logits over the vocabulary are pooled over a text's tokens."""
 
-    activation: Activation
-    pooling: Literal["max", "sum"]
+    activation: Activation | None
+    pooling: Literal["max", "sum"] | None
+    """None: as the checkpoint's own pooling has it."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vocabulary import load_splade
 
         return load_splade(network, self.pooling, self.activation)
 
-    def comparable(self, outputs: Array) -> Array:
+    def comparable(self, outputs: Array, facts: Facts) -> Array:
         """Weights: sums are activated before they are summed."""
-        if self.pooling == "sum":
-            return outputs
-        return activated(np.maximum(outputs, 0), self.activation)
+        pooling, activation = pooled_by(facts)
+        return outputs if pooling == "sum" else activated(np.maximum(outputs, 0), activation)
+
+
+def pooled_by(facts: Facts) -> tuple[str, str]:
+    """Pooling and activation of a loaded network, in our words."""
+    own = facts.modules[-1]
+    double = own["activation_function"] == "log1p_relu"
+    return str(own["pooling_strategy"]), "log1p2" if double else "log1p"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,9 +76,11 @@ class SparseEncoder(TransformerSettings):
     what shares a batch. Only documents that share a term with the query are results.
     """
 
-    activation: Activation = "log1p"
-    """log1p: as above; log1p2: log(1 + log(1 + relu(x))), of the L0 models (arXiv:2504.14839)."""
-    pooling: Literal["max", "sum"] = "max"
+    activation: Activation | None = None
+    """log1p: as above; log1p2: log(1 + log(1 + relu(x))), of the L0 models (arXiv:2504.14839).
+    None: as the model's settings state it, log1p where they do not."""
+    pooling: Literal["max", "sum"] | None = None
+    """None: as the model's settings state it, max where they do not."""
     special_tokens: Literal["keep", "drop"] = "keep"
     """drop: the tokenizer's special tokens weigh nothing, as in OpenSearch's models."""
     top_k: Length | dict[Role, Length] | None = None
@@ -87,10 +96,11 @@ class SparseEncoder(TransformerSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
+        pooling, activation = pooled_by(self._tower("document").facts)
         return {
             **self._describe(),
-            "activation": self.activation,
-            "pooling": self.pooling,
+            "activation": activation,
+            "pooling": pooling,
             "special_tokens": self.special_tokens,
             "top_k": {role: self._top_k(role) for role in ("query", "document")},
             "weighed_by": {"query": self.query, "document": "model"},
@@ -112,23 +122,21 @@ class SparseEncoder(TransformerSettings):
 
     def _finisher(self, role: Role) -> Any:
         tower, top_k = self._tower(role), self._top_k(role)
+        if role == "query" and tower.facts.query_route:
+            raise DefinitionError(
+                f"Model '{self.model.id}' makes queries by {', '.join(tower.facts.query_route)},"
+                ' not by the network of documents. Set parameters.query = "idf" or "tokens".'
+            )
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
+
+        pooling, activation = pooled_by(tower.facts)
+        later = activation if pooling == "max" else None  # sums are activated before they are
 
         def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
             values = tower.engine.decoded(unpadded(hidden, mask))
-            return [self._row(one, dropped, top_k) for one in values]
+            return [row_of(one, dropped, top_k, later) for one in values]
 
         return finish
-
-    def _row(self, values: NDArray[np.float32], dropped: Ids, top_k: int | None) -> Row:
-        values[dropped] = 0
-        terms = np.flatnonzero(values > 0)
-        above = values[terms]
-        kept = largest(above, top_k)
-        weights = above[kept]
-        if self.pooling == "max":  # sums are activated before they are summed
-            weights = activated(weights, self.activation)
-        return terms[kept], weights
 
     def _looked_up(self, texts: Sequence[str]) -> SparseRows:
         """The weight of every token that a text holds, special tokens excepted."""
@@ -170,8 +178,8 @@ class SparseEncoder(TransformerSettings):
         return self.top_k.get(role) if isinstance(self.top_k, dict) else self.top_k
 
     def _width(self, role: Role) -> int:
-        """Size of the vocabulary: as the settings say, and the network has."""
-        return int(self._tower(role).network.settings["vocab_size"])
+        """Size of the vocabulary."""
+        return self._tower(role).facts.vocabulary
 
     def _head(self, role: Role) -> Splade:
         return Splade(activation=self.activation, pooling=self.pooling)
@@ -185,3 +193,13 @@ class SparseEncoder(TransformerSettings):
     def _query_tokens(self) -> Tower:
         network = self._network("query", self.model)
         return self._tower_of("query", network, self._engines(network), TokenTower)
+
+
+def row_of(values: Array, dropped: Ids, top_k: int | None, activation: str | None) -> Row:
+    """The `top_k` largest values above zero, activated; those of `dropped` entries are left out."""
+    values[dropped] = 0
+    terms = np.flatnonzero(values > 0)
+    above = values[terms]
+    kept = largest(above, top_k)
+    weights = above[kept]
+    return terms[kept], weights if activation is None else activated(weights, activation)

@@ -20,7 +20,7 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows, spars
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.transformer.batching import windows
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Array, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Array, Facts, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Ids
 from rankstone.runners.transformer.tower import Tower
 
@@ -44,7 +44,7 @@ class Disentangled:
 
         return load_tied(network, self.skip, self.norm)
 
-    def comparable(self, outputs: Array) -> Array:
+    def comparable(self, outputs: Array, facts: Facts) -> Array:
         return outputs
 
 

@@ -239,11 +239,11 @@ def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
     return found.float()
 
 
-def facts(network: Network, model: Any, *, vocabulary: int = 0, more: Sequence[Any] = ()) -> Facts:
+def facts(model: Any, *, words: torch.Tensor | None = None, more: Sequence[Any] = ()) -> Facts:
     """What `model`, of the library, says of itself.
 
     Args:
-        vocabulary: weights of a map onto the vocabulary, for counting operations.
+        words: weights of a map onto the vocabulary that is not among the modules.
         more: the modules behind the transformer, where those of the model are not meant.
     """
     module = first(model)
@@ -267,9 +267,16 @@ def facts(network: Network, model: Any, *, vocabulary: int = 0, more: Sequence[A
         },
         prompts={name: words for name, words in getattr(model, "prompts", {}).items() if words},
         modules=[{"type": type(m).__name__, **_settings(m)} for m in after],
+        vocabulary=0 if words is None else len(words),
+        query_route=_query_route(model),
         include_prompt=all(getattr(m, "include_prompt", True) for m in after),
-        costs=costs(net, vocabulary),
+        costs=costs(net, 0 if words is None else words.numel()),
     )
+
+
+def _query_route(model: Any) -> list[str]:
+    routes: Any = model[0].sub_modules if isinstance(model[0], Router) else {}
+    return [type(module).__name__ for module in routes["query"]] if "query" in routes else []
 
 
 def _settings(module: Any) -> dict[str, Any]:

@@ -22,22 +22,6 @@ Array = NDArray[np.float32]
 LFS_POINTER = b"version https://git-lfs"
 
 
-class Head(Protocol):
-    """The kind of a network: the library's class that loads it, and the modules that end it.
-
-    A frozen dataclass: its fields are part of the encoding's key, and the file that defines it is
-    part of the key of exported copies.
-    """
-
-    def load(self, network: Network) -> Loaded:
-        """Load the network with the model library; imports torch."""
-        ...
-
-    def comparable(self, outputs: Array) -> Array:
-        """What the engine's outputs, one row per text, are in the library's `encode`."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the library and its tokenizer say of a loaded checkpoint."""
@@ -59,6 +43,11 @@ class Facts:
     prompts: dict[str, str]
     modules: list[dict[str, Any]]
     """Type and settings of each module behind the transformer, in their order."""
+    vocabulary: int
+    """Entries of the network's map onto a vocabulary; 0 where it has none."""
+    query_route: list[str]
+    """Types of the modules through which the checkpoint sends queries alone; empty: there is no
+    such way."""
     include_prompt: bool
     """Whether the tokens of a prompt are pooled too."""
     costs: Costs
@@ -69,6 +58,22 @@ class Facts:
     def of(cls, values: Mapping[str, Any]) -> Facts:
         known = {field.name: values[field.name] for field in fields(cls)}
         return cls(**{**known, "costs": Costs(*values["costs"])})
+
+
+class Head(Protocol):
+    """The kind of a network: the library's class that loads it, and the modules that end it.
+
+    A frozen dataclass: its fields are part of the encoding's key, and the file that defines it is
+    part of the key of exported copies.
+    """
+
+    def load(self, network: Network) -> Loaded:
+        """Load the network with the model library; imports torch."""
+        ...
+
+    def comparable(self, outputs: Array, facts: Facts) -> Array:
+        """What the engine's outputs, one row per text, are in the library's `encode`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,7 @@ def load(network: Network, head: Changes) -> Loaded:
     return Loaded(
         model=whole,
         network=Vectors(transformer, modules).eval(),
-        facts=loading.facts(network, model, more=modules),
+        facts=loading.facts(model, more=modules),
         tokenizer=transformer.tokenizer,
         oracle=oracle,
     )

@@ -113,18 +113,18 @@ class Projected(nn.Module):
         return torch.cat([self.short(states[0, :width]), self.decoder(states[1:, width:])])
 
 
-def load_splade(network: Network, pooling: str, activation: str) -> Loaded:
+def load_splade(network: Network, pooling: str | None, activation: str | None) -> Loaded:
     """A masked language model whose logits are pooled: the library's SparseEncoder."""
     model: Any = loading.checkpoint(network, SparseEncoder)
     if model is None:
         model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
     _check_behind(model)
-    transformer = loading.first(model)
-    own = SpladePooling("sum" if pooling == "sum" else "max", ACTIVATIONS[activation])
+    transformer, own = loading.first(model), _pooling(model, pooling, activation)
     modules = [transformer, own]
     whole = SparseEncoder(modules=modules, device="cpu", prompts=model.prompts).eval()
     projection = transformer.auto_model.get_output_embeddings()
-    summed = activation if pooling == "sum" else None
+    activations = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
+    summed = activations[own.activation_function] if own.pooling_strategy == "sum" else None
     decoder = Decoder(projection.weight, projection.bias, sum_of=summed)
     places = _taken_off(transformer.auto_model, projection)
 
@@ -141,10 +141,17 @@ def load_splade(network: Network, pooling: str, activation: str) -> Loaded:
         model=whole,
         network=States(transformer.auto_model).eval(),
         decoder=decoder,
-        facts=loading.facts(network, model, vocabulary=projection.weight.numel(), more=modules[1:]),
+        facts=loading.facts(model, words=projection.weight, more=modules[1:]),
         tokenizer=transformer.tokenizer,
         oracle=oracle,
     )
+
+
+def _pooling(model: Any, pooling: Any, activation: str | None) -> SpladePooling:
+    """The checkpoint's pooling, with what the definition states of it."""
+    own = next(iter(loading.behind(model)), SpladePooling())
+    function = ACTIVATIONS[activation] if activation else own.activation_function
+    return SpladePooling(pooling or own.pooling_strategy, function)
 
 
 def _check_behind(model: Any) -> None:
@@ -165,7 +172,7 @@ def load_tied(network: Network, skip: int, norm_name: str) -> Loaded:
     norm = nn.LayerNorm(words.shape[1])
     norm.weight.data = loading.named(network, norm_name)
     norm.bias.data = loading.named(network, norm_name, "bias")
-    return _over_words(network, transformer, States(net, norm=norm), Decoder(words, None), words)
+    return _over_words(transformer, States(net, norm=norm), Decoder(words, None), words)
 
 
 def load_short_and_words(network: Network, name: str) -> Loaded:
@@ -182,18 +189,18 @@ def load_short_and_words(network: Network, name: str) -> Loaded:
     bias = loading.state(network.model.folder).get(f"{name}.bias")
     decoder = Projected(short, bias, Decoder(projection.weight, projection.bias))
     _taken_off(net, projection)
-    return _over_words(network, transformer, Both(net), decoder, projection.weight)
+    return _over_words(transformer, Both(net), decoder, projection.weight)
 
 
 def _over_words(
-    network: Network, transformer: Any, states: nn.Module, decoder: nn.Module, words: torch.Tensor
+    transformer: Any, states: nn.Module, decoder: nn.Module, words: torch.Tensor
 ) -> Loaded:
     model = SparseEncoder(modules=[transformer], device="cpu")
     return Loaded(
         model=model,
         network=states.eval(),
         decoder=decoder.eval(),
-        facts=loading.facts(network, model, vocabulary=words.numel()),
+        facts=loading.facts(model, words=words),
         tokenizer=transformer.tokenizer,
     )
 

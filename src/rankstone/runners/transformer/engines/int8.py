@@ -15,6 +15,10 @@ SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP}
 multiplies 8-bit integers (VNNI); elsewhere only the weights are rounded, and time is not saved."""
 
 
+BEHIND = "__module.behind"
+"""How the names of operations behind the transformer begin: what makes a vector of its states."""
+
+
 class NotQuantisableError(Exception):
     """The network has nothing to make of integers."""
 
@@ -25,11 +29,12 @@ def quantised(model: Any) -> Any:
     A weight is scale * q with integers q from -127 to 127, by one scale for each output of the map:
     its largest weight / 127. Nothing is measured on texts, and no scale is shared by two tokens, so
     a text's states do not depend on what else is in its batch. Embeddings, norms, softmax and the
-    products of attention are left as they are.
+    products of attention are left as they are, and so is what follows the transformer.
     """
     replaced = 0
     for product in model.get_ops():
-        if product.get_type_name() == "MatMul":
+        behind = product.get_friendly_name().startswith(BEHIND)
+        if product.get_type_name() == "MatMul" and not behind:
             factor = product.input_value(1).get_node()
             if factor.get_type_name() == "Constant" and factor.data.ndim == 2:
                 _replace(product, factor.data)

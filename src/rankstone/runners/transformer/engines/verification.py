@@ -74,7 +74,8 @@ def _encode(
         ids, mask = tokens.padded(rows)
         skipped = 0 if loaded.facts.include_prompt else tokens.prompt_length(prompt)
         inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, without(mask, skipped))
-        return network.head.comparable(np.stack(run(inputs, [len(row) for row in rows])))
+        outputs = np.stack(run(inputs, [len(row) for row in rows]))
+        return network.head.comparable(outputs, loaded.facts)
 
     return encode
 
