@@ -260,7 +260,7 @@ def test_a_method_needs_its_scorer_and_others_take_none(define):
     with pytest.raises(DefinitionError, match=r"key 'scorer': .*needs a \[scorer\] table.*Add it"):
         build_runner(define(TOML.partition("[scorer]")[0]))
     with pytest.raises(DefinitionError, match="key 'scorer': this adapter takes none"):
-        build_runner(define(TOML.replace("rerank:TwoStage", "fusion:ReciprocalRankFusion")
+        build_runner(define(TOML.replace("two_stage", "reciprocal_rank_fusion")
                             .replace("depth", "k")))  # fmt: skip
 
 

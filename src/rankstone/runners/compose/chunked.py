@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.compose.passages import Passages
 from rankstone.runners.document_length import ruler
 from rankstone.runners.protocols import (
@@ -197,16 +197,14 @@ class BestChunkIndex:
         return rows[~exhausted & (np.bincount(row, minlength=len(rows)) < wanted)]
 
     def save(self, folder: Path) -> None:
-        about = {"chunks": name_of(type(self._chunks))}
+        about = {"chunks": save_part(self._chunks, folder / "chunks")}
         (folder / "best_chunk.json").write_text(json.dumps(about))
         np.save(folder / "offsets.npy", self._offsets)
-        (folder / "chunks").mkdir()
-        self._chunks.save(folder / "chunks")
 
     @classmethod
     def load(cls, folder: Path) -> BestChunkIndex:
         about = json.loads((folder / "best_chunk.json").read_text())
-        chunks = class_of(about["chunks"]).load(folder / "chunks")
+        chunks = load_part(about["chunks"], folder / "chunks")
         return cls(chunks, np.load(folder / "offsets.npy"))
 
     def nbytes(self) -> int:

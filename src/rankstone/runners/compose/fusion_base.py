@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Context, Hits, Role, Truncation
 from rankstone.runners.representations.base import Composite
 
@@ -49,14 +49,11 @@ class Fusion:
 
 def save_all(folder: Path, indexes: Sequence[AnyIndex]) -> list[str]:
     """Write each index into a folder of its own; their classes, for `load_all`."""
-    for number, index in enumerate(indexes):
-        (folder / str(number)).mkdir()
-        index.save(folder / str(number))
-    return [name_of(type(index)) for index in indexes]
+    return [save_part(index, folder / str(number)) for number, index in enumerate(indexes)]
 
 
 def load_all(folder: Path, kinds: Sequence[str]) -> tuple[AnyIndex, ...]:
-    return tuple(class_of(kind).load(folder / str(n)) for n, kind in enumerate(kinds))
+    return tuple(load_part(kind, folder / str(n)) for n, kind in enumerate(kinds))
 
 
 def summed(docs: Ids, gains: Gains, k: int) -> Hits:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -78,14 +78,13 @@ class FirstMemberIndex:
         return self._index.search(queries.members[0], k)
 
     def save(self, folder: Path) -> None:
-        (folder / "member.json").write_text(json.dumps({"index": name_of(type(self._index))}))
-        (folder / "index").mkdir()
-        self._index.save(folder / "index")
+        about = {"index": save_part(self._index, folder / "index")}
+        (folder / "member.json").write_text(json.dumps(about))
 
     @classmethod
     def load(cls, folder: Path) -> FirstMemberIndex:
         about = json.loads((folder / "member.json").read_text())
-        return cls(class_of(about["index"]).load(folder / "index"))
+        return cls(load_part(about["index"], folder / "index"))
 
     def nbytes(self) -> int:
         return self._index.nbytes()

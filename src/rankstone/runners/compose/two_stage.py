@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, from_json, name_of, to_json
+from rankstone.runners.adapter_json import from_json, load_part, save_part, to_json
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -133,13 +133,11 @@ class TwoStageIndex:
     def save(self, folder: Path) -> None:
         """The corpus texts are written too: searching needs them."""
         about = {
-            "first": name_of(type(self._first)),
+            "first": save_part(self._first, folder / "first"),
             "scorer": to_json(self._scorer),
             "depth": self._depth,
         }
         (folder / "two_stage.json").write_text(json.dumps(about))
-        (folder / "first").mkdir()
-        self._first.save(folder / "first")
         (folder / "texts").mkdir()
         SavedTexts.write(folder / "texts", self._texts)
 
@@ -147,7 +145,7 @@ class TwoStageIndex:
     def load(cls, folder: Path) -> TwoStageIndex:
         """The scorer is built anew; a ModelError if its model's files are gone or are others."""
         about = json.loads((folder / "two_stage.json").read_text())
-        first = class_of(about["first"]).load(folder / "first")
+        first = load_part(about["first"], folder / "first")
         scorer = from_json(about["scorer"])
         return cls(first, scorer, SavedTexts(folder / "texts"), depth=about["depth"])
 

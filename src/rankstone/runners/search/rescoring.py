@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import AnyIndex, Context, Hits
 from rankstone.runners.representations.pieces import Positional, Stored
 from rankstone.runners.representations.ragged import Ragged, decoded
@@ -99,17 +99,15 @@ class RescoredIndex:
 
     def save(self, folder: Path) -> None:
         """The representations are written too: searching needs them."""
-        about = {"first": name_of(type(self._first)), "depth": self._depth}
+        about = {"first": save_part(self._first, folder / "first"), "depth": self._depth}
         (folder / "rescored.json").write_text(json.dumps(about))
-        for name in ("first", "documents"):
-            (folder / name).mkdir()
-        self._first.save(folder / "first")
+        (folder / "documents").mkdir()
         Stored.write(folder / "documents", self._documents)
 
     @classmethod
     def load(cls, folder: Path) -> RescoredIndex:
         about = json.loads((folder / "rescored.json").read_text())
-        first = class_of(about["first"]).load(folder / "first")
+        first = load_part(about["first"], folder / "first")
         return cls(first, Stored(folder / "documents"), depth=about["depth"])
 
     def nbytes(self) -> int:

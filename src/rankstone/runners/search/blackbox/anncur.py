@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
@@ -202,17 +202,16 @@ class AnnCurIndex:
 
     def save(self, folder: Path) -> None:
         """Texts or representations are written too: searching needs them."""
-        about = {"scored": name_of(type(self._scored)), "rescore": self._rescore}
+        kind = save_part(self._scored, folder / "scored")
+        save_part(self._latent, folder / "latent")
+        about = {"scored": kind, "rescore": self._rescore}
         (folder / "anncur.json").write_text(json.dumps(about))
         np.savez(folder / "anchors.npz", anchors=self._anchors, skipped=self._skipped)
-        for name, part in (("scored", self._scored), ("latent", self._latent)):
-            (folder / name).mkdir()
-            part.save(folder / name)
 
     @classmethod
     def load(cls, folder: Path) -> AnnCurIndex:
         about = json.loads((folder / "anncur.json").read_text())
-        scored = class_of(about["scored"]).load(folder / "scored")
+        scored = load_part(about["scored"], folder / "scored")
         latent = ExactIndex.load(folder / "latent")
         with np.load(folder / "anchors.npz") as kept:
             anchors, skipped = kept["anchors"], kept["skipped"]

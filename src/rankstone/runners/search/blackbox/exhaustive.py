@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
 
@@ -55,15 +55,13 @@ class ExhaustiveIndex:
 
     def save(self, folder: Path) -> None:
         """Texts or representations are written too: searching needs them."""
-        about = {"scored": name_of(type(self._scored))}
+        about = {"scored": save_part(self._scored, folder / "scored")}
         (folder / "exhaustive.json").write_text(json.dumps(about))
-        (folder / "scored").mkdir()
-        self._scored.save(folder / "scored")
 
     @classmethod
     def load(cls, folder: Path) -> ExhaustiveIndex:
         about = json.loads((folder / "exhaustive.json").read_text())
-        return cls(class_of(about["scored"]).load(folder / "scored"))
+        return cls(load_part(about["scored"], folder / "scored"))
 
     def nbytes(self) -> int:
         """Of one query's scores: documents are read from disk block by block."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
@@ -130,14 +130,12 @@ class MuveraIndex:
 
     def save(self, folder: Path) -> None:
         shape = dataclasses.asdict(self._encoder.shape) if self._encoder else None
-        about = {"shape": shape, "vectors": name_of(type(self._vectors))}
+        about = {"shape": shape, "vectors": save_part(self._vectors, folder / "vectors")}
         (folder / "muvera.json").write_text(json.dumps(about))
         arrays = self._encoder.arrays() if self._encoder else {}
         if self._positions is not None:
             arrays["positions"] = self._positions
         np.savez(folder / "muvera.npz", **arrays)  # type: ignore[arg-type]
-        (folder / "vectors").mkdir()
-        self._vectors.save(folder / "vectors")
 
     @classmethod
     def load(cls, folder: Path) -> MuveraIndex:
@@ -146,7 +144,7 @@ class MuveraIndex:
         encoder = None
         if about["shape"]:
             encoder = FixedDimensionalEncoder.load(FdeShape(**about["shape"]), arrays)
-        vectors = class_of(about["vectors"]).load(folder / "vectors")
+        vectors = load_part(about["vectors"], folder / "vectors")
         return cls(encoder, vectors, arrays.get("positions"))
 
     def nbytes(self) -> int:

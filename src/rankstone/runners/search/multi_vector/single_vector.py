@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.search.exact.flat import ExactIndex
@@ -123,16 +123,15 @@ class SingleVectorIndex:
         return hits
 
     def save(self, folder: Path) -> None:
-        about = {"tokens": name_of(type(self._tokens)), "dim": self._dim, "depth": self._depth}
+        kind = save_part(self._tokens, folder / "tokens")
+        about = {"tokens": kind, "dim": self._dim, "depth": self._depth}
         (folder / "single_vector.json").write_text(json.dumps(about))
         np.save(folder / "ends.npy", self._ends)
-        (folder / "tokens").mkdir()
-        self._tokens.save(folder / "tokens")
 
     @classmethod
     def load(cls, folder: Path) -> SingleVectorIndex:
         about = json.loads((folder / "single_vector.json").read_text())
-        tokens = class_of(about["tokens"]).load(folder / "tokens")
+        tokens = load_part(about["tokens"], folder / "tokens")
         ends = np.load(folder / "ends.npy")
         return cls(tokens, ends, dim=about["dim"], depth=about["depth"])
 

@@ -1,4 +1,4 @@
-"""Training the centroids of a product quantiser to rank: JPQ, and the first stage of RepCONC."""
+"""Training the centroids of a product quantiser to rank, as JPQ does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.quantisation.quantiser import Codes, Quantiser, bare_index
-from rankstone.runners.search.quantisation.sinkhorn import balanced_codes
 from rankstone.runners.search.quantisation.training_queries import (
     DEPTH,
     Positions,
@@ -53,7 +52,7 @@ class Learnt(NamedTuple):
     losses: list[float]
 
 
-class _Model:
+class Model:
     """Centroids, and a transform of rotated queries, that are being learnt."""
 
     def __init__(self, start: Quantiser, options: Options) -> None:
@@ -93,7 +92,7 @@ class _Model:
 
 
 def best_epoch(
-    model: _Model,
+    model: Model,
     epoch: Callable[[int], float],
     codes_of: Callable[[Quantiser], Codes],
     held_out: TrainingQueries,
@@ -116,7 +115,7 @@ def best_epoch(
     return Learnt(*best, history, losses)
 
 
-def _quality(model: _Model, index: Any, queries: TrainingQueries) -> float:
+def _quality(model: Model, index: Any, queries: TrainingQueries) -> float:
     vectors = model.queries(queries.vectors).detach().numpy()
     _, docs = index.search(np.ascontiguousarray(vectors), min(DEPTH, index.ntotal))
     return mean_ndcg(docs, queries.relevant)
@@ -142,7 +141,7 @@ def train_jpq(
     its relevant documents, drawn anew, against the `N_NEGATIVES` that the index of the current
     centroids ranks best. Scores are read from tables as the index reads them.
     """
-    model, rng = _Model(start, options), np.random.default_rng(options.seed)
+    model, rng = Model(start, options), np.random.default_rng(options.seed)
 
     def epoch(number: int) -> float:
         total = 0.0
@@ -154,7 +153,7 @@ def train_jpq(
     return best_epoch(model, epoch, lambda quantiser: codes, held_out, options.epochs)
 
 
-def jpq_loss(model: _Model, codes: Codes, batch: TrainingQueries, rng: np.random.Generator) -> Any:
+def jpq_loss(model: Model, codes: Codes, batch: TrainingQueries, rng: np.random.Generator) -> Any:
     """Mean loss of a batch: of a relevant document each, against what the index ranks best now."""
     import torch
 
@@ -194,92 +193,3 @@ def _others(candidates: Positions, batch: TrainingQueries) -> Any:
     others = np.stack(rows)
     others[:, 0] = False
     return torch.from_numpy(others)
-
-
-class Constraint(NamedTuple):
-    """Of the first stage of RepCONC."""
-
-    epsilon: float
-    iterations: int
-    mse_weight: float
-    batch_documents: int
-
-
-def train_repconc(
-    start: Quantiser,
-    take: Callable[[Positions], Vectors],
-    codes_of: Callable[[Quantiser], Codes],
-    learn: TrainingQueries,
-    held_out: TrainingQueries,
-    options: Options,
-    constraint: Constraint,
-) -> Learnt:
-    """Centroids trained to rank while every centroid must code as many documents as any other.
-
-    Zhan et al.: Learning Discrete Representations via Constrained Clustering for Effective and
-    Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). A step takes the relevant documents of
-    its queries, some that the current index ranks best, and others by chance; codes them by
-    `balanced_codes`; and ranks all of them for every query. The loss is that of `ranking_loss` plus
-    mse_weight |R x - c|^2. Its gradient moves the centroids; document vectors and rotation stay.
-
-    Args:
-        start: the warm start, of OPQ.
-        take: vectors of documents by position.
-        codes_of: nearest codes of all documents, for held-out queries and hard negatives.
-        learn, held_out: training queries.
-        options: of training.
-        constraint: of the clustering.
-    """
-    model, rng = _Model(start, options), np.random.default_rng(options.seed)
-
-    def epoch(number: int) -> float:
-        codes, total = codes_of(model.state()[0]), 0.0
-        index = bare_index(model.state()[0], codes)
-        for batch in batches(learn, rng):
-            positions = _documents_of(batch, index, model, constraint.batch_documents, rng)
-            vectors = start.rotated(np.ascontiguousarray(take(positions), dtype=np.float32))
-            loss = _repconc_loss(model, batch, positions, vectors, constraint)
-            total += model.step(loss) * len(batch)
-        return total / len(learn)
-
-    return best_epoch(model, epoch, codes_of, held_out, options.epochs)
-
-
-def _documents_of(
-    batch: TrainingQueries, index: Any, model: _Model, n: int, rng: np.random.Generator
-) -> Positions:
-    """Sorted positions: all relevant ones, as many hard ones, and chance for the rest of `n`."""
-    asked = np.ascontiguousarray(model.queries(batch.vectors).detach().numpy())
-    depth = min(max(1, n // 2 // len(batch)), index.ntotal)
-    _, hard = index.search(asked, depth)
-    named = np.unique(np.concatenate([*batch.relevant, hard.ravel()]))
-    chance = rng.permutation(index.ntotal)[: n + len(named)]
-    others = chance[~np.isin(chance, named)][: max(0, n - len(named))]
-    positions: Positions = np.sort(np.concatenate([named, others]))
-    return positions
-
-
-def _repconc_loss(
-    model: _Model,
-    batch: TrainingQueries,
-    positions: Positions,
-    vectors: Vectors,
-    constraint: Constraint,
-) -> Any:
-    import torch
-
-    centroids, documents = model.centroids, torch.from_numpy(vectors)
-    n_parts, _, width = centroids.shape
-    parts = documents.reshape(len(documents), n_parts, width)
-    epsilon, iterations = constraint.epsilon, constraint.iterations
-    codes = balanced_codes(parts, centroids.detach(), epsilon=epsilon, iterations=iterations)
-    quantised = centroids[torch.arange(n_parts), codes].reshape(len(documents), -1)
-    scores = model.queries(batch.vectors) @ quantised.T
-    relevant = np.stack([np.isin(positions, right) for right in batch.relevant])
-    # The best-ranked relevant document leads each row; its other relevant ones are left out.
-    mask = torch.from_numpy(relevant)
-    leader = scores.detach().masked_fill(~mask, -torch.inf).argmax(dim=1, keepdim=True)
-    ordered = torch.cat([scores.gather(1, leader), scores], dim=1)
-    left_out = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
-    error = ((documents - quantised) ** 2).sum(dim=1).mean()
-    return ranking_loss(ordered, left_out) + constraint.mse_weight * error

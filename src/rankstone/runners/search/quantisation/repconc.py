@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -11,11 +12,27 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import blocks
-from rankstone.runners.search.quantisation.codebooks import Constraint, Options, train_repconc
-from rankstone.runners.search.quantisation.quantiser import Codes, Quantiser, encoded
+from rankstone.runners.search.quantisation.codebooks import (
+    Learnt,
+    Model,
+    Options,
+    batches,
+    best_epoch,
+    ranking_loss,
+)  # fmt: skip
+from rankstone.runners.search.quantisation.quantiser import Codes, Quantiser, bare_index, encoded
 from rankstone.runners.search.quantisation.sinkhorn import balanced_codes
 from rankstone.runners.search.quantisation.trained_pq import Rate, TrainedQuantisation
-from rankstone.runners.search.quantisation.training_queries import TrainingQueries
+from rankstone.runners.search.quantisation.training_queries import Positions, TrainingQueries
+
+
+class Constraint(NamedTuple):
+    """Of the first stage of RepCONC."""
+
+    epsilon: float
+    iterations: int
+    mse_weight: float
+    batch_documents: int
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -26,7 +43,7 @@ class RepCONC(TrainedQuantisation):
     Effective and Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). Warm start from
     OPQ{M},PQ{M}x8. First stage: the centroids learn to rank documents whose codes are assigned
     under the constraint that all centroids of a part are used equally (see `sinkhorn` and
-    `codebooks.train_repconc`). Second stage: all documents get the code of their nearest centroids,
+    `train_repconc`). Second stage: all documents get the code of their nearest centroids,
     and the centroids are trained once more as in JPQ. Both keep the epoch of the best held-out
     nDCG@10, the start included.
 
@@ -94,3 +111,83 @@ class RepCONC(TrainedQuantisation):
             iterations=self.iterations,
         )
         return np.asarray(codes.numpy(), dtype=np.uint8)
+
+
+def train_repconc(
+    start: Quantiser,
+    take: Callable[[Positions], Vectors],
+    codes_of: Callable[[Quantiser], Codes],
+    learn: TrainingQueries,
+    held_out: TrainingQueries,
+    options: Options,
+    constraint: Constraint,
+) -> Learnt:
+    """Centroids trained to rank while every centroid must code as many documents as any other.
+
+    Zhan et al.: Learning Discrete Representations via Constrained Clustering for Effective and
+    Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). A step takes the relevant documents of
+    its queries, some that the current index ranks best, and others by chance; codes them by
+    `balanced_codes`; and ranks all of them for every query. The loss is that of `ranking_loss` plus
+    mse_weight |R x - c|^2. Its gradient moves the centroids; document vectors and rotation stay.
+
+    Args:
+        start: the warm start, of OPQ.
+        take: vectors of documents by position.
+        codes_of: nearest codes of all documents, for held-out queries and hard negatives.
+        learn, held_out: training queries.
+        options: of training.
+        constraint: of the clustering.
+    """
+    model, rng = Model(start, options), np.random.default_rng(options.seed)
+
+    def epoch(number: int) -> float:
+        codes, total = codes_of(model.state()[0]), 0.0
+        index = bare_index(model.state()[0], codes)
+        for batch in batches(learn, rng):
+            positions = _documents_of(batch, index, model, constraint.batch_documents, rng)
+            vectors = start.rotated(np.ascontiguousarray(take(positions), dtype=np.float32))
+            loss = _repconc_loss(model, batch, positions, vectors, constraint)
+            total += model.step(loss) * len(batch)
+        return total / len(learn)
+
+    return best_epoch(model, epoch, codes_of, held_out, options.epochs)
+
+
+def _documents_of(
+    batch: TrainingQueries, index: Any, model: Model, n: int, rng: np.random.Generator
+) -> Positions:
+    """Sorted positions: all relevant ones, as many hard ones, and chance for the rest of `n`."""
+    asked = np.ascontiguousarray(model.queries(batch.vectors).detach().numpy())
+    depth = min(max(1, n // 2 // len(batch)), index.ntotal)
+    _, hard = index.search(asked, depth)
+    named = np.unique(np.concatenate([*batch.relevant, hard.ravel()]))
+    chance = rng.permutation(index.ntotal)[: n + len(named)]
+    others = chance[~np.isin(chance, named)][: max(0, n - len(named))]
+    positions: Positions = np.sort(np.concatenate([named, others]))
+    return positions
+
+
+def _repconc_loss(
+    model: Model,
+    batch: TrainingQueries,
+    positions: Positions,
+    vectors: Vectors,
+    constraint: Constraint,
+) -> Any:
+    import torch
+
+    centroids, documents = model.centroids, torch.from_numpy(vectors)
+    n_parts, _, width = centroids.shape
+    parts = documents.reshape(len(documents), n_parts, width)
+    epsilon, iterations = constraint.epsilon, constraint.iterations
+    codes = balanced_codes(parts, centroids.detach(), epsilon=epsilon, iterations=iterations)
+    quantised = centroids[torch.arange(n_parts), codes].reshape(len(documents), -1)
+    scores = model.queries(batch.vectors) @ quantised.T
+    relevant = np.stack([np.isin(positions, right) for right in batch.relevant])
+    # The best-ranked relevant document leads each row; its other relevant ones are left out.
+    mask = torch.from_numpy(relevant)
+    leader = scores.detach().masked_fill(~mask, -torch.inf).argmax(dim=1, keepdim=True)
+    ordered = torch.cat([scores.gather(1, leader), scores], dim=1)
+    left_out = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
+    error = ((documents - quantised) ** 2).sum(dim=1).mean()
+    return ranking_loss(ordered, left_out) + constraint.mse_weight * error
