@@ -448,7 +448,7 @@ def test_weights_never_released_are_said_to_be_so(name, tmp_path):
     assert spec.weights == "unavailable"
     with pytest.raises(ModelError, match=r"never released.*--model-path DIR"):
         build_runner(spec)
-    with pytest.raises(ModelError, match=r"the path .* is no folder"):
+    with pytest.raises(ModelError, match=r"the path .* is not a folder"):
         build_runner(spec.at(tmp_path / "none"))
 
 

@@ -49,7 +49,7 @@ def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
         ("bm52", "neither 'module:NAME' nor a registered adapter. Did you mean: bm25"),
         ("no_such_module:BM25", "no module 'no_such_module'"),
         ("json:JSONEncodr", r"has no 'JSONEncodr'. Did you mean: JSONEncoder"),
-        ("json:dumps", "is no class"),
+        ("json:dumps", "is not a class"),
         ("rankstone.runners.dense:DenseEncoder", 'Write its short name: "dense"'),
         ("rankstone.runners.gone:Gone", "Write its short name: .*bm25"),
     ],

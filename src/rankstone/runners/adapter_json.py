@@ -40,15 +40,15 @@ def save_part(part: Any, folder: Path) -> str:
 
 
 def load_part(kind: str, folder: Path) -> Any:
-    """What `save_part` wrote, by the class it returned."""
+    """Load what `save_part` wrote, by the class it returned."""
     return class_of(kind).load(folder)
 
 
 def to_json(adapter: Any) -> dict[str, Any]:
-    """What `adapter` was constructed with; an AdapterError if it is no dataclass."""
+    """Return what `adapter` was constructed with; an AdapterError if it is not a dataclass."""
     if not dataclasses.is_dataclass(adapter) or isinstance(adapter, type):
         raise AdapterError(
-            f"{type(adapter).__name__} cannot be saved with an index: it is no dataclass."
+            f"{type(adapter).__name__} cannot be saved with an index: it is not a dataclass."
             " Make it a frozen dataclass of its parameters."
         )
     names = [field.name for field in dataclasses.fields(adapter) if field.init]

@@ -1,4 +1,4 @@
-"""Which code an adapter is: its own file, and what that imports of the same package."""
+"""The code of an adapter: its own file, and what that imports of the same package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def adapter_files(adapter: type) -> dict[str, bytes]:
     """Module -> content of its file, of the module that defines `adapter` and those it imports.
 
     Imports are followed, inside functions too, into the adapter's own package and into the room of
-    runners, and no further: what other libraries do is told by their versions. They are read, not
+    runners, and no further: other libraries are identified by their versions. They are read, not
     run, for some import torch.
     """
     homes = _homes(adapter.__module__)
@@ -51,11 +51,11 @@ def _homes(module: str) -> dict[str, Path]:
 
 
 def _file(name: str, homes: dict[str, Path]) -> Path | None:
-    """The file of the module `name`; None where it is no module, or lies elsewhere."""
+    """The file of the module `name`; None where it is not a module, or lies elsewhere."""
     for home, folder in homes.items():
         if name.startswith(f"{home}."):
-            place = folder.joinpath(*name.removeprefix(f"{home}.").split("."))
-            files = (place.with_suffix(".py"), place / "__init__.py")
+            path = folder.joinpath(*name.removeprefix(f"{home}.").split("."))
+            files = (path.with_suffix(".py"), path / "__init__.py")
             return next((file for file in files if file.is_file()), None)
     return None
 

@@ -47,7 +47,7 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
 
 
 def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
-    """The adapter constructed with what `spec` says and the arguments `more`."""
+    """Construct the adapter with the parameters of `spec` and the arguments `more`."""
     adapter = load_adapter(spec, where)
     for extra in _missing(adapter):
         raise MissingExtraError(what, extra)
@@ -119,7 +119,9 @@ def load_adapter(spec: AdapterSpec, where: str) -> Any:
     """
     adapter = registry.load("adapter", spec.adapter, where)
     if not isinstance(adapter, type):
-        raise DefinitionError(f"{where}: key 'adapter': '{spec.adapter}' is no class. Correct it.")
+        raise DefinitionError(
+            f"{where}: key 'adapter': '{spec.adapter}' is not a class. Correct it."
+        )
     return adapter
 
 

@@ -1,4 +1,4 @@
-"""What an encoder tells of its work while it works.
+"""Work that an encoder reports while it runs.
 
 An encoder may be handed thousands of texts at once, so that it can sort them by length. It reports
 each batch that it finished; whoever is interested, the harness above all, listens. Nobody needs to.
@@ -30,7 +30,7 @@ _listener: ContextVar[Callable[[Work], None] | None] = ContextVar("listener", de
 
 
 def report(work: Work) -> None:
-    """Tell the listener, if there is one, what was done since the last report."""
+    """Pass what was done since the last report to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(work)

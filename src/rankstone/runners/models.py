@@ -1,4 +1,4 @@
-"""Finds a model's files and says where they came from.
+"""Find a model's files, and report where they came from.
 
 Looked for in this order: an explicit path, an installed package that carries the files, the
 hub's cache on this machine, the hub. Pinned digests are verified wherever the files came from.
@@ -40,8 +40,8 @@ class LocatedModel:
     """Name inside the folder -> sha256, of every file that the model is made of."""
 
     def describe(self) -> dict[str, str | dict[str, str] | None]:
-        """What the record says of the model, and the cache key but for `origin`: not where it lies
-        on the disk."""
+        """Describe the model for the record, and but for `origin` for the cache key; its path on
+        the disk is left out."""
         return {
             "model": self.id,
             "origin": self.origin,
@@ -68,24 +68,24 @@ class LocatedModel:
 
 
 class _NotThereError(Exception):
-    """Why a place does not hold the model."""
+    """The reason why a source does not hold the model."""
 
 
 def locate(model: ModelSpec) -> LocatedModel:
-    """The first place that holds `model`, with its pinned files verified.
+    """Find the first source that holds `model`, and verify its pinned files.
 
-    Raises ModelError if no place holds it (naming each, and the mend) or a digest differs.
+    Raises ModelError if no source holds it (naming each, and the mend) or a digest differs.
     """
     if model.path is not None:
         folder = _explicit(model.path, model.id)
         return _verified(model, _inside(model, folder), "path", model.revision)
-    places: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
+    sources: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
         ("package", _in_package),
         ("hub cache", _in_hub_cache),
         ("hub", _from_hub),
     ]
     reasons = []
-    for origin, look in places:
+    for origin, look in sources:
         try:
             folder = look(model)
         except _NotThereError as reason:
@@ -102,7 +102,7 @@ def _explicit(path: str, name: str) -> Path:
     folder = Path(os.path.expandvars(path)).expanduser()
     if not folder.is_dir():
         raise ModelError(
-            f"Model '{name}': the path {folder} is no folder."
+            f"Model '{name}': the path {folder} is not a folder."
             " Correct the key 'path' of [model], or remove it to look elsewhere."
         )
     return folder.resolve()
@@ -165,7 +165,7 @@ def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
 
 
 def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
-    """Of hub files, the commit that names the snapshot's folder; elsewhere unknown."""
+    """The commit that names the snapshot's folder, of hub files; elsewhere unknown."""
     if origin in ("hub cache", "hub") and folder.parent.name == "snapshots":
         return folder.name
     return model.revision if origin in ("hub cache", "hub") else None

@@ -1,6 +1,7 @@
-"""What a retrieval method is to the harness: `Runner`, `Index`, `Chunks`, `Context`.
+"""The interface of a retrieval method: `Runner`, `Index`, `Chunks`, `Context`, `Scorer`.
 
-An adapter is a class named in a method's TOML as ``module:Class``. It is constructed with the
+An adapter is a class that a method's TOML names by a registered short name or as
+``module:Class`` (see `rankstone.registry`). It is constructed with the
 keyword arguments of the TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a
 ``[model]`` table, ``members=`` when it names members, and ``scorer=`` when it has a ``[scorer]``
 table, which names an adapter of its own in the same way. It keeps no state between calls but the
@@ -49,7 +50,7 @@ class Hits(NamedTuple):
 
 
 class Truncation(NamedTuple):
-    """How much of some texts a model's limit cut away; additive over batches."""
+    """Texts and tokens that a model's limit truncated; additive over batches."""
 
     texts: int = 0
     texts_cut: int = 0
@@ -58,7 +59,7 @@ class Truncation(NamedTuple):
 
     @classmethod
     def of(cls, counts: NDArray[np.int64], kept: NDArray[np.int64] | int) -> Truncation:
-        """Of texts with `counts` tokens, of which so many at most are `kept`."""
+        """Count texts with `counts` tokens, of which at most `kept` reach the model."""
         lost = np.maximum(counts - kept, 0)
         return cls(len(counts), int(np.count_nonzero(lost)), int(counts.sum()), int(lost.sum()))
 
@@ -67,7 +68,7 @@ class Truncation(NamedTuple):
 
 
 class Judged(Protocol):
-    """Which documents are relevant to which queries; arrays with one entry per judgement."""
+    """Relevance judgements, as arrays with one entry per judgement."""
 
     @property
     def query(self) -> NDArray[np.int64]:
@@ -110,7 +111,7 @@ class Chunks(Protocol[RepOut]):
 
 
 class Context(Protocol):
-    """What an index may use besides the encoded corpus.
+    """Everything that an index may use besides the encoded corpus.
 
     Test queries are never among it: what an index learns from, it learns from the corpus and from
     training-split queries.
@@ -146,7 +147,10 @@ class Context(Protocol):
         ...
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Add to the record what a scorer's limit cuts; called, or not, outside every phase."""
+        """Add to the record what a scorer's limit truncates.
+
+        `count` is called, or not, outside every phase.
+        """
         ...
 
 
@@ -179,14 +183,15 @@ class Runner(Protocol[Rep]):
     """Import name of each optional library the adapter needs -> the extra that installs it."""
 
     cacheable: ClassVar[bool]
-    """Whether encodings are dear enough to be kept in shards (vectors yes, tokens no)."""
+    """True if encodings are expensive enough to be kept in shards (vectors yes, tokens no)."""
 
     def describe(self) -> Mapping[str, Json]:
         """Everything that can change an encoding, for the record and the cache key.
 
         How texts are batched is not among it: it moves the last bits of a vector, no more.
-        What differs by role is told by role, as ``{"query": ..., "document": ...}``: documents are
-        kept under a key that leaves out the queries' side (see `rankstone.encodings.cache_key`).
+        What differs by role is reported by role, as ``{"query": ..., "document": ...}``: documents
+        are kept under a key that leaves out the queries' side (see
+        `rankstone.encodings.cache_key`).
 
         Parameters, model id with revision and file hashes, prompts, max length, pooling,
         normalisation, similarity, dtype, engine, and the versions of the libraries at work.
@@ -202,7 +207,7 @@ class Runner(Protocol[Rep]):
         ...
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """What the model's limit cuts from `texts`; None where the method has no limit."""
+        """Count what the model's limit truncates of `texts`; None where the method has no limit."""
         ...
 
 
@@ -226,8 +231,11 @@ class Scorer(Protocol):
         ...
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        """What the model's limit cuts from the (query, document) pairs, which are the texts that
-        are counted: a query of n pairs counts n times. None where the method has no limit."""
+        """Count what the model's limit truncates of the (query, document) pairs, which are the
+        texts that are counted: a query of n pairs counts n times.
+
+        None where the method has no limit.
+        """
         ...
 
 

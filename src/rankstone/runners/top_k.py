@@ -1,4 +1,4 @@
-"""Which documents a search returns that has a score for every document."""
+"""Selection of the best documents from scores of all documents."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class ChunkedEncoder:
     """Units of a chunk at most, all that the member adds included; None: the member's own limit.
     Units are the member's tokens where it has some, else words."""
     overlap: Annotated[int, Field(ge=0)] = 0
-    """So many units of a chunk, rather fewer than more, are also the beginning of the next."""
+    """Units at the end of a chunk, at most, that are also the beginning of the next."""
 
     def __post_init__(self) -> None:
         own, stated = ruler(self._member), self.chunk_tokens
@@ -111,7 +111,7 @@ class ChunkedEncoder:
         return cut
 
     def _of_documents(self, rep: Ragged) -> Any:
-        """What the index holds of documents, from their chunks."""
+        """Return what the index holds of documents, from their chunks."""
         if self.aggregate == "max":
             return rep
         if self.aggregate == "first":
@@ -129,7 +129,7 @@ class ChunkedEncoder:
 
     @property
     def _encoder(self) -> Any:
-        """What encodes the chunks: the member, or the encoder whose search it is."""
+        """The encoder of the chunks: the member, or the encoder whose search it is."""
         return getattr(self._member, "encoder", self._member)
 
     @cached_property
@@ -250,7 +250,7 @@ class _EveryChunk:
 
 
 class _ChunkContext:
-    """The context of a member, without what is said of whole documents."""
+    """The context of a member, without what concerns whole documents."""
 
     def __init__(self, context: Context, encoder: Any, chunks: Any) -> None:
         """`chunks`: what `encoder` made of the chunks."""

@@ -35,7 +35,7 @@ class ReciprocalRankFusion(Fusion):
 
     k: Annotated[int, Field(ge=0)] = 60
     depth: Annotated[int, Field(ge=1)] | None = None
-    """How many documents each member retrieves; None: as many as the fusion is asked for."""
+    """Documents that each member retrieves; None: as many as the fusion is asked for."""
 
     def describe(self) -> Mapping[str, Json]:
         return {

@@ -1,4 +1,4 @@
-"""What methods that fuse several rankings share: their members, and sums over what these found."""
+"""Base of methods that fuse several rankings: members, and sums over what these found."""
 
 from __future__ import annotations
 

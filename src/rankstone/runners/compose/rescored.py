@@ -31,7 +31,7 @@ class RescoredByEncoder:
 
     As a single vector per text, then exact MaxSim over token vectors: `rescore` calls of MaxSim a
     query, which are the items of the phase `rerank`. The documents found are those of the first
-    member; ties and what is not scored again are as `RescoredIndex` says.
+    member; ties and what is not scored again are as in `RescoredIndex`.
     """
 
     requires: ClassVar[Mapping[str, str]] = {}
@@ -63,7 +63,7 @@ class RescoredByEncoder:
         return RescoredIndex(found, kept, depth=self.rescore, context=context)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """That of the second member, which decides; both read the same texts."""
+        """Report the second member, which decides; both read the same texts."""
         cut: Truncation | None = self.members[1].truncation(texts, role)
         return cut
 

@@ -52,7 +52,7 @@ class TwoStage:
     """The first stage."""
     scorer: Any
     depth: Annotated[int, Field(ge=1)] = 100
-    """How many documents of each query are re-scored."""
+    """Documents of each query that are re-scored."""
 
     def __post_init__(self) -> None:
         require_scorer(self.scorer)
@@ -80,7 +80,7 @@ class TwoStage:
         return TwoStageIndex(first, self.scorer, context.texts, depth=self.depth, context=context)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """That of the first stage; the scorer's pairs are counted while they are searched."""
+        """Report the first stage; the scorer's pairs are counted while they are searched."""
         counts: Truncation | None = self.first.truncation(texts, role)
         return counts
 
@@ -150,5 +150,5 @@ class TwoStageIndex:
         return cls(first, scorer, SavedTexts(folder / "texts"), depth=about["depth"])
 
     def nbytes(self) -> int:
-        """Of the first stage: texts are read when asked for, and no model counts as index."""
+        """Count the first stage: texts are read when asked for, and no model counts as index."""
         return self._first.nbytes()

@@ -57,17 +57,17 @@ class WeightedFusion(Fusion):
     weights: list[float] | Literal["tuned"]
     """One for each member, or `tuned`."""
     depth: Annotated[int, Field(ge=1)] = 1000
-    """How many documents each member retrieves; none beyond them are found."""
+    """Documents that each member retrieves; none beyond them are found."""
     step: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """The whole must be a multiple of it."""
     train_queries: Annotated[int, Field(ge=1)] = 2000
-    """So many at most are used for tuning, drawn by the run's seed."""
+    """Most queries that are used for tuning, drawn by the run's seed."""
 
     def __post_init__(self) -> None:
         _check(self.weights, len(self.members))
         if abs(round(1 / self.step) * self.step - 1) > 1e-9:
             raise DefinitionError(
-                f"key 'parameters.step': 1 is no multiple of {self.step}. Take for example 0.1."
+                f"key 'parameters.step': 1 is not a multiple of {self.step}. Take for example 0.1."
             )
 
     def describe(self) -> Mapping[str, Json]:
@@ -139,7 +139,7 @@ class WeightedIndex:
         return summed(docs, gains * np.asarray(self.weights)[owners], k)
 
     def normalised(self, queries: Composite) -> tuple[Ids, Gains, Ids]:
-        """What all members find, side by side; their normalised scores; the member by column."""
+        """Return what all members find, side by side; normalised scores; the member by column."""
         pairs = zip(self._indexes, queries.members, strict=True)
         found = [index.search(rep, self._depth) for index, rep in pairs]
         gains = [normalise(hits.scores, self._normalisation) for hits in found]

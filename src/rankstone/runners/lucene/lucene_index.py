@@ -29,7 +29,7 @@ ANALYSER = "Anserini's DefaultEnglishAnalyzer: Lucene's English stop words, Port
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """How RM3 expands a query."""
+    """Parameters of RM3, which expands a query."""
 
     terms: int
     documents: int
@@ -38,7 +38,7 @@ class Feedback:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How an index is searched."""
+    """Parameters of a search."""
 
     k1: float
     b: float

@@ -1,4 +1,4 @@
-"""What the harness may do with representations without knowing what they are.
+"""Operations on representations that need not know their kind: take, join, pack.
 
 Each kind of representation is a sequence over texts: it has a length, and a slice of it is again
 one. Kinds that are to be kept in shards also say which arrays they consist of. A package with a

@@ -24,7 +24,7 @@ def require_scorer(scorer: Any) -> None:
 
 
 def checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:
-    """What `scorer` gave for `n` documents; an AdapterError if these are not as many scores."""
+    """Check the scores that `scorer` gave for `n` documents; AdapterError if they are not `n`."""
     scores: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
     if scores.shape != (n,) or not (np.abs(scores) < LARGEST).all():
         raise AdapterError(

@@ -47,9 +47,9 @@ class Funnel(OverEncoder):
     dims: Annotated[Sizes, Field(min_length=1)]
     """Dimensions of each stage, ascending."""
     shortlists: Sizes
-    """How many documents each stage hands to the next, descending: one fewer than `dims`."""
+    """Documents that each stage hands to the next, descending: one fewer than `dims`."""
     resident: bool = False
-    """Whether the vectors for later stages are kept in memory rather than read from disk."""
+    """True keeps the vectors for later stages in memory; False reads them from disk."""
 
     def __post_init__(self) -> None:
         if len(self.dims) != len(self.shortlists) + 1:
@@ -68,9 +68,9 @@ class Funnel(OverEncoder):
 
     def describe(self) -> Mapping[str, Json]:
         """With the multiply-adds of a query: so many per document, and so many more."""
-        said = dict(super().describe())
+        described = dict(super().describe())
         per_document, more = self.dims[0], later_work(self.dims, self.shortlists)
-        return {**said, "multiply_adds": {"per_document": per_document, "per_query": more}}
+        return {**described, "multiply_adds": {"per_document": per_document, "per_query": more}}
 
     def build(self, documents: Chunks[Any], context: Context) -> FunnelIndex:
         normalize = bool(self.encoder.describe().get("normalized"))
@@ -154,9 +154,13 @@ class FunnelIndex:
     def save(self, folder: Path) -> None:
         """The whole vectors are written too, where searching needs them."""
         resident = isinstance(self._documents, np.ndarray)
-        about = {"dims": self._dims, "shortlists": self._shortlists}
-        told = {**about, "normalize": self._normalize, "resident": resident}
-        (folder / "funnel.json").write_text(json.dumps(told))
+        about = {
+            "dims": self._dims,
+            "shortlists": self._shortlists,
+            "normalize": self._normalize,
+            "resident": resident,
+        }
+        (folder / "funnel.json").write_text(json.dumps(about))
         for name in ("first", "documents"):
             (folder / name).mkdir()
         self._first.save(folder / "first")

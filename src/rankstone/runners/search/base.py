@@ -24,7 +24,7 @@ from rankstone.runners.search.rescoring import RescoredIndex
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverEncoder:
-    """What all search algorithms share: they encode as their member does, in its shards.
+    """Base of all search algorithms: they encode as their member does, in its shards.
 
     Subclasses state their parameters as fields, `DESCRIPTION`, and `build`.
     """
@@ -36,8 +36,8 @@ class OverEncoder:
     members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
     """The encoder."""
     rescore: Annotated[int, Field(ge=1)] | None = None
-    """So many of the best are scored again by the encoder's own representations, which stay on
-    disk; the others keep their order beneath. None: nothing is scored again."""
+    """Results that are scored again by the encoder's own representations, which stay on disk;
+    the others keep their order beneath. None: nothing is scored again."""
 
     @property
     def encoder(self) -> Any:

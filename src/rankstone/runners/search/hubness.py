@@ -66,11 +66,11 @@ class BankNormalisation(OverEncoder):
     beta2: Annotated[float, Field(gt=0)] = 3.0
     """The same over the bank of documents."""
     k: Annotated[int, Field(ge=1)] = 1
-    """How many documents each vector of a bank activates (DIS)."""
+    """Documents that each vector of a bank activates (DIS)."""
     bank_queries: Annotated[int, Field(ge=1)] = 10_000
-    """So many training queries at most are the bank of queries."""
+    """Most training queries in the bank of queries."""
     bank_documents: Annotated[int, Field(ge=1)] = 10_000
-    """So many documents at most are the bank of documents."""
+    """Most documents in the bank of documents."""
 
     def build(self, documents: Chunks[Any], context: Context) -> BankIndex:
         banks: list[Bank] = [(self._queries(context), self.beta, None)]

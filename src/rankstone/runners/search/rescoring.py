@@ -58,7 +58,7 @@ class RescoredIndex:
     """Another index, the `depth` best of which are scored again and put on top.
 
     Ties among re-scored documents, also across the cut at k, go to the better place in the first
-    index. What was not scored again keeps its order beneath, as `beneath` says. A document without
+    index. What was not scored again keeps its order beneath (see `beneath`). A document without
     a similarity, such as one without tokens, is not found. The representations are read from disk
     by position.
     """
@@ -111,5 +111,5 @@ class RescoredIndex:
         return cls(first, Stored(folder / "documents"), depth=about["depth"])
 
     def nbytes(self) -> int:
-        """Of the first index: representations are read from disk when asked for."""
+        """Count the first index: representations are read from disk when asked for."""
         return self._first.nbytes()

@@ -21,7 +21,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _Trained(OverEncoder):
-    """How binarisers are trained here: from the corpus's own vectors (see `trained`)."""
+    """Training of binarisers: from the corpus's own vectors (see `trained`)."""
 
     sample: Positive = 20_000
     """Documents to train on, at most."""
@@ -30,7 +30,7 @@ class _Trained(OverEncoder):
     batch: Annotated[int, Field(ge=2)] = 256
     """Vectors per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
-    """Of stochastic gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    """Rate of gradient descent with momentum; it falls to a tenth after 60% of the steps."""
     noise: Annotated[float, Field(ge=0)] = 1.0
     """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
     about .71, that of a query and its document or of near neighbours."""

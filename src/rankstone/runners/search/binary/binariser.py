@@ -26,7 +26,7 @@ DOUBT = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Binariser:
-    """Of a vector x in R^d, a code in R^m with one bit per dimension and loop, and one more.
+    """Maps a vector x in R^d to a code in R^m with one bit per dimension and loop, and one more.
 
     With x of mean square 1: b_0 = sign(W(x)); then for i = 1 ... u the residual that the code so
     far leaves, b_i = b_(i-1) + 2^-i sign(R_i(x - f)) with f = B_i(b_(i-1)), scaled to mean

@@ -25,7 +25,7 @@ DECAY_AT, DECAY = 0.6, 0.1
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a binariser is trained (see `Bebr` for what the fields mean)."""
+    """Parameters of training a binariser (see `Bebr` for their meaning)."""
 
     epochs: int
     batch: int
@@ -161,7 +161,7 @@ def _codes(networks: list[_Network], x: Tensor) -> Tensor:
 
 
 def _scaled(vectors: Tensor) -> Tensor:
-    """Of mean square 1."""
+    """Vectors of mean square 1."""
     import torch
 
     units = torch.nn.functional.normalize(vectors, dim=1)

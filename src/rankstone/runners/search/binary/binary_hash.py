@@ -36,7 +36,7 @@ class BinaryHash(OverEncoder):
     """None: one for every dimension. Otherwise of projections: for `itq` the principal directions,
     of which there are as many as dimensions; for the others random ones, any number."""
     centre: bool = True
-    """Whether `itq` is about the documents' mean, as in its paper, or about zero."""
+    """True centres `itq` on the documents' mean, as in its paper; False on zero."""
     sample: Annotated[int, Field(ge=1)] = 20_000
     """Documents that medians and rotations are learned from, at most."""
 

@@ -21,7 +21,7 @@ MOST_LEVELS = 4
 
 @dataclass(frozen=True)
 class BitPlanes:
-    """How vectors of `dim` dimensions with `levels` bits each lie in words of 64 bits.
+    """Layout of vectors of `dim` dimensions with `levels` bits each in words of 64 bits.
 
     Attributes:
         dim: dimensions m. Bits that fill the last word are zero.
@@ -33,7 +33,7 @@ class BitPlanes:
 
     @property
     def words(self) -> int:
-        """Of one plane."""
+        """Words of one plane."""
         return -(-self.dim // 64)
 
     def pack(self, planes: NDArray[np.bool_]) -> Codes:

@@ -50,7 +50,7 @@ class Layers:
         return sum(array.nbytes for array in (*self.weights, *self.biases))
 
     def arrays(self) -> Mapping[str, Vectors]:
-        """What `of` makes the same network of."""
+        """Return the arrays from which `of` makes the same network."""
         named = (("weight", self.weights), ("bias", self.biases))
         return {f"{name}{at}": array for name, all_ in named for at, array in enumerate(all_)}
 

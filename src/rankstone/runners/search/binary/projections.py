@@ -13,7 +13,7 @@ from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
 
 ITERATIONS = 50
-"""Of ITQ: the number its paper uses."""
+"""Rounds of ITQ, as in its paper."""
 
 
 def orthonormal(dim: int, bits: int, seed: int) -> Vectors:

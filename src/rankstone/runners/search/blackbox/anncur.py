@@ -58,7 +58,7 @@ class AnnCur(OverBlackBox):
     anchor_queries: Annotated[int, Field(ge=1)] = 500
     anchor_documents: Annotated[int, Field(ge=1)] = 100
     rescore: Annotated[int, Field(ge=1)] = 100
-    """How many documents besides the anchors are scored for each query."""
+    """Documents besides the anchors that are scored for each query."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Singular values of A below this share of the largest are taken for zero: inverted, they would
     blow up what is noise in A, most of all where there are about as many anchors of both kinds. 0
@@ -113,7 +113,7 @@ def _told(key: str, asked: int, taken: int, of: str) -> None:
 
 
 class _Latent:
-    """E of the formula, document by document: read once, for R is dear."""
+    """E of the formula, document by document: read once, for R is expensive."""
 
     def __init__(self, known: Positional, anchors: Positions, rcond: float) -> None:
         """`known`: R, transposed."""
@@ -179,7 +179,7 @@ class AnnCurIndex:
         return hits
 
     def _found(self, query: Any, k: int) -> Ranked:
-        """Of one query at a time: in a batch, the last bits of s and so its ties may differ."""
+        """Search for one query: in a batch, the last bits of s and so its ties may differ."""
         known = self._asked(query, self._anchors)
         if np.isneginf(known).all():
             return Ranked(self._anchors[:0], known[:0])

@@ -78,7 +78,7 @@ class ScoredTexts:
         return checked(self._scorer.score(query[0], texts), len(texts), self._scorer)
 
     def against(self, queries: Sequence[str]) -> Positional:
-        """Kept in shards as encodings are, for they are dear: a killed run goes on from there."""
+        """Keep the scores, which are expensive, in shards: a killed run goes on from there."""
         if self._context is None:
             raise TypeError("a loaded index has no corpus to score with further queries")
         runner: Any = ScoresWithQueries(members=(self._scorer,), queries=tuple(queries))
@@ -170,7 +170,7 @@ class ScoresWithQueries:
         return scores
 
     def index(self, documents: Chunks[Scores], context: Context) -> AnyIndex:
-        raise NotImplementedError("these scores are no vectors to be searched")
+        raise NotImplementedError("these scores are not vectors to be searched")
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Pairs are counted while test queries are searched, not while an index is built."""
@@ -179,7 +179,7 @@ class ScoresWithQueries:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverBlackBox:
-    """What methods over a black box share: either a table `scorer`, or an encoder as only member.
+    """Base of methods over a black box: either a table `scorer`, or an encoder as only member.
 
     With a scorer, the representation of a text is the text.
     """
@@ -213,7 +213,7 @@ class OverBlackBox:
         return list(texts) if self.scorer is not None else self.members[0].encode(texts, role)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """That of the encoder; a scorer's pairs are counted while they are searched."""
+        """Report the encoder; a scorer's pairs are counted while they are searched."""
         if self.scorer is not None:
             return None
         cut: Truncation | None = self.members[0].truncation(texts, role)

@@ -64,5 +64,5 @@ class ExhaustiveIndex:
         return cls(load_part(about["scored"], folder / "scored"))
 
     def nbytes(self) -> int:
-        """Of one query's scores: documents are read from disk block by block."""
+        """Count one query's scores: documents are read from disk block by block."""
         return len(self._scored) * np.dtype(np.float32).itemsize

@@ -38,7 +38,7 @@ class Block(NamedTuple):
     start: int
     """Position of the first document."""
     size: int
-    """How many documents, with those that have no vectors."""
+    """Number of documents, with those that have no vectors."""
     order: NDArray[np.int64]
     """The documents that have vectors, by length; counted from `start`."""
     groups: list[Any]
@@ -54,7 +54,7 @@ class Tile(NamedTuple):
     """Some queries, as the right-hand side of matrix products."""
 
     rows: NDArray[np.int64]
-    """Which of all queries."""
+    """Rows of the queries among all."""
     vectors: Any
     """torch.Tensor (dim, n_vectors) float32."""
     sums: Any

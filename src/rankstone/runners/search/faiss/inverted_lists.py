@@ -1,4 +1,4 @@
-"""How many inverted lists an index gets, and how many of them a search reads."""
+"""Number of inverted lists of an index, and of those that a search reads."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class FixedDimensionalEncoder:
         return cls(shape, planes, signs / np.float32(np.sqrt(shape.inner_dim)), seed)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `load` needs besides the shape."""
+        """Return what `load` needs besides the shape."""
         signs = np.empty((0, 0), np.float32) if self._signs is None else self._signs
         return {"planes": self._planes, "signs": signs, "seed": np.int64(self._seed)}  # type: ignore[dict-item]
 
@@ -114,7 +114,7 @@ class FixedDimensionalEncoder:
 
     @property
     def nbytes(self) -> int:
-        """Of the matrices."""
+        """Bytes of the matrices."""
         signs = [] if self._signs is None else [self._signs]
         return int(sum(matrix.nbytes for matrix in (self._planes, *signs, *(self._final or ()))))
 

@@ -35,7 +35,7 @@ QUERY_BYTES = 256 * 2**20
 class Muvera(WithGraph):
     """Fixed dimensional encodings of token vectors, by inner product (arXiv:2405.19504).
 
-    What an encoding is, and what it costs, says `FixedDimensionalEncoder`. A document of any number
+    See `FixedDimensionalEncoder` for an encoding and its cost. A document of any number
     of tokens takes 4 F bytes, F = repetitions 2^simhash_bits inner_dim or `final_dim`, or F / 8
     as "pq". With `rescore = n` the n best are scored again by exact MaxSim, as in the paper: there
     n is hundreds, and F 10,240.
@@ -57,7 +57,7 @@ class Muvera(WithGraph):
     final_dim: Annotated[int, Field(ge=1)] | None = None
     """d_final of the paper: what the concatenated blocks are projected to. None: they are not."""
     search: Literal["exact", "hnsw", "pq"] = "exact"
-    """How encodings are compared: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
+    """Comparison of encodings: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
     paper's, one by one."""
 
     def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:

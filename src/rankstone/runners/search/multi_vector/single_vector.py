@@ -49,7 +49,7 @@ class SingleVector(WithGraph):
     depth: Annotated[int, Field(ge=1)] = 1000
     """Tokens that each token of a query finds."""
     search: Literal["exact", "hnsw"] = "exact"
-    """How tokens are compared: one by one, or along a graph."""
+    """Comparison of tokens: one by one, or along a graph."""
 
     def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:
         rows = TokenRows.over(documents)

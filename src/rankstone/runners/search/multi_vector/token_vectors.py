@@ -1,4 +1,4 @@
-"""What searches by single vectors over several per text have in common."""
+"""Parts shared by searches by single vectors over several per text."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ PATIENCE = 3
 
 
 class Options(NamedTuple):
-    """Of training."""
+    """Options of training."""
 
     epochs: int
     centroid_rate: float

@@ -22,7 +22,7 @@ class JPQ(TrainedQuantisation):
 
     What differs from the paper: the query encoder is not trained. `query_rate` trains a linear map
     of its vectors instead. The loss is the softmax, not LambdaLoss. With fewer than 20 training
-    queries the index is OPQ's, and a warning says so.
+    queries the index is OPQ's, with a warning.
 
     Score, ties and memory: as `pq.ProductQuantisation` with `rotate`. n M bytes of codes,
     1,024 dim of centroids and 4 dim^2 of the rotation; with lists 8 n + 4 dim n_lists more.

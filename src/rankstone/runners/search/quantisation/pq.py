@@ -48,9 +48,9 @@ class ProductQuantisation(OverEncoder):
     subvectors: Subvectors
     """M, the parts of a vector; it divides the dimension. At 8 bits, the bytes of a document."""
     bits: Annotated[int, Field(ge=1, le=12)] = 8
-    """Of the code of one part."""
+    """Bits of the code of one part."""
     rotate: bool = False
-    """Whether to learn a rotation first (OPQ)."""
+    """True learns a rotation first (OPQ)."""
     n_lists: Lists | None = None
     """Inverted lists, or "auto" (4 sqrt(n)); None: all codes are compared."""
     n_probe: Annotated[int, Field(ge=1)] = 16

@@ -161,7 +161,7 @@ def opq(sample: Vectors, *, subvectors: int, bits: int, seed: int) -> Quantiser:
 
 
 class CodedDocuments(NamedTuple):
-    """What an index holds of documents, by position."""
+    """Codes and lists that an index holds of documents, by position."""
 
     codes: Codes
     lists: NDArray[np.int64] | None

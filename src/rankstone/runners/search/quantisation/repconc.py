@@ -27,7 +27,7 @@ from rankstone.runners.search.quantisation.training_queries import Positions, Tr
 
 
 class Constraint(NamedTuple):
-    """Of the first stage of RepCONC."""
+    """Parameters of the clustering in the first stage of RepCONC."""
 
     epsilon: float
     iterations: int
@@ -49,7 +49,7 @@ class RepCONC(TrainedQuantisation):
 
     What differs from the paper: neither encoder is trained, so the first stage moves centroids
     only, where the paper moves the documents towards them too. The rotation stays OPQ's. With fewer
-    than 20 training queries the index is OPQ's, and a warning says so.
+    than 20 training queries the index is OPQ's, with a warning.
 
     Score, ties and memory: as `jpq.JPQ`. Training: O(M batch_documents 256 iterations) per 64
     queries and epoch of the first stage.
@@ -58,19 +58,19 @@ class RepCONC(TrainedQuantisation):
     DESCRIPTION: ClassVar[str] = "RepCONC, asymmetric inner product, faiss"
 
     cluster_epochs: Annotated[int, Field(ge=0)] = 5
-    """Of the first stage, at most."""
+    """Epochs of the first stage, at most."""
     cluster_rate: Rate = 2e-4
     """Adam's learning rate of the centroids in the first stage."""
     epsilon: Rate = 0.003
     """Weight of the entropy in the assignment, for distances scaled to [-1, 1]."""
     iterations: Annotated[int, Field(ge=1)] = 100
-    """Of Sinkhorn's normalisation."""
+    """Rounds of Sinkhorn's normalisation."""
     mse_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    """Of the squared error of quantisation beside the ranking loss."""
+    """Weight of the squared error of quantisation beside the ranking loss."""
     batch_documents: Annotated[int, Field(ge=256)] = 1024
     """Documents that are clustered together in one step."""
     balanced: bool = False
-    """Whether the final codes obey the constraint too, in batches; the paper's are the nearest."""
+    """True makes the final codes obey the constraint too, in batches; the paper's are nearest."""
 
     def clustered(
         self,

@@ -11,7 +11,7 @@ SAFE = 690.0
 
 
 def balanced_plan(distances: Any, *, epsilon: float, iterations: int) -> Any:
-    """How much of each point goes to each centroid, when all centroids get the same.
+    """Shares of each point that go to each centroid, when all centroids get the same.
 
     Minimises <P, D> - epsilon H(P) over P >= 0 whose rows sum to 1 and whose columns sum to
     B / K, where D is `distances` moved and scaled to [-1, 1] (Cuturi, NIPS 2013; as a constraint of

@@ -1,4 +1,4 @@
-"""What JPQ and RepCONC share: the warm start, the training queries, and the index that results."""
+"""Base of JPQ and RepCONC: the warm start, the training queries, and the resulting index."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class TrainedQuantisation(OverEncoder):
     subvectors: Subvectors
     """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
     epochs: Annotated[int, Field(ge=0)] = 40
-    """Of training the centroids with frozen codes, at most; the best by held-out queries is kept,
-    and training ends after three that are no better."""
+    """Epochs of training the centroids with frozen codes, at most; the best by held-out queries is
+    kept, and training ends after three that are no better."""
     centroid_rate: Rate = 2e-4
     """Adam's learning rate of the centroids, for vectors of unit length."""
     query_rate: Rate | None = None

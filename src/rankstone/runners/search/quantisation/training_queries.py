@@ -15,7 +15,7 @@ from rankstone.runners.search.exact.flat import Vectors
 HELD_OUT = 0.2
 """Share of the queries by which the best epoch is chosen."""
 MIN_QUERIES = 20
-"""Fewer judged queries teach nothing, and their held-out part tells nothing."""
+"""Fewer judged queries teach nothing, and their held-out part shows nothing."""
 DEPTH = 10
 
 Positions = NDArray[np.int64]

@@ -29,7 +29,7 @@ SMALL = 2**16
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Seismic(OverEncoder):
-    """Inverted lists in blocks, each with a summary that tells whether it is worth a look.
+    """Inverted lists in blocks, each with a summary that decides if it is read.
 
     Bruch et al., Efficient Inverted Indexes for Approximate Retrieval over Learned Sparse
     Representations, SIGIR 2024, arXiv:2404.18812. Every list keeps its heaviest documents
@@ -142,7 +142,7 @@ class SeismicIndex:
         return cls(engine, about)
 
     def nbytes(self) -> int:
-        """As Seismic tells it: vectors in half precision, lists and summaries."""
+        """Size that Seismic reports: vectors in half precision, lists and summaries."""
         if self._engine is None:
             return sys.getsizeof(self._about)
         with _printing() as printed:
@@ -150,7 +150,7 @@ class SeismicIndex:
             printed.seek(0)
             total = re.search(r"Total: (\d+) Bytes", printed.read())
         if total is None:
-            raise AdapterError("this version of pyseismic-lsr does not tell its index's size.")
+            raise AdapterError("this version of pyseismic-lsr does not report its index's size.")
         return int(total[1])
 
 
@@ -163,7 +163,7 @@ def _kind(what: str, width: int) -> Any:
 
 @contextlib.contextmanager
 def _printing() -> Iterator[TextIO]:
-    """What Seismic prints goes into a file, which is handed over, and is gone with the block's end.
+    """Redirect what Seismic prints into a temporary file, which is yielded.
 
     It writes past Python to the process's standard output.
     """
