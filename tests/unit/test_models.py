@@ -39,7 +39,7 @@ def test_an_explicit_path_comes_first(folder, monkeypatch):
 
 
 def test_a_path_that_is_no_folder_is_not_passed_over(tmp_path):
-    with pytest.raises(ModelError, match=r"no folder.*'path'"):
+    with pytest.raises(ModelError, match=r"not a folder.*'path'"):
         locate(ModelSpec(id="m", path=str(tmp_path / "none"), package="wordllama"))
 
 
