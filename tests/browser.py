@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to by the DevTools protocol through a pipe: no library needed."""
+"""A headless Chromium, driven by the DevTools protocol through a pipe: no library needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-MISSING = "there is no Chromium here. Install: apt-get install chromium"
+MISSING = "Chromium is not installed. Install: apt-get install chromium"
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
     "--disable-extensions", "--disable-background-networking", "--remote-debugging-pipe",
@@ -23,7 +23,7 @@ FLAGS = (
 
 
 class Browser:
-    """One page of a browser of its own. Addresses that are no files are told in `asked`."""
+    """One page of a browser of its own. It lists requested URLs in `asked`, errors in `faults`."""
 
     def __init__(self) -> None:
         assert BROWSER is not None, MISSING

@@ -1,4 +1,4 @@
-"""A results folder as many runs leave it, for the tests and the benchmark of the site."""
+"""Results of many runs, for the tests and the benchmark of the site."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPES = tuple(METHODS)
 
 
 def many_records(methods: int, tasks: int) -> list[RunRecord]:
-    """So many methods on so many tasks, no two alike; every 97th cell failed."""
+    """Return records of all methods on all tasks, no two alike; every 97th cell failed."""
     rng = np.random.default_rng(0)
     found = []
     for m in range(methods):
@@ -39,7 +39,7 @@ def many_records(methods: int, tasks: int) -> list[RunRecord]:
 
 
 def scaled(profile: Any, factor: float) -> Any:
-    """The profile of a method that takes `factor` times as much of everything."""
+    """Return the profile with every cost multiplied by `factor`."""
     latency, index = profile.latency, profile.index
     total = {name: value * factor for name, value in latency.total}
     return profile.model_copy(

@@ -1,4 +1,4 @@
-"""The site as text: what pages hold, that all is escaped, that links lead somewhere."""
+"""The site as text: contents of pages, escaping, links."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(
     assert one == other
 
 
-def test_the_leaderboard_says_what_is_missing_and_what_failed(tmp_path: Path) -> None:
+def test_the_leaderboard_shows_missing_and_failed_cells(tmp_path: Path) -> None:
     built.build(site_of(demo_records()), tmp_path / "site", means={})
     index = (tmp_path / "site" / "index.html").read_text()
     assert "4 methods on 2 data sets: 5 records, 1 failed." in index
@@ -176,7 +176,7 @@ def test_the_leaderboard_says_what_is_missing_and_what_failed(tmp_path: Path) ->
     assert all(attrs.get("aria-sort") for attrs in heads if attrs["scope"] == "col")
 
 
-def test_a_mean_is_shown_only_of_who_has_all(tmp_path: Path) -> None:
+def test_a_mean_is_shown_only_for_complete_methods(tmp_path: Path) -> None:
     means = {"demo nDCG@10": {"lexical/bm25": 0.35}}
     built.build(site_of(demo_records()), tmp_path / "site", means=means)
     index = (tmp_path / "site" / "index.html").read_text()
@@ -195,7 +195,7 @@ def test_two_sets_of_data_are_two_columns() -> None:
     assert [len(board.entries), len(board.stale)] == [1, 1]
 
 
-def test_the_front_is_what_nothing_dominates() -> None:
+def test_pareto_optimal_is_what_nothing_dominates() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         points = [(float(x), float(y)) for x, y in rng.integers(0, 6, (12, 2))]
@@ -208,7 +208,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
         assert pareto(points) == expected
 
 
-def test_names_on_the_front_do_not_cover_each_other() -> None:
+def test_labels_of_pareto_optimal_points_do_not_cover_each_other() -> None:
     board = site_of(many_records(200, 1))
     rows, _ = plots.front_rows(board, board.boards[0].done, BY_NAME["p95 latency"])
     front = [row for row in rows if row["front"]]
@@ -318,7 +318,7 @@ def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
     assert Rankings(pairs).of(entry, query) == ["d", "é", "c", "b", "a"]
 
 
-def test_without_texts_the_page_says_so(
+def test_a_page_without_texts_gives_the_reason(
     stored: tuple[list[RunRecord], Path], tmp_path: Path
 ) -> None:
     built.build(site_of(*stored), tmp_path / "site", means={})
@@ -372,7 +372,7 @@ def test_slugs_are_safe_and_never_the_same() -> None:
     assert all(len(Path(page).name) < 130 for page in found)
 
 
-def test_the_api_finds_definitions_and_says_what_is_not_within_reach(tmp_path: Path) -> None:
+def test_the_api_finds_definitions_and_reports_unavailable_data(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     methods = ("lexical/bm25", "dense/all-minilm-l6-v2", "dense/wordllama-256")
     store_with_runs(folder, [make_record(method, "no/such") for method in methods], tmp_path)

@@ -1,4 +1,4 @@
-"""Writes the folder. The same records give the same bytes."""
+"""Write the folder of the site. The same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rankstone.results.record import RunRecord
 from rankstone.specs import SuiteSpec
 
 MARK = "assets/rankstone-site.txt"
-"""Tells a folder that may be replaced from one that holds something else."""
+"""Marks a folder that may be replaced."""
 _MARK_TEXT = "Made by `rankstone site`, which replaces this folder as a whole.\n"
 
 
 class Built(NamedTuple):
-    """What was written."""
+    """Counts of what a site holds, and its folder."""
 
     folder: Path
     methods: int
@@ -43,15 +43,15 @@ class Built(NamedTuple):
 
 
 def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
-    """Write the site into `folder`, in place of an older site there.
+    """Write the site into `folder`; an older site there is replaced.
 
     Args:
-        means: of suites; the first columns of the leaderboard.
-        best: methods of a data set of which every two have a page.
+        means: means over suites, the first columns of the leaderboard.
+        best: number of methods of a data set of which every two have a page.
 
     Raises:
-        ResultsError: `folder` holds something else, or cannot be written; it is as it was.
-        MissingExtraError: what draws plots is not installed.
+        ResultsError: `folder` holds something else, or cannot be written; it is left unchanged.
+        MissingExtraError: the plotting libraries are not installed.
     """
     scripts = {"assets/plots.js": vega.specs(), "assets/vega.js": vega.vega()}
     with _replacing(folder) as fresh:
@@ -68,7 +68,7 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
 
 
 def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
-    """Names and texts of all files but the plots' scripts."""
+    """Names and texts of all files except the scripts of plots."""
     yield MARK, _MARK_TEXT
     for name in ("site.css", "site.js"):
         yield f"assets/{name}", asset(name)
@@ -91,10 +91,10 @@ def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
 
 
 def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> dict[str, Any]:
-    """The means of the suites that some method has all of, by heading, then method.
+    """Return the means of suites that some method completed, by heading, then method.
 
-    A method that was measured under two definitions, or on two sets of data, has two means, and
-    neither is shown: `rankstone leaderboard --suite` tells them apart.
+    A method measured under two definitions, or on two versions of the data, has two means, and
+    neither is shown: `rankstone leaderboard --suite` shows both.
     """
     found = {}
     for suite in suites:
@@ -111,7 +111,7 @@ def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> di
 
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block succeeds."""
+    """Yield a new folder that replaces `folder` when the block succeeds."""
     _check(folder)
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -134,6 +134,6 @@ def _check(folder: Path) -> None:
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file()):
         raise ResultsError(
-            f"{folder}: it holds something else than a site, and is left as it is. Name another"
+            f"{folder}: it holds something else than a site and is left unchanged. Name another"
             " folder: rankstone site -o FOLDER"
         )

@@ -1,4 +1,4 @@
-"""Records in the order that the site shows them: boards, methods, families, and where pages lie."""
+"""Records in the order of the site: boards, methods, families, and the paths of pages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
-"""Families that have a colour of their own; the stylesheet names as many."""
+"""Number of colours of families; the stylesheet defines as many."""
 
 
 class Texts(NamedTuple):
-    """What a data set says of some queries and documents."""
+    """Texts of queries and documents of a data set, and their labels."""
 
     queries: Mapping[str, str]
     documents: Mapping[str, str]
@@ -32,17 +32,17 @@ class Texts(NamedTuple):
 
 
 Look = Callable[[RunRecord, Collection[str], Collection[str]], Texts | str]
-"""(a record, queries, documents) -> their texts, or why its data set is not within reach."""
+"""(record, queries, documents) -> their texts, or the reason why the data set is not available."""
 
 
 def out_of_reach(record: RunRecord, queries: Collection[str], documents: Collection[str]) -> str:
-    """The `Look` of whoever has no data sets."""
+    """A `Look` without data sets."""
     return "no data sets were opened"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """One record, and what pages say of it."""
+    """One record as pages show it."""
 
     record: RunRecord
     path: Path
@@ -88,7 +88,7 @@ class Entry:
         return f"records/{slug(*identity[:3], *state, unique=[*identity, *state])}.html"
 
     def file(self, kind: str) -> Path | None:
-        """The side file of that kind; None where it is not beside the record."""
+        """The side file of that kind; None where it is not stored beside the record."""
         name = self.record.files[kind]
         path = None if name is None else self.path.with_name(name)
         return path if path is not None and path.is_file() else None
@@ -99,12 +99,12 @@ class Board:
     """The records of one task on one set of data: their quality may be compared."""
 
     name: str
-    """The task; with the data's digest where it was measured on several."""
+    """The task, with the digest of its data where it was measured on several versions."""
     task: str
     entries: tuple[Entry, ...]
     """The best first; failures last."""
     stale: tuple[Entry, ...]
-    """Failures of cells that have figures, of the run before."""
+    """Failures of cells for which another record stands."""
 
     @cached_property
     def page(self) -> str:
@@ -116,7 +116,7 @@ class Board:
 
     @cached_property
     def measures(self) -> list[str]:
-        """Those that any record has, the headline first."""
+        """The measures of any record, the headline first."""
         names = measure_order(entry.record for entry in self.entries)
         return sorted(names, key=lambda name: name != self.headline)
 
@@ -127,7 +127,7 @@ class Board:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Site:
-    """All that pages are made of."""
+    """Everything that pages are made of."""
 
     boards: tuple[Board, ...]
     methods: Mapping[str, MethodSpec]
@@ -163,13 +163,13 @@ class Site:
         return self.families.index(family_of(method)) % COLOURS
 
     def licence(self, method: str) -> str:
-        """Of the weights; of a method made of others, theirs."""
+        """The licence of the weights; of a composite method, those of its members."""
         spec = self.methods.get(method)
         return UNKNOWN if spec is None else " + ".join(dict.fromkeys(_licences(spec))) or UNKNOWN
 
     @cached_property
     def twice(self) -> set[str]:
-        """Methods that were measured on several machines: their names alone are ambiguous."""
+        """Methods measured on several machines, whose names alone are ambiguous."""
         names = [method for method, _ in self.cells]
         return {name for name in names if names.count(name) > 1}
 
@@ -182,7 +182,7 @@ def make_site(
     methods: Mapping[str, MethodSpec],
     look: Look = out_of_reach,
 ) -> Site:
-    """The site of these records, whatever their order."""
+    """Return the site of these records, whatever their order."""
     stored = {_key(record): (record, path) for record, path in records}
     frame = leaderboard([record for record, _ in stored.values()])
     frame = frame.assign(data=known_data(frame))
@@ -213,7 +213,7 @@ def family_of(method: str) -> str:
 
 
 def slug(*parts: str, unique: Sequence[str]) -> str:
-    """A file name that any system and any address takes, of what reads well and a digest."""
+    """Return a file name that is valid on any system and in any URL, with a digest."""
     words = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
     digest = hashlib.sha256("\0".join(unique).encode()).hexdigest()
     return f"{words[:100]}-{digest[:8]}"

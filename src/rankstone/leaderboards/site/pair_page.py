@@ -22,7 +22,7 @@ NO_TEXTS = Texts({}, {}, {})
 
 
 class Hit(NamedTuple):
-    """One rank; what is unknown is None, and `other` is 0 for a document not in that ranking."""
+    """One rank. Unknown values are None; `other` is 0 for a document not in the other ranking."""
 
     id: str
     label: int | None
@@ -71,7 +71,7 @@ def pair_page(site: Site, pair: Pair, rankings: Rankings, texts: Texts | str) ->
 
 
 def pairs_page(site: Site, pairs: Sequence[Pair], faults: Sequence[str], best: int) -> str:
-    """The list of all pairs that have a page, and the rule by which they have one."""
+    """The list of all pairs that have a page, and the rule that selects them."""
     return render("pairs.html", "pairs.html", site=site, pairs=pairs, faults=faults, best=best)
 
 

@@ -1,8 +1,8 @@
-"""Which pairs of methods have a page, and what the two are compared by.
+"""Pairs of methods that have a page, and their comparison.
 
-Pairs are quadratic, so not all have one. On each data set these do: every two of the `best`
-methods by the headline measure, and every method that is made of others against each of its
-members. Only records with values per query beside them count.
+The number of pairs is quadratic, so not all have a page. On each data set these do: every two of
+the `best` methods by the headline measure, and every composite method against each of its members.
+Only records with values per query beside them count.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
 from rankstone.results.trec_run import encode_id, read_run
 
 BEST = 5
-"""Methods of a data set of which every two have a page, unless told otherwise."""
+"""Default number of methods of a data set of which every two have a page."""
 MOVED = 12
-"""Queries that are shown: those whose value changes most, as many for either side."""
+"""Queries shown: those with the largest differences, as many for either side."""
 DEPTH = 10
-"""Ranks of them that are shown."""
+"""Ranks shown of each ranking."""
 Ranking = list[str]
 
 
@@ -54,7 +54,7 @@ class Pair:
     than: Entry
     paired: Paired
     p: float
-    """Of the paired t-test, by Holm's method over the pairs of the board."""
+    """p-value of the paired t-test, adjusted by Holm's method over the pairs of the board."""
     moved: tuple[Moved, ...]
     dots: tuple[Dot, ...]
 
@@ -67,7 +67,7 @@ class Pair:
 
 
 def chosen(site: Site, board: Board, best: int) -> list[tuple[Entry, Entry]]:
-    """The pairs of a board that have a page, each method's record of one machine."""
+    """Return the pairs of a board that have a page, with one record per method."""
     able: dict[str, Entry] = {}
     for entry in board.done:
         if entry.headline is not None and entry.file("per_query") is not None:
@@ -84,7 +84,7 @@ def chosen(site: Site, board: Board, best: int) -> list[tuple[Entry, Entry]]:
 
 
 def made(site: Site, board: Board, best: int) -> tuple[list[Pair], list[str]]:
-    """The pairs of a board with what they are compared by, and why others cannot be."""
+    """Return the compared pairs of a board, and the reasons why others cannot be compared."""
     pairs, faults = [], []
     for of, than in chosen(site, board, best):
         try:
@@ -103,7 +103,7 @@ def _pair(board: Board, of: Entry, than: Entry) -> Pair:
         board=board,
         of=of,
         than=than,
-        # The permutation test takes seconds a pair; `rankstone compare` makes it.
+        # The permutation test takes seconds per pair; `rankstone compare` runs it.
         paired=paired(ours, theirs, tests=False),
         p=t_test(differences),
         moved=tuple(_most_moved(queries, ours.tolist(), theirs.tolist())),
@@ -140,12 +140,12 @@ class Rankings:
         self._found = {entry: _first_ranks(entry, queries) for entry, queries in wanted.items()}
 
     def of(self, entry: Entry, query: str) -> Ranking | None:
-        """Documents, best first; None where the run is not beside the record."""
+        """Documents, best first; None where the run is not stored beside the record."""
         found = self._found[entry]
         return None if found is None else found.get(encode_id(query), [])
 
     def documents(self) -> set[str]:
-        """All that are shown."""
+        """All documents that pages show."""
         runs = [found for found in self._found.values() if found is not None]
         return {document for found in runs for ranks in found.values() for document in ranks}
 
@@ -172,7 +172,7 @@ def _read_first(path: Path, queries: set[str]) -> dict[str, Ranking]:
 
 
 def texts_of(site: Site, board: Board, pairs: Sequence[Pair], rankings: Rankings) -> Texts | str:
-    """The texts that the pages of a board show, or why there are none."""
+    """The texts that the pages of a board show, or the reason why there are none."""
     if not pairs:
         return ""
     queries = {moved.query for pair in pairs for moved in pair.moved}

@@ -156,7 +156,7 @@ def _truncation(record: RunRecord) -> list[list[str]]:
 
 
 def _sections(site: Site, entry: Entry) -> Iterator[tuple[str, Rows]]:
-    """The sections that are names and values; what is empty or unknown is left out."""
+    """The sections of names and values, without those that are empty or unknown."""
     record = entry.record
     yield "Method", _facts(_method(site, entry))
     yield "Task", _facts(task_rows(record))

@@ -14,9 +14,9 @@ from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
 from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group, family_of
 
 HEATS = 9
-"""Steps of the shade behind figures; the stylesheet names as many."""
+"""Steps of the shade behind figures; the stylesheet defines as many."""
 Means = Mapping[str, Mapping[str, float]]
-"""Heading -> method -> mean over a suite; only methods that have all of it."""
+"""Heading -> method -> mean over a suite, of methods that completed it."""
 
 COSTS = [
     BY_COLUMN[column]

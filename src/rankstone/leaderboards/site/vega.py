@@ -1,7 +1,7 @@
-"""The plots: one Vega specification of each kind for the whole site, and the rows that go in.
+"""Plots: one Vega specification of each kind for the whole site, and their data.
 
 Altair describes them; they are compiled here, so that pages need Vega alone and not Vega-Lite.
-`site.js` sets the rows of a page and the colours of light or dark in: `$ink` and the like.
+`site.js` inserts the data of a page and the colours of the light or dark theme (`$ink` etc.).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 DIGITS = 5
-"""Significant digits of the rows of plots: more than a screen can show."""
+"""Significant digits of plotted values: more than a screen can show."""
 
 LETTER, LINE = 0.021, 0.07
 """Size of the names in plots, as shares of the width and the height of a narrow one."""
@@ -54,8 +54,7 @@ def front_rows(
 ) -> tuple[list[dict[str, Any]], str]:
     """Points of quality against `cost`, the Pareto-optimal ones marked, and the unit of the cost.
 
-    What lacks either figure, or costs nothing (a logarithmic axis has no place for it), is left
-    out.
+    Records that lack either figure, or cost nothing (the axis is logarithmic), are left out.
     """
     known = []
     for entry in entries:
@@ -89,7 +88,7 @@ def _reused(cost: Cost, entry: Entry) -> str:
 
 
 def _name_front(rows: list[dict[str, Any]]) -> None:
-    """Give the points of the front their names, the best first, where none covers another."""
+    """Label Pareto-optimal points, the best first, where no label covers another."""
     if not rows:
         return
     across = [math.log(row["x"]) for row in rows]
@@ -115,16 +114,16 @@ def _unit(values: Sequence[float]) -> tuple[str, int]:
 
 
 def specs() -> str:
-    """The script that names every specification: `window.PLOTS`."""
+    """Return the script that defines every specification: `window.PLOTS`."""
     return f"window.PLOTS={json.dumps(_compiled(), separators=(',', ':'), sort_keys=True)};\n"
 
 
 @cache
 def vega() -> str:
-    """Vega and what embeds it in a page, as one script.
+    """Return Vega and vega-embed as one script.
 
     Raises:
-        MissingExtraError: what draws plots is not installed.
+        MissingExtraError: the plotting libraries are not installed.
     """
     try:
         import vl_convert
@@ -150,7 +149,7 @@ def _compiled() -> dict[str, Any]:
 
 
 def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
-    """Points with their intervals, and the line of the front."""
+    """Points with their intervals, and the line of the Pareto-optimal ones."""
     x = alt.X("x:Q").scale(type="log", nice=False, padding=14).title("$x")
     x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
     y = alt.Y("y:Q").scale(zero=False, padding=12).title(None).axis(format=".2~f", tickCount=ticks)
@@ -176,7 +175,7 @@ def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
 
 
 def _dimmed(alt: Any, opacity: float, off: float = 0.08) -> Any:
-    """What the page's filters leave out stays where it is, faintly: axes and front stand still."""
+    """Points that the filters of the page exclude stay in place, faintly; axes do not change."""
     return alt.condition("datum.off", alt.value(off), alt.value(opacity))
 
 
@@ -202,7 +201,7 @@ def _small(alt: Any) -> Any:
 
 
 def _latency(alt: Any) -> Any:
-    """How long queries took, with the percentiles that the record states."""
+    """Histogram of latencies, with the percentiles of the record."""
     x = alt.X("ms:Q").bin(maxbins=48).scale(zero=False, nice=False)
     x = x.title("encoding and search of one query, ms").axis(format="~g", grid=False, tickCount=6)
     y = alt.Y("count()").title("queries").axis(tickCount=4)
@@ -215,7 +214,7 @@ def _latency(alt: Any) -> Any:
 
 
 def _scatter(alt: Any) -> Any:
-    """One point for each pair of values; its area tells how many queries have it."""
+    """One point per pair of values, with an area for the number of its queries."""
     axis = {"format": ".1f", "tickCount": 5}
     x = alt.X("x:Q").scale(padding=6).title("$x").axis(**axis)
     y = alt.Y("y:Q").scale(padding=6).title("$y").axis(**axis)
