@@ -374,7 +374,7 @@ class Session:
 
         Raises: RankstoneError, where a version or a cell does not run.
         """
-        from rankstone.execution.ab_comparison import measure_cells, ratio
+        from rankstone.execution.ab_comparison import measure_cells
         from rankstone.leaderboards.gate import CostRule, GateRules, judge_ratio
 
         if not methods or not tasks:
@@ -391,7 +391,7 @@ class Session:
             arguments=tuple(str(part) for pair in given if pair[1] for part in pair),
             report=report,
         )
-        return [judge_ratio(rule, *pair, ratio=ratio) for pair in measured for rule in bounds]
+        return [judge_ratio(rule, *pair) for pair in measured for rule in bounds]
 
     def claims(
         self, names: Sequence[str] = (), *, missing: Missing = "run"

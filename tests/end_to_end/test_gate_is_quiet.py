@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.execution import ab_comparison as ab
 from rankstone.leaderboards.gate import CostRule, GateRules, Judgement, judge, judge_ratio
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_per_query
@@ -170,7 +169,7 @@ def in_turns(baseline: Pass, candidate: Pass, rounds: int) -> Judgement:
         order = [(baseline, sides[0]), (candidate, sides[1])]
         for measure, records in order if number % 2 == 0 else reversed(order):
             records.append(measure())
-    return judge_ratio(RULE, *sides, ratio=ab.ratio)
+    return judge_ratio(RULE, *sides)
 
 
 def test_the_same_code_is_rarely_dearer(timed: Callable[[float], Pass]) -> None:

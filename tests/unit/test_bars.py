@@ -8,8 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from rankstone.cli.bars import Bars, Unit, duration, figures
-from rankstone.execution.progress import Drawn
+from rankstone.cli.bars import Bars, Drawn, Unit, duration, figures
 from rankstone.specs import MethodSpec, TaskSpec
 from tests.records import make_record
 

@@ -196,22 +196,18 @@ RECORDED = {
     ],
 )
 def test_recorded_rounds(task, verdict, said):
-    from rankstone.execution.ab_comparison import ratio
 
     plain = make_record().profile.latency.total.p50_ms
     sides = [[make_record(profile=slower(ms / plain)) for ms in side] for side in RECORDED[task]]
-    one = judge_ratio(CostRule(figure="median latency", allowance=1.1), *sides, ratio=ratio)
+    one = judge_ratio(CostRule(figure="median latency", allowance=1.1), *sides)
     assert one.verdict == verdict, one.detail
     assert said in one.detail
-    same = judge_ratio(
-        CostRule(figure="median latency", allowance=1.1), sides[0], sides[0][::-1], ratio=ratio
-    )
+    same = judge_ratio(CostRule(figure="median latency", allowance=1.1), sides[0], sides[0][::-1])
     assert same.verdict == "pass"
 
 
 @pytest.mark.parametrize(("times", "verdict"), [(1.2, "fail"), (1.0, "pass")])
 def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
-    from rankstone.execution.ab_comparison import ratio
 
     rng = np.random.default_rng(2)
     sides = [
@@ -219,7 +215,7 @@ def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
         for factor in (1.0, times)
     ]
     rule = CostRule(figure="median latency", allowance=1.1)
-    one = judge_ratio(rule, *sides, ratio=ratio)
+    one = judge_ratio(rule, *sides)
     assert one.verdict == verdict
     assert one.low < times < one.high
 

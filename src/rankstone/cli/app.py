@@ -148,7 +148,7 @@ def score(
     """Score a run file of any other tool, store its record and compare it."""
     from rich.console import Console
 
-    from rankstone.execution.progress import Drawn
+    from rankstone.cli.bars import Drawn
 
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task says what is relevant; --relevance goes with --qrels")
@@ -329,7 +329,7 @@ def _drawn(plan: Sweep) -> list[RunRecord]:
     """The records of all cells, run under bars of progress; exit 130 where it is interrupted."""
     from rich.console import Console
 
-    from rankstone.execution.progress import Drawn
+    from rankstone.cli.bars import Drawn
 
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(stderr=True)

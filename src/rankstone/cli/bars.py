@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -13,6 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
+
+from rankstone.results.record import RunRecord
+from rankstone.specs import MethodSpec, TaskSpec
 
 PLAIN_INTERVAL_S = 10.0
 COUNTED = ("documents", "queries", "judgements")
@@ -108,6 +111,55 @@ class Bars:
             for other, begun in self._begun.items():
                 self._progress.update(begun.bar, visible=other == name)
             self._seen = name
+
+
+class Drawn:
+    """A sweep on `console` (standard error): a bar per cell, then a line about its record."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._bars = console, Bars(console)
+        self._label = self._phase = ""
+
+    def __enter__(self) -> Drawn:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.__exit__()
+
+    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None:
+        self._bars.draw_preparing(what, done, total, label="prepare")
+
+    def started(self, method: MethodSpec, task: TaskSpec) -> None:
+        self._bars.clear()
+        self._label = f"{method.name} on {task.name}"
+        self._draw("start", 0, None)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            self._draw(event["name"], event["done"], event["total"])
+        elif event["event"] == "phase" and event["name"] != self._phase:
+            self._draw(event["name"], 0, None)
+
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        self._bars.clear()
+        summary = _summary(record, reused=reused, seconds=seconds)
+        self._console.print(summary, highlight=False, soft_wrap=True)
+
+    def _draw(self, phase: str, done: int, total: int | None) -> None:
+        self._phase = phase
+        self._bars.draw(phase.replace("_", " "), done, total, label=self._label)
+
+
+def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
+    what = f"{record.method.name} on {record.task.name}"
+    if record.status != "ok":
+        message = record.error.message if record.error else "no message"
+        return f"[red]✗[/] {what}: {record.status}: {escape(message)}"
+    headline = record.measures.get(record.task.headline)
+    value = f"  {record.task.headline} {headline.mean:.4f}" if headline else ""
+    how = "already measured, reused (--force measures anew)" if reused else f"{seconds:.1f} s"
+    return f"[green]✓[/] {what}{value}  [dim]{how}[/]"
 
 
 def figures(done: int, total: int | None, *, rate: float, unit: Unit = "items") -> str:

@@ -37,7 +37,7 @@ def claims(
     """
     from rich.console import Console
 
-    from rankstone.execution.progress import Drawn
+    from rankstone.cli.bars import Drawn
     from rankstone.leaderboards.pages.claims import markdown, terminal, to_json
 
     with Drawn(Console(stderr=True)) as reporter:

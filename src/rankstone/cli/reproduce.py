@@ -60,7 +60,7 @@ def reproduce(
     """
     from rich.console import Console
 
-    from rankstone.execution.progress import Drawn
+    from rankstone.cli.bars import Drawn
 
     if missing is Missing.run and listed:
         raise typer.BadParameter("--list runs nothing")

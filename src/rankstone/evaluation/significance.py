@@ -23,6 +23,14 @@ TIE = 1e-9
 POWER = 0.8
 
 
+class Ratio(NamedTuple):
+    """Candidate over baseline: the geometric mean of the rounds' ratios, with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class Paired(NamedTuple):
     """Statistics of the differences of `of` to `than`, query by query.
 
@@ -166,3 +174,13 @@ def _effect(differences: NDArray[np.float64]) -> float:
     if spread == 0:
         return 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
     return mean / spread
+
+
+def ratio(baseline: list[float], candidate: list[float]) -> Ratio:
+    """The rounds' ratios as one, by Student's t over their logarithms; at least two rounds."""
+    from scipy.stats import t
+
+    logs = np.log(np.asarray(candidate, np.float64) / np.asarray(baseline, np.float64))
+    mean, n = float(logs.mean()), len(logs)
+    reach = float(t.ppf(0.975, n - 1) * logs.std(ddof=1) / np.sqrt(n))
+    return Ratio(*(float(np.exp(end)) for end in (mean, mean - reach, mean + reach)))

@@ -1,4 +1,4 @@
-"""Two versions of the code measured in turns on this machine: what costs may be compared by.
+"""Two versions of the code measured in turns on this machine, to compare their costs.
 
 A version is a checkout: a folder with `src/rankstone`, or a commit of the repository around the
 workspace, which is then checked out beside it for as long as it is measured. Both run the same cell
@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore
@@ -32,14 +30,6 @@ class Rounds(NamedTuple):
 
     baseline: list[RunRecord]
     candidate: list[RunRecord]
-
-
-class Ratio(NamedTuple):
-    """Candidate over baseline: the geometric mean of the rounds' ratios, with its 95% interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @contextlib.contextmanager
@@ -117,16 +107,6 @@ def measure(
                 results = Path(place) / f"{side}-{number}"
                 records.append(_run(version, method, task, results, arguments))
     return found
-
-
-def ratio(baseline: list[float], candidate: list[float]) -> Ratio:
-    """The rounds' ratios as one, by Student's t over their logarithms; at least two rounds."""
-    from scipy.stats import t
-
-    logs = np.log(np.asarray(candidate, np.float64) / np.asarray(baseline, np.float64))
-    mean, n = float(logs.mean()), len(logs)
-    reach = float(t.ppf(0.975, n - 1) * logs.std(ddof=1) / np.sqrt(n))
-    return Ratio(*(float(np.exp(end)) for end in (mean, mean - reach, mean + reach)))
 
 
 def _run(

@@ -8,7 +8,7 @@ and a baseline or a candidate that is not there is a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.intervals import bootstrap
-from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test
+from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test, ratio
 from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, obstacle
 from rankstone.results.record import RunRecord
@@ -253,23 +253,17 @@ def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) ->
     values = cost.of(baseline), cost.of(candidate)
     if values[0] is None or values[1] is None or values[0] <= 0:
         return Judgement(cell[1], cell[0], name, "incomparable", "one of them has no such figure")
-    ratio = values[1] / values[0]
-    verdict: Verdict = "fail" if ratio > rule.allowance else "pass"
-    return Judgement(cell[1], cell[0], name, verdict, f"{ratio:.3f} times the baseline", *values)
+    times = values[1] / values[0]
+    verdict: Verdict = "fail" if times > rule.allowance else "pass"
+    return Judgement(cell[1], cell[0], name, verdict, f"{times:.3f} times the baseline", *values)
 
 
 def judge_ratio(
     rule: CostRule,
     baseline: Sequence[RunRecord],
     candidate: Sequence[RunRecord],
-    *,
-    ratio: Callable[[list[float], list[float]], tuple[float, float, float]],
 ) -> Judgement:
-    """A rule of cost on rounds measured in turns; fails where the whole interval is too dear.
-
-    Args:
-        ratio: the mean ratio of the rounds, and the ends of its interval.
-    """
+    """A rule of cost on rounds measured in turns; fails where the whole interval is too high."""
     cost, record = BY_NAME[rule.figure], candidate[0]
     sides = [[cost.of(one) for one in side] for side in (baseline, candidate)]
     known = [[value for value in side if value] for side in sides]
