@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from rankstone.leaderboards.pages.claims import from_json, markdown
+from rankstone.leaderboards.pages.claims import markdown
 from rankstone.leaderboards.papers.claims import load_claims
+from rankstone.leaderboards.papers.tested import claims_from_json
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 ANEW = "run: make claims"
@@ -12,7 +13,7 @@ ANEW = "run: make claims"
 
 def test_the_page_of_claims_is_current() -> None:
     claims = load_claims(BOARDS / "claims")
-    results = from_json((BOARDS / "claims.json").read_text(encoding="utf-8"), claims)
+    results = claims_from_json((BOARDS / "claims.json").read_text(encoding="utf-8"), claims)
     assert {result.claim.name for result in results} == set(claims), ANEW
     assert (BOARDS / "claims.md").read_text(encoding="utf-8") == markdown(results), ANEW
 

@@ -7,9 +7,10 @@ import tomllib
 import pytest
 
 from rankstone.evaluation.evaluate import parse_all
-from rankstone.leaderboards.pages.papers import from_json, markdown
+from rankstone.leaderboards.pages.papers import markdown
 from rankstone.leaderboards.papers.published import read_published
 from rankstone.leaderboards.papers.tables import load_papers
+from rankstone.leaderboards.papers.tested import tables_from_json
 from rankstone.results.store import ResultStore
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
@@ -21,7 +22,7 @@ KINDS = tomllib.loads((ROOT / "tests" / "golden" / "papers.toml").read_text(enco
 
 
 def test_the_page_is_what_its_numbers_and_the_definitions_give():
-    found = from_json(PAGE.with_suffix(".json").read_text(encoding="utf-8"), PAPERS)
+    found = tables_from_json(PAGE.with_suffix(".json").read_text(encoding="utf-8"), PAPERS)
     assert [one.paper.name for one in found] == list(PAPERS)
     assert PAGE.read_text(encoding="utf-8") == markdown(found), "run: make papers"
 
@@ -29,7 +30,7 @@ def test_the_page_is_what_its_numbers_and_the_definitions_give():
 def test_the_numbers_are_those_of_the_reference_records():
     store = ResultStore(ROOT / "results" / "reference" / "papers")
     records = {(r.method.name, r.task.name): r for r in store.records()}
-    found = from_json(PAGE.with_suffix(".json").read_text(encoding="utf-8"), PAPERS)
+    found = tables_from_json(PAGE.with_suffix(".json").read_text(encoding="utf-8"), PAPERS)
     measured = [cell for one in found for cell in one.cells if cell.measured is not None]
     assert {(cell.row.method, cell.task) for cell in measured} == set(records)
     for cell in measured:

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.pages.claims import from_json, markdown, terminal, to_json
+from rankstone.leaderboards.pages.claims import markdown, terminal
 from rankstone.leaderboards.papers.checks import CHECKS
 from rankstone.leaderboards.papers.claims import (
     ClaimSpec,
@@ -15,6 +15,7 @@ from rankstone.leaderboards.papers.claims import (
     evaluate_claim,
     load_claims,
 )
+from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_json
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
@@ -226,7 +227,7 @@ def test_page_and_json_say_the_same(tmp_path):
     untestable = ClaimSpec(name="u", statement="s", source="p", untestable="never released")
     results = [evaluate_claim(one, records) for one in (tested, untestable)]
     page = markdown(results)
-    again = from_json(to_json(results, records), {"c": tested, "u": untestable})
+    again = claims_from_json(claims_to_json(results, records), {"c": tested, "u": untestable})
     assert markdown(again) == page
     assert "| [c](#c) | **holds** | 1 of 1 |" in page
     assert "| [u](#u) | not testable here | never released |" in page
@@ -234,7 +235,7 @@ def test_page_and_json_say_the_same(tmp_path):
     terminal(results, 100)
     other = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.6)
     with pytest.raises(ResultsError, match="not defined as it was"):
-        from_json(to_json(results, records), {"c": other, "u": untestable})
+        claims_from_json(claims_to_json(results, records), {"c": other, "u": untestable})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.pages.papers import from_json, list_text, markdown, text, to_json
+from rankstone.leaderboards.pages.papers import list_text, markdown, text
 from rankstone.leaderboards.papers.tables import (
     Known,
     PaperSpec,
@@ -27,6 +27,7 @@ from rankstone.leaderboards.papers.tables import (
     refuse_unknown_tasks,
     reproduce_table,
 )
+from rankstone.leaderboards.papers.tested import tables_from_json, tables_to_json
 from rankstone.results.record import Measure
 from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
@@ -198,7 +199,7 @@ def results():
 
 def test_page_and_json_say_the_same():
     one, found = results()
-    again = from_json(to_json(found), {"p": one})
+    again = tables_from_json(tables_to_json(found), {"p": one})
     assert again == found
     assert markdown(again) == markdown(found)
     page = markdown(found)
@@ -208,10 +209,10 @@ def test_page_and_json_say_the_same():
     assert "not run: no such method of ours |" in markdown(found, every=True)
     changed = paper(*[row()], tolerance=0.001)
     with pytest.raises(ResultsError, match="not defined as it was"):
-        from_json(to_json(found), {"p": changed})
+        tables_from_json(tables_to_json(found), {"p": changed})
     for broken in ("{}x", '[{"table": "p"}]', "[1]"):
         with pytest.raises(ResultsError, match="no reproduced tables"):
-            from_json(broken, {"p": one})
+            tables_from_json(broken, {"p": one})
 
 
 def test_csv_is_what_pandas_reads():
@@ -281,7 +282,10 @@ def test_a_table_is_run_and_its_page_written(place):
     assert "not run: Runner 'a/never': its weights were never released" in told
     assert "not run: tiny/gone" in told
     papers = load_papers(place / "leaderboards" / "papers")
-    assert markdown(from_json(page.with_suffix(".json").read_text(), papers), every=True) == told
+    assert (
+        markdown(tables_from_json(page.with_suffix(".json").read_text(), papers), every=True)
+        == told
+    )
     again = reproduce(place, "good", "--missing", "skip", "--format", "csv")
     assert list(pd.read_csv(io.StringIO(again.stdout))["verdict"]) == [
         "within", "not run", "not run"

@@ -38,7 +38,8 @@ def claims(
     from rich.console import Console
 
     from rankstone.cli.bars import Drawn
-    from rankstone.leaderboards.pages.claims import markdown, terminal, to_json
+    from rankstone.leaderboards.pages.claims import markdown, terminal
+    from rankstone.leaderboards.papers.tested import claims_to_json
 
     with Drawn(Console(stderr=True)) as reporter:
         here = session(
@@ -50,7 +51,7 @@ def claims(
         console.print(terminal(found, console.width))
     else:
         write(output, markdown(found))
-        write(output.with_suffix(".json"), to_json(found, records))
+        write(output.with_suffix(".json"), claims_to_json(found, records))
         console.print(f"claims: {output}", highlight=False, soft_wrap=True)
     if any(result.verdict == "does not hold" for result in found):
         raise typer.Exit(1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rankstone.leaderboards import numbers as figures
@@ -12,62 +11,12 @@ from rankstone.leaderboards.numbers import UNKNOWN
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.claims import (
     CheckSpec,
-    ClaimSpec,
     Finding,
     Result,
 )  # fmt: skip
-from rankstone.leaderboards.papers.definitions import as_tested
-from rankstone.results.store import Found
 
 ORDER = ("holds", "does not hold", "not testable here")
-MEND = "rankstone claims -o leaderboards/claims.md"
 QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
-
-
-def to_json(results: Iterable[Result], records: Found) -> str:
-    """What was found, and of which runs; `from_json` makes the results of it again."""
-    body = [
-        {
-            "claim": result.claim.name,
-            "digest": result.claim.digest(),
-            "verdict": result.verdict,
-            "findings": [_plain(finding) for finding in result.findings],
-            "runs": {
-                f"{method}@{task}": records[method, task][0].identity()
-                for method, task in result.claim.cells()
-                if (method, task) in records
-            },
-        }
-        for result in results
-    ]
-    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
-
-
-def from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]:
-    """The results again; ResultsError where a claim is no longer defined as it was tested."""
-    results = []
-    for body in json.loads(text):
-        claim = as_tested(claims, body["claim"], body["digest"], "Claim", MEND)
-        results.append(Result(claim, [_finding(claim, found) for found in body["findings"]]))
-    return results
-
-
-def _plain(finding: Finding) -> dict[str, Any]:
-    value = None if finding.value is None else finding.value._asdict()
-    place = finding.check.model_dump(mode="json", exclude_defaults=True)
-    return {"check": place, "task": finding.task, "value": value, "reason": finding.reason}
-
-
-def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
-    check = next(
-        one
-        for one in claim.checks
-        if one.model_dump(mode="json", exclude_defaults=True) == found["check"]
-    )
-    value = found["value"]
-    if value is not None:
-        value = Value(**{**value, "parts": tuple(value["parts"])})
-    return Finding(check, found["task"], value, found["reason"])
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -6,24 +6,21 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rankstone.errors import ResultsError
 from rankstone.leaderboards.formats.markdown import line
 from rankstone.leaderboards.numbers import UNKNOWN, fixed
-from rankstone.leaderboards.papers.definitions import as_tested
+from rankstone.leaderboards.papers import tested
 from rankstone.leaderboards.papers.tables import (
     VERDICTS,
     Coverage,
     PaperCell,
     PaperSpec,
     Reproduction,
-    RowSpec,
     coverage,
 )
 
-MEND = "rankstone reproduce --missing skip -o leaderboards/papers.md"
 HEADS = ("table", "cells", "ours", "data here", "measured", "within", "above", "below")
 COLUMNS = (
     "table", "row", "method", "task", "measure", "expected", "tolerance", "measured",
@@ -38,78 +35,6 @@ is as suspicious as one too low. Of the cells of a table, *ours* have a method a
 here, *data here* are those of them whose data was at hand where this page was made. What was not
 run is counted by reason below each table; `rankstone reproduce TABLE` runs it.
 """
-
-
-def to_json(found: Iterable[Reproduction]) -> str:
-    """What was found, and in which runs; `from_json` makes the reproductions of it again."""
-    tables = []
-    for one in found:
-        rows = ",\n  ".join(_dump(_plain_row(one, row)) for row in one.paper.rows)
-        head = f'"table": {_dump(one.paper.name)}, "digest": {_dump(one.paper.digest())}'
-        tables.append(f'{{{head}, "rows": [\n  {rows}\n ]}}')
-    return "[\n " + ",\n ".join(tables) + "\n]\n"
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _plain_row(found: Reproduction, row: RowSpec) -> dict[str, Any]:
-    cells = [cell for cell in found.cells if cell.row is row]
-    reasons: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.measured is None:
-            reasons.setdefault(cell.reason, []).append(cell.task)
-    return {
-        "row": row.row,
-        "measure": row.measure,
-        "ours": [cell.task for cell in cells if cell.ours],
-        "data_here": [cell.task for cell in cells if cell.here],
-        "measured": {
-            cell.task: {"value": cell.measured, "runs": cell.runs}
-            for cell in cells
-            if cell.measured is not None
-        },
-        "not_run": reasons,
-    }
-
-
-def from_json(text: str, papers: Mapping[str, PaperSpec]) -> list[Reproduction]:
-    """The reproductions again; ResultsError where a table is not defined as it was then."""
-    try:
-        return [_again(body, papers) for body in json.loads(text)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(
-            f"these are no reproduced tables: {error!r}. Make them: {MEND}"
-        ) from None
-
-
-def _again(body: dict[str, Any], papers: Mapping[str, PaperSpec]) -> Reproduction:
-    paper = as_tested(papers, body["table"], body["digest"], "Table", MEND)
-    cells = [
-        cell
-        for row, found in zip(paper.rows, body["rows"], strict=True)
-        for cell in _cells_again(paper, row, found)
-    ]
-    return Reproduction(paper, cells)
-
-
-def _cells_again(paper: PaperSpec, row: RowSpec, found: dict[str, Any]) -> Iterator[PaperCell]:
-    reasons = {task: reason for reason, tasks in found["not_run"].items() for task in tasks}
-    tolerance = paper.tolerance if row.tolerance is None else row.tolerance
-    for task, value in [*row.expected.items(), *row.elsewhere.items()]:
-        measured = found["measured"].get(task)
-        yield PaperCell(
-            row,
-            task,
-            value,
-            tolerance,
-            measured=measured["value"] if measured else None,
-            runs=measured["runs"] if measured else {},
-            reason="" if measured else reasons[task],
-            ours=task in found["ours"],
-            here=task in found["data_here"],
-        )
 
 
 def to_csv(found: Iterable[Reproduction]) -> str:
@@ -147,7 +72,7 @@ def text(found: Sequence[Reproduction], form: str, *, every: bool) -> str:
     """The reproduced tables: `markdown`, `csv` or `json`."""
     if form == "csv":
         return to_csv(found)
-    return to_json(found) if form == "json" else markdown(found, every=every)
+    return tested.tables_to_json(found) if form == "json" else markdown(found, every=every)
 
 
 def markdown(found: Sequence[Reproduction], *, every: bool = False) -> str:
