@@ -100,7 +100,7 @@ def test_the_drop_it_says_it_sees_is_the_one_it_sees(sides):
     (one,) = judged(sides)
     expected = detectable(noise, level=0.01, least=0.005, most=0.02)
     assert one.visible == pytest.approx(expected)
-    assert f"drops above {expected:.3f} with 80% power on 300 queries" in one.detail
+    assert f"minimum detectable drop {expected:.3f} with 80% power on 300 queries" in one.detail
 
 
 def test_what_is_missing_fails(sides):
@@ -260,7 +260,7 @@ def test_what_is_printed_fits_and_reads_line_by_line(sides, width):
         f"   {BASE.mean():.4f} -> {BASE.mean() - 0.01:.4f}: drops 0.0100, more than 0.005, and"
         " p = 0.0001 supports it",
     ]
-    assert lines[3].startswith("   this gate sees drops above")
+    assert lines[3].startswith("   minimum detectable drop")
     assert lines[4] == " ? p95 latency at most 1.1 times"
     assert " ✓ index at most 1.1 times" in lines
     assert any(line.endswith(": 1.000 times the baseline") for line in lines)

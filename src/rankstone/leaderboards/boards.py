@@ -322,9 +322,9 @@ def _tested(
     if one is None or other is None:
         return None
     try:
-        said = next(obstacles(one[0], other[0]), None)
-        if said is not None:
-            raise ResultsError(said)
+        reason = next(obstacles(one[0], other[0]), None)
+        if reason is not None:
+            raise ResultsError(reason)
         _, of, than = paired_values(one, other, _measure(spec, one[0]))
     except ResultsError as error:
         names = f"{one[0].method.name} and {other[0].method.name} on {one[0].task.name}"
@@ -361,12 +361,12 @@ def _unique(heads: Sequence[str]) -> list[str]:
 
 def _legend(spec: TableSpec, cells: Cells) -> list[str]:
     measures = {_measure(spec, stored[0]) for stored in cells.values()}
-    said = [f"measure: {', '.join(sorted(measures))}"] if measures else ["no records"]
+    legend = [f"measure: {', '.join(sorted(measures))}"] if measures else ["no records"]
     if spec.intervals:
-        said.append("in brackets: 95% percentile bootstrap over queries")
+        legend.append("in brackets: 95% percentile bootstrap over queries")
     if spec.significance:
-        said.append(
+        legend.append(
             "letters: significantly above that method (paired permutation test at"
             f" {spec.level:g}, by Holm's method over all pairs of the board)"
         )
-    return said
+    return legend

@@ -2,8 +2,8 @@
 
 The first method is held against each of the others on every task that both have. Differences are
 paired by query; their p values are adjusted by Holm's method over all comparisons that are made at
-once. What two records differ in beside the method is said, and figures of speed are compared only
-where one machine made both.
+once. Notes state what differs between two records beside the method. Costs are compared by the rule
+of `rankstone.leaderboards.costs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a candidate may replace a baseline: regressions of quality and cost, by paired tests.
+"""Judge whether a candidate may replace a baseline: regressions of quality and cost.
 
 Quality fails where the mean drops by more than is allowed and the paired permutation test supports
 that it drops at all, or where it drops by more than the hard limit. Costs that depend on the
@@ -53,7 +53,7 @@ class QualityRule(Spec):
 
 
 class CostRule(Spec):
-    """How much dearer the candidate may be: a table `[[cost]]`."""
+    """How much more expensive the candidate may be: a table `[[cost]]`."""
 
     figure: str
     """`median latency`, `p95 latency`, `p99 latency`, `peak RSS` or `index`."""
@@ -94,7 +94,7 @@ class Judgement(NamedTuple):
     p: float | None = None
     """Adjusted by Holm's method."""
     visible: float | None = None
-    """The smallest drop that this gate sees on these queries with 80% power."""
+    """The minimum detectable drop on these queries with 80% power."""
 
 
 def load_rules(path: Path) -> GateRules:
@@ -145,8 +145,8 @@ def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgem
                 f" where that side's records are: rankstone run METHOD --on {cell[1]} --results DIR"
             )
         elif stored[0].status != "ok":
-            said = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
-            what = f"the {side} ended as {stored[0].status}: {said}"
+            reason = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
+            what = f"the {side} ended as {stored[0].status}: {reason}"
         else:
             continue
         return Judgement(cell[1], cell[0], "record", "fail", what)
@@ -193,14 +193,14 @@ def _test(
 ) -> _Tested | Judgement:
     """The values of both sides, or why they cannot be compared."""
     measure = rule.measure or candidate[0].task.headline
-    said = list(obstacles(candidate[0], baseline[0]))
-    if not said:
+    reasons = list(obstacles(candidate[0], baseline[0]))
+    if not reasons:
         try:
             _, of, than = paired_values(candidate, baseline, measure)
             return _Tested(cell, rule, measure, of, than)
         except ResultsError as error:
-            said = [str(error)]
-    return Judgement(cell[1], cell[0], measure, "incomparable", "; ".join(said))
+            reasons = [str(error)]
+    return Judgement(cell[1], cell[0], measure, "incomparable", "; ".join(reasons))
 
 
 def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
@@ -223,7 +223,7 @@ def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
         detail = f"drops {drop:.4f}" if drop > 0 else f"rises {-drop:.4f}"
     if moved.any():
         detail += (
-            f"; this gate sees drops above {visible:.3f} with 80% power on {len(moved):,} queries"
+            f"; minimum detectable drop {visible:.3f} with 80% power on {len(moved):,} queries"
         )
     else:
         detail = f"no query of {len(moved):,} differs"

@@ -130,8 +130,8 @@ def _bold(result: Result) -> str:
 def _score(result: Result) -> str:
     known = [finding.holds for finding in result.findings if finding.holds is not None]
     if not known or result.verdict == "not testable here":
-        told = f"{sum(known)} of {len(known)}; " if known else ""
-        return told + result.reason.replace("|", "\\|")
+        counts = f"{sum(known)} of {len(known)}; " if known else ""
+        return counts + result.reason.replace("|", "\\|")
     missing = len(result.findings) - len(known)
     return f"{sum(known)} of {len(known)}" + (f", {missing} not testable" if missing else "")
 

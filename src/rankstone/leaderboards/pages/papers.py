@@ -129,8 +129,8 @@ def _uncounted(found: Reproduction) -> Iterator[str]:
     reasons = Counter(cell.reason for cell in found.cells if cell.verdict == "not run")
     if reasons:
         yield ""
-        told = "; ".join(f"{n:,} {_escape(reason)}" for reason, n in reasons.most_common())
-        yield f"Not run: {told}."
+        counts = "; ".join(f"{n:,} {_escape(reason)}" for reason, n in reasons.most_common())
+        yield f"Not run: {counts}."
 
 
 def cell_texts(paper: PaperSpec, cell: PaperCell) -> tuple[str, ...]:

@@ -60,10 +60,10 @@ def show_comparison(record: RunRecord, tool: str, rows: Sequence[Comparison]) ->
     )
     table = _table("measure", "rankstone", tool, "", "moved by", left=(0, 3, 4))
     for row in rows:
-        said = [f"{amount:+.5f}  {rule}" for rule, amount in row.moved]
+        text = [f"{amount:+.5f}  {rule}" for rule, amount in row.moved]
         digits = 5 if theirs.digits is None else theirs.digits
         values = (f"{row.ours:.5f}", f"{row.shown:.{digits}f}")
-        table.add_row(row.measure, *values, row.name, Text("\n".join(said) or "nothing"))
+        table.add_row(row.measure, *values, row.name, Text("\n".join(text) or "nothing"))
     notes = [f"rules of {theirs.source}", *_notes(record, theirs)]
     body = table if rows else Text(f"{tool} has none of the record's measures.")
     return Group(Text(), _indented(heading), Padding(body, (0, 0, 0, _MARGIN)), *map(_note, notes))
@@ -172,11 +172,11 @@ def _latency(latency: Latency) -> RenderableType:
     table = _table("ms", *heads, left=(0,))
     for what in ("encode", "search", "total"):
         table.add_row(what, *(significant(latency[what][name]) for name in names))
-    said = (
+    text = (
         f"{latency.n:,} queries one at a time after {latency.warmup:,} to warm up,"
         f" {latency.threads} threads, k = {latency.k:,}"
     )
-    return Group(table, Text(said, style="dim"))
+    return Group(table, Text(text, style="dim"))
 
 
 def _phases(profile: Profile) -> RenderableType:
@@ -198,8 +198,8 @@ def _phases(profile: Profile) -> RenderableType:
     share, peak = profile.flop_utilisation, profile.peak_flops_per_s
     if share is None or peak is None:
         return table
-    said = f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
-    return Group(table, Text(f"{said} this machine's matrix products", style="dim"))
+    text = f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
+    return Group(table, Text(f"{text} this machine's matrix products", style="dim"))
 
 
 def _rate(phase: Phase) -> str:

@@ -2,7 +2,7 @@
 
 A table is rows of one method and one measure, with the value that was published for each task. A
 cell that was measured here is within the table's tolerance, above it or below it: a score too high
-is as suspicious as one too low. The rest was not run, for a reason that is told.
+is as suspicious as one too low. The rest was not run, for a stated reason.
 """
 
 from __future__ import annotations
