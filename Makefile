@@ -9,7 +9,7 @@ DEV    := dense,ann,sparse,dev,beir,site,lucene
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
 
-.PHONY: help demo local publish papers search claims reference test slow check format speed clean
+.PHONY: help demo local publish papers search claims reference test slow check format speed gpu clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -127,6 +127,10 @@ format: $(VENV)/.dev  ## Rewrite in the house format
 
 speed: $(VENV)/.dev  ## Speed and memory, as ratios against peers
 	$(BIN)/python tests/speed/run.py
+
+gpu:  ## Checks and speed on a CUDA device: PYTHON=python3 with torch and sentence-transformers there
+	PYTHONPATH=src $(PYTHON) -m pytest -p no:cacheprovider tests/gpu
+	PYTHONPATH=src $(PYTHON) tests/speed/run.py gpu
 
 clean:  ## Remove the environment and build leftovers
 	rm -rf $(VENV) build dist
