@@ -19,6 +19,7 @@ from rankstone.results.trec_run import read_run, write_run
 from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
+from tests.networks import sharing_networks
 
 TASK, BM25 = "stdlib/functions", "lexical/bm25"
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +139,7 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
     results = tmp_path / "r"
     rankstone.run(
         [prompted(name, query) for name, query in kept.items()], [task], data=modules,
-        results=results, cache=tmp_path / "cache", workspace=ROOT,
+        results=results, cache=sharing_networks(tmp_path / "cache"), workspace=ROOT,
     )  # fmt: skip
     (lost,) = rankstone.gate("dense/whole", "dense/lost", results=results, workspace=ROOT)
     assert lost.verdict == "fail", lost.detail
@@ -151,7 +152,7 @@ def slowed(folder: Path, share: float) -> Path:
     """A checkout whose BM25 takes so much longer, to encode and to search."""
     for name in ("src", "runners", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    adapter = folder / "src" / "rankstone" / "runners" / "bm25.py"
+    adapter = folder / "src" / "rankstone" / "runners" / "encoders" / "bm25.py"
     code = adapter.read_text()
     for name, arguments in (("encode", "self, texts, role"), ("search", "self, queries, k")):
         assert code.count(f"    def {name}(") == 1

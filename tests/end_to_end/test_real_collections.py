@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rankstone
+from tests.networks import sharing_networks
 
 pytest.importorskip("sentence_transformers", reason="needs the extra 'dense'")
 MINILM = "dense/all-minilm-l6-v2"
@@ -51,7 +52,7 @@ def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Pa
 def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
     folder = generated(tmp_path / "words")
     first, second = (
-        measure("hybrid/rrf-bm25-wordllama-minilm", str(folder), tmp_path / name)
+        measure("hybrid/rrf-bm25-wordllama-minilm", str(folder), sharing_networks(tmp_path / name))
         for name in ("one", "two")
     )
     assert first.measures == second.measures
