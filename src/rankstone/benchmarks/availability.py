@@ -51,6 +51,11 @@ class Entry:
     detail: str = ""
     """Reason why the data is missing."""
 
+    @property
+    def meaning(self) -> str:
+        """The state in words."""
+        return MEANINGS[self.state]
+
 
 def entry(task: TaskSpec, sources: Sources) -> Entry:
     """Return the state of the data of `task`, without reading any or asking a server."""

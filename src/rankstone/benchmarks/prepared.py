@@ -43,6 +43,14 @@ class Copy:
         """The missing folder; None where both exist, whole or not."""
         return next((path for path in (self.folder, self.split) if not path.is_dir()), None)
 
+    def refuse_absence(self, name: str) -> None:
+        """Raise DataError where a folder of the copy of the task `name` is missing."""
+        if self.absent is not None:
+            raise DataError(
+                f"{name}: not prepared: {self.absent} is not there."
+                f" Run: rankstone data prepare {name}"
+            )
+
     def counts(self) -> Counts:
         """Return the stored counts; None for parts that are not stored."""
         if self.meta is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -14,8 +16,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from rankstone.results.record import RunRecord
-from rankstone.specs import MethodSpec, TaskSpec
+if TYPE_CHECKING:
+    from rankstone import RunRecord, Session
+    from rankstone.specs import MethodSpec, TaskSpec
 
 PLAIN_INTERVAL_S = 10.0
 COUNTED = ("documents", "queries", "judgements")
@@ -149,6 +152,13 @@ class Drawn:
     def _draw(self, phase: str, done: int, total: int | None) -> None:
         self._phase = phase
         self._bars.draw(phase.replace("_", " "), done, total, label=self._label)
+
+
+@contextlib.contextmanager
+def drawn(session: Session) -> Iterator[Session]:
+    """The session with its progress drawn on standard error."""
+    with Drawn(Console(stderr=True)) as reporter:
+        yield dataclasses.replace(session, reporter=reporter)
 
 
 def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:

@@ -1,20 +1,17 @@
-"""`rankstone cache`: the encodings that runs have kept, and what is done with them."""
+"""`rankstone cache`: the encodings that runs kept: listed, verified, removed."""
 
 from __future__ import annotations
 
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, session
-from rankstone.errors import DataError
+from rankstone.cli.options import CacheOption, session, stdout
 
 NAMED = 3
-"""So many of the methods that used a key are named."""
+"""Number of a key's methods that are listed."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Encodings that were kept: what they take, whether they are whole; remove them.",
+    help="Encodings kept by runs: list, verify, remove.",
 )
 
 NamesArgument = Annotated[
@@ -40,15 +37,14 @@ def list_keys(cache: CacheOption = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from rankstone.encodings.inventory import SHOWN
-
-    folder, present = _present(cache)
+    here = session(cache=cache)
+    present = here.encodings()
     table = Table(box=box.SIMPLE)
     for head in ("key", "size", "shards", "methods", "tasks", "engine", "last use"):
         table.add_column(head, no_wrap=head in ("key", "size", "shards"), overflow="fold")
     for entry in present:
         table.add_row(
-            entry.key[:SHOWN],
+            entry.short_key,
             decimal(entry.size_bytes),
             _shards(entry),
             Text(_several(entry.uses("method"))),
@@ -61,26 +57,23 @@ def list_keys(cache: CacheOption = None) -> None:
         console.print(table)
     total = decimal(sum(entry.size_bytes for entry in present))
     keys = f"{len(present)} key{'' if len(present) == 1 else 's'}"
-    line = f"{keys}, {total} in {folder} (prepared data: rankstone data path TASK)"
+    line = f"{keys}, {total} in {here.encodings_folder} (prepared data: rankstone data path TASK)"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def verify(names: NamesArgument = None, cache: CacheOption = None) -> None:
     """Read every byte again and compare it with what was written; exit 1 where it differs."""
-    from rankstone.encodings.inventory import SHOWN, named
-
-    _, present = _present(cache)
     console, faulty = stdout(), 0
-    for entry in named(present, names) if names else present:
+    for entry in session(cache=cache).encodings(names or ()):
         faults = list(entry.faults())
         faulty += len(faults)
         state = "damaged" if faults else "whole" if entry.whole else "partial"
-        lines = [f"{state:<8} {entry.key[:SHOWN]}  {_shards(entry)} shards", *faults]
+        lines = [f"{state:<8} {entry.short_key}  {_shards(entry)} shards", *faults]
         console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
     if faulty:
-        said = f"{faulty} damaged: the next run encodes them again"
-        console.print(said, highlight=False, soft_wrap=True)
+        message = f"{faulty} damaged: the next run encodes them again"
+        console.print(message, highlight=False, soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -94,38 +87,26 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
     cache: CacheOption = None,
 ) -> None:
-    """Delete keys, or whatever methods used, also what other methods share."""
+    """Delete keys, or all keys that methods used, also those that other methods share."""
     from rich.filesize import decimal
-
-    from rankstone.encodings.inventory import SHOWN, named
 
     if bool(names) + everything + partial != 1:
         raise typer.BadParameter("give keys or methods, or one of --all and --partial")
-    folder, present = _present(cache)
-    chosen = named(present, names) if names else present
+    here = session(cache=cache)
+    chosen = here.encodings(names or ())
     if partial:
         chosen = [entry for entry in chosen if not entry.whole]
     if everything and chosen and not yes and sys.stdin.isatty():
         size = decimal(sum(entry.size_bytes for entry in chosen))
-        typer.confirm(f"Delete {len(chosen)} keys, {size}, in {folder}?", abort=True)
+        typer.confirm(f"Delete {len(chosen)} keys, {size}, in {here.encodings_folder}?", abort=True)
     freed = 0
     for entry in chosen:
         methods = ", ".join(entry.uses("method"))
         gone = entry.remove()
         freed += gone
-        what = f"{entry.key[:SHOWN]}  {decimal(gone)}  {methods}"
+        what = f"{entry.short_key}  {decimal(gone)}  {methods}"
         stdout().print(what.rstrip(), markup=False, highlight=False, soft_wrap=True)
     stdout().print(f"{decimal(freed)} freed", highlight=False)
-
-
-def _present(cache: Path | None) -> tuple[Path, list[Entry]]:
-    """The folder of encodings, and what is in it."""
-    from rankstone.encodings.inventory import entries
-
-    root = session(cache=cache).sources.cache
-    if cache is not None and not root.is_dir():
-        raise DataError(f"{cache}: no folder is there. Name that of the cache: --cache")
-    return root / "encodings", entries(root / "encodings")
 
 
 def _shards(entry: Entry) -> str:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import Format, draw
-from rankstone.cli.options import ResultsOption, WorkspaceOption, session
+from rankstone.cli.options import Format, ResultsOption, WorkspaceOption, draw, session
 
 
 def compare(

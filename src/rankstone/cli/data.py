@@ -1,29 +1,26 @@
-"""`rankstone data`: what collections there are, and what is done with them before a run."""
+"""`rankstone data`: collections listed, prepared, verified and described."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption, session
+from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption, session, stderr, stdout
 from rankstone.errors import DataError, RankstoneError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rankstone.benchmarks.dataset import Dataset, Sources
-    from rankstone.benchmarks.prepared import Copy
+    from rankstone import Session
+    from rankstone.benchmarks.dataset import Dataset
     from rankstone.specs import TaskSpec
-    from rankstone.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Collections: which there are; fetched, prepared, checked, described.",
+    help="Collections: list, fetch, prepare, verify, describe.",
 )
 
 TaskArgument = Annotated[
@@ -46,13 +43,10 @@ def list_tasks(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Every task: its size, and whether its data is at hand."""
-    from rankstone.benchmarks.availability import entry
     from rankstone.cli.data_view import availability
 
-    place, sources = _places(workspace, data, cache)
-    named = [task for name in tasks or () for task in place.expand(name)]
-    specs = named or list(place.tasks.values())
-    stdout().print(availability([entry(task, sources) for task in specs], sources))
+    here = session(data=data, cache=cache, workspace=workspace)
+    stdout().print(availability(here.availability(tasks or ()), here.sources))
 
 
 @app.command()
@@ -63,22 +57,22 @@ def prepare(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Fetch and convert, so that runs find the data ready."""
-    from rankstone.benchmarks.prepared import find_copy
+    from rankstone.cli.bars import Bars
 
-    place, sources = _places(workspace, data, cache)
-    console = stdout()
+    here, console = session(data=data, cache=cache, workspace=workspace), stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         began = time.monotonic()
-        ready = find_copy(task, sources).ready
-        dataset = _opened(task, sources)
+        ready = here.prepared(task).ready
+        with Bars(stderr()) as bars:
+            dataset = here.prepare(task, bars.draw_preparing)
         how = "already prepared" if ready else f"{time.monotonic() - began:.1f} s"
         _say(console, "ok", f"{task.name}  {_size(dataset)}  [dim]{how}[/]")
         for warning in dataset.warnings:
             _say(console, "note", _escape(warning))
         return True
 
-    _each(place, tasks, one)
+    _each(here, tasks, one)
 
 
 @app.command()
@@ -92,16 +86,12 @@ def verify(
 
     Compared with what was written when it was prepared as well. Exit code 1 where it differs.
     """
-    from rankstone.benchmarks.prepared import find_copy, verify_copy
-
-    place, sources = _places(workspace, data, cache)
-    console = stdout()
+    here, console = session(data=data, cache=cache, workspace=workspace), stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
-        copy = find_copy(task, sources)
-        _refuse_absence(name, copy)
+        here.prepared(task).refuse_absence(name)
         try:
-            digests = verify_copy(copy, task, sources)
+            digests = here.verify_data(task)
         except DataError as error:
             _say(console, "wrong", _escape(str(error)))
             return False
@@ -111,7 +101,7 @@ def verify(
             console.print(f"  {what:<10}  {digest}", highlight=False, soft_wrap=True)
         return True
 
-    _each(place, tasks, one)
+    _each(here, tasks, one)
 
 
 @app.command()
@@ -122,13 +112,7 @@ def path(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Print the folder of the prepared copy, for scripts."""
-    from rankstone.benchmarks.prepared import check_whole, find_copy
-
-    place, sources = _places(workspace, data, cache)
-    copy = find_copy(place.task(task), sources)
-    _refuse_absence(task, copy)
-    check_whole(copy)
-    typer.echo(copy.folder)
+    typer.echo(session(data=data, cache=cache, workspace=workspace).data_path(task))
 
 
 @app.command()
@@ -139,54 +123,32 @@ def stats(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Lengths, labels, duplicates and self hits of a task."""
-    place, sources = _places(workspace, data, cache)
-    dataset = _opened(place.task(task), sources)
-    from rankstone.benchmarks.stats import statistics
+    from rankstone.cli.bars import Bars
     from rankstone.cli.data_view import figures
 
-    stdout().print(figures(statistics(dataset)))
+    here = session(data=data, cache=cache, workspace=workspace)
+    with Bars(stderr()) as bars:
+        found = here.statistics(task, bars.draw_preparing)
+    stdout().print(figures(found))
 
 
-def _each(place: Workspace, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:
-    """Do `one` task after the other, whatever happens to any; the exit code tells of the worst.
+def _each(here: Session, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:
+    """Apply `one` to each task, after errors too; the exit code is that of the worst.
 
-    `one` gets the name as it was typed and the task, and says whether all was as it should be.
+    `one` receives the name as typed and the task, and returns False where the data differs.
     """
     failed = differs = False
     for name in names:
         try:
-            for task in place.expand(name):
+            for task in here.tasks([name]):
                 differs |= not one(name, task)
         except RankstoneError as error:
             if len(names) == 1:
                 raise
             failed = True
-            _say(_stderr(), "wrong", _escape(str(error)))
+            _say(stderr(), "wrong", _escape(str(error)))
     if failed or differs:
         raise typer.Exit(2 if failed else 1)
-
-
-def _places(
-    workspace: Path | None, data: Path | None, cache: Path | None
-) -> tuple[Workspace, Sources]:
-    here = session(data=data, cache=cache, workspace=workspace)
-    return here.definitions, here.sources
-
-
-def _opened(task: TaskSpec, sources: Sources) -> Dataset:
-    """The task's data, with a bar while it is fetched and converted."""
-    from rankstone.benchmarks.store import open_dataset
-    from rankstone.cli.bars import Bars
-
-    with Bars(_stderr()) as bars:
-        return open_dataset(task, sources, bars.draw_preparing)
-
-
-def _refuse_absence(name: str, copy: Copy) -> None:
-    if copy.absent is not None:
-        raise DataError(
-            f"{name}: not prepared: {copy.absent} is not there. Run: rankstone data prepare {name}"
-        )
 
 
 def _size(dataset: Dataset) -> str:
@@ -196,7 +158,7 @@ def _size(dataset: Dataset) -> str:
 
 
 def _pins(task: TaskSpec) -> str:
-    """What of the data the definition fixes, and verify has compared."""
+    """Parts of the data that the definition fixes and verify has compared."""
     counts = [what for what, n in task.counts.model_dump().items() if n is not None]
     digests = [f"sha256 of {part}" for part in task.sha256]
     return f"[dim]as written; pinned: {', '.join([*counts, *digests]) or 'nothing'}[/]"
@@ -213,9 +175,3 @@ def _escape(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def _stderr() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)

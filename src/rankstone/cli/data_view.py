@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -10,11 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rankstone.benchmarks.availability import MEANINGS, Entry, State
-from rankstone.benchmarks.dataset import Sources
-from rankstone.benchmarks.stats import Distribution, Statistics
+if TYPE_CHECKING:
+    from rankstone.benchmarks.availability import Entry
+    from rankstone.benchmarks.dataset import Sources
+    from rankstone.benchmarks.stats import Distribution, Statistics
 
-STYLES: dict[State, str] = {
+STYLES = {
     "prepared": "green",
     "at hand": "cyan",
     "embedded": "cyan",
@@ -121,13 +123,12 @@ def availability(entries: Sequence[Entry], sources: Sources) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("data", no_wrap=True)
     for one in entries:
-        state = Text(one.state, style=STYLES[one.state])
-        table.add_row(one.task.name, *_counts(one), state)
+        drawn = Text(one.state, style=STYLES[one.state])
+        table.add_row(one.task.name, *_counts(one), drawn)
     legend = Table(box=None, show_header=False, pad_edge=False)
-    used = {one.state for one in entries}
-    for known, meaning in MEANINGS.items():
-        if known in used:
-            legend.add_row(Text(known, style=STYLES[known]), meaning)
+    meanings = {one.state: one.meaning for one in entries}
+    for state in sorted(meanings, key=list(STYLES).index):
+        legend.add_row(Text(state, style=STYLES[state]), meanings[state])
     data = str(sources.data) if sources.data else "not named (--data DIR, RANKSTONE_DATA)"
     folders = Table(box=None, show_header=False, pad_edge=False)
     folders.add_row("data folder", Text(data, overflow="fold"))

@@ -1,4 +1,4 @@
-"""`rankstone export` and `rankstone import`: records for other tools, and theirs for ours."""
+"""`rankstone export`, `import` and `convert`: records and checkpoints of other tools."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import stdout
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    ResultsOption,
+    WorkspaceOption,
+    session,
+    stdout,
+)
 
 
 class ExportForm(StrEnum):
@@ -58,3 +64,15 @@ def import_results(
     console = stdout()
     for path in here.import_(files, source.value, on=on, name=name):
         console.print(f"record: {path}", highlight=False, soft_wrap=True)
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of DPR's or AR2's own form.")],
+    like: Annotated[
+        Path, typer.Option("--like", help="Folder of the encoder that it started from.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="Folder that the two towers go into.")],
+) -> None:
+    """Make encoders of a pickled checkpoint, read as data and never run as code."""
+    for folder in session().convert(checkpoint, like, to):
+        stdout().print(f"written: {folder}", highlight=False, soft_wrap=True)

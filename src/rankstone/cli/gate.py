@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.leaderboard import draw, write
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    ResultsOption,
+    WorkspaceOption,
+    draw,
+    session,
+    write,
+)
 
 if TYPE_CHECKING:
     from rankstone.leaderboards.document import Page

@@ -1,88 +1,85 @@
-"""How the command line shows leaderboards: on the terminal, as text, or in a file."""
+"""`rankstone leaderboard` and `rankstone show`: stored records in tables, and one in full."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from rankstone.cli.options import session
-from rankstone.errors import ResultsError
+import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rankstone.leaderboards.document import Page
-    from rankstone.results.record import RunRecord
-    from rankstone.session import Session
-
-
-class Format(StrEnum):
-    terminal = "terminal"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
-    svg = "svg"
-    latex = "latex"
-    html = "html"
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    Format,
+    ResultsOption,
+    WorkspaceOption,
+    draw,
+    print_board,
+    session,
+    stdout,
+)
 
 
-def write(output: Path, text: str) -> None:
-    from rankstone.files import appearing
-
-    try:
-        if output.exists() and not output.is_file():
-            # A pipe is written to and not replaced; a folder refuses.
-            output.write_text(text, encoding="utf-8")
-            return
-        with appearing(output.resolve()) as out:
-            out.write(text.encode())
-    except OSError as error:
-        raise ResultsError(
-            f"{output}: cannot be written: {error.strerror or error}. Make its folder, or name "
-            "another file: -o FILE"
-        ) from error
+class Rules(StrEnum):
+    trec_eval = "trec_eval"
+    msmarco = "msmarco"
+    beir = "beir"
+    mteb = "mteb"
 
 
-def stdout() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
-def draw(page: Page, form: str, output: Path | None = None, *, name: str = "page") -> None:
-    """Print the page, or write it to a file as text."""
-    from rankstone.leaderboards.formats import render, terminal
-
-    console = stdout()
-    if output is not None:
-        write(output, render.render(page, form, width=120 if form == "terminal" else None))
-        console.print(f"{name}: {output}", highlight=False, soft_wrap=True)
-    elif form == "terminal":
-        console.print(terminal.drawn(page, console.width), highlight=False)
-    else:
-        sys.stdout.write(render.render(page, form))
-
-
-def print_board(records: list[RunRecord], form: Format, output: Path | None = None) -> None:
-    from rankstone.leaderboards.pages.leaderboard import page
-
-    short = form in (Format.terminal, Format.svg)
-    draw(page(records, short_names=short), form.value, output, name="leaderboard")
-
-
-def print_defined(
-    name: str, results: Path | None, workspace: Path | None, form: Format, output: Path | None
+def leaderboard(
+    table: Annotated[
+        str | None, typer.Argument(help="One that leaderboards/ defines [all records, by task].")
+    ] = None,
+    results: ResultsOption = None,
+    workspace: WorkspaceOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Means over this suite instead, as the field's.")
+    ] = None,
 ) -> None:
-    """A defined leaderboard, on the terminal or in a file."""
-    from rankstone.leaderboards.pages.board import page
+    """Quality and efficiency of every stored record, or a defined leaderboard."""
+    from rankstone.leaderboards.pages import board
+    from rankstone.leaderboards.pages import suite as means
 
-    made = session(results=results, workspace=workspace).board(name)
-    draw(page(made), form.value, output, name="leaderboard")
+    here = session(results=results, workspace=workspace)
+    if table is not None:
+        draw(board.page(here.board(table)), form.value, output, name="leaderboard")
+    elif suite is not None:
+        draw(means.page(here.suite_means(suite)), form.value, output, name="means")
+    else:
+        print_board([record for record, _ in here.records()], form, output)
 
 
-def print_means(here: Session, suite: str, form: Format, output: Path | None) -> None:
-    from rankstone.leaderboards.pages.suite import page
+def show(
+    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    rules: Annotated[
+        Rules | None, typer.Option("--as", help="Beside the rules of another tool.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show one record in full, or its run under another tool's rules."""
+    from rankstone.leaderboards.pages import record as shown
 
-    draw(page(here.suite_means(suite)), form.value, output, name="means")
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
+    [(found, path)] = here.records([record])
+    if rules is None and as_json:
+        sys.stdout.write(shown.record_json(found))
+        return
+    if rules is None:
+        stdout().print(shown.show_record(found))
+        return
+    rows = here.compare_rules(found, path, rules.value)
+    if as_json:
+        sys.stdout.write(shown.comparison_json(found, rules.value, rows))
+    else:
+        stdout().print(shown.show_comparison(found, rules.value, rows))

@@ -1,4 +1,4 @@
-"""`rankstone reproduce`: published tables, cell by cell, against what was measured here."""
+"""`rankstone reproduce` and `rankstone claims`: publications compared with what was measured."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.claims import Missing
-from rankstone.cli.leaderboard import stdout, write
-from rankstone.cli.options import CacheOption, DataOption, ResultsOption, WorkspaceOption, session
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    ResultsOption,
+    WorkspaceOption,
+    session,
+    stdout,
+    write,
+)
 from rankstone.errors import DefinitionError
 
 if TYPE_CHECKING:
     from rankstone.leaderboards.papers.tables import Reproduction
+
+
+class Missing(StrEnum):
+    run = "run"
+    skip = "skip"
 
 
 class Form(StrEnum):
@@ -58,9 +69,7 @@ def reproduce(
 
     Exit code 1 when a cell deviates.
     """
-    from rich.console import Console
-
-    from rankstone.cli.bars import Drawn
+    from rankstone.cli.bars import drawn
 
     if missing is Missing.run and listed:
         raise typer.BadParameter("--list runs nothing")
@@ -70,10 +79,7 @@ def reproduce(
             " or take what is stored: --missing skip"
         )
     runs = bool(tables) and not listed and missing is not Missing.skip
-    with Drawn(Console(stderr=True)) as reporter:
-        here = session(
-            results=results, data=data, cache=cache, workspace=workspace, reporter=reporter
-        )
+    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
         found = here.reproduce(tables or (), missing="run" if runs else "skip")
     _show(found, _form(form, output), output, listed=listed, every=bool(tables))
     if not listed and any(one.deviates for one in found):
@@ -93,18 +99,55 @@ def _show(
 
     console = stdout()
     if form is Form.terminal and output is not None:
-        raise DefinitionError(f"{output}: the terminal's form is no file. (--format markdown)")
+        raise DefinitionError(
+            f"{output}: the terminal's form cannot be a file. (--format markdown)"
+        )
     if form is Form.terminal:
-        drawn = [terminal_list(found)] if listed or not every else []
-        drawn += [terminal(one, console.width) for one in found if every and not listed]
-        for one in drawn:
+        parts = [terminal_list(found)] if listed or not every else []
+        parts += [terminal(one, console.width) for one in found if every and not listed]
+        for one in parts:
             console.print(one)
         return
-    said = list_text(found, form.value) if listed else text(found, form.value, every=every)
+    drawing = list_text(found, form.value) if listed else text(found, form.value, every=every)
     if output is None:
-        sys.stdout.write(said)
+        sys.stdout.write(drawing)
         return
-    write(output, said)
+    write(output, drawing)
     if form is Form.markdown and not listed:
         write(output.with_suffix(".json"), text(found, "json", every=every))
     console.print(f"tables: {output}", highlight=False, soft_wrap=True)
+
+
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(help="Claims [all].")] = None,
+    missing: Annotated[
+        Missing, typer.Option("--missing", help="What to do about runs that are not stored.")
+    ] = Missing.run,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the page here, its numbers as .json beside it."),
+    ] = None,
+) -> None:
+    """Test the claims of papers on own runs: each holds, does not hold, or is untestable.
+
+    Exit code 1 when a claim does not hold.
+    """
+    from rankstone.cli.bars import drawn
+    from rankstone.leaderboards.pages.claims import markdown, terminal
+    from rankstone.leaderboards.papers.tested import claims_to_json
+
+    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
+        found, records = here.claims(names or (), missing=missing.value)
+    console = stdout()
+    if output is None:
+        console.print(terminal(found, console.width))
+    else:
+        write(output, markdown(found))
+        write(output.with_suffix(".json"), claims_to_json(found, records))
+        console.print(f"claims: {output}", highlight=False, soft_wrap=True)
+    if any(result.verdict == "does not hold" for result in found):
+        raise typer.Exit(1)

@@ -29,6 +29,10 @@ class Entry:
     def key(self) -> str:
         return self.folder.name
 
+    @property
+    def short_key(self) -> str:
+        return self.key[:SHOWN]
+
     @cached_property
     def about(self) -> dict[str, Any]:
         return read_about(self.folder)

@@ -17,6 +17,7 @@ from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, interval, memory_unit, significant
 from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord
+from rankstone.results.serialise import to_json
 
 _MARGIN = 1
 GIGA = 1e9
@@ -50,6 +51,11 @@ def show_record(record: RunRecord) -> RenderableType:
     if record.warnings:
         parts.append(_titled("warnings", Group(*(Text(f"! {w}") for w in record.warnings))))
     return Group(*parts)
+
+
+def record_json(record: RunRecord) -> str:
+    """Return the record as its file holds it."""
+    return to_json(record)
 
 
 def show_comparison(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> RenderableType:

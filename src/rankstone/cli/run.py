@@ -1,0 +1,111 @@
+"""`rankstone run`: methods on tasks, under bars of progress."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    Format,
+    ResultsOption,
+    WorkspaceOption,
+    print_board,
+    session,
+    stderr,
+)
+
+if TYPE_CHECKING:
+    from rankstone import RunRecord
+    from rankstone.execution.sweep import Sweep
+
+BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def run(
+    methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
+    on: Annotated[
+        list[str], typer.Option("--on", help="Tasks and suites (rankstone list benchmarks).")
+    ],
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
+    limit_queries: Annotated[
+        int | None,
+        typer.Option("--limit-queries", min=1, help="Number of queries to use, the first ones."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds a cell may take.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="Memory a cell may use, as in 8GiB.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Measure again, also where results with matching digests are stored."
+        ),
+    ] = False,
+    model_path: Annotated[
+        Path | None, typer.Option("--model-path", help="Folder with the one METHOD's weights.")
+    ] = None,
+) -> None:
+    """Run every METHOD on every TASK and store one record per cell."""
+    plan = session(results=results, data=data, cache=cache, workspace=workspace).sweep(
+        methods,
+        on,
+        k=k,
+        limit_queries=limit_queries,
+        timeout_s=timeout,
+        memory_limit_bytes=parse_bytes(memory_limit) if memory_limit else None,
+        seed=seed,
+        force=force,
+        model_path=model_path,
+    )
+    records = _drawn(plan)
+    print_board(records, Format.terminal)
+    stderr().print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
+    if any(record.status != "ok" for record in records):
+        raise typer.Exit(1)
+
+
+def parse_bytes(text: str) -> int:
+    """`"8GiB"`, `"512M"`, `"1000000"` -> bytes; units are powers of 1024."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is not a size; write it as in 8GiB or 512MiB")
+    return int(float(match[1]) * BYTES[match[2].lower()])
+
+
+def _drawn(plan: Sweep) -> list[RunRecord]:
+    """The records of all cells, run under bars of progress; exit 130 where it is interrupted."""
+    from rankstone.cli.bars import Drawn
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = stderr()
+    records: list[RunRecord] = []
+    try:
+        with Drawn(console) as reporter:
+            for record in plan.run(reporter):
+                records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
+    except KeyboardInterrupt:
+        total = len(plan.methods) * len(plan.tasks)
+        console.print(
+            f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
+            "nothing half-written remains. The same command continues from there.",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    return records
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

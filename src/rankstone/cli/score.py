@@ -1,0 +1,77 @@
+"""`rankstone score` and `rankstone verify`: run files of other tools, and records recomputed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    Format,
+    ResultsOption,
+    WorkspaceOption,
+    print_board,
+    session,
+    stderr,
+    stdout,
+)
+
+
+def score(
+    run: Annotated[Path, typer.Argument(help="A TREC run file: plain, .gz or .zst.")],
+    on: Annotated[str | None, typer.Option("--on", help="Task it was made for.")] = None,
+    qrels: Annotated[
+        Path | None, typer.Option("--qrels", help="Judgements, where no task has them.")
+    ] = None,
+    relevance: Annotated[
+        int | None, typer.Option("--relevance", help="With --qrels: lowest relevant label [1].")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the method [runs/<file name>].")
+    ] = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+) -> None:
+    """Score a run file of any other tool, store its record and compare it."""
+    from rankstone.cli.bars import drawn
+
+    if relevance is not None and qrels is None:
+        raise typer.BadParameter("the task says what is relevant; --relevance goes with --qrels")
+    console = stderr()
+    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
+        least = 1 if relevance is None else relevance
+        record = here.score(run, on, qrels=qrels, relevance=least, name=name)
+    for warning in record.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    print_board([r for r, _ in here.records() if r.task.name == record.task.name], form)
+    console.print(f"record: {here.store.path(record)}", highlight=False, soft_wrap=True)
+
+
+def verify(
+    records: Annotated[
+        list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
+    ] = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    cache: CacheOption = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Recompute stored measures from stored runs; exit 1 if anything differs."""
+    here = session(results=results, data=data, cache=cache, workspace=workspace)
+    console, faulty, found = stdout(), 0, here.records(records or ())
+    for record, path in found:
+        said = here.verify(record, path)
+        faulty += bool(said)
+        state = "differs" if said else "ok" if record.status == "ok" else f"({record.status})"
+        lines = [f"{state:<8} {record.method.name}@{record.task.name}", *said]
+        console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
+    n = sum(record.status == "ok" for record, _ in found)
+    console.print(f"{n - faulty} of {n} records verified", highlight=False)
+    if faulty:
+        raise typer.Exit(1)
