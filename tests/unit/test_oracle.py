@@ -167,6 +167,36 @@ def test_a_text_without_any_token_is_the_librarys(tmp_path, monkeypatch):
     np.testing.assert_allclose(own.encode([""], "query")[0], expected[0], atol=1e-5)
 
 
+def test_the_librarys_tokenizer_is_used_where_ours_differs(tmp_path, monkeypatch):
+    from rankstone.runners.transformer import loading
+
+    located, peer = model(tmp_path, bert, lambda dim: [Pooling(dim)], length=16)
+    monkeypatch.setattr(loading, "same_tokens", lambda *given: False)
+    monkeypatch.setattr(choice, "_has_accelerator", lambda: False)
+    own = DenseEncoder(model=located, similarity="dot")
+    with pytest.warns(RankstoneWarning, match="tokens are made by transformers alone"):
+        vectors = own.encode(TEXTS, "document")
+    np.testing.assert_allclose(vectors, peer.encode(TEXTS), atol=1e-5)
+    counts = [len(peer.tokenizer(text, truncation=False)["input_ids"]) for text in TEXTS]
+    assert own.truncation(TEXTS, "document").tokens == sum(counts)
+
+
+@pytest.mark.parametrize("prefix", ["", "none."])
+def test_weights_of_another_model_are_not_random_numbers(tmp_path, prefix):
+    from safetensors.torch import load_file, save_file
+
+    bert(tmp_path)
+    path = tmp_path / "model.safetensors"
+    renamed = {f"other.{name}": weight for name, weight in load_file(path).items()}
+    save_file(renamed, path, metadata={"format": "pt"})
+    plain = locate(ModelSpec(id="tiny", path=str(tmp_path)))
+    own = DenseEncoder(model=plain, pooling="mean", engine="torch", prefix=prefix)
+    with pytest.raises(ModelError, match=f"no weights '{prefix}.*missing"):
+        own.encode(["a"], "query")
+    right = DenseEncoder(model=plain, pooling="mean", engine="torch", prefix="other.")
+    assert np.isfinite(right.encode(["a"], "query")).all()
+
+
 def test_tokens_are_left_out_where_the_tokenizer_says(tmp_path):
     located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)], length=8)
     path = located.folder / "tokenizer_config.json"

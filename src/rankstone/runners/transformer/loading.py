@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from sentence_transformers.base.modules import Module, Router, Transformer
 from torch import nn
+from transformers import PreTrainedModel
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer.flops import costs, layers
@@ -36,9 +37,9 @@ ROUTES = ("document", "default")
 def checkpoint(network: Network, kind: Any) -> Any | None:
     """The checkpoint as `kind`, a model class of the library, loads it; None if it is not of its
     layout (`modules.json`)."""
-    if "modules.json" not in network.model.files or network.prefix or network.architecture:
+    plainly = network.prefix or network.architecture or network.output or _check_task(network)
+    if plainly or "modules.json" not in network.model.files:
         return None
-    _check_task(network)
     model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
     _check(first(model), network)
     return model
@@ -170,16 +171,18 @@ def _check_vocabulary(made: Any) -> None:
 def _check(module: Any, network: Network) -> None:
     """Raise where weights are missing, for which random numbers stand in; leave at a layer."""
     model = module.auto_model
-    named = dict(model.named_parameters())
-    missing = [n for n, p in named.items() if not getattr(p, "_is_hf_initialized", False)]
-    needed = [n for n in missing if "pooler" not in n] if len(missing) < len(named) else []
+    usual: Any = PreTrainedModel.from_pretrained  # marks what it loads
+    flagged = type(model).from_pretrained.__func__ is usual.__func__
+    parameters = dict(model.named_parameters()) if flagged else {}
+    missing = [n for n, p in parameters.items() if not getattr(p, "_is_hf_initialized", False)]
+    needed = [n for n in missing if "pooler" not in n]
     if needed:
         raise ModelError(
             f"Model '{network.model.id}': no weights '{network.prefix}{needed[0]}' in"
             f" {network.model.folder} ({len(needed)} missing). Correct the prefix, or fetch the"
             " model again."
         )
-    if len(missing) > len(needed) and len(missing) < len(named):
+    if missing:
         model.pooler = None
     if network.exit_layer is not None:
         leave(model, network.exit_layer, network.model.id)
@@ -189,6 +192,7 @@ def _check(module: Any, network: Network) -> None:
 
 
 def leave(model: Any, exit_layer: int, name: str) -> None:
+    """Remove the layers behind `exit_layer`."""
     stack = layers(model, model.config)
     if stack is None or not 1 <= exit_layer <= len(stack):
         depth = "no layers to leave after" if stack is None else f"{len(stack)} layers"

@@ -117,11 +117,11 @@ class Engines:
 
     def _plain(self) -> Facts:
         """Facts alone, kept for later runs where that is possible."""
-        if self._loaded is None and (folder := export.kept(self._network, graph=False)) is not None:
+        if self._loaded is None and (folder := export.kept(self._network)) is not None:
             return export.facts(folder)
         loaded = self._in_torch()
         with contextlib.suppress(OSError):
-            export.keep(self._network, loaded, graph=False)
+            export.keep(self._network, loaded)
         return loaded.facts
 
     def _exported(self) -> Facts:

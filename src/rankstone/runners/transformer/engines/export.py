@@ -56,9 +56,9 @@ def location(network: Network, *, graph: bool) -> Path:
     return cache_folder() / canonical_digest(material)[:32]
 
 
-def kept(network: Network, *, graph: bool) -> Path | None:
-    """The folder of a whole copy, if there is one."""
-    folder = location(network, graph=graph)
+def kept(network: Network) -> Path | None:
+    """The folder of a whole copy without a graph, if there is one."""
+    folder = location(network, graph=False)
     return folder if _whole(folder) else None
 
 
@@ -81,13 +81,13 @@ def exported(network: Network) -> tuple[Path, Loaded | None]:
     return folder, loaded
 
 
-def keep(network: Network, loaded: Loaded, *, graph: bool) -> None:
-    """Keep a copy of a network that is loaded; raises OSError where that is not possible."""
-    folder = location(network, graph=graph)
+def keep(network: Network, loaded: Loaded) -> None:
+    """Keep the facts of a network that is loaded; raises OSError where that is not possible."""
+    folder = location(network, graph=False)
     if not _whole(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.parent):
-            _place(network, loaded, folder, graph=graph)
+            _place(network, loaded, folder, graph=False)
 
 
 @contextlib.contextmanager
