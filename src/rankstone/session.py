@@ -184,10 +184,9 @@ class Session:
             raise DefinitionError(
                 "Name either a task (--on TASK) or a file of judgements (--qrels)."
             )
-        report = functools.partial(self._reporter.preparing, task)
         return score_file(
             Path(run),
-            open_judged(task, self.sources, report),
+            open_judged(task, self.sources, self._reporter),
             self._store(definitions),
             name=name,
             command=self.command,

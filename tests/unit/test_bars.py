@@ -1,15 +1,17 @@
-"""What is shown while something goes on: a collection is prepared, a cell is run."""
+"""Progress of preparing a collection and of running a cell, as the terminal shows it."""
 
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
 
 import pytest
 from rich.console import Console
 
-from rankstone.cli.bars import Bars, Drawn, Unit, duration, figures
-from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.cli.bars import Bars, Unit, duration, figures
+from rankstone.execution.events import EventStream
 from tests.records import make_record
 
 
@@ -53,12 +55,12 @@ def log() -> tuple[Console, io.StringIO]:
 def test_a_log_gets_a_line_now_and_then() -> None:
     """A download that goes on at 4 of 10 MB and then gains 1 MB in 5 s, and documents after it."""
     clock, (console, out) = Clock(), log()
-    with Bars(console, clock) as bars:
+    with Bars(console, clock, label="") as bars:
         for done in range(4, 10):
-            bars.draw_preparing("set.zip", done * 1_000_000, 10_000_000)
+            bars("set.zip", done * 1_000_000, 10_000_000)
             clock.now += 5
         for done in (100, 600, 1100):
-            bars.draw_preparing("b/c: documents", done, 2000)
+            bars("b/c: documents", done, 2000)
             clock.now += 5
     assert out.getvalue().splitlines() == [
         "set.zip: 6.0 MB/10.0 MB  200.0 kB/s  20 s left",
@@ -69,17 +71,18 @@ def test_a_log_gets_a_line_now_and_then() -> None:
 
 def test_a_phase_returned_to_goes_on_and_a_second_member_begins_anew() -> None:
     clock, (console, out) = Clock(), log()
-    with Bars(console, clock) as bars:
-        bars.draw("encode documents", 0, 400, label="m on t")
+    with Bars(console, clock, label="") as bars:
+        bars.started("m on t")
+        bars("encode_documents", 0, 400)
         clock.now += 10
-        bars.draw("encode documents", 100, 400, label="m on t")
-        bars.draw("index", 0, None, label="m on t")
+        bars("encode_documents", 100, 400)
+        bars("index", 0, None)
         clock.now += 10
-        bars.draw("encode documents", 0, None, label="m on t")
-        bars.draw("encode documents", 200, 400, label="m on t")
-        bars.draw("encode documents", 50, 400, label="m on t")
+        bars("encode_documents", 0, None)
+        bars("encode_documents", 200, 400)
+        bars("encode_documents", 50, 400)
         clock.now += 10
-        bars.draw("encode documents", 350, 400, label="m on t")
+        bars("encode_documents", 350, 400)
     assert out.getvalue().splitlines() == [
         "m on t  encode documents: 100/400  10/s  30 s left",
         "m on t  encode documents: 200/400  10/s  20 s left",
@@ -99,9 +102,9 @@ def lines_on(out: io.StringIO) -> list[str]:
 
 def test_a_terminal_gets_one_line_that_fits() -> None:
     clock, (console, out) = Clock(), screen()
-    with Bars(console, clock) as bars:
+    with Bars(console, clock, label="") as bars:
         for done in (4_000_000, 4_100_000):
-            bars.draw_preparing("msmarco/passage: documents", done, 8_841_823)
+            bars("msmarco/passage: documents", done, 8_841_823)
             clock.now += 5
     (last,) = {line for line in lines_on(out) if "4,100,000" in line}
     assert last.startswith("msmarco/passage: documents")
@@ -111,10 +114,11 @@ def test_a_terminal_gets_one_line_that_fits() -> None:
 
 def test_a_terminal_sees_the_bar_of_what_goes_on_and_no_other() -> None:
     clock, (console, out) = Clock(), screen(100)
-    with Bars(console, clock) as bars:
-        bars.draw("encode documents", 3, 10, label="m on [t]")
+    with Bars(console, clock, label="") as bars:
+        bars.started("m on [t]")
+        bars("encode_documents", 3, 10)
         clock.now += 65
-        bars.draw("index", 0, None, label="m on [t]")
+        bars("index", 0, None)
         clock.now += 65
     last = lines_on(out)[-1]
     assert last.startswith("m on [t]  index")
@@ -122,29 +126,54 @@ def test_a_terminal_sees_the_bar_of_what_goes_on_and_no_other() -> None:
     assert "encode" not in last
 
 
-class Events:
-    """What a sweep tells of one cell."""
-
-    task = TaskSpec(name="t/a", description="", loader="l:l", dataset="t/a")
-    method = MethodSpec(name="m", description="", adapter="a:A")
-
-    def tell(self, drawn: Drawn) -> None:
-        drawn.preparing(self.task, "t/a: documents", 1, 2)
-        drawn.started(self.method, self.task)
-        drawn.event({"event": "phase", "name": "encode_documents"})
-        drawn.event({"event": "progress", "name": "encode_documents", "done": 1, "total": 2})
-        drawn.event({"event": "phase", "name": "search"})
-        drawn.finished(make_record(method="m", task="t/a"), reused=False, seconds=1.5)
+def report_a_cell(bars: Bars) -> None:
+    bars("t/a: documents", 1, 2)
+    bars.started("m on t/a")
+    bars("encode_documents", 0, None)
+    bars("encode_documents", 1, 2)
+    bars("search", 0, None)
+    bars.finished(make_record(method="m", task="t/a"), reused=False, seconds=1.5)
 
 
 def test_a_sweep_is_drawn_by_the_same_bars() -> None:
     console, out = screen(100)
-    with Drawn(console) as drawn:
-        Events().tell(drawn)
+    with Bars(console) as bars:
+        report_a_cell(bars)
     assert [line for line in lines_on(out) if line.startswith("✓ m on t/a")]
     console, out = log()
-    with Drawn(console) as drawn:
-        Events().tell(drawn)
+    with Bars(console) as bars:
+        report_a_cell(bars)
     (line,) = out.getvalue().splitlines()
     assert line.startswith("✓ m on t/a")
     assert line.endswith("1.5 s")
+
+
+def test_data_and_cells_are_labelled() -> None:
+    clock, (console, out) = Clock(), log()
+    with Bars(console, clock) as bars:
+        for begin, work in ((None, "nq_dev.tsv"), ("m on t", "encode_queries")):
+            if begin:
+                bars.started(begin)
+            for done in (1000, 11_000):
+                bars(work, done, 21_000)
+                clock.now += 10
+        bars.finished(make_record(method="m", task="t"), reused=True, seconds=0.1)
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == [
+        "prepare  nq_dev.tsv: 11.0 kB/21.0 kB  1.0 kB/s  10 s left",
+        "m on t  encode queries: 11,000/21,000  1,000/s  10 s left",
+    ]
+    assert lines[2].startswith("✓ m on t")
+
+
+def test_frequent_progress_is_thinned_but_beginnings_and_ends_are_kept() -> None:
+    reading, writing = os.pipe()
+    events = EventStream(writing)
+    events.progress("search", 0, None)
+    for done in (1, 2, 3):
+        events.progress("search", done, 3)
+    events.progress("search", 0, None)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        read = [json.loads(line) for line in lines]
+    assert [(e["done"], e["total"]) for e in read] == [(0, None), (1, 3), (3, 3), (0, None)]

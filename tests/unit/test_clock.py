@@ -135,7 +135,7 @@ def test_gpu_memory_is_unknown_without_a_gpu(monkeypatch: pytest.MonkeyPatch, to
     assert torch is not None or "torch" not in sys.modules
 
 
-def test_work_is_added_up_and_unknown_where_nobody_told() -> None:
+def test_work_is_added_up_and_unknown_where_nobody_reported() -> None:
     clock = Clock()
     with clock.phase("a"):
         clock.add_work("a", tokens=3, flops=1.5)
@@ -151,8 +151,8 @@ def test_work_is_added_up_and_unknown_where_nobody_told() -> None:
 
 
 def test_a_listener_hears_entries_and_returns() -> None:
-    heard: list[str] = []
-    clock = Clock(heard.append)
+    heard: list[tuple[str, int, int | None]] = []
+    clock = Clock(lambda *event: heard.append(event))
     with clock.phase("a"), clock.phase("b"):
         pass
-    assert heard == ["a", "b", "a"]
+    assert heard == [("a", 0, None), ("b", 0, None), ("a", 0, None)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -18,17 +18,16 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
-    from rankstone.specs import MethodSpec, TaskSpec
 
 PLAIN_INTERVAL_S = 10.0
 COUNTED = ("documents", "queries", "judgements")
-"""What the store counts while it prepares; whatever else it reports is a download."""
+"""Work that the store counts while it prepares; all other work it reports is a download."""
 Unit = Literal["items", "bytes"]
 
 
 @dataclass
 class _Begun:
-    """A bar, where and when its rate begins, and how far it has come."""
+    """A bar, the count and time at which its rate begins, and the count so far."""
 
     bar: TaskID
     since: int
@@ -37,17 +36,26 @@ class _Begun:
 
 
 class _Figures(ProgressColumn):
-    """What is known; of what is not counted, the time it takes so far."""
+    """The known figures; the time so far, of work that is not counted."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["figures"] or duration(task.elapsed or 0.0))
 
 
 class Bars:
-    """Progress on `console` (standard error), of whatever goes on: drawn between `with` and end."""
+    """A sweep, or the preparation of data, on `console` (standard error).
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
+    Draws a bar at a time between `with` and end, and a line about the record of each cell.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        label: str = "prepare",
+    ) -> None:
+        self._console, self._clock, self._label, self._cell = console, clock, label, ""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -58,8 +66,8 @@ class Bars:
             get_time=clock,
         )
         self._begun: dict[str, _Begun] = {}
-        self._seen = ""
-        self._told = 0.0
+        self._shown = ""
+        self._printed = 0.0
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -68,16 +76,31 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def draw(
-        self, what: str, done: int, total: int | None, *, label: str = "", unit: Unit = "items"
-    ) -> None:
-        """Show that of `what` so many are done, of `total` (None: not known).
+    def started(self, cell: str) -> None:
+        """Show the progress of `cell` from now on."""
+        self._clear()
+        self._cell = cell
+        self("start", 0, None)
 
-        Nothing done of nobody knows how many is a beginning: what is returned to goes on as it was.
-        """
-        now, name = self._clock(), f"{label}  {what}".lstrip()
-        begun = self._begun.get(name) or self._begin(name, label, what, done, now)
-        self._see(name)
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        """Print a line about the record of the cell, whose bars are taken away."""
+        self._clear()
+        self._cell = ""
+        summary = _summary(record, reused=reused, seconds=seconds)
+        self._console.print(summary, highlight=False, soft_wrap=True)
+
+    def __call__(self, work: str, done: int, total: int | None, /) -> None:
+        """Show progress (`rankstone.progress`) of the cell that runs, or of its data before it."""
+        if self._cell:
+            self._draw(self._cell, work.replace("_", " "), done, total, unit="items")
+        else:
+            unit: Unit = "items" if work.endswith(COUNTED) else "bytes"
+            self._draw(self._label, work, done, total, unit=unit)
+
+    def _draw(self, label: str, work: str, done: int, total: int | None, *, unit: Unit) -> None:
+        now, name = self._clock(), f"{label}  {work}".lstrip()
+        begun = self._begun.get(name) or self._begin(name, label, work, done, now)
+        self._show(name)
         if not done and total is None:
             return
         if done < begun.done:  # it is done once more: another member of the method has begun
@@ -86,105 +109,57 @@ class Bars:
         rate = (done - begun.since) / elapsed if elapsed else 0.0
         shown = figures(done, total, rate=rate, unit=unit)
         self._progress.update(begun.bar, completed=done, total=total, figures=shown)
-        if not self._console.is_terminal and rate and now - self._told >= PLAIN_INTERVAL_S:
-            self._told = now
+        if not self._console.is_terminal and rate and now - self._printed >= PLAIN_INTERVAL_S:
+            self._printed = now
             self._console.print(f"{name}: {shown}", highlight=False, soft_wrap=True)
 
-    def draw_preparing(self, what: str, done: int, total: int | None, *, label: str = "") -> None:
-        """The same as a collection's `rankstone.progress.Progress` tells it."""
-        unit: Unit = "items" if what.endswith(COUNTED) else "bytes"
-        self.draw(what, done, total, label=label, unit=unit)
-
-    def clear(self) -> None:
-        """Take the bars away; whatever comes next begins anew."""
+    def _clear(self) -> None:
         for begun in self._begun.values():
             self._progress.remove_task(begun.bar)
-        self._begun, self._seen = {}, ""
+        self._begun, self._shown = {}, ""
 
-    def _begin(self, name: str, label: str, what: str, done: int, now: float) -> _Begun:
-        description = f"{escape(label)}  [cyan]{escape(what)}[/]".lstrip()
+    def _begin(self, name: str, label: str, work: str, done: int, now: float) -> _Begun:
+        description = f"{escape(label)}  [cyan]{escape(work)}[/]".lstrip()
         bar = self._progress.add_task(description, total=None, figures="")
         # A download that goes on begins where it stopped: that much took no time.
         self._begun[name] = _Begun(bar, done, now, done)
-        self._told = now
+        self._printed = now
         return self._begun[name]
 
-    def _see(self, name: str) -> None:
-        if name != self._seen:
+    def _show(self, name: str) -> None:
+        if name != self._shown:
             for other, begun in self._begun.items():
                 self._progress.update(begun.bar, visible=other == name)
-            self._seen = name
-
-
-class Drawn:
-    """A sweep on `console` (standard error): a bar per cell, then a line about its record."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._bars = console, Bars(console)
-        self._label = self._phase = ""
-
-    def __enter__(self) -> Drawn:
-        self._bars.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.__exit__()
-
-    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None:
-        self._bars.draw_preparing(what, done, total, label="prepare")
-
-    def started(self, method: MethodSpec, task: TaskSpec) -> None:
-        self._bars.clear()
-        self._label = f"{method.name} on {task.name}"
-        self._draw("start", 0, None)
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "progress":
-            self._draw(event["name"], event["done"], event["total"])
-        elif event["event"] == "phase" and event["name"] != self._phase:
-            self._draw(event["name"], 0, None)
-
-    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        self._bars.clear()
-        summary = _summary(record, reused=reused, seconds=seconds)
-        self._console.print(summary, highlight=False, soft_wrap=True)
-
-    def _draw(self, phase: str, done: int, total: int | None) -> None:
-        self._phase = phase
-        self._bars.draw(phase.replace("_", " "), done, total, label=self._label)
+            self._shown = name
 
 
 @contextlib.contextmanager
 def drawn(session: Session) -> Iterator[Session]:
     """The session with its progress drawn on standard error."""
-    with Drawn(Console(stderr=True)) as reporter:
-        yield dataclasses.replace(session, reporter=reporter)
+    with Bars(Console(stderr=True)) as bars:
+        yield dataclasses.replace(session, reporter=bars)
 
 
 def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
-    what = f"{record.method.name} on {record.task.name}"
+    cell = f"{record.method.name} on {record.task.name}"
     if record.status != "ok":
         message = record.error.message if record.error else "no message"
-        return f"[red]✗[/] {what}: {record.status}: {escape(message)}"
+        return f"[red]✗[/] {cell}: {record.status}: {escape(message)}"
     headline = record.measures.get(record.task.headline)
     value = f"  {record.task.headline} {headline.mean:.4f}" if headline else ""
     how = "already measured, reused (--force measures anew)" if reused else f"{seconds:.1f} s"
-    return f"[green]✓[/] {what}{value}  [dim]{how}[/]"
+    return f"[green]✓[/] {cell}{value}  [dim]{how}[/]"
 
 
 def figures(done: int, total: int | None, *, rate: float, unit: Unit = "items") -> str:
-    """`"2,000/5,183  812/s  4 s left"`; nothing is said of what is not known."""
-    say: Callable[[float], str] = _count if unit == "items" else _size
-    parts = [say(done) if total is None else f"{say(done)}/{say(total)}"]
+    """Return ``2,000/5,183  812/s  4 s left``, without the parts that are not known."""
+    text: Callable[[float], str] = "{:,.0f}".format if unit == "items" else _size
+    parts = [text(done) if total is None else f"{text(done)}/{text(total)}"]
     if rate > 0:
-        parts.append(f"{say(rate)}/s")
+        parts.append(f"{text(rate)}/s")
         if total is not None and total >= done:
             parts.append(f"{duration((total - done) / rate)} left")
     return "  ".join(parts)
-
-
-def _count(items: float) -> str:
-    return f"{items:,.0f}"
 
 
 def _size(n_bytes: float) -> str:
@@ -192,7 +167,7 @@ def _size(n_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`4 s`, `3:07 min`, `2:05 h`."""
+    """Return ``4 s``, ``3:07 min`` or ``2:05 h``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

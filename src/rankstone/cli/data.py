@@ -64,8 +64,8 @@ def prepare(
     def one(name: str, task: TaskSpec) -> bool:
         began = time.monotonic()
         ready = here.prepared(task).ready
-        with Bars(stderr()) as bars:
-            dataset = here.prepare(task, bars.draw_preparing)
+        with Bars(stderr(), label="") as bars:
+            dataset = here.prepare(task, bars)
         how = "already prepared" if ready else f"{time.monotonic() - began:.1f} s"
         _say(console, "ok", f"{task.name}  {_size(dataset)}  [dim]{how}[/]")
         for warning in dataset.warnings:
@@ -127,8 +127,8 @@ def stats(
     from rankstone.cli.data_view import figures
 
     here = session(data=data, cache=cache, workspace=workspace)
-    with Bars(stderr()) as bars:
-        found = here.statistics(task, bars.draw_preparing)
+    with Bars(stderr(), label="") as bars:
+        found = here.statistics(task, bars)
     stdout().print(figures(found))
 
 

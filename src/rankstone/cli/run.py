@@ -87,13 +87,13 @@ def parse_bytes(text: str) -> int:
 
 def _drawn(plan: Sweep) -> list[RunRecord]:
     """The records of all cells, run under bars of progress; exit 130 where it is interrupted."""
-    from rankstone.cli.bars import Drawn
+    from rankstone.cli.bars import Bars
 
     signal.signal(signal.SIGTERM, _interrupt)
     console = stderr()
     records: list[RunRecord] = []
     try:
-        with Drawn(console) as reporter:
+        with Bars(console) as reporter:
             for record in plan.run(reporter):
                 records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
     except KeyboardInterrupt:

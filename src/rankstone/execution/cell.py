@@ -51,7 +51,7 @@ class CellRun:
     def __init__(self, job: Job, events: EventStream) -> None:
         self.job = job
         self.events = events
-        self.clock = Clock(events.phase)
+        self.clock = Clock(events.progress)
         self._query_truncation: Truncation | None = None
 
     def run(self) -> Measured:
@@ -177,7 +177,7 @@ class CellRun:
         """One query at a time, closed loop; the sample and its order depend on the seed alone."""
         texts, k = dataset.query_texts, self._depth(dataset)
         chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
-        self.events.phase("latency")
+        self.events.progress("latency", 0, None)
         warmup, deadline = 0, time.monotonic() + LATENCY_BUDGET_S
         for row in chosen[:LATENCY_WARMUP]:
             index.search(runner.encode([texts[row]], "query"), k)

@@ -1,8 +1,7 @@
-"""What a cell's process tells its parent: one JSON object per line.
+"""Events from a cell's process to its parent: one JSON object per line.
 
-{"event": "phase", "name": ...}
-{"event": "progress", "name": ..., "done": ..., "total": ...}
-{"event": "result", "body": ...}         the measured part of the record
+{"event": "progress", "name": ..., "done": ..., "total": ...}   see `rankstone.progress`
+{"event": "result", "body": ...}                                the measured part of the record
 {"event": "error", "kind": ..., "message": ..., "traceback": ..., "phases": ...}
 """
 
@@ -18,7 +17,7 @@ PROGRESS_INTERVAL_S = 0.1
 
 
 class EventStream:
-    """Writes events to a file descriptor; repeats of one bar's progress are thinned out."""
+    """Writes events to a file descriptor; frequent progress of one phase is thinned out."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -29,13 +28,11 @@ class EventStream:
         while data:
             data = data[os.write(self._descriptor, data) :]
 
-    def phase(self, name: str) -> None:
-        self.emit({"event": "phase", "name": name})
-
     def progress(self, name: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        bar, since = self._last
-        if bar == name and done != total and now - since < PROGRESS_INTERVAL_S:
-            return
-        self._last = (name, now)
+        """Emit progress; every beginning and every end, and between them ten times a second."""
+        if done:
+            now, (last, since) = time.monotonic(), self._last
+            if name == last and done != total and now - since < PROGRESS_INTERVAL_S:
+                return
+            self._last = (name, now)
         self.emit({"event": "progress", "name": name, "done": done, "total": total})

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 import psutil
 
 from rankstone.execution.job import Job
+from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
 
 POLL_S = 0.1
@@ -48,11 +49,8 @@ class Outcome:
     """Largest resident size seen of the process and its children."""
 
 
-Listener = Callable[[Mapping[str, Any]], None]
-
-
-def run_process(job: Job, limits: Limits, listen: Listener) -> Outcome:
-    """Run `job` in a process of its own; progress events go to `listen`.
+def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
+    """Run `job` in a process of its own and pass its progress on.
 
     The process and its children never outlive the call, whatever ends it.
     """
@@ -65,7 +63,7 @@ def run_process(job: Job, limits: Limits, listen: Listener) -> Outcome:
             env=_environment(job),
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the child
         )
-        watch = _Watch(child, limits, listen, log)
+        watch = _Watch(child, limits, progress, log)
         try:
             return watch.outcome(job)
         finally:
@@ -77,9 +75,9 @@ class _Watch:
     """Follows a cell's process from its job to its outcome."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], limits: Limits, listen: Listener, log: IO[bytes]
+        self, child: subprocess.Popen[bytes], limits: Limits, progress: Progress, log: IO[bytes]
     ) -> None:
-        self._child, self._limits, self._listen, self._log = child, limits, listen, log
+        self._child, self._limits, self._progress, self._log = child, limits, progress, log
         self._stdin = cast("IO[bytes]", child.stdin)
         self._stdout = cast("IO[bytes]", child.stdout)
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
@@ -108,7 +106,7 @@ class _Watch:
                     self._measure()
                     return self._reported(event)
                 self._phase = event["name"]
-                self._listen(event)
+                self._progress(event["name"], event["done"], event["total"])
             if stop := self._limit_reached(time.monotonic() - started):
                 return stop
 

@@ -6,10 +6,10 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
@@ -48,20 +48,23 @@ from rankstone.specs import MethodSpec, TaskSpec
 
 
 class Reporter(Protocol):
-    """Receiver of a sweep's progress."""
+    """Receiver of a sweep: of its cells, and between them of the progress of preparing data."""
 
-    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
-    def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
-    def event(self, event: Mapping[str, Any]) -> None: ...
-    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
+    def __call__(self, work: str, done: int, total: int | None, /) -> None:
+        """Receive `rankstone.progress.Progress` of the cell that runs, or of its data."""
+
+    def started(self, cell: str) -> None:
+        """Receive the name of the cell that begins."""
+
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        """Receive the record of the cell that ends."""
 
 
 class Silent:
     """A reporter that reports nothing, the Python API's default."""
 
-    def preparing(self, task: TaskSpec, what: str, done: int, total: int | None) -> None: ...
-    def started(self, method: MethodSpec, task: TaskSpec) -> None: ...
-    def event(self, event: Mapping[str, Any]) -> None: ...
+    def __call__(self, work: str, done: int, total: int | None, /) -> None: ...
+    def started(self, cell: str) -> None: ...
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
 
 
@@ -99,9 +102,7 @@ class Sweep:
     def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | RankstoneError:
         """Prepare the data once for all methods; a fault becomes a record of each of its cells."""
         try:
-            return open_dataset(
-                task, self.sources, lambda what, n, of: reporter.preparing(task, what, n, of)
-            )
+            return open_dataset(task, self.sources, reporter)
         except RankstoneError as error:
             return error
 
@@ -113,7 +114,7 @@ class Sweep:
         reporter: Reporter,
     ) -> RunRecord:
         began, started = time.monotonic(), now()
-        reporter.started(method, task)
+        reporter.started(f"{method.name} on {task.name}")
         dataset = opened if isinstance(opened, Dataset) else None
         threads = usable_cores()
         try:
@@ -131,7 +132,7 @@ class Sweep:
                 return former
             with self._staging() as staging:
                 job = self._job(method, task, staging, threads)
-                outcome = run_process(job, self.limits, reporter.event)
+                outcome = run_process(job, self.limits, reporter)
                 record = self._record(method, task, dataset, key, outcome, started)
                 record = self.store.write(record, _side_files(staging, outcome))
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)

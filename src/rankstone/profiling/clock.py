@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rankstone.profiling.memory import larger, peak_gpu, peak_rss, reset_peak_gpu, reset_peak_rss
+from rankstone.progress import Progress, silent
 from rankstone.results.record import Phase
 
 
@@ -37,14 +38,14 @@ class _Tally:
 
 
 class Clock:
-    """Accumulates phases. `listen` is told the name of the phase that is entered or returned to."""
+    """Accumulates phases; reports to `progress` each phase that is entered or returned to."""
 
-    def __init__(self, listen: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, progress: Progress = silent) -> None:
         self._tallies: dict[str, _Tally] = {}
         self._stack: list[str] = []
         self._since = (0.0, 0.0)
         self._paused = False
-        self._listen = listen
+        self._progress = progress
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
@@ -55,14 +56,14 @@ class Clock:
         self._settle()
         self._stack.append(name)
         self._tallies.setdefault(name, _Tally()).items += items
-        self._listen(name)
+        self._progress(name, 0, None)
         try:
             yield
         finally:
             self._settle()
             self._stack.pop()
             if self._stack:
-                self._listen(self._stack[-1])
+                self._progress(self._stack[-1], 0, None)
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
