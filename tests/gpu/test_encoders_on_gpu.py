@@ -87,7 +87,7 @@ def test_a_batch_that_does_not_fit_is_halved(dense: LocatedModel) -> None:
     runner.encode(texts[:1], "document")
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**28) / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**27) / total)
     try:
         with pytest.warns(RankstoneWarning, match="ran out of memory"):
             found = runner.encode(texts, "document")

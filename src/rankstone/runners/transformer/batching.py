@@ -27,11 +27,11 @@ def by_length(
         start = stop
 
 
-def windows(texts: Sequence[str]) -> Iterator[slice]:
+def windows(texts: Sequence[str], most: int = WINDOW_TEXTS) -> Iterator[slice]:
     """Consecutive texts, as many as bounded memory allows the tokens of."""
     start = size = 0
     for row, text in enumerate(texts):
-        if row - start == WINDOW_TEXTS or (row > start and size + len(text) > WINDOW_CHARACTERS):
+        if row - start == most or (row > start and size + len(text) > WINDOW_CHARACTERS):
             yield slice(start, row)
             start, size = row, 0
         size += len(text)

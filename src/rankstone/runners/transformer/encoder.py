@@ -136,7 +136,7 @@ class TransformerSettings:
         """(rows, what `finish` makes of them) for every batch, in the order of encoding."""
         tower, prompt = self._tower(role), self._prompt(role)
         tokenise = lambda window: tower.tokens.encode(self._prepared(texts[window], role))  # noqa: E731
-        for start, tokenised in ahead(tokenise, windows(texts)):
+        for start, tokenised in ahead(tokenise, windows(texts, tower.window_texts)):
             for rows, outcome in tower.batches(tokenised, finish, prompt):
                 yield rows + start, outcome
 

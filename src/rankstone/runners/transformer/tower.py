@@ -14,14 +14,16 @@ import numpy as np
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.meter import report
 from rankstone.runners.protocols import Role
-from rankstone.runners.transformer.batching import by_length
+from rankstone.runners.transformer.batching import WINDOW_TEXTS, by_length
 from rankstone.runners.transformer.engines.choice import Engines, best_device
 from rankstone.runners.transformer.engines.engine import Batch, Engine, OutOfMemoryError
 from rankstone.runners.transformer.network import Array, Facts, Network
 from rankstone.runners.transformer.tokens import Ids, LibraryTokens, Tokenised, Tokens, without
 
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 16_384
 """Default budgets: more than the first fall out of a CPU's cache."""
+GPU_WINDOW_TEXTS = 4096
+"""Sorting so many by length leaves little padding in large batches."""
 
 Finish = Callable[[Array, Ids, Ids], Any]
 """(the network's rows of a batch, ids, mask) -> what becomes of each text, as a sequence of n."""
@@ -105,8 +107,16 @@ class Tower:
     def _budget(self) -> int:
         if self.batch_tokens is not None:
             return self.batch_tokens
-        on_cpu = self.engine.name == "openvino" or (self.device or best_device()) == "cpu"
-        return CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS
+        return CPU_BATCH_TOKENS if self._on_cpu else GPU_BATCH_TOKENS
+
+    @property
+    def window_texts(self) -> int:
+        """Texts that are tokenised, and sorted by length, at once."""
+        return WINDOW_TEXTS if self._on_cpu else GPU_WINDOW_TEXTS
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.engine.name == "openvino" or (self.device or best_device()) == "cpu"
 
     def batches(
         self, tokenised: Tokenised, finish: Finish, prompt: str = ""
