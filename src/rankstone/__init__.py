@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,12 +27,30 @@ __all__ = [
     "verify",
 ]
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+T = TypeVar("T")
 
+
+def as_function(verb: Callable[..., T]) -> Callable[..., T]:
+    """Return the method `verb` of a default session as a function.
+
+    The fields of `Session` may be given to it as keywords too.
+    """
+
+    @functools.wraps(verb)
+    def function(*args: Any, **options: Any) -> T:
+        from rankstone.session import Session
+
+        folders = Session.__dataclass_fields__.keys()
+        session = Session(**{name: options.pop(name) for name in folders & options.keys()})
+        return verb(session, *args, **options)
+
+    return function
+
+
+if TYPE_CHECKING:
     from rankstone.errors import RankstoneError
     from rankstone.results.record import RunRecord
-    from rankstone.session import Session, as_function
+    from rankstone.session import Session
 
     board = as_function(Session.board)
     claims = as_function(Session.claims)
@@ -54,10 +75,7 @@ def __getattr__(name: str) -> Any:
     """
     if name not in __all__:
         raise AttributeError(f"module 'rankstone' has no attribute '{name}'")
-    import importlib
-
-    home = importlib.import_module(_HOMES.get(name, "rankstone.session"))
-    known = vars(home)
-    found = known[name] if name in known else home.as_function(getattr(home.Session, name))
+    home = vars(importlib.import_module(_HOMES.get(name, "rankstone.session")))
+    found = home[name] if name in home else as_function(getattr(home["Session"], name))
     globals()[name] = found
     return found

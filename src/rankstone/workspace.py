@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.files import PathLike
 from rankstone.specs import (
     MethodSpec,
     SuiteSpec,
@@ -90,9 +91,16 @@ class Workspace:
             resolve_name(name, self.method_names(), "Runner", self.runners), self.runners
         )
 
-    def methods(self, given: Sequence[str | MethodSpec] | str) -> list[MethodSpec]:
-        """The methods `given`, names by specs."""
-        return [self.method(m) if isinstance(m, str) else m for m in several(given)]
+    def methods(
+        self, given: Sequence[str | MethodSpec] | str, *, weights: PathLike | None = None
+    ) -> list[MethodSpec]:
+        """The methods `given`, names by specs; of a single one, with the weights in a folder."""
+        chosen = [self.method(m) if isinstance(m, str) else m for m in several(given)]
+        if weights is None:
+            return chosen
+        if len(chosen) != 1:
+            raise DefinitionError("--model-path is for one method at a time. Name one.")
+        return [chosen[0].at(Path(weights).resolve())]
 
     def defined(self, names: Iterable[str]) -> dict[str, MethodSpec]:
         """Those of the methods `names` that are defined, by full name."""

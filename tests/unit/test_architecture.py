@@ -19,8 +19,12 @@ GROUND = {"specs", "strict", "errors", "files", "progress", "registry", "__versi
 ALLOWED = {
     "cli": {"session", "leaderboards"},
     "session": {
-        "workspace", "doctor", "execution", "scoring", "encodings", "leaderboards", "benchmarks",
-        "runners", "evaluation", "profiling", "results",
+        "views", "catalogue", "workspace", "execution", "scoring", "leaderboards", "benchmarks",
+        "evaluation", "results",
+    },
+    "views": {"catalogue", "workspace", "leaderboards", "results"},
+    "catalogue": {
+        "workspace", "doctor", "encodings", "leaderboards", "benchmarks", "runners", "results",
     },
     "doctor": {"workspace", "benchmarks", "runners", "profiling"},
     "workspace": {"benchmarks", "runners"},

@@ -19,7 +19,7 @@ from rankstone.evaluation.significance import Paired, holm, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored
+from rankstone.results.store import ResultStore, Stored, recorded_name
 
 MOVED = 5
 """How many of the most changed queries are named."""
@@ -88,6 +88,30 @@ def compare(
         one._replace(t_adjusted=p, permutation_adjusted=q)
         for one, p, q in zip(found, t, permutation, strict=True)
     ]
+
+
+def compare_stored(
+    store: ResultStore,
+    baseline: str,
+    others: Sequence[str],
+    *,
+    tasks: Sequence[str] | None = None,
+    measure: str | None = None,
+) -> list[Comparison]:
+    """Compare methods of stored records on `tasks`, or on all that have both.
+
+    Methods and tasks are named in full or by their last parts.
+    """
+    cells = {cell: one for cell, one in store.cells().items() if one[0].status == "ok"}
+    methods = list(dict.fromkeys(method for method, _ in cells))
+    if tasks is not None:
+        known = list(dict.fromkeys(task for _, task in cells))
+        kept = {recorded_name(name, known, "task", store.folder) for name in tasks}
+        cells = {cell: one for cell, one in cells.items() if cell[1] in kept}
+    of, *than = [
+        recorded_name(name, methods, "method", store.folder) for name in (baseline, *others)
+    ]
+    return compare(of, than, cells, measure=measure)
 
 
 def _one(of: Stored, than: Stored, measure: str) -> Comparison:

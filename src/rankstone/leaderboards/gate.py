@@ -19,10 +19,11 @@ from pydantic import Field, model_validator
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.intervals import bootstrap
 from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test, ratio
+from rankstone.files import PathLike
 from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, obstacle
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored
+from rankstone.results.store import ResultStore, Stored
 from rankstone.strict import Spec, build_spec, read_toml
 
 Verdict = Literal["pass", "fail", "incomparable"]
@@ -105,6 +106,37 @@ def load_rules(path: Path) -> GateRules:
             " drop .005, and .02 at most."
         )
     return build_spec(GateRules, read_toml(path), path)
+
+
+def rules_of(rules: PathLike | GateRules | None) -> GateRules:
+    """The rules themselves, those of a file, or the default ones."""
+    if rules is None:
+        return GateRules()
+    return rules if isinstance(rules, GateRules) else load_rules(Path(rules))
+
+
+def ab_rules(rules: PathLike | GateRules | None) -> tuple[CostRule, ...]:
+    """The rules of cost; by default, a median latency of 1.1 times passes."""
+    stated = () if rules is None else rules_of(rules).cost
+    return stated or (CostRule(figure="median latency", allowance=1.1),)
+
+
+def judge_stored(
+    store: ResultStore,
+    baseline: str,
+    candidate: str,
+    rules: GateRules,
+    *,
+    tasks: Sequence[str] | None = None,
+) -> list[Judgement]:
+    """Judge `candidate` by `baseline`: each a folder of records, or a method of `store`."""
+    sides = [store.side(name, label=candidate) for name in (baseline, candidate)]
+    if tasks is not None:
+        kept = set(tasks)
+        sides = [{cell: s for cell, s in side.items() if cell[1] in kept} for side in sides]
+        for task in sorted(kept - {task for side in sides for _, task in side}):
+            raise ResultsError(f"neither side has a record of '{task}'. Correct --on.")
+    return judge(sides[0], sides[1], rules)
 
 
 def judge(baseline: Cells, candidate: Cells, rules: GateRules) -> list[Judgement]:

@@ -1,0 +1,168 @@
+"""Definitions and data: what can be run, on what, and what the cache holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankstone.benchmarks.dataset import Sources
+from rankstone.errors import DataError, DefinitionError
+from rankstone.files import PathLike
+from rankstone.progress import Progress, silent
+from rankstone.specs import TaskSpec
+from rankstone.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rankstone.benchmarks.availability import Entry
+    from rankstone.benchmarks.dataset import Dataset
+    from rankstone.benchmarks.prepared import Copy
+    from rankstone.benchmarks.stats import Statistics
+    from rankstone.encodings.inventory import Entry as Encoding
+    from rankstone.leaderboards.papers.published import Published
+    from rankstone.results.record import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """The folders of a session, and its commands that only list or prepare."""
+
+    workspace: PathLike | None = None
+    """Folder with `benchmarks/` and `runners/`; the nearest ancestor by default."""
+    results: PathLike | None = None
+    """Folder of the records; `results/` of the workspace by default."""
+    data: PathLike | None = None
+    """Local mirror of collections in BEIR layout; `RANKSTONE_DATA` by default."""
+    cache: PathLike | None = None
+    """Prepared corpora and encodings; `RANKSTONE_CACHE`, else the user's cache folder."""
+
+    @property
+    def definitions(self) -> Workspace:
+        """The workspace's definitions.
+
+        Raises: DefinitionError, where `workspace` is not one.
+        """
+        return Workspace.find(Path(self.workspace) if self.workspace is not None else None)
+
+    @property
+    def sources(self) -> Sources:
+        """The folders in which data is looked up and kept."""
+        return Sources.find(self.data, self.cache)
+
+    @property
+    def encodings_folder(self) -> Path:
+        return self.sources.cache / "encodings"
+
+    def tasks(self, names: Sequence[str] = ()) -> list[TaskSpec]:
+        """Return the tasks and suites' tasks `names`, or all that are defined."""
+        definitions = self.definitions
+        return definitions.named(names) if names else list(definitions.tasks.values())
+
+    def availability(self, names: Sequence[str] = ()) -> list[Entry]:
+        """Return the state of the data of the tasks `names`, or of all."""
+        from rankstone.benchmarks.availability import entry
+
+        sources = self.sources
+        return [entry(task, sources) for task in self.tasks(names)]
+
+    def prepare(self, task: str | TaskSpec, progress: Progress = silent) -> Dataset:
+        """Fetch and convert the data of a task, unless a run finds it ready, and open it."""
+        from rankstone.benchmarks.store import open_dataset
+
+        [spec] = self.definitions.named([task])
+        return open_dataset(spec, self.sources, progress)
+
+    def prepared(self, task: str | TaskSpec) -> Copy:
+        """Return the state of the converted copy of a task's data."""
+        from rankstone.benchmarks.prepared import find_copy
+
+        [spec] = self.definitions.named([task])
+        return find_copy(spec, self.sources)
+
+    def verify_data(self, task: TaskSpec) -> dict[str, str]:
+        """Compare the prepared data of a task with its pins, and return the digests.
+
+        Raises: DataError, where the data differs or is not prepared.
+        """
+        from rankstone.benchmarks.prepared import verify_copy
+
+        copy = self.prepared(task)
+        copy.refuse_absence(task.name)
+        return verify_copy(copy, task, self.sources)
+
+    def data_path(self, name: str) -> Path:
+        """Return the folder of the prepared copy of a task; DataError where it is not whole."""
+        from rankstone.benchmarks.prepared import check_whole
+
+        copy = self.prepared(self.definitions.task(name))
+        copy.refuse_absence(name)
+        check_whole(copy)
+        return copy.folder
+
+    def statistics(self, name: str, progress: Progress = silent) -> Statistics:
+        """Return lengths, labels, duplicates and self hits of a task."""
+        dataset = self.prepare(self.definitions.task(name), progress)
+        from rankstone.benchmarks.stats import statistics
+
+        return statistics(dataset)
+
+    def encodings(self, names: Sequence[str] = ()) -> list[Encoding]:
+        """Return the encodings in the cache: keys, or those of methods, or all.
+
+        Raises: DataError, where the named cache is absent, or a name is of no encoding.
+        """
+        from rankstone.encodings.inventory import entries, named
+
+        if self.cache is not None and not self.sources.cache.is_dir():
+            raise DataError(f"{self.cache}: no folder is there. Name that of the cache: --cache")
+        present = entries(self.encodings_folder)
+        return named(present, names) if names else present
+
+    def published(self, method: str | None = None) -> list[Published]:
+        """Return the values that others published, of one method or all.
+
+        Raises: DefinitionError, where the method is not defined, or has no such values.
+        """
+        from rankstone.leaderboards.papers.published import published_of, read_published
+
+        definitions = self.definitions
+        rows = read_published(definitions.published)
+        if method is None:
+            return rows
+        spec = definitions.method(method)
+        found = published_of(spec, rows)
+        if not found:
+            raise DefinitionError(
+                f"Runner '{spec.name}' has no published values in {definitions.published}."
+                " (rankstone list published)"
+            )
+        return found
+
+    def convert(self, checkpoint: PathLike, like: PathLike, to: PathLike) -> list[Path]:
+        """Write the two encoders of a checkpoint in the form of DPR or AR2 into folders of `to`.
+
+        Args:
+            like: folder of the encoder that the checkpoint was trained from.
+        """
+        from rankstone.runners.transformer.dpr_checkpoint import convert
+
+        return list(convert(Path(checkpoint), Path(like), Path(to)))
+
+    def doctor(self) -> RenderableType:
+        """Return a report of what is installed and available, for a terminal."""
+        from rankstone.doctor import report
+
+        return report(self.definitions, self.sources)
+
+    def task_of(self, record: RunRecord) -> TaskSpec:
+        """Return the task of a record, as it is defined today.
+
+        Raises: RankstoneError, where it is not defined, or its folder has changed.
+        """
+        task = record.task
+        return self.definitions.recorded_task(
+            task.name, task.source or "", task.split, relevance=record.policy.relevance
+        )

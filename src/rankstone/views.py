@@ -1,0 +1,172 @@
+"""Views of stored records: nothing here runs a method or reads a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankstone.catalogue import Catalogue
+from rankstone.errors import ResultsError
+from rankstone.files import PathLike
+from rankstone.workspace import Workspace, several
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rankstone.leaderboards.boards import Board
+    from rankstone.leaderboards.compare import Comparison
+    from rankstone.leaderboards.document import Page
+    from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.results.record import RunRecord
+    from rankstone.results.store import ResultStore, Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(Catalogue):
+    """The commands of a session that only read records."""
+
+    @property
+    def store(self) -> ResultStore:
+        """The folder of the records, which may be absent."""
+        return self._store(self.definitions)
+
+    def records(self, names: Sequence[str] = ()) -> list[Stored]:
+        """Return the stored records and their files: those `names`, or all.
+
+        Raises: ResultsError, where the named folder of records or one of the records is absent.
+        """
+        store = self._present_store()
+        return [store.named(name) for name in names] if names else store.stored()
+
+    def leaderboard(self, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
+        """Return one row per record, by default of all stored: quality with intervals, latency,
+        memory, index size, status."""
+        from rankstone.leaderboards.frame import leaderboard
+
+        return leaderboard(self._records() if records is None else list(records))
+
+    def suite_means(self, suite: str) -> pd.DataFrame:
+        """Return the mean over a suite of every method that has stored records of it."""
+        from rankstone.leaderboards.suites import suite_means
+
+        return suite_means(self._records(), self.definitions.suite(suite))
+
+    def board(self, name: str) -> Board:
+        """Return the defined leaderboard `name` over the records it names, or those of `results`.
+
+        Raises: RankstoneError, where it is not defined or its records cannot be read.
+        """
+        from rankstone.leaderboards.boards import board, chosen_table, load_tables
+        from rankstone.results.store import ResultStore
+
+        definitions = self.definitions
+        spec = chosen_table(load_tables(definitions.leaderboards), name)
+        named = spec.records and self.results is None
+        store = ResultStore(definitions.root / spec.records) if named else self._store(definitions)
+        stored = store.stored()
+        alone = len(spec.tasks) == 1 and spec.tasks[0] in definitions.suites
+        return board(
+            spec,
+            stored,
+            tasks=[task.name for task in definitions.named(spec.tasks)],
+            suite=definitions.suite(spec.tasks[0]) if alone else None,
+            methods=definitions.defined(record.method.name for record, _ in stored),
+        )
+
+    def compare(
+        self,
+        baseline: str,
+        others: Sequence[str] | str,
+        *,
+        on: Sequence[str] | str | None = None,
+        measure: str | None = None,
+    ) -> list[Comparison]:
+        """Compare `baseline` with each of `others`, query by query, on every task that has both.
+
+        Args:
+            baseline, others: methods of stored records, in full or by their last parts.
+            on: only these tasks.
+            measure: instead of each task's headline.
+
+        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        """
+        from rankstone.leaderboards.compare import compare_stored
+
+        tasks = None if on is None else several(on)
+        return compare_stored(self.store, baseline, several(others), tasks=tasks, measure=measure)
+
+    def gate(
+        self,
+        baseline: str,
+        candidate: str,
+        *,
+        rules: PathLike | GateRules | None = None,
+        on: Sequence[str] | str | None = None,
+    ) -> list[Judgement]:
+        """Judge by stored records whether `candidate` may replace `baseline`.
+
+        Args:
+            baseline, candidate: folders of records, whose cells are compared by method and task; or
+                methods of `results`, compared by task.
+            rules: a file, or the rules; by default a headline may drop .005, and .02 at most.
+            on: only these tasks, by full name.
+
+        Raises: RankstoneError, where a side or a rule is absent.
+        """
+        from rankstone.leaderboards.gate import judge_stored, rules_of
+
+        tasks = None if on is None else several(on)
+        return judge_stored(self.store, baseline, candidate, rules_of(rules), tasks=tasks)
+
+    def report(
+        self,
+        methods: Sequence[str] | None = None,
+        on: Sequence[str] | None = None,
+        *,
+        baseline: str | None = None,
+        title: str = "Retrieval report",
+    ) -> Page:
+        """Return one page about the stored records of `methods` on the tasks `on`, or all.
+
+        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        """
+        from rankstone.leaderboards.pages.report import report_stored
+
+        return report_stored(self.store, methods, on, baseline=baseline, title=title)
+
+    def export(self, records: Sequence[str] | None, to: str, folder: PathLike) -> list[Path]:
+        """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
+        `parquet`.
+
+        Raises: RankstoneError, where a record is absent, or lacks what the form needs.
+        """
+        from rankstone.results.exports import export
+
+        store = self.store
+        if records:
+            stored = [store.named(name) for name in records]
+        else:
+            stored = [(record, path) for record, path in store.stored() if record.status == "ok"]
+        if not stored:
+            raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
+        return export(stored, to, Path(folder))
+
+    def _store(self, definitions: Workspace) -> ResultStore:
+        from rankstone.results.store import ResultStore
+
+        return ResultStore(Path(self.results) if self.results is not None else definitions.results)
+
+    def _present_store(self) -> ResultStore:
+        """The folder of the records; ResultsError where it was named and is absent."""
+        if self.results is not None and not Path(self.results).is_dir():
+            raise no_folder(self.results)
+        return self.store
+
+    def _records(self) -> list[RunRecord]:
+        return self._present_store().records()
+
+
+def no_folder(folder: PathLike) -> ResultsError:
+    return ResultsError(f"{folder}: no folder is there. Name that of the records: --results")
