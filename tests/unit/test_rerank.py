@@ -59,7 +59,7 @@ def found(docs):
 def test_the_best_are_rescored_and_the_others_keep_their_places(tmp_path, depth, k):
     runner, index, _ = built(tmp_path, depth=depth)
     hits = index.search(runner.encode(QUERIES, "query"), k)
-    first = BM25().index(index._context.encoded(BM25()), index._context)
+    first = BM25().index(index.context.encoded(BM25()), index.context)
     before = first.search(BM25().encode(QUERIES, "query"), max(k, depth))
     assert hits.docs.shape == hits.scores.shape == (len(QUERIES), k)
     for query, docs, scores, base in zip(QUERIES, *hits, before.docs, strict=True):
@@ -156,7 +156,7 @@ def test_a_loaded_index_builds_its_scorer_anew(tmp_path):
     folder.mkdir()
     index.save(folder)
     loaded = TwoStageIndex.load(folder)
-    assert loaded._scorer == scorer
+    assert loaded.scorer == scorer
     queries = runner.encode(QUERIES, "query")
     for one, other in zip(index.search(queries, 9), loaded.search(queries, 9), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -32,18 +32,6 @@ def class_of(name: str) -> Any:
     return getattr(importlib.import_module(module), kind)
 
 
-def save_part(part: Any, folder: Path) -> str:
-    """Save an index, or a part of one, into the new folder `folder`; its class for `load_part`."""
-    folder.mkdir()
-    part.save(folder)
-    return name_of(type(part))
-
-
-def load_part(kind: str, folder: Path) -> Any:
-    """Load what `save_part` wrote, by the class it returned."""
-    return class_of(kind).load(folder)
-
-
 def to_json(adapter: Any) -> dict[str, Any]:
     """Return what `adapter` was constructed with; an AdapterError if it is not a dataclass."""
     if not dataclasses.is_dataclass(adapter) or isinstance(adapter, type):

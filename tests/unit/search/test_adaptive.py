@@ -1,7 +1,7 @@
 """Funnels against brute force in numpy, and against the encoder's own cut."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from rankstone.errors import DefinitionError
 from rankstone.runners.compose.asymmetric import Asymmetric
 from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.models import locate
 from rankstone.runners.search.adaptive import Funnel, FunnelIndex, cut
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
+from rankstone.specs import ModelSpec
 
 DIM = 16
 TEXTS = [str(number) for number in range(60)]
@@ -112,15 +114,27 @@ def test_the_last_stage_scores_the_top_and_the_rest_lies_beneath_in_steps(tmp_pa
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_a_cut_vector_is_what_the_encoder_makes_of_its_own_cut(layer_norm):
-    pooled = np.random.default_rng(0).standard_normal((9, 32)).astype(np.float32)
+def test_a_truncated_vector_is_what_the_encoder_makes_of_fewer_dimensions(
+    layer_norm, tmp_path, monkeypatch
+):
+    pytest.importorskip("sentence_transformers")
+    from tests import tiny_models
 
-    def finished(dimensions):
-        settings: Any = type("Settings", (), {"layer_norm": layer_norm, "dimensions": dimensions})
-        settings._normalize = True
-        return DenseEncoder._finished(settings, pooled)
+    monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / "cache"))
+    folder = tiny_models.write_encoder(tmp_path / "model")
 
-    np.testing.assert_allclose(cut(finished(None), 8, True), finished(8), atol=1e-6)
+    def encoded(dimensions):
+        runner = DenseEncoder(
+            model=locate(ModelSpec(id="tiny", path=str(folder))),
+            engine="torch",
+            device="cpu",
+            pooling="mean",
+            layer_norm=layer_norm,
+            dimensions=dimensions,
+        )
+        return runner.encode(["one fox", "", "another dog " * 9], "document")
+
+    np.testing.assert_allclose(cut(encoded(None), 8, True), encoded(8), atol=1e-6)
 
 
 def test_multiply_adds_are_counted(tmp_path):

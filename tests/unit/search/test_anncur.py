@@ -93,8 +93,8 @@ def built(tmp_path, scorer=None, at=None, **parameters):
 
 def approximated(index, scorer, queries=QUERIES):
     """(n_queries, N) approximate scores, from the latent vectors."""
-    latent = index._latent._rows
-    known = np.array([scorer.score(q, [TEXTS[a] for a in index._anchors]) for q in queries])
+    latent = index.latent._rows
+    known = np.array([scorer.score(q, [TEXTS[a] for a in index.anchors]) for q in queries])
     return known @ latent.T
 
 
@@ -114,8 +114,8 @@ def test_latent_vectors_are_those_of_numpy_by_the_formula(tmp_path):
     scorer = LowRank(rank=20, noise=0.3)
     _, index = built(tmp_path, scorer, anchor_queries=N_TRAIN, rcond=0.0)
     known = whole(scorer, TRAIN)
-    latent = np.linalg.pinv(known[:, index._anchors]) @ known
-    np.testing.assert_allclose(index._latent._rows, latent.T, atol=1e-3)
+    latent = np.linalg.pinv(known[:, index.anchors]) @ known
+    np.testing.assert_allclose(index.latent._rows, latent.T, atol=1e-3)
 
 
 def test_the_error_falls_with_more_anchors(tmp_path):
@@ -144,11 +144,11 @@ def test_exact_scores_on_top_then_the_order_of_approximate_ones(tmp_path):
     approximate = approximated(index, scorer)
     for row, (docs, scores) in enumerate(zip(*hits, strict=True)):
         top, rest = docs[:20], docs[20:N]
-        assert set(index._anchors) <= set(top.tolist())
+        assert set(index.anchors) <= set(top.tolist())
         np.testing.assert_allclose(scores[:20], true[row, top], rtol=1e-5)
-        others = np.setdiff1d(np.arange(N), index._anchors)
+        others = np.setdiff1d(np.arange(N), index.anchors)
         order = others[np.argsort(-approximate[row, others], kind="stable")]
-        assert set(top.tolist()) == {*index._anchors.tolist(), *order[:10].tolist()}
+        assert set(top.tolist()) == {*index.anchors.tolist(), *order[:10].tolist()}
         np.testing.assert_array_equal(rest, order[10:])
         assert (np.diff(scores[:N]) <= 0).all()
         assert (docs[N:] == -1).all()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.compose.passages import Passages
 from rankstone.runners.document_length import ruler
 from rankstone.runners.protocols import (
@@ -30,6 +28,7 @@ from rankstone.runners.protocols import (
 from rankstone.runners.representations.base import take
 from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.saved import SavedIndex
 
 CELLS = 2**22
 """Chunks searched for at once, over all queries: their positions and scores take 48 MiB."""
@@ -153,22 +152,25 @@ def mean_vectors(rep: Ragged, *, normalize: bool) -> NDArray[np.float32]:
     return means
 
 
-class BestChunkIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class BestChunkIndex(SavedIndex):
     """A member's index over all chunks; a document scores as the best of its own.
 
     Exact where the member's is: chunks are searched deeper and deeper, until as many documents as
     asked for are among them or there are no more, so what is not found scores no better.
     """
 
-    def __init__(self, chunks: AnyIndex, offsets: Ids) -> None:
-        """The chunks of document i are those from ``offsets[i]`` to ``offsets[i + 1]``."""
-        self._chunks = chunks
-        self._offsets = offsets
-        self._owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    chunks: AnyIndex
+    offsets: Ids
+    """The chunks of document i are those from ``offsets[i]`` to ``offsets[i + 1]``."""
+
+    @cached_property
+    def _owners(self) -> Ids:
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def search(self, queries: Any, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
-        n_documents, n_chunks = len(self._offsets) - 1, len(self._owners)
+        n_documents, n_chunks = len(self.offsets) - 1, len(self._owners)
         wanted = min(k, n_documents)
         depth = min(wanted * -(-n_chunks // max(n_documents, 1)), n_chunks)
         rows = np.arange(len(queries) if wanted else 0)
@@ -181,14 +183,14 @@ class BestChunkIndex:
 
     def _fill(self, hits: Hits, rows: Ids, queries: Any, depth: int, wanted: int) -> Ids:
         """Write the documents of the `depth` best chunks; the rows that may lack some."""
-        found = self._chunks.search(take(queries, rows), depth)
+        found = self.chunks.search(take(queries, rows), depth)
         exhausted = (found.docs < 0).any(axis=1)
         row, column = np.nonzero(found.docs >= 0)
-        keys = row * (len(self._offsets) - 1) + self._owners[found.docs[row, column]]
+        keys = row * (len(self.offsets) - 1) + self._owners[found.docs[row, column]]
         # Chunks come best first, so the first of a document is its best.
         _, firsts = np.unique(keys, return_index=True)
         firsts.sort()
-        row, column, owner = row[firsts], column[firsts], keys[firsts] % (len(self._offsets) - 1)
+        row, column, owner = row[firsts], column[firsts], keys[firsts] % (len(self.offsets) - 1)
         place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(rows)))[row]
         kept = place < hits.docs.shape[1]
         where = rows[row[kept]], place[kept]
@@ -196,19 +198,8 @@ class BestChunkIndex:
         hits.scores[where] = found.scores[row[kept], column[kept]]
         return rows[~exhausted & (np.bincount(row, minlength=len(rows)) < wanted)]
 
-    def save(self, folder: Path) -> None:
-        about = {"chunks": save_part(self._chunks, folder / "chunks")}
-        (folder / "best_chunk.json").write_text(json.dumps(about))
-        np.save(folder / "offsets.npy", self._offsets)
-
-    @classmethod
-    def load(cls, folder: Path) -> BestChunkIndex:
-        about = json.loads((folder / "best_chunk.json").read_text())
-        chunks = load_part(about["chunks"], folder / "chunks")
-        return cls(chunks, np.load(folder / "offsets.npy"))
-
     def nbytes(self) -> int:
-        return self._chunks.nbytes() + self._offsets.nbytes + self._owners.nbytes
+        return super().nbytes() + self._owners.nbytes
 
 
 class _EveryChunk:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.compose.fusion_base import Fusion, load_all, save_all, summed
+from rankstone.runners.compose.fusion_base import Fusion, summed
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -21,6 +20,7 @@ from rankstone.runners.protocols import (
     Json,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
+from rankstone.runners.saved import SavedIndex
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -50,32 +50,19 @@ class ReciprocalRankFusion(Fusion):
         return FusionIndex(self.indexes(context), k=self.k, depth=self.depth)
 
 
-class FusionIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FusionIndex(SavedIndex):
     """The members' indexes."""
 
-    def __init__(self, indexes: tuple[AnyIndex, ...], *, k: int, depth: int | None) -> None:
-        self._indexes = indexes
-        self._k = k
-        self._depth = depth
+    indexes: tuple[AnyIndex, ...]
+    k: int
+    depth: int | None
 
     def search(self, queries: Composite, k: int) -> Hits:
-        depth = self._depth or k
-        pairs = zip(self._indexes, queries.members, strict=True)
+        depth = self.depth or k
+        pairs = zip(self.indexes, queries.members, strict=True)
         found = [index.search(rep, depth) for index, rep in pairs]
-        return fuse([hits.docs for hits in found], rank_constant=self._k, k=k)
-
-    def save(self, folder: Path) -> None:
-        kinds = save_all(folder, self._indexes)
-        about = {"members": kinds, "k": self._k, "depth": self._depth}
-        (folder / "fusion.json").write_text(json.dumps(about))
-
-    @classmethod
-    def load(cls, folder: Path) -> FusionIndex:
-        about = json.loads((folder / "fusion.json").read_text())
-        return cls(load_all(folder, about["members"]), k=about["k"], depth=about["depth"])
-
-    def nbytes(self) -> int:
-        return sum(index.nbytes() for index in self._indexes)
+        return fuse([hits.docs for hits in found], rank_constant=self.k, k=k)
 
 
 def fuse(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Context, Hits, Role, Truncation
 from rankstone.runners.representations.base import Composite
 
@@ -45,15 +43,6 @@ class Fusion:
         counts = [member.truncation(texts, role) for member in self.members]
         limited = [count for count in counts if count is not None]
         return Truncation(*map(sum, zip(*limited, strict=True))) if limited else None
-
-
-def save_all(folder: Path, indexes: Sequence[AnyIndex]) -> list[str]:
-    """Write each index into a folder of its own; their classes, for `load_all`."""
-    return [save_part(index, folder / str(number)) for number, index in enumerate(indexes)]
-
-
-def load_all(folder: Path, kinds: Sequence[str]) -> tuple[AnyIndex, ...]:
-    return tuple(load_part(kind, folder / str(n)) for n, kind in enumerate(kinds))
 
 
 def summed(docs: Ids, gains: Gains, k: int) -> Hits:

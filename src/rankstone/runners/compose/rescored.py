@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -22,6 +20,7 @@ from rankstone.runners.protocols import (
     Truncation,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.rescoring import RescoredIndex, Scores, similarities
 
 
@@ -68,26 +67,14 @@ class RescoredByEncoder:
         return cut
 
 
-class FirstMemberIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FirstMemberIndex(SavedIndex):
     """An index asked by the first of composite representations."""
 
-    def __init__(self, index: AnyIndex) -> None:
-        self._index = index
+    index: AnyIndex
 
     def search(self, queries: Composite, k: int) -> Hits:
-        return self._index.search(queries.members[0], k)
-
-    def save(self, folder: Path) -> None:
-        about = {"index": save_part(self._index, folder / "index")}
-        (folder / "member.json").write_text(json.dumps(about))
-
-    @classmethod
-    def load(cls, folder: Path) -> FirstMemberIndex:
-        about = json.loads((folder / "member.json").read_text())
-        return cls(load_part(about["index"], folder / "index"))
-
-    def nbytes(self) -> int:
-        return self._index.nbytes()
+        return self.index.search(queries.members[0], k)
 
 
 @similarities.register

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import from_json, load_part, save_part, to_json
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -26,7 +24,7 @@ from rankstone.runners.protocols import (
     Truncation,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
-from rankstone.runners.representations.pieces import SavedTexts
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.scorers.contract import checked, require_scorer
 from rankstone.runners.top_k import beneath
 
@@ -85,32 +83,24 @@ class TwoStage:
         return counts
 
 
-class TwoStageIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class TwoStageIndex(SavedIndex):
     """The first stage's index, the scorer, and the corpus texts."""
 
-    def __init__(
-        self,
-        first: AnyIndex,
-        scorer: Scorer,
-        texts: Sequence[str],
-        *,
-        depth: int,
-        context: Context | None = None,
-    ) -> None:
-        """`context`: charges the re-scoring to the phase `rerank`; a loaded index has none."""
-        self._first = first
-        self._scorer = scorer
-        self._texts = texts
-        self._depth = depth
-        self._context = context
+    first: AnyIndex
+    scorer: Scorer
+    texts: Sequence[str]
+    depth: int
+    context: Context | None = None
+    """Charges the re-scoring to the phase `rerank`; a loaded index has none."""
 
     def search(self, queries: Composite, k: int) -> Hits:
         reps, texts = queries.members
-        found = self._first.search(reps, max(k, self._depth))
-        if not found.docs[:, : self._depth].size:
+        found = self.first.search(reps, max(k, self.depth))
+        if not found.docs[:, : self.depth].size:
             return Hits(found.docs[:, :k], found.scores[:, :k])
-        pairs = int((found.docs[:, : self._depth] >= 0).sum())
-        with self._context.phase("rerank", pairs) if self._context else contextlib.nullcontext():
+        pairs = int((found.docs[:, : self.depth] >= 0).sum())
+        with self.context.phase("rerank", pairs) if self.context else contextlib.nullcontext():
             rows = [self._rescored(*row) for row in zip(texts, *found, strict=True)]
         docs, scores = (np.stack(column)[:, :k] for column in zip(*rows, strict=True))
         return Hits(docs, scores)
@@ -119,36 +109,13 @@ class TwoStageIndex:
         self, query: str, docs: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         n_found = int((docs >= 0).sum())
-        texts = [self._texts[int(doc)] for doc in docs[: min(self._depth, n_found)]]
+        texts = [self.texts[int(doc)] for doc in docs[: min(self.depth, n_found)]]
         if not texts:
             return docs, scores
-        if self._context is not None:
-            self._context.count_pairs(lambda: self._scorer.truncation(query, texts))
-        given = checked(self._scorer.score(query, texts), len(texts), self._scorer)
+        if self.context is not None:
+            self.context.count_pairs(lambda: self.scorer.truncation(query, texts))
+        given = checked(self.scorer.score(query, texts), len(texts), self.scorer)
         order = np.argsort(-given, kind="stable")
         tail = beneath(given.min(), scores[len(texts) : n_found])
         docs = np.concatenate([docs[order], docs[len(texts) :]])
         return docs, np.concatenate([given[order], tail, scores[n_found:]])
-
-    def save(self, folder: Path) -> None:
-        """The corpus texts are written too: searching needs them."""
-        about = {
-            "first": save_part(self._first, folder / "first"),
-            "scorer": to_json(self._scorer),
-            "depth": self._depth,
-        }
-        (folder / "two_stage.json").write_text(json.dumps(about))
-        (folder / "texts").mkdir()
-        SavedTexts.write(folder / "texts", self._texts)
-
-    @classmethod
-    def load(cls, folder: Path) -> TwoStageIndex:
-        """The scorer is built anew; a ModelError if its model's files are gone or are others."""
-        about = json.loads((folder / "two_stage.json").read_text())
-        first = load_part(about["first"], folder / "first")
-        scorer = from_json(about["scorer"])
-        return cls(first, scorer, SavedTexts(folder / "texts"), depth=about["depth"])
-
-    def nbytes(self) -> int:
-        """Count the first stage: texts are read when asked for, and no model counts as index."""
-        return self._first.nbytes()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations, pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion_base import Fusion, load_all, save_all, summed
+from rankstone.runners.compose.fusion_base import Fusion, summed
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -26,6 +25,7 @@ from rankstone.runners.protocols import (
     Judged,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
+from rankstone.runners.saved import SavedIndex
 
 Normalisation = Literal["minmax", "zscore"]
 Ids = NDArray[np.int64]
@@ -84,14 +84,14 @@ class WeightedFusion(Fusion):
         """Index each member over its own encoded corpus; `documents` is never read."""
         index = WeightedIndex(
             self.indexes(context),
-            weights=self.weights if isinstance(self.weights, list) else [1.0] * len(self.members),
+            weights=tuple(self.weights) if isinstance(self.weights, list) else (1.0,),
             normalisation=self.normalisation,
             depth=self.depth,
         )
         if isinstance(self.weights, list) or len(self.members) == 1:
             return index
         with context.phase("train"):
-            return index.reweighted(self._tuned(index, context))
+            return dataclasses.replace(index, weights=tuple(self._tuned(index, context)))
 
     def _tuned(self, index: WeightedIndex, context: Context) -> list[float]:
         rows, labels = _judged(context.train_judgements, self.train_queries, context.seed)
@@ -113,26 +113,14 @@ class WeightedFusion(Fusion):
         return best[2]
 
 
-class WeightedIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class WeightedIndex(SavedIndex):
     """The members' indexes and their weights."""
 
-    def __init__(
-        self,
-        indexes: tuple[AnyIndex, ...],
-        *,
-        weights: Sequence[float],
-        normalisation: Normalisation,
-        depth: int,
-    ) -> None:
-        self._indexes = indexes
-        self.weights = list(weights)
-        self._normalisation: Normalisation = normalisation
-        self._depth = depth
-
-    def reweighted(self, weights: Sequence[float]) -> WeightedIndex:
-        return WeightedIndex(
-            self._indexes, weights=weights, normalisation=self._normalisation, depth=self._depth
-        )
+    indexes: tuple[AnyIndex, ...]
+    weights: tuple[float, ...]
+    normalisation: Normalisation
+    depth: int
 
     def search(self, queries: Composite, k: int) -> Hits:
         docs, gains, owners = self.normalised(queries)
@@ -140,32 +128,15 @@ class WeightedIndex:
 
     def normalised(self, queries: Composite) -> tuple[Ids, Gains, Ids]:
         """Return what all members find, side by side; normalised scores; the member by column."""
-        pairs = zip(self._indexes, queries.members, strict=True)
-        found = [index.search(rep, self._depth) for index, rep in pairs]
-        gains = [normalise(hits.scores, self._normalisation) for hits in found]
+        pairs = zip(self.indexes, queries.members, strict=True)
+        found = [index.search(rep, self.depth) for index, rep in pairs]
+        gains = [normalise(hits.scores, self.normalisation) for hits in found]
         owners = np.repeat(np.arange(len(found)), [hits.docs.shape[1] for hits in found])
         return (
             np.concatenate([hits.docs for hits in found], axis=1),
             np.concatenate(gains, axis=1),
             owners,
         )
-
-    def save(self, folder: Path) -> None:
-        about = {
-            "members": save_all(folder, self._indexes),
-            "weights": self.weights,
-            "normalisation": self._normalisation,
-            "depth": self._depth,
-        }
-        (folder / "weighted.json").write_text(json.dumps(about))
-
-    @classmethod
-    def load(cls, folder: Path) -> WeightedIndex:
-        about = json.loads((folder / "weighted.json").read_text())
-        return cls(load_all(folder, about.pop("members")), **about)
-
-    def nbytes(self) -> int:
-        return sum(index.nbytes() for index in self._indexes)
 
 
 def normalise(scores: NDArray[np.float32], how: Normalisation) -> Gains:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
-from rankstone.runners.representations.pieces import Derived, Positional, Stored
+from rankstone.runners.representations.pieces import Derived, Positional
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import ExactIndex, dense
 from rankstone.runners.top_k import beneath
@@ -77,7 +77,7 @@ class Funnel(OverEncoder):
         first = ExactIndex.build(
             Derived(documents, lambda piece, _: cut(self._checked(piece), self.dims[0], normalize))
         )
-        rows: Positional | Vectors = documents
+        rows: Positional | Vectors | None = documents if self.shortlists else None
         if self.resident and self.shortlists:
             pieces = [dense(piece)[:, : self.dims[-1]] for piece in documents]
             rows = np.concatenate(pieces) if pieces else np.empty((0, self.dims[-1]), np.float32)
@@ -93,30 +93,23 @@ class Funnel(OverEncoder):
         return vectors
 
 
-class FunnelIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FunnelIndex(SavedIndex):
     """Cut vectors of all documents, and the whole ones by position."""
 
-    def __init__(
-        self,
-        first: ExactIndex,
-        documents: Positional | Vectors,
-        dims: Sequence[int],
-        shortlists: Sequence[int],
-        *,
-        normalize: bool,
-    ) -> None:
-        """`documents`: an array where they are resident."""
-        self._first = first
-        self._documents = documents
-        self._dims, self._shortlists = tuple(dims), tuple(shortlists)
-        self._normalize = normalize
+    first: ExactIndex
+    documents: Positional | Vectors | None
+    """The whole vectors: an array where they are resident, None where there are no shortlists."""
+    dims: tuple[int, ...]
+    shortlists: tuple[int, ...]
+    normalize: bool
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = dense(queries)
-        asked = [cut(queries, dim, self._normalize) for dim in self._dims]
-        if not self._shortlists:
-            return self._first.search(asked[0], k)
-        found = self._first.search(asked[0], max(k, self._shortlists[0]))
+        asked = [cut(queries, dim, self.normalize) for dim in self.dims]
+        if not self.shortlists:
+            return self.first.search(asked[0], k)
+        found = self.first.search(asked[0], max(k, self.shortlists[0]))
         hits = Hits(found.docs.copy(), found.scores.copy())
         for row, (docs, scores) in enumerate(zip(*hits, strict=True)):
             n_found = int((docs >= 0).sum())
@@ -125,12 +118,12 @@ class FunnelIndex:
 
     def _narrow(self, query: list[Vectors], docs: NDArray[np.int64], scores: Vectors) -> None:
         """Put what one query found into its final order, in place."""
-        vectors = self._vectors(docs[: self._shortlists[0]])
+        vectors = self._vectors(docs[: self.shortlists[0]])
         order = np.arange(len(vectors))
         stages = [scores]
-        for asked, size in zip(query[1:], self._shortlists, strict=True):
+        for asked, size in zip(query[1:], self.shortlists, strict=True):
             best = order[:size]
-            given = cut(vectors[best], len(asked), self._normalize) @ asked
+            given = cut(vectors[best], len(asked), self.normalize) @ asked
             better = np.argsort(-given, kind="stable")
             order[:size] = best[better]
             # What the stage before found, without what this one compared anew.
@@ -145,40 +138,11 @@ class FunnelIndex:
             written += len(part)
 
     def _vectors(self, positions: NDArray[np.int64]) -> Vectors:
-        if isinstance(self._documents, np.ndarray):
-            return self._documents[positions]
-        if not len(positions):
-            return np.empty((0, self._dims[-1]), np.float32)
-        return dense(self._documents.take(positions))
-
-    def save(self, folder: Path) -> None:
-        """The whole vectors are written too, where searching needs them."""
-        resident = isinstance(self._documents, np.ndarray)
-        about = {
-            "dims": self._dims,
-            "shortlists": self._shortlists,
-            "normalize": self._normalize,
-            "resident": resident,
-        }
-        (folder / "funnel.json").write_text(json.dumps(about))
-        for name in ("first", "documents"):
-            (folder / name).mkdir()
-        self._first.save(folder / "first")
-        pieces = [self._documents] if resident else self._documents
-        Stored.write(folder / "documents", pieces if self._shortlists else ())
-
-    @classmethod
-    def load(cls, folder: Path) -> FunnelIndex:
-        about = json.loads((folder / "funnel.json").read_text())
-        documents: Any = Stored(folder / "documents")
-        if about.pop("resident"):
-            documents = np.concatenate([np.array(piece) for piece in documents])
-        return cls(ExactIndex.load(folder / "first"), documents, **about)
-
-    def nbytes(self) -> int:
-        """The cut vectors, and the whole ones where they are resident."""
-        whole = self._documents.nbytes if isinstance(self._documents, np.ndarray) else 0
-        return self._first.nbytes() + whole
+        if isinstance(self.documents, np.ndarray):
+            return self.documents[positions]
+        if self.documents is None or not len(positions):
+            return np.empty((0, self.dims[-1]), np.float32)
+        return dense(self.documents.take(positions))
 
 
 def cut(vectors: Vectors, dim: int, normalize: bool) -> Vectors:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import dataclasses
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import ExactIndex, dense
 
@@ -117,39 +117,24 @@ class BankNormalisation(OverEncoder):
         return active
 
 
-class BankIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class BankIndex(SavedIndex):
     """Vectors with the hubness of each document as further coordinates."""
 
-    def __init__(self, index: ExactIndex, *, n_banks: int, activated: NDArray[np.bool_]) -> None:
-        """`activated`: (n_banks, n) for DIS; (0,) where every query is normalised."""
-        self._index = index
-        self._n_banks = n_banks
-        self._activated = activated
+    index: ExactIndex
+    n_banks: int
+    activated: NDArray[np.bool_]
+    """(n_banks, n) for DIS; (0,) where every query is normalised."""
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = np.asarray(dense(queries))
-        asked = _raw(queries, self._n_banks)
-        normalised = np.ones((len(queries), self._n_banks), dtype=bool)
-        if self._activated.size:
-            best = self._index.search(asked, 1).docs[:, 0]
-            normalised = self._activated[:, best].T
+        asked = _raw(queries, self.n_banks)
+        normalised = np.ones((len(queries), self.n_banks), dtype=bool)
+        if self.activated.size:
+            best = self.index.search(asked, 1).docs[:, 0]
+            normalised = self.activated[:, best].T
         asked[:, queries.shape[1] :] = np.where(normalised, np.float32(-1), np.float32(0))
-        return self._index.search(asked, k)
-
-    def save(self, folder: Path) -> None:
-        (folder / "banks.json").write_text(json.dumps({"banks": self._n_banks}))
-        np.save(folder / "activated.npy", self._activated)
-        (folder / "vectors").mkdir()
-        self._index.save(folder / "vectors")
-
-    @classmethod
-    def load(cls, folder: Path) -> BankIndex:
-        about = json.loads((folder / "banks.json").read_text())
-        index = ExactIndex.load(folder / "vectors")
-        return cls(index, n_banks=about["banks"], activated=np.load(folder / "activated.npy"))
-
-    def nbytes(self) -> int:
-        return self._index.nbytes() + self._activated.nbytes
+        return self.index.search(asked, k)
 
 
 def _raw(queries: Vectors, n_banks: int) -> Vectors:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
+from dataclasses import dataclass
 from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import AnyIndex, Context, Hits
-from rankstone.runners.representations.pieces import Positional, Stored
+from rankstone.runners.representations.pieces import Positional
 from rankstone.runners.representations.ragged import Ragged, decoded
 from rankstone.runners.representations.sparse_rows import SparseRows
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]
@@ -54,7 +53,8 @@ def _(query: Ragged, documents: Ragged) -> Scores:
     return scores
 
 
-class RescoredIndex:
+@dataclass(frozen=True, eq=False)
+class RescoredIndex(SavedIndex):
     """Another index, the `depth` best of which are scored again and put on top.
 
     Ties among re-scored documents, also across the cut at k, go to the better place in the first
@@ -63,20 +63,17 @@ class RescoredIndex:
     by position.
     """
 
-    def __init__(
-        self, first: AnyIndex, documents: Positional, *, depth: int, context: Context | None = None
-    ) -> None:
-        """`context`: charges the re-scoring to the phase `rerank`; a loaded index has none."""
-        self._first = first
-        self._documents = documents
-        self._depth = depth
-        self._context = context
+    first: AnyIndex
+    documents: Positional
+    depth: int
+    context: Context | None = None
+    """Charges the re-scoring to the phase `rerank`; a loaded index has none."""
 
     def search(self, queries: Any, k: int) -> Hits:
-        found = self._first.search(queries, max(k, self._depth))
+        found = self.first.search(queries, max(k, self.depth))
         hits = Hits(found.docs.copy(), found.scores.copy())
-        pairs = int((hits.docs[:, : self._depth] >= 0).sum())
-        with self._context.phase("rerank", pairs) if self._context else contextlib.nullcontext():
+        pairs = int((hits.docs[:, : self.depth] >= 0).sum())
+        with self.context.phase("rerank", pairs) if self.context else contextlib.nullcontext():
             for row in range(len(queries)):
                 self._rescore(queries[row : row + 1], hits.docs[row], hits.scores[row])
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
@@ -84,10 +81,10 @@ class RescoredIndex:
     def _rescore(self, query: Any, docs: NDArray[np.int64], scores: Scores) -> None:
         """Put the best of one row into their new order, in place."""
         n_found = int((docs >= 0).sum())
-        best = docs[: min(self._depth, n_found)]
+        best = docs[: min(self.depth, n_found)]
         if not len(best):
             return
-        given = similarities(query, self._documents.take(best))
+        given = similarities(query, self.documents.take(best))
         order = np.argsort(-given, kind="stable")[: int((given > -np.inf).sum())]
         tail = docs[len(best) : n_found].copy()
         floor = float(given[order[-1]]) if len(order) else 0.0
@@ -96,20 +93,3 @@ class RescoredIndex:
         docs[:n_kept] = np.concatenate([best[order], tail])
         scores[:n_kept] = np.concatenate([given[order], under])
         docs[n_kept:], scores[n_kept:] = -1, -np.inf
-
-    def save(self, folder: Path) -> None:
-        """The representations are written too: searching needs them."""
-        about = {"first": save_part(self._first, folder / "first"), "depth": self._depth}
-        (folder / "rescored.json").write_text(json.dumps(about))
-        (folder / "documents").mkdir()
-        Stored.write(folder / "documents", self._documents)
-
-    @classmethod
-    def load(cls, folder: Path) -> RescoredIndex:
-        about = json.loads((folder / "rescored.json").read_text())
-        first = load_part(about["first"], folder / "first")
-        return cls(first, Stored(folder / "documents"), depth=about["depth"])
-
-    def nbytes(self) -> int:
-        """Count the first index: representations are read from disk when asked for."""
-        return self._first.nbytes()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Chunks, Hits
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.binary.bit_planes import BitPlanes, Codes, Vectors
 from rankstone.runners.search.binary.code_index import CodeIndex
 from rankstone.runners.search.binary.layers import Layers
@@ -25,7 +24,7 @@ DOUBT = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Binariser:
+class Binariser(SavedIndex):
     """Maps a vector x in R^d to a code in R^m with one bit per dimension and loop, and one more.
 
     With x of mean square 1: b_0 = sign(W(x)); then for i = 1 ... u the residual that the code so
@@ -77,40 +76,21 @@ class Binariser:
             code += np.where(signs[-1], 1, -1) * x.dtype.type(0.5**i)
         return np.stack(signs, axis=1), nearest
 
-    def nbytes(self) -> int:
-        return sum(layers.nbytes() for layers in self.networks())
-
     def networks(self) -> Iterator[Layers]:
         yield self.first
         for back, residual in self.loops:
             yield from (back, residual)
 
-    def save(self, folder: Path) -> None:
-        for number, layers in enumerate(self.networks()):
-            np.savez(folder / f"network{number}.npz", allow_pickle=False, **layers.arrays())
-        (folder / "binariser.json").write_text(json.dumps({"loops": len(self.loops)}))
 
-    @classmethod
-    def load(cls, folder: Path) -> Binariser:
-        about = json.loads((folder / "binariser.json").read_text())
-        networks = []
-        for number in range(1 + 2 * about["loops"]):
-            with np.load(folder / f"network{number}.npz") as arrays:
-                networks.append(Layers.of(dict(arrays)))
-        pairs = zip(networks[1::2], networks[2::2], strict=True)
-        return cls(networks[0], tuple(pairs))
-
-
-class BinarisedIndex:
+@dataclass(frozen=True, eq=False)
+class BinarisedIndex(SavedIndex):
     """Symmetric search: documents are kept as codes, and a query is made into one as they are.
 
     Scores, ties and cost are those of `CodeIndex`.
     """
 
-    def __init__(self, binariser: Binariser, codes: CodeIndex) -> None:
-        """Use `build` or `load`."""
-        self.binariser = binariser
-        self.codes = codes
+    binariser: Binariser
+    codes: CodeIndex
 
     @classmethod
     def build(
@@ -122,18 +102,6 @@ class BinarisedIndex:
 
     def search(self, queries: Vectors, k: int) -> Hits:
         return self.codes.search(self.binariser(queries), k)
-
-    def save(self, folder: Path) -> None:
-        self.binariser.save(folder)
-        self.codes.save(folder)
-
-    @classmethod
-    def load(cls, folder: Path) -> BinarisedIndex:
-        return cls(Binariser.load(folder), CodeIndex.load(folder))
-
-    def nbytes(self) -> int:
-        """Codes, and what makes a query into a code."""
-        return self.codes.nbytes() + self.binariser.nbytes()
 
 
 def scaled(vectors: Any) -> Any:

@@ -94,8 +94,8 @@ def _widened(layers: Layers, hidden: int, rng: np.random.Generator) -> Layers:
     weights = [np.concatenate([weight, -weight, extra], axis=1), back]
     biases = [np.concatenate([bias, -bias, np.zeros(spare)]), np.zeros(outputs)]
     return Layers(
-        [array.astype(np.float32) for array in weights],
-        [array.astype(np.float32) for array in biases],
+        tuple(array.astype(np.float32) for array in weights),
+        tuple(array.astype(np.float32) for array in biases),
     )
 
 
@@ -127,7 +127,7 @@ class _Network:
 
     def layers(self) -> Layers:
         weights, biases = (
-            [tensor.detach().numpy() for tensor in tensors]
+            tuple(tensor.detach().numpy() for tensor in tensors)
             for tensors in (self._weights, self._biases)
         )
         return Layers(weights, biases)

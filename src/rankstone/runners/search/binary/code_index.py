@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from rankstone.runners.protocols import Hits
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.binary.bit_planes import BitPlanes, Codes
 from rankstone.runners.search.binary.popcount_scan import BLOCK, compiled_scan
 
@@ -18,7 +18,8 @@ TILE = 128
 """Queries that are compared with a block of documents while it lies in a core's cache."""
 
 
-class CodeIndex:
+@dataclass(frozen=True, eq=False)
+class CodeIndex(SavedIndex):
     """The documents of highest cosine between their codes and the query's: symmetric distances.
 
     cos(q, d) = sum_ij 2^-(i+j) (m - 2 popcount(q_i xor d_j)) / (|q| |d|) in float32, which for one
@@ -29,16 +30,16 @@ class CodeIndex:
     with m rounded up to a multiple of 64. Batches of queries are shared among threads.
     """
 
-    def __init__(
-        self, planes: BitPlanes, blocks: Codes, n: int, squares: tuple[float, float], threads: int
-    ) -> None:
-        """Use `build` or `load`. `squares`: least and greatest squared length of a document."""
-        self.planes = planes
-        self._blocks = blocks
-        self._n = n
-        self._squares = squares
-        self._threads = threads
-        self._scan = compiled_scan(planes.dim, planes.levels)
+    planes: BitPlanes
+    blocks: Codes
+    n: int
+    squares: tuple[float, float]
+    """Least and greatest squared length of a document."""
+    threads: int
+
+    @cached_property
+    def _scan(self) -> Callable[..., None]:
+        return compiled_scan(self.planes.dim, self.planes.levels)
 
     @classmethod
     def build(cls, planes: BitPlanes, pieces: Iterable[Codes], threads: int = 1) -> CodeIndex:
@@ -59,20 +60,20 @@ class CodeIndex:
         return cls(planes, blocks, n, (least if n else 0.0, greatest), threads)
 
     def __len__(self) -> int:
-        return self._n
+        return self.n
 
     def search(self, queries: Codes, k: int) -> Hits:
         """`queries`: (n_queries, words, levels) codes."""
         hits, depth = Hits.empty(len(queries), k), min(k, len(self))
         if not depth:
             return hits
-        size = max(min(TILE, -(-len(queries) // self._threads)), 1)
+        size = max(min(TILE, -(-len(queries) // self.threads)), 1)
         tiles = [slice(at, at + size) for at in range(0, len(queries), size)]
         found: Iterable[Hits]
         if len(tiles) == 1:
             found = [self._best(queries, depth)]
         else:
-            with ThreadPoolExecutor(self._threads) as pool:
+            with ThreadPoolExecutor(self.threads) as pool:
                 found = list(pool.map(lambda rows: self._best(queries[rows], depth), tiles))
         for rows, best in zip(tiles, found, strict=True):
             hits.docs[rows, :depth], hits.scores[rows, :depth] = best
@@ -82,38 +83,11 @@ class CodeIndex:
         shape = (len(queries), k)
         docs = np.full(shape, len(self), dtype=np.int64)
         scores = np.full(shape, -np.inf, dtype=np.float32)
-        shortest, longest = np.sqrt(self._squares)
+        shortest, longest = np.sqrt(self.squares)
         squares = self.planes.squares(queries)
         queries = np.ascontiguousarray(queries)
-        self._scan(self._blocks, len(self), queries, squares, shortest, longest, scores, docs)
+        self._scan(self.blocks, len(self), queries, squares, shortest, longest, scores, docs)
         order = np.lexsort((docs, -scores))
         return Hits(
             np.take_along_axis(docs, order, axis=1), np.take_along_axis(scores, order, axis=1)
         )
-
-    def save(self, folder: Path) -> None:
-        np.save(folder / "codes.npy", self._blocks)
-        planes = self.planes
-        about = Saved(planes.dim, planes.levels, len(self), self._squares, self._threads)
-        (folder / "codes.json").write_text(json.dumps(about._asdict()))
-
-    @classmethod
-    def load(cls, folder: Path) -> CodeIndex:
-        about = Saved(**json.loads((folder / "codes.json").read_text()))
-        planes, (least, greatest) = BitPlanes(about.dim, about.levels), about.squares
-        blocks = np.load(folder / "codes.npy")
-        return cls(planes, blocks, about.documents, (least, greatest), about.threads)
-
-    def nbytes(self) -> int:
-        """The codes, in blocks of 64 documents."""
-        return self._blocks.nbytes
-
-
-class Saved(NamedTuple):
-    """`codes.json`."""
-
-    dim: int
-    levels: int
-    documents: int
-    squares: tuple[float, float]
-    threads: int

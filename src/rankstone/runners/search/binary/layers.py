@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.runners.saved import SavedIndex
+
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class Layers(SavedIndex):
     """Affine maps with ReLU between them.
 
     Attributes:
@@ -21,14 +22,14 @@ class Layers:
         biases: of each map, (outputs,).
     """
 
-    weights: Sequence[Vectors]
-    biases: Sequence[Vectors]
+    weights: tuple[Vectors, ...]
+    biases: tuple[Vectors, ...]
 
     @classmethod
     def affine(cls, weight: Vectors, bias: Vectors | None = None) -> Layers:
         """One map; without `bias`, a linear one."""
         zeros = np.zeros(weight.shape[-1]) if bias is None else bias
-        return cls([np.asarray(weight, np.float32)], [np.asarray(zeros, np.float32)])
+        return cls((np.asarray(weight, np.float32),), (np.asarray(zeros, np.float32),))
 
     def __call__(self, vectors: Any) -> Any:
         """(n, outputs) of (n, inputs), in the precision of `vectors`."""
@@ -45,16 +46,3 @@ class Layers:
     @property
     def outputs(self) -> int:
         return len(self.biases[-1])
-
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in (*self.weights, *self.biases))
-
-    def arrays(self) -> Mapping[str, Vectors]:
-        """Return the arrays from which `of` makes the same network."""
-        named = (("weight", self.weights), ("bias", self.biases))
-        return {f"{name}{at}": array for name, all_ in named for at, array in enumerate(all_)}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Vectors]) -> Layers:
-        n = len(arrays) // 2
-        return cls([arrays[f"weight{i}"] for i in range(n)], [arrays[f"bias{i}"] for i in range(n)])

@@ -64,7 +64,7 @@ def itq(sample: Vectors, bits: int, *, centre: bool, seed: int) -> Layers:
 def at_medians(hash_: Layers, sample: Vectors) -> Layers:
     """The same projection, with the threshold of every bit at its median: half the bits are set."""
     medians: NDArray[np.float32] = np.median(hash_(sample), axis=0)
-    return Layers(hash_.weights, [hash_.biases[0] - medians])
+    return Layers(hash_.weights, (hash_.biases[0] - medians,))
 
 
 def plain(dim: int, bits: int | None, seed: int) -> Layers:

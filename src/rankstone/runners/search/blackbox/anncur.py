@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -16,10 +15,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
 from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.top_k import beneath
@@ -151,24 +150,18 @@ class Ranked(NamedTuple):
     scores: Scores
 
 
-class AnnCurIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnnCurIndex(SavedIndex):
     """Latent vectors of all documents, and a black box to ask."""
 
-    def __init__(
-        self,
-        scored: Scored,
-        latent: ExactIndex,
-        anchors: Positions,
-        skipped: Positions,
-        *,
-        rescore: int,
-        context: Context | None = None,
-    ) -> None:
-        """`skipped`: what the latent vectors are not asked for: anchors, documents without scores.
-        `context`: charges calls to the phase `rerank`; a loaded index has none."""
-        self._scored, self._latent = scored, latent
-        self._anchors, self._skipped = anchors, skipped
-        self._rescore, self._context = rescore, context
+    scored: Scored
+    latent: ExactIndex
+    anchors: Positions
+    skipped: Positions
+    """Documents that the latent vectors are not asked for: anchors, and those without scores."""
+    rescore: int
+    context: Context | None = None
+    """Charges calls to the phase `rerank`; a loaded index has none."""
 
     def search(self, queries: Any, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
@@ -180,46 +173,25 @@ class AnnCurIndex:
 
     def _found(self, query: Any, k: int) -> Ranked:
         """Search for one query: in a batch, the last bits of s and so its ties may differ."""
-        known = self._asked(query, self._anchors)
+        known = self._asked(query, self.anchors)
         if np.isneginf(known).all():
-            return Ranked(self._anchors[:0], known[:0])
-        depth = min(max(k, self._rescore) + len(self._skipped), len(self._scored))
-        near = self._latent.search(_defined(known)[None], depth)
-        kept = ~np.isin(near.docs[0], self._skipped)
+            return Ranked(self.anchors[:0], known[:0])
+        depth = min(max(k, self.rescore) + len(self.skipped), len(self.scored))
+        near = self.latent.search(_defined(known)[None], depth)
+        kept = ~np.isin(near.docs[0], self.skipped)
         others, approximate = near.docs[0][kept], near.scores[0][kept]
-        docs = np.concatenate([self._anchors, others[: self._rescore]])
-        exact = np.concatenate([known, self._asked(query, others[: self._rescore])])
+        docs = np.concatenate([self.anchors, others[: self.rescore]])
+        exact = np.concatenate([known, self._asked(query, others[: self.rescore])])
         order = np.lexsort((docs, -exact))[: int((exact > -np.inf).sum())]
         docs, exact = docs[order], exact[order]
-        tail = beneath(float(exact[-1]), approximate[self._rescore :])
-        docs = np.concatenate([docs, others[self._rescore :]])
+        tail = beneath(float(exact[-1]), approximate[self.rescore :])
+        docs = np.concatenate([docs, others[self.rescore :]])
         return Ranked(docs[:k], np.concatenate([exact, tail])[:k])
 
     def _asked(self, query: Any, positions: Positions) -> Scores:
-        phase = self._context.phase if self._context else _no_phase
+        phase = self.context.phase if self.context else _no_phase
         with phase("rerank", len(positions)):
-            return self._scored.scores(query, positions)
-
-    def save(self, folder: Path) -> None:
-        """Texts or representations are written too: searching needs them."""
-        kind = save_part(self._scored, folder / "scored")
-        save_part(self._latent, folder / "latent")
-        about = {"scored": kind, "rescore": self._rescore}
-        (folder / "anncur.json").write_text(json.dumps(about))
-        np.savez(folder / "anchors.npz", anchors=self._anchors, skipped=self._skipped)
-
-    @classmethod
-    def load(cls, folder: Path) -> AnnCurIndex:
-        about = json.loads((folder / "anncur.json").read_text())
-        scored = load_part(about["scored"], folder / "scored")
-        latent = ExactIndex.load(folder / "latent")
-        with np.load(folder / "anchors.npz") as kept:
-            anchors, skipped = kept["anchors"], kept["skipped"]
-        return cls(scored, latent, anchors, skipped, rescore=about["rescore"])
-
-    def nbytes(self) -> int:
-        """Latent vectors and positions: what is scored is read from disk."""
-        return self._latent.nbytes() + self._anchors.nbytes + self._skipped.nbytes
+            return self.scored.scores(query, positions)
 
 
 def _no_phase(name: str, items: int = 0) -> contextlib.AbstractContextManager[None]:

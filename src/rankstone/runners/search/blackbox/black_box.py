@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
@@ -21,7 +20,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.adapter_json import from_json, to_json
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -31,8 +29,9 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
-from rankstone.runners.representations.pieces import Derived, Positional, SavedTexts, Stored
+from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.scorers.contract import checked, require_scorer
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.rescoring import similarities
@@ -57,68 +56,50 @@ class Scored(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-class ScoredTexts:
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredTexts(SavedIndex):
     """Texts, by a scorer."""
 
-    def __init__(
-        self, scorer: Any, texts: Sequence[str], *, context: Context | None = None
-    ) -> None:
-        """`context`: keeps the scores with many queries, and counts what is cut."""
-        self._scorer, self._texts, self._context = scorer, texts, context
+    scorer: Any
+    texts: Sequence[str]
+    context: Context | None = None
+    """Keeps the scores with many queries, and counts truncated pairs."""
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self.texts)
 
     def scores(self, query: Sequence[str], positions: Positions) -> Scores:
-        texts = [self._texts[int(position)] for position in positions]
+        texts = [self.texts[int(position)] for position in positions]
         if not texts:
             return np.empty(0, dtype=np.float32)
-        if self._context is not None:
-            self._context.count_pairs(lambda: self._scorer.truncation(query[0], texts))
-        return checked(self._scorer.score(query[0], texts), len(texts), self._scorer)
+        if self.context is not None:
+            self.context.count_pairs(lambda: self.scorer.truncation(query[0], texts))
+        return checked(self.scorer.score(query[0], texts), len(texts), self.scorer)
 
     def against(self, queries: Sequence[str]) -> Positional:
         """Keep the scores, which are expensive, in shards: a killed run goes on from there."""
-        if self._context is None:
+        if self.context is None:
             raise TypeError("a loaded index has no corpus to score with further queries")
-        runner: Any = ScoresWithQueries(members=(self._scorer,), queries=tuple(queries))
-        return self._context.encoded(runner)
-
-    def save(self, folder: Path) -> None:
-        (folder / "scorer.json").write_text(json.dumps(to_json(self._scorer)))
-        (folder / "texts").mkdir()
-        SavedTexts.write(folder / "texts", self._texts)
-
-    @classmethod
-    def load(cls, folder: Path) -> ScoredTexts:
-        """The scorer is built anew; a ModelError if its model's files are gone or are others."""
-        scorer = from_json(json.loads((folder / "scorer.json").read_text()))
-        return cls(scorer, SavedTexts(folder / "texts"))
+        runner: Any = ScoresWithQueries(members=(self.scorer,), queries=tuple(queries))
+        return self.context.encoded(runner)
 
 
-class ScoredRepresentations:
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredRepresentations(SavedIndex):
     """Representations, by the similarity of their kind; they are read from disk by position."""
 
-    def __init__(self, documents: Positional) -> None:
-        self._documents = documents
+    documents: Positional
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return len(self.documents)
 
     def scores(self, query: Any, positions: Positions) -> Scores:
         if not len(positions):
             return np.empty(0, dtype=np.float32)
-        return similarities(query, self._documents.take(positions))
+        return similarities(query, self.documents.take(positions))
 
     def against(self, queries: Any) -> Positional:
-        return Derived(self._documents, lambda piece, _: all_similarities(queries, piece).T)
-
-    def save(self, folder: Path) -> None:
-        Stored.write(folder, self._documents)
-
-    @classmethod
-    def load(cls, folder: Path) -> ScoredRepresentations:
-        return cls(Stored(folder))
+        return Derived(self.documents, lambda piece, _: all_similarities(queries, piece).T)
 
 
 @singledispatch

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from pathlib import Path
+import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, Context, Hits
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
 
 BLOCK = 1024
@@ -32,37 +31,28 @@ class Exhaustive(OverBlackBox):
         return ExhaustiveIndex(scored, context=context)
 
 
-class ExhaustiveIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExhaustiveIndex(SavedIndex):
     """A black box and what it scores."""
 
-    def __init__(self, scored: Scored, *, context: Context | None = None) -> None:
-        """`context`: charges calls to the phase `rerank`; a loaded index has none."""
-        self._scored, self._context = scored, context
+    scored: Scored
+    context: Context | None = None
+    """Charges calls to the phase `rerank`; a loaded index has none."""
 
     def search(self, queries: Any, k: int) -> Hits:
-        n, calls = len(self._scored), len(self._scored) * len(queries)
+        n, calls = len(self.scored), len(self.scored) * len(queries)
         hits = Hits.empty(len(queries), k)
-        with self._context.phase("rerank", calls) if self._context else contextlib.nullcontext():
+        with self.context.phase("rerank", calls) if self.context else contextlib.nullcontext():
             for row in range(len(queries)):
                 given = np.empty(n, dtype=np.float32)
                 for start in range(0, n, BLOCK):
                     positions = np.arange(start, min(start + BLOCK, n))
-                    given[positions] = self._scored.scores(queries[row : row + 1], positions)
+                    given[positions] = self.scored.scores(queries[row : row + 1], positions)
                 best = np.argsort(-given, kind="stable")[:k]
                 best = best[given[best] > -np.inf]
                 hits.docs[row, : len(best)], hits.scores[row, : len(best)] = best, given[best]
         return hits
 
-    def save(self, folder: Path) -> None:
-        """Texts or representations are written too: searching needs them."""
-        about = {"scored": save_part(self._scored, folder / "scored")}
-        (folder / "exhaustive.json").write_text(json.dumps(about))
-
-    @classmethod
-    def load(cls, folder: Path) -> ExhaustiveIndex:
-        about = json.loads((folder / "exhaustive.json").read_text())
-        return cls(load_part(about["scored"], folder / "scored"))
-
     def nbytes(self) -> int:
         """Count one query's scores: documents are read from disk block by block."""
-        return len(self._scored) * np.dtype(np.float32).itemsize
+        return len(self.scored) * np.dtype(np.float32).itemsize

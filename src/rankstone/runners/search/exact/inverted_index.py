@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sized
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,16 @@ from numpy.typing import NDArray
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.sparse_rows import SparseRows, narrowed
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.top_k import highest
-
-ARRAYS = ("weights", "documents", "offsets")
 
 
 class Rows(Sized, Iterable[SparseRows], Protocol):
     """Sparse vectors of all documents as consecutive pieces; each iteration starts anew."""
 
 
-class InvertedIndex:
+@dataclass(frozen=True, eq=False)
+class InvertedIndex(SavedIndex):
     """For every entry of the vocabulary, the documents that have it and their weights.
 
     The score is the inner product, summed in float32 over the query's terms in the order of the
@@ -31,11 +30,10 @@ class InvertedIndex:
     across the cut at k, go to the lower position in the corpus.
     """
 
-    DESCRIPTION = "exact inner product, inverted lists"
+    DESCRIPTION: ClassVar[str] = "exact inner product, inverted lists"
 
-    def __init__(self, lists: Any) -> None:
-        """Use `build` or `load`. `lists`: a scipy ``csc_array``, a column for each term."""
-        self._lists = lists
+    lists: Any
+    """A scipy ``csc_array``, a column for each term."""
 
     @classmethod
     def build(cls, documents: Rows) -> InvertedIndex:
@@ -58,9 +56,9 @@ class InvertedIndex:
         return cls(_lists(weights, rows, offsets, position))
 
     def search(self, queries: SparseRows, k: int) -> Hits:
-        if len(queries) and self._lists.shape[0] and queries.width != self._lists.shape[1]:
+        if len(queries) and self.lists.shape[0] and queries.width != self.lists.shape[1]:
             raise AdapterError(
-                f"expected query vectors over {self._lists.shape[1]} entries, found"
+                f"expected query vectors over {self.lists.shape[1]} entries, found"
                 f" {queries.width}. The encoder must give queries and documents one vocabulary."
             )
         hits = Hits.empty(len(queries), k)
@@ -72,28 +70,14 @@ class InvertedIndex:
 
     def _scores(self, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
         """(n_documents,) inner products."""
-        if not len(terms) or not self._lists.nnz:
-            return np.zeros(self._lists.shape[0], dtype=np.float32)
-        products: NDArray[np.float32] = self._lists[:, terms] @ weights
+        if not len(terms) or not self.lists.nnz:
+            return np.zeros(self.lists.shape[0], dtype=np.float32)
+        products: NDArray[np.float32] = self.lists[:, terms] @ weights
         return products
-
-    def save(self, folder: Path) -> None:
-        lists = self._lists
-        arrays = (lists.data, lists.indices, lists.indptr)
-        for name, array in zip(ARRAYS, arrays, strict=True):
-            np.save(folder / f"{name}.npy", array)
-        (folder / "inverted.json").write_text(json.dumps({"n_documents": lists.shape[0]}))
-
-    @classmethod
-    def load(cls, folder: Path) -> InvertedIndex:
-        about = json.loads((folder / "inverted.json").read_text())
-        weights, documents, offsets = (np.load(folder / f"{name}.npy") for name in ARRAYS)
-        return cls(_lists(weights, documents, offsets, about["n_documents"]))
 
     def nbytes(self) -> int:
         """The lists; a search also holds a score for every document."""
-        lists = self._lists
-        return int(lists.data.nbytes + lists.indices.nbytes + lists.indptr.nbytes)
+        return super().nbytes()
 
 
 def _lists(weights: Any, documents: Any, offsets: Any, n_documents: int) -> Any:

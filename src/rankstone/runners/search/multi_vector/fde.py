@@ -4,12 +4,13 @@ MaxSim."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.saved import SavedIndex, resident_bytes
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -49,7 +50,8 @@ class FdeShape:
         return self.final_dim or self.full_dim
 
 
-class FixedDimensionalEncoder:
+@dataclass(frozen=True, eq=False)
+class FixedDimensionalEncoder(SavedIndex):
     """One vector per text, such that <F(Q), F(P)> is about MaxSim(Q, P).
 
     Dhulipala et al., MUVERA (NeurIPS 2024, arXiv:2405.19504), section 2. Each of R repetitions cuts
@@ -71,20 +73,23 @@ class FixedDimensionalEncoder:
     with it; projections may differ in their last bits.
     """
 
-    def __init__(self, shape: FdeShape, planes: Floats, signs: Floats | None, seed: int) -> None:
-        """Use `draw` or `load`.
+    shape: FdeShape
+    planes: Floats
+    """(dim, R * k) normals of the hyperplanes."""
+    signs: Floats | None
+    """(dim, R * d_inner) scaled signs; None: tokens are not projected."""
+    seed: int
 
-        Args:
-            planes: (dim, R * k) normals of the hyperplanes.
-            signs: (dim, R * d_inner) scaled signs; None: tokens are not projected.
-        """
-        self.shape = shape
-        self._planes = planes
-        self._signs = signs
-        self._seed = seed
-        self._final: list[Floats] | None = None
-        if shape.final_dim and 4 * shape.full_dim * shape.final_dim <= FINAL_BYTES:
-            self._final = [self._drawn_final(number) for number in range(shape.repetitions)]
+    @cached_property
+    def _final(self) -> tuple[Floats, ...]:
+        shape = self.shape
+        if not shape.final_dim or 4 * shape.full_dim * shape.final_dim > FINAL_BYTES:
+            return ()
+        return tuple(self._drawn_final(number) for number in range(shape.repetitions))
+
+    def nbytes(self) -> int:
+        """Bytes of the matrices."""
+        return super().nbytes() + resident_bytes(self._final)
 
     @classmethod
     def draw(cls, shape: FdeShape, seed: int) -> FixedDimensionalEncoder:
@@ -101,22 +106,6 @@ class FixedDimensionalEncoder:
             return cls(shape, planes, None, seed)
         signs = _random_signs(rng, shape.dim, shape.repetitions * shape.inner_dim)
         return cls(shape, planes, signs / np.float32(np.sqrt(shape.inner_dim)), seed)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `load` needs besides the shape."""
-        signs = np.empty((0, 0), np.float32) if self._signs is None else self._signs
-        return {"planes": self._planes, "signs": signs, "seed": np.int64(self._seed)}  # type: ignore[dict-item]
-
-    @classmethod
-    def load(cls, shape: FdeShape, arrays: Any) -> FixedDimensionalEncoder:
-        signs = arrays["signs"] if len(arrays["signs"]) else None
-        return cls(shape, arrays["planes"], signs, int(arrays["seed"]))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the matrices."""
-        signs = [] if self._signs is None else [self._signs]
-        return int(sum(matrix.nbytes for matrix in (self._planes, *signs, *(self._final or ()))))
 
     def queries(self, tokens: Floats, lengths: Ints) -> Floats:
         """(n_texts, fde_dim) encodings of queries.
@@ -177,14 +166,14 @@ class FixedDimensionalEncoder:
     def _block_of(self, tokens: Floats) -> Ints:
         """(n_tokens, R) which block each token lies in: bit i of the number is plane i's."""
         shape = self.shape
-        heights = tokens @ self._planes
+        heights = tokens @ self.planes
         # A product in another batch may differ by this much, and a sign with it: those few are
         # multiplied again, in a precision and an order that are always the same.
         lengths = np.sqrt(np.einsum("ij,ij->i", tokens, tokens).max(initial=0.0))
-        widths = np.sqrt(np.einsum("ij,ij->j", self._planes, self._planes).max(initial=0.0))
+        widths = np.sqrt(np.einsum("ij,ij->j", self.planes, self.planes).max(initial=0.0))
         unsure = shape.dim * np.finfo(np.float32).eps * lengths * widths
         row, column = np.nonzero(np.abs(heights) <= unsure)
-        again = tokens[row].astype(np.float64) * self._planes.T[column]
+        again = tokens[row].astype(np.float64) * self.planes.T[column]
         heights[row, column] = np.sign(again.sum(axis=1))
         bits = (heights > 0).reshape(len(tokens), shape.repetitions, shape.simhash_bits)
         numbers: Ints = bits @ (1 << np.arange(shape.simhash_bits))
@@ -192,9 +181,9 @@ class FixedDimensionalEncoder:
 
     def _projected(self, tokens: Floats) -> Floats:
         """(n_tokens * R, d_inner): psi of each token in each repetition."""
-        if self._signs is None:
+        if self.signs is None:
             return np.repeat(tokens, self.shape.repetitions, axis=0)
-        projected: Floats = (tokens @ self._signs).reshape(-1, self.shape.inner_dim)
+        projected: Floats = (tokens @ self.signs).reshape(-1, self.shape.inner_dim)
         return projected
 
     def _finally(self, blocks: Floats) -> Floats:
@@ -209,7 +198,7 @@ class FixedDimensionalEncoder:
         return total / np.float32(np.sqrt(self.shape.final_dim))
 
     def _drawn_final(self, repetition: int) -> Floats:
-        rng = np.random.default_rng([self._seed, 1, repetition])
+        rng = np.random.default_rng([self.seed, 1, repetition])
         return _random_signs(rng, self.shape.block_size, self.shape.final_dim or 0)
 
 

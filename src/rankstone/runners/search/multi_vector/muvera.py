@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,16 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
 from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
 from rankstone.runners.search.multi_vector.token_vectors import (
     Floats,
     float_tokens,
-    load_arrays,
     parts,
 )
 from rankstone.runners.search.quantisation.quantiser import pq_256_8
@@ -95,60 +92,27 @@ class Muvera(WithGraph):
         return pq_256_8(vectors, size, context)
 
 
-class MuveraIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class MuveraIndex(SavedIndex):
     """Encodings of documents, and what encodes queries."""
 
-    def __init__(
-        self,
-        encoder: FixedDimensionalEncoder | None,
-        vectors: AnyIndex,
-        positions: NDArray[np.int64] | None,
-    ) -> None:
-        """
-        Args:
-            encoder: None where no document has tokens.
-            positions: of the documents that have tokens; None where all have.
-        """
-        self._encoder = encoder
-        self._vectors = vectors
-        self._positions = positions
+    encoder: FixedDimensionalEncoder | None
+    """None where no document has tokens."""
+    vectors: AnyIndex
+    positions: NDArray[np.int64] | None
+    """The documents that have tokens; None where all have."""
 
     def search(self, queries: Ragged, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
-        if self._encoder is None:
+        if self.encoder is None:
             return hits
-        tokens = float_tokens(queries, self._encoder.shape.dim, "queries")
+        tokens = float_tokens(queries, self.encoder.shape.dim, "queries")
         asked = np.flatnonzero(queries.lengths)
-        step = max(QUERY_BYTES // (4 * self._encoder.shape.fde_dim), 1)
+        step = max(QUERY_BYTES // (4 * self.encoder.shape.fde_dim), 1)
         for rows in np.split(asked, range(step, len(asked), step)) if len(asked) else ():
             own = tokens[queries.offsets[rows[0]] : queries.offsets[rows[-1] + 1]]
-            encodings = self._encoder.queries(own, queries.lengths[rows])
-            hits.docs[rows], hits.scores[rows] = self._vectors.search(encodings, k)
-        if self._positions is not None:
-            hits.docs[:] = np.where(hits.docs >= 0, self._positions[hits.docs], -1)
+            encodings = self.encoder.queries(own, queries.lengths[rows])
+            hits.docs[rows], hits.scores[rows] = self.vectors.search(encodings, k)
+        if self.positions is not None:
+            hits.docs[:] = np.where(hits.docs >= 0, self.positions[hits.docs], -1)
         return hits
-
-    def save(self, folder: Path) -> None:
-        shape = dataclasses.asdict(self._encoder.shape) if self._encoder else None
-        about = {"shape": shape, "vectors": save_part(self._vectors, folder / "vectors")}
-        (folder / "muvera.json").write_text(json.dumps(about))
-        arrays = self._encoder.arrays() if self._encoder else {}
-        if self._positions is not None:
-            arrays["positions"] = self._positions
-        np.savez(folder / "muvera.npz", **arrays)  # type: ignore[arg-type]
-
-    @classmethod
-    def load(cls, folder: Path) -> MuveraIndex:
-        about = json.loads((folder / "muvera.json").read_text())
-        arrays = load_arrays(folder / "muvera.npz")
-        encoder = None
-        if about["shape"]:
-            encoder = FixedDimensionalEncoder.load(FdeShape(**about["shape"]), arrays)
-        vectors = load_part(about["vectors"], folder / "vectors")
-        return cls(encoder, vectors, arrays.get("positions"))
-
-    def nbytes(self) -> int:
-        """Encodings, the matrices that encode queries, and positions."""
-        own = self._encoder.nbytes if self._encoder else 0
-        positions = 0 if self._positions is None else self._positions.nbytes
-        return self._vectors.nbytes() + own + positions

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.adapter_json import load_part, save_part
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.token_vectors import (
@@ -89,29 +88,29 @@ class TokenRows:
                 yield tokens
 
 
-class SingleVectorIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class SingleVectorIndex(SavedIndex):
     """An index of tokens, and which documents they are of."""
 
-    def __init__(self, tokens: AnyIndex, ends: NDArray[np.int64], *, dim: int, depth: int) -> None:
-        """`ends`: for each document, the row behind its last token."""
-        self._tokens = tokens
-        self._ends = ends
-        self._dim = dim
-        self._depth = depth
+    tokens: AnyIndex
+    ends: NDArray[np.int64]
+    """For each document, the row behind its last token."""
+    dim: int
+    depth: int
 
     def search(self, queries: Ragged, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
-        if not self._dim:
+        if not self.dim:
             return hits
-        tokens = float_tokens(queries, self._dim, "queries")
-        step = max(PAIRS // self._depth, 1)
+        vectors = float_tokens(queries, self.dim, "queries")
+        step = max(PAIRS // self.depth, 1)
         start = 0
         while start < len(queries):
             limit = queries.offsets[start] + step
             stop = max(int(np.searchsorted(queries.offsets, limit, side="right")) - 1, start + 1)
             offsets = queries.offsets[start : stop + 1]
-            found = self._tokens.search(tokens[offsets[0] : offsets[-1]], self._depth)
-            owners = np.searchsorted(self._ends, found.docs, side="right")
+            found = self.tokens.search(vectors[offsets[0] : offsets[-1]], self.depth)
+            owners = np.searchsorted(self.ends, found.docs, side="right")
             owners[found.docs < 0] = -1
             for row in range(start, stop):
                 own = slice(
@@ -121,22 +120,6 @@ class SingleVectorIndex:
                 hits.docs[row, : len(docs)], hits.scores[row, : len(docs)] = docs[:k], scores[:k]
             start = stop
         return hits
-
-    def save(self, folder: Path) -> None:
-        kind = save_part(self._tokens, folder / "tokens")
-        about = {"tokens": kind, "dim": self._dim, "depth": self._depth}
-        (folder / "single_vector.json").write_text(json.dumps(about))
-        np.save(folder / "ends.npy", self._ends)
-
-    @classmethod
-    def load(cls, folder: Path) -> SingleVectorIndex:
-        about = json.loads((folder / "single_vector.json").read_text())
-        tokens = load_part(about["tokens"], folder / "tokens")
-        ends = np.load(folder / "ends.npy")
-        return cls(tokens, ends, dim=about["dim"], depth=about["depth"])
-
-    def nbytes(self) -> int:
-        return self._tokens.nbytes() + self._ends.nbytes
 
 
 def _best_of_each(docs: NDArray[np.int64], scores: Floats) -> tuple[NDArray[np.int64], Floats]:

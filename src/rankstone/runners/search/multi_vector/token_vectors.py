@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +37,3 @@ def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
         )
     return tokens
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path) as arrays:
-        return dict(arrays)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from pathlib import Path
+import dataclasses
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -14,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
 from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.sparse_rows import SparseRows
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 
@@ -46,26 +45,15 @@ class TwoStep(OverEncoder):
         return PrunedIndex(InvertedIndex.build(pruned), query_terms=self.query_terms)
 
 
-class PrunedIndex:
+@dataclasses.dataclass(frozen=True, eq=False)
+class PrunedIndex(SavedIndex):
     """An inverted index that is asked with pruned queries."""
 
-    def __init__(self, lists: InvertedIndex, *, query_terms: int) -> None:
-        self._lists = lists
-        self._query_terms = query_terms
+    lists: InvertedIndex
+    query_terms: int
 
     def search(self, queries: SparseRows, k: int) -> Hits:
-        return self._lists.search(heaviest(queries, self._query_terms), k)
-
-    def save(self, folder: Path) -> None:
-        (folder / "pruned.json").write_text(json.dumps({"query_terms": self._query_terms}))
-        self._lists.save(folder)
-
-    @classmethod
-    def load(cls, folder: Path) -> PrunedIndex:
-        return cls(InvertedIndex.load(folder), **json.loads((folder / "pruned.json").read_text()))
-
-    def nbytes(self) -> int:
-        return self._lists.nbytes()
+        return self.lists.search(heaviest(queries, self.query_terms), k)
 
 
 def reduced(rows: SparseRows, terms: int, k1: float | None) -> SparseRows:
@@ -90,4 +78,4 @@ def heaviest(rows: SparseRows, n: int) -> SparseRows:
 def saturated(rows: SparseRows, k1: float) -> SparseRows:
     """The same terms with weights w (k1 + 1) / (w + k1)."""
     weights = (rows.weights * (k1 + 1) / (rows.weights + k1)).astype(np.float32)
-    return replace(rows, weights=weights)
+    return dataclasses.replace(rows, weights=weights)
