@@ -83,7 +83,7 @@ def test_verify_names_what_is_damaged(cache: Path) -> None:
     victim.write_bytes(content)
     found = invoke("verify", "--cache", cache)
     assert found.exit_code == 1
-    assert f"{victim}: its digest is not that of its content" in found.stdout
+    assert f"{victim}: its content does not match its digest" in found.stdout
     assert "1 damaged" in found.stdout
     assert invoke("verify", "e5", "--cache", cache).exit_code == 0
     assert invoke("verify", "rrf", "--cache", cache).exit_code == 1
@@ -113,9 +113,9 @@ def test_rm(cache: Path, arguments: list[str], gone: set[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["minilmm"], r"no key and no method of the cache\. Did you mean: dense/minilm\?"),
-        (["a"], r"'a' begins several keys: ab0{10}, a{12}\. Give more of it"),
-        (["dense"], r"no key and no method"),
+        (["minilmm"], r"neither a key nor a method of the cache\. Did you mean: dense/minilm\?"),
+        (["a"], r"'a' is a prefix of several keys: ab0{10}, a{12}\. Give more digits"),
+        (["dense"], r"neither a key nor a method"),
     ],
 )
 def test_names_that_mean_nothing_delete_nothing(

@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_nothing_half_written(make, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"No space left on device.*--cache"):
         whole(make().cache.chunks(Encoder()))
     assert not left_over(tmp_path)
@@ -299,11 +299,11 @@ def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
     monkeypatch.setattr(
         metering, "matmul_peak", lambda *of: asked.append(of) or (2e9 if of[0] == "fp32" else 4e9)
     )
-    for place in ("here", "there", "here"):
-        run = make(place=place)
+    for hardware in ("here", "there", "here"):
+        run = make(hardware=hardware)
         assert run.cache.efficiency == (None, None)
         whole(run.cache.chunks(Peaked(name="fp32")))
-        assert run.cache.efficiency.peak_flops_per_s == (2e9 if place == "here" else None)
+        assert run.cache.efficiency.peak_flops_per_s == (2e9 if hardware == "here" else None)
     # What a cached phase is charged is what its shards cost.
     wall_s = run.clock.phases()[PHASE].wall_s
     assert run.cache.efficiency.flop_utilisation == pytest.approx(5000 / wall_s / 2e9)

@@ -68,7 +68,7 @@ def test_unknown_without_torch_or_a_known_precision(monkeypatch: pytest.MonkeyPa
     assert "torch" not in sys.modules
 
 
-def test_a_kernel_is_what_the_runner_says() -> None:
+def test_a_kernel_is_that_of_the_runner_s_description() -> None:
     assert Kernel.of({"precision": "bf16", "dtype": "float32", "device": "cuda"}) == (
         "bf16",
         "cuda",
@@ -79,19 +79,19 @@ def test_a_kernel_is_what_the_runner_says() -> None:
 
 def cost(**changes: object) -> Cost:
     return Cost(2.0, 3.0, None)._replace(
-        **{"flops": 10.0, "peak_flops_per_s": 50.0, "place": "a", **changes}
+        **{"flops": 10.0, "peak_flops_per_s": 50.0, "hardware": "a", **changes}
     )
 
 
 def test_utilisation_is_flops_by_seconds_by_peak() -> None:
     costs = [cost(), cost(wall_s=3.0, peak_flops_per_s=30.0)]
-    assert efficiency(costs, place="a") == (40.0, pytest.approx(20 / 5 / 40))
-    assert efficiency([*costs, cost(flops=None, wall_s=9.0)], place="a").peak_flops_per_s == 40.0
+    assert efficiency(costs, hardware="a") == (40.0, pytest.approx(20 / 5 / 40))
+    assert efficiency([*costs, cost(flops=None, wall_s=9.0)], hardware="a").peak_flops_per_s == 40.0
 
 
 @pytest.mark.parametrize(
     "costs",
-    [[], [cost(flops=None)], [cost(), cost(peak_flops_per_s=None)], [cost(), cost(place="b")]],
+    [[], [cost(flops=None)], [cost(), cost(peak_flops_per_s=None)], [cost(), cost(hardware="b")]],
 )
 def test_utilisation_is_unknown_otherwise(costs: list[Cost]) -> None:
-    assert efficiency(costs, place="a") == Efficiency(None, None)
+    assert efficiency(costs, hardware="a") == Efficiency(None, None)

@@ -1,11 +1,11 @@
-"""Encoded corpora: lazy, and kept in shards where encoding is expensive."""
+"""Encoded corpora: lazy, and stored in shards where encoding is expensive."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Corpus
 from rankstone.encodings.cache_key import encoding_key, of_documents
-from rankstone.encodings.duplicates import Repeats, encode_distinct, find_repeats
+from rankstone.encodings.duplicates import Ids, Repeats, encode_distinct, find_repeats
 from rankstone.encodings.metering import Efficiency, Kernel, efficiency, metered
 from rankstone.encodings.shards import (
     Cost,
@@ -37,24 +37,23 @@ from rankstone.runners.representations.base import concatenate, take
 
 PHASE = "encode_documents"
 SHARD_SIZE = 1024
-"""Documents per shard, handed to the runner at once: enough to sort into batches of like length.
-A kill costs one shard, and one shard is what processes divide a corpus by: at 5 documents a second,
-three minutes. Part of the key, for the last bits of a vector depend on what is encoded together."""
+"""Documents per shard, given to the runner at once: enough to sort into batches of similar length.
+A killed run loses at most one shard, and processes that share a corpus take a shard each: three
+minutes at 5 documents per second. Part of the key, because the last bits of a vector depend on what
+is encoded together."""
 
 LAZY_SIZE = 65_536
-"""Documents encoded at once where encodings are not kept: a cheap encoder costs by its calls."""
-
-Ids = NDArray[np.int64]
+"""Documents encoded at once where encodings are not stored: calls dominate a cheap encoder."""
 
 
 @dataclass(kw_only=True)
 class EncodingCache:
     """The encoded forms of one corpus.
 
-    Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: what
-    the runner says of itself (see `of_documents`), its adapter, and `key_material` (the digest of
-    the corpus and the text template). Processes may share the folder, and then share the work: a
-    shard is whole or not there, and is encoded by whoever claims it first.
+    Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: the
+    runner's description (see `of_documents`), its adapter, and `key_material` (the digest of the
+    corpus and the text template). Processes that share the folder share the work: a shard is
+    complete or absent, and is encoded by the process that claims it first.
     """
 
     folder: Path
@@ -62,16 +61,16 @@ class EncodingCache:
     key_material: Mapping[str, Any]
     clock: Clock
     progress: Progress = silent
-    place: str | None = None
-    """Machine and threads, as costs name them."""
+    hardware: str | None = None
+    """Machine and threads, as in `Cost`."""
     use: Mapping[str, str] = field(default_factory=dict)
-    """Method and task, for whoever lists the folder; not part of any key."""
+    """Method and task, shown where the folder is listed; not part of any key."""
     shard_size: int = SHARD_SIZE
     _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
     _lazy: list[LazyChunks] = field(default_factory=list, init=False, repr=False)
 
     def chunks(self, runner: AnyRunner) -> EncodedCorpus:
-        """The corpus as `runner` encodes it; the same object for runners that encode alike."""
+        """Return the corpus encoded by `runner`; the same object for runners of equal keys."""
         if not runner.cacheable:
             self._lazy.append(LazyChunks(self, runner))
             return self._lazy[-1]
@@ -81,56 +80,54 @@ class EncodingCache:
         return self._opened[key]
 
     def key(self, runner: AnyRunner) -> str:
-        """Return the name of the folder that keeps the corpus as `runner` encodes it."""
+        """Return the name of the folder with the corpus encoded by `runner`."""
         return encoding_key(runner, self.key_material, self.shard_size)
 
-    @cached_property
+    @functools.cached_property
     def repeats(self) -> Repeats:
-        """Documents whose text is that of an earlier one."""
+        """Documents with the text of an earlier one."""
         return find_repeats(self.corpus, self.shard_size)
 
     @property
     def keys_hit(self) -> list[str]:
-        """Keys of which at least one shard was read instead of encoded, sorted."""
+        """Sorted keys with at least one shard that was read instead of encoded."""
         return sorted(key for key, chunks in self._opened.items() if chunks.shards_hit)
 
     @property
     def keys_filled(self) -> list[str]:
-        """Keys of which at least one shard was encoded, sorted."""
+        """Sorted keys with at least one shard that was encoded."""
         return sorted(key for key, chunks in self._opened.items() if chunks.shards_filled)
 
     @property
     def damaged(self) -> list[str]:
-        """Shards that were found damaged and were encoded again: file and fault."""
+        """Shards that were damaged and were encoded again: file and fault."""
         return [fault for chunks in self._opened.values() for fault in chunks.damaged]
 
     @property
     def truncation(self) -> Truncation | None:
-        """Of all that was read, summed: a composite's is that of its members."""
-        total: Truncation | None = None
-        for chunks in (*self._opened.values(), *self._lazy):
-            total = _sum(total, chunks.truncation)
-        return total
+        """Sum over all that was read; for a composite, over its members."""
+        read = (*self._opened.values(), *self._lazy)
+        return functools.reduce(Truncation.add, (chunks.truncation for chunks in read), None)
 
     @property
     def efficiency(self) -> Efficiency:
-        """Of all encoding into shards; unknown where members encode by different kernels."""
+        """Efficiency of encoding into shards; unknown if members use different kernels."""
         costs: dict[Kernel, list[Cost]] = {}
         for chunks in self._opened.values():
             if any(cost.flops for cost in chunks.costs):
                 costs.setdefault(chunks.kernel, []).extend(chunks.costs)
         if len(costs) != 1:
             return Efficiency()
-        return efficiency(*costs.values(), place=self.place)
+        return efficiency(*costs.values(), hardware=self.hardware)
 
     @property
     def resumed(self) -> bool:
-        """Whether some corpus was found partly encoded and was finished."""
+        """True if a corpus was found partly encoded and was completed."""
         return any(chunks.resumed for chunks in self._opened.values())
 
 
 class EncodedCorpus:
-    """What lazy and sharded chunks share: access by position through an iteration."""
+    """Base of lazy and sharded chunks: iteration, and access by position."""
 
     truncation: Truncation | None
 
@@ -149,7 +146,7 @@ class EncodedCorpus:
             yield self._part(part)
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        """The representations at `positions`, in that order; opens only the parts they lie in."""
+        """Return representations at `positions`, in that order; open only the parts with them."""
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions):
             return self._runner.encode([], "document")
@@ -162,7 +159,7 @@ class EncodedCorpus:
         return take(concatenate(taken), np.argsort(order, kind="stable"))
 
     def sample(self, n: int, seed: int) -> Any:
-        """`n` distinct documents (all, if fewer) drawn without replacement, in corpus order."""
+        """Return `n` distinct random documents (all, if fewer), in corpus order."""
         rng = np.random.default_rng(seed)
         chosen = rng.choice(self._n, size=min(n, self._n), replace=False, shuffle=False)
         return self.take(np.sort(chosen))
@@ -175,7 +172,7 @@ class EncodedCorpus:
 
 
 class LazyChunks(EncodedCorpus):
-    """Encodings that are not worth keeping: made, and charged, whenever they are read."""
+    """Encodings not worth storing: computed, and charged, whenever they are read."""
 
     def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
         super().__init__(cache, runner, LAZY_SIZE)
@@ -183,7 +180,7 @@ class LazyChunks(EncodedCorpus):
         self._counted: set[int] = set()
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        """The representations at `positions`, in that order; only these are encoded."""
+        """Return representations at `positions`, in that order; encode only these."""
         with metered(self._cache.clock, PHASE, len(positions)):
             return self._runner.encode(self._cache.corpus.take(positions), "document")
 
@@ -199,7 +196,7 @@ class LazyChunks(EncodedCorpus):
             self._counted.add(part)
             with clock.pause():
                 counts = self._runner.truncation(texts, "document")
-            self.truncation = _sum(self.truncation, counts)
+            self.truncation = Truncation.add(self.truncation, counts)
         return rep
 
 
@@ -218,7 +215,7 @@ class ShardedChunks(EncodedCorpus):
         self._peak: float | None = None
         sweep(self._folder)
         present = sum(self._path(part).exists() for part in range(self._n_parts))
-        self._partly_there = 0 < present < self._n_parts
+        self._partial = 0 < present < self._n_parts
         if present:
             self._note_use()
 
@@ -229,18 +226,18 @@ class ShardedChunks(EncodedCorpus):
 
     @property
     def costs(self) -> list[Cost]:
-        """What the shards that were read or filled took."""
+        """Costs of the shards that were read or encoded."""
         return [info.cost for info in self._infos.values()]
 
     @property
     def damaged(self) -> list[str]:
-        """Shards that were found damaged and were encoded again: file and fault."""
+        """Shards that were damaged and were encoded again: file and fault."""
         return list(self._damaged.values())
 
     @property
     def resumed(self) -> bool:
-        """Whether some, but not all, shards were there at the start, and the rest was encoded."""
-        return self._partly_there and self.shards_filled > 0
+        """True if only some shards existed at the start, and others were encoded."""
+        return self._partial and self.shards_filled > 0
 
     def _path(self, part: int) -> Path:
         return self._folder / f"{part:06d}.shard"
@@ -263,22 +260,22 @@ class ShardedChunks(EncodedCorpus):
     def _provide(self, part: int, *, ahead: bool = False) -> None:
         """Read shard `part`, encode it, or wait for another process that is encoding it.
 
-        With `ahead`, shards that will be needed later are encoded in place of waiting.
+        With `ahead`, encode shards that will be needed later instead of waiting.
         """
         while part not in self._infos and not self._find(part) and not self._claim(part):
             if ahead and any(self._claim(other) for other in self._missing_after(part)):
                 continue
             with self._cache.clock.pause(), claimed(self._path(part), wait=True):
-                pass  # it is there now, or whoever was at it is gone
+                pass  # it exists now, or the process that claimed it has ended
 
     def _missing_after(self, part: int) -> Iterator[int]:
-        """Other shards that nobody has written so far."""
+        """Yield other shards that no process has written so far."""
         for other in (*range(part + 1, self._n_parts), *range(part)):
             if other not in self._infos and not self._path(other).exists():
                 yield other
 
     def _claim(self, part: int) -> bool:
-        """Encode the shard unless another process is about to; False if one is."""
+        """Encode the shard, or return False if another process has claimed it."""
         if not self._folder.exists():
             make_folder(self._folder)
         with claimed(self._path(part)) as mine:
@@ -287,7 +284,7 @@ class ShardedChunks(EncodedCorpus):
             return mine
 
     def _find(self, part: int) -> bool:
-        """Take a shard that another run left, charged as it cost that run; False without one."""
+        """Read a shard of another run and charge its cost to that run; False if there is none."""
         clock = self._cache.clock
         try:
             with clock.phase("load"):
@@ -308,24 +305,24 @@ class ShardedChunks(EncodedCorpus):
 
     def _keep(self, part: int, info: ShardInfo) -> None:
         self._infos[part] = info
-        self.truncation = _sum(self.truncation, info.truncation)
-        self._tell(0)
+        self.truncation = Truncation.add(self.truncation, info.truncation)
+        self._report(0)
 
-    def _tell(self, texts: int) -> None:
-        """Progress: whole shards, and so many texts of the one that is being encoded."""
+    def _report(self, texts: int) -> None:
+        """Report complete shards and `texts` of the one that is being encoded."""
         ready = sum(info.documents for info in self._infos.values())
         self._cache.progress(PHASE, min(ready + texts, self._n), self._n)
 
     def _fill(self, part: int) -> None:
-        """Encode a shard and write it; what is read back is what any later run will read."""
+        """Encode and write a shard, and read it back as any later run will."""
         start, stop = self._bounds(part)
         clock = self._cache.clock
         with clock.phase("load"):
             texts = self._cache.corpus.texts(start, stop)
-            if not self.shards_filled:  # loads the model, which may be another than that of queries
+            if not self.shards_filled:  # loads the model, which may differ from that of queries
                 self._runner.encode([], "document")
-            known = self._at_hand(start, texts)
-        with metered(clock, PHASE, len(texts), self._tell) as meter:
+            known = self._known(start, texts)
+        with metered(clock, PHASE, len(texts), self._report) as meter:
             since = time.perf_counter(), time.process_time()
             rep = self._encode(texts, *known)
             spent = time.perf_counter() - since[0], time.process_time() - since[1]
@@ -333,9 +330,7 @@ class ShardedChunks(EncodedCorpus):
         with clock.pause():
             if self._peak is None and meter.flops:
                 self._peak = self.kernel.peak()
-            cost = Cost(
-                *spent, *peaks, meter.tokens, meter.flops, self._peak, place=self._cache.place
-            )
+            cost = Cost(*spent, *peaks, meter.tokens, meter.flops, self._peak, self._cache.hardware)
             counts = self._runner.truncation(texts, "document")
             write_shard(self._path(part), rep, documents=len(texts), cost=cost, truncation=counts)
             if not self.shards_filled:
@@ -345,21 +340,21 @@ class ShardedChunks(EncodedCorpus):
             info = self._read(part)
         self._keep(part, info)
 
-    def _at_hand(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
-        """Rows of `texts`, from document `start` on, that a finished earlier shard holds already,
-        and the documents that have them there."""
+    def _known(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
+        """Return rows of `texts` (documents from `start` on) whose text an earlier complete shard
+        holds, and the documents with that text there."""
         documents, firsts = self._cache.repeats.of(start, start + len(texts))
         if not len(documents):
             return documents, firsts
         parts = np.unique(firsts // self._size).tolist()
-        there = [part for part in parts if part in self._infos or self._find(part)]
-        rows, kept = documents - start, np.isin(firsts // self._size, there)
+        ready = [part for part in parts if part in self._infos or self._find(part)]
+        rows, kept = documents - start, np.isin(firsts // self._size, ready)
         same = zip(rows.tolist(), self._cache.corpus.take(firsts), strict=True)
         kept &= np.array([texts[row] == text for row, text in same])
         return rows[kept], firsts[kept]
 
     def _encode(self, texts: Sequence[str], rows: Ids, documents: Ids) -> Any:
-        """Representations of `texts`; those of `rows` are taken from `documents`."""
+        """Return representations of `texts`; copy those of `rows` from `documents`."""
         if not len(rows):
             return encode_distinct(self._runner, texts, "document")
         others = np.setdiff1d(np.arange(len(texts)), rows)
@@ -368,9 +363,3 @@ class ShardedChunks(EncodedCorpus):
             fresh = [texts[row] for row in others]
             reps.append(encode_distinct(self._runner, fresh, "document"))
         return take(concatenate(reps), np.argsort(np.concatenate([rows, others])))
-
-
-def _sum(so_far: Truncation | None, more: Truncation | None) -> Truncation | None:
-    if so_far is None or more is None:
-        return so_far or more
-    return so_far.plus(more)

@@ -1,4 +1,4 @@
-"""The key of an encoded corpus: the digest of all that can change its representations."""
+"""Key of an encoded corpus: the digest of everything that can change its representations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankstone.specs import canonical_digest
 
 
 def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) -> str:
-    """sha256 over all that can change the encoding of documents, nothing of queries.
+    """Return the sha256 of all that can change the encoding of documents, and nothing of queries.
 
     Args:
         corpus: the digest of the documents, and the template that makes them texts.
@@ -24,17 +24,17 @@ def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) 
 
 
 def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
-    """A runner, and those that it is composed of, for their code changes its encodings too."""
+    """Yield a runner and its members, whose code can change its encodings too."""
     yield runner
     for member in getattr(runner, "members", ()):
         yield from _with_members(member)
 
 
 def of_documents(described: Json) -> Json:
-    """`described` without what concerns queries alone, or where a model's files were found.
+    """Return `described` without what concerns queries alone, and without origins of files.
 
-    Left out are the queries' side of whatever is given by role, ``{"query": ..., "document": ...}``
-    and no more keys; ``query_model``, the encoder of queries; and the ``origin`` that a
+    Left out are the query side of values given by role (mappings with exactly the keys ``query``
+    and ``document``); ``query_model``, the encoder of queries; and the ``origin`` that a
     `LocatedModel` gives beside the digests of its files. All else stays.
     """
     if isinstance(described, Mapping):

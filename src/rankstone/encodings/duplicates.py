@@ -1,4 +1,4 @@
-"""Equal texts: found in a corpus, and encoded once."""
+"""Identical texts of a corpus: found, and encoded once."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ Ids = NDArray[np.int64]
 
 
 class Repeats(NamedTuple):
-    """Documents, and the first of those that have their text. Hashes say so: texts must be compared
-    before it is relied on."""
+    """Documents, and the first document with the same text.
+
+    Found by hashes: compare the texts before relying on it.
+    """
 
     documents: Ids
-    """Rising."""
+    """Ascending."""
     firsts: Ids
 
     def of(self, start: int, stop: int) -> Repeats:
-        """The documents from `start` up to `stop` whose text is first found before `start`."""
+        """Return the documents from `start` up to `stop` whose text first occurs before `start`."""
         run = slice(*np.searchsorted(self.documents, (start, stop)))
         before = self.firsts[run] < start
         return Repeats(self.documents[run][before], self.firsts[run][before])
 
 
 def find_repeats(corpus: Corpus, size: int) -> Repeats:
-    """Reads all texts, `size` at once. Takes about 30 bytes a document, and keeps 16 a repeat."""
+    """Read all texts, `size` at once, in about 30 bytes per document; keep 16 per repeat."""
     hashes = np.empty(len(corpus), dtype=np.int64)
     for start in range(0, len(corpus), size):
         texts = corpus.texts(start, min(start + size, len(corpus)))
@@ -41,17 +43,17 @@ def find_repeats(corpus: Corpus, size: int) -> Repeats:
     begins, later = np.flatnonzero(new), np.flatnonzero(~new)
     documents = order[later]
     firsts = order[begins[np.searchsorted(begins, later) - 1]]
-    rising = np.argsort(documents)
-    return Repeats(documents[rising], firsts[rising])
+    ascending = np.argsort(documents)
+    return Repeats(documents[ascending], firsts[ascending])
 
 
 def encode_distinct(runner: AnyRunner, texts: Sequence[str], role: Role) -> Any:
-    """Representations of `texts`, one each, in order; identical texts are encoded once.
+    """Return representations of `texts`, one each, in order; identical texts are encoded once.
 
     Only where encoding is expensive: cheap representations need not support `take`.
     """
-    places: dict[str, int] = {}
-    rows = [places.setdefault(text, len(places)) for text in texts]
-    if not runner.cacheable or len(places) == len(rows):
+    rows_of: dict[str, int] = {}
+    rows = [rows_of.setdefault(text, len(rows_of)) for text in texts]
+    if not runner.cacheable or len(rows_of) == len(rows):
         return runner.encode(texts, role)
-    return take(runner.encode(list(places), role), np.array(rows, dtype=np.int64))
+    return take(runner.encode(list(rows_of), role), np.array(rows, dtype=np.int64))

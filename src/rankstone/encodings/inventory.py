@@ -1,4 +1,4 @@
-"""What lies in the folder of encodings: listed, checked, removed."""
+"""The folder of encodings: its entries listed, verified and removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rankstone.errors import DataError, did_you_mean
 DIGEST = 64
 """Length of a key."""
 SHOWN = 12
-"""Digits of a key that are shown; any number of leading ones names it."""
+"""Digits of a key that are shown; any unique prefix names it."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Entry:
 
     @cached_property
     def size_bytes(self) -> int:
-        """Of everything in the folder, what killed runs left unfinished included."""
+        """Size of all files in the folder, unfinished ones of killed runs included."""
         return sum(_stat(path)[0] for path in self.folder.iterdir())
 
     @property
     def expected(self) -> int | None:
-        """Shards of the whole corpus; None where the folder does not say."""
+        """Shards of the whole corpus; None where the folder does not state it."""
         expected = self.about.get("shards")
         return expected if isinstance(expected, int) else None
 
@@ -58,23 +58,23 @@ class Entry:
 
     @property
     def used(self) -> float:
-        """When a run last used it, in seconds since the epoch."""
+        """Time of the last use by a run, in seconds since the epoch."""
         marks = [self.folder / ABOUT, *self.shards, self.folder]
         return max((_stat(path)[1] for path in marks[: 1 if self.about else None]), default=0.0)
 
-    def uses(self, what: str) -> list[str]:
-        """The distinct methods, or tasks, whose runs filled or read it."""
-        return list(dict.fromkeys(use[what] for use in self.about.get("uses", []) if what in use))
+    def uses(self, kind: str) -> list[str]:
+        """Return the distinct methods or tasks (`kind`) whose runs filled or read it."""
+        return list(dict.fromkeys(use[kind] for use in self.about.get("uses", []) if kind in use))
 
     @property
     def kernel(self) -> str:
-        """Engine and precision, as the runner gave them."""
+        """Engine and precision, as the runner describes them."""
         runner = self.about.get("runner", {})
         parts = (runner.get("engine"), runner.get("precision") or runner.get("dtype"))
         return ", ".join(str(part) for part in parts if part)
 
     def faults(self) -> Iterator[str]:
-        """A sentence for each shard that is not what was written, after reading every byte."""
+        """Read every byte; yield a sentence for each damaged shard."""
         for path in self.shards:
             try:
                 read_info(path)
@@ -84,7 +84,7 @@ class Entry:
                 yield f"{path}: cannot be read: {error.strerror or error}"
 
     def remove(self) -> int:
-        """Delete the folder; the bytes that are free now. DataError if it cannot be."""
+        """Delete the folder and return the bytes freed; DataError if it cannot be deleted."""
         size = self.size_bytes
         try:
             shutil.rmtree(self.folder)
@@ -94,7 +94,7 @@ class Entry:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """Every key in `folder`, the one used last first."""
+    """Return the entries of `folder`, most recently used first."""
     found = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         found = [Entry(path) for path in folder.iterdir() if _is_key(path)]
@@ -106,29 +106,27 @@ def _is_key(path: Path) -> bool:
 
 
 def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
-    """The entries that `names` mean: keys, their beginnings, or methods (`family/name`, `name`).
+    """Return the entries of `names`: keys, prefixes of keys, or methods (`family/name`, `name`).
 
-    Raises DataError, with near names, where one means nothing, or a beginning several keys.
+    Raises DataError, with similar names, for a name of no entry or a prefix of several keys.
     """
     chosen: dict[str, Entry] = {}
     for name in names:
-        found = _of_method(present, name) or [e for e in present if e.key.startswith(name)]
+        of_method = [e for e in present if any(name in _names(m) for m in e.uses("method"))]
+        found = of_method or [e for e in present if e.key.startswith(name)]
         if not found:
-            raise DataError(f"'{name}' is no key and no method of the cache.{_near(present, name)}")
-        if len(found) > 1 and found[0].key.startswith(name):
+            raise DataError(
+                f"'{name}' is neither a key nor a method of the cache.{_near(present, name)}"
+            )
+        if len(found) > 1 and not of_method:
             keys = ", ".join(entry.key[:SHOWN] for entry in found)
-            raise DataError(f"'{name}' begins several keys: {keys}. Give more of it.")
+            raise DataError(f"'{name}' is a prefix of several keys: {keys}. Give more digits.")
         chosen |= {entry.key: entry for entry in found}
     return list(chosen.values())
 
 
-def _of_method(present: Sequence[Entry], name: str) -> list[Entry]:
-    """Entries that the method used, alone or not."""
-    return [
-        entry
-        for entry in present
-        if any(name in (method, method.rpartition("/")[2]) for method in entry.uses("method"))
-    ]
+def _names(method: str) -> tuple[str, str]:
+    return method, method.rpartition("/")[2]
 
 
 def _near(present: Sequence[Entry], name: str) -> str:
@@ -138,7 +136,7 @@ def _near(present: Sequence[Entry], name: str) -> str:
 
 
 def _stat(path: Path) -> tuple[int, float]:
-    """Bytes and time of last change; zeros for a file that is gone meanwhile."""
+    """Return bytes and time of last change; zeros for a file that is gone meanwhile."""
     try:
         stat = path.stat()
     except OSError:

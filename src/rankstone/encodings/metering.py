@@ -1,4 +1,4 @@
-"""The work that encoders report, and how near they come to the peak of their machine."""
+"""Work reported by encoders, and its share of the peak of the machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 @dataclass
 class Meter:
-    """The work reported so far; `told` is called after every report with the texts done."""
+    """Sum of the work reported; calls `listener` with the texts done after every report."""
 
-    told: Callable[[int], None] = lambda texts: None
+    listener: Callable[[int], None]
     work: Work = field(default_factory=Work)
 
     def __call__(self, work: Work) -> None:
         self.work = self.work.plus(work)
-        self.told(self.work.texts)
+        self.listener(self.work.texts)
 
     @property
     def tokens(self) -> int | None:
@@ -38,10 +38,10 @@ class Meter:
 
 @contextlib.contextmanager
 def metered(
-    clock: Clock, phase: str, items: int, told: Callable[[int], None] = lambda texts: None
+    clock: Clock, phase: str, items: int, listener: Callable[[int], None] = lambda texts: None
 ) -> Iterator[Meter]:
-    """Charge the block to `phase`, with whatever work encoders report inside it."""
-    meter = Meter(told)
+    """Charge the block to `phase`, with the work that encoders report inside it."""
+    meter = Meter(listener)
     with clock.phase(phase, items=items):
         try:
             with listening(meter):
@@ -51,19 +51,19 @@ def metered(
 
 
 class Kernel(NamedTuple):
-    """What decides a peak: at which precision, on which kind of device."""
+    """Precision and kind of device, on which a peak depends."""
 
     precision: str | None
     device: str
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Kernel:
-        """As a runner describes itself: `precision`, or else the `dtype` of its weights."""
+        """Read a runner's description: `precision`, or else the `dtype` of its weights."""
         precision = described.get("precision") or PRECISIONS.get(described.get("dtype", ""))
         return cls(precision, str(described.get("device") or "cpu"))
 
     def peak(self) -> float | None:
-        """FLOP/s, measured now; None where it cannot be."""
+        """Measure FLOP/s now; None where that is not possible."""
         return matmul_peak(self.precision, self.device) if self.precision else None
 
 
@@ -72,11 +72,11 @@ class Efficiency(NamedTuple):
     flop_utilisation: float | None = None
 
 
-def efficiency(costs: Sequence[Cost], *, place: str | None) -> Efficiency:
-    """Of the shards that one kind of kernel filled; unknown if any was filled elsewhere."""
+def efficiency(costs: Sequence[Cost], *, hardware: str | None) -> Efficiency:
+    """Return that of the shards filled by one kernel; unknown if any was filled elsewhere."""
     counted = [cost for cost in costs if cost.flops]
     peaks = [cost.peak_flops_per_s for cost in counted if cost.peak_flops_per_s]
-    if not peaks or len(peaks) < len(counted) or {cost.place for cost in counted} != {place}:
+    if not peaks or len(peaks) < len(counted) or {cost.hardware for cost in counted} != {hardware}:
         return Efficiency()
     peak = statistics.median(peaks)
     flops = sum(cost.flops or 0.0 for cost in counted)

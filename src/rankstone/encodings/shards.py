@@ -1,4 +1,4 @@
-"""Shards: files that hold the representations of a run of documents, and what they cost.
+"""Shards: files with the representations of consecutive documents and the cost of encoding them.
 
 Beside the shards of a folder, `about.json` names the runner, the corpus and the uses.
 
@@ -13,12 +13,10 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +33,11 @@ STALE_S = 24 * 3600
 """An unfinished file this old belongs to a process that was killed."""
 
 
+UNCHARGED = ("peak_flops_per_s", "hardware")
+
+
 class Cost(NamedTuple):
-    """What encoding a shard took."""
+    """Cost of encoding a shard."""
 
     wall_s: float
     cpu_s: float
@@ -45,18 +46,17 @@ class Cost(NamedTuple):
     tokens: int | None = None
     flops: float | None = None
     peak_flops_per_s: float | None = None
-    """Of the place, at the encoder's precision; null where no flops are known."""
-    place: str | None = None
-    """Machine and threads: figures of speed are compared only where it is equal."""
+    """Peak of `hardware` at the encoder's precision; null where no flops are known."""
+    hardware: str | None = None
+    """Machine and threads: speeds are compared only where they are equal."""
 
     def charged(self) -> dict[str, Any]:
-        """What a clock counts of it."""
-        body = self._asdict()
-        return {name: body[name] for name in body if name not in ("peak_flops_per_s", "place")}
+        """Return the part that a clock charges to a phase."""
+        return {k: v for k, v in self._asdict().items() if k not in UNCHARGED}
 
 
 class ShardInfo(NamedTuple):
-    """What a shard says of itself."""
+    """The footer of a shard."""
 
     documents: int
     cost: Cost
@@ -71,19 +71,19 @@ class DamagedShardError(Exception):
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turns whatever keeps `path` from being written into a DataError."""
+    """Turn an OSError in writing `path` into a DataError."""
     try:
         yield
     except OSError as error:
         raise DataError(
             f"{path}: encodings cannot be written: {error.strerror or error}."
-            " Nothing half-written was left. Free space or mend the rights, or choose another"
-            " folder with --cache; what is finished is kept."
+            " No partial file was left. Free space or correct the permissions, or choose another"
+            " folder with --cache; finished shards are kept."
         ) from error
 
 
 def make_folder(folder: Path) -> None:
-    """The folder of shards; DataError if there can be none."""
+    """Create the folder of shards; DataError if it cannot be created."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -91,25 +91,14 @@ def make_folder(folder: Path) -> None:
 def write_shard(
     path: Path, rep: Any, *, documents: int, cost: Cost, truncation: Truncation | None
 ) -> None:
-    """Write `rep` to `path` atomically; DataError if it cannot be written, leaving nothing."""
-    temporary = path.with_name(
-        f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
-    )
-    try:
-        with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                _write(file, rep, documents, cost, truncation)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    """Write `rep` to `path` atomically; DataError, and no file, if it cannot be written."""
+    make_folder(path.parent)
+    with _writing(path), appearing(path) as file:
+        _write(file, rep, documents, cost, truncation)
 
 
 def _write(
-    file: BinaryIO, rep: Any, documents: int, cost: Cost, truncation: Truncation | None
+    file: IO[bytes], rep: Any, documents: int, cost: Cost, truncation: Truncation | None
 ) -> None:
     packed = pack(rep)
     digest = hashlib.sha256()
@@ -135,7 +124,7 @@ def _write(
 
 
 def read_info(path: Path, documents: int | None = None) -> ShardInfo:
-    """The footer, after checking every byte of the file against its digest.
+    """Return the footer, after checking every byte of the file against its digest.
 
     Raises DamagedShardError if the file is not whole or not of `documents` documents, and
     FileNotFoundError if there is none.
@@ -145,16 +134,16 @@ def read_info(path: Path, documents: int | None = None) -> ShardInfo:
         raise DamagedShardError(f"{path}: too short")
     with path.open("rb", buffering=0) as file:
         if _digest(file, size) != file.read(DIGEST_BYTES):
-            raise DamagedShardError(f"{path}: its digest is not that of its content")
+            raise DamagedShardError(f"{path}: its content does not match its digest")
         file.seek(size - 8)
         length = int.from_bytes(file.read(8), "little")
         file.seek(size - 8 - length)
         body = json.loads(file.read(length))
-    cut = body["truncation"]
+    truncation = body["truncation"]
     info = ShardInfo(
         documents=body["documents"],
         cost=Cost(*body["cost"]),
-        truncation=None if cut is None else Truncation(*cut),
+        truncation=truncation and Truncation(*truncation),
         kind=body["kind"],
         arrays=body["arrays"],
     )
@@ -164,7 +153,7 @@ def read_info(path: Path, documents: int | None = None) -> ShardInfo:
 
 
 def _digest(file: Any, size: int) -> bytes:
-    """sha256 of the first `size` bytes, through a buffer: mapped pages would stay resident."""
+    """Return the sha256 of the first `size` bytes, read by blocks: mapped pages stay resident."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(BLOCK, size)))
     while size:
@@ -177,7 +166,7 @@ def _digest(file: Any, size: int) -> bytes:
 
 
 def open_shard(path: Path, info: ShardInfo) -> Any:
-    """The representations, memory-mapped; the pages are given back when they are let go."""
+    """Return the representations, memory-mapped; pages are released with the arrays."""
     arrays = {}
     for name, array in info.arrays.items():
         shape = tuple(array["shape"])
@@ -190,7 +179,7 @@ def open_shard(path: Path, info: ShardInfo) -> Any:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed processes left unfinished a day or more ago."""
+    """Delete files that killed processes left unfinished a day or more ago."""
     for leftover in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
@@ -199,12 +188,12 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def claimed(shard: Path, *, wait: bool = False) -> Iterator[bool]:
-    """True where the file `shard` is this process's to encode, until the block ends.
+    """Claim the encoding of the file `shard` until the block ends; False if another process has it.
 
-    Where locks cannot be had everything is granted: a shard encoded twice is replaced by its like.
+    Where there are no locks every claim is granted: a shard encoded twice is replaced by its like.
 
     Args:
-        wait: wait for the process that holds the claim, instead of being refused.
+        wait: Wait for the process that holds the claim; otherwise the block gets False at once.
     """
     with lock(shard, wait=wait) as mine:
         yield mine
@@ -215,8 +204,8 @@ def claimed(shard: Path, *, wait: bool = False) -> Iterator[bool]:
 def note_use(folder: Path, facts: Mapping[str, Any], use: Mapping[str, str]) -> None:
     """Record that `use` (method, task) reads or fills the folder, and the `facts` about it.
 
-    The file's time is that of the last use. It is for people and never part of a key: an error in
-    writing it is no fault of the encodings, and is passed over.
+    The file's time is that of the last use. It is for people and never part of a key, so an error
+    in writing it does not affect the encodings and is ignored.
     """
     path = folder / ABOUT
     known = read_about(folder)
@@ -231,7 +220,7 @@ def note_use(folder: Path, facts: Mapping[str, Any], use: Mapping[str, str]) -> 
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """The facts and uses; empty where there are none, or they cannot be read."""
+    """Return the facts and uses; empty where there are none, or they cannot be read."""
     try:
         body = json.loads((folder / ABOUT).read_bytes())
     except (OSError, ValueError):

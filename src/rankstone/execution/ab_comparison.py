@@ -1,9 +1,8 @@
-"""Two versions of the code measured in turns on this machine, to compare their costs.
+"""Alternating measurements of two versions of the code on this machine, to compare their costs.
 
 A version is a checkout: a folder with `src/rankstone`, or a commit of the repository around the
-workspace, which is then checked out beside it for as long as it is measured. Both run the same cell
-with the same interpreter, cache and data, one after the other, round after round, so that what else
-the machine does falls on both alike.
+workspace, checked out temporarily. Both run the same cells with the same interpreter, cache and
+data in alternating rounds, so that other load on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Report = Callable[[str], None]
 
 
 class Rounds(NamedTuple):
-    """The records of both versions, one of each a round, in the order they were measured."""
+    """Records of both versions, one of each per round, in the order of measurement."""
 
     baseline: list[RunRecord]
     candidate: list[RunRecord]
@@ -34,18 +33,17 @@ class Rounds(NamedTuple):
 
 @contextlib.contextmanager
 def checkout(version: str, repository: Path) -> Iterator[Path]:
-    """The folder of `version`: itself, or a commit of `repository` checked out for a while.
+    """Provide the folder of `version`: a checkout, or a commit of `repository` checked out here.
 
-    Raises DefinitionError where it is neither.
+    Raises DefinitionError if it is neither.
     """
-    folder = Path(version).expanduser()
-    if (folder / "src" / "rankstone").is_dir():
-        yield folder.resolve()
+    named = Path(version).expanduser()
+    if (named / "src" / "rankstone").is_dir():
+        yield named.resolve()
         return
-    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as place:
-        made = Path(place) / "checkout"
-        asked = ["worktree", "add", "--detach", "--quiet", str(made), version]
-        done = _git(repository, *asked)
+    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as folder:
+        made = Path(folder) / "checkout"
+        done = _git(repository, "worktree", "add", "--detach", "--quiet", str(made), version)
         if done.returncode:
             raise DefinitionError(
                 f"'{version}' is neither a folder with src/rankstone nor a commit of {repository}:"
@@ -67,10 +65,10 @@ def measure_cells(
     arguments: tuple[str, ...] = (),
     report: Report = lambda line: None,
 ) -> Iterator[Rounds]:
-    """Run every method on every task by both versions, as `measure` does, task by task.
+    """Run every method on every task by both versions with `measure`, task by task.
 
     Args:
-        versions: the baseline and the candidate: checkouts, or commits of `repository`.
+        versions: The baseline and the candidate: checkouts, or commits of `repository`.
     """
     with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
         for task in tasks:
@@ -89,24 +87,24 @@ def measure(
     arguments: tuple[str, ...] = (),
     report: Report = lambda line: None,
 ) -> Rounds:
-    """Run `method` on `task` by both versions, `rounds` times each, in turns.
+    """Run `method` on `task` by both versions, `rounds` times each, alternating.
 
     Args:
-        versions: folders of the baseline and of the candidate.
-        arguments: further options of `rankstone run`, for both.
+        versions: Folders of the baseline and of the candidate.
+        arguments: Further options of `rankstone run`, for both.
 
-    Raises ResultsError where a cell of either does not end well.
+    Raises ResultsError if a cell of either fails.
     """
-    found = Rounds([], [])
-    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as place:
+    rounds_of = Rounds([], [])
+    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as folder:
         for number in range(rounds):
-            # Who comes first alternates: what a first run warms up helps each as often.
-            sides = list(zip(("baseline", "candidate"), versions, found, strict=True))
+            # The first side alternates, so that warm caches help both equally often.
+            sides = list(zip(("baseline", "candidate"), versions, rounds_of, strict=True))
             for side, version, records in sides if number % 2 == 0 else reversed(sides):
                 report(f"round {number + 1} of {rounds}: {side}")
-                results = Path(place) / f"{side}-{number}"
+                results = Path(folder) / f"{side}-{number}"
                 records.append(_run(version, method, task, results, arguments))
-    return found
+    return rounds_of
 
 
 def _run(
@@ -118,8 +116,8 @@ def _run(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     records = ResultStore(results).records() if results.is_dir() else []
     if len(records) != 1 or records[0].status != "ok":
-        said = records[0].error.message if records and records[0].error else done.stderr.strip()
-        raise ResultsError(f"{method} on {task} by {version}: {said or 'it left no record'}")
+        reason = records[0].failure() if records else done.stderr.strip() or "no record was stored"
+        raise ResultsError(f"{method} on {task} by {version}: {reason}")
     return records[0]
 
 

@@ -127,7 +127,7 @@ class CellRun:
             key_material=material,
             clock=self.clock,
             progress=self.events.progress,
-            place=f"{fingerprint()}, {self.job.threads} threads",
+            hardware=f"{fingerprint()}, {self.job.threads} threads",
             use={"method": self.job.method.name, "task": self.job.task.name},
         )
 
@@ -169,9 +169,8 @@ class CellRun:
         )
 
     def _count_truncation(self, runner: AnyRunner, batch: Sequence[str]) -> None:
-        cut = runner.truncation(batch, "query")
-        if cut is not None:
-            self._query_truncation = (self._query_truncation or Truncation()).plus(cut)
+        counts = runner.truncation(batch, "query")
+        self._query_truncation = Truncation.add(self._query_truncation, counts)
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
         """One query at a time, closed loop; the sample and its order depend on the seed alone."""

@@ -1,4 +1,4 @@
-"""The digest of all that a cell's numbers depend on: equal keys need not be measured again."""
+"""Key of a cell: the digest of everything that can change its results."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ DIGESTED = (
     "results/per_query.py",
     "results/trec_run.py",
 )
-"""Folders and files of the package whose code can change a measurement. Of `results` only what
-writes rankings and values per query: the rest stores and reads what was measured."""
+"""Folders and files of the package whose code can change a measurement. Of `results`,
+only the writers of rankings and values per query: the rest stores and reads measurements."""
 
 
 @functools.cache
 def source_digest(home: Path = HOME) -> str:
-    """sha256 over the code that can change a measurement, in the package at `home`."""
+    """Return the sha256 of the code that can change a measurement, in the package at `home`."""
     digest = hashlib.sha256()
     for path in _files(home):
         digest.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes())
@@ -57,13 +57,13 @@ def cell_key(
     seed: int,
     threads: int,
 ) -> str:
-    """Digest of everything that can change the cell's numbers: equal keys need not run again.
+    """Return the digest of all that can change the results; those with equal keys are reused.
 
     Args:
-        data: sha256 of corpus, queries and judgements.
-        models: per method name, the sha256 of each of its model's files.
-        code: per method name, the digest of its adapter's code.
-        packages: versions of the libraries that compute.
+        data: The sha256 of corpus, queries and judgements.
+        models: Per method name, the sha256 of each of its model's files.
+        code: Per method name, the digest of its adapter's code.
+        packages: Versions of the libraries that compute.
     """
     body: dict[str, Any] = {
         "rankstone": source_digest(),

@@ -1,4 +1,4 @@
-"""The `Context` an index is built in (see `rankstone.runners.protocols`)."""
+"""The `Context` in which an index is built (see `rankstone.runners.protocols`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rep = TypeVar("Rep")
 
 @dataclass(kw_only=True)
 class CellContext:
-    """One cell's context. It holds no test query, so none can be learnt from."""
+    """Context of one cell. It holds no test query, so an index cannot learn from one."""
 
     texts: Sequence[str]
     train_queries: Sequence[str]
@@ -32,27 +32,25 @@ class CellContext:
     cache: EncodingCache
     progress: Progress = silent
     pairs: Truncation | None = field(default=None, init=False)
-    """What a scorer's limit cut from the pairs counted so far."""
+    """Truncation by a scorer's limit of the pairs counted so far."""
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Charges what encoders report inside the block too, and shows it as progress."""
+        """Charge the block to the phase, and report the work of encoders inside it as progress."""
 
-        def told(done: int) -> None:
+        def report(done: int) -> None:
             if items and not self.clock.paused:
                 self.progress(name, min(done, items), items)
 
-        with metered(self.clock, name, items, told):
+        with metered(self.clock, name, items, report):
             yield
 
     def encoded(self, runner: Runner[Rep]) -> Chunks[Rep]:
         return self.cache.chunks(runner)
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Counts only while a phase is charged: the latency sample asks the same queries again."""
+        """Count only while a phase is charged: the latency sample repeats the same queries."""
         if self.clock.paused:
             return
         with self.clock.pause():
-            counts = count()
-        if counts is not None:
-            self.pairs = (self.pairs or Truncation()).plus(counts)
+            self.pairs = Truncation.add(self.pairs, count())

@@ -1,4 +1,4 @@
-"""A cell: one method on one task, and all that its process needs to know."""
+"""A job: one method on one task, with everything that its process needs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from rankstone.specs import MethodSpec, TaskSpec
 LATENCY_QUERIES = 200
 LATENCY_WARMUP = 20
 LATENCY_BUDGET_S = 30.0
-"""No more queries are timed, nor asked to warm up, after so long each; a slow method's record has
-fewer of them."""
+"""Time limit of the warm-up, and of the timed queries; slow methods are timed on fewer queries."""
 QUERY_BATCH = 1024
 
 
 class Job(BaseModel):
-    """What the parent hands to a cell's process, as JSON."""
+    """Input of a cell's process, as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

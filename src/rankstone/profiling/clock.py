@@ -2,7 +2,7 @@
 
 Phases nest: a lazily encoded chunk read inside `index` is charged to `encode_documents`, not to
 `index`. Wall time is `time.perf_counter`, CPU time is that of this process and all its threads.
-Peaks of memory are those of `rankstone.profiling.memory`, reset at every change of phase.
+Memory peaks come from `rankstone.profiling.memory` and are reset at every change of phase.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ class Clock:
         self._tallies: dict[str, _Tally] = {}
         self._stack: list[str] = []
         self._since = (0.0, 0.0)
-        self._paused = False
+        self.paused = False
+        """True while nothing is charged."""
         self._progress = progress
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Charge the block to `name`; whatever phase was running waits."""
-        if self._paused:
+        """Charge the block to `name` instead of the phase around it."""
+        if self.paused:
             yield
             return
         self._settle()
@@ -67,23 +68,18 @@ class Clock:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Charge the block to no phase, nor to any that is entered inside it."""
+        """Charge the block to no phase, not even to phases that are entered inside it."""
         self._settle()
-        stack, self._stack, was_paused, self._paused = self._stack, [], self._paused, True
+        stack, self._stack, was_paused, self.paused = self._stack, [], self.paused, True
         try:
             yield
         finally:
             self._settle()
-            self._stack, self._paused = stack, was_paused
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is charged at present."""
-        return self._paused
+            self._stack, self.paused = stack, was_paused
 
     def add_work(self, name: str, *, tokens: int | None, flops: float | None) -> None:
-        """Count what an encoder told of its work in the phase `name`, which has begun."""
-        if not self._paused:
+        """Count work that an encoder reported in the phase `name`, which has begun."""
+        if not self.paused:
             self._tallies[name].add_work(tokens, flops)
 
     def add_cached(
@@ -98,7 +94,7 @@ class Clock:
         tokens: int | None = None,
         flops: float | None = None,
     ) -> None:
-        """Charge what `items` read from a cache cost the run that filled it."""
+        """Charge the cost, in the run that filled the cache, of `items` read from it."""
         tally = self._tallies.setdefault(name, _Tally())
         tally.items += items
         tally.cached_items += items
@@ -108,7 +104,7 @@ class Clock:
         tally.add_peaks(peak_rss_bytes, peak_gpu_bytes)
 
     def phases(self) -> dict[str, Phase]:
-        """What has been charged so far, in the order of first entry."""
+        """Return what has been charged so far, in the order of first entry."""
         self._settle()
         return {
             name: Phase(
@@ -125,7 +121,7 @@ class Clock:
         }
 
     def _settle(self) -> None:
-        """Charge the time since the last change to the running phase, and start anew."""
+        """Charge the time since the last change to the running phase, and restart the timers."""
         now = (time.perf_counter(), time.process_time())
         if self._stack:
             tally = self._tallies[self._stack[-1]]

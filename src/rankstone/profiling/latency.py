@@ -2,7 +2,7 @@
 
 A percentile is interpolated linearly between the two nearest order statistics (definition 7 of
 Hyndman and Fan 1996, "Sample quantiles in statistical packages"; numpy's default). With fewer than
-100 timed queries the 99th percentile lies between the two slowest: read it as such.
+100 timed queries the 99th percentile lies between the two slowest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rankstone.results.record import Latency, Percentiles
 
 
 def percentiles(values_ms: ArrayLike) -> Percentiles:
-    """The percentiles of (n,) latencies in milliseconds, n at least 1.
+    """Return percentiles of (n,) latencies in milliseconds, n at least 1.
 
     Raises:
         ResultsError: There are no values, or one is NaN, infinite or negative.
@@ -44,7 +44,7 @@ def summarise(
     threads: int,
     k: int,
 ) -> Latency:
-    """The latency section of a record from raw (n,) arrays; `total` is their sum per query."""
+    """Return the latency section of a record; `total` is the sum of the (n,) arrays per query."""
     if np.shape(encode_ms) != np.shape(search_ms):
         raise ResultsError("Latencies of encoding and searching differ in number; time both.")
     return Latency(

@@ -1,6 +1,6 @@
-"""The machine and the software, as a record tells them.
+"""The machine and the software, as records describe them.
 
-The fingerprint says whether figures of speed may be compared: it is a digest of the processor
+Speeds may be compared only between equal fingerprints. The fingerprint is a digest of the processor
 (name, family and model, logical cores), rounded memory, GPUs and the kind of operating
 system. Host names, kernels and library versions are not part of it.
 """
@@ -30,9 +30,9 @@ PACKAGES = (
     "pytrec-eval-terrier", "regex", "safetensors", "scipy", "sentence-transformers",
     "threadpoolctl", "tokenizers", "torch", "transformers", "typer", "wordllama", "zstandard",
 )  # fmt: skip
-"""Distributions whose versions can change a number or a figure of speed."""
+"""Distributions whose versions can change a measure or a speed."""
 _PROBE_S = 5.0
-"""Patience with nvidia-smi and git, in seconds."""
+"""Time limit of nvidia-smi and git, in seconds."""
 GIB = 2**30
 
 
@@ -43,13 +43,13 @@ def environment(
     *,
     workspace: Path | None = None,
 ) -> Environment:
-    """What this process runs on. What cannot be found out is null; nothing is raised.
+    """Describe what this process runs on. Unknown facts are null; nothing is raised.
 
     Args:
-        threads: Threads the methods were told to use.
-        seed: Seed handed to the methods.
+        threads: Threads given to the methods.
+        seed: Seed given to the methods.
         command: The command line, program first.
-        workspace: Folder whose git commit is recorded; the current one by default.
+        workspace: Folder whose git commit is recorded; by default the current one.
     """
     gpu, driver = _gpus()
     commit, dirty = _git(workspace or Path.cwd())
@@ -75,12 +75,12 @@ def environment(
 
 @cache
 def fingerprint() -> str:
-    """8 hexadecimal digits, equal on machines whose figures of speed may be compared."""
+    """Return 8 hexadecimal digits, equal on machines whose speeds may be compared."""
     facts = {
         "cpu": cpu_name(),
         "model": [_cpuinfo().get(key) for key in ("cpu family", "model")],
         "cores": os.cpu_count(),
-        # A fifth more or less is the same size: what a kernel keeps for itself varies.
+        # Rounded to about a fifth: what a kernel reserves varies.
         "ram": round(4 * math.log2(psutil.virtual_memory().total / GIB)),
         "gpu": _gpus()[0],
         "os": platform.system(),
@@ -91,7 +91,7 @@ def fingerprint() -> str:
 
 @cache
 def cpu_name() -> str | None:
-    """The processor's name, as its maker or the kernel gives it."""
+    """Return the processor's name, as the kernel or the manufacturer gives it."""
     if name := _cpuinfo().get("model name"):
         return name
     if platform.system() == "Darwin":
@@ -100,14 +100,12 @@ def cpu_name() -> str | None:
 
 
 def affinity() -> list[int] | None:
-    """Logical cores this process may run on; None where the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return None
+    """Return the logical cores this process may use; None where the system has no such list."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def usable_cores() -> int:
-    """Threads to use: `OMP_NUM_THREADS`, which a cell is given, else this process's cores."""
+    """Return the threads to use: `OMP_NUM_THREADS`, set for cells, else this process's cores."""
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if stated.isdecimal() and int(stated):
         return int(stated)
@@ -115,14 +113,14 @@ def usable_cores() -> int:
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
-    """Versions of those distributions that are installed, without importing any."""
+    """Return versions of the installed distributions among `names`, without importing any."""
     versions = {name: _version(name) for name in names}
     return {name: version for name, version in versions.items() if version is not None}
 
 
 @cache
 def _version(name: str) -> str | None:
-    """Read once: parsing a distribution's metadata takes milliseconds, and there are many."""
+    """Return the version, cached: parsing the metadata of many distributions is slow."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -131,7 +129,7 @@ def _version(name: str) -> str | None:
 
 @cache
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is none."""
+    """Return the first processor of /proc/cpuinfo; empty where there is no such file."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -142,7 +140,7 @@ def _cpuinfo() -> dict[str, str]:
 
 @cache
 def _gpus() -> tuple[str | None, str | None]:
-    """Names of the NVIDIA GPUs, with a count where there are several, and their driver."""
+    """Return names of the NVIDIA GPUs, with counts above 1, and their driver."""
     listing = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     rows = [line.rpartition(",") for line in (listing or "").splitlines() if "," in line]
     if not rows:
@@ -154,7 +152,7 @@ def _gpus() -> tuple[str | None, str | None]:
 
 
 def _git(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the folder's checkout, and whether anything differs from it."""
+    """Return the commit of the folder's checkout, and True if there are uncommitted changes."""
     commit = _output("git", "rev-parse", "HEAD", folder=folder)
     if commit is None:
         return None, None
@@ -163,7 +161,7 @@ def _git(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def _output(program: str, *arguments: str, folder: Path | None = None) -> str | None:
-    """What a program prints; None if it is absent, fails, or takes too long."""
+    """Return the output of a program; None if it is absent, fails, or takes too long."""
     path = shutil.which(program)
     if path is None:
         return None
@@ -176,7 +174,7 @@ def _output(program: str, *arguments: str, folder: Path | None = None) -> str | 
             timeout=_PROBE_S,
             cwd=folder,
             check=False,
-            # A status must not wait for, or take, the lock of a git at work.
+            # A status must neither wait for nor take the lock of another git process.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -185,7 +183,7 @@ def _output(program: str, *arguments: str, folder: Path | None = None) -> str | 
 
 
 def _blas() -> list[dict[str, Any]]:
-    """Linear algebra and OpenMP libraries this process has loaded, with their threads."""
+    """Return the linear algebra and OpenMP libraries loaded here, with their threads."""
     try:
         import threadpoolctl
     except ImportError:

@@ -1,4 +1,4 @@
-"""High-water marks of memory: of this process, and of what torch holds on its GPUs.
+"""High-water marks of memory: of this process, and of torch on its GPUs.
 
 The resident peak can be reset on Linux (`/proc/self/clear_refs`); elsewhere it is unknown.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def peak_rss() -> int | None:
-    """Bytes of the resident high-water mark since the last reset; None where unknown."""
+    """Return bytes of the resident high-water mark since the last reset; None where unknown."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -24,13 +24,13 @@ def peak_rss() -> int | None:
 
 
 def reset_peak_rss() -> None:
-    """Lower the high-water mark to what is resident now, where the kernel allows it."""
+    """Lower the high-water mark to the present resident size, where the kernel allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_gpu() -> int | None:
-    """Bytes that torch's tensors held at once since the last reset, summed over all GPUs.
+    """Return the peak of bytes of torch's tensors since the last reset, summed over all GPUs.
 
     None where torch is not loaded or sees no CUDA device: this never loads it.
     """
@@ -41,7 +41,7 @@ def peak_gpu() -> int | None:
 
 
 def reset_peak_gpu() -> None:
-    """Lower the high-water mark of every GPU to what is allocated now."""
+    """Lower the high-water mark of every GPU to the present allocation."""
     cuda = _cuda()
     if cuda is not None and cuda.is_initialized():
         for n in range(cuda.device_count()):
@@ -49,11 +49,11 @@ def reset_peak_gpu() -> None:
 
 
 def larger(a: int | None, b: int | None) -> int | None:
-    """The larger of two peaks, of which either may be unknown."""
+    """Return the larger of two peaks, either of which may be unknown."""
     return max((value for value in (a, b) if value is not None), default=None)
 
 
 def _cuda() -> Any | None:
-    """`torch.cuda`, if it is loaded and has a device."""
+    """Return `torch.cuda` if it is loaded and has a device."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return cuda if cuda is not None and cuda.is_available() else None

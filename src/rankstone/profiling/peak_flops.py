@@ -1,7 +1,7 @@
-"""This machine's own peak of floating-point operations, as its matrix products show it.
+"""Peak floating-point rate of this machine, measured by matrix products.
 
-The product is made by the library that encoded, for only that one is loaded, and its kernels are
-the ones whose use is judged.
+The products run in the library that encoded, the only one loaded, so that encoding is compared with
+the peak of its own kernels.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ BUDGET_S = 0.5
 
 
 def matmul_peak(precision: str, device: str = "cpu") -> float | None:
-    """FLOP/s of the fastest of a few products of square matrices, within a second.
+    """Return FLOP/s of the fastest of a few products of square matrices, within a second.
 
-    By OpenVINO where it is loaded, else by torch; threads and the kind of product (TF32 or not) are
-    as they are set now. None where neither is loaded, or they have no such precision or device.
+    OpenVINO multiplies if it is loaded, else torch, with the present settings of threads and TF32.
+    None if neither is loaded, or the library has no such precision or device.
     """
     name = DTYPES.get(device, {}).get(precision)
     size = SIZES.get(device, 0)
@@ -54,11 +54,11 @@ def _torch_product(size: int, dtype: str, device: str) -> tuple[Action, Action]:
         with torch.inference_mode():
             torch.mm(left, right)
 
-    return product, _wait(torch, device)
+    return product, torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
 def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
-    """A product with constant weights, as the linear maps of a network are."""
+    """Return a product with constant weights, like the linear layers of a network."""
     import openvino
     from openvino import opset13
 
@@ -72,13 +72,8 @@ def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
     return lambda: request.infer([left], share_inputs=True, share_outputs=True), lambda: None
 
 
-def _wait(torch: Any, device: str) -> Action:
-    """What returns when the device has done all it was told."""
-    return torch.cuda.synchronize if device == "cuda" else lambda: None
-
-
 def _fastest(product: Action, wait: Action) -> float:
-    """Seconds of one product, after one to warm up: what else runs here only makes it slower."""
+    """Return the least seconds of a product, after a warm-up: other load only slows it down."""
     times: list[float] = []
     deadline = time.perf_counter() + BUDGET_S
     for number in range(ROUNDS + 1):

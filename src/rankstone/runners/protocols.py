@@ -66,6 +66,11 @@ class Truncation(NamedTuple):
     def plus(self, other: Truncation) -> Truncation:
         return Truncation(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
+    @staticmethod
+    def add(one: Truncation | None, other: Truncation | None) -> Truncation | None:
+        """Return the sum of two counts, either of which may be absent."""
+        return one.plus(other) if one and other else one or other
+
 
 class Judged(Protocol):
     """Relevance judgements, as arrays with one entry per judgement."""
