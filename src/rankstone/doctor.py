@@ -1,4 +1,4 @@
-"""`rankstone doctor`: what is installed, what is within reach, and what to install for what.
+"""`rankstone doctor`: installed libraries, available models and data, and what to install.
 
 No model or data is loaded, and no method's library: packages are looked up, not opened.
 """
@@ -85,7 +85,7 @@ def report(workspace: Workspace, sources: Sources) -> RenderableType:
 
 
 def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
-    """Everything the report says, section by section."""
+    """All findings of the report, section by section."""
     return [
         *_system(sources),
         *_libraries(),
@@ -113,7 +113,7 @@ def _system(sources: Sources) -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    """What the base install brings."""
+    """Libraries of the base install."""
     for name, version in _versions(_base_requirements()).items():
         state: State = "ok" if version else "wrong"
         detail = version or f"not installed. Install: pip install {name}"
@@ -186,7 +186,7 @@ def _runners(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _method_state(method: AdapterSpec) -> tuple[State, str]:
-    """Whether the libraries and models of the method and its parts are on this machine."""
+    """State of the libraries and models of the method and its parts on this machine."""
     if (reason := _adapter_fault(method.adapter)) is not None:
         return "wrong", reason
     if extras := _missing_extras(method.adapter):
@@ -217,7 +217,7 @@ def _missing_extras(adapter: str) -> list[str]:
     """Extras that an adapter names in its `requires` and that are not all installed.
 
     Read from the source, for importing adapters imports their libraries. An adapter whose
-    `requires` is no literal is taken to need nothing.
+    `requires` is not a literal is taken to need nothing.
     """
     module, _, name = target("adapter", adapter, "").partition(":")
     source = _source(module)
@@ -230,7 +230,7 @@ def _missing_extras(adapter: str) -> list[str]:
 
 
 def _literal(node: ast.ClassDef, name: str) -> dict[str, str]:
-    """The dictionary that a class assigns to `name` in its body; empty if it is no literal."""
+    """The dictionary that a class assigns to `name` in its body; empty if it is not a literal."""
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign):
             target: ast.expr = statement.target
@@ -254,7 +254,7 @@ def _source(module: str) -> Path | None:
 
 
 def _model_state(model: ModelSpec) -> tuple[State, str]:
-    """Where the model lies: explicit path, package, then hub cache. Hashes are not checked."""
+    """Location of the model: explicit path, package, then hub cache. Hashes are not checked."""
     if model.path is not None:
         path = Path(os.path.expandvars(model.path)).expanduser()
         return ("ok", f"{model.id} in {path}") if path.is_dir() else ("absent", f"{path} is absent")
@@ -282,7 +282,7 @@ def _package_folder(package: str) -> Path | None:
 
 
 def _hub_snapshot(model: str) -> bool:
-    """Whether the Hugging Face cache holds some revision of `model`."""
+    """Return True if the Hugging Face cache holds a revision of `model`."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     return any((hub / f"models--{model.replace('/', '--')}" / "snapshots").glob("*"))
@@ -292,7 +292,7 @@ def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
     where = str(sources.data) if sources.data else "not set (--data, RANKSTONE_DATA)"
     missing = sources.data is not None and not sources.data.is_dir()
     state: State = "wrong" if missing else "ok" if sources.data else "absent"
-    detail = f"{where} is no folder" if missing else where
+    detail = f"{where} is not a folder" if missing else where
     yield Finding(section="Benchmarks", name="data", state=state, detail=detail)
     try:
         tasks = workspace.tasks
@@ -303,7 +303,7 @@ def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
 
 
 def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Finding]:
-    """How many tasks of each family are in which state, by the words of `rankstone data list`."""
+    """Numbers of tasks per family and state, with the terms of `rankstone data list`."""
     try:
         from rankstone.benchmarks.availability import MEANINGS, entry
     except ImportError as error:

@@ -51,7 +51,7 @@ def _completed(
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Views):
-    """Folders that commands read and write; definitions and records are read anew by each call."""
+    """Folders that commands read and write; definitions and records are read again by each call."""
 
     command: tuple[str, ...] = ()
     """Command line, stored in the records that are written."""
@@ -77,7 +77,7 @@ class Session(Views):
             methods: names (`rankstone list runners`) or specs.
             tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
             k: depth of the runs, instead of the tasks' own.
-            limit_queries: only the first so many judged queries.
+            limit_queries: number of judged queries to use, the first ones.
             timeout_s, memory_limit_bytes: limits of a cell; a cell that exceeds one fails.
             seed: of everything random.
             force: measure again where results with matching digests are stored.

@@ -39,7 +39,7 @@ class Workspace:
         if explicit is not None:
             if not _is_workspace(explicit):
                 raise DefinitionError(
-                    f"{explicit} is no workspace: it needs the folders benchmarks/ and runners/."
+                    f"{explicit} is not a workspace: it needs the folders benchmarks/ and runners/."
                 )
             return cls(root=explicit.resolve())
         here = (start or Path.cwd()).resolve()
@@ -78,7 +78,7 @@ class Workspace:
 
     @property
     def results(self) -> Path:
-        """Where records go by default: beside the definitions, or here if those are packaged."""
+        """Default folder of records: beside the definitions, unless those are packaged."""
         base = Path.cwd() if self.root == packaged_definitions() else self.root
         return base / "results"
 
@@ -132,9 +132,9 @@ class Workspace:
     def task(self, name: str) -> TaskSpec:
         """The task of that full name or alias, or just of its last parts if that is unambiguous.
 
-        Cuts such as `@first100` and `@k20` are applied. A name that is not defined may also be
-        that of a place (see `naming`); a defined task wins over a folder of the same name: write
-        `./name` for the folder.
+        Cuts such as `@first100` and `@k20` are applied. A name that is not defined may be a
+        path (see `benchmarks.task_names`). A defined task precedes a folder of the same name:
+        write `./name` for the folder.
         """
         names = [*self.tasks, *self.aliases]
         if not any(full == name or full.endswith(f"/{name}") for full in names):
@@ -145,8 +145,8 @@ class Workspace:
         try:
             full = resolve_name(whole, names, "Task", self.benchmarks)
         except DefinitionError as error:
-            said = str(error).rstrip(".")
-            raise DefinitionError(f"{said}. A task may also be {FORMS}.") from None
+            message = str(error).rstrip(".")
+            raise DefinitionError(f"{message}. A task may also be {FORMS}.") from None
         return self.tasks[self.aliases.get(full, full)].cut(cuts)
 
     def suite(self, name: str) -> SuiteSpec:

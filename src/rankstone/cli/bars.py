@@ -1,4 +1,4 @@
-"""One bar at a time, with rate and time left; where there is no terminal, a line now and then."""
+"""One bar at a time, with rate and time left; without a terminal, a line at intervals."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
         return f"[red]✗[/] {cell}: {record.status}: {escape(message)}"
     headline = record.measures.get(record.task.headline)
     value = f"  {record.task.headline} {headline.mean:.4f}" if headline else ""
-    how = "already measured, reused (--force measures anew)" if reused else f"{seconds:.1f} s"
+    how = "already measured, reused (--force measures again)" if reused else f"{seconds:.1f} s"
     return f"[green]✓[/] {cell}{value}  [dim]{how}[/]"
 
 

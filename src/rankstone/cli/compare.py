@@ -1,4 +1,4 @@
-"""`rankstone compare`: methods against each other, query by query."""
+"""`rankstone compare`: methods compared query by query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankstone.cli.options import Format, ResultsOption, WorkspaceOption, draw, 
 
 
 def compare(
-    baseline: Annotated[str, typer.Argument(help="The method that others are held against.")],
+    baseline: Annotated[str, typer.Argument(help="Method to compare the others with.")],
     others: Annotated[list[str], typer.Argument(help="One method or more.")],
     on: Annotated[
         list[str] | None, typer.Option("--on", help="Tasks [all that have both].")
@@ -26,7 +26,7 @@ def compare(
         Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
     ] = None,
 ) -> None:
-    """Differences with intervals, paired tests, effect, and the queries that changed most."""
+    """Print differences with intervals, paired tests, effect, and the queries that changed most."""
     from rankstone.leaderboards.pages.compare import page
 
     here = session(results=results, workspace=workspace)

@@ -42,7 +42,7 @@ def list_tasks(
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Every task: its size, and whether its data is at hand."""
+    """List tasks, with the size and the state of their data."""
     from rankstone.cli.data_view import availability
 
     here = session(data=data, cache=cache, workspace=workspace)
@@ -82,9 +82,9 @@ def verify(
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Hash prepared data anew and compare it with the pins.
+    """Hash prepared data again and compare it with the pins.
 
-    Compared with what was written when it was prepared as well. Exit code 1 where it differs.
+    It is compared with the digests of its preparation as well. Exit code 1 where it differs.
     """
     here, console = session(data=data, cache=cache, workspace=workspace), stdout()
 
@@ -122,7 +122,7 @@ def stats(
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Lengths, labels, duplicates and self hits of a task."""
+    """Print lengths, labels, duplicates and self hits of a task."""
     from rankstone.cli.bars import Bars
     from rankstone.cli.data_view import figures
 

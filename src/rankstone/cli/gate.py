@@ -1,4 +1,4 @@
-"""`rankstone gate`: whether a candidate may replace a baseline, for CI."""
+"""`rankstone gate`: judges in CI whether a candidate may replace a baseline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gate(
     rounds: Annotated[
         int | None,
         typer.Option(
-            "--ab", min=2, help="Run both versions here, in turns, so many times; judge the ratios."
+            "--ab", min=2, help="Rounds: run both versions here in turns, and judge the ratios."
         ),
     ] = None,
     method: Annotated[
@@ -74,7 +74,7 @@ def gate(
 
 
 def _report(page: Page, junit: Path | None, as_json: Path | None) -> None:
-    """The files that were asked for, and what GitHub reads where it runs this."""
+    """Write the files named, and annotations and a summary on GitHub."""
     from rankstone.leaderboards.formats.render import render
 
     if junit is not None:

@@ -40,10 +40,10 @@ def leaderboard(
         Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
     ] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Means over this suite instead, as the field's.")
+        str | None, typer.Option("--suite", help="Means over this suite instead.")
     ] = None,
 ) -> None:
-    """Quality and efficiency of every stored record, or a defined leaderboard."""
+    """Print quality and efficiency of all stored records, or a defined leaderboard."""
     from rankstone.leaderboards.pages import board
     from rankstone.leaderboards.pages import suite as means
 

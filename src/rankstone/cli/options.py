@@ -1,4 +1,4 @@
-"""What commands share: options, the session they make, formats, output."""
+"""Shared by all commands: options, the session they make, formats, output."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def report(
     methods: Annotated[list[str] | None, typer.Argument(help="Methods [all with records].")] = None,
     on: Annotated[list[str] | None, typer.Option("--on", help="Tasks [all with records].")] = None,
     baseline: Annotated[
-        str | None, typer.Option("--baseline", help="Method to hold the others against.")
+        str | None, typer.Option("--baseline", help="Method to compare the others with.")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Retrieval report",
     results: ResultsOption = None,
@@ -32,7 +32,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="FILE.md or FILE.html [print Markdown].")
     ] = None,
 ) -> None:
-    """What was compared, on what, how; tables, plots, comparisons and caveats, in one page."""
+    """Write methods, tasks, settings, tables, plots, comparisons and caveats in one page."""
     from rankstone.leaderboards.formats.render import render
     from rankstone.leaderboards.pages.plots import can_plot
 
@@ -68,7 +68,7 @@ def site(
             "--pairs",
             min=0,
             max=50,
-            help="Of each data set's so many best methods, every two have a page.",
+            help="Best methods per data set of which every two have a page.",
         ),
     ] = 5,
 ) -> None:
@@ -78,8 +78,8 @@ def site(
     """  # fmt: skip
     here = session(results=results, data=data, cache=cache, workspace=workspace)
     built = here.site(output, pairs=pairs)
-    said = (
+    message = (
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
         f" {built.records:,} records, {built.pairs:,} pairs)"
     )
-    stdout().print(said, highlight=False, markup=False, soft_wrap=True)
+    stdout().print(message, highlight=False, markup=False, soft_wrap=True)

@@ -42,7 +42,7 @@ def score(
     from rankstone.cli.bars import drawn
 
     if relevance is not None and qrels is None:
-        raise typer.BadParameter("the task says what is relevant; --relevance goes with --qrels")
+        raise typer.BadParameter("the task defines what is relevant; --relevance goes with --qrels")
     console = stderr()
     with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
         least = 1 if relevance is None else relevance
@@ -66,10 +66,10 @@ def verify(
     here = session(results=results, data=data, cache=cache, workspace=workspace)
     console, faulty, found = stdout(), 0, here.records(records or ())
     for record, path in found:
-        said = here.verify(record, path)
-        faulty += bool(said)
-        state = "differs" if said else "ok" if record.status == "ok" else f"({record.status})"
-        lines = [f"{state:<8} {record.method.name}@{record.task.name}", *said]
+        faults = here.verify(record, path)
+        faulty += bool(faults)
+        state = "differs" if faults else "ok" if record.status == "ok" else f"({record.status})"
+        lines = [f"{state:<8} {record.method.name}@{record.task.name}", *faults]
         console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
     n = sum(record.status == "ok" for record, _ in found)
     console.print(f"{n - faulty} of {n} records verified", highlight=False)
