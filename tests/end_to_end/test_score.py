@@ -209,7 +209,7 @@ def test_oddities_are_counted_and_told(place: Path) -> None:
     assert "1 of its queries are not judged and are left out, such as 'q9'" in said
     assert "1 judged queries have no results and score 0" in said
     assert "1 of its documents are not in the corpus and are not relevant, such as 'stray'" in said
-    assert "lists of up to 5 results are cut at the task's 4" in said
+    assert "lists of up to 5 results are truncated to the task's 4" in said
     assert record.queries is not None
     assert (record.queries.n, record.queries.n_missing) == (3, 1)
     assert record.policy.depth == 4
@@ -226,7 +226,7 @@ def test_a_measure_deeper_than_the_run_is_left_out(place: Path) -> None:
     assert record.policy.depth == 2
     said = "\n".join(record.warnings)
     assert "left out nDCG@3, R@3, RR@3, Judged@3: the deepest list holds 2 results" in said
-    assert "AP look at 2 results per query, where the task's depth is 4" in said
+    assert "AP use 2 results per query; the task's depth is 4" in said
 
 
 def test_ids_with_spaces_are_found_though_nobody_judged_them(place: Path) -> None:
@@ -274,7 +274,7 @@ def test_what_cannot_be_scored_is_refused(
 def test_a_run_too_shallow_for_every_measure_is_refused(place: Path) -> None:
     toml = place / "benchmarks" / "tiny.toml"
     toml.write_text(toml.read_text().replace('"AP", ', ""))
-    with pytest.raises(ResultsError, match="every measure of tiny/letters looks deeper"):
+    with pytest.raises(ResultsError, match="fewer than every measure of tiny/letters needs"):
         score(place, "--on", "letters", run=write(place, "one.trec", "q1 Q0 d1 1 1 t\n"))
 
 
@@ -345,7 +345,7 @@ def test_a_task_judged_by_answers_is_scored_and_verified(place: Path) -> None:
 @pytest.mark.parametrize("tool", list(TOOLS))
 def test_no_tool_of_labels_makes_anything_of_answers(place: Path, tool: str) -> None:
     score(place, "--on", "answered")
-    with pytest.raises(ResultsError, match=f"judged by answers, and {tool} reads labels"):
+    with pytest.raises(ResultsError, match=f"judged by answers, and {tool} needs labels"):
         call(place, "show", "runs/mine@tiny/answered", "--as", tool)
     assert "Accuracy@2" in call(place, "show", "runs/mine@tiny/answered").stdout
 

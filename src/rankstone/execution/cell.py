@@ -1,4 +1,4 @@
-"""The straight line of one cell: corpus, encode, index, search, measure, profile."""
+"""Measurement of one cell: corpus, encode, index, search, evaluate, profile."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from rankstone.specs import TaskSpec
 
 
 class CellRun:
-    """One run of one cell. `run` may be called once."""
+    """One run of one cell; call `run` once."""
 
     def __init__(self, job: Job, events: EventStream) -> None:
         self.job = job
@@ -55,10 +55,7 @@ class CellRun:
         self._query_truncation: Truncation | None = None
 
     def run(self) -> Measured:
-        """Measure; the files beside the record are left in the job's staging folder.
-
-        Returns: the measured part of the record.
-        """
+        """Return the measured part of the record; write its files to the job's staging folder."""
         with (
             warnings.catch_warnings(record=True) as caught,
             tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
@@ -115,7 +112,7 @@ class CellRun:
 
     @property
     def _task(self) -> TaskSpec:
-        """The task, its documents read by the method's template where that has one."""
+        """The task, with the method's text template if that has one."""
         text = self.job.method.text
         return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
 
@@ -146,13 +143,13 @@ class CellRun:
         )
 
     def _depth(self, dataset: Dataset) -> int:
-        """Hits to ask for: one more where a self hit will be dropped, so that depth stays."""
+        """Return the hits to retrieve: one more where a self hit will be dropped."""
         spare = int(self.job.task.self_hits == "drop")
         return min(self.job.task.depth + spare, len(dataset.corpus))
 
     def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
-        """All queries, in batches; `evaluate` checks what the adapter returned."""
-        k, texts, found = self._depth(dataset), dataset.query_texts, []
+        """Search all queries in batches; `evaluate` checks the hits."""
+        k, texts, batches = self._depth(dataset), dataset.query_texts, list[Hits]()
         for start in range(0, len(texts), QUERY_BATCH):
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
@@ -160,20 +157,17 @@ class CellRun:
             with metered(self.clock, "encode_queries", len(batch)):
                 queries = encode_distinct(runner, batch, "query")
             with self.clock.phase("search", items=len(batch)):
-                hits = index.search(queries, k)
-            found.append(hits)
+                batches.append(index.search(queries, k))
             self.events.progress("search", start + len(batch), len(texts))
-        return Hits(
-            np.concatenate([hits.docs for hits in found]),
-            np.concatenate([hits.scores for hits in found]),
-        )
+        docs, scores = map(np.concatenate, zip(*batches, strict=True))
+        return Hits(docs, scores)
 
     def _count_truncation(self, runner: AnyRunner, batch: Sequence[str]) -> None:
         counts = runner.truncation(batch, "query")
         self._query_truncation = Truncation.add(self._query_truncation, counts)
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
-        """One query at a time, closed loop; the sample and its order depend on the seed alone."""
+        """Time queries one by one in a closed loop; sample and order depend on the seed alone."""
         texts, k = dataset.query_texts, self._depth(dataset)
         chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
         self.events.progress("latency", 0, None)
@@ -199,7 +193,7 @@ class CellRun:
         return summarise(encode, search, warmup=warmup, threads=self.job.threads, k=k)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
-        """Saves the index to weigh it; a disk too small for that leaves the figure unknown."""
+        """Save the index to measure its size, which stays unknown if the disk is too small."""
         folder = work / "index"
         folder.mkdir()
         disk: int | None = None
@@ -207,7 +201,9 @@ class CellRun:
             index.save(folder)
             disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         except OSError as error:
-            warnings.warn(f"the index could not be saved to be weighed: {error}", stacklevel=1)
+            warnings.warn(
+                f"the index could not be saved to measure its size: {error}", stacklevel=1
+            )
         resident = index.nbytes()
         return IndexSize(
             memory_bytes=resident,

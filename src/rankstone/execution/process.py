@@ -1,4 +1,4 @@
-"""One fresh process for one cell: started, listened to, limited, and always reaped."""
+"""A new process for one cell: started, followed, limited, and always ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a cell may use; None is without limit."""
+    """Limits of a cell; None is without limit."""
 
     timeout_s: float | None = None
     memory_bytes: int | None = None
@@ -37,22 +37,22 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a cell's process ended."""
+    """Result of a cell's process."""
 
     status: Status
     measured: Measured | None = None
-    """The measured part of the record, where status is ok."""
+    """The measured part of the record, if the status is ok."""
     error: ErrorInfo | None = None
     phases: Mapping[str, Phase] = field(default_factory=dict)
     """Phases charged before an error."""
     peak_rss_bytes: int | None = None
-    """Largest resident size seen of the process and its children."""
+    """Largest resident size observed of the process and its children."""
 
 
 def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
     """Run `job` in a process of its own and pass its progress on.
 
-    The process and its children never outlive the call, whatever ends it.
+    The process and its children never outlive the call, however it ends.
     """
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
@@ -61,7 +61,7 @@ def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
             stdout=subprocess.PIPE,
             stderr=log,
             env=_environment(job),
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the child
+            start_new_session=True,  # Ctrl-C reaches only the parent, which ends the child
         )
         watch = _Watch(child, limits, progress, log)
         try:
@@ -72,7 +72,7 @@ def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
 
 
 class _Watch:
-    """Follows a cell's process from its job to its outcome."""
+    """Follower of a cell's process from its job to its outcome."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], limits: Limits, progress: Progress, log: IO[bytes]
@@ -94,7 +94,7 @@ class _Watch:
                 pipe.close()
 
     def outcome(self, job: Job) -> Outcome:
-        """Listen until the process reports, dies, or passes a limit."""
+        """Follow the process until it reports, dies, or exceeds a limit."""
         self._send(job)
         started = time.monotonic()
         while True:
@@ -111,8 +111,8 @@ class _Watch:
                 return stop
 
     def _send(self, job: Job) -> None:
-        """The pipe stays open: its end tells the child that the parent is gone."""
-        with contextlib.suppress(BrokenPipeError):  # a child that died at once is seen by _died
+        """Send the job and keep the pipe open: its end tells the child that the parent is gone."""
+        with contextlib.suppress(BrokenPipeError):  # _died reports a child that died at once
             self._stdin.write(job.model_dump_json().encode() + b"\n")
             self._stdin.flush()
 
@@ -134,7 +134,7 @@ class _Watch:
         return None
 
     def _measure(self) -> int:
-        """Bytes resident in two samples running: one alone may count a fork's pages twice."""
+        """Return the bytes resident in two consecutive samples: a fork may count twice."""
         sample = resident_bytes(self._child.pid)
         resident, self._last = min(sample, self._last), sample
         self._peak = max(self._peak, resident)
@@ -155,14 +155,16 @@ class _Watch:
         )
 
     def _died(self) -> Outcome:
-        """The process ended without a word: killed from outside, or crashed."""
+        """Return the outcome of a process that ended without a report: killed, or crashed."""
         code = self._child.wait()
         how = f"exited with code {code}"
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
         message = f"the cell's process {how} in phase '{self._phase}'"
         if code == -signal.SIGKILL:
-            message += "; the system does this when memory runs out (--memory-limit stops earlier)"
+            message += (
+                "; the system does this when memory runs out (--memory-limit stops a cell earlier)"
+            )
         return self._ended("failed", "ProcessDied", message)
 
     def _ended(self, status: Status, kind: str, message: str) -> Outcome:
@@ -172,9 +174,9 @@ class _Watch:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident size of a process and what its descendants hold beside it; 0 once it is gone.
+    """Return the resident size of a process and its descendants; 0 once it has ended.
 
-    What a descendant shares, as it does with the process it was forked from, is counted once.
+    Pages that a descendant shares with the process it was forked from are counted once.
     """
     total = 0
     with contextlib.suppress(psutil.Error):
@@ -189,13 +191,13 @@ def resident_bytes(pid: int) -> int:
 def _environment(job: Job) -> dict[str, str]:
     fixed = {
         **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
-        "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines keep converted networks
-        "PYTHONHASHSEED": "0",  # sets of strings iterate alike in every run
+        "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines store converted networks
+        "PYTHONHASHSEED": "0",  # sets of strings iterate in the same order in every run
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TQDM_DISABLE": "1",
     }
-    # The child finds the package where the parent did, installed or not.
+    # The child imports the package from where the parent did, installed or not.
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {**os.environ, **fixed, "PYTHONPATH": path}
 
@@ -208,7 +210,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(log: IO[bytes]) -> str | None:
-    """The end of what the process wrote to standard error."""
+    """Return the end of what the process wrote to standard error."""
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - LOG_TAIL_BYTES))
     return log.read().decode("utf-8", "replace").strip() or None

@@ -1,4 +1,4 @@
-"""Many cells, one after another: whatever happens to one, its record is kept and the rest go on."""
+"""Runs of many cells in turn: a failed cell leaves a record, and the others still run."""
 
 from __future__ import annotations
 
@@ -83,14 +83,16 @@ class Sweep:
     command: tuple[str, ...] = ()
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
-        """Yields each cell's record, in order, as soon as it is stored.
+        """Yield each cell's record, in order, as soon as it is stored.
 
-        Raises RankstoneError before anything runs if a method is not defined well or needs an extra
-        that is not installed, a measure is unknown or too deep, or the results cannot be written.
+        Raises RankstoneError before anything runs if the definition of a method is invalid, an
+        extra is not installed, a measure is unknown or too deep, or results cannot be written.
         """
         self.store.check_writable()
         for method in self.methods:
-            with contextlib.suppress(ModelError):  # its cells say so, and the others go on
+            with contextlib.suppress(
+                ModelError
+            ):  # is reported by its cells, and the others still run
                 build_runner(method, str(self.workspace / "runners" / f"{method.name}.toml"))
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
@@ -100,7 +102,7 @@ class Sweep:
                 yield self._cell(method, task, opened, reporter)
 
     def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | RankstoneError:
-        """Prepare the data once for all methods; a fault becomes a record of each of its cells."""
+        """Prepare the data once for all methods; an error becomes a record of each of its cells."""
         try:
             return open_dataset(task, self.sources, reporter)
         except RankstoneError as error:
@@ -122,8 +124,9 @@ class Sweep:
                 raise opened
             key = self._key(method, task, opened, threads)
         except RankstoneError as error:
-            key, outcome = "", _refused(error)
-            record = self._record(method, task, dataset, key, outcome, started)
+            info = ErrorInfo(kind=type(error).__name__, message=str(error))
+            outcome = Outcome(status="failed", error=info)
+            record = self._record(method, task, dataset, "", outcome, started)
             self.store.write(record)
         else:
             former = None if self.force else self.store.find(key, machine=fingerprint())
@@ -165,7 +168,7 @@ class Sweep:
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
-        """A folder on the results' own disk, so that files can be renamed into place."""
+        """Provide a folder on the disk of the results, so that files can be renamed into place."""
         folder = Path(tempfile.mkdtemp(dir=self.store.folder, prefix=".cell-"))
         try:
             yield folder
@@ -181,8 +184,8 @@ class Sweep:
         outcome: Outcome,
         started: str,
     ) -> RunRecord:
-        """The cell's record, from what it measured or from what is known without it."""
-        found = outcome.measured or Measured(
+        """Return the cell's record, from its measurements or from what is known without them."""
+        measured = outcome.measured or Measured(
             task=TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
             method=MethodInfo.of(method),
             environment=environment(
@@ -197,18 +200,21 @@ class Sweep:
             status=outcome.status,
             error=outcome.error,
             key=key,
-            task=found.task,
-            method=found.method,
+            task=measured.task,
+            method=measured.method,
             policy=Policy.of(task),
-            measures=found.measures,
-            queries=found.queries,
-            truncation=found.truncation,
-            profile=found.profile.model_copy(update={"peak_rss_bytes": outcome.peak_rss_bytes}),
-            environment=found.environment,
+            measures=measured.measures,
+            queries=measured.queries,
+            truncation=measured.truncation,
+            profile=measured.profile.model_copy(update={"peak_rss_bytes": outcome.peak_rss_bytes}),
+            environment=measured.environment,
             provenance=Provenance(
-                started=started, finished=now(), cache_keys=found.cache_keys, resumed=found.resumed
+                started=started,
+                finished=now(),
+                cache_keys=measured.cache_keys,
+                resumed=measured.resumed,
             ),
-            warnings=found.warnings,
+            warnings=measured.warnings,
         )
 
 
@@ -217,7 +223,7 @@ def run_cells(
     plan: Callable[[Sequence[str], str], Sweep],
     reporter: Reporter | None = None,
 ) -> None:
-    """Run each (method, task) or reuse it, task by task: `plan` makes the sweep of one task."""
+    """Run or reuse each (method, task), task by task: `plan` makes the sweep of one task."""
     methods: dict[str, set[str]] = {}
     for method, task in cells:
         methods.setdefault(task, set()).add(method)
@@ -231,11 +237,6 @@ def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
     for name, part in parts(method):
         for key, model in located_models(part).items():
             yield name if key == "model" else f"{name}: {key}", dict(model.files)
-
-
-def _refused(error: RankstoneError) -> Outcome:
-    info = ErrorInfo(kind=type(error).__name__, message=str(error))
-    return Outcome(status="failed", error=info)
 
 
 def _side_files(staging: Path, outcome: Outcome) -> Staged:

@@ -1,7 +1,7 @@
-"""A cell's own process: reads a `Job` from standard input, streams events to standard output.
+"""Process of a cell: reads a `Job` from standard input, streams events to standard output.
 
-Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``. Whatever
-libraries print goes to standard error, which the parent keeps for the record of a failure.
+Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``. The output of
+libraries goes to standard error, which the parent keeps for the record of a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rankstone.execution.events import EventStream
 
 
 def main() -> int:
-    """Run the job; 0 if it was measured, 1 if an error was reported."""
+    """Run the job; return 0 if it was measured, 1 if an error was reported."""
     events = EventStream(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     text = sys.stdin.readline()
@@ -31,12 +31,13 @@ def main() -> int:
     try:
         events.emit({"event": "result", "body": cell.run().model_dump(mode="json")})
     except Exception as error:
+        known = isinstance(error, RankstoneError)
         events.emit(
             {
                 "event": "error",
                 "kind": "oom" if isinstance(error, MemoryError) else "failed",
                 "type": type(error).__name__,
-                "message": _message(error),
+                "message": str(error) if known else f"{type(error).__name__}: {error}",
                 "traceback": traceback.format_exc(),
                 "phases": {name: p.model_dump() for name, p in cell.clock.phases().items()},
             }
@@ -45,14 +46,8 @@ def main() -> int:
     return 0
 
 
-def _message(error: Exception) -> str:
-    if isinstance(error, RankstoneError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
-
-
 def _die_with_parent() -> None:
-    """The parent holds our standard input open as long as it lives."""
+    """Exit when standard input ends: the parent holds it open as long as it lives."""
     sys.stdin.read()
     os._exit(1)
 

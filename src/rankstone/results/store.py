@@ -314,16 +314,22 @@ def _ending_on(name: str, known: Iterable[str]) -> list[str]:
     return [full for full in known if full == name or full.endswith(f"/{name}")]
 
 
-def files_intact(record: RunRecord, path: Path) -> bool:
-    """Whether every file that the record at `path` names is beside it, with its sha256."""
+def side_file_faults(record: RunRecord, path: Path) -> Iterator[str]:
+    """Yield a sentence for each side file of the record at `path` that is missing or changed."""
     for kind in SUFFIXES:
         name, digest = record.files[kind], record.files[f"{kind}_sha256"]
         if name is None:
             continue
         file = path.with_name(name)
-        if not file.is_file() or sha256_of(file) != digest:
-            return False
-    return True
+        if not file.is_file():
+            yield f"{kind}: {file} is missing"
+        elif (found := sha256_of(file)) != digest:
+            yield f"{kind}: {file} has sha256 {found}, recorded {digest}"
+
+
+def files_intact(record: RunRecord, path: Path) -> bool:
+    """Return True if every side file of the record at `path` is present and unchanged."""
+    return not any(side_file_faults(record, path))
 
 
 def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:

@@ -1,4 +1,4 @@
-"""A run file of any other tool, scored and stored like a runner's run."""
+"""Scoring of run files of other tools, stored like the run of a runner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rankstone.scoring.task_qrels import Judged
 from rankstone.specs import canonical_digest
 
 ADAPTER = "run file"
-"""`MethodInfo.adapter` of a record that no runner of ours made."""
+"""`MethodInfo.adapter` of a record that was not made by a runner."""
 _ENDINGS = re.compile(r"(\.(trec|run|res|txt|tsv))?(\.(gz|zst))?$")
 
 
@@ -35,12 +35,12 @@ def score_file(
     command: Sequence[str] = (),
     workspace: Path | None = None,
 ) -> RunRecord:
-    """Score the run file at `path` under the task's rules and store the record, without profile.
+    """Score the run file at `path` under the task's rules and store a record without profile.
 
-    Its depth is that of its deepest list: measures that look deeper are left out, with a warning.
+    The depth is that of its deepest list; measures at larger cutoffs are left out, with a warning.
 
     Raises:
-        ResultsError: the file cannot be read, shares no query with the task, or is too shallow for
+        ResultsError: The file cannot be read, shares no query with the task, or is too shallow for
             every measure; or the record cannot be written.
     """
     started = now()
@@ -76,7 +76,7 @@ def score_file(
 
 
 def method_of(path: Path, name: str | None) -> MethodInfo:
-    """The run file as a method: `runs/<file name without endings>` unless it has a `name`."""
+    """Return the run file as a method, by default `runs/<file name without suffixes>`."""
     digest = sha256_of(path)
     return MethodInfo(
         name=name or f"runs/{_ENDINGS.sub('', path.name)}",
@@ -87,7 +87,7 @@ def method_of(path: Path, name: str | None) -> MethodInfo:
 
 
 class _Facts:
-    """What a run holds beside what its task asks for."""
+    """A run compared with its task: depth, measures, unknown ids."""
 
     def __init__(self, run: Run, judged: Judged, path: Path) -> None:
         self._run, self._judged, self._path = run, judged, path
@@ -98,19 +98,19 @@ class _Facts:
         if not known.any():
             raise ResultsError(
                 f"{path}: none of its {len(run.query_ids)} queries is judged in {judged.task.name}."
-                " Name the task it was made for: --on TASK"
+                " Name the task of the run: --on TASK"
             )
         self._lengths = self._counts()[known]
         self.depth = self._depth()
         self.measures = [m for m in judged.task.measures if not self._too_deep(m)]
         if not self.measures:
             raise ResultsError(
-                f"{path}: it holds {self.depth} results per query, and every measure of"
-                f" {judged.task.name} looks deeper. Retrieve more."
+                f"{path}: it holds {self.depth} results per query, fewer than every measure of"
+                f" {judged.task.name} needs. Retrieve more."
             )
 
     def _counts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Results per query of the run, without self hits where the task drops them."""
+        """Return results per query of the run, without self hits if the task drops them."""
         run = self._run
         counts = np.bincount(run.query, minlength=len(run.query_ids)).astype(np.int64)
         if self._judged.task.self_hits == "drop":
@@ -120,7 +120,10 @@ class _Facts:
         return counts
 
     def _depth(self) -> int:
-        """The deepest list's, up to the task's; the task's where a list holds the whole corpus."""
+        """Return the length of the deepest list, at most the task's depth.
+
+        It is the task's depth where a list holds the whole corpus.
+        """
         task, dataset = self._judged.task, self._judged.dataset
         deepest = int(self._lengths.max())
         if deepest >= task.depth:
@@ -134,24 +137,26 @@ class _Facts:
         return cutoff is not None and cutoff > self.depth
 
     def warnings(self, n_missing: int) -> Iterator[str]:
-        """Everything odd, each in one sentence that begins with the file's name."""
+        """Yield a sentence for each irregularity, beginning with the file's name."""
         task, run = self._judged.task, self._run
         if self._unknown:
             n, example = len(self._unknown), self._unknown[0]
-            yield self._say(
+            yield self._warning(
                 f"{n} of its queries are not judged and are left out, such as '{example}'"
             )
         if n_missing:
-            yield self._say(f"{n_missing} judged queries have no results and score 0")
+            yield self._warning(f"{n_missing} judged queries have no results and score 0")
         if self._judged.dataset is not None:
             positions = self._judged.dataset.corpus.positions(run.document_ids)
             if n := int((positions < 0).sum()):
-                yield self._say(
+                yield self._warning(
                     f"{n} of its documents are not in the corpus and are not relevant, such as"
                     f" '{run.document_ids[int(np.argmin(positions))]}'"
                 )
         if (deepest := int(self._lengths.max())) > task.depth:
-            yield self._say(f"lists of up to {deepest} results are cut at the task's {task.depth}")
+            yield self._warning(
+                f"lists of up to {deepest} results are truncated to the task's {task.depth}"
+            )
         yield from self._about_depth(task.depth)
 
     def _about_depth(self, asked: int) -> Iterator[str]:
@@ -159,18 +164,18 @@ class _Facts:
             return
         left_out = [m for m in self._judged.task.measures if self._too_deep(m)]
         if left_out:
-            yield self._say(
+            yield self._warning(
                 f"left out {', '.join(left_out)}: the deepest list holds {self.depth} results"
             )
-        uncut = [m for m in self.measures if names.parse(m).cutoff is None]
-        if uncut:
-            yield self._say(
-                f"{', '.join(uncut)} look at {self.depth} results per query, where the task's"
+        without_cutoff = [m for m in self.measures if names.parse(m).cutoff is None]
+        if without_cutoff:
+            yield self._warning(
+                f"{', '.join(without_cutoff)} use {self.depth} results per query; the task's"
                 f" depth is {asked}"
             )
 
-    def _say(self, what: str) -> str:
-        return f"{self._path.name}: {what}"
+    def _warning(self, message: str) -> str:
+        return f"{self._path.name}: {message}"
 
 
 def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:

@@ -1,4 +1,4 @@
-"""The judgements that a run is scored against: of a whole data set, or of a task without one."""
+"""Judgements against which runs are scored: of a data set, or of a task without one."""
 
 from __future__ import annotations
 
@@ -25,41 +25,38 @@ from rankstone.specs import TaskSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What judges the runs of one task."""
+    """Judgements of one task."""
 
     task: TaskSpec
     qrels: dict[str, dict[str, int]]
-    """By ids, for every query that is judged; without labels where answers judge."""
+    """Labels by query and document id, for every judged query; empty where answers judge."""
     info: TaskInfo
-    """The task as records tell it."""
+    """The task as records describe it."""
     dataset: Dataset | None
-    """None where the task has judgements alone."""
+    """None where the task has judgements only."""
     warnings: tuple[str, ...]
     cache: Path | None = None
-    """The folder that keeps what was matched with answers."""
+    """Folder that stores matches of passages with answers."""
 
     def read(self, path: Path) -> Run:
-        """The run file at `path`, ids with white space as the collection has them."""
+        """Read the run file at `path`; ids with white space are those of the collection."""
         run = read_run(path, known=self._judged_ids())
         if self.dataset is None or not any("%" in document for document in run.document_ids):
             return run
         return read_run(path, known=self._all_ids(self.dataset))
 
     def qrels_for(self, run: Run) -> dict[str, dict[str, int]]:
-        """The judgements `run` is scored by; where answers judge, its passages that hold one.
+        """Return the judgements of `run`; where answers judge, its passages that contain one.
 
         Raises:
-            DataError: the matches cannot be kept in the cache.
+            DataError: The matches cannot be stored in the cache.
         """
         if self.dataset is None or self.task.judge != "answers":
             return self.qrels
         return qrels_by_answers(run, self.dataset, self.cache)
 
     def _judged_ids(self) -> Iterator[str]:
-        seen = set(self.qrels)
-        for labels in self.qrels.values():
-            seen.update(labels)
-        yield from seen
+        yield from set(self.qrels).union(*self.qrels.values())
 
     def _all_ids(self, dataset: Dataset) -> Iterator[str]:
         yield from self.qrels
@@ -69,10 +66,10 @@ class Judged:
 
 
 def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Judged:
-    """The judgements of `task`; its data set is opened (prepared, if need be) where it has one.
+    """Open the judgements of `task` and its data set (prepared, if necessary) if it has one.
 
     Raises:
-        DataError: as `open_dataset` does.
+        DataError: See `open_dataset`.
     """
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):
@@ -83,9 +80,13 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
             "n_queries": len(found.qrels),
             "n_judgements": sum(map(len, found.qrels.values())),
         }
-        info = TaskInfo.of(task, facts)
-        warnings = found.warnings
-        return Judged(task=task, qrels=found.qrels, info=info, dataset=None, warnings=warnings)
+        return Judged(
+            task=task,
+            qrels=found.qrels,
+            info=TaskInfo.of(task, facts),
+            dataset=None,
+            warnings=found.warnings,
+        )
     dataset = open_dataset(task, sources, progress)
     by_answers = task.judge == "answers"
     return Judged(

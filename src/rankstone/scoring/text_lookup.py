@@ -1,7 +1,8 @@
-"""Texts of single queries and documents, for who shows them: no data set is fetched for that."""
+"""Texts of single queries and documents to be shown, without fetching any data set."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -17,11 +18,11 @@ from rankstone.results.record import RunRecord
 from rankstone.specs import TaskSpec
 
 HERE = ("prepared", "at hand", "embedded")
-"""States of a data set that is within reach without a download."""
+"""States of a data set that is available without a download."""
 
 
 class Found(NamedTuple):
-    """What a data set says of some queries and documents; what it does not hold is left out."""
+    """Texts and labels of some queries and documents; those not in the data set are left out."""
 
     queries: dict[str, str]
     documents: dict[str, str]
@@ -35,19 +36,19 @@ def look_up(
     documents: Collection[str],
     sources: Sources,
 ) -> Found | str:
-    """Texts of `queries` and `documents`, or why there are none.
+    """Return texts of `queries` and `documents`, or the reason why there are none.
 
     Args:
-        find_task: returns the task of the record; where it raises, its message is the answer.
-        record: measured on the task; texts of other data than its own would be those of other
-            documents under the same ids.
-        documents: ids as a run file has them, white space encoded.
+        find_task: Returns the task of the record; if it raises, its message is the reason.
+        record: Measured on the task. Other versions of its data may have other documents under the
+            same ids.
+        documents: Ids as in a run file, white space encoded.
     """
     try:
         task = find_task()
         known = entry(task, sources)
         if known.state not in HERE:
-            return f"{task.name} is not here: {known.detail or known.state}"
+            return f"{task.name} is not available here: {known.detail or known.state}"
         dataset = open_dataset(task, sources)
     except RankstoneError as error:
         return str(error)
@@ -65,10 +66,10 @@ def look_up(
 
 
 def _documents(dataset: Dataset, ids: list[str]) -> dict[str, str]:
-    places = dataset.corpus.positions(ids)
-    if (places < 0).any():  # white space in ids is encoded in run files
+    positions = dataset.corpus.positions(ids)
+    if (positions < 0).any():  # white space in ids is encoded in run files
         decoded = dataset.corpus.positions([unquote(id) for id in ids])
-        places = np.where(places < 0, decoded, places)
-    kept = [(id, place) for id, place in zip(ids, places.tolist(), strict=True) if place >= 0]
-    texts = dataset.corpus.take(np.array([place for _, place in kept], dtype=np.int64))
-    return dict(zip((id for id, _ in kept), texts, strict=True))
+        positions = np.where(positions < 0, decoded, positions)
+    held = positions >= 0
+    texts = dataset.corpus.take(positions[held])
+    return dict(zip(itertools.compress(ids, held), texts, strict=True))

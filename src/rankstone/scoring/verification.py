@@ -1,4 +1,4 @@
-"""Whether stored records say what their own runs and judgements give: nothing is run."""
+"""Verification of stored records against their own runs and judgements; nothing is run."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ import numpy as np
 from rankstone.errors import RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
-from rankstone.files import sha256_of
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import SUFFIXES
+from rankstone.results.store import side_file_faults
 from rankstone.scoring.task_qrels import Judged
 
 EXACT = 1e-9
-"""Means, bounds under ties and values per query may differ by rounding, and no more."""
+"""Tolerance of means, bounds under ties and values per query: rounding only."""
 OF_INTERVALS = 1e-6
 
 
 def differences(
     record: RunRecord, path: Path, judged: Callable[[RunRecord], Judged]
 ) -> Iterator[str]:
-    """Where the record at `path` is not what its run and judgements give; a sentence each.
+    """Yield a sentence for each difference of the record at `path` from its run and judgements.
 
-    A failed record holds no figures, and so nothing differs. `judged` opens the judgements of a
-    record's task; where it or a file raises, that is a difference too.
+    A failed record has no measures and so no differences. `judged` opens the judgements of a
+    record's task; an error of it, or of a file, is a difference too.
     """
     if record.status != "ok":
         return
-    yield from _files(record, path)
+    yield from side_file_faults(record, path)
     try:
         found = judged(record)
         yield from _data(record, found)
         if record.files.run is None:
-            yield "run: the record names none, so that nothing can be recomputed"
+            yield "run: the record has none, so nothing can be recomputed"
             return
         evaluation = _evaluated(record, path, found)
     except RankstoneError as error:
@@ -58,17 +57,16 @@ def compare_rules(
 ) -> list[Comparison]:
     """Evaluate the run of the record at `path` by its own rules and by those of `tool`.
 
-    Raises: RankstoneError, where the record has no run, is judged by answers, or its judgements
-        cannot be opened.
+    Raises RankstoneError if the record has no run, is judged by answers, or its judgements cannot
+    be opened.
     """
     if record.files.run is None:
         raise ResultsError(f"{path}: the record has no run, so nothing can be recomputed from it.")
     if record.policy.judge == "answers":
         raise ResultsError(
-            f"{record.task.name} is judged by answers, and {tool} reads labels of documents, which "
-            "it has not: among what a run found, those that hold an answer would pass for all that "
-            f"is relevant. Look at Accuracy@k instead: rankstone show {record.method.name}"
-            f"@{record.task.name}"
+            f"{record.task.name} is judged by answers, and {tool} needs labels of documents: it"
+            " would take the retrieved documents with an answer for all relevant ones. See"
+            f" Accuracy@k instead: rankstone show {record.method.name}@{record.task.name}"
         )
     opened, policy = judged(record), record.policy
     run = opened.read(path.with_name(record.files.run))
@@ -81,18 +79,6 @@ def compare_rules(
         tool=TOOLS[tool],
         dataset=record.task.dataset,
     )
-
-
-def _files(record: RunRecord, path: Path) -> Iterator[str]:
-    for kind in SUFFIXES:
-        name, digest = record.files[kind], record.files[f"{kind}_sha256"]
-        if name is None:
-            continue
-        file = path.with_name(name)
-        if not file.is_file():
-            yield f"{kind}: {file} is missing"
-        elif (found := sha256_of(file)) != digest:
-            yield f"{kind}: {file} has sha256 {found}, recorded {digest}"
 
 
 def _data(record: RunRecord, judged: Judged) -> Iterator[str]:
@@ -149,7 +135,7 @@ def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterato
         yield f"per_query: {error}"
         return
     if stored.query_ids != list(evaluation.query_ids):
-        yield "per_query: it holds other queries than are judged, or in another order"
+        yield "per_query: its queries, or their order, differ from those that are judged"
         return
     for name, found in evaluation.per_query.items():
         values = stored.measures.get(name)
