@@ -139,7 +139,7 @@ def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
         ("[]", "expected an object"),
         ('{"task_name": "SciFakt"}', "Did you mean: SciFact"),
         ('{"task_name": "SciFact", "scores": {"dev": []}}', "no scores of the split 'test'"),
-        ('{"task_name": "SciFact", "scores": {"test": [{}]}}', "does not say nDCG@10"),
+        ('{"task_name": "SciFact", "scores": {"test": [{}]}}', "has no nDCG@10"),
     ],
 )
 def test_what_is_no_result_is_refused_and_nothing_stored(tmp_path, body, said):

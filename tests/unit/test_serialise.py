@@ -50,7 +50,7 @@ def test_unknown_keys_are_named() -> None:
 
 def test_a_newer_version_is_refused_with_the_mend() -> None:
     newer = json.dumps({**body(), "schema_version": SCHEMA_VERSION + 1, "novelty": 1})
-    expected = rf"schema {SCHEMA_VERSION + 1}, .* up to {SCHEMA_VERSION}\. Upgrade: pip install"
+    expected = rf"schema {SCHEMA_VERSION + 1}; .* up to {SCHEMA_VERSION}\. Upgrade: pip install"
     with pytest.raises(ResultsError, match=expected):
         from_json(newer, SOURCE)
 

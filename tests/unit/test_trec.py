@@ -64,7 +64,7 @@ def test_many_blocks_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("names", "scores", "message"),
     [
         (["", "b"], [[2, 1]], "an id is empty"),
-        (["a b", "a%20b"], [[2, 1]], "two ids both read 'a%20b'"),
+        (["a b", "a%20b"], [[2, 1]], "two ids are both written 'a%20b'"),
         (["a", "b"], [[2, np.nan]], "a score is NaN"),
     ],
 )

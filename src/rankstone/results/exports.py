@@ -1,4 +1,4 @@
-"""Records in the forms of other tools: TREC runs, ir_metadata, MTEB's JSON, one Parquet table."""
+"""Export of records to formats of other tools: TREC, ir_metadata, MTEB, a Parquet table."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ MTEB_TASKS = {
         )
     },
 }  # fmt: skip
-"""Our name of a task -> MTEB's."""
+"""Name of a task -> its name in MTEB."""
 MTEB_MEASURES = {"nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr"}
-"""Ours, which are cut after `@` -> MTEB's, which are cut after `_at_`."""
+"""Measures with cutoffs `@k` -> those of MTEB with cutoffs `_at_k`."""
 
 
 def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
-    """Write `stored` into `folder`, which is made, in the form `to`, a key of `FORMS`.
+    """Write `stored` into `folder`, which is created, in the format `to`, a key of `FORMS`.
 
     Returns: the files written.
 
     Raises:
-        ResultsError: a record failed, or lacks what the form needs; nothing is written then.
+        ResultsError: A record failed, or lacks data that the format needs; nothing is written then.
     """
     for record, _ in stored:
         if record.status != "ok":
             raise ResultsError(
-                f"{_cell(record)} ended as {record.status}: there is nothing to export of it."
+                f"{_cell(record)} ended as {record.status} and has nothing to export."
             )
     texts = list(FORMS[to](stored))
     written = []
@@ -82,7 +82,7 @@ def _run_text(record: RunRecord, path: Path) -> bytes:
     name = record.files.run
     if name is None or not path.with_name(name).is_file():
         raise ResultsError(
-            f"{_cell(record)}: its run is not beside the record {path}. Run it anew:"
+            f"{_cell(record)}: its run is not beside the record {path}. Run it again:"
             f" rankstone run {record.method.name} --on {record.task.name} --force"
         )
     with path.with_name(name).open("rb") as file, zstandard.open(file, "rb") as plain:
@@ -96,7 +96,7 @@ def _trec(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 
 def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """A run with what is known of it before its lines, as comments that hold YAML.
+    """A run with its metadata in leading comments that hold YAML.
 
     Breuer, Keller, Schaer: ir_metadata, An Extensible Metadata Schema for IR Experiments, SIGIR
     2022; schema 0.1.
@@ -108,7 +108,7 @@ def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 
 def _metadata(record: RunRecord) -> dict[str, Any]:
-    """The components of PRIMAD that a record knows: platform, implementation, method, data."""
+    """Return the components of PRIMAD in a record: platform, implementation, method, data."""
     here, phases = record.environment, record.profile.phases if record.profile else {}
     return {
         "schema_version": "0.1",
@@ -150,7 +150,7 @@ def _metadata(record: RunRecord) -> dict[str, Any]:
 
 
 def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
-    """Mappings as YAML blocks, everything else as JSON, of which YAML is a superset."""
+    """Yield mappings as YAML blocks, all else as JSON, of which YAML is a superset."""
     for key, inner in value.items():
         space = " " * indent
         name = key if re.fullmatch(r"[A-Za-z_][\w ]*", key) else json.dumps(key)
@@ -162,17 +162,17 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
 
 
 def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """`<method>/rankstone/<task>.json`, as MTEB 1.14 and later keep their results."""
+    """`<method>/rankstone/<task>.json`, the layout of results of MTEB 1.14 and later."""
     for record, _ in stored:
         task = MTEB_TASKS.get(record.task.name)
         if task is None:
             known = ", ".join(MTEB_TASKS)
-            raise ResultsError(f"{_cell(record)}: MTEB has no such task. It has: {known}.")
+            raise ResultsError(f"{_cell(record)}: MTEB has no such task. Tasks of MTEB: {known}.")
         scores: dict[str, Any] = {}
         for name, measure in record.measures.items():
-            stem, _, cut = name.partition("@")
-            if stem in MTEB_MEASURES and cut.isdecimal():
-                scores[f"{MTEB_MEASURES[stem]}_at_{cut}"] = measure.mean
+            stem, _, cutoff = name.partition("@")
+            if stem in MTEB_MEASURES and cutoff.isdecimal():
+                scores[f"{MTEB_MEASURES[stem]}_at_{cutoff}"] = measure.mean
         headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
         scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
         phases = record.profile.phases.values() if record.profile else ()
@@ -189,27 +189,22 @@ def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 
 def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """One table of every value per query: method, task, machine, query, measure, value."""
+    """A table of all values per query: method, task, machine, query, measure, value."""
     parts = []
     for record, path in stored:
         name = record.files.per_query
         if name is None:
-            raise ResultsError(f"{_cell(record)}: it has no values per query. Run it anew.")
+            raise ResultsError(f"{_cell(record)}: it has no values per query. Run it again.")
         read = read_per_query(path.with_name(name))
+        n = len(read.query_ids)
+        cell = {
+            "method": [record.method.name] * n,
+            "task": [record.task.name] * n,
+            "machine": [record.environment.machine] * n,
+            "query": read.query_ids,
+        }
         for measure, values in read.measures.items():
-            n = len(values)
-            parts.append(
-                pa.table(
-                    {
-                        "method": [record.method.name] * n,
-                        "task": [record.task.name] * n,
-                        "machine": [record.environment.machine] * n,
-                        "query": read.query_ids,
-                        "measure": [measure] * n,
-                        "value": values,
-                    }
-                )
-            )
+            parts.append(pa.table({**cell, "measure": [measure] * n, "value": values}))
     out = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(parts), out, compression="zstd")
     yield "per-query.parquet", out.getvalue().to_pybytes()

@@ -1,7 +1,7 @@
-"""Results of MTEB as records, so that they stand in the same tables.
+"""Import of MTEB results as records, so that tables can include them.
 
-What MTEB says is kept and nothing is added: means without intervals, under its own rules of ties
-and of queries without results (`Policy.rules`), and no speed.
+The records hold the numbers of MTEB only: means without intervals, by its own rules for ties and
+for queries without results (`Policy.rules`), and no speed.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from rankstone.results.record import (
 from rankstone.specs import TaskSpec, canonical_digest
 
 ELSEWHERE = "elsewhere"
-"""In place of the fingerprint of a machine that nobody named."""
+"""Stands for the fingerprint of an unknown machine."""
 ADAPTER = "mteb results"
 
 
 def read_mteb(
     path: Path, tasks: Mapping[str, TaskSpec], *, name: str | None = None, when: str
 ) -> RunRecord:
-    """The record of one result file of MTEB, `<model>/<revision>/<task>.json`.
+    """Return the record of one result file of MTEB, `<model>/<revision>/<task>.json`.
 
     Args:
-        tasks: our definitions by name.
-        name: of the method; by default `mteb/<model>`, from the folder or `model_meta.json`.
-        when: ISO 8601, for the provenance.
+        tasks: Definitions by name.
+        name: Name of the method; by default `mteb/<model>`, from the folder or `model_meta.json`.
+        when: Time of the provenance, ISO 8601.
 
     Raises:
-        ResultsError: it is no such file, of no task of ours, or without the task's split.
+        ResultsError: The file is invalid, its task is unknown, or it lacks the task's split.
     """
     body = _body(path)
     found = body.get("task_name") or body.get("mteb_dataset_name")
     ours = {theirs: own for own, theirs in MTEB_TASKS.items()}
     if found not in ours or ours[found] not in tasks:
         raise ResultsError(
-            f"{path}: its task '{found}' is none of ours.{did_you_mean(str(found), ours)}"
+            f"{path}: its task '{found}' is unknown.{did_you_mean(str(found), ours)}"
         )
     task = tasks[ours[found]]
     scores = _scores(body, task, path)
     measures = {
-        f"{stem}@{cut}": Measure(mean=float(scores[key]))
+        f"{stem}@{k}": Measure(mean=float(scores[key]))
         for stem, theirs in MTEB_MEASURES.items()
-        for cut in (1, 3, 5, 10, 20, 50, 100, 1000)
-        if (key := f"{theirs}_at_{cut}") in scores
+        for k in (1, 3, 5, 10, 20, 50, 100, 1000)
+        if (key := f"{theirs}_at_{k}") in scores
     }
     if task.headline not in measures:
-        raise ResultsError(f"{path}: it does not say {task.headline}, the task's headline.")
+        raise ResultsError(f"{path}: it has no {task.headline}, the task's headline measure.")
     method = name or f"mteb/{_model(path)}"
     digest = sha256_of(path)
     return RunRecord(
@@ -84,7 +84,9 @@ def read_mteb(
         measures=measures,
         environment=Environment(machine=ELSEWHERE),
         provenance=Provenance(started=when, finished=when),
-        warnings=["imported from MTEB: its rules, no values per query, nothing measured here"],
+        warnings=[
+            "imported from MTEB: its rules, no values per query, no measurements on this machine"
+        ],
     )
 
 
@@ -94,12 +96,12 @@ def _body(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(body, dict):
-        raise ResultsError(f"{path}: no result of MTEB: expected an object.")
+        raise ResultsError(f"{path}: not a result of MTEB: expected an object.")
     return body
 
 
 def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str, Any]:
-    """The scores of the task's split, of MTEB before 1.14 or after."""
+    """Return the scores of the task's split, of MTEB before or since 1.14."""
     splits = body.get("scores", body)
     found = splits.get(task.split) if isinstance(splits, dict) else None
     if isinstance(found, list):
@@ -110,7 +112,7 @@ def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str,
 
 
 def _model(path: Path) -> str:
-    """The model's name: as `model_meta.json` says, else the folder's."""
+    """Return the model's name from `model_meta.json`, else from the folder."""
     meta = path.with_name("model_meta.json")
     if meta.is_file():
         name = _body(meta).get("name")

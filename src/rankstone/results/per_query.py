@@ -33,7 +33,7 @@ def write_per_query(
     """Write `query`, then one float64 column per measure, in the mapping's order.
 
     Raises:
-        ResultsError: A measure is named `query`, or has not one value per query.
+        ResultsError: A measure is named `query`, or does not have one value per query.
     """
     for name, values in measures.items():
         if name == "query" or np.shape(values) != (len(query_ids),):
@@ -46,7 +46,7 @@ def write_per_query(
 
 
 def read_per_query(path: Path) -> PerQuery:
-    """Read what `write_per_query` wrote, or a ResultsError that names the file."""
+    """Read the file of `write_per_query`; a ResultsError names the file."""
     table = _read(path, ["query"])
     names = [name for name in table.column_names if name != "query"]
     values = {name: table[name].to_numpy().astype(np.float64) for name in names}
@@ -67,7 +67,7 @@ def write_latency(
 
 
 def read_latency(path: Path) -> RawLatency:
-    """Read what `write_latency` wrote, or a ResultsError that names the file."""
+    """Read the file of `write_latency`; a ResultsError names the file."""
     table = _read(path, ["encode_ms", "search_ms"])
     return RawLatency(table["encode_ms"].to_numpy(), table["search_ms"].to_numpy())
 

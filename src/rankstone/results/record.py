@@ -1,4 +1,4 @@
-"""The record: everything one (method, task, machine) run measured, and what it takes to repeat it.
+"""The record of one (method, task, machine): all measurements, and the facts to repeat them.
 
 `schema.json` in `results/` is generated from these classes. Sections can be read as attributes or
 by key: ``record.measures["nDCG@10"].mean`` is ``record["measures"]["nDCG@10"]["mean"]``.
@@ -32,7 +32,7 @@ class Section(BaseModel):
 
 
 class TaskInfo(Section):
-    """What was measured."""
+    """The task that was run."""
 
     name: str
     digest: str
@@ -41,7 +41,7 @@ class TaskInfo(Section):
     split: str
     source: str | None = None
     sha256: dict[str, str] = {}
-    """Of corpus, queries and judgements."""
+    """Digests of corpus, queries and judgements."""
     n_documents: int | None = None
     n_queries: int | None = None
     n_judgements: int | None = None
@@ -54,11 +54,11 @@ class TaskInfo(Section):
     def of(
         cls, task: TaskSpec, facts: Mapping[str, Any] | None = None, *, text: str | None = None
     ) -> Self:
-        """The section of `task`.
+        """Return the section of `task`.
 
         Args:
-            facts: sizes and digests of its data (`Dataset.facts`); null where it was not opened.
-            text: the template that was used, where a method has its own.
+            facts: Sizes and digests of its data (`Dataset.facts`); None if it was not opened.
+            text: The template that was used, if a method has its own.
         """
         return cls(
             name=task.name,
@@ -72,7 +72,7 @@ class TaskInfo(Section):
 
 
 class MethodInfo(Section):
-    """What was run."""
+    """The method that was run."""
 
     name: str
     digest: str
@@ -80,11 +80,11 @@ class MethodInfo(Section):
     adapter: str
     parameters: dict[str, Any] = {}
     description: dict[str, Any] = {}
-    """What the runner says of itself: model id, revision, file hashes, prompts, max length ..."""
+    """`describe()` of the runner: model id, revision, file hashes, prompts, max length ..."""
 
     @classmethod
     def of(cls, method: MethodSpec, description: Mapping[str, Any] | None = None) -> Self:
-        """The section of `method`; a runner that was built adds its `description`."""
+        """Return the section of `method`, with the `description` of a runner that was built."""
         return cls(
             name=method.name,
             digest=method.digest(),
@@ -95,7 +95,7 @@ class MethodInfo(Section):
 
 
 class Policy(Section):
-    """The rules the numbers were computed under (docs: protocols of quality)."""
+    """The rules by which the numbers were computed (docs: protocols of quality)."""
 
     depth: int
     score_dtype: Literal["float32", "float64"] = "float32"
@@ -104,15 +104,15 @@ class Policy(Section):
     self_hits: Literal["keep", "drop"] = "keep"
     relevance: int = 1
     judge: Literal["judgements", "answers"] = "judgements"
-    """`answers`: a passage is right where its text holds an answer, as DPR matches them."""
+    """`answers`: a passage is relevant if its text contains an answer, matched as in DPR."""
     ndcg_gain: Literal["label"] = "label"
     rules: Literal["rankstone", "mteb"] = "rankstone"
-    """Whose conventions the numbers follow: `mteb` for what was imported from its results."""
+    """Conventions of the numbers: `mteb` for records imported from its results."""
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
 
     @classmethod
     def of(cls, task: TaskSpec) -> Self:
-        """The rules that `task` is scored by."""
+        """Return the rules of `task`."""
         return cls(
             depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge
         )
@@ -123,13 +123,13 @@ class Measure(Section):
 
     mean: float
     low: float | None = None
-    """Lower end of the 95% bootstrap interval over queries; null where others gave a mean alone."""
+    """Lower end of the 95% bootstrap interval over queries; null in imports of means alone."""
     high: float | None = None
     best: float | None = None
-    """The mean if every tie fell the best way; null for measures of the long tail."""
+    """The mean if every tie were resolved in the best order; null for measures of the long tail."""
     worst: float | None = None
     n: int | None = None
-    """Queries the mean runs over."""
+    """Queries over which the mean is taken."""
 
 
 class QuerySummary(Section):
@@ -143,7 +143,7 @@ class QuerySummary(Section):
 
 
 class TruncationInfo(Section):
-    """What the model's length limit cut, of one role's texts."""
+    """Truncation of one role's texts by the model's length limit."""
 
     texts: int
     texts_cut: int
@@ -159,13 +159,13 @@ class Phase(Section):
     items: int = 0
     peak_rss_bytes: int | None = None
     peak_gpu_bytes: int | None = None
-    """Held at once by torch, over all GPUs; null where there is no CUDA device."""
+    """Peak of torch's tensors over all GPUs; null without a CUDA device."""
     tokens: int | None = None
-    """Seen by models, special tokens included, padding not; null where no encoder counted."""
+    """Tokens read by models, with special tokens, without padding; null if not counted."""
     flops: float | None = None
-    """Floating-point operations on these tokens by definition, a multiply-add being two."""
+    """Nominal floating-point operations on these tokens; a multiply-add counts as two."""
     from_cache: float = 0.0
-    """Share of the items read from a cache; their cost is the cost of the run that filled it."""
+    """Share of items read from a cache, charged with the cost of the run that filled it."""
 
 
 class Percentiles(Section):
@@ -193,7 +193,7 @@ class Latency(Section):
 
 class IndexSize(Section):
     memory_bytes: int | None = None
-    """Resident for search."""
+    """Memory that search keeps resident."""
     disk_bytes: int | None = None
     bytes_per_document: float | None = None
 
@@ -205,8 +205,8 @@ class Profile(Section):
     peak_rss_bytes: int | None = None
     """High-water mark of the whole cell."""
     peak_flops_per_s: float | None = None
-    """Of large matrix products at the encoder's precision, threads and device, measured beside the
-    encoding; null where no encoder counted, or encodings came from another machine."""
+    """Peak rate of large matrix products at the encoder's precision, threads and device, measured
+    during encoding; null if not counted, or if encodings came from another machine."""
     flop_utilisation: float | None = None
     """Model FLOP utilisation of encoding the documents: flops / seconds / peak."""
 
@@ -215,7 +215,7 @@ class Environment(Section):
     """The machine and the software."""
 
     machine: str
-    """Fingerprint: figures of speed are compared only where it is equal."""
+    """Fingerprint; speeds are compared only between equal ones."""
     cpu: str | None = None
     cores: int | None = None
     affinity: list[int] | None = None
@@ -234,7 +234,7 @@ class Environment(Section):
 
 
 class Measured(Section):
-    """All that a cell's process measured, as it hands it to the process that stores the record."""
+    """Measurements of a cell's process, handed over to the process that stores the record."""
 
     task: TaskInfo
     method: MethodInfo
@@ -253,7 +253,7 @@ class Provenance(Section):
     """ISO 8601, UTC."""
     finished: str
     cache_keys: list[str] = []
-    """Keys of cached encodings that were read or filled."""
+    """Keys of cached encodings that were read or written."""
     resumed: bool = False
     """Some shards had been encoded by an earlier, unfinished run."""
 
@@ -286,14 +286,14 @@ class RunRecord(Section):
     error: ErrorInfo | None = None
     key: str
     """Digest of all that can change the numbers (definitions, data, model files, code, libraries,
-    seed, threads): a cell with an equal key need not run again."""
+    seed, threads); results with a matching key are reused."""
     task: TaskInfo
     method: MethodInfo
     policy: Policy
     measures: dict[str, Measure] = {}
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
-    """`pair`: of the (query, document) pairs that a scorer read as one."""
+    """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""
     profile: Profile | None = None
     environment: Environment
     provenance: Provenance
@@ -301,7 +301,7 @@ class RunRecord(Section):
     warnings: list[str] = []
 
     def identity(self) -> dict[str, Any]:
-        """Facts that tell the run from every other, kept with what is concluded from it."""
+        """Return facts that identify the run, stored with conclusions from it."""
         return {
             "status": self.status,
             "method": self.method.digest,
@@ -312,10 +312,10 @@ class RunRecord(Section):
         }
 
     def failure(self) -> str:
-        """Why the cell failed, in a line."""
+        """Return the reason of the failure in one line."""
         return (self.error.message if self.error else self.status).partition("\n")[0]
 
 
 def now() -> str:
-    """ISO 8601, UTC, to the second."""
+    """Return the time in ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

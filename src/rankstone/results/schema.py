@@ -13,7 +13,7 @@ from rankstone.results.record import SCHEMA_VERSION, RunRecord
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema (JSON Schema 2020-12) of a record as it is written."""
+    """Return the schema (JSON Schema 2020-12) of a record as it is written."""
     schema = RunRecord.model_json_schema(mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -23,7 +23,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The published file: indented, keys in a fixed order, newline at the end."""
+    """Return the published file: indented, keys in a fixed order, newline at the end."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

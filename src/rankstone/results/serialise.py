@@ -24,7 +24,7 @@ UPGRADES: dict[int, Upgrade] = {
 
 
 def to_json(record: RunRecord) -> str:
-    """The record as text: sections in schema order, free dictionaries sorted, no NaN.
+    """Return the record as text: sections in schema order, free dictionaries sorted, no NaN.
 
     Raises:
         ResultsError: A figure is NaN or infinite; unknown is null. The message names the key.
@@ -49,7 +49,7 @@ def _ordered(value: Any) -> Any:
 
 
 def _not_finite(value: Any, key: str = "") -> Iterator[str]:
-    """Keys, from the root, of the numbers that JSON cannot hold."""
+    """Yield the keys, from the root, of numbers that JSON cannot hold."""
     if isinstance(value, float) and not math.isfinite(value):
         yield key
     items = dict(enumerate(value)) if isinstance(value, list) else value
@@ -58,7 +58,7 @@ def _not_finite(value: Any, key: str = "") -> Iterator[str]:
 
 
 def from_json(text: str | bytes, source: Path) -> RunRecord:
-    """The record in `text`, upgraded to this version's schema; `source` is for the messages.
+    """Return the record in `text`, upgraded to this version's schema; messages name `source`.
 
     Raises:
         ResultsError: Not JSON, not a record, or written by a newer Rankstone.
@@ -75,13 +75,13 @@ def from_json(text: str | bytes, source: Path) -> RunRecord:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _upgraded(body: dict[str, Any], source: Path) -> dict[str, Any]:
     if body["schema_version"] > SCHEMA_VERSION:
         raise ResultsError(
-            f"{source}: written with record schema {body['schema_version']}, and this Rankstone"
+            f"{source}: written with record schema {body['schema_version']}; this Rankstone"
             f" reads up to {SCHEMA_VERSION}. Upgrade: pip install --upgrade rankstone"
         )
     while (version := body["schema_version"]) < SCHEMA_VERSION:

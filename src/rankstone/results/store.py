@@ -4,8 +4,8 @@
 ``results/beir/scifact/lexical/bm25@1f0c9a3e.json``. Beside it lie the TREC run, the values per
 query and the raw latencies, each with the start of its sha256 in its name: a new run never
 overwrites a file that an older record still points at, so at every moment the JSON on disk is
-whole and its files are the ones it was written with. The last failure of a cell has a slot of its
-own, ``...@<machine>.failed.json``; it never displaces figures and goes with the next success.
+complete and its files are those it was written with. The last failure of a cell has a file of its
+own, ``...@<machine>.failed.json``; it never replaces results and is deleted by the next success.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from rankstone.results.serialise import from_json, to_json
 
 SUFFIXES = {"run": ".run.zst", "per_query": ".per-query.parquet", "latency": ".latency.parquet"}
 REFERENCE = "reference"
-"""The committed sub-folder of `results/`: a store of its own."""
+"""The committed sub-folder of `results/`, a separate store."""
 ABANDONED_S = 3600.0
-"""Leftovers of a killed run are removed at this age; younger ones may belong to a live run."""
+"""Age at which leftovers are removed; younger ones may belong to a running process."""
 SLOTS = (".json", ".failed.json")
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
@@ -44,18 +44,18 @@ Found = Mapping[Cell, Stored]
 
 
 def standing(record: RunRecord) -> tuple[bool, str, str]:
-    """Rank of a record among those of its cell: good before failed, then the newest.
+    """Return the rank of a record in its cell: good before failed, then the newest.
 
-    Equal times are told apart by the machine, so that the order of reading never matters.
+    The machine breaks ties, so that the order of reading never matters.
     """
     return record.status == "ok", record.provenance.finished, record.environment.machine
 
 
 def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell, Stored]:
-    """The record that stands for each cell: the highest by `standing`, in the order of `stored`.
+    """Return the record that represents each cell, the highest by `standing`, in order of `stored`.
 
     Args:
-        machine: only records of this fingerprint; None takes any.
+        machine: Only records of this fingerprint; None accepts any.
     """
     chosen = dict[Cell, Stored]()
     for record, path in stored:
@@ -69,7 +69,7 @@ def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell,
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """Files a run left somewhere, to be copied beside its record; None for what it has not."""
+    """Files of a run, to be copied beside its record; None for absent ones."""
 
     run: Path | None = None
     """From `rankstone.results.trec_run.write_run`."""
@@ -86,20 +86,20 @@ class ResultStore:
         self.folder = folder
 
     def path(self, record: RunRecord) -> Path:
-        """Where `record` belongs: the cell's slot for figures, or the one for its failure."""
+        """Return the file for `record`: that of the cell's results, or that of its failure."""
         cell = self._cell(record)
         return cell.with_name(cell.name + SLOTS[record.status != "ok"])
 
     def file(self, record: RunRecord, kind: Literal["run", "per_query", "latency"]) -> Path | None:
-        """Where a stored record's side file of that kind lies; None if it has none."""
+        """Return the path of a stored record's side file of that kind; None if it has none."""
         name = record.files[kind]
         return None if name is None else self.path(record).with_name(name)
 
     def check_writable(self) -> None:
-        """Write and remove a small file: tells before a long run what would fail after it.
+        """Write and remove a small file, so that a long run does not fail at its end.
 
         Raises:
-            ResultsError: The folder cannot be made or written.
+            ResultsError: The folder cannot be created or written.
         """
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,14 +107,14 @@ class ResultStore:
                 probe.write(b"rankstone")
 
     def write(self, record: RunRecord, staged: Staged = Staged()) -> RunRecord:
-        """Store `record` with copies of its files; all of it becomes visible at once, or nothing.
+        """Store `record` with copies of its files, atomically.
 
         Returns:
-            The record as stored: with the names and digests of its files.
+            The record as stored, with the names and digests of its files.
 
         Raises:
-            ResultsError: The disk is full, the folder is read-only, or the record holds NaN. What
-                was there before is as it was.
+            ResultsError: The disk is full, the folder is read-only, or the record holds NaN. The
+                former record is unchanged.
         """
         path, cell = self.path(record), self._cell(record)
         superseded = self._files_of(cell)
@@ -131,16 +131,16 @@ class ResultStore:
         return stored
 
     def find(self, key: str, *, machine: str | None = None) -> RunRecord | None:
-        """A successful record of `key` whose files are all there, with the right content.
+        """Return a successful record of `key` whose files are present and unchanged, or None.
 
         Args:
             key: `RunRecord.key`.
-            machine: Only records of this fingerprint; None takes any.
+            machine: Only records of this fingerprint; None accepts any.
         """
         for path in self._paths():
             if path.name.endswith(SLOTS[1]) or (machine and f"@{machine}." not in path.name):
                 continue
-            # A look at the bytes spares parsing records that cannot match.
+            # Searching the bytes avoids parsing records that cannot match.
             if key.encode() not in path.read_bytes():
                 continue
             with contextlib.suppress(ResultsError):
@@ -150,10 +150,10 @@ class ResultStore:
         return None
 
     def records(self) -> list[RunRecord]:
-        """Every record, by task, method and machine; a cell's figures before its last failure.
+        """Return every record, by task, method and machine; results before the last failure.
 
-        A file that is no record of ours, or a damaged one, is passed over with a RankstoneWarning
-        that names it. A folder of records inside this one is a store of its own.
+        A file that is not a valid record is skipped with a RankstoneWarning that names it. A folder
+        of records inside this one is a separate store.
         """
         found = []
         for path in self._paths():
@@ -162,11 +162,11 @@ class ResultStore:
                 if self._is_here(record, path):
                     found.append(record)
             except ResultsError as error:
-                warnings.warn(f"passed over: {error}", RankstoneWarning, stacklevel=2)
-        return sorted(found, key=_place_in_order)
+                warnings.warn(f"skipped: {error}", RankstoneWarning, stacklevel=2)
+        return sorted(found, key=_order)
 
     def load(self, path: Path) -> RunRecord:
-        """The record in the file `path`, upgraded to this version's schema.
+        """Return the record in the file `path`, upgraded to this version's schema.
 
         Raises:
             ResultsError: Missing, malformed, or written by a newer Rankstone.
@@ -179,14 +179,14 @@ class ResultStore:
             ) from error
 
     def named(self, name: str) -> tuple[RunRecord, Path]:
-        """The record in file `name`, or the only one whose METHOD@TASK ends on it, else holds it.
+        """Return the record in file `name`, or the one whose METHOD@TASK ends on or contains it.
 
-        A good record comes before the failure of the same cell. Good records of two machines are
-        refused, where `cells` takes the newest: who names a single record is shown its speed and
-        memory, or exports them, and the name does not tell which machine's are meant.
+        A good record precedes the failure of the same cell. Good records of two machines are
+        refused, where `cells` takes the newest: a single record is named for its speed and memory
+        too, and the name does not tell the machine.
 
         Raises:
-            ResultsError: no record, or several, are of that name.
+            ResultsError: The name matches no record, or several.
         """
         if Path(name).is_file():
             return self.load(Path(name)), Path(name)
@@ -196,9 +196,11 @@ class ResultStore:
         exact = [key for key in records if key == name or key.endswith(f"/{name}")]
         found = exact or [key for key in records if name in key]
         if len(found) != 1:
-            what = f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
+            fault = (
+                f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
+            )
             raise ResultsError(
-                f"record '{name}' {what}. Name one file or one METHOD@TASK. ({self.folder})"
+                f"record '{name}' {fault}. Name one file or one METHOD@TASK. ({self.folder})"
             )
         same = records[found[0]]
         good = [record for record in same if record.status == "ok"] or same
@@ -208,23 +210,17 @@ class ResultStore:
         return good[0], self.path(good[0])
 
     def stored(self) -> list[Stored]:
-        """Every record of `records`, with where it is stored."""
+        """Return every record of `records`, with its file."""
         return [(record, self.path(record)) for record in self.records()]
 
     def cells(self, *, machine: str | None = None) -> dict[Cell, Stored]:
-        """(method, task) -> the record that stands for it: good before failed, then the newest.
-
-        The one answer to that question for everything that shows or compares cells.
-
-        Args:
-            machine: only records of this fingerprint; None takes any.
-        """
+        """Return the record that represents each (method, task), as the function `cells` does."""
         return cells(self.stored(), machine=machine)
 
     def side(self, name: str, *, label: str) -> dict[Cell, Stored]:
-        """The cells of the folder `name`; else those of the one method of that name, by task.
+        """Return the cells of the folder `name`, else of the one method of that name, by task.
 
-        The method is called `label`, so that two methods can be compared cell by cell. Empty where
+        The method is renamed `label`, so that two methods can be compared cell by cell. Empty if
         there is neither.
         """
         folder = Path(name).expanduser()
@@ -239,7 +235,7 @@ class ResultStore:
         }
 
     def _is_here(self, record: RunRecord, path: Path) -> bool:
-        """Whether the record at `path` belongs to this folder; ResultsError if it does to none."""
+        """Return True if the record at `path` belongs to this folder; ResultsError if to none."""
         expected = self.path(record)
         if path == expected:
             return True
@@ -254,7 +250,7 @@ class ResultStore:
                 yield path
 
     def _cell(self, record: RunRecord) -> Path:
-        """The path of a cell's files, without suffix."""
+        """Return the path of a cell's files, without suffix."""
         name = f"{record.task.name}/{record.method.name}@{record.environment.machine}"
         parts = name.split("/")
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
@@ -262,46 +258,49 @@ class ResultStore:
         return self.folder.joinpath(*parts)
 
     def _files_of(self, cell: Path) -> set[str]:
-        """Names of the side files that the cell's records point at."""
+        """Return names of the side files to which the cell's records refer."""
         names = set[str]()
         for slot in SLOTS:
             with contextlib.suppress(ResultsError):
-                names |= set(_named(self.load(cell.with_name(cell.name + slot)).files))
+                files = self.load(cell.with_name(cell.name + slot)).files
+                names.update(files[kind] for kind in SUFFIXES if files[kind])
         return names
 
     def _sweep(self, cell: Path, superseded: set[str]) -> None:
-        """Remove the files of a replaced record, and what killed runs left behind."""
+        """Remove the files of a replaced record and leftovers of killed runs."""
         kept = self._files_of(cell)
         for path in cell.parent.iterdir():
             of_cell = path.name.lstrip(".").startswith(f"{cell.name}.")
             if not of_cell or path.name in kept or not path.name.endswith(_SWEPT):
                 continue
-            # Another process may have taken it already.
+            # Another process may have removed it already.
             with contextlib.suppress(FileNotFoundError):
                 if path.name in superseded or time.time() - path.stat().st_mtime > ABANDONED_S:
                     path.unlink()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """An operating system's refusal as an error that says what to do."""
+        """Turn an OSError into a ResultsError that states a remedy."""
         try:
             yield
         except OSError as error:
             raise ResultsError(
                 f"{self.folder}: results cannot be written: {error.strerror or error}."
-                " Make room or make it writable, or name another folder: --results DIR"
+                " Free space or make it writable, or name another folder: --results DIR"
             ) from error
 
 
 def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> str:
-    """The full name of a method or task (`kind`) among those `known`, which have records.
+    """Return the full name of a method or task (`kind`) among those `known` from records.
 
     Raises:
-        ResultsError: none, or several, are of that name.
+        ResultsError: The name matches none, or several.
     """
     matches = _ending_on(name, known)
-    if name in known or len(matches) == 1:
-        return name if name in known else matches[0]
+    if name in known:
+        return name
+    if len(matches) == 1:
+        return matches[0]
     if matches:
         raise ResultsError(f"{kind} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
     raise ResultsError(
@@ -333,7 +332,7 @@ def files_intact(record: RunRecord, path: Path) -> bool:
 
 
 def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:
-    """Copy the staged files beside the record; `undo` removes the new ones again."""
+    """Copy the staged files beside the record; `undo` removes new ones."""
     placed: dict[str, str] = {}
     for kind, suffix in SUFFIXES.items():
         source: Path | None = getattr(staged, kind)
@@ -348,11 +347,6 @@ def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:
     return Files(**placed)
 
 
-def _named(files: Files) -> list[str]:
-    names: list[str | None] = [files[kind] for kind in SUFFIXES]
-    return [name for name in names if name is not None]
-
-
-def _place_in_order(record: RunRecord) -> tuple[str, str, str, bool]:
+def _order(record: RunRecord) -> tuple[str, str, str, bool]:
     cell = (record.task.name, record.method.name, record.environment.machine)
     return (*cell, record.status != "ok")

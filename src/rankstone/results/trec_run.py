@@ -4,7 +4,7 @@ Scores are float32, printed as the shortest text that reads back as the same flo
 separates the columns, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
 ``"a%20b"``) and every other character stands for itself; `read_run(..., known=ids)` maps back.
 
-Lines before the first result whose first word is ``#`` alone are comments, as ir_metadata has them;
+Lines before the first result whose first word is ``#`` alone are comments, as in ir_metadata;
 ``#12 Q0 ...`` is a result of the query ``#12``, and ``# Q0 ...`` one of the query ``#``.
 
 Lines are joined and parsed by Arrow, a block of queries at a time: millions take seconds.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -37,7 +37,7 @@ _ASCII_SPACE = re.compile(r"[\t\n\r\x0b\x0c ]")
 
 
 class Run(NamedTuple):
-    """The lines of a run file, in file order; ids are stored once and pointed at by row."""
+    """Lines of a run file, in file order; ids are stored once and referred to by row."""
 
     query_ids: list[str]
     """Distinct query ids, in order of first appearance."""
@@ -94,11 +94,11 @@ def _lines(
     tag: str,
     path: Path,
 ) -> memoryview:
-    """The text of one block of queries, UTF-8."""
+    """Return the text of one block of queries, UTF-8."""
     row, column = np.nonzero(docs >= 0)
     score = np.asarray(scores[row, column], dtype=np.float32)
     if np.isnan(score).any():
-        raise ResultsError(f"{path}: a score is NaN. Mend the runner; NaN has no rank.")
+        raise ResultsError(f"{path}: a score is NaN, which has no rank. Correct the runner.")
     distinct, inverse = np.unique(docs[row, column], return_inverse=True)
     names = pa.array(_encode(ids(distinct), path), pa.string())
     ranks = pa.array(np.arange(1, docs.shape[1] + 1)).cast(pa.string())
@@ -115,7 +115,7 @@ def _lines(
 
 
 def _text_of(lines: pa.StringArray) -> memoryview:
-    """The strings of an Arrow array end to end: that is how Arrow holds them."""
+    """Return the concatenated strings of an Arrow array, its own memory layout."""
     if not len(lines):
         return memoryview(b"")
     offsets = np.frombuffer(lines.buffers()[1], dtype=np.int32)
@@ -124,44 +124,42 @@ def _text_of(lines: pa.StringArray) -> memoryview:
 
 
 def _encode(ids: Sequence[str], path: Path) -> Sequence[str]:
-    """The ids as they stand in a run file."""
+    """Return the ids as written in a run file."""
     if "" in ids:
-        raise ResultsError(f"{path}: an id is empty, and a TREC run cannot hold that. Name it.")
+        raise ResultsError(f"{path}: an id is empty, which a TREC run cannot hold. Name it.")
     if not _SPACE.search("".join(ids)):
         return ids
     encoded = [encode_id(id) for id in ids]
     if len(set(encoded)) != len(set(ids)):
         clash = next(e for e, i in zip(encoded, ids, strict=True) if e != i and e in set(ids))
-        raise ResultsError(f"{path}: two ids both read '{clash}' in a TREC run. Rename one.")
+        raise ResultsError(f"{path}: two ids are both written '{clash}' in a TREC run. Rename one.")
     return encoded
 
 
 def encode_id(id: str) -> str:
-    """`id` with its white space percent-encoded, and nothing else changed."""
+    """Return `id` with its white space percent-encoded."""
     return _SPACE.sub(lambda match: quote(match.group(), safe=""), id)
 
 
 def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
     """Read a run file: plain, `.gz` or `.zst`. The rank column is not used, as in trec_eval.
 
-    Leading comments are skipped, and count as lines where an error names one.
+    Leading comments are skipped; line numbers in errors include them.
 
     Args:
         path: The file.
         known: Ids of the collection (documents and queries); those with white space are
-            recognised in their encoded form and given back as they are.
+            recognised in their encoded form and decoded.
 
     Raises:
-        ResultsError: With file and line number: a line without six columns, a score that is no
-            number or NaN, text that is not UTF-8, a second result for one (query, document);
+        ResultsError: With file and line number: a line without six columns, a score that is not
+            a number, text that is not UTF-8, a second result for one (query, document);
             or the file cannot be read.
     """
     originals = _originals(known, path)
     try:
         comments = _comments(path)
-        table = _parse_fast(path, comments)
-        if table is None:
-            table = _parse_lines(path, comments)
+        table = _parse_fast(path, comments) or _parse_lines(path, comments)
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error}") from error
     query_ids, query = _rows(table["query"], originals)
@@ -172,19 +170,19 @@ def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
 
 
 def _comments(path: Path) -> int:
-    """How many lines of comments the file begins with."""
+    """Return the number of leading lines of comments."""
     with _open(path) as stream:
         words = (line.split(maxsplit=2)[:2] for line in stream)
         return sum(1 for _ in itertools.takewhile(_is_comment, words))
 
 
 def _is_comment(words: list[bytes]) -> bool:
-    """Of the first two words of a line; a query may be named `#`, and this project writes `Q0`."""
+    """Test the first two words of a line: a query may be named `#`, followed by `Q0`."""
     return words[:1] == [b"#"] and words[1:] != [b"Q0"]
 
 
 def _parse_fast(path: Path, comments: int) -> pa.Table | None:
-    """All lines at once; None where the file is not single-spaced and clean throughout."""
+    """Parse all lines at once; None unless single separators delimit every column."""
     with _open(path) as stream:
         for _ in range(comments):
             stream.readline()
@@ -214,14 +212,14 @@ def _parse_fast(path: Path, comments: int) -> pa.Table | None:
 
 
 def _is_irregular(column: pa.ChunkedArray) -> bool:
-    """Whether a line of the file would split otherwise at just any white space."""
+    """Return True if splitting at any white space would give other columns."""
     lengths = pc.binary_length(column)
     spaced = pc.match_substring_regex(column, _ASCII_SPACE.pattern)
     return pc.min(lengths).as_py() == 0 or bool(pc.any(spaced).as_py())
 
 
 def _parse_lines(path: Path, comments: int) -> pa.Table:
-    """Line by line, split at any white space: slower, and able to say which line is wrong."""
+    """Parse line by line, split at any white space: slower, with line numbers in errors."""
     columns: dict[str, list[Any]] = {"query": [], "document": [], "score": []}
     with _open(path) as stream:
         for number, raw in itertools.islice(enumerate(stream, start=1), comments, None):
@@ -240,7 +238,7 @@ def _parse_lines(path: Path, comments: int) -> pa.Table:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    """The decompressed bytes; Arrow's streams, unlike zstandard's, notice a truncated file."""
+    """Open the decompressed bytes; Arrow's streams, unlike zstandard's, detect truncation."""
     kinds = {".gz": "gzip", ".zst": "zstd"}
     stream = pa.input_stream(str(path), compression=kinds.get(path.suffix.lower()))
     return io.BufferedReader(stream, buffer_size=1 << 20)
@@ -255,7 +253,7 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
 
 def _score(raw: bytes, path: Path, line: int) -> float:
     try:
-        # Arrow rounds decimal text to float32 once; by way of Python's float it would be twice.
+        # Arrow rounds decimal text to float32 once; through Python's float it would be twice.
         return float(pa.scalar(raw.decode("ascii")).cast(pa.float32()).as_py())
     except (pa.ArrowInvalid, UnicodeDecodeError):
         raise ResultsError(f"{path}:{line}: the score {raw!r} is not a number.") from None
@@ -264,7 +262,7 @@ def _score(raw: bytes, path: Path, line: int) -> float:
 def _rows(
     column: pa.ChunkedArray, originals: Mapping[str, str]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Distinct ids of a text column and the row of each line among them."""
+    """Return distinct ids of a text column, and the row of each line among them."""
     # One chunk first: unifying the dictionaries of many chunks is quadratic in Arrow.
     whole = pa.array([], pa.string()) if not len(column) else column.combine_chunks()
     encoded = whole.dictionary_encode()
@@ -273,39 +271,32 @@ def _rows(
 
 
 def _originals(known: Iterable[str], path: Path) -> dict[str, str]:
-    """Encoded form -> id, of the known ids that hold white space."""
-    everything = list(known)
-    spaced = {encode_id(id): id for id in _with_space(everything)}
-    if spaced:
-        for clash in spaced.keys() & set(everything):
-            raise ResultsError(
-                f"{path}: '{clash}' may stand for two known ids, '{clash}' and '{spaced[clash]}'."
-                " Rename one of them."
-            )
+    """Return encoded form -> id, of the known ids with white space."""
+    ids = list(known)
+    if not _SPACE.search("".join(ids)):
+        return {}
+    spaced = {encode_id(id): id for id in ids if _SPACE.search(id)}
+    for clash in spaced.keys() & set(ids):
+        raise ResultsError(
+            f"{path}: '{clash}' may stand for two known ids, '{clash}' and '{spaced[clash]}'."
+            " Rename one of them."
+        )
     return spaced
-
-
-def _with_space(ids: Sequence[str]) -> Iterator[str]:
-    if _SPACE.search("".join(ids)):
-        yield from (id for id in ids if _SPACE.search(id))
 
 
 def _check_lines(path: Path, run: Run, comments: int) -> None:
     """Refuse NaN scores and a second result for one (query, document)."""
-
-    def line_of(index: int) -> int:  # every line but the comments is a result
-        return comments + index + 1
-
+    first = comments + 1  # every line after the comments is a result
     nan = np.flatnonzero(np.isnan(run.score))
     if len(nan):
-        raise ResultsError(f"{path}:{line_of(int(nan[0]))}: the score is NaN; it has no rank.")
+        raise ResultsError(f"{path}:{first + int(nan[0])}: the score is NaN, which has no rank.")
     keys = run.query * max(1, len(run.document_ids)) + run.document
     order = np.argsort(keys, kind="stable")
     again = order[1:][keys[order][1:] == keys[order][:-1]]
     if len(again):
         index = int(again.min())
         raise ResultsError(
-            f"{path}:{line_of(index)}: a second result for query"
+            f"{path}:{first + index}: a second result for query"
             f" '{run.query_ids[run.query[index]]}' and document"
             f" '{run.document_ids[run.document[index]]}'. Keep one."
         )
