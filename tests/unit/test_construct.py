@@ -62,7 +62,7 @@ def test_an_unknown_adapter_is_named_with_near_ones(adapter, message):
 def test_a_missing_model_or_member_is_named():
     with pytest.raises(DefinitionError, match=r"key 'members': .*Add it"):
         build_runner(method("reciprocal_rank_fusion"))
-    with pytest.raises(DefinitionError, match="key 'members': this adapter takes none"):
+    with pytest.raises(DefinitionError, match="key 'members': this adapter has no such key"):
         build_runner(method(members=(method(),)))
 
 

@@ -257,9 +257,11 @@ def test_faults_of_a_scorer_name_the_place(define, change, message):
 
 
 def test_a_method_needs_its_scorer_and_others_take_none(define):
-    with pytest.raises(DefinitionError, match=r"key 'scorer': .*needs a \[scorer\] table.*Add it"):
+    with pytest.raises(
+        DefinitionError, match=r"key 'scorer': .*needs a valid \[scorer\] table.*Add it"
+    ):
         build_runner(define(TOML.partition("[scorer]")[0]))
-    with pytest.raises(DefinitionError, match="key 'scorer': this adapter takes none"):
+    with pytest.raises(DefinitionError, match="key 'scorer': this adapter has no such key"):
         build_runner(define(TOML.replace("two_stage", "reciprocal_rank_fusion")
                             .replace("depth", "k")))  # fmt: skip
 

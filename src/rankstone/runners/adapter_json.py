@@ -1,9 +1,8 @@
-"""Adapters as JSON: for an index that cannot search without a scorer.
+"""Adapters as JSON, for indexes that need a scorer to search.
 
-What is kept is what the adapter was constructed with: its class, its parameters, where its model
-lies and which files the model is made of, and the same of its members. Building it anew verifies
-that these files are still the same, so that a loaded index gives the results of the saved one or an
-error.
+The JSON holds the arguments of the adapter: its class, its parameters, the folder and files of its
+model, and the same for its members. Constructing it again verifies these files, so that a loaded
+index gives the results of the saved one, or an error.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from rankstone.runners.models import LocatedModel, locate
 from rankstone.specs import ModelSpec
 
 ADAPTER, MODEL, TUPLE = "adapter", "model", "tuple"
-"""Keys of the JSON objects that stand for what JSON has no form of."""
+"""Keys of JSON objects that represent types without a JSON form."""
 
 
 def name_of(kind: type) -> str:
-    """`module:Class` of a class that `class_of` finds again."""
+    """Return `module:Class` of a class, for `class_of`."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def class_of(name: str) -> Any:
-    """The class of that `module:Class`."""
+    """Return the class of a `module:Class`."""
     module, _, kind = name.partition(":")
     return getattr(importlib.import_module(module), kind)
 
 
 def to_json(adapter: Any) -> dict[str, Any]:
-    """Return what `adapter` was constructed with; an AdapterError if it is not a dataclass."""
+    """Return the arguments of `adapter`; AdapterError if it is not a dataclass."""
     if not dataclasses.is_dataclass(adapter) or isinstance(adapter, type):
         raise AdapterError(
             f"{type(adapter).__name__} cannot be saved with an index: it is not a dataclass."
@@ -45,7 +44,7 @@ def to_json(adapter: Any) -> dict[str, Any]:
 
 
 def from_json(saved: dict[str, Any]) -> Any:
-    """The adapter anew; a ModelError if its model's files are gone or are others now."""
+    """Construct the adapter; ModelError if its model's files are missing or have changed."""
     fields = {name: _value(plain) for name, plain in saved["fields"].items()}
     return class_of(saved[ADAPTER])(**fields)
 

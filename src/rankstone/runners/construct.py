@@ -1,7 +1,7 @@
-"""From a method's definition to its runner: import, check, build.
+"""Construction of a runner from its definition: import, check, build.
 
-An adapter is imported on first use. Its module may not import heavy libraries at the top, so that
-a missing extra can be reported, without a worker, before anything is loaded.
+An adapter is imported on first use. Its module must not import heavy libraries at the top, so that
+a missing extra can be reported before anything is loaded.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
-    """The runner that `spec` defines, its members built and its model located.
+    """Return the runner that `spec` defines, with its members built and its model located.
 
     Args:
-        spec: the method.
-        where: what to name in errors, usually the definition's file; default: the method's name.
+        spec: The method.
+        where: Source named in errors; by default the file of the definition.
 
     Raises:
-        DefinitionError: the adapter does not exist, or a parameter is unknown or of a wrong type.
-        MissingExtraError: a library that the adapter needs is not installed.
-        ModelError: the model's files are missing, or not the pinned ones.
+        DefinitionError: The adapter does not exist, or a parameter is unknown or of a wrong type.
+        MissingExtraError: A library that the adapter needs is not installed.
+        ModelError: The model's files are missing, or not the pinned ones.
     """
     where = where or f"runners/{spec.name}.toml"
     load_adapter(spec, where)
     refuse_unavailable(spec)
     _refuse_other_texts(spec, where)
-    what, more = f"Runner '{spec.name}'", {}
+    name, more = f"Runner '{spec.name}'", {}
     if spec.scorer is not None:
-        more["scorer"] = _build(spec.scorer, what, f"{where}: table 'scorer'")
-    runner: AnyRunner = _build(spec, what, where, **more)
+        more["scorer"] = _build(spec.scorer, name, f"{where}: table 'scorer'")
+    runner: AnyRunner = _build(spec, name, where, **more)
     return runner
 
 
-def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
+def _build(spec: AdapterSpec, name: str, where: str, **more: Any) -> Any:
     """Construct the adapter with the parameters of `spec` and the arguments `more`."""
     adapter = load_adapter(spec, where)
-    for extra in _missing(adapter):
-        raise MissingExtraError(what, extra)
+    for library, extra in getattr(adapter, "requires", {}).items():
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtraError(name, extra)
     for key in sorted(NOT_PARAMETERS & set(spec.parameters)):
         raise DefinitionError(
             f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
@@ -64,38 +65,35 @@ def _build(spec: AdapterSpec, what: str, where: str, **more: Any) -> Any:
 
 
 def located_models(spec: AdapterSpec) -> dict[str, LocatedModel]:
-    """The models of `spec` by the key that names them: `model`, `query_model`.
-
-    Raises ModelError where one is out of reach.
-    """
+    """Return the models of `spec` by key (`model`, `query_model`); ModelError if one is absent."""
     return {key: locate(model) for key, model in spec.models.items()}
 
 
 def refuse_unavailable(spec: MethodSpec) -> None:
-    """Raise ModelError if weights of `spec` were never released and no path to some is given."""
+    """Raise ModelError if weights of `spec` were never released and no path is given."""
     models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
     if spec.weights == "unavailable" and any(model.path is None for model in models):
         raise ModelError(
-            f"Runner '{spec.name}': its weights were never released, so it is listed and not run"
-            f" (what was published of it: rankstone list published {spec.name})."
-            " If you have weights of your own, name their folder: --model-path DIR, or the key"
+            f"Runner '{spec.name}': its weights were never released, so it is listed but not run"
+            f" (published results: rankstone list published {spec.name})."
+            " If you have weights, name their folder: --model-path DIR, or the key"
             f" 'path' of [model] in a copy of runners/{spec.name}.toml."
         )
 
 
 def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
-    """Members share the encoded corpus, so they read its documents by one template."""
+    """Raise DefinitionError for another text template: members share the encoded corpus."""
     for member in spec.members:
         if member.text != spec.text:
             raise DefinitionError(
                 f"{where}: key 'members': '{member.name}' reads documents as {member.text!r},"
-                f" and its composite as {spec.text!r} (null: as the task says)."
-                " State the same key 'text' for both, or leave the member out."
+                f" and its composite as {spec.text!r} (null: the task's)."
+                " State the same key 'text' for both, or remove the member."
             )
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
-    """Part of the method -> digest of its adapter's code, for `spec`'s `parts`."""
+    """Return the digest of the adapter's code of each of the method's `parts`."""
     return {
         name: adapter_digest(load_adapter(part, f"runners/{spec.name}.toml"))
         for name, part in parts(spec)
@@ -103,7 +101,7 @@ def code_digest(spec: MethodSpec) -> dict[str, str]:
 
 
 def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
-    """The method itself, its scorer and all members of both, by name."""
+    """Yield the method itself, its scorer and all members of both, by name."""
     yield spec.name, spec
     if spec.scorer is not None:
         yield f"{spec.name}: scorer", spec.scorer
@@ -112,24 +110,13 @@ def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:
-    """The class that `spec.adapter` names.
-
-    Raises:
-        DefinitionError: there is none of that name.
-    """
+    """Return the class that `spec.adapter` names; DefinitionError if there is none."""
     adapter = registry.load("adapter", spec.adapter, where)
     if not isinstance(adapter, type):
         raise DefinitionError(
             f"{where}: key 'adapter': '{spec.adapter}' is not a class. Correct it."
         )
     return adapter
-
-
-def _missing(adapter: Any) -> Iterator[str]:
-    """Extras of the libraries that are not installed, in the adapter's order."""
-    for library, extra in getattr(adapter, "requires", {}).items():
-        if importlib.util.find_spec(library) is None:
-            yield extra
 
 
 def _construct(adapter: Any, arguments: dict[str, Any], where: str) -> Any:
@@ -159,6 +146,6 @@ def _explain(fault: Any, known: list[str]) -> str:
 
 def _explain_part(kind: str, part: str) -> str:
     if "unexpected" in kind:
-        return f"unknown key '{part}': this adapter takes none. Remove it."
+        return f"unknown key '{part}': this adapter has no such key. Remove it."
     table = "list 'members'" if part == "members" else f"[{part}] table"
-    return f"key '{part}': this adapter needs a {table} it can use. Add it."
+    return f"key '{part}': this adapter needs a valid {table}. Add it."

@@ -1,7 +1,7 @@
 """Work that an encoder reports while it runs.
 
-An encoder may be handed thousands of texts at once, so that it can sort them by length. It reports
-each batch that it finished; whoever is interested, the harness above all, listens. Nobody needs to.
+An encoder may be given thousands of texts at once, so that it can sort them by length. It reports
+each completed batch to a listener, usually the harness, if there is one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Work(NamedTuple):
 
     texts: int = 0
     tokens: int = 0
-    """Tokens that a model saw, special tokens included, padding not."""
+    """Tokens read by a model, with special tokens, without padding."""
     flops: float = 0.0
-    """Floating-point operations on these tokens by definition (a multiply-add is two), whatever
-    the engine did in fact: padding is not among them."""
+    """Nominal floating-point operations on these tokens, without padding; a multiply-add counts as
+    two."""
 
     def plus(self, other: Work) -> Work:
         return Work(self.texts + other.texts, self.tokens + other.tokens, self.flops + other.flops)
@@ -30,7 +30,7 @@ _listener: ContextVar[Callable[[Work], None] | None] = ContextVar("listener", de
 
 
 def report(work: Work) -> None:
-    """Pass what was done since the last report to the listener, if there is one."""
+    """Pass the work since the last report to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(work)
@@ -38,7 +38,7 @@ def report(work: Work) -> None:
 
 @contextlib.contextmanager
 def listening(listener: Callable[[Work], None]) -> Iterator[None]:
-    """`listener` hears every report made inside the block, in this thread."""
+    """Call `listener` with every report made inside the block, in this thread."""
     token = _listener.set(listener)
     try:
         yield
@@ -48,7 +48,7 @@ def listening(listener: Callable[[Work], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def changing(change: Callable[[Work], Work]) -> Iterator[None]:
-    """Reports made inside the block reach the listener outside as `change` makes them."""
+    """Apply `change` to reports made inside the block before they reach the outer listener."""
     outside = _listener.get()
     with listening(lambda work: outside(change(work)) if outside is not None else None):
         yield

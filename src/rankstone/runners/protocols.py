@@ -1,11 +1,10 @@
 """The interface of a retrieval method: `Runner`, `Index`, `Chunks`, `Context`, `Scorer`.
 
 An adapter is a class that a method's TOML names by a registered short name or as
-``module:Class`` (see `rankstone.registry`). It is constructed with the
-keyword arguments of the TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a
-``[model]`` table, ``members=`` when it names members, and ``scorer=`` when it has a ``[scorer]``
-table, which names an adapter of its own in the same way. It keeps no state between calls but the
-model it has loaded.
+``module:Class`` (see `rankstone.registry`). It is constructed with the keyword arguments of the
+TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a ``[model]`` table, ``members=``
+when it names members, and ``scorer=`` when it has a ``[scorer]`` table, which names an adapter in
+the same way. It keeps no state between calls except the loaded model.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-"""For adapters: ``@dataclass(frozen=True, kw_only=True, config=STRICT)`` of pydantic, so that a
-parameter that is unknown or of the wrong type is refused."""
+"""Configuration for ``@dataclass(frozen=True, kw_only=True, config=STRICT)`` of pydantic: unknown
+parameters and parameters of a wrong type are refused."""
 
 Rep = TypeVar("Rep")
 RepIn = TypeVar("RepIn", contravariant=True)
@@ -87,14 +86,14 @@ class Judged(Protocol):
 
     @property
     def label(self) -> NDArray[np.int32]:
-        """Relevance; below 1 for what was judged not relevant."""
+        """Relevance; below 1 for documents judged not relevant."""
         ...
 
 
 class Chunks(Protocol[RepOut]):
     """An encoded corpus: lazy, sized, re-iterable, in corpus order.
 
-    Nothing is encoded until somebody reads it. Where the runner is ``cacheable``, chunks are
+    Nothing is encoded until it is read. Where the runner is ``cacheable``, chunks are
     memory-mapped from checksummed shards.
     """
 
@@ -103,23 +102,23 @@ class Chunks(Protocol[RepOut]):
         ...
 
     def __iter__(self) -> Iterator[RepOut]:
-        """The representations of consecutive runs of documents."""
+        """Yield the representations of consecutive documents, chunk by chunk."""
         ...
 
     def take(self, positions: NDArray[np.int64]) -> RepOut:
-        """The representations of the documents at `positions`, in that order."""
+        """Return the representations of the documents at `positions`, in that order."""
         ...
 
     def sample(self, n: int, seed: int) -> RepOut:
-        """`n` distinct documents (all, if fewer), drawn without replacement."""
+        """Return `n` distinct random documents (all, if fewer)."""
         ...
 
 
 class Context(Protocol):
     """Everything that an index may use besides the encoded corpus.
 
-    Test queries are never among it: what an index learns from, it learns from the corpus and from
-    training-split queries.
+    It never contains test queries: an index learns only from the corpus and from queries of the
+    training split.
     """
 
     @property
@@ -134,28 +133,25 @@ class Context(Protocol):
 
     @property
     def train_judgements(self) -> Judged:
-        """Judgements of `train_queries`: `query` counts its rows. Empty where there are none."""
+        """Judgements of `train_queries`, to whose rows `query` refers; may be empty."""
         ...
 
     seed: int
     threads: int
     device: str
     work: Path
-    """An empty folder of this cell's own; it is deleted when the cell ends."""
+    """An empty folder of this cell, deleted when the cell ends."""
 
     def phase(self, name: str, items: int = 0) -> AbstractContextManager[None]:
         """Charge the time and memory of the `with` block to the phase `name`."""
         ...
 
     def encoded(self, runner: Runner[Rep]) -> Chunks[Rep]:
-        """A member's encoded corpus, shared with that member's own runs."""
+        """Return a member's encoded corpus, shared with that member's own runs."""
         ...
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Add to the record what a scorer's limit truncates.
-
-        `count` is called, or not, outside every phase.
-        """
+        """Add truncation by a scorer's limit to the record; `count` is called outside phases."""
         ...
 
 
@@ -163,21 +159,21 @@ class Index(Protocol[RepIn]):
     """An immutable searchable corpus."""
 
     def search(self, queries: RepIn, k: int) -> Hits:
-        """The `k` best documents of each query.
+        """Return the `k` best documents of each query.
 
-        How ties across the cut at `k` are broken belongs to the adapter's docstring.
+        The adapter's docstring states how ties at rank `k` are broken.
         """
         ...
 
     def save(self, folder: Path) -> None:
         """Write everything a search needs into the existing, empty `folder`.
 
-        A class method ``load(folder)`` beside it gives back an index with the same results.
+        A class method ``load(folder)`` returns an index with the same results.
         """
         ...
 
     def nbytes(self) -> int:
-        """Bytes that searching keeps resident."""
+        """Return the bytes that search keeps resident."""
         ...
 
 
@@ -188,23 +184,21 @@ class Runner(Protocol[Rep]):
     """Import name of each optional library the adapter needs -> the extra that installs it."""
 
     cacheable: ClassVar[bool]
-    """True if encodings are expensive enough to be kept in shards (vectors yes, tokens no)."""
+    """True if encodings are expensive enough to be stored in shards (vectors yes, tokens no)."""
 
     def describe(self) -> Mapping[str, Json]:
-        """Everything that can change an encoding, for the record and the cache key.
-
-        How texts are batched is not among it: it moves the last bits of a vector, no more.
-        What differs by role is reported by role, as ``{"query": ..., "document": ...}``: documents
-        are kept under a key that leaves out the queries' side (see
-        `rankstone.encodings.cache_key`).
+        """Return everything that can change an encoding, for the record and the cache key.
 
         Parameters, model id with revision and file hashes, prompts, max length, pooling,
-        normalisation, similarity, dtype, engine, and the versions of the libraries at work.
+        normalisation, similarity, dtype, engine, and the versions of the libraries used; not the
+        batching, which changes only the last bits of a vector. Values that differ by role are
+        given as ``{"query": ..., "document": ...}``: the key of encoded documents leaves out the
+        query side (see `rankstone.encodings.cache_key`).
         """
         ...
 
     def encode(self, texts: Sequence[str], role: Role) -> Rep:
-        """Representations of `texts`, one each, in order."""
+        """Return representations of `texts`, one each, in order."""
         ...
 
     def index(self, documents: Chunks[Rep], context: Context) -> Index[Rep]:
@@ -220,7 +214,7 @@ class Runner(Protocol[Rep]):
 class Scorer(Protocol):
     """Scores the candidates of one query; listwise, so that candidates may share work.
 
-    A frozen dataclass whose fields are located models, members and values of JSON, so that an index
+    A frozen dataclass whose fields are located models, members and JSON values, so that an index
     can be saved with its scorer (see `rankstone.runners.adapter_json`).
     """
 
@@ -228,19 +222,16 @@ class Scorer(Protocol):
     """As for a `Runner`."""
 
     def describe(self) -> Mapping[str, Json]:
-        """Everything that can change a score, for the record."""
+        """Return everything that can change a score, for the record."""
         ...
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """(len(documents),) finite scores, higher is better; comparable within one query only."""
+        """Return (len(documents),) finite scores, higher is better, comparable within a query."""
         ...
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        """Count what the model's limit truncates of the (query, document) pairs, which are the
-        texts that are counted: a query of n pairs counts n times.
-
-        None where the method has no limit.
-        """
+        """Count what the model's limit truncates of the (query, document) pairs, each of which
+        counts as a text; None where the method has no limit."""
         ...
 
 

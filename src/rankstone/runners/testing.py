@@ -1,4 +1,4 @@
-"""For tests of adapters: an encoded corpus in memory, and the smallest context."""
+"""Helpers for tests of adapters: an encoded corpus in memory, and a minimal context."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rankstone.runners.representations.base import concatenate, take
 
 @dataclass(frozen=True)
 class MemoryChunks:
-    """`texts` as encoded by `runner`, in chunks of `chunk_size`, anew on every iteration,
-    and once for all that is taken by position."""
+    """`texts` encoded by `runner` in chunks of `chunk_size` on every iteration, and once for
+    access by position."""
 
     runner: AnyRunner
     texts: Sequence[str]
@@ -37,7 +37,7 @@ class MemoryChunks:
 
     @cached_property
     def _whole(self) -> Any:
-        """Kept, for a re-scoring takes from it once per query."""
+        """All representations, cached because rescoring reads them once per query."""
         return concatenate(list(self))
 
     def sample(self, n: int, seed: int) -> Any:
@@ -45,16 +45,12 @@ class MemoryChunks:
         return self.take(np.sort(chosen))
 
 
-def _no_rows() -> NDArray[np.int64]:
-    return np.zeros(0, dtype=np.int64)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Judgements by rows of queries and positions of documents; all of them are relevant."""
+    """Relevant pairs, by rows of queries and positions of documents."""
 
-    query: NDArray[np.int64] = field(default_factory=_no_rows)
-    document: NDArray[np.int64] = field(default_factory=_no_rows)
+    query: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    document: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def label(self) -> NDArray[np.int32]:
@@ -63,7 +59,7 @@ class Pairs:
 
 @dataclass(kw_only=True)
 class PlainContext:
-    """A context over `texts` that keeps no time and no cache."""
+    """A context over `texts` without clock and cache."""
 
     texts: Sequence[str]
     work: Path
@@ -73,7 +69,7 @@ class PlainContext:
     threads: int = 1
     device: str = "cpu"
     phases: list[str] = field(default_factory=list)
-    """The phases entered, in order."""
+    """Phases in the order of entry."""
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
@@ -84,4 +80,4 @@ class PlainContext:
         return MemoryChunks(runner, self.texts)
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Nothing is counted."""
+        """Count nothing."""
