@@ -13,6 +13,7 @@ import pytest
 from rankstone.benchmarks.dataset import RawDataset, Sources
 from rankstone.cli import app as cli
 from rankstone.errors import DataError, MissingExtraError
+from rankstone.leaderboards.document import Page
 from rankstone.specs import TaskSpec
 
 TOML = """\
@@ -269,8 +270,8 @@ def test_verify_compares_with_pins_made_later(run: Run, place: Path) -> None:
 def test_stats_prints_what_the_statistics_render(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stats, view = ModuleType("rankstone.benchmarks.stats"), ModuleType("rankstone.cli.data_view")
     stats.statistics = lambda dataset: len(dataset.corpus)  # type: ignore[attr-defined]
-    view.figures = "{} texts".format  # type: ignore[attr-defined]
+    view.figures = lambda n: Page(blocks=(), title=f"{n} texts")  # type: ignore[attr-defined]
     for module in (stats, view):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     code, out, _ = run("stats", "mine")
-    assert (code, out) == (0, "2 texts\n")
+    assert (code, out.strip()) == (0, "2 texts")

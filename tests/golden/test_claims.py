@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from rankstone.leaderboards.pages.claims import markdown
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.claims import page
 from rankstone.leaderboards.papers.claims import load_claims
 from rankstone.leaderboards.papers.tested import claims_from_json
 
@@ -15,7 +16,9 @@ def test_the_page_of_claims_is_current() -> None:
     claims = load_claims(BOARDS / "claims")
     results = claims_from_json((BOARDS / "claims.json").read_text(encoding="utf-8"), claims)
     assert {result.claim.name for result in results} == set(claims), ANEW
-    assert (BOARDS / "claims.md").read_text(encoding="utf-8") == markdown(results), ANEW
+    assert (BOARDS / "claims.md").read_text(encoding="utf-8") == render(
+        page(results), "markdown"
+    ), ANEW
 
 
 def test_every_number_names_the_run_it_is_of() -> None:

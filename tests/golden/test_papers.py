@@ -7,7 +7,8 @@ import tomllib
 import pytest
 
 from rankstone.evaluation.evaluate import parse_all
-from rankstone.leaderboards.pages.papers import markdown
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.papers import page
 from rankstone.leaderboards.papers.published import read_published
 from rankstone.leaderboards.papers.tables import load_papers
 from rankstone.leaderboards.papers.tested import tables_from_json
@@ -24,7 +25,7 @@ KINDS = tomllib.loads((ROOT / "tests" / "golden" / "papers.toml").read_text(enco
 def test_the_page_is_what_its_numbers_and_the_definitions_give():
     found = tables_from_json(PAGE.with_suffix(".json").read_text(encoding="utf-8"), PAPERS)
     assert [one.paper.name for one in found] == list(PAPERS)
-    assert PAGE.read_text(encoding="utf-8") == markdown(found), "run: make papers"
+    assert PAGE.read_text(encoding="utf-8") == render(page(found), "markdown"), "run: make papers"
 
 
 def test_the_numbers_are_those_of_the_reference_records():

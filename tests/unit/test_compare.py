@@ -15,7 +15,8 @@ import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import holm
-from rankstone.leaderboards.pages.compare import probability, signed
+from rankstone.leaderboards.numbers import signed
+from rankstone.leaderboards.pages.compare import probability
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record

@@ -11,7 +11,7 @@ from rankstone.leaderboards import numbers as figures
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.50114, ".501"), (1.0, "1.000"), (0.9996, "1.000"), (0.0, ".000"), (-0.02, "-.020"),
+        (0.50114, ".501"), (1.0, "1.000"), (0.9996, "1.000"), (0.0, ".000"), (-0.02, "−.020"),
         (None, "–"), (float("nan"), "–"), (pd.NA, "–"),
     ],
 )  # fmt: skip

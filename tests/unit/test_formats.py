@@ -33,7 +33,7 @@ def page(text: str) -> Page:
         rows=((Cell(text=text), Cell(text=text, value=0.1, mark="best", letters="a")),),
         notes=(text,),
     )
-    blocks = (Heading(text), Paragraph(text), Paragraph(text, strong=True), Items((text,)), table)
+    blocks = (Heading(text), Paragraph(text), Paragraph(lead=text), Items((text,)), table)
     return Page(title=text, blocks=blocks)
 
 
@@ -47,6 +47,17 @@ def test_a_table_of_markdown_has_its_columns_and_no_markup_of_the_text(text: str
         assert bare.count("|") == 3
         assert not re.search(r"[`_\[]|<(?!/?sup>)", bare)
         assert bare.replace("**", "").count("*") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("a_b_c", "a_b_c"), ("_a_", "\\_a\\_"), ("a__b", "a\\_\\_b"), ("&lt; & b", "\\&lt; & b"),
+        ("# a", "\\# a"), ("- a", "\\- a"), ("1. a", "1\\. a"), ("~~a~~", "\\~\\~a\\~\\~"),
+    ],
+)  # fmt: skip
+def test_markdown_escapes_what_is_markup_and_leaves_names_readable(text: str, drawn: str) -> None:
+    assert render(Page(blocks=(Paragraph(text),)), "markdown") == f"{drawn}\n"
 
 
 @pytest.mark.parametrize("text", NASTY)

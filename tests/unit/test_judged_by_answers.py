@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.stats import statistics
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.cli.data_view import figures as show
 from rankstone.errors import DataError
+from rankstone.leaderboards.formats.render import render
 from rankstone.specs import TaskSpec
 
 CORPUS = [
@@ -131,12 +130,10 @@ def test_statistics_leave_out_what_only_judgements_have(tmp_path: Path) -> None:
     answers, judged = (statistics(opened(tmp_path, judge=j)) for j in ("answers", "judgements"))
     assert (answers.labels, answers.judgements_per_query) == ((), None)
     assert (answers.n_queries_without_relevant, judged.n_queries_without_relevant) == (None, 0)
-    shown, told = (Console(file=io.StringIO(), width=200) for _ in range(2))
-    shown.print(show(answers))
-    told.print(show(judged))
+    shown, told = (render(show(one), width=200) for one in (answers, judged))
     assert (answers.n_unknown_documents, answers.n_unjudged_queries) == (None, None)
-    assert "judged by answers" in shown.file.getvalue()
-    assert "judged by answers" not in told.file.getvalue()
+    assert "judged by answers" in shown
+    assert "judged by answers" not in told
     for words in (
         "label",
         "queries without a relevant document",
@@ -144,8 +141,8 @@ def test_statistics_leave_out_what_only_judgements_have(tmp_path: Path) -> None:
         "judgements of documents",
         "judgements per query",
     ):
-        assert words not in shown.file.getvalue()
-        assert words in told.file.getvalue()
+        assert words not in shown
+        assert words in told
 
 
 def test_passages_have_no_title_and_positions_are_found_by_id(tmp_path: Path) -> None:

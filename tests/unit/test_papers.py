@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.pages.papers import list_text, markdown, text
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.papers import coverage_page, page
 from rankstone.leaderboards.papers.tables import (
     Known,
     PaperSpec,
@@ -36,6 +37,10 @@ from tests.records import make_record
 TASK = "t/one"
 BM25 = "lexical/bm25"
 SUITE = SuiteSpec(name="both", description="d", members=(TASK, "t/two"), measures=("nDCG@10",))
+
+
+def markdown(found, every=False):
+    return render(page(found, every=every), "markdown")
 
 
 def paper(*rows, **changes):
@@ -202,11 +207,12 @@ def test_page_and_json_say_the_same():
     again = tables_from_json(tables_to_json(found), {"p": one})
     assert again == found
     assert markdown(again) == markdown(found)
-    page = markdown(found)
-    assert "| r | t/one | nDCG@10 | .300 | .3000 | .0000 | within |" in page
-    assert "| s\\|x | t/one | nDCG@10 | .900 | .3000 | −.6000 | below |" in page
-    assert "Not run: 1 no such method of ours." in page
+    drawn = markdown(found)
+    assert "| r | t/one | nDCG@10 | .300 | .3000 | .0000 | within |" in drawn
+    assert "| s\\|x | t/one | nDCG@10 | .900 | .3000 | −.6000 | below |" in drawn
+    assert "Not run: 1 no such method of ours." in drawn
     assert "not run: no such method of ours |" in markdown(found, every=True)
+    assert json.loads(render(page(found), "json")) == json.loads(tables_to_json(found))
     changed = paper(*[row()], tolerance=0.001)
     with pytest.raises(ResultsError, match="not defined as it was"):
         tables_from_json(tables_to_json(found), {"p": changed})
@@ -217,13 +223,14 @@ def test_page_and_json_say_the_same():
 
 def test_csv_is_what_pandas_reads():
     _, found = results()
-    frame = pd.read_csv(io.StringIO(text(found, "csv", every=True)))
+    frame = pd.read_csv(io.StringIO(render(page(found), "csv")))
     assert list(frame["verdict"]) == ["within", "below", "not run"]
     assert list(frame["measured"].dropna()) == [0.3, 0.3]
     assert frame["difference"][1] == 0.3 - 0.9
-    listed = pd.read_csv(io.StringIO(list_text(found, "csv")))
-    assert listed.to_dict("records") == json.loads(list_text(found, "json"))
-    assert "| **all** | 3 | 2 | 2 | 2 | 1 | 0 | 1 |" in list_text(found, "markdown")
+    brief = coverage_page(found)
+    listed = pd.read_csv(io.StringIO(render(brief, "csv")))
+    assert listed.to_dict("records") == json.loads(render(brief, "json"))
+    assert "| **all** | 3 | 2 | 2 | 2 | 1 | 0 | 1 |" in render(brief, "markdown")
 
 
 @pytest.fixture

@@ -1,21 +1,15 @@
-"""What `rankstone show` says of a profile."""
+"""The page of a record: `rankstone show`."""
 
 from __future__ import annotations
 
-import io
-
-from rich.console import Console
-
-from rankstone.leaderboards.pages.record import show_record
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages.record import page
 from rankstone.results.record import RunRecord
 from tests.records import make_counted_record, make_record
 
 
 def shown(record: RunRecord) -> str:
-    console = Console(file=io.StringIO(), width=110)
-    console.print(show_record(record))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return render(page(record), width=110)
 
 
 def test_what_an_encoder_told() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tracemalloc
 from collections import Counter
@@ -13,7 +12,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from rankstone.benchmarks import dataset as dataset_module
 from rankstone.benchmarks.dataset import Dataset, Sources, walk
@@ -21,6 +19,7 @@ from rankstone.benchmarks.stats import Distribution, distribution, statistics
 from rankstone.benchmarks.store import open_dataset
 from rankstone.cli.data_view import WIDTH, bar
 from rankstone.cli.data_view import figures as show
+from rankstone.leaderboards.formats.render import render
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
 
@@ -170,15 +169,14 @@ def test_a_walk_through_long_documents_reads_few_at_once() -> None:
 
 def test_the_view_shows_every_figure(tmp_path: Path) -> None:
     found = statistics(collection(tmp_path))
-    out = io.StringIO()
-    Console(file=out, width=100, color_system=None).print(show(found))
-    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    out = render(show(found), width=100)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
     assert lines[0].startswith("own/odd (")
     assert "documents, characters 5 0 7.0 5.0 10.2 11" in lines
     assert "documents with an earlier one's text 2" in lines
     assert f"4–7 2 {'█' * WIDTH}" in lines
     assert f"8–15 1 {'█' * (WIDTH // 2)}" in lines
-    assert "1–1" not in out.getvalue()
+    assert "1–1" not in out
 
 
 @given(st.integers(1, 10**12), st.data())

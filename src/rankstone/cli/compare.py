@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rankstone.cli.options import Format, ResultsOption, WorkspaceOption, draw, session
+from rankstone.cli.options import (
+    FormatOption,
+    OutputOption,
+    ResultsOption,
+    WorkspaceOption,
+    chosen,
+    draw,
+    session,
+)
 
 
 def compare(
@@ -21,15 +28,12 @@ def compare(
     ] = None,
     results: ResultsOption = None,
     workspace: WorkspaceOption = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
-    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Print differences with intervals, paired tests, effect, and the queries that changed most."""
     from rankstone.leaderboards.pages.compare import page
 
-    here = session(results=results, workspace=workspace)
+    form, here = chosen(form, output), session(results=results, workspace=workspace)
     found = here.compare(baseline, others, on=on, measure=measure)
-    chosen = "markdown" if form is Format.terminal and output is not None else form.value
-    draw(page(found), chosen, output, name="comparison")
+    draw(page(found), form, output, name="comparison")

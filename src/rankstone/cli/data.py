@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption, session, stderr, stdout
+from rankstone.cli.options import (
+    CacheOption,
+    DataOption,
+    FormatOption,
+    OutputOption,
+    WorkspaceOption,
+    chosen,
+    draw,
+    session,
+    stderr,
+    stdout,
+)
 from rankstone.errors import DataError, RankstoneError
 
 if TYPE_CHECKING:
@@ -41,12 +52,15 @@ def list_tasks(
     data: DataOption = None,
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """List tasks, with the size and the state of their data."""
     from rankstone.cli.data_view import availability
 
+    form = chosen(form, output)
     here = session(data=data, cache=cache, workspace=workspace)
-    stdout().print(availability(here.availability(tasks or ()), here.sources))
+    draw(availability(here.availability(tasks or ()), here.sources), form, output, name="tasks")
 
 
 @app.command()
@@ -121,15 +135,17 @@ def stats(
     data: DataOption = None,
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Print lengths, labels, duplicates and self hits of a task."""
     from rankstone.cli.bars import Bars
     from rankstone.cli.data_view import figures
 
-    here = session(data=data, cache=cache, workspace=workspace)
+    form, here = chosen(form, output), session(data=data, cache=cache, workspace=workspace)
     with Bars(stderr(), label="") as bars:
         found = here.statistics(task, bars)
-    stdout().print(figures(found))
+    draw(figures(found), form, output, name="statistics")
 
 
 def _each(here: Session, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:

@@ -1,64 +1,64 @@
-"""Tables of `rankstone data list`, and figures and histograms of `rankstone data stats`."""
+"""Pages of `rankstone data list` and `rankstone data stats`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rankstone.leaderboards.document import (
+    Block,
+    Cell,
+    Column,
+    Mark,
+    Page,
+    Paragraph,
+    Table,
+    table,
+)
 
 if TYPE_CHECKING:
     from rankstone.benchmarks.availability import Entry
     from rankstone.benchmarks.dataset import Sources
     from rankstone.benchmarks.stats import Distribution, Statistics
 
-STYLES = {
-    "prepared": "green",
-    "at hand": "cyan",
-    "embedded": "cyan",
-    "judgements": "cyan",
-    "to fetch": "yellow",
-    "not public": "magenta",
-    "missing": "dim",
-    "extra missing": "yellow",
-    "see below": "bold red",
-}
-
+MARKS: Mapping[str, Mark] = {
+    "prepared": "passed", "at hand": "", "embedded": "", "judgements": "", "to fetch": "unclear",
+    "not public": "unclear", "missing": "", "extra missing": "unclear", "see below": "failed",
+}  # fmt: skip
+"""States in the order of the legend."""
+COUNTS = ("documents", "queries", "judgements")
+LENGTHS = ("count", "min", "median", "mean", "95%", "max")
 WIDTH = 30
 """Characters of the longest bar."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def figures(statistics: Statistics) -> RenderableType:
-    """Lengths, oddities, labels, and histograms of lengths and of judgements per query."""
+def figures(statistics: Statistics) -> Page:
+    """Return lengths, oddities, labels, and histograms of lengths and of judgements per query."""
     labels = [(str(label), count) for label, count in statistics.labels]
     judged = ", judged by answers" if statistics.judgements_per_query is None else ""
-    return Group(
-        Text(f"{statistics.task}  ({statistics.source}){judged}"),
-        _lengths(statistics),
-        _oddities(statistics),
-        *([_bars("label", labels)] if labels else []),
-        *(
-            _bars(title, [(_span(b.low, b.high), b.count) for b in distribution.histogram])
-            for title, distribution in (
-                ("characters of documents", statistics.documents.characters),
-                ("characters of queries", statistics.queries.characters),
-                ("judgements per query", statistics.judgements_per_query),
-            )
-            if distribution is not None
+    histograms = (
+        ("characters of documents", statistics.documents.characters),
+        ("characters of queries", statistics.queries.characters),
+        ("judgements per query", statistics.judgements_per_query),
+    )
+    return Page(
+        title=f"{statistics.task}  ({statistics.source}){judged}",
+        blocks=(
+            _lengths(statistics),
+            table(("odd", "count"), _oddities(statistics), figures=["count"]),
+            *([_bars("label", labels)] if labels else []),
+            *(
+                _bars(title, [(_span(b.low, b.high), b.count) for b in one.histogram])
+                for title, one in histograms
+                if one is not None
+            ),
         ),
+        body=statistics.as_json(),
     )
 
 
 def _lengths(statistics: Statistics) -> Table:
-    names = ("", "count", "min", "median", "mean", "95%", "max")
-    table = Table(*names, box=box.SIMPLE)
-    for column in table.columns[1:]:
-        column.justify = "right"
     rows: tuple[tuple[str, Distribution | None], ...] = (
         ("documents, characters", statistics.documents.characters),
         ("documents, words", statistics.documents.words),
@@ -66,17 +66,15 @@ def _lengths(statistics: Statistics) -> Table:
         ("queries, words", statistics.queries.words),
         ("judgements per query", statistics.judgements_per_query),
     )
-    for name, d in rows:
-        if d is None:
-            continue
-        values = (d.count, d.min, d.median, d.mean, d.p95, d.max)
-        table.add_row(name, *map(_figure, values))
-    return table
+    texts = (
+        (name, *map(_figure, (d.count, d.min, d.median, d.mean, d.p95, d.max)))
+        for name, d in rows
+        if d is not None
+    )
+    return table(("lengths", *LENGTHS), texts, figures=LENGTHS)
 
 
-def _oddities(statistics: Statistics) -> Table:
-    table = Table("odd", "count", box=box.SIMPLE)
-    table.columns[1].justify = "right"
+def _oddities(statistics: Statistics) -> Iterator[tuple[str, str]]:
     for name, count in (
         ("empty documents", statistics.n_empty_documents),
         ("documents with an earlier one's text", statistics.n_duplicate_documents),
@@ -87,22 +85,24 @@ def _oddities(statistics: Statistics) -> Table:
         ("queries without judgement in this split", statistics.n_unjudged_queries),
     ):
         if count is not None:
-            table.add_row(name, f"{count:,}")
-    return table
+            yield name, f"{count:,}"
 
 
-def _bars(title: str, rows: Iterable[tuple[str, int]]) -> Table:
-    table = Table(title, "count", "", box=box.SIMPLE)
-    table.columns[0].justify = table.columns[1].justify = "right"
-    rows = list(rows)
+def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Table:
     largest = max(count for _, count in rows)
-    for name, count in rows:
-        table.add_row(name, f"{count:,}", bar(count, largest))
-    return table
+    columns = (
+        Column(heading=(title,)),
+        Column(heading=("count",)),
+        Column(heading=("",), left=True),
+    )
+    texts = ((name, f"{count:,}", bar(count, largest)) for name, count in rows)
+    return Table(
+        columns=columns, rows=tuple(tuple(Cell(text=text) for text in row) for row in texts)
+    )
 
 
 def bar(count: int, largest: int) -> str:
-    """A bar of at most `WIDTH` characters; any count but 0 shows."""
+    """Return a bar of at most `WIDTH` characters; any count but 0 shows."""
     eighths = -(-count * WIDTH * 8 // largest)
     return (EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
 
@@ -115,41 +115,42 @@ def _figure(value: int | float) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
-def availability(entries: Sequence[Entry], sources: Sources) -> RenderableType:
-    """A table of the tasks, a legend of its states, and advice on tasks without data."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    table.add_column("task", overflow="fold")
-    for name in ("documents", "queries", "judgements"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("data", no_wrap=True)
-    for one in entries:
-        drawn = Text(one.state, style=STYLES[one.state])
-        table.add_row(one.task.name, *_counts(one), drawn)
-    legend = Table(box=None, show_header=False, pad_edge=False)
-    meanings = {one.state: one.meaning for one in entries}
-    for state in sorted(meanings, key=list(STYLES).index):
-        legend.add_row(Text(state, style=STYLES[state]), meanings[state])
+def availability(entries: Sequence[Entry], sources: Sources) -> Page:
+    """Return the tasks, a legend of their states, and advice on tasks without data."""
     data = str(sources.data) if sources.data else "not named (--data DIR, RANKSTONE_DATA)"
-    folders = Table(box=None, show_header=False, pad_edge=False)
-    folders.add_row("data folder", Text(data, overflow="fold"))
-    folders.add_row("cache", Text(str(sources.cache), overflow="fold"))
-    return Group(table, legend, *_details(entries), Text(), folders)
+    meanings = {one.state: one.meaning for one in entries}
+    legend = [(state, meanings[state]) for state in MARKS if state in meanings]
+    folders = [("data folder", data), ("cache", str(sources.cache))]
+    return Page(
+        blocks=(
+            table(("task", *COUNTS, "data"), map(_entry, entries), figures=(*COUNTS, "data")),
+            Paragraph(),
+            table(("state", "meaning"), legend, headless=True),
+            *_details(entries),
+            Paragraph(),
+            table(("folder", "path"), folders, headless=True),
+        ),
+        fields=("task", *COUNTS, "data", "detail"),
+        rows=tuple(
+            {"task": one.task.name, **one.counts.model_dump(), "data": one.state,
+             "detail": one.detail}
+            for one in entries
+        ),
+    )  # fmt: skip
 
 
-def _counts(one: Entry) -> list[str]:
-    """Documents, queries and judgements; "answers" in place of judgements where those judge."""
+def _entry(one: Entry) -> tuple[str | Cell, ...]:
+    """Return the row of a task; "answers" in place of judgements where those judge."""
     counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
-    return [*counts[:2], "answers"] if one.task.judge == "answers" else counts
+    judged = "answers" if one.task.judge == "answers" else counts[2]
+    return one.task.name, *counts[:2], judged, Cell(text=one.state, mark=MARKS[one.state])
 
 
-def _details(entries: Sequence[Entry]) -> list[RenderableType]:
-    """Advice on single tasks, once where it is the same for several."""
+def _details(entries: Iterable[Entry]) -> Iterator[Block]:
+    """Yield advice on single tasks, once where it is the same for several."""
     names: dict[str, list[str]] = {}
     for one in entries:
         if one.detail:
             names.setdefault(one.detail, []).append(one.task.name)
-    lines: list[RenderableType] = []
     for detail, tasks in names.items():
-        lines += [Text(), Text(", ".join(tasks), style="bold")]
-        lines.append(Padding(Text(detail), (0, 0, 0, 2)))
-    return lines
+        yield Paragraph(f": {detail}", lead=f"On {', '.join(tasks)}")

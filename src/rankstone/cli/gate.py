@@ -11,8 +11,12 @@ import typer
 from rankstone.cli.options import (
     CacheOption,
     DataOption,
+    Format,
+    FormatOption,
+    OutputOption,
     ResultsOption,
     WorkspaceOption,
+    chosen,
     draw,
     session,
     write,
@@ -46,6 +50,8 @@ def gate(
     data: DataOption = None,
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Judge a candidate by its baseline.
 
@@ -54,6 +60,7 @@ def gate(
     from rankstone.leaderboards.gate import exit_code
     from rankstone.leaderboards.pages.gate import page
 
+    form = chosen(form, output)
     here = session(results=results, data=data, cache=cache, workspace=workspace)
     if rounds is None:
         if method:
@@ -68,7 +75,7 @@ def gate(
             rules=rules,
             report=lambda line: typer.echo(line, err=True),
         )
-    draw(page(found, narrow=True), "terminal")
+    draw(page(found, narrow=form is Format.terminal), form, output, name="judgements")
     _report(page(found), junit, as_json)
     raise typer.Exit(exit_code(found))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +11,14 @@ from rankstone.cli.options import (
     CacheOption,
     DataOption,
     Format,
+    FormatOption,
+    OutputOption,
     ResultsOption,
     WorkspaceOption,
+    chosen,
     draw,
     print_board,
     session,
-    stdout,
 )
 
 
@@ -35,10 +35,8 @@ def leaderboard(
     ] = None,
     results: ResultsOption = None,
     workspace: WorkspaceOption = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file instead.")
-    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
     suite: Annotated[
         str | None, typer.Option("--suite", help="Means over this suite instead.")
     ] = None,
@@ -47,11 +45,11 @@ def leaderboard(
     from rankstone.leaderboards.pages import board
     from rankstone.leaderboards.pages import suite as means
 
-    here = session(results=results, workspace=workspace)
+    form, here = chosen(form, output), session(results=results, workspace=workspace)
     if table is not None:
-        draw(board.page(here.board(table)), form.value, output, name="leaderboard")
+        draw(board.page(here.board(table)), form, output, name="leaderboard")
     elif suite is not None:
-        draw(means.page(here.suite_means(suite)), form.value, output, name="means")
+        draw(means.page(here.suite_means(suite)), form, output, name="means")
     else:
         print_board([record for record, _ in here.records()], form, output)
 
@@ -61,25 +59,22 @@ def show(
     rules: Annotated[
         Rules | None, typer.Option("--as", help="Beside the rules of another tool.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     results: ResultsOption = None,
     data: DataOption = None,
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Show one record in full, or its run under another tool's rules."""
-    from rankstone.leaderboards.pages import record as shown
+    from rankstone.leaderboards.pages.record import comparison_page, page
 
+    form = chosen(Format.json if as_json else form, output)
     here = session(results=results, data=data, cache=cache, workspace=workspace)
     [(found, path)] = here.records([record])
-    if rules is None and as_json:
-        sys.stdout.write(shown.record_json(found))
-        return
     if rules is None:
-        stdout().print(shown.show_record(found))
+        draw(page(found), form, output, name="record")
         return
     rows = here.compare_rules(found, path, rules.value)
-    if as_json:
-        sys.stdout.write(shown.comparison_json(found, rules.value, rows))
-    else:
-        stdout().print(shown.show_comparison(found, rules.value, rows))
+    draw(comparison_page(found, rules.value, rows), form, output, name="record")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import WorkspaceOption, session, stdout
+from rankstone.cli.options import FormatOption, OutputOption, WorkspaceOption, chosen, draw, session
 from rankstone.errors import RankstoneError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from rankstone import Session
+    from rankstone.leaderboards.document import Page
     from rankstone.workspace import Workspace
 
 
@@ -29,56 +28,45 @@ def list_definitions(
         str | None, typer.Argument(help="With published: only the values of this method.")
     ] = None,
     workspace: WorkspaceOption = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """List methods to run, tasks to run them on, or values that others published."""
-    here, console = session(workspace=workspace), stdout()
+    form, here = chosen(form, output), session(workspace=workspace)
     if method is not None and kind is not Kind.published:
         raise typer.BadParameter(f"a method goes with: rankstone list published {method}")
     if kind is Kind.runners:
-        console.print(_runners(here))
+        page = _runners(here)
     elif kind is Kind.benchmarks:
-        for part in _benchmarks(here.definitions):
-            console.print(part)
+        page = _benchmarks(here.definitions)
     else:
-        from rankstone.leaderboards.papers.published import table
+        from rankstone.leaderboards.papers import published
 
-        console.print(table(here.published(method), methods=method is None))
+        page = published.page(here.published(method))
+    draw(page, form, output, name=kind.value)
 
 
-def _runners(here: Session) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
+def _runners(here: Session) -> Page:
+    from rankstone.leaderboards.document import Page, table
     from rankstone.leaderboards.papers.published import published_of
 
-    definitions, rows = here.definitions, here.published()
-    drawn = Table(box=box.SIMPLE)
-    drawn.add_column("name", no_wrap=True)
-    drawn.add_column("published", justify="right")
-    drawn.add_column("description")
+    definitions, published, rows = here.definitions, here.published(), []
     for name in definitions.method_names():
         try:
             spec = definitions.method(name)
         except RankstoneError as error:  # one fault hides no other method
-            drawn.add_row(name, "", Text(f"error: {error}"))
+            rows.append((name, "", f"error: {error}"))
             continue
-        n = len(published_of(spec, rows))
-        drawn.add_row(name, str(n) if n else "", Text(spec.description))
-    return drawn
+        rows.append((name, str(len(published_of(spec, published)) or ""), spec.description))
+    return Page(blocks=(table(("name", "published", "description"), rows, figures=["published"]),))
 
 
-def _benchmarks(definitions: Workspace) -> list[Table]:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _benchmarks(definitions: Workspace) -> Page:
+    from rankstone.leaderboards.document import Page, table
 
-    tasks = Table("name", "description", box=box.SIMPLE)
-    for name, task in definitions.tasks.items():
-        tasks.add_row(name, Text(task.description))
-    for alias, name in definitions.aliases.items():
-        tasks.add_row(alias, Text(f"= {name}"))
-    suites = Table("suite", "tasks", "description", box=box.SIMPLE)
-    for name, suite in definitions.suites.items():
-        suites.add_row(name, str(len(suite.tasks)), suite.description)
-    return [tasks, suites] if definitions.suites else [tasks]
+    tasks = [(name, task.description) for name, task in definitions.tasks.items()]
+    tasks += [(alias, f"= {name}") for alias, name in definitions.aliases.items()]
+    suites = [(n, str(len(s.tasks)), s.description) for n, s in definitions.suites.items()]
+    blocks = [table(("name", "description"), tasks)]
+    blocks += [table(("suite", "tasks", "description"), suites, figures=["tasks"])] * bool(suites)
+    return Page(blocks=tuple(blocks))

@@ -51,6 +51,18 @@ class Format(StrEnum):
     html = "html"
 
 
+SUFFIXES = {
+    ".txt": Format.terminal, ".md": Format.markdown, ".csv": Format.csv, ".json": Format.json,
+    ".svg": Format.svg, ".tex": Format.latex, ".html": Format.html, "": Format.markdown,
+}  # fmt: skip
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Format [terminal; of a FILE, by its suffix].")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
+]
+
+
 def session(
     *,
     results: Path | None = None,
@@ -99,15 +111,32 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
-def draw(page: Page, form: str, output: Path | None = None, *, name: str = "page") -> None:
-    """Print the page, or write it to a file as text."""
+def chosen(form: Format | None, output: Path | None, default: Format = Format.terminal) -> Format:
+    """Return the format in which a page is drawn."""
+    if output is None:
+        return form or default
+    by_suffix = SUFFIXES.get(output.suffix)
+    if form is None and by_suffix is None:
+        known = ", ".join(filter(None, SUFFIXES))
+        raise typer.BadParameter(f"{output}: name a file that ends in {known}, or give --format")
+    if form is Format.terminal and by_suffix is not form:
+        raise typer.BadParameter(
+            f"{output}: text as on the terminal belongs into a .txt file. (--format markdown)"
+        )
+    return form or by_suffix or default
+
+
+def draw(page: Page, form: Format, output: Path | None = None, *, name: str = "page") -> None:
+    """Print the page, or write it to a file with its pictures beside it."""
     from rankstone.leaderboards.formats import render, terminal
 
     console = stdout()
     if output is not None:
-        write(output, render.render(page, form, width=120 if form == "terminal" else None))
+        write(output, render.render(page, form, width=120 if form is Format.terminal else None))
+        for picture, svg in page.pictures.items() if form is Format.markdown else ():
+            write(output.with_name(picture), svg)
         console.print(f"{name}: {output}", highlight=False, soft_wrap=True)
-    elif form == "terminal":
+    elif form is Format.terminal:
         console.print(terminal.drawn(page, console.width), highlight=False)
     else:
         sys.stdout.write(render.render(page, form))
@@ -117,4 +146,4 @@ def print_board(records: list[RunRecord], form: Format, output: Path | None = No
     from rankstone.leaderboards.pages.leaderboard import page
 
     short = form in (Format.terminal, Format.svg)
-    draw(page(records, short_names=short), form.value, output, name="leaderboard")
+    draw(page(records, short_names=short), form, output, name="leaderboard")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,15 @@ import typer
 from rankstone.cli.options import (
     CacheOption,
     DataOption,
+    Format,
+    FormatOption,
+    OutputOption,
     ResultsOption,
     WorkspaceOption,
+    chosen,
+    draw,
     session,
     stdout,
-    write,
 )
 
 
@@ -28,29 +31,19 @@ def report(
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Retrieval report",
     results: ResultsOption = None,
     workspace: WorkspaceOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="FILE.md or FILE.html [print Markdown].")
-    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
-    """Write methods, tasks, settings, tables, plots, comparisons and caveats in one page."""
-    from rankstone.leaderboards.formats.render import render
+    """Write methods, tasks, settings, tables, plots, comparisons and caveats in one page.
+
+    The default format is Markdown.
+    """
     from rankstone.leaderboards.pages.plots import can_plot
 
-    if output is not None and output.suffix not in (".md", ".html"):
-        raise typer.BadParameter(f"{output}: a report is FILE.md or FILE.html")
+    form = chosen(form, output, Format.markdown)
     here = session(results=results, workspace=workspace)
-    page = here.report(methods, on, baseline=baseline, title=title)
-    if output is None:
-        sys.stdout.write(render(page, "markdown"))
-        return
-    if output.suffix == ".html":
-        write(output, render(page, "html"))
-    else:
-        write(output, render(page, "markdown"))
-        for name, svg in page.pictures.items():
-            write(output.with_name(name), svg)
-    stdout().print(f"report: {output}", highlight=False, soft_wrap=True)
-    if not can_plot():
+    draw(here.report(methods, on, baseline=baseline, title=title), form, output, name="report")
+    if output is not None and not can_plot():
         typer.echo("without plots: pip install 'rankstone[site]'", err=True)
 
 

@@ -11,6 +11,7 @@ from rankstone.cli.options import (
     CacheOption,
     DataOption,
     Format,
+    FormatOption,
     ResultsOption,
     WorkspaceOption,
     print_board,
@@ -36,7 +37,7 @@ def score(
     data: DataOption = None,
     cache: CacheOption = None,
     workspace: WorkspaceOption = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+    form: FormatOption = None,
 ) -> None:
     """Score a run file of any other tool, store its record and compare it."""
     from rankstone.cli.bars import drawn
@@ -49,7 +50,8 @@ def score(
         record = here.score(run, on, qrels=qrels, relevance=least, name=name)
     for warning in record.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
-    print_board([r for r, _ in here.records() if r.task.name == record.task.name], form)
+    same = [r for r, _ in here.records() if r.task.name == record.task.name]
+    print_board(same, form or Format.terminal)
     console.print(f"record: {here.store.path(record)}", highlight=False, soft_wrap=True)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["", "best", "second", "failed", "passed", "unclear"]
+Mark = Literal["", "best", "second", "failed", "passed", "unclear", "strong"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,8 @@ class Cell:
     letters: str = ""
     """Letters of the methods that it is significantly above of."""
     interval: str = ""
+    link: str = ""
+    """Heading of the page that the cell refers to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,9 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    text: str
-    strong: bool = False
+    text: str = ""
+    lead: str = ""
+    """Words in bold, which the text continues."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,28 @@ class Page:
         return {b.name: b.svg for b in self.blocks if isinstance(b, Picture)}
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of plain text."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    figures: Collection[str] = (),
+    title: str = "",
+    notes: Iterable[str] = (),
+    headless: bool = False,
+) -> Table:
+    """A table of text.
+
+    Args:
+        figures: columns of numbers, aligned on the right and never wrapped.
+    """
     return Table(
-        columns=tuple(Column(heading=(h,), left=n == 0, wrap=n == 0) for n, h in enumerate(heads)),
-        rows=tuple(tuple(Cell(text=text) for text in row) for row in rows),
+        columns=tuple(
+            Column(heading=(h,), left=h not in figures, wrap=h not in figures) for h in heads
+        ),
+        rows=tuple(
+            tuple(Cell(text=one) if isinstance(one, str) else one for one in row) for row in rows
+        ),
+        title=title,
+        notes=tuple(notes),
+        headless=headless,
     )

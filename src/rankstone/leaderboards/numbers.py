@@ -1,4 +1,4 @@
-"""Figures as they stand in a table; `–` is what nobody measured."""
+"""Figures as text; `–` is unknown."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ def is_known(value: object) -> bool:
 
 
 def quality(value: float | None) -> str:
-    """Three decimals as papers print them: `.501`, `1.000`, `-.020`."""
-    if not is_known(value):
-        return UNKNOWN
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    """Return three decimals as papers print them: `.501`, `1.000`, `−.020`."""
+    return fixed(float(value), 3) if is_known(value) and value is not None else UNKNOWN
 
 
 def fixed(value: float, decimals: int = 4) -> str:
-    """Fixed decimals below 10, and no leading nought, as papers print them; counts as they are."""
+    """Return fixed decimals below 10 without a leading zero, as papers print; counts in full."""
     if value == int(value) and abs(value) >= 10:
         return f"{int(value):,}"
     if abs(value) >= 10:
@@ -35,6 +32,12 @@ def fixed(value: float, decimals: int = 4) -> str:
     text = f"{value:.{decimals}f}"
     bare = text.lstrip("-")
     return ("−" if value < 0 and float(text) else "") + (bare[1:] if bare[0] == "0" else bare)
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """Return the same with its sign: `+.031`, `−.004`, `.000`."""
+    text = fixed(value, decimals)
+    return f"+{text}" if value > 0 and text.strip(".0") else text
 
 
 def interval(low: float | None, high: float | None) -> str:

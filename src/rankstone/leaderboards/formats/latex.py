@@ -19,7 +19,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
 }  # fmt: skip
-MARKS = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+MARKS = {"best": r"\textbf{{{}}}", "strong": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 
 
 def escape(text: str) -> str:
@@ -37,8 +37,8 @@ def _lines(block: Block) -> Iterator[str]:
     match block:
         case Heading(text, level):
             yield rf"\{'sub' * (level - 1)}section*{{{escape(text)}}}"
-        case Paragraph(text, strong):
-            yield rf"\textbf{{{escape(text)}}}" if strong else escape(text)
+        case Paragraph(text, lead):
+            yield (rf"\textbf{{{escape(lead)}}}" if lead else "") + escape(text)
             yield ""
         case Items(texts):
             yield from [r"\begin{itemize}", *(rf"\item {escape(t)}" for t in texts)]

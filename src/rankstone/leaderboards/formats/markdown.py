@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
@@ -16,18 +17,28 @@ from rankstone.leaderboards.document import (
     Table,
 )
 
-MARKS = {"best": "**{}**", "second": "<u>{}</u>"}
+MARKS = {
+    "best": "**{}**", "strong": "**{}**", "failed": "**{}**", "passed": "**{}**",
+    "second": "<u>{}</u>",
+}  # fmt: skip
+SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+"""Characters that Markdown reads as markup; of `_`, only those outside words."""
+START = re.compile(r"^(?=[#>+-] )|^(\d+)(?=[.)] )")
+"""The start of a heading, a quotation or a list."""
 
 
 def escape(text: str) -> str:
-    """Text that Markdown would read as a column, emphasis, code, a link or a tag, made plain."""
-    for character in "\\|*_<`[":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.splitlines())
+    """Return text in which Markdown reads no column, emphasis, code, link, entity or tag."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
-def line(cells: Iterable[str]) -> str:
-    """A row of a pipe table; the cells are escaped already."""
+def _prose(text: str) -> str:
+    """Return an escaped paragraph that starts no list and no heading."""
+    return START.sub(r"\1\\", escape(text))
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Return a row of a pipe table; the cells are escaped already."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -54,35 +65,40 @@ def _notes(tables: list[Table]) -> Iterator[str]:
 
 
 def _items(texts: Iterable[str]) -> str:
-    return "\n".join(f"* {escape(text)}" for text in texts)
+    return "\n".join(f"* {_prose(text)}" for text in texts)
 
 
 def _parts(block: Block) -> Iterator[str]:
     match block:
         case Heading(text, level):
             yield f"{'#' * level} {escape(text)}"
-        case Paragraph(text, strong):
-            yield f"**{escape(text)}**" if strong else escape(text)
+        case Paragraph(text, ""):
+            yield _prose(text)
+        case Paragraph(text, lead):
+            yield f"**{escape(lead)}**{escape(text)}"
         case Items(texts):
             yield _items(texts)
         case Picture(name, _, caption):
             yield f"![{escape(caption)}]({name})"
         case Table():
             above = " · ".join(part for part in (block.kind.capitalize(), block.subtitle) if part)
-            yield from [escape(above)] if above else []
+            yield from [_prose(above)] if above else []
             yield "\n".join(_pipes(block))
             if block.notes and not block.title:
                 yield _items(block.notes)
 
 
 def _pipes(table: Table) -> Iterator[str]:
-    yield line(escape(column.name) for column in table.columns)
-    yield line(":---" if column.left else "---:" for column in table.columns)
+    yield _line(escape(column.name) for column in table.columns)
+    yield _line(":---" if column.left else "---:" for column in table.columns)
     for row in table.rows:
-        yield line(map(_cell, row))
+        yield _line(map(_cell, row))
 
 
 def _cell(cell: Cell) -> str:
     text = MARKS.get(cell.mark, "{}").format(escape(cell.text))
+    if cell.link:
+        text = text.replace("]", r"\]")
+        text = f"[{text}](#{cell.link})"
     letters = f"<sup>{cell.letters}</sup>" if cell.letters else ""
     return f"{text}{letters}" + (f" [{cell.interval}]" if cell.interval else "")

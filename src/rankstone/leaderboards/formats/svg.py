@@ -26,7 +26,7 @@ def draw(page: Page, *, width: int = WIDTH) -> str:
     console = Console(file=io.StringIO(), width=width, record=True, legacy_windows=False)
     console.print(drawn(page, width), Text())
     return console.export_svg(
-        title="rankstone leaderboard",
+        title=page.title or "rankstone",
         theme=_THEME,
         code_format=_SVG,
         unique_id="rankstone",

@@ -27,7 +27,7 @@ from rankstone.leaderboards.numbers import REUSED
 
 STYLES = {
     "": "", "best": "bold green", "second": "underline", "failed": "bold red", "passed": "green",
-    "unclear": "yellow",
+    "unclear": "yellow", "strong": "bold",
 }  # fmt: skip
 _GAP = 2
 _MARGIN = 1
@@ -61,14 +61,14 @@ def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableTy
     match block:
         case Heading(text):
             yield from (Text(), _indented(Text(text, "bold")))
-        case Paragraph(text, strong):
-            yield _indented(Text(text, "bold" if strong else ""))
+        case Paragraph(text, lead):
+            yield _indented(Text.assemble((lead, "bold"), text))
         case Items(texts):
             yield from (_indented(Text(text, "dim")) for text in texts)
         case Picture():
             pass
         case Table(headless=True):
-            yield _list(block)
+            yield _indented(_list(block))
         case Table():
             kept, dropped = _fitting(block, width)
             yield from (Text(), *_heading(block, width), _table(block, kept))
@@ -91,7 +91,7 @@ def _heading(table: Table, width: int) -> list[RenderableType]:
     return [_indented(heading), _indented(subtitle)]
 
 
-def _indented(text: Text) -> RenderableType:
+def _indented(text: RenderableType) -> RenderableType:
     return Padding(text, (0, 0, 0, _MARGIN))
 
 
@@ -99,8 +99,8 @@ def _list(table: Table) -> RichTable:
     """Rows without headings; the lines of a cell after its first two are dim."""
     grid = RichTable.grid(padding=(0, 1))
     grid.expand = True
-    for place, _ in enumerate(table.columns[:-1]):
-        grid.add_column(width=2 if place == 0 else None, justify="right")
+    for column in table.columns[:-1]:
+        grid.add_column(no_wrap=True, style="dim" if column.left else "")
     grid.add_column(ratio=1, overflow="fold")
     for row in table.rows:
         texts = [Text(cell.text, STYLES[cell.mark]) for cell in row]

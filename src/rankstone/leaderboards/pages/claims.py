@@ -1,83 +1,115 @@
-"""Results of claims as a page, as lines on the terminal, and as JSON that both are made from."""
+"""The page of tested claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.costs import BY_PLACE
-from rankstone.leaderboards.numbers import UNKNOWN
+from rankstone.leaderboards.document import (
+    Block,
+    Cell,
+    Heading,
+    Mark,
+    Page,
+    Paragraph,
+    Table,
+    table,
+)
+from rankstone.leaderboards.numbers import UNKNOWN, fixed
 from rankstone.leaderboards.papers.checks import CHECKS, Value
-from rankstone.leaderboards.papers.claims import (
-    CheckSpec,
-    Finding,
-    Result,
-)  # fmt: skip
+from rankstone.leaderboards.papers.claims import CheckSpec, Finding, Result
+from rankstone.leaderboards.papers.tested import claims_body
+from rankstone.results.store import Found
 
-ORDER = ("holds", "does not hold", "not testable here")
+MARKS: Mapping[str, Mark] = {"holds": "passed", "does not hold": "failed", "not testable here": ""}
+"""Verdicts in the order of the page."""
 QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
+HEADS = ("check", "on", "found", "95% interval", "claimed", "holds")
+FIELDS = (
+    "claim", "verdict", "check", "task", "value", "low", "high", "at_least", "at_most", "holds",
+    "clear", "reason",
+)  # fmt: skip
+INTRODUCTION = (
+    "Each paper's headline as a relation between runs, tested on the data named with it. A claim"
+    " holds where every check of it does, on every task. Intervals are 95%, by paired bootstrap"
+    " over queries; where one lies on both sides of the bound, the check is not clear."
+)
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """The page `claims.md`."""
-    lines = [
-        "# Claims",
-        "",
-        "Each paper's headline as a relation between runs, tested on the data named with it. A"
-        " claim holds where every check of it does, on every task. Intervals are 95%, by paired"
-        " bootstrap over queries; where one lies on both sides of the bound, the check is not"
-        " clear.",
-        "",
-        "| claim | verdict | checks that hold |",
-        "|---|---|---|",
-        *(
-            f"| [{r.claim.name}](#{r.claim.name}) | {_bold(r)} | {_score(r)} |"
-            for r in _sorted(results)
+def page(results: Sequence[Result], records: Found | None = None) -> Page:
+    """Return the verdicts of all claims, then the checks of each.
+
+    Args:
+        records: the runs that the claims were tested on, whose identities the JSON states.
+    """
+    ordered = sorted(results, key=lambda r: ([*MARKS].index(r.verdict), r.claim.name))
+    return Page(
+        title="Claims",
+        blocks=(
+            Paragraph(INTRODUCTION),
+            table(("claim", "verdict", "checks that hold"), map(_summary, ordered)),
+            *(block for result in ordered for block in _section(result)),
         ),
-    ]
-    for result in _sorted(results):
-        lines += ["", *_section(result)]
-    return "\n".join(lines) + "\n"
-
-
-def _section(result: Result) -> Iterator[str]:
-    claim = result.claim
-    yield f"## {claim.name}"
-    yield ""
-    yield f"**{result.verdict}**: {claim.statement} ({claim.source})"
-    if claim.differs:
-        yield ""
-        yield f"How this test differs: {claim.differs}"
-    if claim.untestable:
-        yield ""
-        yield f"Not testable: {claim.untestable}"
-        return
-    yield ""
-    yield "| check | on | found | 95% interval | claimed | holds |"
-    yield "|---|---|--:|---|--:|---|"
-    for finding in result.findings:
-        yield "| " + " | ".join(_row(finding)) + " |"
-
-
-def _row(finding: Finding) -> tuple[str, ...]:
-    what = describe(finding.check)
-    if finding.value is None:
-        reason = finding.reason.replace("|", "\\|")
-        return what, finding.task, UNKNOWN, UNKNOWN, bound(finding.check), f"not testable: {reason}"
-    held = "yes" if finding.holds else "no"
-    return (
-        what,
-        finding.task,
-        found(finding),
-        interval(finding.value),
-        bound(finding.check),
-        held if finding.clear else f"{held}, not clear",
+        fields=FIELDS,
+        rows=tuple(_values(r, finding) for r in ordered for finding in r.findings or (None,)),
+        body=claims_body(results, records or {}),
     )
 
 
+def _summary(result: Result) -> tuple[str | Cell, ...]:
+    name = result.claim.name
+    verdict = Cell(text=result.verdict, mark=MARKS[result.verdict])
+    return Cell(text=name, link=name), verdict, _score(result)
+
+
+def _section(result: Result) -> Iterator[Block]:
+    claim = result.claim
+    yield Heading(claim.name)
+    yield Paragraph(f": {claim.statement} ({claim.source})", lead=result.verdict)
+    if claim.differs:
+        yield Paragraph(f"How this test differs: {claim.differs}")
+    if claim.untestable:
+        yield Paragraph(f"Not testable: {claim.untestable}")
+    else:
+        yield _checks(result)
+
+
+def _checks(result: Result) -> Table:
+    return table(HEADS, map(_row, result.findings), figures=("found", "claimed"))
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    between = UNKNOWN if finding.value is None else interval(finding.value)
+    check = finding.check
+    return describe(check), finding.task, outcome(finding), between, bound(check), _held(finding)
+
+
+def _held(finding: Finding) -> str:
+    if finding.value is None:
+        return f"not testable: {finding.reason}"
+    return ("yes" if finding.holds else "no") + ("" if finding.clear else ", not clear")
+
+
+def _values(result: Result, finding: Finding | None) -> dict[str, object]:
+    row: dict[str, object] = {"claim": result.claim.name, "verdict": result.verdict}
+    if finding is None:
+        return {**dict.fromkeys(FIELDS), **row, "reason": result.reason}
+    value, check = finding.value, finding.check
+    return {
+        **row,
+        "check": describe(check),
+        "task": finding.task,
+        **{name: value and getattr(value, name) for name in ("value", "low", "high")},
+        "at_least": check.at_least,
+        "at_most": check.at_most,
+        "holds": finding.holds,
+        "clear": finding.clear,
+        "reason": finding.reason,
+    }
+
+
 def describe(check: CheckSpec) -> str:
-    """What the check measures, in words."""
+    """Return in words the quantity that the check measures."""
     known = {
         name: getattr(check, name) for name in ("of", "than", "truth", "k", "level", "measure")
     }
@@ -98,75 +130,31 @@ def describe(check: CheckSpec) -> str:
 def bound(check: CheckSpec) -> str:
     """`≥ .500`."""
     if check.at_least is not None:
-        return f"≥ {figures.fixed(check.at_least)}"
-    return f"≤ {figures.fixed(check.at_most or 0.0)}"
+        return f"≥ {fixed(check.at_least)}"
+    return f"≤ {fixed(check.at_most or 0.0)}"
 
 
-def found(finding: Finding) -> str:
-    """The value, and what it was made of."""
+def outcome(finding: Finding) -> str:
+    """Return the value and the terms that it was computed from."""
     value = finding.value
     if value is None:
         return UNKNOWN
     if not value.parts:
-        return figures.fixed(value.value)
+        return fixed(value.value)
     sign = "÷" if finding.check.kind in QUOTIENTS else "−"
-    return f"{figures.fixed(value.value)} = {f' {sign} '.join(map(figures.fixed, value.parts))}"
+    return f"{fixed(value.value)} = {f' {sign} '.join(map(fixed, value.parts))}"
 
 
 def interval(value: Value) -> str:
     if value.low is None or value.high is None:
         return UNKNOWN
-    return f"{figures.fixed(value.low)} to {figures.fixed(value.high)}"
-
-
-def _sorted(results: Sequence[Result]) -> list[Result]:
-    return sorted(results, key=lambda r: (ORDER.index(r.verdict), r.claim.name))
-
-
-def _bold(result: Result) -> str:
-    return f"**{result.verdict}**" if result.verdict != ORDER[-1] else result.verdict
+    return f"{fixed(value.low)} to {fixed(value.high)}"
 
 
 def _score(result: Result) -> str:
     known = [finding.holds for finding in result.findings if finding.holds is not None]
-    if not known or result.verdict == "not testable here":
-        counts = f"{sum(known)} of {len(known)}; " if known else ""
-        return counts + result.reason.replace("|", "\\|")
+    counts = f"{sum(known)} of {len(known)}" if known else ""
+    if not known or not MARKS[result.verdict]:
+        return "; ".join(filter(None, (counts, result.reason)))
     missing = len(result.findings) - len(known)
-    return f"{sum(known)} of {len(known)}" + (f", {missing} not testable" if missing else "")
-
-
-STYLES = dict(zip(ORDER, ("green", "bold red", "dim"), strict=True))
-
-
-def terminal(results: Sequence[Result], width: int) -> Any:
-    """The verdicts, and below each what every check found, for rich to print."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    parts: list[Any] = []
-    for result in _sorted(results):
-        head = Text.assemble((result.claim.name, "bold"), "  ")
-        head.append(result.verdict, STYLES[result.verdict])
-        if not result.findings:
-            head.append(f": {result.reason}")
-        checks = Table.grid(padding=(0, 1))
-        checks.width = min(width, 140)
-        checks.add_column(no_wrap=True)
-        checks.add_column(overflow="fold", ratio=1)
-        for finding in result.findings:
-            checks.add_row(*map(Text, _lines(finding)))
-        parts += [head, checks] if result.findings else [head]
-    return Group(*parts)
-
-
-def _lines(finding: Finding) -> tuple[str, str]:
-    """Whether one check holds, and what it found where."""
-    held = {True: " yes", False: " no", None: f" {UNKNOWN}"}[finding.holds]
-    what = f"{finding.task}: {describe(finding.check)}"
-    if finding.value is None:
-        return held, f"{what}\n  {finding.reason}"
-    between = interval(finding.value)
-    between = "" if between == UNKNOWN else f" ({between}{'' if finding.clear else ', not clear'})"
-    return held, f"{what}\n  {found(finding)}{between}, claimed {bound(finding.check)}"
+    return counts + (f", {missing} not testable" if missing else "")

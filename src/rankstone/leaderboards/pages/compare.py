@@ -11,6 +11,7 @@ from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.compare import Comparison
 from rankstone.leaderboards.costs import Figure
 from rankstone.leaderboards.document import Cell, Column, Page, Table
+from rankstone.leaderboards.numbers import signed
 
 COLUMNS = (
     Column(heading=("method",), left=True, wrap=True),
@@ -24,14 +25,6 @@ COLUMNS = (
 )
 ALONE = "p values of one comparison"
 TOGETHER = "p values by Holm's method over all {n} comparisons made"
-
-
-def signed(value: float) -> str:
-    """`+.031`, `−.004`, `.000`."""
-    text = figures.quality(abs(value))
-    if not any(digit in text for digit in "123456789"):
-        return text
-    return f"{'−' if value < 0 else '+'}{text}"
 
 
 def probability(p: float) -> str:

@@ -33,7 +33,7 @@ def page(judgements: Sequence[Judgement], *, narrow: bool = False) -> Page:
     """
     blocks = _blocks(judgements) if narrow else [_table(judgements)]
     title = Heading("Retrieval quality gate", level=3)
-    summary = Paragraph(outcome(judgements), strong=not narrow)
+    summary = Paragraph(outcome(judgements)) if narrow else Paragraph(lead=outcome(judgements))
     rows = tuple(map(_values, judgements))
     return Page(
         blocks=(*blocks, Paragraph(""), summary) if narrow else (title, summary, *blocks),

@@ -1,4 +1,4 @@
-"""One record, fit to read; and its run under the rules of another tool, side by side."""
+"""Pages of one record, and of its run under the rules of another tool."""
 
 from __future__ import annotations
 
@@ -7,89 +7,80 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
+from rankstone.leaderboards.document import (
+    Block,
+    Cell,
+    Heading,
+    Items,
+    Page,
+    Table,
+    table,
+)
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, interval, memory_unit, significant
 from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord
 from rankstone.results.serialise import to_json
 
-_MARGIN = 1
 GIGA = 1e9
-_SHORT = 12
+SHORT = 12
 """Digits of a digest that are shown."""
 Row = tuple[str, Any]
 
 
-def show_record(record: RunRecord) -> RenderableType:
-    """Every section of `record` that holds something; `–` is what nobody measured."""
-    heading = Text.assemble(
-        (record.method.name, "bold"), " on ", (record.task.name, "bold cyan"), f"  {record.status}"
-    )
-    parts: list[RenderableType] = [Text(), _indented(heading)]
+def page(record: RunRecord) -> Page:
+    """Return every section of `record` that is not empty; `–` is unknown."""
+    blocks: list[Block] = []
     if record.error is not None:
-        parts.append(_section("error", [(record.error.kind, record.error.message)]))
+        blocks += _section("error", [(record.error.kind, record.error.message)])
     if record.measures:
-        parts.append(_titled("measures", _measures(record)))
-    parts += [
-        _section("task", task_rows(record)),
-        _section("method", method_rows(record)),
-        _section("policy", [(key.replace("_", " "), value) for key, value in record.policy]),
-        *_profile(record),
-    ]
+        blocks += [Heading("measures"), _measures(record)]
+    blocks += _section("task", task_rows(record))
+    blocks += _section("method", method_rows(record))
+    blocks += _section("policy", record.policy)
+    blocks += _profile(record)
     if record.truncation:
-        parts.append(_titled("truncation", _truncation(record)))
-    parts += [
-        _section("environment", environment_rows(record)),
-        _section("provenance", [*record.provenance, *_files(record), ("key", record.key)]),
-    ]
+        blocks += [Heading("truncation"), _truncation(record)]
+    blocks += _section("environment", environment_rows(record))
+    provenance = [*record.provenance, *_files(record), ("key", record.key)]
+    blocks += _section("provenance", provenance)
     if record.warnings:
-        parts.append(_titled("warnings", Group(*(Text(f"! {w}") for w in record.warnings))))
-    return Group(*parts)
+        blocks += [Heading("warnings"), Items(tuple(f"! {w}" for w in record.warnings))]
+    title = f"{record.method.name} on {record.task.name}: {record.status}"
+    return Page(title=title, blocks=tuple(blocks), body=json.loads(to_json(record)))
 
 
-def record_json(record: RunRecord) -> str:
-    """Return the record as its file holds it."""
-    return to_json(record)
-
-
-def show_comparison(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> RenderableType:
-    """`rows` beside each other, each with the rules that moved its number."""
+def comparison_page(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> Page:
+    """Return `rows` beside each other, each with the rules that moved its number."""
     theirs = TOOLS[tool]
-    heading = Text.assemble(
-        (record.method.name, "bold"), " on ", (record.task.name, "bold cyan"), f"  as {tool}"
+    notes = list(_notes(record, theirs))
+    shown: Block = Items((f"{tool} has none of the record's measures",))
+    if rows:
+        heads = ("measure", "rankstone", tool, "name there", "moved by")
+        cells = (_compared(row, theirs) for row in rows)
+        shown = table(heads, cells, figures=("rankstone", tool))
+    return Page(
+        title=f"{record.method.name} on {record.task.name} as {tool}",
+        blocks=(shown, Items((f"rules of {theirs.source}", *notes))),
+        body={
+            "method": record.method.name,
+            "task": record.task.name,
+            "tool": tool,
+            "source": theirs.source,
+            "measures": [asdict(row) for row in rows],
+            "notes": notes,
+        },
     )
-    table = _table("measure", "rankstone", tool, "", "moved by", left=(0, 3, 4))
-    for row in rows:
-        text = [f"{amount:+.5f}  {rule}" for rule, amount in row.moved]
-        digits = 5 if theirs.digits is None else theirs.digits
-        values = (f"{row.ours:.5f}", f"{row.shown:.{digits}f}")
-        table.add_row(row.measure, *values, row.name, Text("\n".join(text) or "nothing"))
-    notes = [f"rules of {theirs.source}", *_notes(record, theirs)]
-    body = table if rows else Text(f"{tool} has none of the record's measures.")
-    return Group(Text(), _indented(heading), Padding(body, (0, 0, 0, _MARGIN)), *map(_note, notes))
 
 
-def comparison_json(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> str:
-    """The same as JSON, at full precision."""
-    body = {
-        "method": record.method.name,
-        "task": record.task.name,
-        "tool": tool,
-        "source": TOOLS[tool].source,
-        "measures": [asdict(row) for row in rows],
-        "notes": list(_notes(record, TOOLS[tool])),
-    }
-    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+def _compared(row: Comparison, theirs: Tool) -> tuple[str, ...]:
+    digits = 5 if theirs.digits is None else theirs.digits
+    moved = "; ".join(f"{amount:+.5f} {rule}" for rule, amount in row.moved) or "nothing"
+    return row.measure, f"{row.ours:.5f}", f"{row.shown:.{digits}f}", row.name, moved
 
 
 def _notes(record: RunRecord, tool: Tool) -> Iterator[str]:
-    """What the numbers, and the stored run, do not tell by themselves."""
+    """Yield the limits of the numbers and of the stored run."""
     yield (
         f"the stored run holds at most {record.policy.depth} results per query, in the order of"
         " the record's policy, with float32 scores"
@@ -102,21 +93,26 @@ def _notes(record: RunRecord, tool: Tool) -> Iterator[str]:
         yield tool.note
 
 
-def _measures(record: RunRecord) -> RenderableType:
-    table = _table("", "mean", "95% interval", "ties: worst", "best", left=(0,))
-    for name in measure_order([record]):
-        measure = record.measures[name]
-        table.add_row(
-            Text(name, style="bold" if name == record.task.headline else ""),
-            f"{measure.mean:.4f}",
-            interval(measure.low, measure.high),
-            *(UNKNOWN if end is None else f"{end:.4f}" for end in (measure.worst, measure.best)),
+def _measures(record: RunRecord) -> Table:
+    heads = ("measure", "mean", "95% interval", "ties: worst", "ties: best")
+    queries, counts = record.queries, []
+    if queries is not None:
+        counts.append(
+            f"mean over {queries.n:,} queries; {queries.n_missing:,} without results,"
+            f" {queries.n_tied:,} with tied scores"
         )
-    if record.queries is None:
-        return table
-    n, missing, tied = record.queries.n, record.queries.n_missing, record.queries.n_tied
-    counts = f"mean over {n:,} queries; {missing:,} without results, {tied:,} with tied scores"
-    return Group(table, Text(counts, style="dim"))
+    rows = (_measure(record, name) for name in measure_order([record]))
+    return table(heads, rows, figures=heads[1:], notes=counts)
+
+
+def _measure(record: RunRecord, name: str) -> tuple[str | Cell, ...]:
+    measure = record.measures[name]
+    return (
+        Cell(text=name, mark="strong" if name == record.task.headline else ""),
+        f"{measure.mean:.4f}",
+        interval(measure.low, measure.high),
+        *(UNKNOWN if end is None else f"{end:.4f}" for end in (measure.worst, measure.best)),
+    )
 
 
 def task_rows(record: RunRecord) -> Iterator[Row]:
@@ -126,12 +122,12 @@ def task_rows(record: RunRecord) -> Iterator[Row]:
     sizes = {
         "documents": task.n_documents, "queries": task.n_queries, "judgements": task.n_judgements
     }  # fmt: skip
-    yield "size", ", ".join(f"{n:,} {what}" for what, n in sizes.items() if n is not None) or None
+    yield "size", ", ".join(f"{n:,} {name}" for name, n in sizes.items() if n is not None) or None
     yield "judged, not in corpus", task.n_unknown_documents
     yield "text", task.text
     yield "headline", task.headline
     for part, digest in task.sha256.items():
-        yield f"sha256 of {part}", digest[:_SHORT]
+        yield f"sha256 of {part}", digest[:SHORT]
 
 
 def method_rows(record: RunRecord) -> Iterator[Row]:
@@ -147,21 +143,21 @@ def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
             for number, part in enumerate(value, 1):
                 yield from _flat(part, f"{name.removesuffix('s')} {number}: ")
         elif isinstance(value, dict):
-            width = _SHORT if name == "files" else None
+            width = SHORT if name == "files" else None
             inner = (f"{key} {value_text(part)[:width] or 'empty'}" for key, part in value.items())
             yield f"{above}{name}", ", ".join(inner)
         else:
             yield f"{above}{name}", value
 
 
-def _profile(record: RunRecord) -> Iterator[RenderableType]:
+def _profile(record: RunRecord) -> Iterator[Block]:
     profile = record.profile
     if profile is None:
         return
     if profile.latency is not None:
-        yield _titled("latency", _latency(profile.latency))
+        yield from (Heading("latency"), _latency(profile.latency))
     if profile.phases:
-        yield _titled("phases", _phases(profile))
+        yield from (Heading("phases"), _phases(profile))
     rows: list[Row] = [("peak RSS of the cell", bytes_text(profile.peak_rss_bytes))]
     if index := profile.index:
         rows += [
@@ -169,43 +165,57 @@ def _profile(record: RunRecord) -> Iterator[RenderableType]:
             ("index on disk", bytes_text(index.disk_bytes)),
             ("bytes per document", significant(index.bytes_per_document)),
         ]
-    yield _section("memory", rows)
+    yield from _section("memory", rows)
 
 
-def _latency(latency: Latency) -> RenderableType:
+def _latency(latency: Latency) -> Table:
     names = list(Percentiles.model_fields)
     heads = [name.removesuffix("_ms") for name in names]
-    table = _table("ms", *heads, left=(0,))
-    for what in ("encode", "search", "total"):
-        table.add_row(what, *(significant(latency[what][name]) for name in names))
-    text = (
+    rows = (
+        (part, *(significant(latency[part][name]) for name in names))
+        for part in ("encode", "search", "total")
+    )
+    note = (
         f"{latency.n:,} queries one at a time after {latency.warmup:,} to warm up,"
         f" {latency.threads} threads, k = {latency.k:,}"
     )
-    return Group(table, Text(text, style="dim"))
+    return table(("ms", *heads), rows, figures=heads, notes=[note])
 
 
-def _phases(profile: Profile) -> RenderableType:
-    phases = profile.phases
-    gpu = any(phase.peak_gpu_bytes is not None for phase in phases.values())
-    counted = any(phase.tokens is not None for phase in phases.values())
-    heads = ["wall s", "CPU s", "items", "peak RSS", *(["peak GPU"] if gpu else [])]
-    heads += [*(["tokens", "GFLOP/s"] if counted else []), "from cache"]
-    table = _table("phase", *heads, left=(0,))
-    for name, phase in phases.items():
-        cells = [significant(phase.wall_s), significant(phase.cpu_s), f"{phase.items:,}"]
-        cells += [
-            bytes_text(phase.peak_rss_bytes),
-            *([bytes_text(phase.peak_gpu_bytes)] if gpu else []),
-        ]
-        if counted:
-            cells += [UNKNOWN if phase.tokens is None else f"{phase.tokens:,}", _rate(phase)]
-        table.add_row(name.replace("_", " "), *cells, f"{phase.from_cache:.0%}")
+def _phases(profile: Profile) -> Table:
+    """Return the table of phases, without columns that no phase has."""
+    phases = profile.phases.values()
+    optional = {
+        "peak GPU": any(phase.peak_gpu_bytes is not None for phase in phases),
+        "tokens": any(phase.tokens is not None for phase in phases),
+        "GFLOP/s": any(phase.tokens is not None for phase in phases),
+    }
+    columns = {
+        head: texts
+        for head, texts in {
+            "phase": [name.replace("_", " ") for name in profile.phases],
+            "wall s": [significant(phase.wall_s) for phase in phases],
+            "CPU s": [significant(phase.cpu_s) for phase in phases],
+            "items": [f"{phase.items:,}" for phase in phases],
+            "peak RSS": [bytes_text(phase.peak_rss_bytes) for phase in phases],
+            "peak GPU": [bytes_text(phase.peak_gpu_bytes) for phase in phases],
+            "tokens": [UNKNOWN if p.tokens is None else f"{p.tokens:,}" for p in phases],
+            "GFLOP/s": [_rate(phase) for phase in phases],
+            "from cache": [f"{phase.from_cache:.0%}" for phase in phases],
+        }.items()
+        if optional.get(head, True)
+    }
+    rows = zip(*columns.values(), strict=True)
+    return table(list(columns), rows, figures=[*columns][1:], notes=_utilisation(profile))
+
+
+def _utilisation(profile: Profile) -> Iterator[str]:
     share, peak = profile.flop_utilisation, profile.peak_flops_per_s
-    if share is None or peak is None:
-        return table
-    text = f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
-    return Group(table, Text(f"{text} this machine's matrix products", style="dim"))
+    if share is not None and peak is not None:
+        yield (
+            f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
+            " this machine's matrix products"
+        )
 
 
 def _rate(phase: Phase) -> str:
@@ -214,13 +224,13 @@ def _rate(phase: Phase) -> str:
     return significant(phase.flops / phase.wall_s / GIGA)
 
 
-def _truncation(record: RunRecord) -> RenderableType:
-    table = _table("", "texts cut", "tokens cut", left=(0,))
-    for role, cut in record.truncation.items():
-        table.add_row(
-            role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)
-        )
-    return table
+def _truncation(record: RunRecord) -> Table:
+    heads = ("role", "truncated texts", "truncated tokens")
+    rows = (
+        (role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens))
+        for role, cut in record.truncation.items()
+    )
+    return table(heads, rows, figures=heads[1:])
 
 
 def environment_rows(record: RunRecord) -> Iterator[Row]:
@@ -252,39 +262,17 @@ def bytes_text(value: float | None) -> str:
     return f"{significant(value / size)} {unit}"
 
 
-def _section(title: str, rows: Iterable[Row]) -> RenderableType:
-    """Names and values in two columns; what is empty or unknown is left out."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        if value is not None and value != [] and value != {} and value != "":
-            grid.add_row(Text(name.replace("_", " ")), Text(value_text(value)))
-    return _titled(title, grid)
+def _section(title: str, rows: Iterable[Row]) -> tuple[Block, ...]:
+    """Return names and values in two columns, without those that are empty or unknown."""
+    texts = [
+        (name.replace("_", " "), value_text(value))
+        for name, value in rows
+        if value is not None and value != [] and value != {} and value != ""
+    ]
+    return Heading(title), table(("name", "value"), texts, headless=True)
 
 
 def value_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _titled(title: str, body: RenderableType) -> RenderableType:
-    return Group(
-        Text(), _indented(Text(title, style="bold cyan")), Padding(body, (0, 0, 0, 2 * _MARGIN))
-    )
-
-
-def _table(*heads: str, left: Sequence[int]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, border_style="dim", header_style="bold")
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place in left else "right", overflow="fold")
-    return table
-
-
-def _indented(text: Text) -> RenderableType:
-    return Padding(text, (0, 0, 0, _MARGIN))
-
-
-def _note(text: str) -> RenderableType:
-    return _indented(Text(text, style="dim"))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rankstone.errors import DefinitionError
+from rankstone.leaderboards.document import Page, table
 from rankstone.specs import MethodSpec
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class Published(NamedTuple):
@@ -19,7 +17,7 @@ class Published(NamedTuple):
 
     Attributes:
         method: the full name of ours that it belongs to.
-        task: the full name of our task; empty where we have none, or it cannot be told.
+        task: the full name of our task; empty where we have none, or it is unknown.
         dataset: the data set and split as the source has them.
         measure: our name of the measure; the source's where we have none.
         value: as printed, a fraction of 1 unless it says otherwise.
@@ -37,7 +35,7 @@ class Published(NamedTuple):
 
 
 def read_published(path: Path) -> list[Published]:
-    """All rows of the file; none where there is no file.
+    """Return all rows of the file; none where there is no file.
 
     Raises DefinitionError where the columns are others.
     """
@@ -56,21 +54,18 @@ def read_published(path: Path) -> list[Published]:
 
 
 def published_of(method: MethodSpec, rows: Iterable[Published]) -> list[Published]:
-    """The rows of `method`: those of its name, or of the one its key `published` names."""
+    """Return the rows of `method`, or of the method that its key `published` names."""
     key = method.published or method.name
     return [row for row in rows if row.method == key]
 
 
-def table(rows: Iterable[Published], *, methods: bool) -> Table:
-    """As a table for the terminal; `methods`: with a column that names them."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = ("task", "measure", "value", "confidence", "source")
-    drawn = Table(*(("method", *columns) if methods else columns), box=box.SIMPLE)
-    for row in rows:
-        cells = (row.task or row.dataset, row.measure, row.value, row.confidence, row.source)
-        shown = (row.method, *cells) if methods else cells
-        drawn.add_row(*(Text(cell) for cell in shown))
-    return drawn
+def page(rows: Iterable[Published]) -> Page:
+    """Return the table of published values."""
+    listed = list(rows)
+    shown = ("method", "task", "measure", "value", "confidence", "source")
+    texts = (row._replace(task=row.task or row.dataset)._asdict() for row in listed)
+    return Page(
+        blocks=(table(shown, ([text[name] for name in shown] for text in texts)),),
+        fields=Published._fields,
+        rows=tuple(row._asdict() for row in listed),
+    )

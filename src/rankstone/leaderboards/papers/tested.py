@@ -22,7 +22,7 @@ TABLES_AGAIN = "rankstone reproduce --missing skip -o leaderboards/papers.md"
 
 
 def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, mend: str) -> SpecT:
-    """The definition `name`; ResultsError where it is no longer that of the results."""
+    """Return the definition `name`; ResultsError where it is not the one that was tested."""
     spec: Spec | None = known.get(name)
     if spec is None or spec.digest() != digest:
         raise ResultsError(
@@ -32,8 +32,13 @@ def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, men
 
 
 def claims_to_json(results: Iterable[Result], records: Found) -> str:
-    """What was found, and of which runs; `claims_from_json` makes the results of it again."""
-    body = [
+    """Return the findings and the runs that they are of; `claims_from_json` reads them again."""
+    return json.dumps(claims_body(results, records), indent=1, ensure_ascii=False) + "\n"
+
+
+def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any]]:
+    """Return the same as plain values."""
+    return [
         {
             "claim": result.claim.name,
             "digest": result.claim.digest(),
@@ -47,11 +52,10 @@ def claims_to_json(results: Iterable[Result], records: Found) -> str:
         }
         for result in results
     ]
-    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
 def claims_from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]:
-    """The results again; ResultsError where a claim is no longer defined as it was tested."""
+    """Return the results again; ResultsError where a claim was changed since it was tested."""
     results = []
     for body in json.loads(text):
         claim = as_tested(claims, body["claim"], body["digest"], "Claim", CLAIMS_AGAIN)
@@ -78,13 +82,25 @@ def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
 
 
 def tables_to_json(found: Iterable[Reproduction]) -> str:
-    """What was found, and in which runs; `tables_from_json` makes the reproductions of it again."""
+    """Return the findings and the runs that they are of; `tables_from_json` reads them again."""
     tables = []
-    for one in found:
-        rows = ",\n  ".join(_dump(_plain_row(one, row)) for row in one.paper.rows)
-        head = f'"table": {_dump(one.paper.name)}, "digest": {_dump(one.paper.digest())}'
+    for body in tables_body(found):
+        rows = ",\n  ".join(map(_dump, body["rows"]))
+        head = f'"table": {_dump(body["table"])}, "digest": {_dump(body["digest"])}'
         tables.append(f'{{{head}, "rows": [\n  {rows}\n ]}}')
     return "[\n " + ",\n ".join(tables) + "\n]\n"
+
+
+def tables_body(found: Iterable[Reproduction]) -> list[dict[str, Any]]:
+    """Return the same as plain values."""
+    return [
+        {
+            "table": one.paper.name,
+            "digest": one.paper.digest(),
+            "rows": [_plain_row(one, row) for row in one.paper.rows],
+        }
+        for one in found
+    ]
 
 
 def _dump(value: Any) -> str:
@@ -112,7 +128,7 @@ def _plain_row(found: Reproduction, row: RowSpec) -> dict[str, Any]:
 
 
 def tables_from_json(text: str, papers: Mapping[str, PaperSpec]) -> list[Reproduction]:
-    """The reproductions again; ResultsError where a table is not defined as it was then."""
+    """Return the reproductions again; ResultsError where a table was changed since."""
     try:
         return [_again(body, papers) for body in json.loads(text)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
