@@ -17,6 +17,7 @@ from rankstone.leaderboards.document import (
     Page,
     Paragraph,
     Table,
+    table,
 )
 from rankstone.leaderboards.formats.render import FORMATS, render
 from tests.pages import Tags
@@ -92,3 +93,11 @@ def test_every_format_ends_with_a_newline_and_repeats_its_bytes(form: str) -> No
     drawn = render(page("x"), form)
     assert drawn.endswith("\n")
     assert render(page("x"), form) == drawn
+
+
+def test_a_table_too_wide_for_the_terminal_is_drawn_row_by_row_without_broken_words() -> None:
+    rows = [("dense/all-minilm-l6-v2", "an-identifier-of-24-char", ".501")]
+    made = Page(blocks=(table(("method", "task", "value"), rows, figures=["value"]),))
+    assert all(part in render(made, width=80).splitlines()[-1] for part in rows[0])
+    lines = [line.split() for line in render(made, width=40).splitlines()]
+    assert lines == [[rows[0][0]], ["task", rows[0][1]], ["value", rows[0][2]]]

@@ -20,6 +20,8 @@ ROWS = read_published(WORKSPACE.published)
 WITHOUT = {
     "late_interaction/minilm-tokens": "ours alone",
     "rerank/bm25-cet": "no value of it could be found",
+    "rerank/bm25-poly-encoder": "weights of this form were never released",
+    "rerank/bm25-uni-encoder": "its checkpoints are not on a hub",
     "sparse/splade-tiny": "none found",
     "sparse/splade-tiny-token-queries": "ours alone",
     "dense/all-minilm-l6-v2-exit-2": "a control of ours",

@@ -17,10 +17,7 @@ from rankstone.leaderboards.document import (
     Table,
 )
 
-MARKS = {
-    "best": "**{}**", "strong": "**{}**", "failed": "**{}**", "passed": "**{}**",
-    "second": "<u>{}</u>",
-}  # fmt: skip
+MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<u>{}</u>"}
 SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 """Characters that Markdown reads as markup; of `_`, only those outside words."""
 START = re.compile(r"^(?=[#>+-] )|^(\d+)(?=[.)] )")

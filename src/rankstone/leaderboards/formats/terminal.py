@@ -32,6 +32,7 @@ STYLES = {
 _GAP = 2
 _MARGIN = 1
 _NAME_WIDTH = 36
+_WORD_WIDTH = 24
 
 
 def draw(page: Page, *, width: int, color: bool = False) -> str:
@@ -71,7 +72,9 @@ def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableTy
             yield _indented(_list(block))
         case Table():
             kept, dropped = _fitting(block, width)
-            yield from (Text(), *_heading(block, width), _table(block, kept))
+            fits = not block.rows or _least(block, kept) <= width
+            body = _table(block, kept) if fits else _stacked(block)
+            yield from (Text(), *_heading(block, width), body)
             notes = [note for note in block.notes if note not in printed]
             printed.update(notes)
             if dropped:
@@ -125,6 +128,33 @@ def _fitting(table: Table, width: int) -> tuple[list[int], list[str]]:
             break
         kept.remove(max(droppable, key=lambda place: (columns[place].priority, place)))
     return kept, [column.name for at, column in enumerate(columns) if at not in kept]
+
+
+def _least(table: Table, kept: Sequence[int]) -> int:
+    """Return the width below which words of wrapped columns would be broken; 0 without such."""
+    columns = [n for n in kept if table.columns[n].wrap]
+    if len(columns) < 2:
+        return 0
+    words = (
+        max(len(word) for row in table.rows for word in (row[n].text or "-").split())
+        for n in columns
+    )
+    fixed = sum(_width(table, n) for n in kept if n not in columns)
+    return fixed + sum(min(word, _WORD_WIDTH) for word in words) + _GAP * len(kept)
+
+
+def _stacked(table: Table) -> RenderableType:
+    """Return the rows below each other, each column on a line of its own."""
+    parts: list[RenderableType] = []
+    for row in table.rows:
+        grid = RichTable.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(overflow="fold")
+        for column, cell in zip(table.columns[1:], row[1:], strict=True):
+            if cell.text:
+                grid.add_row(column.name, _cell(cell, keep_room=False))
+        parts += [_indented(Text(_text(row[0]), "bold")), Padding(grid, (0, 0, 0, 3 * _MARGIN))]
+    return Group(*parts)
 
 
 def _width(table: Table, place: int) -> int:

@@ -21,7 +21,7 @@ from rankstone.leaderboards.papers.claims import CheckSpec, Finding, Result
 from rankstone.leaderboards.papers.tested import claims_body
 from rankstone.results.store import Found
 
-MARKS: Mapping[str, Mark] = {"holds": "passed", "does not hold": "failed", "not testable here": ""}
+MARKS: Mapping[str, Mark] = {"holds": "strong", "does not hold": "strong", "not testable here": ""}
 """Verdicts in the order of the page."""
 QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
 HEADS = ("check", "on", "found", "95% interval", "claimed", "holds")

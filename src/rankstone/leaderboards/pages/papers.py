@@ -36,7 +36,7 @@ FIELDS = (
     "table", "row", "method", "task", "measure", "expected", "tolerance", "measured",
     "difference", "verdict", "reason", "source",
 )  # fmt: skip
-MARKS: Mapping[Verdict, Mark] = {"above": "unclear", "below": "unclear"}
+MARKS: Mapping[Verdict, Mark] = {"above": "failed", "below": "failed"}
 INTRODUCTION = (
     "Published tables, and the part of them that was reproduced here. A cell is a published value"
     " of one method on one task. It is within the table's tolerance, or above or below it: a score"
