@@ -243,8 +243,9 @@ def test_local_attention_is_counted_by_its_window(folders):
     """Against torch's own count, in which a layer of local attention multiplies all with all."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    runner = build("gte-moderncolbert", folders["gte-moderncolbert"])
-    runner._encoder[0].model.set_attn_implementation("eager")
+    runner = build("gte-moderncolbert", folders["gte-moderncolbert"], engine="torch")
+    network = runner._tower("document").engines._in_torch().model[0].auto_model
+    network.set_attn_implementation("eager")
     heard = []
     with FlopCounterMode(display=False) as counter, listening(heard.append):
         runner.encode(["fox " * 97], "document")

@@ -40,6 +40,11 @@ def checkpoint(network: Network, kind: Any) -> Any | None:
     plainly = network.prefix or network.architecture or network.output or _check_task(network)
     if plainly or "modules.json" not in network.model.files:
         return None
+    return opened(network, kind)
+
+
+def opened(network: Network, kind: Any) -> Any:
+    """What `kind`, a model class of the library, makes of the model's folder."""
     model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
     _check(first(model), network)
     return model

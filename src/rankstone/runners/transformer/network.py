@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.transformer.flops import Costs
+from rankstone.runners.transformer.tokens import Tokens
 
 Array = NDArray[np.float32]
 LFS_POINTER = b"version https://git-lfs"
@@ -90,6 +91,8 @@ class Loaded:
     """The library's, as it configured it."""
     oracle: Callable[[Sequence[str], str], Array] | None = None
     """The library's own `encode` of texts with a prompt; None where it has none of this kind."""
+    tokens_of: Callable[[Tokens, str], Tokens] | None = None
+    """The tokens of texts with a prompt, where the prompt's role changes them."""
     decoder: Any = None
     """(length, dim) states of one text, without padding -> its vector; None: rows are vectors."""
 

@@ -12,6 +12,10 @@ from rankstone.errors import ModelError
 
 Ids = NDArray[np.int64]
 Side = Literal["left", "right"]
+PADDING, SEEN, UNSEEN = 0, 1, 2
+"""Values of a mask: beside the text, attended to, and with a vector although not attended to."""
+FILLED = -1
+"""Stands for a mask token that fills up a text until a batch is made."""
 PROBES = (
     "", "a", "The Quick brown Fox, JUMPS over 13 lazy dogs.", "naïve café Übergröße",
     "漢字かな交じり文 🙂", "two\n\n words\t", "river [SEP] engine </s> <s>",
@@ -127,6 +131,37 @@ class Tokens:
             table[row, where] = one
             mask[row, where] = 1
         return table, mask
+
+
+class Expanded(Tokens):
+    """Tokens of texts that are filled up to the limit with mask tokens: ColBERT's queries."""
+
+    def __init__(self, tokens: Tokens, mask: int, *, attend: bool) -> None:
+        """
+        Args:
+            tokens: those of the texts themselves; they have a limit.
+            mask: id of the mask token.
+            attend: whether the text's tokens attend to the masks. The masks attend to them.
+        """
+        self.tokenizer, self.limit, self.n_special = (
+            tokens.tokenizer, tokens.limit, tokens.n_special
+        )  # fmt: skip
+        self._tokens, self._mask, self._seen = tokens, mask, SEEN if attend else UNSEEN
+
+    def encode(self, texts: Sequence[str]) -> Tokenised:
+        ids, counts = self._tokens.encode(texts)
+        room = self.limit or 0
+        filled = [np.pad(one, (0, room - len(one)), constant_values=FILLED) for one in ids]
+        return Tokenised(filled, counts)
+
+    def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
+        table, mask = self._tokens.padded(ids, multiple)
+        filled = table == FILLED
+        table[filled], mask[filled] = self._mask, self._seen
+        return table, mask
+
+    def ends(self, texts: Sequence[str]) -> list[Ids]:
+        return self._tokens.ends(texts)
 
 
 class LibraryTokens(Tokens):

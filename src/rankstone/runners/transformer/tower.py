@@ -45,6 +45,7 @@ class Tower:
     padding_side: Literal["left", "right"] = "right"
     pad_to_limit: bool = False
     batch_tokens: int | None = None
+    batch_size: int | None = None
     device: str | None = None
 
     @property
@@ -147,7 +148,8 @@ class Tower:
         """Inputs of consecutive runs of `order`; their rows, ids and masks go into `plan`."""
         multiple = self.limit or 1 if self.pad_to_limit else 1
         lengths = np.array([max(len(tokenised.ids[row]), multiple) for row in order])
-        for run in by_length(lengths, batch_tokens=self._budget, batch_size=len(order)):
+        most = self.batch_size or len(order)
+        for run in by_length(lengths, batch_tokens=self._budget, batch_size=most):
             rows = order[run]
             ids, mask = self.tokens.padded([tokenised.ids[row] for row in rows], multiple)
             plan.append((rows, ids, mask))

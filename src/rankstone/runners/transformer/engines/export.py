@@ -27,8 +27,8 @@ from rankstone.specs import canonical_digest
 FORMAT = 2
 """Changes whenever a copy made by older code must not be used."""
 CODE = (
-    "flops", "loading", "network", "tokens", "vectors", "vocabulary", "engines/export",
-    "engines/verification",
+    "flops", "loading", "network", "token_vectors", "tokens", "vectors", "vocabulary",
+    "engines/attention", "engines/export", "engines/verification",
 )  # fmt: skip
 """Files that decide what a copy is, beside that of the network's head."""
 LIBRARIES = ("openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
@@ -165,10 +165,13 @@ def _traced(loaded: Loaded) -> dict[str, Any]:
     import openvino
     import torch
 
+    from rankstone.runners.transformer.engines.attention import zeros_where_blind
+    from rankstone.runners.transformer.loading import first
+
     ids = torch.arange(1, 17).reshape(2, 8)
     mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
     inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, mask)
-    with torch.inference_mode():
+    with torch.inference_mode(), zeros_where_blind(first(loaded.model).auto_model):
         models = {"model": openvino.convert_model(loaded.network, example_input=inputs)}
         if loaded.decoder is not None:
             dim = loaded.network(*inputs).shape[-1]

@@ -70,8 +70,9 @@ def _encode(
     network: Network, loaded: Loaded, tokens: Tokens, run: Callable[..., list[Array]]
 ) -> Encode:
     def encode(texts: Sequence[str], prompt: str) -> Array:
-        rows = tokens.encode([prompt + text for text in texts]).ids
-        ids, mask = tokens.padded(rows)
+        own = loaded.tokens_of(tokens, prompt) if loaded.tokens_of else tokens
+        rows = own.encode([prompt + text for text in texts]).ids
+        ids, mask = own.padded(rows)
         skipped = 0 if loaded.facts.include_prompt else tokens.prompt_length(prompt)
         inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, without(mask, skipped))
         outputs = np.stack(run(inputs, [len(row) for row in rows]))

@@ -1,0 +1,117 @@
+"""A vector per token. Imports torch: import this inside functions.
+
+The mask of a batch tells three kinds of positions apart: `PADDING`, `SEEN`, and `UNSEEN`, which
+gets a vector but is not attended to, as the masks that fill up a query of ColBERT.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, MultiVectorMask
+from torch import nn
+
+from rankstone.errors import ModelError
+from rankstone.runners.transformer import loading
+from rankstone.runners.transformer.network import Array, Loaded, Network
+from rankstone.runners.transformer.tokens import SEEN, Expanded, Tokens
+
+PROBED_LENGTH = 32
+"""Tokens that queries are filled up to when the graph is compared with the library."""
+
+
+class TokenVectors(nn.Module):
+    """(ids, mask) -> (n, length, dim) unit vectors by the library's modules; zeros at padding."""
+
+    def __init__(self, transformer: Any, behind: Sequence[Any]) -> None:
+        super().__init__()
+        self.backbone, self.behind = transformer, nn.ModuleList(behind)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        features = self.backbone({"input_ids": ids, "attention_mask": (mask == SEEN).long()})
+        features["token_embeddings"] = features["token_embeddings"].float()
+        for module in self.behind:
+            features = module(features)
+        vectors = nn.functional.normalize(features["token_embeddings"], dim=-1)
+        return torch.where((mask > 0)[..., None], vectors, torch.zeros(()).to(vectors))
+
+
+def load_colbert(network: Network, dim: int, attend: bool | None) -> Loaded:
+    """A checkpoint of late interaction.
+
+    Args:
+        dim: dimensions of its vectors, for them to be checked against.
+        attend: whether the tokens of a query attend to the masks that fill it up; None: none do.
+    """
+    model = loading.opened(network, MultiVectorEncoder)
+    width = int(model.get_embedding_dimension() or 0)
+    if width != dim:
+        raise ModelError(
+            f"Model '{network.model.id}': its vectors have {width} dimensions, expected {dim}."
+            " Correct the key 'parameters.dim', or use the model it is meant for."
+        )
+    return _loaded(network, model, attend)
+
+
+def load_plain(network: Network) -> Loaded:
+    """The last hidden states of any encoder."""
+    transformer = loading.plain(network, "feature-extraction")
+    modules = [transformer, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
+    return _loaded(network, MultiVectorEncoder(modules=modules, device="cpu"), None)
+
+
+def _loaded(network: Network, model: Any, attend: bool | None) -> Loaded:
+    modules = loading.behind(model)
+    if any(isinstance(module, BaseTokenPooling) for module in modules):
+        raise ModelError(
+            f"Model '{network.model.id}' pools the vectors of neighbouring tokens, which is not"
+            " supported. Remove that module from its modules.json."
+        )
+    for module in modules:
+        if isinstance(module, MultiVectorMask):  # tokens are skipped by the runner
+            module.skiplist_words = []
+            module.resolve_with_tokenizer(model.tokenizer)
+    behind = [module for module in modules if not isinstance(module, MultiVectorMask)]
+    transformer = loading.first(model)
+    fixed = {"strategy": "fixed", "attend": bool(attend), "length": PROBED_LENGTH}
+    transformer.query_length = transformer.document_length = None
+    transformer.query_expansion = None if attend is None else fixed
+    query = model.prompts.get("query")
+    linear = [m for part in behind for m in part.modules() if isinstance(m, nn.Linear)]
+    projections = sum(module.weight.numel() for module in linear)
+    facts = loading.facts(model)
+    costs = facts.costs
+
+    def oracle(texts: Sequence[str], prompt: str) -> Array:
+        matrices = model.encode(
+            list(texts), prompt=prompt, task="query" if prompt and prompt == query else "document",
+            batch_size=len(texts), show_progress_bar=False, normalize_embeddings=True,
+        )  # fmt: skip
+        shape = (len(texts), max(map(len, matrices)), matrices[0].shape[1])
+        rows = np.zeros(shape, dtype=np.float32)
+        for row, matrix in zip(rows, matrices, strict=True):
+            row[: len(matrix)] = matrix
+        return rows.reshape(len(texts), -1)
+
+    def tokens_of(tokens: Tokens, prompt: str) -> Tokens:
+        if attend is None or not prompt or prompt != query:
+            return tokens
+        short = copy.copy(tokens)
+        short.limit = PROBED_LENGTH
+        return Expanded(short, model.tokenizer.mask_token_id, attend=attend)
+
+    return Loaded(
+        model=model,
+        network=TokenVectors(transformer, behind).eval(),
+        facts=replace(facts, costs=costs._replace(weights=costs.weights + projections)),
+        tokenizer=transformer.tokenizer,
+        oracle=oracle,
+        tokens_of=tokens_of,
+    )
