@@ -111,6 +111,40 @@ def test_every_age_of_pylates_format_is_read_alike(folders, tmp_path, model_type
         np.testing.assert_allclose(one.tokens, other.tokens, atol=1e-6)
 
 
+@pytest.mark.parametrize("attend", [False, True])
+def test_graphs_give_the_vectors_of_the_library(tmp_path, attend):
+    from sentence_transformers import MultiVectorEncoder
+
+    for name, write, more in (
+        ("colbertv2", tiny_models.write_stanford_colbert, {"attend_to_mask_tokens": attend}),
+        ("gte-moderncolbert", tiny_models.write_pylate_colbert,
+         {"attend_to_expansion_tokens": attend}),
+    ):  # fmt: skip
+        folder = write(tmp_path / name, dim=DIM, **more)
+        peer = MultiVectorEncoder(str(folder), device="cpu")
+        runner = build(name, folder, attend_to_mask=attend)
+        assert runner.describe()["engine"].startswith("openvino")
+        expected = peer.encode_query(TEXTS), peer.encode_document(TEXTS)
+        for role, matrices in zip(("query", "document"), expected, strict=True):
+            for own, theirs in zip(runner.encode(TEXTS, role).matrices(), matrices, strict=True):
+                np.testing.assert_allclose(own, theirs, atol=1e-4)
+
+
+def test_engines_and_precisions_are_those_of_all_encoders(folders):
+    exact = build("minilm-tokens", folders["minilm-tokens"]).encode(TEXTS, "query").tokens
+    for parameters, off in (
+        ({"engine": "torch"}, 1e-5),
+        ({"engine": "torch", "dtype": "bfloat16", "device": "cpu"}, 0.3),
+        ({"precision": "int8"}, 0.3),
+    ):
+        runner = build("minilm-tokens", folders["minilm-tokens"], **parameters)
+        apart = np.abs(runner.encode(TEXTS, "query").tokens - exact).max()
+        assert apart < off, parameters
+        assert (apart > 1e-4) == (off > 0.1), parameters
+    with pytest.raises(DefinitionError, match="State query_length and document_length"):
+        build("minilm-tokens", folders["minilm-tokens"], max_length=9)
+
+
 def test_masks_may_be_attended_to(folders):
     reference = Reference("colbertv2", mask_attention=1)
     runner = build("colbertv2", folders["colbertv2"], attend_to_mask=True)
@@ -256,7 +290,7 @@ def test_local_attention_is_counted_by_its_window(folders):
 
 def test_a_plain_encoder_is_not_given_a_random_projection(folders):
     runner = build("colbertv2", folders["minilm-tokens"])
-    with pytest.raises(ModelError, match=r"no trained projection.*TokenVectors"):
+    with pytest.raises(ModelError, match=r"no trained projection.*token_vectors"):
         runner.encode(["fox"], "query")
 
 

@@ -39,7 +39,7 @@ SKIPPED: dict[str, tuple[str, ...]] = {"punctuation": tuple(string.punctuation),
 class TokenEncoder(TransformerSettings):
     """Parameters and batches that encoders of tokens share; subclasses name the network.
 
-    Each token's vector is scaled to unit length. Queries are float32, documents as `storage` states.
+    Each token's vector is scaled to unit length. Queries are float32, documents what `storage` is.
     """
 
     query_length: Length
@@ -127,14 +127,14 @@ class ColBERT:
     """The kind of a network that late interaction was trained into."""
 
     dim: int
-    attend: bool | None
-    """Whether a query's tokens attend to the masks that fill it up; None: it has no masks."""
+    attend: dict[Role, bool | None]
+    """Whether a text's tokens attend to the masks that fill it up; None: it has no masks."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.token_vectors import load_colbert
 
         _check_format(network.model)
-        return load_colbert(network, self.dim, self.attend)
+        return load_colbert(network, self.dim, self.attend["query"])
 
     def comparable(self, outputs: Array, facts: Facts) -> Array:
         return outputs.reshape(len(outputs), -1)
@@ -191,7 +191,8 @@ class LateInteraction(TokenEncoder):
         }
 
     def _head(self, role: Role) -> ColBERT:
-        return ColBERT(dim=self.dim, attend=self.attend_to_mask if self.augment_queries else None)
+        attend = self.attend_to_mask if self.augment_queries else None
+        return ColBERT(dim=self.dim, attend={"query": attend, "document": None})
 
     def _tower_of(
         self, role: Role, network: Network, engines: Engines, kind: type[Tower] = Tower
