@@ -8,6 +8,7 @@ data in alternating rounds, so that other load on the machine affects both alike
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -65,56 +66,33 @@ def measure_cells(
     arguments: tuple[str, ...] = (),
     report: Report = lambda line: None,
 ) -> Iterator[Rounds]:
-    """Run every method on every task by both versions with `measure`, task by task.
+    """Run every method on every task by both versions, `rounds` times each, alternating.
 
     Args:
         versions: The baseline and the candidate: checkouts, or commits of `repository`.
-    """
-    with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
-        for task in tasks:
-            for method in methods:
-                yield measure(
-                    (old, new), method, task, rounds=rounds, arguments=arguments, report=report
-                )
-
-
-def measure(
-    versions: tuple[Path, Path],
-    method: str,
-    task: str,
-    *,
-    rounds: int,
-    arguments: tuple[str, ...] = (),
-    report: Report = lambda line: None,
-) -> Rounds:
-    """Run `method` on `task` by both versions, `rounds` times each, alternating.
-
-    Args:
-        versions: Folders of the baseline and of the candidate.
         arguments: Further options of `rankstone run`, for both.
 
     Raises ResultsError if a cell of either fails.
     """
-    rounds_of = Rounds([], [])
-    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as folder:
-        for number in range(rounds):
-            # The first side alternates, so that warm caches help both equally often.
-            sides = list(zip(("baseline", "candidate"), versions, rounds_of, strict=True))
-            for side, version, records in sides if number % 2 == 0 else reversed(sides):
-                report(f"round {number + 1} of {rounds}: {side}")
-                results = Path(folder) / f"{side}-{number}"
-                records.append(_run(version, method, task, results, arguments))
-    return rounds_of
+    with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
+        for task, method in itertools.product(tasks, methods):
+            found = Rounds([], [])
+            for number in range(rounds):
+                sides = list(zip(("baseline", "candidate"), (old, new), found, strict=True))
+                # The first side alternates, so that warm caches help both equally often.
+                for side, version, records in sides if number % 2 == 0 else reversed(sides):
+                    report(f"round {number + 1} of {rounds}: {side}")
+                    records.append(_run(version, method, task, arguments))
+            yield found
 
 
-def _run(
-    version: Path, method: str, task: str, results: Path, arguments: tuple[str, ...]
-) -> RunRecord:
-    command = [sys.executable, "-m", "rankstone", "run", method, "--on", task]
-    command += ["--workspace", str(version), "--results", str(results), "--force", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(version / "src")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    records = ResultStore(results).records() if results.is_dir() else []
+def _run(version: Path, method: str, task: str, arguments: tuple[str, ...]) -> RunRecord:
+    with tempfile.TemporaryDirectory(prefix="rankstone-ab-") as results:
+        command = [sys.executable, "-m", "rankstone", "run", method, "--on", task]
+        command += ["--workspace", str(version), "--results", results, "--force", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(version / "src")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        records = ResultStore(Path(results)).records()
     if len(records) != 1 or records[0].status != "ok":
         reason = records[0].failure() if records else done.stderr.strip() or "no record was stored"
         raise ResultsError(f"{method} on {task} by {version}: {reason}")

@@ -25,15 +25,10 @@ def percentiles(values_ms: ArrayLike) -> Percentiles:
         raise ResultsError(f"Latencies have shape {values.shape}; expected (n,) with n at least 1.")
     if not np.isfinite(values).all() or (values < 0).any():
         raise ResultsError("A latency is NaN, infinite or negative. Time with a monotonic clock.")
-    p50, p90, p95, p99 = np.percentile(values, [50, 90, 95, 99], method="linear")
-    return Percentiles(
-        p50_ms=float(p50),
-        p90_ms=float(p90),
-        p95_ms=float(p95),
-        p99_ms=float(p99),
-        max_ms=float(values.max()),
-        mean_ms=float(values.mean()),
-    )
+    ranks = (50, 90, 95, 99)
+    points = np.percentile(values, ranks, method="linear").tolist()
+    named = {f"p{rank}_ms": point for rank, point in zip(ranks, points, strict=True)}
+    return Percentiles(**named, max_ms=float(values.max()), mean_ms=float(values.mean()))
 
 
 def summarise(

@@ -92,9 +92,7 @@ class _Facts:
     def __init__(self, run: Run, judged: Judged, path: Path) -> None:
         self._run, self._judged, self._path = run, judged, path
         known = np.array([query in judged.qrels for query in run.query_ids], dtype=np.bool_)
-        self._unknown = [
-            q for q, is_known in zip(run.query_ids, known, strict=True) if not is_known
-        ]
+        self._unknown = [query for query in run.query_ids if query not in judged.qrels]
         if not known.any():
             raise ResultsError(
                 f"{path}: none of its {len(run.query_ids)} queries is judged in {judged.task.name}."
@@ -179,14 +177,8 @@ class _Facts:
 
 
 def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:
-    return canonical_digest(
-        {
-            "task": judged.info.digest,
-            "data": judged.info.sha256,
-            "method": method.digest,
-            "policy": rules.model_dump(mode="json"),
-        }
-    )
+    body = {"task": judged.info.digest, "data": judged.info.sha256, "method": method.digest}
+    return canonical_digest({**body, "policy": rules.model_dump(mode="json")})
 
 
 def _staged(folder: Path, evaluation: Evaluation, run: Run, tag: str) -> Staged:
