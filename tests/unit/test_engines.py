@@ -20,6 +20,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
+from rankstone import files
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
 from rankstone.runners.encoders.dense import DenseEncoder, Vector
 from rankstone.runners.models import locate
@@ -79,7 +80,12 @@ def test_a_network_is_converted_once(model, cache, conversions):
     assert len(conversions) == 1
     (copy,) = copies(cache)
     assert {path.name for path in copy.iterdir()} >= {"model.xml", "model.bin", "tokenizer.json"}
-    assert [path for path in cache.iterdir() if path.name.startswith(".making")] == []
+    assert [path for path in cache.iterdir() if path.name.endswith(files.TEMPORARY)] == []
+
+
+def copy_of(model):
+    """Where the exported copy of the model belongs."""
+    return export.location(converting(model)._tower("document").network, graph=True)
 
 
 def copies(cache):
@@ -155,7 +161,7 @@ def test_processes_that_convert_at_once_end_with_one_whole_copy(model, cache, tm
 def test_one_waits_while_another_converts(model, cache, conversions):
     cache.mkdir(parents=True)
     done = threading.Event()
-    with export._alone(cache):
+    with files.lock(copy_of(model)):
         thread = threading.Thread(
             target=lambda: (converting(model).encode(["fox"], "query"), done.set())
         )
@@ -166,13 +172,13 @@ def test_one_waits_while_another_converts(model, cache, conversions):
     assert (len(conversions), done.is_set()) == (1, True)
 
 
-def test_copies_lie_in_the_users_cache_folder_by_default(monkeypatch, tmp_path):
+def test_copies_lie_in_the_users_cache_folder_by_default(model, monkeypatch, tmp_path):
     monkeypatch.delenv("RANKSTONE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert export.cache_folder() == tmp_path / "xdg" / "rankstone" / "networks"
+    assert copy_of(model).parent == tmp_path / "xdg" / "rankstone" / "networks"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert export.cache_folder() == tmp_path / ".cache" / "rankstone" / "networks"
+    assert copy_of(model).parent == tmp_path / ".cache" / "rankstone" / "networks"
 
 
 def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):

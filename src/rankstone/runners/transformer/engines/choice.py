@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import warnings
 from collections.abc import Callable
 from functools import cached_property
@@ -16,6 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
+from rankstone.files import cache_root
+from rankstone.profiling.machine import usable_cores
 from rankstone.runners.transformer.engines import export
 from rankstone.runners.transformer.engines.engine import (
     Engine,
@@ -129,7 +130,7 @@ class Engines:
             self._folder, self._loaded = export.exported(self._network)
         except OSError as error:
             return self._instead(
-                f"its copy cannot be kept in {export.cache_folder()}: {error.strerror or error}."
+                f"its copy cannot be kept in {cache_root()}: {error.strerror or error}."
                 " Name another folder: --cache, RANKSTONE_CACHE"
             )
         facts = export.facts(self._folder)
@@ -203,7 +204,7 @@ def _openvino(folder: Path, facts: Facts, precision: Precision) -> Engine:
     import openvino
     from tokenizers import Tokenizer
 
-    cores = _cores()
+    cores = usable_cores()
 
     def requests(name: str, streams: int) -> SimpleQueue[Any]:
         """One request per stream, each of which has its share of the cores."""
@@ -252,13 +253,3 @@ class _Streams:
             return rows
         finally:
             self._free.put(request)
-
-
-def _cores() -> int:
-    """Threads to use: as the harness says, else all cores of this process."""
-    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if stated.isdecimal() and int(stated):
-        return int(stated)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

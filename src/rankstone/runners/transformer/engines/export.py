@@ -7,20 +7,15 @@ longer than encoding many queries. A graph is kept only if it gives the library'
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rankstone.errors import ModelError
-from rankstone.files import sha256_of
+from rankstone.files import build_once, cache_root, sha256_of
 from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet, read_json
 from rankstone.specs import canonical_digest
 
@@ -32,12 +27,6 @@ CODE = (
 )  # fmt: skip
 """Files that decide what a copy is, beside that of the network's head."""
 LIBRARIES = ("openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
-
-
-def cache_folder() -> Path:
-    """The folder of copies: below `RANKSTONE_CACHE`, else in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
-    return Path(os.environ.get("RANKSTONE_CACHE") or default).expanduser() / "networks"
 
 
 def location(network: Network, *, graph: bool) -> Path:
@@ -53,7 +42,7 @@ def location(network: Network, *, graph: bool) -> Path:
         "files": network.model.files,
         "network": network.describe(),
     }
-    return cache_folder() / canonical_digest(material)[:32]
+    return cache_root() / "networks" / canonical_digest(material)[:32]
 
 
 def kept(network: Network) -> Path | None:
@@ -71,35 +60,20 @@ def exported(network: Network) -> tuple[Path, Loaded | None]:
 
     Raises OSError where no copy can be kept.
     """
-    folder, loaded = location(network, graph=True), None
-    if not _whole(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent):
-            if not _whole(folder):  # another process may have made it meanwhile
-                loaded = network.load()
-                _place(network, loaded, folder, graph=True)
-    return folder, loaded
+    loaded: list[Loaded] = []
+
+    def fill(folder: Path) -> None:
+        loaded.append(network.load())
+        _write_copy(network, loaded[0], folder, graph=True)
+
+    folder = build_once(location(network, graph=True), _whole, fill)
+    return folder, loaded[0] if loaded else None
 
 
 def keep(network: Network, loaded: Loaded) -> None:
     """Keep the facts of a network that is loaded; raises OSError where that is not possible."""
     folder = location(network, graph=False)
-    if not _whole(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent):
-            _place(network, loaded, folder, graph=False)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process exports into `folder`; not where locks cannot be had."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            file = stack.enter_context((folder / ".lock").open("ab"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    build_once(folder, _whole, lambda fresh: _write_copy(network, loaded, fresh, graph=False))
 
 
 def _whole(folder: Path) -> bool:
@@ -112,21 +86,6 @@ def _whole(folder: Path) -> bool:
         (folder / name).is_file() and sha256_of(folder / name) == digest
         for name, digest in files.items()
     )
-
-
-def _place(network: Network, loaded: Loaded, folder: Path, *, graph: bool) -> None:
-    """Write the copy beside its folder, and move it there when it is whole."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
-        made = Path(making) / "made"
-        made.mkdir()
-        _write_copy(network, loaded, made, graph=graph)
-        if folder.exists():  # damaged
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            made.rename(folder)
-        except OSError:  # where there are no locks, another process may have been as quick
-            if not _whole(folder):
-                raise
 
 
 def _write_copy(network: Network, loaded: Loaded, folder: Path, *, graph: bool) -> None:
