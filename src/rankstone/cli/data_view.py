@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Column,
-    Mark,
-    Page,
-    Paragraph,
-    Table,
-    table,
-)
+from rankstone.leaderboards.document import Block, Cell, Column, Mark, Page, Paragraph, Table, table
 
 if TYPE_CHECKING:
     from rankstone.benchmarks.availability import Entry

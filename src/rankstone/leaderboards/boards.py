@@ -71,11 +71,11 @@ class TableSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """What a table shows, before it is drawn."""
+    """Content of a table, before it is drawn."""
 
     title: str
     heads: tuple[str, ...]
-    """Of the columns after the method."""
+    """Headings of the columns after the method."""
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     letters: Mapping[str, str] = field(default_factory=dict)
     """Method -> its letter, where significance is shown."""

@@ -22,7 +22,7 @@ from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Stored, recorded_name
 
 MOVED = 5
-"""How many of the most changed queries are named."""
+"""Number of the most changed queries that are named."""
 
 
 class Moved(NamedTuple):
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
     """The most changed queries, the largest change first."""
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
-    """What the two records differ in beside the method, and what is not compared for it."""
+    """Differences of the two records beside the method, and the comparisons left out for them."""
 
 
 def compare(
@@ -174,7 +174,7 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
 
 
 def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
-    """What two records of one task differ in beside the method, in sentences."""
+    """Yield in sentences how two records of one task differ beside the method."""
     yield from obstacles(of, than)
     if of.task.text != than.task.text:
         yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
@@ -195,7 +195,7 @@ def _costs_left_out(of: RunRecord, than: RunRecord) -> Iterator[str]:
 
 
 def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
-    """What makes even the quality of two records two things: other data, other rules."""
+    """Yield the reasons why the quality of two records is not comparable: data or rules differ."""
     for part in sorted(of.task.sha256.keys() | than.task.sha256.keys()):
         if of.task.sha256.get(part) != than.task.sha256.get(part):
             yield f"the {part} differ: the two were not measured on the same data"

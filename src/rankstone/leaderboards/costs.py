@@ -27,11 +27,11 @@ class Cost:
 
     name: str
     column: str
-    """Of the leaderboard frame; empty where that has none."""
+    """Name in the leaderboard frame; empty where that has none."""
     heading: tuple[str, ...]
     """Lines of a column's heading, without the unit of bytes."""
     place: str = ""
-    """Of the number in the record; empty where `compute` derives it."""
+    """Path of the number in the record; empty where `compute` derives it."""
     compute: Callable[[RunRecord], float | None] | None = None
     unit: str = ""
     higher_is_better: bool = False
@@ -41,7 +41,7 @@ class Cost:
     phases: tuple[str, ...] = ()
     """Phases that it covers, where a cache can spare them."""
     over_tasks: str = "mean"
-    """How the figures of several tasks become one: `mean`, `largest` or `sum`."""
+    """Function of the figures of several tasks: `mean`, `largest` or `sum`."""
     priority: int = 0
     """0: always shown; of the others the highest is left out first where room is short."""
 
@@ -59,7 +59,7 @@ class Cost:
         return float(value) if isinstance(value, int | float) else None
 
     def is_reused(self, cached: Collection[str]) -> bool:
-        """Whether a phase that it covers is among `cached`, the phases read from a cache."""
+        """Return if a phase that it covers is among `cached`, the phases read from a cache."""
         return any(phase in cached for phase in self.phases)
 
     def combined(self, values: Sequence[float]) -> float:
@@ -174,8 +174,8 @@ def figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Of (cost, quality): whether no other point costs at most as much and is at least as good,
-    and better in one of the two."""
+    """Return for each (cost, quality) if no other point is at least as good in both and better
+    in one of the two."""
     best, optimal = -math.inf, [False] * len(points)
     order = sorted(range(len(points)), key=lambda n: (points[n][0], -points[n][1]))
     last: tuple[float, float] | None = None
@@ -186,8 +186,10 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
-    """Whether each record is Pareto-optimal in headline measure and `cost`, among those that it may
-    be compared with. A record that lacks either, or whose cost is reused, is not.
+    """Return if each record is Pareto-optimal in headline measure and `cost`.
+
+    It is compared with those that `conditions` allows. A record that lacks either, or whose cost is
+    reused, is not optimal.
     """
     groups: dict[object, dict[int, tuple[float, float]]] = {}
     for n, record in enumerate(records):

@@ -67,7 +67,7 @@ def leaderboard(
 
 
 def measure_order(records: Iterable[RunRecord]) -> list[str]:
-    """Every measure in the records: headlines first, then by kind, shallow cuts before deep."""
+    """Every measure in the records: headlines first, then by kind, shallow depths before deep."""
     records = list(records)
     headlines = {record.task.headline for record in records}
     names = {name for record in records for name in record.measures}

@@ -32,7 +32,7 @@ Cells = Mapping[tuple[str, str], Stored]
 
 
 class QualityRule(Spec):
-    """How much of a measure may be lost: a table `[[quality]]`."""
+    """Allowed loss of a measure: a table `[[quality]]`."""
 
     measure: str | None = None
     """None: each task's headline."""
@@ -41,8 +41,8 @@ class QualityRule(Spec):
     hard_limit: float = Field(default=0.02, ge=0)
     """A drop above it fails, whatever the test says."""
     level: float = Field(default=0.01, gt=0, lt=1)
-    """Of the one-sided paired test, by Holm's method over all cells of the gate: how often a change
-    that changes nothing fails. A gate that cries wolf is soon switched off."""
+    """Level of the one-sided paired test, by Holm's method over all cells of the gate: the rate at
+    which a change without effect fails. A gate with false alarms is soon switched off."""
     tasks: tuple[str, ...] = ()
     """Only these; empty: all."""
 
@@ -54,7 +54,7 @@ class QualityRule(Spec):
 
 
 class CostRule(Spec):
-    """How much more expensive the candidate may be: a table `[[cost]]`."""
+    """Allowed increase of a cost: a table `[[cost]]`."""
 
     figure: str
     """`median latency`, `p95 latency`, `p99 latency`, `peak RSS` or `index`."""

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Heading,
-    Items,
-    Page,
-    Paragraph,
-    Picture,
-    Table,
-)
+from rankstone.leaderboards import document as doc
+from rankstone.leaderboards.document import Block, Cell, Page, Table
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -35,15 +27,15 @@ def draw(page: Page) -> str:
 
 def _lines(block: Block) -> Iterator[str]:
     match block:
-        case Heading(text, level):
+        case doc.Heading(text, level):
             yield rf"\{'sub' * (level - 1)}section*{{{escape(text)}}}"
-        case Paragraph(text, lead):
+        case doc.Paragraph(text, lead):
             yield (rf"\textbf{{{escape(lead)}}}" if lead else "") + escape(text)
             yield ""
-        case Items(texts):
+        case doc.Items(texts):
             yield from [r"\begin{itemize}", *(rf"\item {escape(t)}" for t in texts)]
             yield r"\end{itemize}"
-        case Picture(name, _, caption):
+        case doc.Picture(name, _, caption):
             yield rf"% {escape(caption)}: {name}"
         case Table():
             yield from _table(block)

@@ -6,16 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Heading,
-    Items,
-    Page,
-    Paragraph,
-    Picture,
-    Table,
-)
+from rankstone.leaderboards import document as doc
+from rankstone.leaderboards.document import Block, Cell, Page, Table
 
 MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<u>{}</u>"}
 SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
@@ -67,15 +59,15 @@ def _items(texts: Iterable[str]) -> str:
 
 def _parts(block: Block) -> Iterator[str]:
     match block:
-        case Heading(text, level):
+        case doc.Heading(text, level):
             yield f"{'#' * level} {escape(text)}"
-        case Paragraph(text, ""):
+        case doc.Paragraph(text, ""):
             yield _prose(text)
-        case Paragraph(text, lead):
+        case doc.Paragraph(text, lead):
             yield f"**{escape(lead)}**{escape(text)}"
-        case Items(texts):
+        case doc.Items(texts):
             yield _items(texts)
-        case Picture(name, _, caption):
+        case doc.Picture(name, _, caption):
             yield f"![{escape(caption)}]({name})"
         case Table():
             above = " · ".join(part for part in (block.kind.capitalize(), block.subtitle) if part)

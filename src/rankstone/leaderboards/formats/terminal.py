@@ -12,17 +12,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Column,
-    Heading,
-    Items,
-    Page,
-    Paragraph,
-    Picture,
-    Table,
-)
+from rankstone.leaderboards import document as doc
+from rankstone.leaderboards.document import Block, Cell, Column, Page, Table
 from rankstone.leaderboards.numbers import REUSED
 
 STYLES = {
@@ -60,13 +51,13 @@ def drawn(page: Page, width: int) -> RenderableType:
 
 def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableType]:
     match block:
-        case Heading(text):
+        case doc.Heading(text):
             yield from (Text(), _indented(Text(text, "bold")))
-        case Paragraph(text, lead):
+        case doc.Paragraph(text, lead):
             yield _indented(Text.assemble((lead, "bold"), text))
-        case Items(texts):
+        case doc.Items(texts):
             yield from (_indented(Text(text, "dim")) for text in texts)
-        case Picture():
+        case doc.Picture():
             pass
         case Table(headless=True):
             yield _indented(_list(block))

@@ -14,6 +14,7 @@ from rankstone.leaderboards.document import (
     Page,
     Paragraph,
     Table,
+    table,
 )
 from rankstone.leaderboards.gate import Judgement, exit_code
 
@@ -31,10 +32,11 @@ def page(judgements: Sequence[Judgement], *, narrow: bool = False) -> Page:
         narrow: a block for each method on each task in place of the table, for a terminal: so do
             findings have nearly the whole width.
     """
-    blocks = _blocks(judgements) if narrow else [_table(judgements)]
+    rows = tuple(map(_values, judgements))
+    whole = table(HEADS, map(_cells, judgements), figures=NUMBERS)
+    blocks = _blocks(judgements) if narrow else [whole]
     title = Heading("Retrieval quality gate", level=3)
     summary = Paragraph(outcome(judgements)) if narrow else Paragraph(lead=outcome(judgements))
-    rows = tuple(map(_values, judgements))
     return Page(
         blocks=(*blocks, Paragraph(""), summary) if narrow else (title, summary, *blocks),
         fields=Judgement._fields,
@@ -65,12 +67,6 @@ def _number(value: float | None) -> str:
 def _cells(one: Judgement) -> tuple[str, ...]:
     numbers = _number(one.baseline), _number(one.candidate)
     return (SIGNS[one.verdict], one.task, one.method, one.rule, *numbers, one.detail)
-
-
-def _table(judgements: Sequence[Judgement]) -> Table:
-    columns = tuple(Column(heading=(h,), left=h not in NUMBERS, wrap=True) for h in HEADS)
-    rows = (tuple(Cell(text=text) for text in _cells(one)) for one in judgements)
-    return Table(columns=columns, rows=tuple(rows))
 
 
 def _blocks(judgements: Sequence[Judgement]) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""What a leaderboard shows, before it is drawn: titled tables of text, with the best marked.
+"""The page of a leaderboard: titled tables, with the best marked.
 
 Quality is compared within one task and one set of data. Speed and memory are compared within one
 machine and number of threads: each has a table of its own.

@@ -15,7 +15,7 @@ LATENCY = BY_NAME["p95 latency"]
 
 
 def can_plot() -> bool:
-    """Whether what draws is installed."""
+    """Return if the drawing libraries are installed."""
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 

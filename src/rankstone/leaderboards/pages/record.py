@@ -8,15 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Heading,
-    Items,
-    Page,
-    Table,
-    table,
-)
+from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, interval, memory_unit, significant
 from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord

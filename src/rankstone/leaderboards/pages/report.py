@@ -183,7 +183,7 @@ def _notes(group: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
-    """What a reader must know that the figures do not say."""
+    """Yield the caveats that the figures do not show."""
     methods = dict.fromkeys(record.method.name for record in records)
     tasks = dict.fromkeys(record.task.name for record in records)
     good = {(r.method.name, r.task.name) for r in records if r.status == "ok"}

@@ -1,4 +1,4 @@
-"""What a check of a claim measures, from stored records, their runs and their values per query.
+"""Quantities that checks of claims measure, from stored records, runs and values per query.
 
 Every kind is a function from the check and its cells (`of`, `than`, `truth`) to a value with its
 95% interval: the percentile bootstrap over queries, paired, of 1,000 resamples and seed 0 (Efron
@@ -35,7 +35,7 @@ class Value(NamedTuple):
     n: int | None = None
     """Queries it was taken over."""
     parts: tuple[float, ...] = ()
-    """What it was made of: the values of `of` and `than`."""
+    """Terms that it was computed from: the values of `of` and `than`."""
 
 
 class Cell:
@@ -69,7 +69,7 @@ class Cell:
         }
 
     def figure(self, name: str) -> float:
-        """A number of the record by its place: `profile.index.memory_bytes`."""
+        """A number of the record by its path: `profile.index.memory_bytes`."""
         value: Any = self.record.model_dump(mode="json")
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
@@ -95,7 +95,7 @@ class Check(NamedTuple):
     needs: tuple[str, ...]
     """Keys that such a check must state."""
     reads: str
-    """What the value is, with the check's own keys in braces."""
+    """Description of the value, with the check's own keys in braces."""
 
 
 def _descending(ids: list[str]) -> NDArray[np.int64]:
@@ -149,7 +149,7 @@ def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
 
 
 def overlap(check: Any, cells: Mapping[str, Cell]) -> Value:
-    """How much more of the k best of `truth` is among the `at` best of `of` than of `than`."""
+    """Share of the k best of `truth` among the `at` best of `of`, less that of `than`."""
     truth = cells["truth"].rankings
     found = [
         _overlaps(truth, cells[role].rankings, check.k, check.at or check.k)

@@ -1,4 +1,4 @@
-"""Claims of papers as executable checks: `leaderboards/claims/*.toml` and what records say of them.
+"""Claims of papers as executable checks: `leaderboards/claims/*.toml` tested on stored records.
 
 A claim is a relation between runs. Each of its checks is evaluated on every task of the claim, from
 stored records alone (see `rankstone.leaderboards.papers.checks`), and comes out as a value with its
@@ -79,14 +79,14 @@ class ClaimSpec(Spec):
 
     name: str
     statement: str
-    """What the paper says, in a sentence."""
+    """Statement of the paper, in a sentence."""
     source: str
     """Authors, venue, where in the paper."""
     tasks: tuple[str, ...] = ()
     differs: str = ""
-    """In what this test is not the paper's own."""
+    """Differences between this test and the paper's own."""
     untestable: str = ""
-    """Why it cannot be tested by anybody with public weights; it then has no checks."""
+    """Reason why nobody can test it with public weights; it then has no checks."""
     checks: tuple[CheckSpec, ...] = ()
 
     DOCUMENTATION = frozenset({"statement", "source", "differs"})
@@ -120,11 +120,11 @@ class Finding(NamedTuple):
     task: str
     value: Value | None
     reason: str
-    """Why there is no value."""
+    """Reason why there is no value."""
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value keeps the bound; None where there is none."""
+        """True where the value keeps the bound; None without a value."""
         if self.value is None:
             return None
         if self.check.at_least is not None:
@@ -133,7 +133,7 @@ class Finding(NamedTuple):
 
     @property
     def clear(self) -> bool:
-        """Whether the whole interval lies on one side of the bound."""
+        """True where the whole interval lies on one side of the bound."""
         value = self.value
         if value is None or value.low is None or value.high is None:
             return value is not None
@@ -159,7 +159,7 @@ class Result(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it is not testable."""
+        """Reason why it is not testable."""
         reasons = dict.fromkeys(finding.reason for finding in self.findings if finding.reason)
         return self.claim.untestable or "; ".join(reasons)
 

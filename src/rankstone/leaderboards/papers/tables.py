@@ -51,7 +51,7 @@ class RowSpec(Spec):
     tolerance: float | None = Field(default=None, gt=0)
     """Instead of the table's."""
     confidence: Literal["high", "medium", "low"] = "high"
-    """How sure the reading of the source is."""
+    """Certainty of the reading of the source."""
     note: str = ""
 
     DOCUMENTATION = frozenset({"note", "confidence"})
@@ -68,7 +68,7 @@ class RowSpec(Spec):
         return self
 
     def key(self) -> tuple[str, ...]:
-        """What tells it from the table's other rows."""
+        """Return the values that distinguish it from the table's other rows."""
         return self.row, self.measure, self.method or "", self.confidence
 
     def widest(self) -> float:
@@ -85,9 +85,9 @@ class PaperSpec(Spec):
     source: str
     """The paper or page, and the table in it."""
     tolerance: float = Field(gt=0)
-    """How far from the published value is still the same result."""
+    """Largest distance from the published value that counts as the same result."""
     because: str
-    """Of what the tolerance is made."""
+    """Reason for the tolerance."""
     digits: int = Field(default=4, ge=0, le=6)
     """Decimals that the source prints."""
     note: str = ""
@@ -117,7 +117,7 @@ class PaperSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is defined, and what is at hand."""
+    """Definitions, and the data that is available."""
 
     methods: Mapping[str, str]
     """Full name -> digest of its definition."""
@@ -125,7 +125,7 @@ class Known:
     """Full name -> digest of its definition."""
     suites: Mapping[str, SuiteSpec] = field(default_factory=dict)
     unreleased: frozenset[str] = frozenset()
-    """Methods whose weights nobody can have."""
+    """Methods whose weights were never released."""
     reach: frozenset[str] = frozenset()
     """Tasks whose data is at hand."""
 
@@ -138,7 +138,7 @@ class Known:
         names: Iterable[str],
         at_hand: Callable[[TaskSpec], bool],
     ) -> Known:
-        """Of all definitions; `at_hand` is asked of the tasks and suites `names` alone."""
+        """Collect all definitions; `at_hand` is called for the tasks and suites `names` alone."""
         specs = list(methods)
         wanted = {t for name in names for t in (suites[name].tasks if name in suites else (name,))}
         return cls(
@@ -162,18 +162,18 @@ class PaperCell(NamedTuple):
 
     row: RowSpec
     task: str
-    """Of ours, or the source's name of the data."""
+    """Full name of our task, or the source's name of the data."""
     expected: float
     tolerance: float
     measured: float | None = None
     runs: Mapping[str, Mapping[str, Any]] = {}
     """Task -> which run it was measured in."""
     reason: str = ""
-    """Why it was not run."""
+    """Reason why it was not run."""
     ours: bool = False
-    """Whether we have both the method and the task."""
+    """True where both the method and the task are defined here."""
     here: bool = False
-    """Whether the data was at hand."""
+    """True where the data was available."""
 
     @property
     def difference(self) -> float | None:
@@ -196,14 +196,14 @@ class Reproduction(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """How much of a table was reproduced, in cells."""
+    """Reproduced part of a table, in cells."""
 
     table: str
     defined: int
     ours: int
     """With a method and a task of ours."""
     here: int
-    """Of these, with data at hand."""
+    """Cells of `ours` whose data is available."""
     measured: int
     within: int
     above: int
@@ -216,7 +216,7 @@ class Coverage(NamedTuple):
 
 
 def judge(difference: float, tolerance: float) -> Verdict:
-    """What a measured value is that differs so much from the published one."""
+    """Return the verdict on a value that differs by `difference` from the published one."""
     if abs(difference) <= tolerance + SLACK:
         return "within"
     return "above" if difference > 0 else "below"
@@ -308,7 +308,7 @@ def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> Pap
 
 
 def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, known: Known) -> str:
-    """Why `record` gives no value of the cell; nothing where it does."""
+    """Return the reason why `record` has no value for the cell; empty where it has one."""
     mend = f"rankstone run {method} --on {task}"
     if record is None:
         if method.startswith(SCORED):

@@ -65,8 +65,8 @@ def claims_from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]
 
 def _plain_finding(finding: Finding) -> dict[str, Any]:
     value = None if finding.value is None else finding.value._asdict()
-    place = finding.check.model_dump(mode="json", exclude_defaults=True)
-    return {"check": place, "task": finding.task, "value": value, "reason": finding.reason}
+    check = finding.check.model_dump(mode="json", exclude_defaults=True)
+    return {"check": check, "task": finding.task, "value": value, "reason": finding.reason}
 
 
 def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
