@@ -21,7 +21,7 @@ import numpy as np
 
 from rankstone.runners.representations.sparse_rows import SparseRows, sparse_rows
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
-from rankstone.runners.search.rescoring import RescoredIndex
+from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations
 from rankstone.runners.search.sparse.seismic import Seismic
 from rankstone.runners.search.sparse.two_step import PrunedIndex, TwoStep
 from rankstone.runners.testing import PlainContext
@@ -96,7 +96,7 @@ def lines() -> Iterator[str]:
         seismic = Seismic(members=(None,)).build(Stored(documents), context)
         step = TwoStep(members=(None,), document_terms=40, query_terms=10)
         pruned = step.build(Stored(documents), context)
-    two_step = RescoredIndex(pruned, Stored(documents), depth=100)
+    two_step = RescoredIndex(pruned, ScoredRepresentations(Stored(documents)), depth=100)
     searches = {
         "scipy csr product": scipy_search(documents),
         "exact inverted lists": lambda query: exact.search(query, K).docs,

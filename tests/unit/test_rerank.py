@@ -17,11 +17,13 @@ from rankstone.execution.context import CellContext
 from rankstone.execution.sweep import _model_files
 from rankstone.profiling.clock import Clock
 from rankstone.runners.adapter_json import from_json, to_json
-from rankstone.runners.compose.two_stage import TwoStage, TwoStageIndex
+from rankstone.runners.compose.two_stage import TwoStage
 from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.protocols import Hits, Truncation
 from rankstone.runners.representations.pieces import SavedTexts
+from rankstone.runners.search.blackbox.black_box import ScoredTexts
+from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 from rankstone.runners.testing import PlainContext
 from rankstone.runners.top_k import beneath
 from rankstone.specs import MethodSpec, load_method
@@ -155,14 +157,14 @@ def test_a_loaded_index_builds_its_scorer_anew(tmp_path):
     folder = tmp_path / "index"
     folder.mkdir()
     index.save(folder)
-    loaded = TwoStageIndex.load(folder)
-    assert loaded.scorer == scorer
+    loaded = RescoredIndex.load(folder)
+    assert loaded.scored.scorer == scorer
     queries = runner.encode(QUERIES, "query")
     for one, other in zip(index.search(queries, 9), loaded.search(queries, 9), strict=True):
         np.testing.assert_array_equal(one, other)
     (model.folder / "vocab.txt").write_text("[PAD]\n")
     with pytest.raises(ModelError, match=r"vocab.txt: expected sha256"):
-        TwoStageIndex.load(folder)
+        RescoredIndex.load(folder)
 
 
 def test_adapters_are_the_same_after_json(tmp_path):
@@ -284,7 +286,7 @@ def test_a_first_stage_that_finds_less_than_the_depth(tmp_path):
             docs[0, :2] = 5, 3
             return Hits(docs, np.where(docs >= 0, 1, -np.inf).astype(np.float32))
 
-    index = TwoStageIndex(Few(), SharedLetters(), TEXTS, depth=5)
+    index = RescoredIndex(FirstMemberIndex(Few()), ScoredTexts(SharedLetters(), TEXTS), depth=5)
     runner, _, _ = built(tmp_path)
     hits = index.search(runner.encode(["fox"], "query"), 4)
     assert sorted(found(hits.docs[0])) == [3, 5]

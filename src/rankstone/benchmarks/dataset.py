@@ -4,7 +4,7 @@ A loader is a function ``load(task: TaskSpec, sources: Sources, **source) -> Raw
 a task's definition as ``module:function`` and given the keys of its ``source`` table. It streams;
 the store (`rankstone.benchmarks.store`) converts once, checks, and opens.
 
-This module needs only numpy, so that whoever uses a data set need not load what makes one.
+This module needs only numpy, so that using a data set does not load what makes one.
 """
 
 from __future__ import annotations

@@ -15,10 +15,9 @@ from rankstone.runners.compose.rescored import RescoredByEncoder
 from rankstone.runners.protocols import STRICT
 from rankstone.runners.representations.ragged import ragged
 from rankstone.runners.search.blackbox.anncur import AnnCur, AnnCurIndex
-from rankstone.runners.search.blackbox.black_box import all_similarities
 from rankstone.runners.search.blackbox.exhaustive import Exhaustive, ExhaustiveIndex
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
-from rankstone.runners.search.rescoring import similarities
+from rankstone.runners.search.rescoring import all_similarities, similarities
 from rankstone.runners.testing import PlainContext
 
 N, N_TRAIN = 80, 50

@@ -10,7 +10,7 @@ from rankstone.runners.representations.ragged import ragged
 from rankstone.runners.representations.sparse_rows import sparse_rows
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
-from rankstone.runners.search.rescoring import RescoredIndex, similarities
+from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations, similarities
 
 
 class Fixed:
@@ -52,7 +52,7 @@ def test_rescoring_everything_is_exact_search(tmp_path):
     documents, queries = vectors(), vectors(5, seed=1)
     exact = ExactIndex.build(Pieces([documents])).search(queries, 40)
     pieces = Pieces([documents[:13], documents[13:]])
-    index = RescoredIndex(Fixed(np.arange(40)[::-1]), pieces, depth=40)
+    index = RescoredIndex(Fixed(np.arange(40)[::-1]), ScoredRepresentations(pieces), depth=40)
     found = index.search(queries, 10)
     np.testing.assert_array_equal(found.docs, exact.docs[:, :10])
     np.testing.assert_allclose(found.scores, exact.scores[:, :10], rtol=1e-5)
@@ -61,7 +61,9 @@ def test_rescoring_everything_is_exact_search(tmp_path):
 
 def test_what_is_not_rescored_stays_beneath_in_its_order():
     documents, queries = vectors(), vectors(3, seed=1)
-    index = RescoredIndex(Fixed(np.arange(30)), Pieces([documents]), depth=10)
+    index = RescoredIndex(
+        Fixed(np.arange(30)), ScoredRepresentations(Pieces([documents])), depth=10
+    )
     found = index.search(queries, 35)
     assert all(set(row[:10]) == set(range(10)) for row in found.docs)
     assert (found.docs[:, 10:30] == np.arange(10, 30)).all()
@@ -75,7 +77,9 @@ def test_what_is_not_rescored_stays_beneath_in_its_order():
 def test_maxsim_of_single_queries_is_that_of_the_index():
     documents, queries = tokens([3, 1, 0, 5, 2]), tokens([2, 4], seed=1)
     exact = MaxSimIndex.build(Pieces([documents])).search(queries, 5)
-    found = RescoredIndex(Fixed(np.arange(5)), Pieces([documents]), depth=5).search(queries, 5)
+    found = RescoredIndex(
+        Fixed(np.arange(5)), ScoredRepresentations(Pieces([documents])), depth=5
+    ).search(queries, 5)
     np.testing.assert_array_equal(found.docs, exact.docs)
     np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-5)
     assert (found.docs[:, 4] == -1).all(), "a document without tokens is not found"

@@ -1,4 +1,4 @@
-"""Long documents by any method: cut into chunks, each encoded as a document of its own."""
+"""Long documents by any method: split into chunks, each encoded as a document of its own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Ids = NDArray[np.int64]
 class ChunkedEncoder:
     """Documents of any length by a method whose own limit is shorter.
 
-    A document is cut into chunks that the member takes whole, and each is encoded as a document.
+    A document is split into chunks that the member takes whole, and each is encoded as a document.
     `max`: a document scores as its best chunk does (MaxP of Dai and Callan, Deeper Text
     Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019), by any member's
     index. `mean`: its vector is the mean of those of its chunks, of unit length where the member's

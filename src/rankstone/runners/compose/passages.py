@@ -1,4 +1,4 @@
-"""Documents cut into chunks that a method takes whole, and each encoded by it."""
+"""Documents split into chunks that a method takes whole, and each encoded by it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Passages:
         raise NotImplementedError("an encoding of chunks is indexed by a ChunkedEncoder")
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Per document: what is behind its first chunk, or else what the member cuts of chunks."""
+        """Per document: the text behind its first chunk, or else what the member truncates."""
         if self.first:
             return self._behind_first(texts)
         chunks = self._split(texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -11,17 +10,18 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import (
     STRICT,
-    AnyIndex,
     Chunks,
     Context,
-    Hits,
     Json,
     Role,
     Truncation,
 )  # fmt: skip
 from rankstone.runners.representations.base import Composite
-from rankstone.runners.saved import SavedIndex
-from rankstone.runners.search.rescoring import RescoredIndex, Scores, similarities
+from rankstone.runners.search.rescoring import (
+    FirstMemberIndex,
+    RescoredIndex,
+    ScoredRepresentations,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,25 +59,9 @@ class RescoredByEncoder:
         kept = context.encoded(second)
         for _ in kept:  # encodes what is not yet: searching should not
             pass
-        return RescoredIndex(found, kept, depth=self.rescore, context=context)
+        return RescoredIndex(found, ScoredRepresentations(kept), self.rescore, context)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Report the second member, which decides; both read the same texts."""
         cut: Truncation | None = self.members[1].truncation(texts, role)
         return cut
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FirstMemberIndex(SavedIndex):
-    """An index asked by the first of composite representations."""
-
-    index: AnyIndex
-
-    def search(self, queries: Composite, k: int) -> Hits:
-        return self.index.search(queries.members[0], k)
-
-
-@similarities.register
-def _(query: Composite, documents: Any) -> Scores:
-    """By the last member, whose representations the documents are."""
-    return similarities(query.members[-1], documents)

@@ -99,7 +99,7 @@ def _java_home() -> Iterator[None]:
 
 
 LOGGERS: list[Any] = []
-"""Java forgets the level of a logger that nobody holds."""
+"""Java forgets the level of a logger without a reference."""
 
 
 def _quiet(jnius: Any) -> None:

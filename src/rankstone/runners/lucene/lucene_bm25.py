@@ -40,10 +40,10 @@ class LuceneFlat:
     ``sum over query terms of count * ln(1 + (N - df + .5) / (df + .5)) * tf / (tf + k1 * (1 - b + b
     * l / L))`` (Robertson et al., TREC-3; Lucene leaves out the constant factor k1 + 1), for a
     document of length l, which Lucene rounds to one byte, among N documents of mean length L that
-    have a word at all. Text is cut by Unicode's rules for words, lower-cased, stopped with Lucene's
-    33 English words and stemmed as Porter says. A query is a bag of its words: nothing in it is
-    read as an operator. A search takes time in the documents that hold a query term, less what
-    cannot reach the k best.
+    have a word at all. Text is split by Unicode's rules for words, lower-cased, stopped with
+    Lucene's 33 English words and stemmed as Porter says. A query is a bag of its words: nothing in
+    it is read as an operator. A search takes time in the documents that hold a query term, less
+    what cannot reach the k best.
 
     Ties, also across the cut at k, go to the lower position in the corpus. (Anserini's go to the
     lower id in byte order.)
@@ -127,8 +127,8 @@ class LuceneMultifield(LuceneFlat):
 class LuceneRM3(LuceneFlat):
     """BM25, and again BM25 with the query that RM3 makes of it, by Anserini's code.
 
-    The first `documents` found are cut to their `terms` most frequent terms (of 2 to 20 letters a-z
-    and digits, in at most a tenth of the corpus); each gives its terms' shares, weighted by its
+    The first `documents` found are reduced to their `terms` most frequent terms (of 2 to 20 letters
+    a-z and digits, in at most a tenth of the corpus); each gives its terms' shares, weighted by its
     score; the `terms` largest sums, scaled to 1, are mixed with the query's own shares
     (Abdul-Jaleel et al., UMass at TREC 2004). A second search scores the mixture's terms by their
     weights. Takes two searches, and the term vectors of the first documents from the index.

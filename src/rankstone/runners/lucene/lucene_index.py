@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.adapter_json import from_json, to_json
 from rankstone.runners.lucene.jvm import detach, java, java_text, upcast
 from rankstone.runners.protocols import Hits
 
@@ -47,11 +48,6 @@ class Settings:
     feedback: Feedback | None = None
     separate_ties: bool = False
     threads: int = 1
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Settings:
-        feedback = plain.pop("feedback")
-        return cls(**plain, feedback=Feedback(**feedback) if feedback else None)
 
 
 class LuceneIndex:
@@ -125,12 +121,12 @@ class LuceneIndex:
     def save(self, folder: Path) -> None:
         for path in self._files():
             shutil.copyfile(path, folder / path.name)
-        (folder / ABOUT).write_text(json.dumps(asdict(self._settings)))
+        (folder / ABOUT).write_text(json.dumps(to_json(self._settings)))
 
     @classmethod
     def load(cls, folder: Path) -> LuceneIndex:
         """The folder is mapped where it is, and must stay."""
-        settings = Settings.from_json(json.loads((folder / ABOUT).read_text()))
+        settings = from_json(json.loads((folder / ABOUT).read_text()))
         return cls(folder, settings)
 
     def nbytes(self) -> int:
@@ -187,7 +183,7 @@ class _Rm3:
         self._found = java("io.anserini.search.ScoredDocs")
         self._context = java("io.anserini.rerank.RerankerContext")
         self._arguments = java("io.anserini.search.SearchCollection$Args")()
-        self._arguments.hits = 1  # of its own search with the terms, which nobody looks at
+        self._arguments.hits = 1  # of its own search with the terms, which are not read
         self._model = java("io.anserini.rerank.lib.Rm3Reranker")(
             analyser, None, CONTENTS, feedback.terms, feedback.documents,
             feedback.original_weight, False, True,

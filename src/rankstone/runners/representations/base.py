@@ -36,6 +36,17 @@ class Packed(NamedTuple):
     arrays: Mapping[str, NDArray[Any]]
 
 
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n + 1,) where runs of these lengths begin that follow one another, and the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def rows_of_runs(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows of runs that begin at `starts`, one run after another."""
+    offsets = offsets_of(lengths)
+    return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+
+
 @singledispatch
 def take(rep: Any, positions: NDArray[np.int64]) -> Any:
     """The representations at `positions`, in that order."""

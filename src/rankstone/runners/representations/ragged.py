@@ -17,7 +17,9 @@ from rankstone.runners.representations.base import (
     Unpack,
     concatenate,
     join,
+    offsets_of,
     pack,
+    rows_of_runs,
     take,
 )
 from rankstone.runners.representations.two_bits import DESCRIPTION, TwoBits, two_bits
@@ -71,7 +73,7 @@ def ragged(matrices: Sequence[Floats], dim: int, storage: Storage = "float32") -
     """The representation of texts whose (n_tokens, dim) float32 vectors are `matrices`."""
     tokens = np.concatenate(matrices) if matrices else np.empty((0, dim), dtype=np.float32)
     lengths = np.array([len(matrix) for matrix in matrices], dtype=np.int64)
-    return Ragged(stored(tokens, storage), _offsets(lengths))
+    return Ragged(stored(tokens, storage), offsets_of(lengths))
 
 
 def stored(vectors: Floats, storage: Storage) -> Floats | TwoBits:
@@ -92,29 +94,20 @@ def _(tokens: TwoBits) -> Floats:
     return tokens.decoded()
 
 
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
 def token_rows(rep: Ragged, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of ``rep.tokens`` of the texts at `positions`, in that order."""
-    lengths = rep.lengths[positions]
-    ends = np.cumsum(lengths)
-    shifts = rep.offsets[positions] - (ends - lengths)
-    return np.repeat(shifts, lengths) + np.arange(lengths.sum())
+    return rows_of_runs(rep.offsets[positions], rep.lengths[positions])
 
 
 @take.register
 def _(rep: Ragged, positions: NDArray[np.int64]) -> Ragged:
-    offsets = _offsets(rep.lengths[positions])
+    offsets = offsets_of(rep.lengths[positions])
     return Ragged(take(rep.tokens, token_rows(rep, positions)), offsets)
 
 
 @join.register
 def _(first: Ragged, reps: Sequence[Ragged]) -> Ragged:
-    offsets = _offsets(np.concatenate([rep.lengths for rep in reps]))
+    offsets = offsets_of(np.concatenate([rep.lengths for rep in reps]))
     return Ragged(concatenate([rep.tokens for rep in reps]), offsets)
 
 

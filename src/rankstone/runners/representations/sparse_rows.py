@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
-from rankstone.runners.representations.base import UNPACK, Packed, join, pack, take
+from rankstone.runners.representations.base import (
+    UNPACK,
+    Packed,
+    join,
+    offsets_of,
+    pack,
+    rows_of_runs,
+    take,
+)  # fmt: skip
 
 Weights = NDArray[np.float32]
 Terms = NDArray[np.int32]
@@ -24,7 +32,7 @@ class SparseRows:
 
     Attributes:
         weights: (n_entries,) float32.
-        terms: (n_entries,) int32, the entries' places in the vocabulary, ascending in each text.
+        terms: (n_entries,) int32, positions in the vocabulary, ascending in each text.
         offsets: (n_texts + 1,) int64; text i has the entries ``offsets[i]:offsets[i + 1]``.
         width: size of the vocabulary.
     """
@@ -89,7 +97,9 @@ def sparse_rows(rows: Sequence[Row], width: int) -> SparseRows:
     lengths = np.array([len(terms) for terms, _ in rows], dtype=np.int64)
     terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in rows)])
     weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in rows)])
-    return SparseRows(weights.astype(np.float32), terms.astype(np.int32), _offsets(lengths), width)
+    return SparseRows(
+        weights.astype(np.float32), terms.astype(np.int32), offsets_of(lengths), width
+    )
 
 
 def narrowed(offsets: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
@@ -99,17 +109,10 @@ def narrowed(offsets: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
     return offsets.astype(np.int32) if fits else offsets
 
 
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
 @take.register
 def _(rep: SparseRows, positions: NDArray[np.int64]) -> SparseRows:
-    offsets = _offsets(rep.lengths[positions])
-    shifts = rep.offsets[:-1][positions] - offsets[:-1]
-    entries = np.repeat(shifts, np.diff(offsets)) + np.arange(offsets[-1])
+    offsets = offsets_of(rep.lengths[positions])
+    entries = rows_of_runs(rep.offsets[:-1][positions], np.diff(offsets))
     return SparseRows(rep.weights[entries], rep.terms[entries], offsets, rep.width)
 
 
@@ -121,7 +124,7 @@ def _(first: SparseRows, reps: Sequence[SparseRows]) -> SparseRows:
     return SparseRows(
         np.concatenate([rep.weights for rep in reps]),
         np.concatenate([rep.terms for rep in reps]),
-        _offsets(np.concatenate([rep.lengths for rep in reps])),
+        offsets_of(np.concatenate([rep.lengths for rep in reps])),
         first.width,
     )
 

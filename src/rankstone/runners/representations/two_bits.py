@@ -6,8 +6,8 @@ levels that are best for the normal distribution: the scheme of TurboQuant (Zand
 arXiv:2504.19874) with the levels of Max ("Quantizing for minimum distortion", 1960, table I).
 These are not the residual codes of ColBERTv2, which need centroids trained on the corpus.
 
-A rotation changes no inner product, so whoever turns documents turns queries too (`turned`), and
-nobody ever needs to turn anything back.
+A rotation changes no inner product, so queries are rotated as documents are (`turned`), and
+nothing is ever rotated back.
 """
 
 from __future__ import annotations

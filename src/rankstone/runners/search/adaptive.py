@@ -31,8 +31,8 @@ class Funnel(OverEncoder):
     documents are compared by their first ``dims[0]`` dimensions, the best ``shortlists[0]`` of them
     by ``dims[1]``, the best ``shortlists[1]`` of these by ``dims[2]``, and so on. One shortlist is
     the paper's adaptive retrieval, several are its funnel; none is truncation alone. A
-    cut vector is scaled to unit length again where the encoder's are: so would the encoder's own
-    `dimensions` make it.
+    truncated vector is scaled to unit length again where the encoder's are, as the encoder's own
+    `dimensions` does.
 
     A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, the full search
     n dims[-1]; the record's parameters and number of documents give both.
@@ -95,7 +95,7 @@ class Funnel(OverEncoder):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FunnelIndex(SavedIndex):
-    """Cut vectors of all documents, and the whole ones by position."""
+    """Truncated vectors of all documents, and the whole ones by position."""
 
     first: ExactIndex
     documents: Positional | Vectors | None

@@ -19,7 +19,7 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
-from rankstone.runners.search.rescoring import RescoredIndex
+from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -62,7 +62,7 @@ class OverEncoder:
         first = self.build(encoded, context)
         if self.rescore is None:
             return first
-        return RescoredIndex(first, encoded, depth=self.rescore, context=context)
+        return RescoredIndex(first, ScoredRepresentations(encoded), self.rescore, context)
 
     def build(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """The index over the encoder's representations, read in pieces."""

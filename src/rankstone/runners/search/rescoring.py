@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.runners.protocols import AnyIndex, Context, Hits
-from rankstone.runners.representations.pieces import Positional
+from rankstone.runners.representations.base import Composite
+from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.representations.ragged import Ragged, decoded
 from rankstone.runners.representations.sparse_rows import SparseRows
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 @singledispatch
@@ -53,6 +57,69 @@ def _(query: Ragged, documents: Ragged) -> Scores:
     return scores
 
 
+@similarities.register
+def _(query: Composite, documents: Any) -> Scores:
+    """By the last member, whose representations the documents are."""
+    return similarities(query.members[-1], documents)
+
+
+class Scored(Protocol):
+    """The documents of a corpus, as a black box scores them. -inf: the pair has no score."""
+
+    def __len__(self) -> int: ...
+
+    def scores(self, query: Any, positions: Positions) -> Scores:
+        """(len(positions),) scores for the only query of `query`: so many calls."""
+        ...
+
+    def against(self, queries: Any) -> Positional:
+        """For each document, its (len(queries),) scores: len(queries) calls each."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRepresentations(SavedIndex):
+    """Representations, by the similarity of their kind; they are read from disk by position."""
+
+    documents: Positional
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def scores(self, query: Any, positions: Positions) -> Scores:
+        if not len(positions):
+            return np.empty(0, dtype=np.float32)
+        return similarities(query, self.documents.take(positions))
+
+    def against(self, queries: Any) -> Positional:
+        return Derived(self.documents, lambda piece, _: all_similarities(queries, piece).T)
+
+
+@singledispatch
+def all_similarities(queries: Any, documents: Any) -> Scores:
+    """(len(queries), len(documents)) similarities; -inf where undefined."""
+    rows = [similarities(queries[row : row + 1], documents) for row in range(len(queries))]
+    return np.stack(rows) if rows else np.empty((0, len(documents)), dtype=np.float32)
+
+
+@all_similarities.register
+def _(queries: Ragged, documents: Ragged) -> Scores:
+    """By the kernel of exact search, which lays documents out for many queries at once."""
+    scores = np.full((len(queries), len(documents)), -np.inf, dtype=np.float32)
+    if len(documents):
+        found = MaxSimIndex.build(_OnePiece([documents])).search(queries, len(documents))
+        rows, columns = np.nonzero(found.docs >= 0)
+        scores[rows, found.docs[rows, columns]] = found.scores[rows, columns]
+    return scores
+
+
+class _OnePiece(list[Ragged]):
+    def __len__(self) -> int:
+        return sum(len(piece) for piece in iter(self))
+
+
 @dataclass(frozen=True, eq=False)
 class RescoredIndex(SavedIndex):
     """Another index, the `depth` best of which are scored again and put on top.
@@ -64,7 +131,7 @@ class RescoredIndex(SavedIndex):
     """
 
     first: AnyIndex
-    documents: Positional
+    scored: Scored
     depth: int
     context: Context | None = None
     """Charges the re-scoring to the phase `rerank`; a loaded index has none."""
@@ -84,7 +151,7 @@ class RescoredIndex(SavedIndex):
         best = docs[: min(self.depth, n_found)]
         if not len(best):
             return
-        given = similarities(query, self.documents.take(best))
+        given = self.scored.scores(query, best)
         order = np.argsort(-given, kind="stable")[: int((given > -np.inf).sum())]
         tail = docs[len(best) : n_found].copy()
         floor = float(given[order[-1]]) if len(order) else 0.0
@@ -93,3 +160,13 @@ class RescoredIndex(SavedIndex):
         docs[:n_kept] = np.concatenate([best[order], tail])
         scores[:n_kept] = np.concatenate([given[order], under])
         docs[n_kept:], scores[n_kept:] = -1, -np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class FirstMemberIndex(SavedIndex):
+    """An index asked by the first of composite representations."""
+
+    index: AnyIndex
+
+    def search(self, queries: Composite, k: int) -> Hits:
+        return self.index.search(queries.members[0], k)

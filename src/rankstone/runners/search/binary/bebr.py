@@ -10,10 +10,11 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, sampled
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
 from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
 from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, Vectors
 from rankstone.runners.search.binary.projections import plain, residual_signs
+from rankstone.runners.search.faiss.faiss_index import training_sample
 
 Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
 Positive = Annotated[int, Field(ge=1)]
@@ -88,7 +89,7 @@ class Bebr(_Trained):
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
-            vectors = sampled(documents, self.sample, context.seed)
+            vectors = training_sample(documents, self.sample, context.seed)
             dim = vectors.shape[1]
             start = residual_signs(dim, self.dimensions, self.loops, context.seed)
             wide = widened(start, self.hidden, context.seed)
@@ -112,7 +113,7 @@ class LearnedThresholds(_Trained):
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
-            vectors = sampled(documents, self.sample, context.seed)
+            vectors = training_sample(documents, self.sample, context.seed)
             start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
             binariser = self._trained(start, vectors, context.seed, biases_only=True)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
@@ -134,6 +135,6 @@ class ResidualSigns(OverEncoder):
     """u: a code has u + 1 bits per dimension."""
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
-        dim = sampled(documents, 1, context.seed).shape[1]
+        dim = training_sample(documents, 1, context.seed).shape[1]
         binariser = residual_signs(dim, self.dimensions, self.loops, context.seed)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)

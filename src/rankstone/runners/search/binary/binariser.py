@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
-from rankstone.runners.protocols import Chunks, Hits
+from rankstone.runners.protocols import Hits
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.binary.bit_planes import BitPlanes, Codes, Vectors
 from rankstone.runners.search.binary.code_index import CodeIndex
@@ -122,15 +122,3 @@ def check(vectors: Vectors, dim: int) -> None:
         raise AdapterError(
             f"vector {bad} of {len(vectors)} holds NaN or infinite values: the encoder is at fault."
         )
-
-
-def sampled(documents: Chunks[Vectors], n: int, seed: int) -> Vectors:
-    """(n, dim) vectors of at most `n` documents.
-
-    Raises AdapterError for NaN or infinite values, or if there is no document.
-    """
-    if not len(documents):
-        raise AdapterError("no code can be made for an empty collection: it has no vectors.")
-    vectors = np.asarray(documents.sample(n, seed), dtype=np.float32)
-    check(vectors, vectors.shape[-1])
-    return vectors

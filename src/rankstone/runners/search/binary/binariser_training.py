@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,12 @@ def trained(start: Binariser, vectors: Vectors, recipe: Recipe, seed: int) -> Bi
     """
     import torch
 
-    networks = [_Network(layers, recipe.biases_only) for layers in start.networks()]
-    parameters = [tensor for network in networks for tensor in network.trained]
+    networks = [Layers(_tensors(own.weights), _tensors(own.biases)) for own in start.networks()]
+    parameters: list[Any] = []
+    for own in networks:
+        parameters += own.biases if recipe.biases_only else own.biases + own.weights
+    for tensor in parameters:
+        tensor.requires_grad_()
     optimiser = torch.optim.SGD(
         parameters, recipe.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
@@ -69,7 +73,7 @@ def trained(start: Binariser, vectors: Vectors, recipe: Recipe, seed: int) -> Bi
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    layers = [network.layers() for network in networks]
+    layers = [Layers(_arrays(own.weights), _arrays(own.biases)) for own in networks]
     return Binariser(layers[0], tuple(zip(layers[1::2], layers[2::2], strict=True)))
 
 
@@ -106,31 +110,14 @@ def _batches(n: int, recipe: Recipe, seed: int) -> Iterator[NDArray[np.int64]]:
         yield from np.array_split(rng.permutation(n), -(-n // recipe.batch))
 
 
-class _Network:
-    """`Layers` as tensors with gradients."""
+def _tensors(arrays: Iterable[Vectors]) -> tuple[Any, ...]:
+    import torch
 
-    def __init__(self, layers: Layers, biases_only: bool) -> None:
-        import torch
+    return tuple(torch.from_numpy(array.copy()) for array in arrays)
 
-        self._weights = [torch.from_numpy(array.copy()) for array in layers.weights]
-        self._biases = [torch.from_numpy(array.copy()) for array in layers.biases]
-        self.trained = [*self._biases, *([] if biases_only else self._weights)]
-        for tensor in self.trained:
-            tensor.requires_grad_()
 
-    def __call__(self, vectors: Tensor) -> Tensor:
-        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            if number:
-                vectors = vectors.relu()
-            vectors = (vectors * weight if weight.dim() == 1 else vectors @ weight) + bias
-        return vectors
-
-    def layers(self) -> Layers:
-        weights, biases = (
-            tuple(tensor.detach().numpy() for tensor in tensors)
-            for tensors in (self._weights, self._biases)
-        )
-        return Layers(weights, biases)
+def _arrays(tensors: Iterable[Any]) -> tuple[Vectors, ...]:
+    return tuple(tensor.detach().numpy() for tensor in tensors)
 
 
 class _Queue:
@@ -149,7 +136,7 @@ class _Queue:
         self.entries = tuple(torch.cat(both)[: self._size] for both in zip(new, old, strict=True))
 
 
-def _codes(networks: list[_Network], x: Tensor) -> Tensor:
+def _codes(networks: list[Layers], x: Tensor) -> Tensor:
     """Codes of length 1; as `Binariser` makes them, with gradients."""
     import torch
 

@@ -11,10 +11,11 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, sampled, scaled
+from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
 from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
 from rankstone.runners.search.binary.projections import at_medians, itq, plain
+from rankstone.runners.search.faiss.faiss_index import training_sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -48,7 +49,7 @@ class BinaryHash(OverEncoder):
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
-            vectors = scaled(sampled(documents, self.sample, context.seed))
+            vectors = scaled(training_sample(documents, self.sample, context.seed))
             binariser = Binariser(self._hash(vectors, context.seed))
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 

@@ -32,10 +32,11 @@ class Layers(SavedIndex):
         return cls((np.asarray(weight, np.float32),), (np.asarray(zeros, np.float32),))
 
     def __call__(self, vectors: Any) -> Any:
-        """(n, outputs) of (n, inputs), in the precision of `vectors`."""
+        """Map (n, inputs) to (n, outputs), in their precision; tensors where both are tensors."""
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if number:
-                vectors = np.maximum(vectors, 0)
+                own = isinstance(vectors, np.ndarray)
+                vectors = np.maximum(vectors, 0) if own else vectors.relu()
             vectors = (vectors * weight if weight.ndim == 1 else vectors @ weight) + bias
         return vectors
 

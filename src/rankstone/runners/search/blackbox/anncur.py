@@ -19,8 +19,9 @@ from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
-from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
+from rankstone.runners.search.blackbox.black_box import OverBlackBox
 from rankstone.runners.search.exact.flat import ExactIndex, written
+from rankstone.runners.search.rescoring import Scored
 from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]
@@ -60,7 +61,7 @@ class AnnCur(OverBlackBox):
     """Documents besides the anchors that are scored for each query."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Singular values of A below this share of the largest are taken for zero: inverted, they would
-    blow up what is noise in A, most of all where there are about as many anchors of both kinds. 0
+    amplify the noise in A, most of all where there are about as many anchors of both kinds. 0
     keeps all."""
     queries_from: Literal["training", "documents"] = "training"
     """Anchor queries: the training split's, or the first sentences of documents, which need no
@@ -71,7 +72,7 @@ class AnnCur(OverBlackBox):
         texts = self._anchor_queries(context, rng)
         n_anchors = min(self.anchor_documents, len(scored))
         if n_anchors < self.anchor_documents:
-            _told("anchor_documents", self.anchor_documents, n_anchors, "documents")
+            _warn_of_fewer("anchor_documents", self.anchor_documents, n_anchors, "documents")
         anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
         with context.phase("train"):  # apart, for its progress counts texts and not calls
             known = scored.against(self.encode(texts, "query"))
@@ -95,7 +96,9 @@ class AnnCur(OverBlackBox):
             known = context.texts
         size = min(self.anchor_queries, len(known))
         if size < self.anchor_queries:
-            _told("anchor_queries", self.anchor_queries, size, f"{self.queries_from} queries")
+            _warn_of_fewer(
+                "anchor_queries", self.anchor_queries, size, f"{self.queries_from} queries"
+            )
         chosen = rng.choice(len(known), size, replace=False)
         texts = [known[int(row)] for row in np.sort(chosen)]
         if self.queries_from == "training":
@@ -103,7 +106,7 @@ class AnnCur(OverBlackBox):
         return [SENTENCE_END.split(text.strip(), maxsplit=1)[0] for text in texts]
 
 
-def _told(key: str, asked: int, taken: int, of: str) -> None:
+def _warn_of_fewer(key: str, asked: int, taken: int, of: str) -> None:
     warnings.warn(
         f"key 'parameters.{key}': asked for {asked}, and there are {taken} {of}: all are taken.",
         RankstoneWarning,

@@ -10,12 +10,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -29,31 +26,11 @@ from rankstone.runners.protocols import (
     Role,
     Truncation,
 )  # fmt: skip
-from rankstone.runners.representations.pieces import Derived, Positional
-from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.representations.base import Composite
+from rankstone.runners.representations.pieces import Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.scorers.contract import checked, require_scorer
-from rankstone.runners.search.exact.maxsim import MaxSimIndex
-from rankstone.runners.search.rescoring import similarities
-
-Scores = NDArray[np.float32]
-Positions = NDArray[np.int64]
-
-
-class Scored(Protocol):
-    """The documents of a corpus, as a black box scores them. -inf: the pair has no score."""
-
-    def __len__(self) -> int: ...
-
-    def scores(self, query: Any, positions: Positions) -> Scores:
-        """(len(positions),) scores for the only query of `query`: so many calls."""
-        ...
-
-    def against(self, queries: Any) -> Positional:
-        """For each document, its (len(queries),) scores: len(queries) calls each."""
-        ...
-
-    def save(self, folder: Path) -> None: ...
+from rankstone.runners.search.rescoring import Positions, Scored, ScoredRepresentations, Scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,13 +45,15 @@ class ScoredTexts(SavedIndex):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def scores(self, query: Sequence[str], positions: Positions) -> Scores:
+    def scores(self, query: Any, positions: Positions) -> Scores:
+        """`query`: a text, as it is or as the last of composite representations."""
+        (asked,) = query.members[-1] if isinstance(query, Composite) else query
         texts = [self.texts[int(position)] for position in positions]
         if not texts:
             return np.empty(0, dtype=np.float32)
         if self.context is not None:
-            self.context.count_pairs(lambda: self.scorer.truncation(query[0], texts))
-        return checked(self.scorer.score(query[0], texts), len(texts), self.scorer)
+            self.context.count_pairs(lambda: self.scorer.truncation(asked, texts))
+        return checked(self.scorer.score(asked, texts), len(texts), self.scorer)
 
     def against(self, queries: Sequence[str]) -> Positional:
         """Keep the scores, which are expensive, in shards: a killed run goes on from there."""
@@ -82,47 +61,6 @@ class ScoredTexts(SavedIndex):
             raise TypeError("a loaded index has no corpus to score with further queries")
         runner: Any = ScoresWithQueries(members=(self.scorer,), queries=tuple(queries))
         return self.context.encoded(runner)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ScoredRepresentations(SavedIndex):
-    """Representations, by the similarity of their kind; they are read from disk by position."""
-
-    documents: Positional
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    def scores(self, query: Any, positions: Positions) -> Scores:
-        if not len(positions):
-            return np.empty(0, dtype=np.float32)
-        return similarities(query, self.documents.take(positions))
-
-    def against(self, queries: Any) -> Positional:
-        return Derived(self.documents, lambda piece, _: all_similarities(queries, piece).T)
-
-
-@singledispatch
-def all_similarities(queries: Any, documents: Any) -> Scores:
-    """(len(queries), len(documents)) similarities; -inf where undefined."""
-    rows = [similarities(queries[row : row + 1], documents) for row in range(len(queries))]
-    return np.stack(rows) if rows else np.empty((0, len(documents)), dtype=np.float32)
-
-
-@all_similarities.register
-def _(queries: Ragged, documents: Ragged) -> Scores:
-    """By the kernel of exact search, which lays documents out for many queries at once."""
-    scores = np.full((len(queries), len(documents)), -np.inf, dtype=np.float32)
-    if len(documents):
-        found = MaxSimIndex.build(_OnePiece([documents])).search(queries, len(documents))
-        rows, columns = np.nonzero(found.docs >= 0)
-        scores[rows, found.docs[rows, columns]] = found.scores[rows, columns]
-    return scores
-
-
-class _OnePiece(list[Ragged]):
-    def __len__(self) -> int:
-        return sum(len(piece) for piece in iter(self))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

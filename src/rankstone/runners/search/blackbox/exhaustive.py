@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.saved import SavedIndex
-from rankstone.runners.search.blackbox.black_box import OverBlackBox, Scored
+from rankstone.runners.search.blackbox.black_box import OverBlackBox
+from rankstone.runners.search.rescoring import Scored
 
 BLOCK = 1024
 """Documents scored in one call."""

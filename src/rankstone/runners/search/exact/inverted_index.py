@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
+from rankstone.runners.representations.base import rows_of_runs
 from rankstone.runners.representations.sparse_rows import SparseRows, narrowed
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.top_k import highest
@@ -98,10 +99,9 @@ def _fill(
     for piece in documents:
         columns = piece.matrix().tocsc()
         counts = np.diff(columns.indptr)
-        shifts = starts - columns.indptr[:-1]
-        places = np.repeat(shifts, counts) + np.arange(columns.nnz)
-        rows[places] = columns.indices + position
-        weights[places] = columns.data
+        entries = rows_of_runs(starts, counts)
+        rows[entries] = columns.indices + position
+        weights[entries] = columns.data
         starts += counts
         position += len(piece)
 

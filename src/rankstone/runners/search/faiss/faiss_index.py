@@ -20,8 +20,8 @@ from rankstone.runners.search.exact.flat import Vectors, check_documents, check_
 
 Positions = NDArray[np.int64]
 BLOCK_ROWS = 65_536
-"""Vectors added at once. What a graph looks like depends on it; on how shards are cut it does
-not."""
+"""Vectors added at once. What a graph looks like depends on it; it does not depend on the
+sizes of shards."""
 ID_BYTES = 8
 FLOAT_BYTES = 4
 POINTS_PER_CENTROID = 256
@@ -124,7 +124,7 @@ def _centroid_bytes(index: Any) -> int:
 
 
 def blocks(documents: Iterable[Vectors], rows: int = BLOCK_ROWS) -> Iterator[Vectors]:
-    """The vectors, each of them checked, in blocks of `rows`, wherever `documents` are cut."""
+    """The vectors, checked, in blocks of `rows`, whatever the pieces of `documents`."""
     kept: list[Vectors] = []
     position = dim = waiting = 0
     for piece in documents:

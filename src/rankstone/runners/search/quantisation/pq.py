@@ -32,11 +32,12 @@ class ProductQuantisation(OverEncoder):
     """PQ, OPQ+PQ, IVF-PQ and OPQ+IVF-PQ, trained on the corpus's own vectors by faiss.
 
     Jégou, Douze, Schmid: Product quantization for nearest neighbor search, IEEE TPAMI 2011; Ge, He,
-    Ke, Sun: Optimized product quantization, CVPR 2013. A vector is cut into M parts, each replaced
-    by the nearest of 2^bits centroids; with `rotate` it is turned before by the orthogonal matrix
-    that makes the error least. The query stays float (asymmetric distance): score = the sum over
-    parts of <q_m, c_m>, read from a table of M 2^bits inner products, so M look-ups per document.
-    With lists, the residual to the list's centroid is coded, and only `n_probe` lists are read.
+    Ke, Sun: Optimized product quantization, CVPR 2013. A vector is split into M parts, each
+    replaced by the nearest of 2^bits centroids; with `rotate` it is rotated first by the orthogonal
+    matrix that makes the error least. The query stays float (asymmetric distance): score = the sum
+    over parts of <q_m, c_m>, read from a table of M 2^bits inner products, so M look-ups per
+    document. With lists, the residual to the list's centroid is coded, and only `n_probe` lists are
+    read.
 
     Memory: n M bits / 8 bytes of codes, 4 dim 2^bits of centroids, 4 dim^2 of the rotation; with
     lists 8 n of ids and 4 dim n_lists more. Documents of equal code tie: see `FaissIndex`.

@@ -271,7 +271,7 @@ def pq_256_8(vectors: Mapped, dim: int, context: Context) -> FaissIndex:
     if dim % PQ_DIMS:
         raise DefinitionError(
             f"key 'parameters.search': \"pq\" takes runs of {PQ_DIMS} dimensions, which {dim}"
-            " cannot be cut into. Correct 'parameters.inner_dim' or 'parameters.final_dim'."
+            " cannot be split into. Correct 'parameters.inner_dim' or 'parameters.final_dim'."
         )
     chosen = np.random.default_rng(context.seed).permutation(len(vectors))[:TRAINED_ON]
     sample = vectors.take(np.sort(chosen))

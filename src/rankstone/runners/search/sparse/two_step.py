@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.representations.base import offsets_of
 from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.sparse_rows import SparseRows
 from rankstone.runners.saved import SavedIndex
@@ -21,12 +22,12 @@ from rankstone.runners.search.exact.inverted_index import InvertedIndex
 class TwoStep(OverEncoder):
     """Two-Step SPLADE (Lassance et al., ECIR 2024, arXiv:2404.13357), over any sparse encoder.
 
-    The first step searches an inverted index of documents cut to their `document_terms` heaviest
-    terms, with queries cut to their `query_terms` heaviest; the second scores the `rescore` best
-    again by the whole vectors. Document weights of the first step saturate as BM25's do:
-    ``w (k1 + 1) / (w + k1)``, which lets common terms of great weight decide less; None leaves them
-    as they are. Weights are the encoder's own, not scaled to whole numbers, so a `k1` is in their
-    unit.
+    The first step searches an inverted index of documents truncated to their `document_terms`
+    heaviest terms, with queries truncated to their `query_terms` heaviest; the second scores the
+    `rescore` best again by the whole vectors. Document weights of the first step saturate as in
+    BM25: ``w (k1 + 1) / (w + k1)``, which lets common terms of great weight decide less; None
+    leaves them as they are. Weights are the encoder's own, not scaled to whole numbers, so a `k1`
+    is in their unit.
 
     A search takes time in the lists of `query_terms` terms, and in `rescore` vectors read from
     disk. The lists take 8 bytes per kept (document, term), and 4 per term of the vocabulary. Of
@@ -68,10 +69,9 @@ def heaviest(rows: SparseRows, n: int) -> SparseRows:
         return rows
     owners = np.repeat(np.arange(len(rows)), rows.lengths)
     order = np.lexsort((rows.terms, -rows.weights, owners))  # offsets hold for this order too
-    places = np.arange(len(order)) - rows.offsets[owners]
-    kept = np.sort(order[places < n])
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(np.minimum(rows.lengths, n), out=offsets[1:])
+    ranks = np.arange(len(order)) - rows.offsets[owners]
+    kept = np.sort(order[ranks < n])
+    offsets = offsets_of(np.minimum(rows.lengths, n))
     return SparseRows(rows.weights[kept], rows.terms[kept], offsets, rows.width)
 
 
