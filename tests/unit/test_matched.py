@@ -16,7 +16,7 @@ from rankstone.errors import DataError, MeasureError
 from rankstone.evaluation import answer_judgements as matched
 from rankstone.evaluation.answer_judgements import judge
 from rankstone.evaluation.answers import has_answer
-from rankstone.evaluation.evaluate import evaluate, evaluate_lines, qrels_by_answers, qrels_of
+from rankstone.evaluation.evaluate import evaluate, evaluate_run, qrels_by_answers, qrels_of
 from rankstone.results.trec_run import Run
 from rankstone.runners.protocols import Hits
 from rankstone.specs import TaskSpec
@@ -170,7 +170,7 @@ def test_a_run_of_ids_is_judged_the_same(tmp_path: Path) -> None:
     run = lines_of({query: [f"d{d}" for d in row if d >= 0] for query, row in rows})
     qrels = qrels_by_answers(run, data, tmp_path)
     assert qrels == {"q0": {"d0": 1, "d2": 1}, "q1": {"d4": 1}, "q2": {}}
-    again = evaluate_lines(run, qrels, measures=ACCURACY, depth=4, judge="answers")
+    again = evaluate_run(run, qrels, measures=ACCURACY, depth=4, judge="answers")
     assert again.measures == evaluate(HITS, data, measures=ACCURACY).measures
 
 
@@ -178,7 +178,7 @@ def test_a_run_of_ids_may_name_what_the_corpus_does_not_hold() -> None:
     run = lines_of({"q0": ["d9", "d0"], "other": ["d0"]})
     qrels = qrels_by_answers(run, dataset())
     assert qrels == {"q0": {"d0": 1}, "q1": {}, "q2": {}}
-    first = evaluate_lines(run, qrels, measures=["Accuracy@1"], depth=4, judge="answers")
+    first = evaluate_run(run, qrels, measures=["Accuracy@1"], depth=4, judge="answers")
     assert first.measures["Accuracy@1"].mean == 0
     assert qrels_by_answers(lines_of({}), dataset()) == {"q0": {}, "q1": {}, "q2": {}}
 

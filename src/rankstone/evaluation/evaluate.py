@@ -88,7 +88,7 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Run,
+    run: Run | Lines,
     qrels: Qrels,
     *,
     measures: Sequence[str],
@@ -100,48 +100,32 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run given as ids, under the same rules; needs no corpus.
 
-    The queries are those of `qrels`, in its order; what `run` holds for others is not looked at.
-    `depth` is the depth of the run: longer rows are truncated, and deeper measures refused.
+    Args:
+        run: scores by query and document, or the lines of a run file (`results.trec_run.read_run`).
+        qrels: their queries are scored, in this order, and no others. For a task judged by
+            answers, those of `qrels_by_answers`.
+        depth: of the run: longer rows are truncated, and deeper measures refused.
     """
-    positions: dict[str, int] = {}
-    hits = _hits(run, list(qrels), positions)
-    return _evaluate_ids(
+    parsed = parse_all(measures, depth, judge)
+    query_ids = list(qrels)
+    hits, document_ids = _hits(run, query_ids)
+    positions = {document: position for position, document in enumerate(document_ids)}
+    check_hits(
         hits,
-        positions,
-        qrels,
-        parsed=parse_all(measures, depth, judge),
-        depth=depth,
-        relevance=relevance,
-        drop_self=drop_self,
+        n_queries=len(query_ids),
+        n_documents=len(positions),
+        k=hits.docs.shape[1],
         method=method,
     )
-
-
-def evaluate_lines(
-    lines: Lines,
-    qrels: Qrels,
-    *,
-    measures: Sequence[str],
-    depth: int,
-    relevance: int = 1,
-    drop_self: bool = False,
-    method: str = "run",
-    judge: Judge = "judgements",
-) -> Evaluation:
-    """`evaluate_run` for the lines of a run file (`rankstone.results.trec_run.read_run`).
-
-    For a task judged by answers, `qrels` are those of `qrels_by_answers`.
-    """
-    return _evaluate_ids(
-        hits_of(lines, list(qrels)),
-        {document: position for position, document in enumerate(lines.document_ids)},
-        qrels,
-        parsed=parse_all(measures, depth, judge),
-        depth=depth,
-        relevance=relevance,
+    ranking = rank(
+        hits,
+        ids=lambda found: [document_ids[position] for position in found.tolist()],
+        self_positions=np.array([positions.get(query, -1) for query in query_ids], dtype=np.int64),
         drop_self=drop_self,
-        method=method,
+        depth=depth,
     )
+    judgements = judgements_of(qrels, positions)
+    return _evaluate(ranking, judgements, parsed, relevance, query_ids)
 
 
 def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
@@ -156,38 +140,6 @@ def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
     hits.docs[row[order], column] = lines.document[order]
     hits.scores[row[order], column] = lines.score[order]
     return hits
-
-
-def _evaluate_ids(
-    hits: Hits,
-    positions: Mapping[str, int],
-    qrels: Qrels,
-    *,
-    parsed: Parsed,
-    depth: int,
-    relevance: int,
-    drop_self: bool,
-    method: str,
-) -> Evaluation:
-    """Score hits over `positions`: document id -> its number in `hits.docs`, in order."""
-    query_ids = list(qrels)
-    check_hits(
-        hits,
-        n_queries=len(query_ids),
-        n_documents=len(positions),
-        k=hits.docs.shape[1],
-        method=method,
-    )
-    document_ids = list(positions)
-    ranking = rank(
-        hits,
-        ids=lambda found: [document_ids[position] for position in found.tolist()],
-        self_positions=np.array([positions.get(query, -1) for query in query_ids], dtype=np.int64),
-        drop_self=drop_self,
-        depth=depth,
-    )
-    judgements = judgements_of(qrels, positions)
-    return _evaluate(ranking, judgements, parsed, relevance, query_ids)
 
 
 def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -216,7 +168,7 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
 def qrels_by_answers(
     lines: Lines, dataset: Dataset, cache: Path | None = None
 ) -> dict[str, dict[str, int]]:
-    """Judge as 1 every passage of the run `lines` that holds an answer, for `evaluate_lines`.
+    """Judge as 1 every passage of the run `lines` that holds an answer, for `evaluate_run`.
 
     All queries of `dataset` are there, in its order; documents the corpus does not hold are none.
     `cache` is the folder that keeps the matches.
@@ -345,17 +297,19 @@ def _records(
     return records
 
 
-def _hits(run: Run, query_ids: Sequence[str], positions: dict[str, int]) -> Hits:
-    """Return `run` as padded arrays; add a number for every new document id to `positions`."""
+def _hits(run: Run | Lines, query_ids: Sequence[str]) -> tuple[Hits, Sequence[str]]:
+    """Return `run` as padded arrays over the document ids beside them."""
+    if not isinstance(run, Mapping):
+        return hits_of(run, query_ids), run.document_ids
     rows = [list(run.get(query, ())) for query in query_ids]
-    hits = Hits.empty(len(rows), max(map(len, rows), default=0))
+    hits, positions = Hits.empty(len(rows), max(map(len, rows), default=0)), dict[str, int]()
     # Scores beyond float32's range become infinite and tie, as they do in trec_eval.
     with np.errstate(over="ignore"):
         for number, row in enumerate(rows):
             ids = [positions.setdefault(d, len(positions)) for d, _ in row]
             hits.docs[number, : len(row)] = ids
             hits.scores[number, : len(row)] = [score for _, score in row]
-    return hits
+    return hits, list(positions)
 
 
 def judgements_of(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:

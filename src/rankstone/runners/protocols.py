@@ -210,6 +210,20 @@ class Runner(Protocol[Rep]):
         ...
 
 
+class Defaults:
+    """Base of runners with the usual answers to what a `Runner` need not define.
+
+    Nothing optional is required, encodings are not kept in shards, and nothing is truncated.
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {}
+    cacheable: ClassVar[bool] = False
+
+    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
+        """Count what the model's limit truncates of `texts`; None where the method has no limit."""
+        return None
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Scores the candidates of one query; listwise, so that candidates may share work.

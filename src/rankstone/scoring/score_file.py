@@ -11,7 +11,7 @@ import numpy as np
 
 from rankstone.errors import ResultsError
 from rankstone.evaluation import measure_names as names
-from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
+from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.files import sha256_of
 from rankstone.profiling.machine import environment
 from rankstone.results.per_query import write_per_query
@@ -47,7 +47,7 @@ def score_file(
     run = judged.read(path)
     facts = _Facts(run, judged, path)
     task, depth = judged.task, facts.depth
-    evaluation = evaluate_lines(
+    evaluation = evaluate_run(
         run,
         judged.qrels_for(run),
         measures=facts.measures,

@@ -11,7 +11,7 @@ import numpy as np
 
 from rankstone.errors import RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
-from rankstone.evaluation.evaluate import Evaluation, evaluate_lines
+from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import side_file_faults
@@ -94,7 +94,7 @@ def _data(record: RunRecord, judged: Judged) -> Iterator[str]:
 def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
     rules = record.policy
     run = judged.read(path.with_name(str(record.files.run)))
-    return evaluate_lines(
+    return evaluate_run(
         run,
         judged.qrels_for(run),
         measures=list(record.measures),

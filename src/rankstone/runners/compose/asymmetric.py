@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,6 +14,7 @@ from rankstone.runners.protocols import (
     AnyIndex,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
     Truncation,
@@ -21,7 +22,7 @@ from rankstone.runners.protocols import (
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Asymmetric:
+class Asymmetric(Defaults):
     """The index of one dense method, asked by queries that another one encodes.
 
     MatFormer (Devvrit et al., NeurIPS 2024, arXiv:2310.07707) encodes the gallery by the largest
@@ -32,9 +33,6 @@ class Asymmetric:
 
     Documents are encoded as the first member does, in its shards; ties are the first member's.
     """
-
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2)]
     """The documents' method, and the queries'."""

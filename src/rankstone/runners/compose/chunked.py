@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from rankstone.runners.protocols import (
     AnyIndex,
     Chunks,
     Context,
+    Defaults,
     Hits,
     Json,
     Role,
@@ -37,7 +38,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ChunkedEncoder:
+class ChunkedEncoder(Defaults):
     """Documents of any length by a method whose own limit is shorter.
 
     A document is split into chunks that the member takes whole, and each is encoded as a document.
@@ -50,9 +51,6 @@ class ChunkedEncoder:
     those of chunks. Methods with one member and one cutting share the encoded chunks, whether they
     take the maximum or the mean.
     """
-
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
     """The method that encodes the chunks."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import STRICT, AnyIndex, Context, Hits, Role, Truncation
+from rankstone.runners.protocols import STRICT, AnyIndex, Context, Defaults, Hits, Role, Truncation
 from rankstone.runners.representations.base import Composite
 
 BATCH = 64
@@ -22,11 +22,8 @@ Gains = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Fusion:
+class Fusion(Defaults):
     """A method of several members, each of which encodes and retrieves by itself."""
-
-    requires: ClassVar[dict[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=1)]
     """The runners to fuse."""

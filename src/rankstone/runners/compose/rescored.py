@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,7 @@ from rankstone.runners.protocols import (
     STRICT,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
     Truncation,
@@ -25,16 +26,13 @@ from rankstone.runners.search.rescoring import (
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class RescoredByEncoder:
+class RescoredByEncoder(Defaults):
     """The first member retrieves, and its `rescore` best are scored by the second's similarity.
 
     As a single vector per text, then exact MaxSim over token vectors: `rescore` calls of MaxSim a
     query, which are the items of the phase `rerank`. The documents found are those of the first
     member; ties and what is not scored again are as in `RescoredIndex`.
     """
-
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2)]
     """The first stage, and the encoder whose representations are compared."""

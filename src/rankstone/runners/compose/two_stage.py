@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,7 @@ from rankstone.runners.protocols import (
     STRICT,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
     Truncation,
@@ -23,7 +24,7 @@ from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TwoStage:
+class TwoStage(Defaults):
     """The member retrieves, the scorer re-scores its `depth` best, the others stay beneath.
 
     Re-scored documents carry the scorer's own scores; ties among them, also across the cut at k, go
@@ -35,9 +36,6 @@ class TwoStage:
 
     A query's representation is that of the first stage, and its text.
     """
-
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
     """The first stage."""

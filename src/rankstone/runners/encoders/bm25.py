@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,10 @@ from rankstone.runners.protocols import (
     STRICT,
     Chunks,
     Context,
+    Defaults,
     Hits,
     Json,
     Role,
-    Truncation,
 )  # fmt: skip
 from rankstone.runners.representations.base import join, take
 from rankstone.runners.top_k import highest
@@ -81,7 +81,7 @@ def merged(parts: Iterable[Words]) -> Words:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BM25:
+class BM25(Defaults):
     """Okapi BM25 over lower-cased, stopped and stemmed words.
 
     The variants are those of Kamphuis et al. (ECIR 2020, "Which BM25 Do You Mean?"); `lucene` sums
@@ -92,9 +92,6 @@ class BM25:
     Only documents with a score above zero are results. Ties, also across the cut, go to the lower
     position in the corpus.
     """
-
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -153,9 +150,6 @@ class BM25:
         if any(words.ids):
             engine.index((words.ids, terms), create_empty_token=False, show_progress=False)
         return BM25Index(engine if any(words.ids) else None, threads=context.threads)
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        return None
 
 
 class BM25Index:

@@ -19,9 +19,9 @@ from rankstone.runners.protocols import (
     STRICT,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
-    Truncation,
 )  # fmt: skip
 from rankstone.runners.search.exact.flat import ExactIndex
 
@@ -30,14 +30,13 @@ BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class StaticEmbeddings:
+class StaticEmbeddings(Defaults):
     """Mean of token embeddings, of unit length for cosine; exact search over the vectors.
 
     Follows WordLlama's own inference: no special tokens, no truncation, ids beyond the vocabulary
     clipped to its last. A text without tokens is the zero vector (WordLlama's is NaN under cosine).
     """
 
-    requires: ClassVar[Mapping[str, str]] = {}
     cacheable: ClassVar[bool] = True
 
     model: LocatedModel
@@ -69,9 +68,6 @@ class StaticEmbeddings:
 
     def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
         return ExactIndex.build(documents)
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        return None
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
         """Means of the tokens' rows, as a product with the (text, token) incidence matrix.

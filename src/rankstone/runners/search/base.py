@@ -15,6 +15,7 @@ from rankstone.runners.protocols import (
     AnyIndex,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
     Truncation,
@@ -23,15 +24,13 @@ from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentati
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OverEncoder:
+class OverEncoder(Defaults):
     """Base of all search algorithms: they encode as their member does, in its shards.
 
     Subclasses state their parameters as fields, `DESCRIPTION`, and `build`.
     """
 
     DESCRIPTION: ClassVar[str]
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
     """The encoder."""

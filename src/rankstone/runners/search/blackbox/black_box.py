@@ -22,6 +22,7 @@ from rankstone.runners.protocols import (
     AnyIndex,
     Chunks,
     Context,
+    Defaults,
     Json,
     Role,
     Truncation,
@@ -97,15 +98,13 @@ class ScoresWithQueries:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OverBlackBox:
+class OverBlackBox(Defaults):
     """Base of methods over a black box: either a table `scorer`, or an encoder as only member.
 
     With a scorer, the representation of a text is the text.
     """
 
     DESCRIPTION: ClassVar[str]
-    requires: ClassVar[Mapping[str, str]] = {}
-    cacheable: ClassVar[bool] = False
 
     members: Annotated[tuple[Any, ...], Field(max_length=1)] = ()
     """The encoder, whose own similarity is the black box."""
