@@ -228,7 +228,7 @@ def test_one_document_and_none(tmp_path):
     x = vectors(1)
     for adapter, parameters in ((Bebr, {"hidden": 50}), (BinaryHash, {"method": "itq"})):
         assert built(adapter, x, tmp_path, **parameters).search(x, 3).docs.tolist() == [[0, -1, -1]]
-        with pytest.raises(AdapterError, match="empty collection"):
+        with pytest.raises(AdapterError, match="no documents to index"):
             built(adapter, x[:0], tmp_path, **parameters)
 
 
