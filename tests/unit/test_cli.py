@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
+from rankstone.leaderboards.formats.render import FORMATS
 from rankstone.results.store import ResultStore
 from tests.records import make_record
 
@@ -63,3 +64,32 @@ def test_one_bad_definition_hides_no_runner(tmp_path: Path, text: str) -> None:
     said = " ".join(found.stdout.split())
     assert "lexical/bad error:" in said
     assert "lexical/bm25 " in said
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("leaderboard", "--results", ROOT / "results/reference/demo"),
+        ("claims", "funnel", "--missing", "skip", "--results", ROOT / "results/reference/search"),
+        ("reproduce", "ance", "--missing", "skip"),
+        ("list", "published", "tas-b"),
+        ("data", "list", "beir-13"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_offer_the_same_formats(command: tuple[str | Path, ...], form: str) -> None:
+    found = invoke(*command, "--workspace", ROOT, "--format", form)
+    assert found.exit_code in (0, 1), found.output
+    assert found.exception is None or isinstance(found.exception, SystemExit)
+    assert found.stdout.endswith("\n")
+
+
+def test_the_format_of_a_file_follows_from_its_suffix(tmp_path: Path) -> None:
+    command = ("list", "benchmarks", "--workspace", ROOT, "-o")
+    starts = {"a.md": "| name |", "a.csv": "table,name", "a.json": "[", "a.html": "<!doctype html>"}
+    for name, start in starts.items():
+        assert invoke(*command, tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+    assert invoke(*command, tmp_path / "a.doc").exit_code == 2
+    assert invoke(*command, tmp_path / "a.md", "--format", "terminal").exit_code == 2
