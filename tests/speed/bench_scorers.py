@@ -63,8 +63,8 @@ def written(folder: Path) -> dict[str, Any]:
     uni = tiny.write_uni_encoder(folder / "uni", max_length=512, **MINILM)
     encoder = DenseEncoder(model=poly, pooling="mean", max_length=512, engine="torch", device="cpu")
     return {
-        "cross": CrossEncoderScorer(model=cross, device="cpu"),
-        "poly": PolyEncoderScorer(model=poly, device="cpu"),
+        "cross": CrossEncoderScorer(model=cross, engine="torch", device="cpu"),
+        "poly": PolyEncoderScorer(model=poly, engine="torch", device="cpu"),
         "uni": UniEncoderScorer(model=uni, device="cpu"),
         "bi": BiEncoderScorer(members=(encoder,)),
     }

@@ -344,7 +344,7 @@ def test_torch_says_in_many_ways_that_memory_is_out(model, monkeypatch, error, r
             raise torch.OutOfMemoryError(error) if "CUDA" in error else RuntimeError(error)
 
     own = encoder(model)._tower("document").engines
-    own._loaded = dataclasses.replace(own._network.load(), network=Failing())
+    own._loaded = dataclasses.replace(own.network.load(), network=Failing())
     with pytest.raises(raised):
         own.engine.run(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
 

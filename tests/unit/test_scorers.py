@@ -132,6 +132,39 @@ def test_the_cross_encoder_is_that_of_sentence_transformers(cross):
         np.testing.assert_allclose(cross.score(query, documents), expected, rtol=0, atol=1e-5)
 
 
+def test_an_activation_other_than_a_sigmoid_is_the_models_own(folder):
+    from sentence_transformers import CrossEncoder
+
+    model = tiny.write_cross_encoder(folder / "tanh")
+    settings = model.folder / "config.json"
+    activation = {"activation_fn": "torch.nn.modules.activation.Tanh"}
+    body = {**json.loads(settings.read_text()), "sentence_transformers": activation}
+    settings.write_text(json.dumps(body))
+    scorer = CrossEncoderScorer(model=tiny.located(model.folder))
+    assert scorer.describe()["engine"].startswith("openvino")
+    peer = CrossEncoder(str(model.folder), device="cpu", local_files_only=True)
+    expected = peer.predict([(QUERY, text) for text in CANDIDATES])
+    np.testing.assert_allclose(scorer.score(QUERY, CANDIDATES), expected, rtol=0, atol=1e-5)
+
+
+def test_a_classifier_without_weights_is_refused(folder):
+    tiny.write_backbone(folder / "bare")
+    with pytest.raises(ModelError, match=r"no weights 'classifier.weight'"):
+        CrossEncoderScorer(model=tiny.located(folder / "bare")).score(QUERY, ["a"])
+
+
+@pytest.mark.parametrize("kind", ["cross", "poly"])
+def test_engines_and_precisions_are_those_of_encoders(request, kind):
+    scorer = request.getfixturevalue(kind)
+    assert scorer.describe()["engine"].startswith("openvino")
+    full = scorer.score(QUERY, CANDIDATES)
+    torch = dataclasses.replace(scorer, engine="torch").score(QUERY, CANDIDATES)
+    np.testing.assert_allclose(torch, full, **CLOSE)
+    integers = dataclasses.replace(scorer, precision="int8").score(QUERY, CANDIDATES)
+    apart = np.abs(integers - full).max() / np.abs(full).max()
+    assert 1e-5 < apart < 0.2
+
+
 def test_pairs_are_cut_at_the_limit(cross):
     short = dataclasses.replace(cross, max_length=16)
     assert short.describe()["max_length"] == 16
@@ -168,7 +201,7 @@ def outputs(backbone, tokenizer, text, limit):
 def test_the_poly_encoder_is_its_formula(folder, own):
     import torch
     from safetensors.torch import load_file
-    from transformers import BertModel
+    from transformers import BertModel, BertTokenizer
 
     model = tiny.write_poly_encoder(folder / f"poly-{own}", own_candidates=own)
     more = {"candidates": "candidates"} if own else {}
@@ -176,13 +209,14 @@ def test_the_poly_encoder_is_its_formula(folder, own):
     of_queries = BertModel.from_pretrained(model.folder)
     of_candidates = BertModel.from_pretrained(model.folder / "candidates") if own else of_queries
     codes = load_file(model.folder / "scorer.safetensors")["codes"].double()
-    tokens = outputs(of_queries, scorer._tokenizer, QUERY, 20)
+    tokenizer = BertTokenizer.from_pretrained(model.folder)
+    tokens = outputs(of_queries, tokenizer, QUERY, 20)
     vectors = [
         sum(w * h for w, h in zip((tokens @ c).softmax(0), tokens, strict=True)) for c in codes
     ]
     expected = []
     for text in CANDIDATES:
-        candidate = outputs(of_candidates, scorer._tokenizer, text, 24)[0]
+        candidate = outputs(of_candidates, tokenizer, text, 24)[0]
         weights = torch.stack([candidate @ vector for vector in vectors]).softmax(0)
         found = sum(w * vector for w, vector in zip(weights, vectors, strict=True))
         expected.append(float(found @ candidate))
@@ -200,7 +234,9 @@ def test_missing_tensors_are_named(folder):
 
 def sequence(scorer, query, candidates):
     """ids, token types, positions and the owner of each token (-1: the query), one by one."""
-    tokenizer = scorer._tokenizer
+    from transformers import BertTokenizer
+
+    tokenizer = BertTokenizer.from_pretrained(scorer.model.folder)
     context = tokenizer(query, truncation=True, max_length=scorer.query_length)["input_ids"]
     columns = [(token, 0, place, -1) for place, token in enumerate(context)]
     for number, text in enumerate(candidates):

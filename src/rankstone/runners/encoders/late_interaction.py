@@ -24,14 +24,12 @@ from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.transformer.backbone import check_length
 from rankstone.runners.transformer.encoder import ROLES, TransformerSettings
 from rankstone.runners.transformer.engines.choice import Engines
-from rankstone.runners.transformer.engines.engine import Precision
+from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype
 from rankstone.runners.transformer.network import Array, Facts, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Expanded, Ids, Tokens
 from rankstone.runners.transformer.tower import Tower
 
 Length = Annotated[int, Field(ge=4)]
-Dtype = Literal["float32", "bfloat16"]
-PRECISIONS: Mapping[Dtype, Precision] = {"float32": "fp32", "bfloat16": "bf16"}
 SKIPPED: dict[str, tuple[str, ...]] = {"punctuation": tuple(string.punctuation), "nothing": ()}
 
 

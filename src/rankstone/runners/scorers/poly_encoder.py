@@ -1,28 +1,41 @@
-"""Poly-Encoders: several vectors of the query, attended to by each candidate's one."""
+"""Poly-Encoders: a few vectors of the query, attended to by each candidate's one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.meter import report
-from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.transformer import checkpoint
-from rankstone.runners.transformer.batching import by_length
+from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
+from rankstone.runners.scorers.settings import ScorerSettings
+from rankstone.runners.transformer.engines.choice import Engines
+from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.transformer.tower import Tower
 
-EXTRA = "scorer.safetensors"
+
+@plain_dataclass(frozen=True, kw_only=True)
+class HiddenStates:
+    """The kind of a network whose last hidden states are wanted, as they are."""
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.vectors import load_states
+
+        return load_states(network)
+
+    def comparable(self, outputs: Array, facts: Facts) -> Array:
+        return outputs.reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PolyEncoderScorer:
+class PolyEncoderScorer(ScorerSettings):
     """m learned codes read the query; the candidate's vector reads what they found.
 
     With H (L, d) the query's token outputs, C (m, d) the codes and r (d,) the candidate's [CLS]
@@ -34,98 +47,77 @@ class PolyEncoderScorer:
     (m, d).
     """
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
-
-    model: LocatedModel
     candidates: str | None = None
     """Folder, inside the model's, of the candidates' own backbone; None: both share one."""
     query_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per candidate, special tokens included."""
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    """At most so many candidates are encoded together ..."""
-    batch_tokens: Annotated[int, Field(ge=1)] = 4096
-    """... and at most so many tokens, padding included."""
-    dtype: checkpoint.Dtype = "float32"
-    device: str | None = None
-    """A torch device; None: the best there is."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
             "scorer": "poly-encoder",
-            **self.model.describe(),
+            **self._described(self._own),
             "codes": len(self._codes),
             "candidates": self.candidates,
             "query_length": self.query_length,
             "document_length": self.document_length,
-            "dtype": self.dtype,
-            "device": self._backbone.device.type,
-            **checkpoint.libraries(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        import torch
-
         scores = np.empty(len(documents), dtype=np.float32)
-        rows = checkpoint.framed(self._tokenizer, documents, self.document_length)
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        if not rows:
-            return scores
-        with torch.inference_mode():
+        if len(documents):
             vectors = self._query_vectors(query)
-            for batch in by_length(
-                lengths, batch_tokens=self.batch_tokens, batch_size=self.batch_size
-            ):
-                outputs = self._outputs(self._candidate_backbone, [rows[row] for row in batch])
-                scores[batch] = attend(outputs[:, 0], vectors).float().cpu().numpy()
+            tower = self._documents
+            first = lambda output, ids, mask: output[:, 0]  # noqa: E731
+            for rows, batch in tower.batches(tower.tokens.encode(documents), first):
+                scores[rows] = attend(batch, vectors)
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        limits = self.query_length, self.document_length
-        return checkpoint.cut_apart(self._tokenizer, query, documents, limits)
+        return truncated_apart(self._queries.tokens, self._documents.tokens, query, documents)
 
-    def _query_vectors(self, query: str) -> Any:
+    def _query_vectors(self, query: str) -> Array:
         """(m, d)"""
-        rows = checkpoint.framed(self._tokenizer, [query], self.query_length)
-        tokens = self._outputs(self._backbone, rows)[0]
-        return (self._codes @ tokens.T).softmax(-1) @ tokens
-
-    def _outputs(self, backbone: Any, rows: Sequence[Sequence[int]]) -> Any:
-        """(len(rows), longest, d) token outputs."""
-        ids = checkpoint.padded(rows, self._tokenizer.pad_token_id).to(backbone.device)
-        mask = checkpoint.mask_of(rows).to(backbone.device)
-        outputs = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-        report(backbone.costs.work(np.array([len(row) for row in rows])))
-        return outputs
+        tower = self._queries
+        [(_, states)] = tower.batches(tower.tokens.encode([query]), lambda output, *_: output[0])
+        vectors: Array = softmax(self._codes @ states.T) @ states
+        return vectors
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return checkpoint.load_tokenizer(self.model.folder)
+    def _queries(self) -> Tower:
+        check_positions(self.model, self._own.facts, self.query_length)
+        return self._tower(self._own, "query", self.query_length)
 
     @cached_property
-    def _backbone(self) -> Any:
-        both = max(self.query_length, self.document_length)
-        return self._loaded(self.model.folder, self.query_length if self.candidates else both)
+    def _documents(self) -> Tower:
+        engines = self._own
+        if self.candidates is not None:
+            start = f"{self.candidates}/"
+            files = {n.removeprefix(start): d for n, d in self.model.files.items() if start in n}
+            folder = self.model.folder / self.candidates
+            engines = self._engines(HiddenStates(), replace(self.model, folder=folder, files=files))
+        check_positions(self.model, engines.facts, self.document_length)
+        return self._tower(engines, "document", self.document_length)
 
     @cached_property
-    def _candidate_backbone(self) -> Any:
-        if self.candidates is None:
-            return self._backbone
-        return self._loaded(self.model.folder / self.candidates, self.document_length)
-
-    def _loaded(self, folder: Path, length: int) -> Any:
-        backbone = checkpoint.load("AutoModel", folder, self.dtype, self.device)
-        checkpoint.check_positions(self.model, backbone, length)
-        return backbone
+    def _own(self) -> Engines:
+        return self._engines(HiddenStates(), self.model)
 
     @cached_property
-    def _codes(self) -> Any:
-        codes = checkpoint.extra_tensors(self.model, EXTRA, "codes")["codes"]
-        return codes.to(self._backbone.device, self._backbone.dtype)
+    def _codes(self) -> Array:
+        return extra_tensors(self.model, "codes")["codes"]
 
 
-def attend(candidates: Any, vectors: Any) -> Any:
+def attend(candidates: Array, vectors: Array) -> Array:
     """(n,) scores of candidates (n, d) that attend over the query's vectors (m, d)."""
-    weights = (candidates @ vectors.T).softmax(-1)
-    return ((weights @ vectors) * candidates).sum(-1)
+    found = softmax(candidates @ vectors.T) @ vectors
+    scores: Array = (found * candidates).sum(axis=1)
+    return scores
+
+
+def softmax(logits: Array) -> Array:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    weights: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return weights

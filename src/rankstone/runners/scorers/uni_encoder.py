@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -14,9 +17,12 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.transformer import checkpoint
+from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
+from rankstone.runners.scorers.settings import LIBRARIES
+from rankstone.runners.transformer.engines.choice import best_device
+from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.transformer.tokens import Ids, Tokens
 
-EXTRA = "scorer.safetensors"
 ATTENTION = "rankstone-arrow"
 """Name under which transformers knows `arrow_attention`."""
 
@@ -39,7 +45,7 @@ class UniEncoderScorer:
     ``weight`` (d,) and, if there is one, ``bias`` (1,).
     """
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "transformers": "dense"}
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
 
     model: LocatedModel
     attention: Literal["arrow", "one-way"] = "arrow"
@@ -51,7 +57,7 @@ class UniEncoderScorer:
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per candidate, special tokens included."""
-    dtype: checkpoint.Dtype = "float32"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str | None = None
     """A torch device; None: the best there is."""
 
@@ -65,28 +71,29 @@ class UniEncoderScorer:
             "document_length": self.document_length,
             "dtype": self.dtype,
             "device": self._backbone.device.type,
-            **checkpoint.libraries(),
+            "engine": f"torch {version('torch')}",
+            "libraries": {name: version(name) for name in LIBRARIES},
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         if not len(documents):
             return np.zeros(0, dtype=np.float32)
-        (context,) = checkpoint.framed(self._tokenizer, [query], self.query_length)
-        rows = checkpoint.framed(self._tokenizer, documents, self.document_length)
+        (context,) = self._tokens(self.query_length).encode([query]).ids
+        rows = self._tokens(self.document_length).encode(documents).ids
         size = self.together or len(rows)
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         return np.concatenate([self._scores(context, part) for part in parts])
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        limits = self.query_length, self.document_length
-        return checkpoint.cut_apart(self._tokenizer, query, documents, limits)
+        of_query, of_documents = map(self._tokens, (self.query_length, self.document_length))
+        return truncated_apart(of_query, of_documents, query, documents)
 
-    def _scores(self, context: Sequence[int], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def _scores(self, context: Ids, rows: Sequence[Ids]) -> NDArray[np.float32]:
         import torch
 
         device = self._backbone.device
         layout = Layout.of(len(context), [len(row) for row in rows], device, self.attention)
-        ids = torch.tensor([[*context, *(token for row in rows for token in row)]], device=device)
+        ids = torch.from_numpy(np.concatenate([context, *rows])[None]).to(device)
         with torch.inference_mode():
             outputs = self._backbone(
                 input_ids=ids,
@@ -104,32 +111,59 @@ class UniEncoderScorer:
         tokens = context + sum(sizes)
         seen = tokens if self.attention == "arrow" else context
         attended = float(context * seen + sum(size * (context + size) for size in sizes))
-        work: Work = self._backbone.costs.work(np.array([tokens]), attended)
+        work: Work = self._loaded.facts.costs.work(np.array([tokens]), attended)
         report(work._replace(texts=len(sizes)))
 
+    def _tokens(self, limit: int) -> Tokens:
+        backend, facts = self._loaded.tokenizer.backend_tokenizer, self._loaded.facts
+        copied = type(backend).from_str(backend.to_str())
+        return Tokens(copied, pad=facts.pad, limit=limit, embeddings=facts.embeddings)
+
     @cached_property
-    def _tokenizer(self) -> Any:
-        return checkpoint.load_tokenizer(self.model.folder)
+    def _loaded(self) -> Loaded:
+        loaded = Network(model=self.model, head=Packed()).load()
+        check_positions(self.model, loaded.facts, self.query_length + self.document_length)
+        return loaded
 
     @cached_property
     def _backbone(self) -> Any:
-        from transformers import AttentionInterface
+        import torch
 
-        AttentionInterface.register(ATTENTION, arrow_attention)
-        folder, attention = self.model.folder, {"attn_implementation": ATTENTION}
-        model = checkpoint.load("BertModel", folder, self.dtype, self.device, **attention)
-        checkpoint.check_positions(self.model, model, self.query_length + self.document_length)
-        return model
+        device, number = self.device or best_device(), getattr(torch, self.dtype)
+        return self._loaded.network.to(device, number)
 
     @cached_property
     def _head(self) -> dict[str, Any]:
-        tensors = checkpoint.extra_tensors(self.model, EXTRA, "weight")
+        import torch
+
+        tensors = extra_tensors(self.model, "weight")
         device, dtype = self._backbone.device, self._backbone.dtype
         return {
-            name: tensors[name].reshape(-1).to(device, dtype)
+            name: torch.from_numpy(tensors[name].reshape(-1)).to(device, dtype)
             for name in ("weight", "bias")
             if name in tensors
         }
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The kind of a network whose sequences are packed: a BERT with `arrow_attention`."""
+
+    def load(self, network: Network) -> Loaded:
+        from transformers import AttentionInterface, BertModel
+
+        from rankstone.runners.transformer.vectors import load_states
+
+        loaded = load_states(network)
+        model = loaded.network.backbone
+        if not isinstance(model, BertModel):
+            raise ValueError(f"it is a {type(model).__name__}, and only a BERT is packed here")
+        AttentionInterface.register(ATTENTION, arrow_attention)
+        model.set_attn_implementation(ATTENTION)
+        return replace(loaded, network=model)
+
+    def comparable(self, outputs: Array, facts: Facts) -> Array:
+        return outputs
 
 
 class Layout(NamedTuple):
@@ -140,8 +174,8 @@ class Layout(NamedTuple):
     one_way: bool
     owner: Any
     """(T,) the candidate of each token."""
-    place: Any
-    """(T,) its place inside the candidate."""
+    offset: Any
+    """(T,) its position inside the candidate."""
     sizes: Any
     """(n,)"""
     positions: Any
@@ -159,7 +193,7 @@ class Layout(NamedTuple):
         counts = torch.tensor(sizes, device=device)
         owner = torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
         starts = counts.cumsum(0) - counts
-        place = torch.arange(len(owner), device=device) - starts[owner]
+        offset = torch.arange(len(owner), device=device) - starts[owner]
         before = torch.arange(context, device=device)
         own = torch.arange(max(sizes), device=device) < counts[:, None]
         visible = torch.cat(
@@ -169,10 +203,10 @@ class Layout(NamedTuple):
             context=context,
             one_way=attention == "one-way",
             owner=owner,
-            place=place,
+            offset=offset,
             sizes=counts,
-            positions=torch.cat([before, context + place]),
-            token_types=torch.cat([torch.zeros_like(before), torch.ones_like(place)]),
+            positions=torch.cat([before, context + offset]),
+            token_types=torch.cat([torch.zeros_like(before), torch.ones_like(offset)]),
             visible=visible[:, None, None],
         )
 
@@ -206,7 +240,7 @@ def arrow_attention(
         for whole, part in ((key, own[1]), (value, own[2]))
     )
     tails = attention(own[0], keys, values, attn_mask=arrow.visible, scale=scaling)
-    packed = tails.transpose(1, 2)[arrow.owner, arrow.place]
+    packed = tails.transpose(1, 2)[arrow.owner, arrow.offset]
     return torch.cat([head[0].transpose(0, 1), packed])[None], None
 
 
@@ -214,5 +248,5 @@ def _apart(tokens: Any, arrow: Layout) -> Any:
     """(n, heads, R, head size) from packed (heads, T, head size); zeros pad."""
     heads, _, size = tokens.shape
     out = tokens.new_zeros(len(arrow.sizes), arrow.visible.shape[-1] - arrow.context, heads, size)
-    out[arrow.owner, arrow.place] = tokens.transpose(0, 1)
+    out[arrow.owner, arrow.offset] = tokens.transpose(0, 1)
     return out.transpose(1, 2)

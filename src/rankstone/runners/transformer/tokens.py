@@ -14,6 +14,10 @@ Ids = NDArray[np.int64]
 Side = Literal["left", "right"]
 PADDING, SEEN, UNSEEN = 0, 1, 2
 """Values of a mask: beside the text, attended to, and with a vector although not attended to."""
+SECOND = 2
+"""Value of a mask of pairs: a token of the second text, attended to."""
+PROBED_QUERY = "which fox crosses a river?"
+"""Pairs are compared with the library's for this query."""
 FILLED = -1
 """Stands for a mask token that fills up a text until a batch is made."""
 PROBES = (
@@ -182,6 +186,52 @@ class LibraryTokens(Tokens):
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
         raise ModelError("its tokenizer does not tell where in a text its tokens end")
+
+
+class PairTokens(Tokens):
+    """Pairs of texts, each in one sequence, as the tokenizer itself joins them.
+
+    Ids are (length, 2): token, and 0 or 1 for the first or second text. A pair that is too long
+    loses tokens of its longer text first.
+    """
+
+    def __init__(
+        self, tokenizer: Any, *, pad: int, limit: int | None, truncation_side: Side = "right"
+    ) -> None:
+        kind: Any = type(tokenizer)
+        text = tokenizer.to_str()
+        self.tokenizer, self._truncating = kind.from_str(text), kind.from_str(text)
+        self.pad, self.limit = pad, limit
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self._truncating.no_padding()
+        self._truncating.no_truncation()
+        if limit is not None:
+            self._truncating.enable_truncation(limit, direction=truncation_side)
+
+    def pairs(self, query: str, documents: Sequence[str]) -> Tokenised:
+        """The ids of `query` with each of `documents`, truncated at the limit."""
+        given = [(query, text) for text in documents]
+        encoded = self._truncating.encode_batch_fast(given)
+        ids = [np.array([one.ids, one.type_ids], dtype=np.int64).T for one in encoded]
+        counts = np.array([len(one) for one in ids], dtype=np.int64)
+        full = np.flatnonzero(counts == self.limit)
+        whole = self.tokenizer.encode_batch_fast([given[row] for row in full])
+        counts[full] = [len(one.ids) for one in whole]
+        return Tokenised(ids, counts)
+
+    def encode(self, texts: Sequence[str]) -> Tokenised:
+        """Pairs of `PROBED_QUERY` and each text."""
+        return self.pairs(PROBED_QUERY, texts)
+
+    def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
+        """As for single texts; the mask is `SECOND` at tokens of the second text."""
+        shape = len(ids), max(map(len, ids))
+        table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
+        for row, one in enumerate(ids):
+            table[row, : len(one)] = one[:, 0]
+            mask[row, : len(one)] = SEEN + one[:, 1]
+        return table, mask
 
 
 def library_ids(module: Any) -> Callable[[str], list[int]]:

@@ -74,6 +74,19 @@ class Vectors(nn.Module):
         return vectors
 
 
+class States(nn.Module):
+    """(ids, mask) -> (n, length, dim): a network's output, and what follows it."""
+
+    def __init__(self, model: nn.Module, *, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.backbone, self.norm = model, norm or nn.Identity()
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.backbone(input_ids=ids, attention_mask=mask)
+        states: torch.Tensor = self.norm(output[0].float())
+        return states
+
+
 class Changes(NamedTuple):
     """What a definition changes of a checkpoint's modules; None or empty leaves them."""
 
@@ -110,6 +123,18 @@ def load(network: Network, head: Changes) -> Loaded:
         facts=loading.facts(model, more=modules),
         tokenizer=transformer.tokenizer,
         oracle=oracle,
+    )
+
+
+def load_states(network: Network) -> Loaded:
+    """The last hidden states of a plain transformer: (n, length, dim)."""
+    transformer = loading.plain(network, "feature-extraction")
+    model = SentenceTransformer(modules=[transformer], device="cpu")
+    return Loaded(
+        model=model,
+        network=States(transformer.auto_model).eval(),
+        facts=loading.facts(model),
+        tokenizer=transformer.tokenizer,
     )
 
 

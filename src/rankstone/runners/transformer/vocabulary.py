@@ -18,6 +18,7 @@ from torch import nn
 from rankstone.errors import ModelError
 from rankstone.runners.transformer import loading
 from rankstone.runners.transformer.network import Array, Loaded, Network
+from rankstone.runners.transformer.vectors import States
 
 PIECE = 1024
 """Entries of the vocabulary taken together on a CPU: the logits of a text stay in its cache."""
@@ -67,19 +68,6 @@ class Decoder(nn.Module):
 
 def _fixed(weight: torch.Tensor) -> nn.Parameter:
     return nn.Parameter(weight.detach().contiguous().clone(), requires_grad=False)
-
-
-class States(nn.Module):
-    """(ids, mask) -> (n, length, dim): a network's output, and what follows it."""
-
-    def __init__(self, model: nn.Module, *, norm: nn.Module | None = None) -> None:
-        super().__init__()
-        self.backbone, self.norm = model, norm or nn.Identity()
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output = self.backbone(input_ids=ids, attention_mask=mask)
-        states: torch.Tensor = self.norm(output[0].float())
-        return states
 
 
 class Both(nn.Module):

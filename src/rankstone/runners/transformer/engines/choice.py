@@ -78,7 +78,7 @@ class Engines:
     def __init__(
         self, network: Network, *, engine: Name | None, precision: Precision, device: str | None
     ) -> None:
-        self._network, self._engine = network, engine
+        self.network, self._engine = network, engine
         self._precision, self._device = precision, device
         self._wanted = resolve(engine, precision, device)
         self._loaded: Loaded | None = None
@@ -113,21 +113,21 @@ class Engines:
 
     def _in_torch(self) -> Loaded:
         if self._loaded is None:
-            self._loaded = self._network.load()
+            self._loaded = self.network.load()
         return self._loaded
 
     def _plain(self) -> Facts:
         """Facts alone, kept for later runs where that is possible."""
-        if self._loaded is None and (folder := export.kept(self._network)) is not None:
+        if self._loaded is None and (folder := export.kept(self.network)) is not None:
             return export.facts(folder)
         loaded = self._in_torch()
         with contextlib.suppress(OSError):
-            export.keep(self._network, loaded)
+            export.keep(self.network, loaded)
         return loaded.facts
 
     def _exported(self) -> Facts:
         try:
-            self._folder, self._loaded = export.exported(self._network)
+            self._folder, self._loaded = export.exported(self.network)
         except OSError as error:
             return self._instead(
                 f"its copy cannot be kept in {cache_root()}: {error.strerror or error}."
@@ -141,7 +141,7 @@ class Engines:
         if self._engine == "openvino" or self._precision == "int8":
             raise self._refusal(reason)
         warnings.warn(
-            f"Model '{self._network.model.id}': OpenVINO cannot run it ({reason}); torch does.",
+            f"Model '{self.network.model.id}': OpenVINO cannot run it ({reason}); torch does.",
             RankstoneWarning,
             stacklevel=2,
         )
@@ -151,7 +151,7 @@ class Engines:
     def _refusal(self, reason: str) -> ModelError:
         instead = 'precision = "fp32"' if self._precision == "int8" else 'engine = "torch"'
         return ModelError(
-            f"Model '{self._network.model.id}': OpenVINO cannot run it: {reason}."
+            f"Model '{self.network.model.id}': OpenVINO cannot run it: {reason}."
             f" Set parameters.{instead}."
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,6 +16,8 @@ from rankstone.runners.transformer.network import Array, Facts
 
 Name = Literal["torch", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
+Dtype = Literal["float32", "bfloat16"]
+PRECISIONS: Mapping[Dtype, Precision] = {"float32": "fp32", "bfloat16": "bf16"}
 Batch = tuple[NDArray[np.int64], ...]
 """Inputs of a network, each (n, length) int64: ids, mask, and what else the network takes."""
 Run = Callable[..., Array]

@@ -22,7 +22,7 @@ from rankstone.specs import canonical_digest
 FORMAT = 2
 """Changes whenever a copy made by older code must not be used."""
 CODE = (
-    "flops", "loading", "network", "token_vectors", "tokens", "vectors", "vocabulary",
+    "flops", "loading", "network", "pairs", "token_vectors", "tokens", "vectors", "vocabulary",
     "engines/attention", "engines/export", "engines/verification",
 )  # fmt: skip
 """Files that decide what a copy is, beside that of the network's head."""
