@@ -150,7 +150,9 @@ def test_a_terminal_is_asked_before_all_goes(cache: Path, monkeypatch: pytest.Mo
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sys.argv", ["rankstone"])
             try:
-                cli_cache.remove(None, everything=True, yes=bool(more), cache=cache)
+                cli_cache.remove(
+                    names=None, everything=True, partial=False, yes=bool(more), cache=cache
+                )
             except cli_cache.typer.Abort:
                 assert left(cache) == set(KEYS.values())
     assert len(asked) == 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -22,12 +22,15 @@ from rankstone.cli.exchange import convert, export, import_results
 from rankstone.cli.gate import gate
 from rankstone.cli.leaderboard import leaderboard, show
 from rankstone.cli.list import list_definitions
-from rankstone.cli.options import CacheOption, DataOption, WorkspaceOption, session, stdout
+from rankstone.cli.options import command, stdout
 from rankstone.cli.report import report, site
 from rankstone.cli.reproduce import claims, reproduce
 from rankstone.cli.run import run
 from rankstone.cli.score import score, verify
 from rankstone.errors import RankstoneError, RankstoneWarning
+
+if TYPE_CHECKING:
+    from rankstone import Session
 
 SEVERAL = (["run"], ["compare"], ["gate"], ["report"])
 """Commands whose --on may be followed by several tasks."""
@@ -50,11 +53,10 @@ def version(
         raise typer.Exit
 
 
-def doctor(
-    data: DataOption = None, cache: CacheOption = None, workspace: WorkspaceOption = None
-) -> None:
+@command("data", "cache", "workspace")
+def doctor(here: Session) -> None:
     """Report what is installed and available, and what to install for what."""
-    stdout().print(session(data=data, cache=cache, workspace=workspace).doctor())
+    stdout().print(here.doctor())
 
 
 app.add_typer(data_app, name="data")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import CacheOption, session, stdout
+from rankstone.cli.options import command, stdout
 
 NAMED = 3
 """Number of a key's methods that are listed."""
@@ -16,6 +16,7 @@ NAMED = 3
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rankstone import Session
     from rankstone.encodings.inventory import Entry
 
 app = typer.Typer(
@@ -30,14 +31,14 @@ NamesArgument = Annotated[
 
 
 @app.command("ls")
-def list_keys(cache: CacheOption = None) -> None:
+@command("cache")
+def list_keys(here: Session) -> None:
     """Every key: its size, whether it is whole, and what made it."""
     from rich import box
     from rich.filesize import decimal
     from rich.table import Table
     from rich.text import Text
 
-    here = session(cache=cache)
     present = here.encodings()
     table = Table(box=box.SIMPLE)
     for head in ("key", "size", "shards", "methods", "tasks", "engine", "last use"):
@@ -62,10 +63,11 @@ def list_keys(cache: CacheOption = None) -> None:
 
 
 @app.command()
-def verify(names: NamesArgument = None, cache: CacheOption = None) -> None:
+@command("cache")
+def verify(here: Session, names: NamesArgument = None) -> None:
     """Read every byte again and compare it with what was written; exit 1 where it differs."""
     console, faulty = stdout(), 0
-    for entry in session(cache=cache).encodings(names or ()):
+    for entry in here.encodings(names or ()):
         faults = list(entry.faults())
         faulty += len(faults)
         state = "damaged" if faults else "whole" if entry.whole else "partial"
@@ -78,21 +80,21 @@ def verify(names: NamesArgument = None, cache: CacheOption = None) -> None:
 
 
 @app.command("rm")
+@command("cache")
 def remove(
+    here: Session,
     names: NamesArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Every key.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Only what no run has finished.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
-    cache: CacheOption = None,
 ) -> None:
     """Delete keys, or all keys that methods used, also those that other methods share."""
     from rich.filesize import decimal
 
     if bool(names) + everything + partial != 1:
         raise typer.BadParameter("give keys or methods, or one of --all and --partial")
-    here = session(cache=cache)
     chosen = here.encodings(names or ())
     if partial:
         chosen = [entry for entry in chosen if not entry.whole]

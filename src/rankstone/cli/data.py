@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    FormatOption,
-    OutputOption,
-    WorkspaceOption,
-    chosen,
-    draw,
-    session,
-    stderr,
-    stdout,
-)
+from rankstone.cli.options import Output, command, stderr, stdout
 from rankstone.errors import DataError, RankstoneError
 
 if TYPE_CHECKING:
@@ -45,35 +34,30 @@ TasksArgument = Annotated[
 
 
 @app.command("list")
+@command("data", "cache", "workspace")
 def list_tasks(
+    here: Session,
+    out: Output,
     tasks: Annotated[
         list[str] | None, typer.Argument(metavar="TASK", help="Only these [all].")
     ] = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """List tasks, with the size and the state of their data."""
     from rankstone.cli.data_view import availability
 
-    form = chosen(form, output)
-    here = session(data=data, cache=cache, workspace=workspace)
-    draw(availability(here.availability(tasks or ()), here.sources), form, output, name="tasks")
+    out.draw(availability(here.availability(tasks or ()), here.sources), "tasks")
 
 
 @app.command()
+@command("data", "cache", "workspace")
 def prepare(
+    here: Session,
     tasks: TasksArgument,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Fetch and convert, so that runs find the data ready."""
     from rankstone.cli.bars import Bars
 
-    here, console = session(data=data, cache=cache, workspace=workspace), stdout()
+    console = stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         began = time.monotonic()
@@ -90,17 +74,16 @@ def prepare(
 
 
 @app.command()
+@command("data", "cache", "workspace")
 def verify(
+    here: Session,
     tasks: TasksArgument,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Hash prepared data again and compare it with the pins.
 
     It is compared with the digests of its preparation as well. Exit code 1 where it differs.
     """
-    here, console = session(data=data, cache=cache, workspace=workspace), stdout()
+    console = stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         here.prepared(task).refuse_absence(name)
@@ -119,33 +102,29 @@ def verify(
 
 
 @app.command()
+@command("data", "cache", "workspace")
 def path(
+    here: Session,
     task: TaskArgument,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Print the folder of the prepared copy, for scripts."""
-    typer.echo(session(data=data, cache=cache, workspace=workspace).data_path(task))
+    typer.echo(here.data_path(task))
 
 
 @app.command()
+@command("data", "cache", "workspace")
 def stats(
+    here: Session,
+    out: Output,
     task: TaskArgument,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """Print lengths, labels, duplicates and self hits of a task."""
     from rankstone.cli.bars import Bars
     from rankstone.cli.data_view import figures
 
-    form, here = chosen(form, output), session(data=data, cache=cache, workspace=workspace)
     with Bars(stderr(), label="") as bars:
         found = here.statistics(task, bars)
-    draw(figures(found), form, output, name="statistics")
+    out.draw(figures(found), "statistics")
 
 
 def _each(here: Session, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    ResultsOption,
-    WorkspaceOption,
-    session,
-    stdout,
-)
+from rankstone.cli.options import command, stdout
+
+if TYPE_CHECKING:
+    from rankstone import Session
 
 
 class ExportForm(StrEnum):
@@ -30,43 +26,42 @@ class ImportForm(StrEnum):
     trec = "trec"
 
 
+@command("results", "workspace")
 def export(
+    here: Session,
     to: Annotated[ExportForm, typer.Option("--to", help="The form.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
     records: Annotated[
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
-    results: ResultsOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
-    here, console = session(results=results, workspace=workspace), stdout()
+    console = stdout()
     for path in here.export(records, to.value, output):
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 
+@command("results", "data", "cache", "workspace")
 def import_results(
+    here: Session,
     files: Annotated[list[Path], typer.Argument(help="MTEB's JSON files, or TREC runs.")],
     source: Annotated[ImportForm, typer.Option("--from", help="What they are.")],
     on: Annotated[str | None, typer.Option("--on", help="Task of TREC runs.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the method.")] = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Store results of others as records, so that they stand in the same tables."""
     if source is ImportForm.mteb and on is not None:
         raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
     if source is ImportForm.trec and on is None:
         raise typer.BadParameter("a TREC run does not name its task: --on TASK")
-    here = session(results=results, data=data, cache=cache, workspace=workspace)
     console = stdout()
     for path in here.import_(files, source.value, on=on, name=name):
         console.print(f"record: {path}", highlight=False, soft_wrap=True)
 
 
+@command()
 def convert(
+    here: Session,
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of DPR's or AR2's own form.")],
     like: Annotated[
         Path, typer.Option("--like", help="Folder of the encoder that it started from.")
@@ -74,5 +69,5 @@ def convert(
     to: Annotated[Path, typer.Option("--to", help="Folder that the two towers go into.")],
 ) -> None:
     """Make encoders of a pickled checkpoint, read as data and never run as code."""
-    for folder in session().convert(checkpoint, like, to):
+    for folder in here.convert(checkpoint, like, to):
         stdout().print(f"written: {folder}", highlight=False, soft_wrap=True)

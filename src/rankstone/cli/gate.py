@@ -8,25 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    ResultsOption,
-    WorkspaceOption,
-    chosen,
-    draw,
-    session,
-    write,
-)
+from rankstone.cli.options import Output, command, write
 
 if TYPE_CHECKING:
+    from rankstone import Session
     from rankstone.leaderboards.document import Page
 
 
+@command("results", "data", "cache", "workspace")
 def gate(
+    here: Session,
+    out: Output,
     baseline: Annotated[
         str, typer.Option("--baseline", help="Folder of records, or a method; a version with --ab.")
     ],
@@ -46,12 +38,6 @@ def gate(
     on: Annotated[list[str] | None, typer.Option("--on", help="Only these tasks.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write JSON here.")] = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """Judge a candidate by its baseline.
 
@@ -60,8 +46,6 @@ def gate(
     from rankstone.leaderboards.gate import exit_code
     from rankstone.leaderboards.pages.gate import page
 
-    form = chosen(form, output)
-    here = session(results=results, data=data, cache=cache, workspace=workspace)
     if rounds is None:
         if method:
             raise typer.BadParameter("records are there already; --method goes with --ab")
@@ -75,7 +59,7 @@ def gate(
             rules=rules,
             report=lambda line: typer.echo(line, err=True),
         )
-    draw(page(found, narrow=form is Format.terminal), form, output, name="judgements")
+    out.draw(page(found), "judgements")
     _report(page(found), junit, as_json)
     raise typer.Exit(exit_code(found))
 

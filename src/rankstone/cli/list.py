@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import FormatOption, OutputOption, WorkspaceOption, chosen, draw, session
+from rankstone.cli.options import Output, command
 from rankstone.errors import RankstoneError
 
 if TYPE_CHECKING:
@@ -22,17 +22,16 @@ class Kind(StrEnum):
     published = "published"
 
 
+@command("workspace")
 def list_definitions(
+    here: Session,
+    out: Output,
     kind: Kind,
     method: Annotated[
         str | None, typer.Argument(help="With published: only the values of this method.")
     ] = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """List methods to run, tasks to run them on, or values that others published."""
-    form, here = chosen(form, output), session(workspace=workspace)
     if method is not None and kind is not Kind.published:
         raise typer.BadParameter(f"a method goes with: rankstone list published {method}")
     if kind is Kind.runners:
@@ -43,7 +42,7 @@ def list_definitions(
         from rankstone.leaderboards.papers import published
 
         page = published.page(here.published(method))
-    draw(page, form, output, name=kind.value)
+    out.draw(page, kind.value)
 
 
 def _runners(here: Session) -> Page:

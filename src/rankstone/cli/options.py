@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -14,31 +18,36 @@ from rankstone.errors import ResultsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rankstone import RunRecord, Session
+    from rankstone import RunRecord
     from rankstone.leaderboards.document import Page
 
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
-    ),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        envvar="RANKSTONE_CACHE",
-        help="Prepared corpora and encodings [the user's cache folder].",
-    ),
-]
-ResultsOption = Annotated[
-    Path | None,
-    typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
-]
+FOLDERS: Mapping[str, Any] = {
+    "results": Annotated[
+        Path | None,
+        typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
+    ],
+    "data": Annotated[
+        Path | None,
+        typer.Option(
+            "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
+        ),
+    ],
+    "cache": Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            envvar="RANKSTONE_CACHE",
+            help="Prepared corpora and encodings [the user's cache folder].",
+        ),
+    ],
+    "workspace": Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."
+        ),
+    ],
+}
+"""Options of the folders of a session."""
 
 
 class Format(StrEnum):
@@ -58,28 +67,52 @@ SUFFIXES = {
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Format [terminal; of a FILE, by its suffix].")
 ]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
-]
+PAGES: dict[str, Any] = {
+    "form": FormatOption,
+    "output": Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead."),
+    ],
+}
+"""Options of commands that draw a page."""
 
 
-def session(
-    *,
-    results: Path | None = None,
-    data: Path | None = None,
-    cache: Path | None = None,
-    workspace: Path | None = None,
-) -> Session:
-    """The session of a command with these options."""
-    from rankstone.session import Session
+def command(
+    *folders: str, default: Format = Format.terminal
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command, its parameter `here` the session of the options `folders`.
 
-    return Session(
-        workspace=workspace,
-        results=results,
-        data=data,
-        cache=cache,
-        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
-    )
+    A parameter `out` becomes the options of format and file; `default` is then the format.
+    """
+
+    def made(function: Callable[..., None]) -> Callable[..., None]:
+        # `Session` is imported when the command runs: its import would delay the help.
+        hints = get_type_hints(function, localns={"Session": object}, include_extras=True)
+        own = inspect.signature(function).parameters
+        draws = "out" in own
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            from rankstone.session import Session
+
+            if draws:
+                file = given.pop("output")
+                given["out"] = Output(form=chosen(given.pop("form"), file, default), file=file)
+            named = {name: given.pop(name) for name in folders}
+            line = (Path(sys.argv[0]).name, *sys.argv[1:])
+            function(here=Session(**named, command=line), **given)
+
+        options = {name: FOLDERS[name] for name in folders} | (PAGES if draws else {})
+        parameters = [
+            *(own[n].replace(annotation=hints[n]) for n in own if n not in ("here", "out")),
+            *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=one)
+              for name, one in options.items()),
+        ]  # fmt: skip
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        return run
+
+    return made
 
 
 def write(output: Path, text: str) -> None:
@@ -126,24 +159,31 @@ def chosen(form: Format | None, output: Path | None, default: Format = Format.te
     return form or by_suffix or default
 
 
-def draw(page: Page, form: Format, output: Path | None = None, *, name: str = "page") -> None:
-    """Print the page, or write it to a file with its pictures beside it."""
-    from rankstone.leaderboards.formats import render, terminal
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """The format of a page, and the file that it is written to, or else the terminal."""
 
-    console = stdout()
-    if output is not None:
-        write(output, render.render(page, form, width=120 if form is Format.terminal else None))
-        for picture, svg in page.pictures.items() if form is Format.markdown else ():
-            write(output.with_name(picture), svg)
-        console.print(f"{name}: {output}", highlight=False, soft_wrap=True)
-    elif form is Format.terminal:
-        console.print(terminal.drawn(page, console.width), highlight=False)
-    else:
-        sys.stdout.write(render.render(page, form))
+    form: Format = Format.terminal
+    file: Path | None = None
 
+    def draw(self, page: Page, name: str) -> None:
+        """Print the page, or write it to the file with its pictures beside it."""
+        from rankstone.leaderboards.formats import render, terminal
 
-def print_board(records: list[RunRecord], form: Format, output: Path | None = None) -> None:
-    from rankstone.leaderboards.pages.leaderboard import page
+        console, on_terminal = stdout(), self.form is Format.terminal
+        if self.file is not None:
+            write(self.file, render.render(page, self.form, width=120 if on_terminal else None))
+            for picture, svg in page.pictures.items() if self.form is Format.markdown else ():
+                write(self.file.with_name(picture), svg)
+            console.print(f"{name}: {self.file}", highlight=False, soft_wrap=True)
+        elif on_terminal:
+            console.print(terminal.drawn(page, console.width), highlight=False)
+        else:
+            sys.stdout.write(render.render(page, self.form))
 
-    short = form in (Format.terminal, Format.svg)
-    draw(page(records, short_names=short), form, output, name="leaderboard")
+    def board(self, records: list[RunRecord]) -> None:
+        """Draw the leaderboard of the records."""
+        from rankstone.leaderboards.pages.leaderboard import page
+
+        short = self.form in (Format.terminal, Format.svg)
+        self.draw(page(records, short_names=short), "leaderboard")

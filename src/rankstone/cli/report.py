@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    ResultsOption,
-    WorkspaceOption,
-    chosen,
-    draw,
-    session,
-    stdout,
-)
+from rankstone.cli.options import Format, Output, command, stdout
+
+if TYPE_CHECKING:
+    from rankstone import Session
 
 
+@command("results", "workspace", default=Format.markdown)
 def report(
+    here: Session,
+    out: Output,
     methods: Annotated[list[str] | None, typer.Argument(help="Methods [all with records].")] = None,
     on: Annotated[list[str] | None, typer.Option("--on", help="Tasks [all with records].")] = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="Method to compare the others with.")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Retrieval report",
-    results: ResultsOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """Write methods, tasks, settings, tables, plots, comparisons and caveats in one page.
 
@@ -40,18 +30,14 @@ def report(
     """
     from rankstone.leaderboards.pages.plots import can_plot
 
-    form = chosen(form, output, Format.markdown)
-    here = session(results=results, workspace=workspace)
-    draw(here.report(methods, on, baseline=baseline, title=title), form, output, name="report")
-    if output is not None and not can_plot():
+    out.draw(here.report(methods, on, baseline=baseline, title=title), "report")
+    if out.file is not None and not can_plot():
         typer.echo("without plots: pip install 'rankstone[site]'", err=True)
 
 
+@command("results", "data", "cache", "workspace")
 def site(
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
+    here: Session,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pages; an older site is replaced.")
     ] = Path("site"),
@@ -69,7 +55,6 @@ def site(
 
     Query and document texts stand on the pages of pairs where their data set is within reach.
     """  # fmt: skip
-    here = session(results=results, data=data, cache=cache, workspace=workspace)
     built = here.site(output, pairs=pairs)
     message = (
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"

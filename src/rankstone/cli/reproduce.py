@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    Format,
-    FormatOption,
-    OutputOption,
-    ResultsOption,
-    WorkspaceOption,
-    chosen,
-    draw,
-    session,
-    write,
-)
+from rankstone.cli.options import Format, Output, command, write
 from rankstone.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from rankstone import Session
 
 
 class Missing(StrEnum):
@@ -28,7 +19,10 @@ class Missing(StrEnum):
     skip = "skip"
 
 
+@command("results", "data", "cache", "workspace")
 def reproduce(
+    here: Session,
+    out: Output,
     tables: Annotated[
         list[str] | None, typer.Argument(help="Published tables [all, of what is stored].")
     ] = None,
@@ -42,12 +36,6 @@ def reproduce(
             help="What to do about runs that are not stored [run, if tables are named].",
         ),
     ] = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """Reproduce published TABLES: each cell is within the tolerance, above, below, or not run.
 
@@ -57,7 +45,6 @@ def reproduce(
     from rankstone.leaderboards.pages.papers import coverage_page, page
     from rankstone.leaderboards.papers.tested import tables_to_json
 
-    form = chosen(form, output)
     if missing is Missing.run and listed:
         raise typer.BadParameter("--list runs nothing")
     if missing is Missing.run and not tables:
@@ -66,28 +53,25 @@ def reproduce(
             " or take what is stored: --missing skip"
         )
     runs = bool(tables) and not listed and missing is not Missing.skip
-    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
+    with drawn(here) as here:
         found = here.reproduce(tables or (), missing="run" if runs else "skip")
-    brief = listed or (form is Format.terminal and not tables)
+    brief = listed or (out.form is Format.terminal and not tables)
     made = coverage_page(found) if brief else page(found, every=bool(tables))
-    draw(made, form, output, name="tables")
-    if output is not None and form is Format.markdown and not listed:
-        write(output.with_suffix(".json"), tables_to_json(found))
+    out.draw(made, "tables")
+    if out.file is not None and out.form is Format.markdown and not listed:
+        write(out.file.with_suffix(".json"), tables_to_json(found))
     if not listed and any(one.deviates for one in found):
         raise typer.Exit(1)
 
 
+@command("results", "data", "cache", "workspace")
 def claims(
+    here: Session,
+    out: Output,
     names: Annotated[list[str] | None, typer.Argument(help="Claims [all].")] = None,
     missing: Annotated[
         Missing, typer.Option("--missing", help="What to do about runs that are not stored.")
     ] = Missing.run,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    output: OutputOption = None,
 ) -> None:
     """Test the claims of papers on own runs: each holds, does not hold, or is untestable.
 
@@ -97,11 +81,10 @@ def claims(
     from rankstone.leaderboards.pages.claims import page
     from rankstone.leaderboards.papers.tested import claims_to_json
 
-    form = chosen(form, output)
-    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
+    with drawn(here) as here:
         found, records = here.claims(names or (), missing=missing.value)
-    draw(page(found, records), form, output, name="claims")
-    if output is not None and form is Format.markdown:
-        write(output.with_suffix(".json"), claims_to_json(found, records))
+    out.draw(page(found, records), "claims")
+    if out.file is not None and out.form is Format.markdown:
+        write(out.file.with_suffix(".json"), claims_to_json(found, records))
     if any(result.verdict == "does not hold" for result in found):
         raise typer.Exit(1)

@@ -9,33 +9,22 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    Format,
-    ResultsOption,
-    WorkspaceOption,
-    print_board,
-    session,
-    stderr,
-)
+from rankstone.cli.options import Output, command, stderr
 
 if TYPE_CHECKING:
-    from rankstone import RunRecord
+    from rankstone import RunRecord, Session
     from rankstone.execution.sweep import Sweep
 
 BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
+@command("results", "data", "cache", "workspace")
 def run(
+    here: Session,
     methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
     on: Annotated[
         list[str], typer.Option("--on", help="Tasks and suites (rankstone list benchmarks).")
     ],
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
     k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
     limit_queries: Annotated[
         int | None,
@@ -59,7 +48,7 @@ def run(
     ] = None,
 ) -> None:
     """Run every METHOD on every TASK and store one record per cell."""
-    plan = session(results=results, data=data, cache=cache, workspace=workspace).sweep(
+    plan = here.sweep(
         methods,
         on,
         k=k,
@@ -71,7 +60,7 @@ def run(
         model_path=model_path,
     )
     records = _drawn(plan)
-    print_board(records, Format.terminal)
+    Output().board(records)
     stderr().print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import (
-    CacheOption,
-    DataOption,
-    Format,
-    FormatOption,
-    ResultsOption,
-    WorkspaceOption,
-    print_board,
-    session,
-    stderr,
-    stdout,
-)
+from rankstone.cli.options import Format, FormatOption, Output, command, stderr, stdout
+
+if TYPE_CHECKING:
+    from rankstone import Session
 
 
+@command("results", "data", "cache", "workspace")
 def score(
+    here: Session,
     run: Annotated[Path, typer.Argument(help="A TREC run file: plain, .gz or .zst.")],
     on: Annotated[str | None, typer.Option("--on", help="Task it was made for.")] = None,
     qrels: Annotated[
@@ -33,10 +27,6 @@ def score(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the method [runs/<file name>].")
     ] = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
     form: FormatOption = None,
 ) -> None:
     """Score a run file of any other tool, store its record and compare it."""
@@ -45,27 +35,24 @@ def score(
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task defines what is relevant; --relevance goes with --qrels")
     console = stderr()
-    with drawn(session(results=results, data=data, cache=cache, workspace=workspace)) as here:
+    with drawn(here) as here:
         least = 1 if relevance is None else relevance
         record = here.score(run, on, qrels=qrels, relevance=least, name=name)
     for warning in record.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     same = [r for r, _ in here.records() if r.task.name == record.task.name]
-    print_board(same, form or Format.terminal)
+    Output(form=form or Format.terminal).board(same)
     console.print(f"record: {here.store.path(record)}", highlight=False, soft_wrap=True)
 
 
+@command("results", "data", "cache", "workspace")
 def verify(
+    here: Session,
     records: Annotated[
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-    cache: CacheOption = None,
-    workspace: WorkspaceOption = None,
 ) -> None:
     """Recompute stored measures from stored runs; exit 1 if anything differs."""
-    here = session(results=results, data=data, cache=cache, workspace=workspace)
     console, faulty, found = stdout(), 0, here.records(records or ())
     for record, path in found:
         faults = here.verify(record, path)

@@ -90,19 +90,14 @@ def _indented(text: RenderableType) -> RenderableType:
 
 
 def _list(table: Table) -> RichTable:
-    """Rows without headings; the lines of a cell after its first two are dim."""
+    """Rows without headings."""
     grid = RichTable.grid(padding=(0, 1))
     grid.expand = True
     for column in table.columns[:-1]:
         grid.add_column(no_wrap=True, style="dim" if column.left else "")
     grid.add_column(ratio=1, overflow="fold")
     for row in table.rows:
-        texts = [Text(cell.text, STYLES[cell.mark]) for cell in row]
-        lines = row[-1].text.split("\n")
-        texts[-1] = Text("\n").join(
-            Text(line, "dim" if n > 1 else "") for n, line in enumerate(lines)
-        )
-        grid.add_row(*texts)
+        grid.add_row(*(_cell(cell, keep_room=False) for cell in row))
     return grid
 
 
