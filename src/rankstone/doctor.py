@@ -17,6 +17,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Literal
 
@@ -245,12 +246,16 @@ def _literal(node: ast.ClassDef, name: str) -> dict[str, str]:
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it (its parent packages are)."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
+    """The file of a module."""
+    spec = _spec(module)
     return Path(spec.origin or module) if spec else None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """The module, found without importing it (its parent packages are)."""
+    with contextlib.suppress(ImportError, ValueError):
+        return importlib.util.find_spec(module)
+    return None
 
 
 def _model_state(model: ModelSpec) -> tuple[State, str]:
@@ -271,10 +276,7 @@ def _model_state(model: ModelSpec) -> tuple[State, str]:
 def _package_folder(package: str) -> Path | None:
     """The folder `package/folder` inside an installed package, found without importing it."""
     module, _, inner = package.partition("/")
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
+    spec = _spec(module)
     for base in (spec.submodule_search_locations or []) if spec else []:
         if (folder := Path(base, inner)).is_dir():
             return folder

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
 from rankstone.errors import DefinitionError
 from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
 from rankstone.workspace import several
 
@@ -250,17 +251,17 @@ class Session(Views):
 
         Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
         """
-        from rankstone.leaderboards.papers.claims import chosen_claims, evaluate_claim, load_claims
+        from rankstone.leaderboards.papers.claims import evaluate_claim, load_claims
 
         definitions = self.definitions
-        chosen = chosen_claims(load_claims(definitions.claims), names)
+        wanted = chosen(load_claims(definitions.claims), names, "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
-        cells = {(m, t) for claim in chosen for m, t in claim.cells() if not m.startswith("runs/")}
+        cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
         for method, task in cells:
             definitions.method(method)
             definitions.task(task)
         records = self._measured(cells, missing)
-        return [evaluate_claim(claim, records) for claim in chosen], records
+        return [evaluate_claim(claim, records) for claim in wanted], records
 
     def reproduce(
         self, tables: Sequence[str] = (), *, missing: Missing = "skip"
@@ -278,18 +279,18 @@ class Session(Views):
         from rankstone.leaderboards.papers import tables as papers
 
         definitions, sources = self.definitions, self.sources
-        chosen = papers.chosen_papers(papers.load_papers(definitions.papers), tables)
+        wanted = chosen(papers.load_papers(definitions.papers), tables, "Table")
         known = papers.Known.of(
             definitions.methods(definitions.method_names()),
             definitions.tasks,
             definitions.suites,
-            {name for paper in chosen for name in paper.tasks},
+            {name for paper in wanted for name in paper.tasks},
             lambda task: at_hand(task, sources),
         )
-        for paper in chosen:
+        for paper in wanted:
             papers.refuse_unknown_tasks(paper, known)
-        records = self._measured({c for p in chosen for c in papers.needed(p, known)}, missing)
-        return [papers.reproduce_table(paper, records, known) for paper in chosen]
+        records = self._measured({c for p in wanted for c in papers.needed(p, known)}, missing)
+        return [papers.reproduce_table(paper, records, known) for paper in wanted]
 
     def site(self, output: PathLike, *, pairs: int = 5) -> Built:
         """Write the stored records as one folder of static pages; an older site is replaced.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rankstone.catalogue import Catalogue
 from rankstone.errors import ResultsError
 from rankstone.files import PathLike
+from rankstone.strict import chosen
 from rankstone.workspace import Workspace, several
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ class Views(Catalogue):
 
         Raises: RankstoneError, where it is not defined or its records cannot be read.
         """
-        from rankstone.leaderboards.boards import board, chosen_table, load_tables
+        from rankstone.leaderboards.boards import board, load_tables
         from rankstone.results.store import ResultStore
 
         definitions = self.definitions
-        spec = chosen_table(load_tables(definitions.leaderboards), name)
+        [spec] = chosen(load_tables(definitions.leaderboards), [name], "Leaderboard")
         named = spec.records and self.results is None
         store = ResultStore(definitions.root / spec.records) if named else self._store(definitions)
         stored = store.stored()
@@ -148,7 +149,7 @@ class Views(Catalogue):
         if records:
             stored = [store.named(name) for name in records]
         else:
-            stored = [(record, path) for record, path in store.stored() if record.status == "ok"]
+            stored = [one for one in store.stored() if one[0].status == "ok"]
         if not stored:
             raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
         return export(stored, to, Path(folder))

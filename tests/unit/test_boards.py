@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.boards import Board, TableSpec, board, chosen_table, load_tables
+from rankstone.leaderboards.boards import Board, TableSpec, board, load_tables
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.pages.board import page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
+from rankstone.strict import chosen
 from tests.pages import Tags
 from tests.records import make_record
 
@@ -187,7 +188,7 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
 
 def test_a_board_that_is_not_defined():
     with pytest.raises(DefinitionError, match="Did you mean: demo"):
-        chosen_table({"demo": None}, "dmo")
+        chosen({"demo": None}, ["dmo"], "Leaderboard")
 
 
 def test_by_command(tmp_path):

@@ -14,7 +14,6 @@ from rankstone.leaderboards.pages.claims import page as claims_page
 from rankstone.leaderboards.papers.checks import CHECKS
 from rankstone.leaderboards.papers.claims import (
     ClaimSpec,
-    chosen_claims,
     evaluate_claim,
     load_claims,
 )
@@ -22,6 +21,7 @@ from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_jso
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
+from rankstone.strict import chosen
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record
@@ -267,9 +267,9 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
 
 def test_claims_are_chosen_by_name():
     known = {"muvera": None, "bebr": None}
-    assert chosen_claims(known, ()) == [None, None]
+    assert chosen(known, (), "Claim") == [None, None]
     with pytest.raises(DefinitionError, match="Did you mean: muvera"):
-        chosen_claims(known, ["muvra"])
+        chosen(known, ["muvra"], "Claim")
 
 
 def test_every_kind_is_described():

@@ -20,7 +20,6 @@ from rankstone.leaderboards.pages.papers import coverage_page, page
 from rankstone.leaderboards.papers.tables import (
     Known,
     PaperSpec,
-    chosen_papers,
     coverage,
     judge,
     load_papers,
@@ -32,6 +31,7 @@ from rankstone.leaderboards.papers.tested import tables_from_json, tables_to_jso
 from rankstone.results.record import Measure
 from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
+from rankstone.strict import chosen
 from tests.records import make_record
 
 TASK = "t/one"
@@ -194,7 +194,7 @@ def test_a_task_that_is_not_defined_is_refused():
     with pytest.raises(DefinitionError, match="Did you mean: t/one"):
         refuse_unknown_tasks(paper(row(0.3, "t/onne")), known())
     with pytest.raises(DefinitionError, match="Table 'q' is not defined"):
-        chosen_papers({"p": None}, ["q"])
+        chosen({"p": None}, ["q"], "Table")
 
 
 def results():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rankstone.leaderboards.document import Block, Cell, Column, Mark, Page, Paragraph, Table, table
+from rankstone.leaderboards.document import Block, Cell, Mark, Page, Paragraph, Table, table
 
 if TYPE_CHECKING:
     from rankstone.benchmarks.availability import Entry
@@ -81,15 +81,8 @@ def _oddities(statistics: Statistics) -> Iterator[tuple[str, str]]:
 
 def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Table:
     largest = max(count for _, count in rows)
-    columns = (
-        Column(heading=(title,)),
-        Column(heading=("count",)),
-        Column(heading=("",), left=True),
-    )
     texts = ((name, f"{count:,}", bar(count, largest)) for name, count in rows)
-    return Table(
-        columns=columns, rows=tuple(tuple(Cell(text=text) for text in row) for row in texts)
-    )
+    return table((title, "count", ""), texts, figures=(title, "count"))
 
 
 def bar(count: int, largest: int) -> str:

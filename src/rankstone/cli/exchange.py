@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from rankstone import Session
 
 
-class ExportForm(StrEnum):
-    trec = "trec"
-    ir_metadata = "ir_metadata"
-    mteb = "mteb"
-    parquet = "parquet"
+ExportForm = StrEnum("ExportForm", ["trec", "ir_metadata", "mteb", "parquet"])
 
 
 class ImportForm(StrEnum):

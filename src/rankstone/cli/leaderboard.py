@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from rankstone import Session
 
 
-class Rules(StrEnum):
-    trec_eval = "trec_eval"
-    msmarco = "msmarco"
-    beir = "beir"
-    mteb = "mteb"
+Rules = StrEnum("Rules", ["trec_eval", "msmarco", "beir", "mteb"])
 
 
 @command("results", "workspace")

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from rankstone.workspace import Workspace
 
 
-class Kind(StrEnum):
-    runners = "runners"
-    benchmarks = "benchmarks"
-    published = "published"
+Kind = StrEnum("Kind", ["runners", "benchmarks", "published"])
 
 
 @command("workspace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,43 +21,25 @@ if TYPE_CHECKING:
     from rankstone import RunRecord
     from rankstone.leaderboards.document import Page
 
-FOLDERS: Mapping[str, Any] = {
-    "results": Annotated[
-        Path | None,
-        typer.Option("--results", help="Folder of the records [results/ of the workspace]."),
-    ],
-    "data": Annotated[
-        Path | None,
-        typer.Option(
-            "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
-        ),
-    ],
-    "cache": Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            envvar="RANKSTONE_CACHE",
-            help="Prepared corpora and encodings [the user's cache folder].",
-        ),
-    ],
-    "workspace": Annotated[
-        Path | None,
-        typer.Option(
-            "--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."
-        ),
-    ],
-}
+FOLDERS = {
+    "results": typer.Option(
+        "--results", help="Folder of the records [results/ of the workspace]."
+    ),
+    "data": typer.Option(
+        "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
+    ),
+    "cache": typer.Option(
+        "--cache", envvar="RANKSTONE_CACHE",
+        help="Prepared corpora and encodings [the user's cache folder].",
+    ),
+    "workspace": typer.Option(
+        "--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."
+    ),
+}  # fmt: skip
 """Options of the folders of a session."""
 
 
-class Format(StrEnum):
-    terminal = "terminal"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
-    svg = "svg"
-    latex = "latex"
-    html = "html"
+Format = StrEnum("Format", ["terminal", "markdown", "csv", "json", "svg", "latex", "html"])
 
 
 SUFFIXES = {
@@ -102,7 +84,9 @@ def command(
             line = (Path(sys.argv[0]).name, *sys.argv[1:])
             function(here=Session(**named, command=line), **given)
 
-        options = {name: FOLDERS[name] for name in folders} | (PAGES if draws else {})
+        options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders} | (
+            PAGES if draws else {}
+        )
         parameters = [
             *(own[n].replace(annotation=hints[n]) for n in own if n not in ("here", "out")),
             *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=one)

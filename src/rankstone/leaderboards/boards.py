@@ -28,7 +28,7 @@ from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
-from rankstone.strict import Spec, chosen, load_folder
+from rankstone.strict import Spec, load_folder
 
 
 class TableSpec(Spec):
@@ -85,11 +85,6 @@ class Board:
 def load_tables(folder: Path) -> dict[str, TableSpec]:
     """All boards of `leaderboards/`, by name."""
     return load_folder(TableSpec, folder)
-
-
-def chosen_table(known: Mapping[str, TableSpec], name: str) -> TableSpec:
-    """The board of that name, or a DefinitionError with near ones."""
-    return chosen(known, [name], "Leaderboard")[0]
 
 
 def board(

@@ -123,11 +123,13 @@ def table(
     """A table of text.
 
     Args:
+        heads: names of the columns; one may have several lines.
         figures: columns of numbers, aligned on the right and never wrapped.
     """
     return Table(
         columns=tuple(
-            Column(heading=(h,), left=h not in figures, wrap=h not in figures) for h in heads
+            Column(heading=tuple(h.split("\n")), left=h not in figures, wrap=h not in figures)
+            for h in heads
         ),
         rows=tuple(
             tuple(Cell(text=one) if isinstance(one, str) else one for one in row) for row in rows

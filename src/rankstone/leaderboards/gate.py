@@ -259,19 +259,10 @@ def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
         )
     else:
         detail = f"no query of {len(moved):,} differs"
-    return Judgement(
-        test.cell[1],
-        test.cell[0],
-        name,
-        verdict,
-        detail,
-        float(test.than.mean()),
-        float(test.of.mean()),
-        float(low[0]),
-        float(high[0]),
-        p,
-        visible,
-    )
+    method, task = test.cell
+    means = float(test.than.mean()), float(test.of.mean())
+    ends = float(low[0]), float(high[0])
+    return Judgement(task, method, name, verdict, detail, *means, *ends, p, visible)
 
 
 def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) -> Judgement:

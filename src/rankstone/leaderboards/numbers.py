@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,14 @@ GIB = 2**30
 
 def is_known(value: object) -> bool:
     return value is not None and not pd.isna(value)  # type: ignore[call-overload]
+
+
+def finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row with None in place of NaN and infinity, which JSON lacks."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
 
 
 def quality(value: float | None) -> str:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rankstone.leaderboards.costs import BY_PLACE
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Heading,
-    Mark,
-    Page,
-    Paragraph,
-    Table,
-    table,
-)
+from rankstone.leaderboards.document import Block, Cell, Heading, Mark, Page, Paragraph, table
 from rankstone.leaderboards.numbers import UNKNOWN, fixed
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.claims import CheckSpec, Finding, Result
@@ -71,11 +62,7 @@ def _section(result: Result) -> Iterator[Block]:
     if claim.untestable:
         yield Paragraph(f"Not testable: {claim.untestable}")
     else:
-        yield _checks(result)
-
-
-def _checks(result: Result) -> Table:
-    return table(HEADS, map(_row, result.findings), figures=("found", "claimed"))
+        yield table(HEADS, map(_row, result.findings), figures=("found", "claimed"))
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.compare import Comparison
 from rankstone.leaderboards.costs import Figure
 from rankstone.leaderboards.document import Cell, Column, Page, Table
-from rankstone.leaderboards.numbers import signed
+from rankstone.leaderboards.numbers import finite, signed
 
 COLUMNS = (
     Column(heading=("method",), left=True, wrap=True),
@@ -23,6 +23,7 @@ COLUMNS = (
     Column(heading=("effect d",), short=("d",), priority=1),
     Column(heading=("wins/ties/losses",), short=("w/t/l",)),
 )
+PLAIN = ("task", "measure", "of", "than", "mean_of", "mean_than")
 ALONE = "p values of one comparison"
 TOGETHER = "p values by Holm's method over all {n} comparisons made"
 
@@ -65,27 +66,20 @@ def _tasks(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list[Compar
 
 def _notes(group: Sequence[Comparison], total: int) -> Iterator[str]:
     for one in group:
-        yield from [f"{one.of}: {_costs(one)}"] if one.figures else []
+        yield from [f"{one.of}: {' · '.join(map(_cost, one.figures))}"] if one.figures else []
         yield from [f"{one.of}, most changed queries: {_moves(one)}"] if one.moved else []
     yield TOGETHER.format(n=total) if total > 1 else ALONE
     for one in group:
         yield from (f"{one.of}: {note}" for note in one.notes)
 
 
-def _costs(one: Comparison) -> str:
-    """`median latency, ms 9.34 against 0.265 (35.2×) · index, bytes ...`."""
-    return " · ".join(map(_cost, one.figures))
-
-
 def _cost(figure: Figure) -> str:
+    """`median latency 9.34 against 0.265 ms (35.2×)`."""
     ratio = "" if figure.ratio is None else f" ({figures.significant(figure.ratio)}×)"
-    ours, theirs = (figures.significant(value) for value in (figure.of, figure.than))
-    if figure.name.endswith(", bytes"):
-        (unit, size) = figures.memory_unit([figure.of, figure.than])
-        name = figure.name.removesuffix(", bytes")
-        ours, theirs = (figures.significant(v / size) for v in (figure.of, figure.than))
-        return f"{name} {ours} against {theirs} {unit}{ratio}"
-    name, _, unit = figure.name.partition(", ")
+    (name, _, unit), size = figure.name.partition(", "), 1
+    if unit == "bytes":
+        unit, size = figures.memory_unit([figure.of, figure.than])
+    ours, theirs = (figures.significant(value / size) for value in (figure.of, figure.than))
     return f"{name} {ours} against {theirs} {unit}{ratio}"
 
 
@@ -133,17 +127,9 @@ def _body(one: Comparison) -> dict[str, Any]:
 
 def _flat(one: Comparison) -> dict[str, Any]:
     found = {
-        "task": one.task,
-        "measure": one.measure,
-        "of": one.of,
-        "than": one.than,
-        "mean_of": one.mean_of,
-        "mean_than": one.mean_than,
+        **{name: getattr(one, name) for name in PLAIN},
         **one.paired._asdict(),
         "t_p_holm": one.t_adjusted,
         "permutation_p_holm": one.permutation_adjusted,
     }
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in found.items()
-    }
+    return finite(found)

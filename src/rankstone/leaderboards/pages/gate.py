@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rankstone.leaderboards.document import Cell, Heading, Mark, Page, Paragraph, table
 from rankstone.leaderboards.gate import Judgement, exit_code
-from rankstone.leaderboards.numbers import fixed
+from rankstone.leaderboards.numbers import finite, fixed
 
 SIGNS = {"pass": "✓", "fail": "✗", "incomparable": "?"}
 MARKS: dict[str, Mark] = {"pass": "passed", "fail": "failed", "incomparable": "unclear"}
@@ -18,7 +17,7 @@ NUMBERS = ("baseline", "candidate")
 
 def page(judgements: Sequence[Judgement]) -> Page:
     """The outcome and all judgements."""
-    rows = tuple(map(_values, judgements))
+    rows = tuple(finite(one._asdict()) for one in judgements)
     return Page(
         blocks=(
             Heading("Retrieval quality gate", level=3),
@@ -46,10 +45,3 @@ def _cells(one: Judgement) -> tuple[str | Cell, ...]:
     sign = Cell(text=SIGNS[one.verdict], mark=MARKS[one.verdict])
     numbers = ("" if n is None else fixed(n) for n in (one.baseline, one.candidate))
     return sign, one.task, one.method, one.rule, *numbers, one.detail
-
-
-def _values(one: Judgement) -> dict[str, object]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in one._asdict().items()
-    }

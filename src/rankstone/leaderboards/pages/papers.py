@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from rankstone.leaderboards.document import (
-    Block,
-    Cell,
-    Column,
-    Heading,
-    Mark,
-    Page,
-    Paragraph,
-    Table,
-    table,
-)
+from rankstone.leaderboards.document import Block, Cell, Heading, Mark, Page, Paragraph, table
 from rankstone.leaderboards.numbers import UNKNOWN, fixed, signed
 from rankstone.leaderboards.papers.tables import (
     Coverage,
@@ -27,9 +17,7 @@ from rankstone.leaderboards.papers.tables import (
 )
 from rankstone.leaderboards.papers.tested import tables_body
 
-COVERAGE = (
-    ("cells",), ("ours",), ("data", "here"), ("measured",), ("within",), ("above",), ("below",),
-)  # fmt: skip
+COVERAGE = ("cells", "ours", "data\nhere", "measured", "within", "above", "below")
 NUMBERS = ("expected", "measured", "difference")
 HEADS = ("row", "task", "measure", *NUMBERS, "verdict")
 FIELDS = (
@@ -86,19 +74,13 @@ def _values(paper: PaperSpec, cell: PaperCell) -> dict[str, object]:
     return dict(zip(FIELDS, values, strict=True))
 
 
-def _coverage(rows: Sequence[Coverage], *, linked: bool) -> Table:
+def _coverage(rows: Sequence[Coverage], *, linked: bool) -> Block:
     names = [Cell(text=row.table, link=row.table if linked else "") for row in rows]
     counts = [row.counts for row in rows]
     sums = [sum(column) for column in zip(*counts, strict=True)] or [0] * len(COVERAGE)
     lines = zip([*names, Cell(text="all", mark="strong")], [*counts, sums], strict=True)
-    return Table(
-        # Names, by which tables are requested, are never truncated.
-        columns=(
-            Column(heading=("table",), left=True, wrap=True),
-            *(Column(heading=heading) for heading in COVERAGE),
-        ),
-        rows=tuple((name, *(Cell(text=f"{n:,}") for n in line)) for name, line in lines),
-    )
+    texts: list[Sequence[str | Cell]] = [[name, *(f"{n:,}" for n in line)] for name, line in lines]
+    return table(("table", *COVERAGE), texts, figures=COVERAGE)
 
 
 def _section(found: Reproduction, every: bool) -> Iterator[Block]:

@@ -34,8 +34,7 @@ def page(record: RunRecord) -> Page:
     if record.truncation:
         blocks += [Heading("truncation"), _truncation(record)]
     blocks += _section("environment", environment_rows(record))
-    provenance = [*record.provenance, *_files(record), ("key", record.key)]
-    blocks += _section("provenance", provenance)
+    blocks += _section("provenance", provenance_rows(record))
     if record.warnings:
         blocks += [Heading("warnings"), Items(tuple(f"! {w}" for w in record.warnings))]
     title = f"{record.method.name} on {record.task.name}: {record.status}"
@@ -161,44 +160,43 @@ def _profile(record: RunRecord) -> Iterator[Block]:
 
 
 def _latency(latency: Latency) -> Table:
-    names = list(Percentiles.model_fields)
-    heads = [name.removesuffix("_ms") for name in names]
-    rows = (
-        (part, *(significant(latency[part][name]) for name in names))
-        for part in ("encode", "search", "total")
-    )
+    heads, *rows = latency_rows(latency)
     note = (
         f"{latency.n:,} queries one at a time after {latency.warmup:,} to warm up,"
         f" {latency.threads} threads, k = {latency.k:,}"
     )
-    return table(("ms", *heads), rows, figures=heads, notes=[note])
+    return table(heads, rows, figures=heads[1:], notes=[note])
+
+
+def latency_rows(latency: Latency) -> list[list[str]]:
+    """Return the percentiles in milliseconds: a row of heads, then one for each part."""
+    names = list(Percentiles.model_fields)
+    return [
+        ["ms", *(name.removesuffix("_ms") for name in names)],
+        *(
+            [part, *(significant(latency[part][name]) for name in names)]
+            for part in ("encode", "search", "total")
+        ),
+    ]
 
 
 def _phases(profile: Profile) -> Table:
     """Return the table of phases, without columns that no phase has."""
     phases = profile.phases.values()
-    optional = {
-        "peak GPU": any(phase.peak_gpu_bytes is not None for phase in phases),
-        "tokens": any(phase.tokens is not None for phase in phases),
-        "GFLOP/s": any(phase.tokens is not None for phase in phases),
-    }
     columns = {
-        head: texts
-        for head, texts in {
-            "phase": [name.replace("_", " ") for name in profile.phases],
-            "wall s": [significant(phase.wall_s) for phase in phases],
-            "CPU s": [significant(phase.cpu_s) for phase in phases],
-            "items": [f"{phase.items:,}" for phase in phases],
-            "peak RSS": [bytes_text(phase.peak_rss_bytes) for phase in phases],
-            "peak GPU": [bytes_text(phase.peak_gpu_bytes) for phase in phases],
-            "tokens": [UNKNOWN if p.tokens is None else f"{p.tokens:,}" for p in phases],
-            "GFLOP/s": [_rate(phase) for phase in phases],
-            "from cache": [f"{phase.from_cache:.0%}" for phase in phases],
-        }.items()
-        if optional.get(head, True)
+        "phase": [name.replace("_", " ") for name in profile.phases],
+        "wall s": [significant(phase.wall_s) for phase in phases],
+        "CPU s": [significant(phase.cpu_s) for phase in phases],
+        "items": [f"{phase.items:,}" for phase in phases],
+        "peak RSS": [bytes_text(phase.peak_rss_bytes) for phase in phases],
+        "peak GPU": [bytes_text(phase.peak_gpu_bytes) for phase in phases],
+        "tokens": [UNKNOWN if p.tokens is None else f"{p.tokens:,}" for p in phases],
+        "GFLOP/s": [_rate(phase) for phase in phases],
+        "from cache": [f"{phase.from_cache:.0%}" for phase in phases],
     }
-    rows = zip(*columns.values(), strict=True)
-    return table(list(columns), rows, figures=[*columns][1:], notes=_utilisation(profile))
+    shown = {head: texts for head, texts in columns.items() if {*texts} != {UNKNOWN}}
+    rows = zip(*shown.values(), strict=True)
+    return table(list(shown), rows, figures=[*shown][1:], notes=_utilisation(profile))
 
 
 def _utilisation(profile: Profile) -> Iterator[str]:
@@ -218,11 +216,15 @@ def _rate(phase: Phase) -> str:
 
 def _truncation(record: RunRecord) -> Table:
     heads = ("role", "truncated texts", "truncated tokens")
-    rows = (
-        (role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens))
+    return table(heads, truncation_rows(record), figures=heads[1:])
+
+
+def truncation_rows(record: RunRecord) -> list[list[str]]:
+    """Return for each role the shares of its texts and tokens that were truncated."""
+    return [
+        [role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)]
         for role, cut in record.truncation.items()
-    )
-    return table(heads, rows, figures=heads[1:])
+    ]
 
 
 def environment_rows(record: RunRecord) -> Iterator[Row]:
@@ -237,10 +239,11 @@ def environment_rows(record: RunRecord) -> Iterator[Row]:
             yield key.replace("_", " "), value
 
 
-def _files(record: RunRecord) -> Iterator[Row]:
+def provenance_rows(record: RunRecord) -> Iterator[Row]:
+    yield from record.provenance
     for kind in ("run", "per_query", "latency"):
-        if record.files[kind] is not None:
-            yield f"file: {kind.replace('_', ' ')}", record.files[kind]
+        yield f"file: {kind.replace('_', ' ')}", record.files[kind]
+    yield "key", record.key
 
 
 def share_text(part: int, whole: int) -> str:
@@ -256,12 +259,16 @@ def bytes_text(value: float | None) -> str:
 
 def _section(title: str, rows: Iterable[Row]) -> tuple[Block, ...]:
     """Return names and values in two columns, without those that are empty or unknown."""
-    texts = [
+    return Heading(title), table(("name", "value"), facts(rows), headless=True)
+
+
+def facts(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Return names and texts of the values that are neither empty nor unknown."""
+    return [
         (name.replace("_", " "), value_text(value))
         for name, value in rows
-        if value is not None and value != [] and value != {} and value != ""
+        if value not in (None, "", [], {})
     ]
-    return Heading(title), table(("name", "value"), texts, headless=True)
 
 
 def value_text(value: Any) -> str:

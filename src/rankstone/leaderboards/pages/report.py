@@ -10,16 +10,7 @@ from dataclasses import replace
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.compare import Comparison, compare
-from rankstone.leaderboards.document import (
-    Block,
-    Heading,
-    Items,
-    Page,
-    Paragraph,
-    Picture,
-    Table,
-    table,
-)
+from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragraph, Picture, table
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.pages import compare as compare_page
@@ -80,7 +71,7 @@ def report_stored(
     return report(chosen, baseline=baseline, title=title)
 
 
-def _methods(records: Sequence[RunRecord]) -> Table:
+def _methods(records: Sequence[RunRecord]) -> Block:
     rows = {}
     for record in records:
         described = record.method.description
@@ -102,7 +93,7 @@ def _limits(limit: object) -> str:
     return str(limit)
 
 
-def _tasks(records: Sequence[RunRecord]) -> Table:
+def _tasks(records: Sequence[RunRecord]) -> Block:
     rows = {}
     for record in records:
         task = record.task

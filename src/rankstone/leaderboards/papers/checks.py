@@ -127,9 +127,8 @@ def difference(check: Any, cells: Mapping[str, Cell]) -> Value:
 def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean of the measure of `of` as a share of that of `than`."""
     of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
-    return _resampled(lambda rows: float(of[rows].mean() / than[rows].mean()), len(of))._replace(
-        parts=(float(of.mean()), float(than.mean()))
-    )
+    means = float(of.mean()), float(than.mean())
+    return _resampled(lambda rows: float(of[rows].mean() / than[rows].mean()), len(of), means)
 
 
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
@@ -185,11 +184,10 @@ def candidates(check: Any, cells: Mapping[str, Cell]) -> Value:
     def counted(rows: NDArray[np.int64]) -> float:
         return _depth(of[rows], check.level) / _depth(than[rows], check.level)
 
-    whole = np.arange(len(of))
-    parts = _depth(of[whole], check.level), _depth(than[whole], check.level)
+    parts = _depth(of, check.level), _depth(than, check.level)
     if not np.isfinite(parts[1]):
         raise ResultsError(f"{cells['than'].name}: its run never reaches {check.level:.0%}.")
-    return _resampled(counted, len(of))._replace(parts=parts)
+    return _resampled(counted, len(of), parts)
 
 
 def _ranks(truth: Mapping[str, list[str]], found: Mapping[str, list[str]], k: int) -> Floats:
@@ -225,9 +223,7 @@ def hubness(check: Any, cells: Mapping[str, Cell]) -> Value:
     def counted(rows: NDArray[np.int64]) -> float:
         return measured(of[rows]) - measured(than[rows])
 
-    whole = np.arange(len(of))
-    parts = measured(of[whole]), measured(than[whole])
-    return _resampled(counted, len(of))._replace(parts=parts)
+    return _resampled(counted, len(of), (measured(of), measured(than)))
 
 
 def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDArray[np.int64]:
@@ -240,22 +236,22 @@ def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDAr
     return best
 
 
-def _resampled(function: Callable[[NDArray[np.int64]], float], n: int) -> Value:
-    """`function` of all rows, with its interval over resamples of them."""
+def _resampled(
+    function: Callable[[NDArray[np.int64]], float], n: int, parts: tuple[float, float]
+) -> Value:
+    """`function` of all `n` rows, with its interval over resamples of them."""
     rng = np.random.default_rng(SEED)
     drawn = np.array([function(rng.integers(n, size=n)) for _ in range(RESAMPLES)])
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
-    return Value(function(np.arange(n)), float(low), float(high), n)
+    return Value(function(np.arange(n)), float(low), float(high), n, parts)
 
 
 def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
     """Multiply-adds of a query of `of`, as a share of comparing it with all whole vectors."""
     record = cells["of"].record
-    work, dims = (
-        record.method.description.get("multiply_adds"),
-        record.method.parameters.get("dims"),
-    )
+    work = record.method.description.get("multiply_adds")
+    dims = record.method.parameters.get("dims")
     if not isinstance(work, dict) or not dims or record.task.n_documents is None:
         raise ResultsError(f"{cells['of'].name}: the record does not say its multiply-adds.")
     n = record.task.n_documents

@@ -7,16 +7,15 @@ interval and the bound that the claim puts on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import CHECKS, Cell, Value
 from rankstone.results.store import Found
-from rankstone.strict import Spec, chosen, load_folder
+from rankstone.strict import Spec, load_folder
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
 UNMEASURED = "not measured"
@@ -169,11 +168,6 @@ def load_claims(folder: Path) -> dict[str, ClaimSpec]:
     return load_folder(ClaimSpec, folder)
 
 
-def chosen_claims(known: Mapping[str, ClaimSpec], names: Iterable[str]) -> list[ClaimSpec]:
-    """Those `names`, or all; DefinitionError with near names for one that is not defined."""
-    return chosen(known, names, "Claim")
-
-
 def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:
     """Every check of `claim` on every task, from `records`."""
     findings = [
@@ -197,10 +191,6 @@ def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
             return Finding(check, task, None, record.failure())
         cells[role] = Cell(record, path)
     try:
-        return Finding(check, task, _function(check)(check, cells), "")
+        return Finding(check, task, CHECKS[check.kind].function(check, cells), "")
     except ResultsError as error:
         return Finding(check, task, None, str(error))
-
-
-def _function(check: CheckSpec) -> Callable[[Any, Mapping[str, Cell]], Value]:
-    return CHECKS[check.kind].function

@@ -21,7 +21,7 @@ from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Found
 from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
-from rankstone.strict import Spec, chosen, load_folder
+from rankstone.strict import Spec, load_folder
 
 Verdict = Literal["within", "above", "below", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("within", "above", "below", "not run")
@@ -225,11 +225,6 @@ def judge(difference: float, tolerance: float) -> Verdict:
 def load_papers(folder: Path) -> dict[str, PaperSpec]:
     """All tables of `leaderboards/papers`, by name."""
     return load_folder(PaperSpec, folder)
-
-
-def chosen_papers(known: Mapping[str, PaperSpec], names: Iterable[str]) -> list[PaperSpec]:
-    """Those `names`, or all; DefinitionError with near names for one that is not defined."""
-    return chosen(known, names, "Table")
 
 
 def needed(paper: PaperSpec, known: Known) -> list[tuple[str, str]]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rankstone.leaderboards import compare, costs
+from rankstone.leaderboards.compare import Moved
 from rankstone.leaderboards.numbers import quality, significant
 from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.environment import p_value, render
 from rankstone.leaderboards.site.model import Entry, Site, Texts
-from rankstone.leaderboards.site.pairs import DEPTH, Dot, Moved, Pair, Rankings
+from rankstone.leaderboards.site.pairs import DEPTH, Dot, Pair, Rankings
 from rankstone.leaderboards.site.vega import Plot
 
 LISTED = 3

@@ -19,6 +19,7 @@ import numpy as np
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
+from rankstone.leaderboards.compare import Moved
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
 from rankstone.results.trec_run import encode_id, read_run
 
@@ -29,12 +30,6 @@ MOVED = 12
 DEPTH = 10
 """Ranks shown of each ranking."""
 Ranking = list[str]
-
-
-class Moved(NamedTuple):
-    query: str
-    of: float
-    than: float
 
 
 class Dot(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +15,18 @@ from rankstone.leaderboards.numbers import significant
 from rankstone.leaderboards.pages.record import (
     bytes_text,
     environment_rows,
+    facts,
+    latency_rows,
     method_rows,
-    share_text,
+    provenance_rows,
     task_rows,
-    value_text,
+    truncation_rows,
 )
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site, family_of
 from rankstone.leaderboards.site.vega import Plot, rounded
 from rankstone.results.per_query import read_latency
-from rankstone.results.record import Latency, Percentiles, Phase, RunRecord
+from rankstone.results.record import Latency, Phase, RunRecord
 
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """The percentiles that the distribution of latency shows."""
@@ -59,7 +61,7 @@ def record_page(site: Site, entry: Entry, board_page: str) -> str:
         original=original,
         measures={name: record.measures[name] for name in measure_order([record])},
         phases=_phases(record),
-        truncation=_truncation(record),
+        truncation=truncation_rows(record),
         sections=dict(_sections(site, entry)),
         **_latency(entry),
     )
@@ -117,14 +119,8 @@ def _latency(entry: Entry) -> dict[str, Any]:
     latency = entry.record.profile.latency if entry.record.profile else None
     if latency is None:
         return {"latency": None}
-    names = list(Percentiles.model_fields)
-    heads = ["ms", *(name.removesuffix("_ms") for name in names)]
-    rows = [
-        [part, *(significant(latency[part][name]) for name in names)]
-        for part in ("encode", "search", "total")
-    ]
-    histogram = _histogram(entry, latency)
-    return {"latency": latency, "percentiles": [heads, *rows], "histogram": histogram}
+    percentiles, histogram = latency_rows(latency), _histogram(entry, latency)
+    return {"latency": latency, "percentiles": percentiles, "histogram": histogram}
 
 
 def _histogram(entry: Entry, latency: Latency) -> Plot | str:
@@ -148,29 +144,14 @@ def _histogram(entry: Entry, latency: Latency) -> Plot | str:
     )
 
 
-def _truncation(record: RunRecord) -> list[list[str]]:
-    return [
-        [role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)]
-        for role, cut in record.truncation.items()
-    ]
-
-
 def _sections(site: Site, entry: Entry) -> Iterator[tuple[str, Rows]]:
     """The sections of names and values, without those that are empty or unknown."""
     record = entry.record
-    yield "Method", _facts(_method(site, entry))
-    yield "Task", _facts(task_rows(record))
-    yield "Evaluation rules", _facts(record.policy)
-    yield "Environment", _facts(_environment(record))
-    yield "Provenance", _facts(_provenance(record))
-
-
-def _facts(rows: Iterable[tuple[str, Any]]) -> Rows:
-    return [
-        (name.replace("_", " "), value_text(value))
-        for name, value in rows
-        if value not in (None, "", [], {})
-    ]
+    yield "Method", facts(_method(site, entry))
+    yield "Task", facts(task_rows(record))
+    yield "Evaluation rules", facts(record.policy)
+    yield "Environment", facts(_environment(record))
+    yield "Provenance", facts(provenance_rows(record))
 
 
 def _method(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
@@ -188,10 +169,3 @@ def _method(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
 def _environment(record: RunRecord) -> Iterator[tuple[str, Any]]:
     for name, value in environment_rows(record):
         yield name, shlex.join(record.environment.command) if name == "command" else value
-
-
-def _provenance(record: RunRecord) -> Iterator[tuple[str, Any]]:
-    yield from record.provenance
-    for kind in ("run", "per_query", "latency"):
-        yield f"file: {kind.replace('_', ' ')}", record.files[kind]
-    yield "key", record.key
