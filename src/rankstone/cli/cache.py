@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from rankstone import Session
     from rankstone.encodings.inventory import Entry
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Encodings kept by runs: list, verify, remove.",
-)
+app = typer.Typer(no_args_is_help=True, help="Encodings kept by runs: list, verify, remove.")
 
 NamesArgument = Annotated[
     list[str] | None,

@@ -18,14 +18,10 @@ if TYPE_CHECKING:
     from rankstone.benchmarks.dataset import Dataset
     from rankstone.specs import TaskSpec
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Collections: list, fetch, prepare, verify, describe.",
-)
+app = typer.Typer(no_args_is_help=True, help="Collections: list, fetch, prepare, verify, describe.")
 
 TaskArgument = Annotated[
-    str,
-    typer.Argument(metavar="TASK", help="A task (rankstone data list), a folder, or irds:ID."),
+    str, typer.Argument(metavar="TASK", help="A task (rankstone data list), a folder, or irds:ID.")
 ]
 TasksArgument = Annotated[
     list[str],
@@ -50,10 +46,7 @@ def list_tasks(
 
 @app.command()
 @command("data", "cache", "workspace")
-def prepare(
-    here: Session,
-    tasks: TasksArgument,
-) -> None:
+def prepare(here: Session, tasks: TasksArgument) -> None:
     """Fetch and convert, so that runs find the data ready."""
     from rankstone.cli.bars import Bars
 
@@ -75,10 +68,7 @@ def prepare(
 
 @app.command()
 @command("data", "cache", "workspace")
-def verify(
-    here: Session,
-    tasks: TasksArgument,
-) -> None:
+def verify(here: Session, tasks: TasksArgument) -> None:
     """Hash prepared data again and compare it with the pins.
 
     It is compared with the digests of its preparation as well. Exit code 1 where it differs.
@@ -103,21 +93,14 @@ def verify(
 
 @app.command()
 @command("data", "cache", "workspace")
-def path(
-    here: Session,
-    task: TaskArgument,
-) -> None:
+def path(here: Session, task: TaskArgument) -> None:
     """Print the folder of the prepared copy, for scripts."""
     typer.echo(here.data_path(task))
 
 
 @app.command()
 @command("data", "cache", "workspace")
-def stats(
-    here: Session,
-    out: Output,
-    task: TaskArgument,
-) -> None:
+def stats(here: Session, out: Output, task: TaskArgument) -> None:
     """Print lengths, labels, duplicates and self hits of a task."""
     from rankstone.cli.bars import Bars
     from rankstone.cli.data_view import figures

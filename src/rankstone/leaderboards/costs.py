@@ -156,9 +156,14 @@ def conditions(record: RunRecord) -> tuple[str, int | None]:
     return record.environment.machine, record.environment.threads
 
 
+def comparable_group(cost: Cost, record: RunRecord) -> object:
+    """Equal for records whose `cost` may be compared."""
+    return conditions(record) if cost.of_machine else None
+
+
 def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:
     """The reason why `cost` of the two records cannot be compared; empty where it can."""
-    if cost.of_machine and conditions(of) != conditions(than):
+    if comparable_group(cost, of) != comparable_group(cost, than):
         return "measured on two machines, or with different numbers of threads"
     if any(cost.is_reused(cached_phases(record)) for record in (of, than)):
         return "encodings were read from a cache"
@@ -195,9 +200,8 @@ def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
     for n, record in enumerate(records):
         value, quality = cost.of(record), record.measures.get(record.task.headline)
         if value is not None and quality is not None and not cost.is_reused(cached_phases(record)):
-            group = conditions(record) if cost.of_machine else None
             sign = -1 if cost.higher_is_better else 1
-            groups.setdefault(group, {})[n] = (sign * value, quality.mean)
+            groups.setdefault(comparable_group(cost, record), {})[n] = (sign * value, quality.mean)
     optimal = {
         n: stands
         for points in groups.values()

@@ -282,9 +282,7 @@ def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) ->
 
 
 def judge_ratio(
-    rule: CostRule,
-    baseline: Sequence[RunRecord],
-    candidate: Sequence[RunRecord],
+    rule: CostRule, baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]
 ) -> Judgement:
     """A rule of cost on rounds measured in turns; fails where the whole interval is too high."""
     cost, record = BY_NAME[rule.figure], candidate[0]

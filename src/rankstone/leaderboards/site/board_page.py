@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rankstone.leaderboards.costs import BY_NAME, Cost
+from rankstone.leaderboards.costs import BY_NAME, Cost, comparable_group
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.site import tables
 from rankstone.leaderboards.site.environment import render
-from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group
+from rankstone.leaderboards.site.model import Board, Entry, Site
 from rankstone.leaderboards.site.pairs import Pair
 from rankstone.leaderboards.site.tables import Means
 from rankstone.leaderboards.site.vega import COSTS, Plot, front_rows
@@ -75,7 +75,7 @@ def machines(board: Board, cost: Cost) -> Iterator[Group]:
     """The records whose `cost` may be compared, the largest group first, and their environment."""
     groups: dict[object, list[Entry]] = {}
     for entry in board.done:
-        groups.setdefault(comparable_group(cost, entry), []).append(entry)
+        groups.setdefault(comparable_group(cost, entry.record), []).append(entry)
     named = [(_environment(entries[0]), entries) for entries in groups.values()]
     yield from sorted(named, key=lambda group: (-len(group[1]), group[0]))
 

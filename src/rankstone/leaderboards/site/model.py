@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rankstone.leaderboards.costs import Cost, conditions
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
@@ -201,11 +200,6 @@ def make_site(
         methods=methods,
         look=look,
     )
-
-
-def comparable_group(cost: Cost, entry: Entry) -> object:
-    """Equal for records whose `cost` may be compared."""
-    return conditions(entry.record) if cost.of_machine else None
 
 
 def family_of(method: str) -> str:

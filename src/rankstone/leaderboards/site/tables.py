@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.costs import BY_COLUMN, Cost, cached_phases
+from rankstone.leaderboards.costs import BY_COLUMN, Cost, cached_phases, comparable_group
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import REUSED, UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
-from rankstone.leaderboards.site.model import Board, Entry, Site, comparable_group, family_of
+from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
 
 HEATS = 9
 """Steps of the shade behind figures; the stylesheet defines as many."""
@@ -232,7 +232,7 @@ def _cost_column(
     groups: dict[object, list[int]] = {}
     for n, entry in enumerate(board.entries):
         if entry.ok and not reused[n]:
-            groups.setdefault(comparable_group(cost, entry), []).append(n)
+            groups.setdefault(comparable_group(cost, entry.record), []).append(n)
     styles = dict[int, str]()
     for at in groups.values():
         marks = marked([texts[n] for n in at], [values[n] for n in at],

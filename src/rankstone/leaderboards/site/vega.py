@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -61,18 +61,22 @@ def front_rows(
         value, quality = cost.of(entry.record), entry.headline
         if value is not None and value > 0 and quality is not None:
             known.append((entry, value, quality))
-    unit, size = _unit([value for _, value, _ in known]) if cost.unit == "bytes" else (cost.unit, 1)
+    unit, size = cost.unit, 1
+    if unit == "bytes":
+        smallest = min((value for _, value, _ in known), default=0)
+        unit, size = ("GiB", GIB) if smallest >= GIB else ("MiB", MIB)
     front = pareto_optimal(cost, [entry.record for entry, _, _ in known])
     rows = []
     for (entry, value, quality), best in zip(known, front, strict=True):
         measure = entry.record.measures[entry.record.task.headline]
+        reused = f" {REUSED}" if cost.is_reused(cached_phases(entry.record)) else ""
         rows.append(
             {
                 "x": rounded(value / size),
                 "y": rounded(quality),
                 "low": rounded(quality if measure.low is None else measure.low),
                 "high": rounded(quality if measure.high is None else measure.high),
-                "name": f"{site.label(entry)}{_reused(cost, entry)}",
+                "name": f"{site.label(entry)}{reused}",
                 "short": "",
                 "c": site.colour(entry.method),
                 "front": best,
@@ -81,10 +85,6 @@ def front_rows(
         )
     _name_front(rows)
     return rows, unit
-
-
-def _reused(cost: Cost, entry: Entry) -> str:
-    return f" {REUSED}" if cost.is_reused(cached_phases(entry.record)) else ""
 
 
 def _name_front(rows: list[dict[str, Any]]) -> None:
@@ -107,10 +107,6 @@ def _name_front(rows: list[dict[str, Any]]) -> None:
 
 def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
-
-
-def _unit(values: Sequence[float]) -> tuple[str, int]:
-    return ("GiB", GIB) if min(values, default=0) >= GIB else ("MiB", MIB)
 
 
 def specs() -> str:
