@@ -21,7 +21,7 @@ FIELDS = ("title", "text")
 
 
 class StoredCorpus:
-    """Documents by position, memory-mapped and decoded on access."""
+    """A `benchmarks.dataset.Corpus` in an Arrow file, decoded on access."""
 
     def __init__(self, table: MappedTable, task: TaskSpec) -> None:
         self._table = table
@@ -31,23 +31,18 @@ class StoredCorpus:
         return len(self._table)
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
-        """Return the document ids at `positions`; IndexError where there is no such document."""
         return self._table.take("id", positions)
 
     def texts(self, start: int, stop: int) -> list[str]:
-        """Return the texts of the documents from `start` up to `stop`, template applied."""
         return self._join(*(self._table.rows(field, start, stop) for field in self._fields))
 
     def take(self, positions: NDArray[np.int64]) -> list[str]:
-        """Return the texts at `positions`, in that order, template applied."""
         return self._join(*(self._table.take(field, positions) for field in self._fields))
 
     def passages(self, positions: NDArray[np.int64]) -> list[str]:
-        """Return the texts at `positions` without title and template."""
         return self._table.take("text", positions)
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the (len(ids),) positions of documents by id; -1 for an unknown id."""
         keys, codes = distinct(text_array(ids)[0])
         return positions_of(self._table.column("id"), keys)[codes]
 

@@ -112,24 +112,19 @@ class Corpus(Protocol):
     def __len__(self) -> int: ...
 
     def ids(self, positions: NDArray[np.int64]) -> list[str]:
-        """Return the document ids at `positions`."""
-        ...
+        """Return the document ids at `positions`; IndexError where there is no such document."""
 
     def texts(self, start: int, stop: int) -> list[str]:
         """Return the texts of a range of documents, template applied."""
-        ...
 
     def take(self, positions: NDArray[np.int64]) -> list[str]:
         """Return the texts at `positions`, in that order, template applied."""
-        ...
 
     def passages(self, positions: NDArray[np.int64]) -> list[str]:
         """Return the texts at `positions` without title and template."""
-        ...
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the (len(ids),) positions of documents by id; -1 for an unknown id."""
-        ...
 
 
 def walk(corpus: Corpus) -> Iterator[list[str]]:

@@ -102,7 +102,7 @@ def statistics(dataset: Dataset) -> Statistics:
         documents=documents.lengths(),
         queries=queries.lengths(),
         labels=tuple(zip(labels.tolist(), counts.tolist(), strict=True)),
-        judgements_per_query=None if by_answers else distribution(_tally(per_query)),
+        judgements_per_query=None if by_answers else distribution(Counter(per_query.tolist())),
         n_duplicate_documents=documents.n_duplicates(),
         n_duplicate_queries=queries.n_duplicates(),
         n_empty_documents=documents.characters[0],
@@ -135,10 +135,6 @@ class _Texts:
         hashes = np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])
         hashes.sort()
         return int((hashes[1:] == hashes[:-1]).sum())
-
-
-def _tally(values: NDArray[np.int64]) -> Counter[int]:
-    return Counter(values.tolist())
 
 
 def distribution(counts: Mapping[int, int]) -> Distribution:

@@ -22,13 +22,7 @@ from numpy.typing import NDArray
 
 from rankstone import registry
 from rankstone.benchmarks.corpus import StoredCorpus
-from rankstone.benchmarks.dataset import (
-    Dataset,
-    Judgements,
-    RawDataset,
-    RawJudgements,
-    Sources,
-)
+from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
 from rankstone.benchmarks.judgements import (
     ResolvedSplit,
     every_query,

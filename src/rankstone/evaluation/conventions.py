@@ -205,14 +205,16 @@ def compare(
         label = _label(tool, form, measure, depth) if form else None
         if form is None or label is None:
             continue
-        moved = tuple(scores.moves(measure, ours, tool.rules_on(form, dataset)))
-        value = scores.mean(measure, ours)
-        theirs = scores.mean(measure, tool.rules_on(form, dataset))
-        exact = tool.digits is None or not form.rounded
-        shown = theirs if exact else round(theirs, tool.digits)
+        rules = tool.rules_on(form, dataset)
+        theirs = scores.mean(measure, rules)
         found.append(
             Comparison(
-                measure=name, ours=value, name=label, theirs=theirs, shown=shown, moved=moved
+                measure=name,
+                ours=scores.mean(measure, ours),
+                name=label,
+                theirs=theirs,
+                shown=round(theirs, tool.digits) if tool.digits and form.rounded else theirs,
+                moved=tuple(scores.moves(measure, ours, rules)),
             )
         )
     return found

@@ -225,8 +225,13 @@ def _evaluate(
     if ranking.n_queries == 0:
         raise MeasureError("There are no judged queries to average over. Check the split.")
     placement = place(ranking, judgements)
-    per_query = _per_query(ranking, placement, judgements, parsed, relevance)
-    bounds = _tie_bounds(ranking, placement, parsed, relevance, per_query)
+    tail = {m for m in parsed.values() if isinstance(m, longtail.LongTail)}
+    others = longtail.per_query(tail, ranking, judgements, relevance) if tail else {}
+    per_query = {
+        name: m.values(placement, relevance) if isinstance(m, names.Measure) else others[m]
+        for name, m in parsed.items()
+    }
+    bounds = _tie_bounds(ranking, placement, parsed, relevance)
     return Evaluation(
         measures=_records(per_query, bounds),
         per_query=per_query,
@@ -240,61 +245,31 @@ def _evaluate(
     )
 
 
-def _per_query(
-    ranking: Ranking,
-    placement: Placement,
-    judgements: Judgements,
-    parsed: Parsed,
-    relevance: int,
-) -> dict[str, NDArray[np.float64]]:
-    tail = {m for m in parsed.values() if isinstance(m, longtail.LongTail)}
-    others = longtail.per_query(tail, ranking, judgements, relevance) if tail else {}
-    return {
-        name: m.values(placement, relevance) if isinstance(m, names.Measure) else others[m]
-        for name, m in parsed.items()
-    }
-
-
 def _tie_bounds(
-    ranking: Ranking,
-    placement: Placement,
-    parsed: Parsed,
-    relevance: int,
-    per_query: Mapping[str, NDArray[np.float64]],
-) -> dict[str, tuple[float, float]]:
-    """Return the (best, worst) mean that the ties allow, of every core measure."""
+    ranking: Ranking, placement: Placement, parsed: Parsed, relevance: int
+) -> dict[str, dict[str, float]]:
+    """Return the best and worst mean that the ties allow, of every core measure."""
     core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
-    if not ranking.tied.any():
-        return {name: (float(per_query[name].mean()),) * 2 for name in core}
-    bounds = tie_bounds(ranking, placement)
+    ends = dict(zip(("best", "worst"), tie_bounds(ranking, placement), strict=True))
     return {
-        name: (
-            float(measure.values(bounds[0], relevance).mean()),
-            float(measure.values(bounds[1], relevance).mean()),
-        )
-        for name, measure in core.items()
+        name: {end: float(m.values(placed, relevance).mean()) for end, placed in ends.items()}
+        for name, m in core.items()
     }
 
 
 def _records(
-    per_query: Mapping[str, NDArray[np.float64]], bounds: Mapping[str, tuple[float, float]]
+    per_query: Mapping[str, NDArray[np.float64]], bounds: Mapping[str, dict[str, float]]
 ) -> dict[str, Measure]:
     if not per_query:
         return {}
-    values = np.column_stack(list(per_query.values()))
-    low, high = intervals.bootstrap(values)
-    records = {}
-    for column, (name, value) in enumerate(per_query.items()):
-        best, worst = bounds.get(name, (None, None))
-        records[name] = Measure(
-            mean=float(value.mean()),
-            low=float(low[column]),
-            high=float(high[column]),
-            best=best,
-            worst=worst,
-            n=len(value),
+    ends = intervals.bootstrap(np.column_stack(list(per_query.values())))
+    columns = zip(per_query.items(), *(end.tolist() for end in ends), strict=True)
+    return {
+        name: Measure(
+            mean=float(value.mean()), low=low, high=high, n=len(value), **bounds.get(name, {})
         )
-    return records
+        for (name, value), low, high in columns
+    }
 
 
 def _hits(run: Run | Lines, query_ids: Sequence[str]) -> tuple[Hits, Sequence[str]]:

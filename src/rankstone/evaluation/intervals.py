@@ -22,9 +22,7 @@ class Interval(NamedTuple):
     high: NDArray[np.float64]
 
 
-def bootstrap(
-    values: NDArray[np.float64], *, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
+def bootstrap(values: NDArray[np.float64], *, seed: int = SEED) -> Interval:
     """Return the 95% interval of the mean of each column of `values` (n_queries, n_measures).
 
     All measures share the resamples, so a column's interval does not depend on its company.
@@ -33,9 +31,8 @@ def bootstrap(
     columns = np.ascontiguousarray(values.T)
     rng = np.random.default_rng(seed)
     rows = max(1, BLOCK_DRAWS // n)
-    means = [
-        _means(rng, columns, min(rows, resamples - start)) for start in range(0, resamples, rows)
-    ]
+    sizes = (min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows))
+    means = [_means(rng, columns, size) for size in sizes]
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
     return Interval(low, high)

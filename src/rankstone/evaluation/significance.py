@@ -104,7 +104,6 @@ def permutation_test(
     differences: NDArray[np.float64],
     *,
     alternative: Literal["two-sided", "less"] = "two-sided",
-    permutations: int = PERMUTATIONS,
     seed: int = SEED,
 ) -> float:
     """Return p of the sign-flip test of a mean of zero: exact for few queries, else sampled.
@@ -122,7 +121,7 @@ def permutation_test(
         permutation_type="samples",
         vectorized=True,
         alternative=alternative,
-        n_resamples=permutations,
+        n_resamples=PERMUTATIONS,
         batch=max(BATCH_CELLS // len(moved), 1),
         rng=np.random.default_rng(seed),
     )
@@ -147,11 +146,10 @@ def detectable(
     differences: NDArray[np.float64],
     *,
     level: float = 1 - LEVEL,
-    power: float = POWER,
     least: float = 0.0,
     most: float = np.inf,
 ) -> float:
-    """Return the minimum detectable drop: of the mean, by a one-sided paired t-test with `power`.
+    """Return the minimum detectable drop: of the mean, by a one-sided paired t-test of `POWER`.
 
     Of differences as spread as these: (t_{1-level} + t_{power}) s / sqrt(n) with n - 1 degrees of
     freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6), where a drop
@@ -165,7 +163,7 @@ def detectable(
     spread = float(np.std(differences, ddof=1))
     error = spread / np.sqrt(n)
     seen = min(max(t.ppf(1 - level, n - 1) * error, least), most)
-    return float(seen + t.ppf(power, n - 1) * error)
+    return float(seen + t.ppf(POWER, n - 1) * error)
 
 
 def _effect(differences: NDArray[np.float64]) -> float:

@@ -153,7 +153,8 @@ class CellRun:
         for start in range(0, len(texts), QUERY_BATCH):
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
-                self._count_truncation(runner, batch)
+                counts = runner.truncation(batch, "query")
+                self._query_truncation = Truncation.add(self._query_truncation, counts)
             with metered(self.clock, "encode_queries", len(batch)):
                 queries = encode_distinct(runner, batch, "query")
             with self.clock.phase("search", items=len(batch)):
@@ -161,10 +162,6 @@ class CellRun:
             self.events.progress("search", start + len(batch), len(texts))
         docs, scores = map(np.concatenate, zip(*batches, strict=True))
         return Hits(docs, scores)
-
-    def _count_truncation(self, runner: AnyRunner, batch: Sequence[str]) -> None:
-        counts = runner.truncation(batch, "query")
-        self._query_truncation = Truncation.add(self._query_truncation, counts)
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
         """Time queries one by one in a closed loop; sample and order depend on the seed alone."""
@@ -201,15 +198,9 @@ class CellRun:
             index.save(folder)
             disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         except OSError as error:
-            warnings.warn(
-                f"the index could not be saved to measure its size: {error}", stacklevel=1
-            )
-        resident = index.nbytes()
-        return IndexSize(
-            memory_bytes=resident,
-            disk_bytes=disk,
-            bytes_per_document=resident / n_documents,
-        )
+            warnings.warn(f"index not saved to measure its size: {error}", stacklevel=1)
+        size = index.nbytes()
+        return IndexSize(memory_bytes=size, disk_bytes=disk, bytes_per_document=size / n_documents)
 
     def _write_files(self, evaluation: Evaluation, dataset: Dataset) -> None:
         staging, ranking = self.job.staging, evaluation.ranking

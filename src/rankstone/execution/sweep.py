@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,9 +89,7 @@ class Sweep:
         """
         self.store.check_writable()
         for method in self.methods:
-            with contextlib.suppress(
-                ModelError
-            ):  # is reported by its cells, and the others still run
+            with contextlib.suppress(ModelError):  # reported by its cells; the others still run
                 build_runner(method, str(self.workspace / "runners" / f"{method.name}.toml"))
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
@@ -133,7 +130,11 @@ class Sweep:
             if former is not None:
                 reporter.finished(former, reused=True, seconds=time.monotonic() - began)
                 return former
-            with self._staging() as staging:
+            # On the disk of the results, so that files can be renamed into place.
+            with tempfile.TemporaryDirectory(
+                dir=self.store.folder, prefix=".cell-", ignore_cleanup_errors=True
+            ) as folder:
+                staging = Path(folder)
                 job = self._job(method, task, staging, threads)
                 outcome = run_process(job, self.limits, reporter)
                 record = self._record(method, task, dataset, key, outcome, started)
@@ -165,15 +166,6 @@ class Sweep:
             workspace=self.workspace,
             command=self.command,
         )
-
-    @contextlib.contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Provide a folder on the disk of the results, so that files can be renamed into place."""
-        folder = Path(tempfile.mkdtemp(dir=self.store.folder, prefix=".cell-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _record(
         self,

@@ -62,18 +62,11 @@ def read_mteb(
         raise ResultsError(f"{path}: it has no {task.headline}, the task's headline measure.")
     method = name or f"mteb/{_model(path)}"
     digest = sha256_of(path)
+    source = f"mteb {body.get('mteb_version')}, revision {body.get('dataset_revision')}"
     return RunRecord(
         status="ok",
         key=canonical_digest({"mteb": digest, "method": method}),
-        task=TaskInfo(
-            name=task.name,
-            digest=task.digest(),
-            dataset=task.dataset,
-            split=task.split,
-            source=f"mteb {body.get('mteb_version')}, revision {body.get('dataset_revision')}",
-            text=task.text,
-            headline=task.headline,
-        ),
+        task=TaskInfo.of(task, {"source": source}),
         method=MethodInfo(
             name=method,
             digest=canonical_digest({"mteb": digest}),
@@ -84,9 +77,7 @@ def read_mteb(
         measures=measures,
         environment=Environment(machine=ELSEWHERE),
         provenance=Provenance(started=when, finished=when),
-        warnings=[
-            "imported from MTEB: its rules, no values per query, no measurements on this machine"
-        ],
+        warnings=["imported from MTEB: its rules, no values per query, no measurements here"],
     )
 
 

@@ -69,7 +69,10 @@ def score_file(
         queries=evaluation.queries,
         environment=environment(threads=None, seed=None, command=command, workspace=workspace),
         provenance=Provenance(started=started, finished=now()),
-        warnings=[*judged.warnings, *facts.warnings(evaluation.queries.n_missing)],
+        warnings=[
+            *judged.warnings,
+            *(f"{path.name}: {fault}" for fault in facts.faults(evaluation.queries.n_missing)),
+        ],
     )
     with tempfile.TemporaryDirectory(prefix="rankstone-") as folder:
         return store.write(record, _staged(Path(folder), evaluation, run, method.name))
@@ -90,7 +93,7 @@ class _Facts:
     """A run compared with its task: depth, measures, unknown ids."""
 
     def __init__(self, run: Run, judged: Judged, path: Path) -> None:
-        self._run, self._judged, self._path = run, judged, path
+        self._run, self._judged = run, judged
         known = np.array([query in judged.qrels for query in run.query_ids], dtype=np.bool_)
         self._unknown = [query for query in run.query_ids if query not in judged.qrels]
         if not known.any():
@@ -134,46 +137,28 @@ class _Facts:
         cutoff = names.parse(measure).cutoff
         return cutoff is not None and cutoff > self.depth
 
-    def warnings(self, n_missing: int) -> Iterator[str]:
-        """Yield a sentence for each irregularity, beginning with the file's name."""
+    def faults(self, n_missing: int) -> Iterator[str]:
+        """Yield a sentence for each irregularity."""
         task, run = self._judged.task, self._run
         if self._unknown:
             n, example = len(self._unknown), self._unknown[0]
-            yield self._warning(
-                f"{n} of its queries are not judged and are left out, such as '{example}'"
-            )
+            yield f"{n} of its queries are not judged and are left out, such as '{example}'"
         if n_missing:
-            yield self._warning(f"{n_missing} judged queries have no results and score 0")
+            yield f"{n_missing} judged queries have no results and score 0"
         if self._judged.dataset is not None:
             positions = self._judged.dataset.corpus.positions(run.document_ids)
             if n := int((positions < 0).sum()):
-                yield self._warning(
+                yield (
                     f"{n} of its documents are not in the corpus and are not relevant, such as"
                     f" '{run.document_ids[int(np.argmin(positions))]}'"
                 )
         if (deepest := int(self._lengths.max())) > task.depth:
-            yield self._warning(
-                f"lists of up to {deepest} results are truncated to the task's {task.depth}"
-            )
-        yield from self._about_depth(task.depth)
-
-    def _about_depth(self, asked: int) -> Iterator[str]:
-        if self.depth == asked:
-            return
-        left_out = [m for m in self._judged.task.measures if self._too_deep(m)]
-        if left_out:
-            yield self._warning(
-                f"left out {', '.join(left_out)}: the deepest list holds {self.depth} results"
-            )
-        without_cutoff = [m for m in self.measures if names.parse(m).cutoff is None]
-        if without_cutoff:
-            yield self._warning(
-                f"{', '.join(without_cutoff)} use {self.depth} results per query; the task's"
-                f" depth is {asked}"
-            )
-
-    def _warning(self, message: str) -> str:
-        return f"{self._path.name}: {message}"
+            yield f"lists of up to {deepest} results are truncated to the task's {task.depth}"
+        if left_out := ", ".join(m for m in task.measures if self._too_deep(m)):
+            yield f"left out {left_out}: the deepest list holds {self.depth} results"
+        whole = ", ".join(m for m in self.measures if names.parse(m).cutoff is None)
+        if whole and self.depth != task.depth:
+            yield f"{whole} use {self.depth} results per query; the task's depth is {task.depth}"
 
 
 def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rankstone.benchmarks.dataset import (
-    BLOCK,
-    Dataset,
-    RawJudgements,
-    Sources,
-)
+from rankstone.benchmarks.dataset import BLOCK, Dataset, RawJudgements, Sources
 from rankstone.benchmarks.judgements import judged_queries
 from rankstone.benchmarks.store import ask_loader, open_dataset
 from rankstone.evaluation.evaluate import qrels_by_answers, qrels_of
@@ -40,7 +35,7 @@ class Judged:
 
     def read(self, path: Path) -> Run:
         """Read the run file at `path`; ids with white space are those of the collection."""
-        run = read_run(path, known=self._judged_ids())
+        run = read_run(path, known=set(self.qrels).union(*self.qrels.values()))
         if self.dataset is None or not any("%" in document for document in run.document_ids):
             return run
         return read_run(path, known=self._all_ids(self.dataset))
@@ -54,9 +49,6 @@ class Judged:
         if self.dataset is None or self.task.judge != "answers":
             return self.qrels
         return qrels_by_answers(run, self.dataset, self.cache)
-
-    def _judged_ids(self) -> Iterator[str]:
-        yield from set(self.qrels).union(*self.qrels.values())
 
     def _all_ids(self, dataset: Dataset) -> Iterator[str]:
         yield from self.qrels

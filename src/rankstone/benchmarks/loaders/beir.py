@@ -119,13 +119,8 @@ class Files:
 
     def query_files(self) -> list[Path]:
         """Return `queries.jsonl`, then the files of single splits."""
-        own = [
-            path
-            for split in sorted(self.qrels())
-            for path in (self.root / f"queries_{split}.jsonl",)
-            if path.is_file()
-        ]
-        return [self.file("queries.jsonl"), *own]
+        own = (self.root / f"queries_{split}.jsonl" for split in sorted(self.qrels()))
+        return [self.file("queries.jsonl"), *filter(Path.is_file, own)]
 
 
 def _collection_in(content: Path, archive: Path) -> Path:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rankstone.benchmarks.dataset import Judgement, RawDataset, Sources
+from rankstone.benchmarks.dataset import RawDataset, Sources
 from rankstone.benchmarks.loaders import irds
 from rankstone.benchmarks.loaders.beir import Files, from_folder
 from rankstone.benchmarks.storage.archives import extracted
@@ -63,13 +63,10 @@ def load(
         yield from rows
         warnings.update(route().warnings)
 
-    def judgements(split: str) -> Iterator[Judgement]:
-        return streamed(route().judgements(split))
-
     return RawDataset(
         documents=lambda: streamed(route().documents()),
         queries=lambda: streamed(route().queries()),
-        judgements=judgements,
+        judgements=lambda split: streamed(route().judgements(split)),
         splits=lambda: list(splits),
         # Of the zip file and not of the way it took: a converted copy serves both.
         fingerprint=canonical_digest([md5, folder]),

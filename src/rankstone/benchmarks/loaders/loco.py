@@ -58,8 +58,6 @@ def load_v1(
     subset: str,
     queries_revision: str,
     documents_revision: str,
-    queries: str = QUERIES,
-    documents: str = DOCUMENTS,
 ) -> RawDataset:
     """Return one of the 12 tasks of LoCoV1: the rows of both tables whose `dataset` is `subset`.
 
@@ -67,20 +65,15 @@ def load_v1(
         DataError: the hub cannot be reached, the source is gone, or it holds something else.
         MissingExtraError: there is no local copy, and the library `datasets` is not installed.
     """
+
+    def table(repository: str, revision: str, columns: tuple[str, ...]) -> _Table:
+        hub = HubTable(repository=repository, revision=revision, split="test")
+        return _Table(sources, hub, f"loco/{repository.rpartition('/')[2]}", columns)
+
     tables = _V1(
         subset=subset,
-        queries=_Table(
-            sources,
-            HubTable(repository=queries, revision=queries_revision, split="test"),
-            "loco/LoCoV1-Queries",
-            QUERY_COLUMNS,
-        ),
-        documents=_Table(
-            sources,
-            HubTable(repository=documents, revision=documents_revision, split="test"),
-            "loco/LoCoV1-Documents",
-            DOCUMENT_COLUMNS,
-        ),
+        queries=table(QUERIES, queries_revision, QUERY_COLUMNS),
+        documents=table(DOCUMENTS, documents_revision, DOCUMENT_COLUMNS),
     )
     return RawDataset(
         documents=tables.read_documents,

@@ -9,6 +9,8 @@ from rankstone.benchmarks.dataset import Judgement
 from rankstone.benchmarks.readers.lines import fault, numbered_lines
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
+QUERY_NAMES = {"qid", "query_id", "query-id", "query", "queryid"}
+"""First names of other headers in use, such as `qid docid label`."""
 
 
 def read_judgements(path: Path) -> Iterator[Judgement]:
@@ -45,18 +47,8 @@ def _is_header(fields: list[str], path: Path, number: int) -> bool:
             number,
             f"columns in the wrong order: {', '.join(names)}, expected {', '.join(QRELS_HEADER)}",
         )
-    return names == QRELS_HEADER or (len(fields) == 3 and _looks_like_names(names))
-
-
-def _looks_like_names(names: tuple[str, ...]) -> bool:
-    """Recognise other headers in use: `qid`, `query_id`, `docid`, `label`, `relevance`."""
-    return names[0] in {"qid", "query_id", "query-id", "query", "queryid"} and not _is_number(
-        names[2]
-    )
-
-
-def _is_number(value: str) -> bool:
-    return _label(value) is not None
+    other = len(fields) == 3 and names[0] in QUERY_NAMES and _label(names[2]) is None
+    return names == QRELS_HEADER or other
 
 
 def _label(value: str) -> int | None:

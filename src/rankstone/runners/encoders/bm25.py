@@ -18,15 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.protocols import (
-    STRICT,
-    Chunks,
-    Context,
-    Defaults,
-    Hits,
-    Json,
-    Role,
-)  # fmt: skip
+from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits, Json, Role
 from rankstone.runners.representations.base import join, take
 from rankstone.runners.top_k import highest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -17,7 +16,7 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.transformer.encoder import ROLES, Names, TransformerSettings
-from rankstone.runners.transformer.network import Facts, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Head, Loaded, Network, read_json
 
 Vectors = NDArray[np.float32]
 Pooling = Literal["cls", "mean", "last", "max", "pooler", "own"]
@@ -25,7 +24,7 @@ SIMILARITY = "config_sentence_transformers.json", "similarity_fn_name"
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Vector:
+class Vector(Head):
     """The kind of a network that makes one vector of a text, and what changes the checkpoint's own
     modules; what is None or empty leaves them as they are."""
 
@@ -36,12 +35,9 @@ class Vector:
     normalize: bool | None
 
     def load(self, network: Network) -> Loaded:
-        from rankstone.runners.transformer.vectors import Changes, load
+        from rankstone.runners.transformer.vectors import load
 
-        return load(network, Changes(**asdict(self)))
-
-    def comparable(self, outputs: Vectors, facts: Facts) -> Vectors:
-        return outputs
+        return load(network, self)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -108,9 +104,7 @@ class DenseEncoder(TransformerSettings):
             if vectors is None:
                 vectors = np.empty((len(texts), batch.shape[1]), dtype=np.float32)
             vectors[rows] = batch
-        if vectors is None:
-            return np.empty((0, self._dim(role)), dtype=np.float32)
-        return vectors
+        return np.empty((0, self._dim(role)), dtype=np.float32) if vectors is None else vectors
 
     def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex:
         return ExactIndex.build(documents)

@@ -17,7 +17,7 @@ from scipy import sparse
 from rankstone.runners.encoders.bag_of_tokens import unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json, Role
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Facts, Loaded, Network
+from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
 Rows = NDArray[np.float32]
@@ -26,7 +26,7 @@ QUERY_BLOCK = 64
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class ShortAndWords:
+class ShortAndWords(Head):
     """The kind of a network that makes h and mu, one behind the other."""
 
     projection: str
@@ -35,9 +35,6 @@ class ShortAndWords:
         from rankstone.runners.transformer.vocabulary import load_short_and_words
 
         return load_short_and_words(network, self.projection)
-
-    def comparable(self, outputs: Rows, facts: Facts) -> Rows:
-        return outputs
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

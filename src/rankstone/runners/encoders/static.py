@@ -15,14 +15,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.models import LocatedModel
-from rankstone.runners.protocols import (
-    STRICT,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Role,
-)  # fmt: skip
+from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
 
 BATCH = 256

@@ -20,7 +20,7 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows, spars
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.transformer.batching import windows
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Head, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Ids
 from rankstone.runners.transformer.tower import Tower
 
@@ -31,7 +31,7 @@ BAGS: dict[str, tuple[Role, ...]] = {"parametric": (), "alpha": ("query",), "bet
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Disentangled:
+class Disentangled(Head):
     """The kind of a network whose states are layer-normed and compared with its word embeddings."""
 
     skip: int
@@ -43,9 +43,6 @@ class Disentangled:
         from rankstone.runners.transformer.vocabulary import load_tied
 
         return load_tied(network, self.skip, self.norm)
-
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs
 
 
 def _lengths() -> Length | dict[Role, Length] | None:

@@ -16,12 +16,7 @@ from transformers import PreTrainedModel
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer.flops import costs, layers
-from rankstone.runners.transformer.network import (
-    Facts,
-    Network,
-    model_errors,
-    quiet,
-)
+from rankstone.runners.transformer.network import Facts, Network, model_errors, quiet
 from rankstone.runners.transformer.tokens import library_ids, same_tokens
 
 TASKS = {
@@ -72,10 +67,7 @@ def plain(network: Network, task: str) -> Any:
 
 def first(model: Any) -> Any:
     """The module that holds the transformer, behind a router the one of documents."""
-    module: Any = model[0]
-    if isinstance(module, Router):
-        routes: Any = module.sub_modules
-        module = next((routes[route][0] for route in ROUTES if route in routes), module)
+    module = _modules(model)[0]
     if getattr(module, "auto_model", None) is None:
         raise ValueError(
             f"its first module is a {type(module).__name__}, and only transformers are encoded here"
@@ -85,11 +77,14 @@ def first(model: Any) -> Any:
 
 def behind(model: Any) -> list[Any]:
     """The modules that follow the transformer, in their order."""
+    return _modules(model)[1:]
+
+
+def _modules(model: Any) -> list[Any]:
+    """The modules in their order, those of documents for a router."""
     modules: list[Any] = list(model)
-    if isinstance(modules[0], Router):
-        routes: Any = modules[0].sub_modules
-        modules = [*routes[next(r for r in ROUTES if r in routes)], *modules[1:]]
-    return modules[1:]
+    routes: Any = modules[0].sub_modules if isinstance(modules[0], Router) else {}
+    return [*next((routes[r] for r in ROUTES if r in routes), modules[:1]), *modules[1:]]
 
 
 def _check_task(network: Network) -> bool:
@@ -228,11 +223,11 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
-    files = sorted(folder.glob("*.safetensors"))
-    for path in files:
+    for path in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(path)
-    pickles = sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin"))
-    for path in () if files else pickles:
+    if tensors:
+        return tensors
+    for path in sorted(folder.glob("pytorch_model*.bin")) or sorted(folder.glob("*.bin")):
         tensors |= torch.load(path, map_location="cpu", weights_only=True)
     return tensors
 
@@ -302,17 +297,15 @@ def _embeddings(net: Any) -> int | None:
 
 def positions(net: nn.Module) -> int | None:
     """Tokens that a network has a learnt or tabled position for; None where it needs none."""
+    named = ((path.rpartition(".")[2], module) for path, module in net.named_modules())
     numbers = [
         module.num_embeddings - _offset(module)
-        for name, module in net.named_modules()
-        if isinstance(module, nn.Embedding) and _is_position(name.rpartition(".")[2])
+        for name, module in named
+        if isinstance(module, nn.Embedding)
+        and ("position" in name or name == "wpe")
+        and "rel" not in name
     ]
     return min(numbers, default=None)
-
-
-def _is_position(name: str) -> bool:
-    """Whether an embedding of this name is one of absolute positions."""
-    return ("position" in name or name in ("wpe", "embed_positions")) and "rel" not in name
 
 
 def _offset(table: nn.Embedding) -> int:

@@ -70,11 +70,10 @@ class Head(Protocol):
 
     def load(self, network: Network) -> Loaded:
         """Load the network with the model library; imports torch."""
-        ...
 
     def comparable(self, outputs: Array, facts: Facts) -> Array:
-        """What the engine's outputs, one row per text, are in the library's `encode`."""
-        ...
+        """Return the engine's outputs, one row per text, in the form of the library's `encode`."""
+        return outputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,14 +100,14 @@ class Tokens:
         return ids[:room] if self._truncation_side == "right" else ids[max(len(ids) - room, 0) :]
 
     def _checked(self, ids: list[Ids]) -> list[Ids]:
-        if self._embeddings is not None:
-            beyond = [one.max() for one in ids if len(one) and one.max() >= self._embeddings]
-            if beyond:
-                raise ModelError(
-                    f"the token {self.tokenizer.id_to_token(int(beyond[0]))!r} has the id"
-                    f" {beyond[0]}, but the model has embeddings for {self._embeddings} tokens."
-                    " Its tokenizer is another model's, or its weights are: fetch both again."
-                )
+        known = np.inf if self._embeddings is None else self._embeddings
+        beyond = next((top for one in ids if len(one) and (top := one.max()) >= known), None)
+        if beyond is not None:
+            raise ModelError(
+                f"the token {self.tokenizer.id_to_token(int(beyond))!r} has the id {beyond}, but"
+                f" the model has embeddings for {known} tokens. Its tokenizer is another"
+                " model's, or its weights are: fetch both again."
+            )
         return ids
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
@@ -129,11 +129,9 @@ class Tokens:
         shape = (len(ids), -(-longest // multiple) * multiple)
         table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
         for row, one in enumerate(ids):
-            where = (
-                slice(0, len(one)) if self._side == "right" else slice(shape[1] - len(one), None)
-            )
-            table[row, where] = one
-            mask[row, where] = 1
+            start = 0 if self._side == "right" else shape[1] - len(one)
+            table[row, start : start + len(one)] = one
+            mask[row, start : start + len(one)] = 1
         return table, mask
 
 
@@ -254,14 +252,15 @@ def same_tokens(library: Callable[[str], list[int]], tokenizer: Any) -> bool:
     if backend is None:
         return False
     limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
-    own = Tokens(
-        type(backend).from_str(backend.to_str()),
-        pad=0,
-        limit=limit,
-        truncation_side=tokenizer.truncation_side,
-    )
+    side = tokenizer.truncation_side
+    own = Tokens(copied(backend), pad=0, limit=limit, truncation_side=side)
     probes = [*PROBES, beyond(limit or 64)]
     return all(own.encode([text]).ids[0].tolist() == library(text) for text in probes)
+
+
+def copied(tokenizer: Any) -> Any:
+    """Another tokenizer of the same files: padding and truncation are set on ours alone."""
+    return type(tokenizer).from_str(tokenizer.to_str())
 
 
 def beyond(limit: int) -> str:

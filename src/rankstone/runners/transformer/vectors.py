@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -15,24 +15,36 @@ from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer import loading
 from rankstone.runners.transformer.network import Array, Loaded, Network
 
+if TYPE_CHECKING:
+    from rankstone.runners.encoders.dense import Vector
+
 MODES = {"last": "lasttoken"}
 """Names of poolings that the library has other names for."""
 
 
-class Standardise(Module):
-    """(x - mean) / sqrt(variance + 1e-5) over the dimensions of a vector: a layer norm without
-    weights."""
+class Weightless(Module):
+    """A module without weights to save, which changes the vector of a text."""
 
     def forward(self, features: dict[str, Any], **more: Any) -> dict[str, Any]:
         vectors = features["sentence_embedding"]
-        norm = nn.functional.layer_norm(vectors, vectors.shape[-1:])
-        return {**features, "sentence_embedding": norm}
+        return {**features, "sentence_embedding": self.changed(vectors)}
+
+    def changed(self, vectors: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
 
     def save(self, *args: Any, **more: Any) -> None:
         """It has nothing to save."""
 
 
-class Truncate(Module):
+class Standardise(Weightless):
+    """(x - mean) / sqrt(variance + 1e-5) over the dimensions of a vector: a layer norm without
+    weights."""
+
+    def changed(self, vectors: torch.Tensor) -> torch.Tensor:
+        return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+class Truncate(Weightless):
     """The first dimensions of a vector."""
 
     config_keys = ["dimensions"]  # noqa: RUF012
@@ -41,12 +53,8 @@ class Truncate(Module):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dimensions = dimensions
 
-    def forward(self, features: dict[str, Any], **more: Any) -> dict[str, Any]:
-        vectors = features["sentence_embedding"][:, : self.dimensions]
-        return {**features, "sentence_embedding": vectors}
-
-    def save(self, *args: Any, **more: Any) -> None:
-        """It has nothing to save."""
+    def changed(self, vectors: torch.Tensor) -> torch.Tensor:
+        return vectors[:, : self.dimensions]
 
 
 class Vectors(nn.Module):
@@ -87,17 +95,7 @@ class States(nn.Module):
         return states
 
 
-class Changes(NamedTuple):
-    """What a definition changes of a checkpoint's modules; None or empty leaves them."""
-
-    pooling: str | None
-    projection: Sequence[str]
-    layer_norm: bool
-    dimensions: int | None
-    normalize: bool | None
-
-
-def load(network: Network, head: Changes) -> Loaded:
+def load(network: Network, head: Vector) -> Loaded:
     """The network of one vector per text, with all modules behind it."""
     model: Any = loading.checkpoint(network, SentenceTransformer)
     if model is None:
@@ -106,9 +104,8 @@ def load(network: Network, head: Changes) -> Loaded:
     else:
         _check_routes(model)
     transformer, modules = loading.first(model), _modules(network, head, model)
-    whole = SentenceTransformer(
-        modules=[transformer, *modules], device="cpu", prompts=model.prompts
-    ).eval()
+    every = [transformer, *modules]
+    whole = SentenceTransformer(modules=every, device="cpu", prompts=model.prompts).eval()
     _check_width(whole, modules, head, network)
 
     def oracle(texts: Sequence[str], prompt: str) -> Array:
@@ -146,7 +143,7 @@ def _check_routes(model: Any) -> None:
         )
 
 
-def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
+def _modules(network: Network, head: Vector, model: Any) -> list[Any]:
     """The modules behind the transformer: the checkpoint's own, as the definition changes them."""
     modules = _pooled(network, head, model)
     ours = [_named(network, name) for name in head.projection]
@@ -162,7 +159,7 @@ def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
     return [*modules, *ours, *truncated, *([Normalize()] if normalize else [])]
 
 
-def _pooled(network: Network, head: Changes, model: Any) -> list[Any]:
+def _pooled(network: Network, head: Vector, model: Any) -> list[Any]:
     modules, transformer = loading.behind(model), loading.first(model)
     if head.pooling == "pooler":
         _take_pooler(transformer, network)
@@ -202,14 +199,12 @@ def _named(network: Network, name: str) -> Any:
         shape = weight.shape[1], weight.shape[0]
         return Dense(*shape, bias is not None, nn.Identity(), init_weight=weight, init_bias=bias)
     norm = LayerNorm(len(weight))
-    norm.norm.weight.data, norm.norm.bias.data = (
-        weight,
-        loading.named(network, name, "bias").float(),
-    )
+    norm.norm.weight.data = weight
+    norm.norm.bias.data = loading.named(network, name, "bias")
     return norm
 
 
-def _check_width(model: Any, modules: Sequence[Any], head: Changes, network: Network) -> None:
+def _check_width(model: Any, modules: Sequence[Any], head: Vector, network: Network) -> None:
     """Raise where fewer dimensions are left than are to be kept."""
     if head.dimensions is None:
         return

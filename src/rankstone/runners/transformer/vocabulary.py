@@ -34,12 +34,7 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        *,
-        sum_of: str | None = None,
-        piece: int = PIECE,
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, sum_of: str | None = None
     ) -> None:
         """
         Args:
@@ -50,8 +45,8 @@ class Decoder(nn.Module):
         super().__init__()
         given = torch.zeros(len(weight)) if bias is None else bias
         self.sum_of = sum_of
-        self.weights = nn.ParameterList(_fixed(part) for part in torch.split(weight, piece))
-        self.biases = nn.ParameterList(_fixed(part) for part in torch.split(given, piece))
+        self.weights = nn.ParameterList(_fixed(part) for part in torch.split(weight, PIECE))
+        self.biases = nn.ParameterList(_fixed(part) for part in torch.split(given, PIECE))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         pairs = zip(self.weights, self.biases, strict=True)
@@ -106,7 +101,12 @@ def load_splade(network: Network, pooling: str | None, activation: str | None) -
     model: Any = loading.checkpoint(network, SparseEncoder)
     if model is None:
         model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
-    _check_behind(model)
+    kinds = [type(module).__name__ for module in loading.behind(model)]
+    if kinds not in ([], ["SpladePooling"]):
+        raise ValueError(
+            f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
+            " are pooled"
+        )
     transformer, own = loading.first(model), _pooling(model, pooling, activation)
     modules = [transformer, own]
     whole = SparseEncoder(modules=modules, device="cpu", prompts=model.prompts).eval()
@@ -140,16 +140,6 @@ def _pooling(model: Any, pooling: Any, activation: str | None) -> SpladePooling:
     own = next(iter(loading.behind(model)), SpladePooling())
     function = ACTIVATIONS[activation] if activation else own.activation_function
     return SpladePooling(pooling or own.pooling_strategy, function)
-
-
-def _check_behind(model: Any) -> None:
-    """Raise where another module than a pooling of logits follows the transformer."""
-    kinds = [type(module).__name__ for module in loading.behind(model)]
-    if kinds not in ([], ["SpladePooling"]):
-        raise ValueError(
-            f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
-            " are pooled"
-        )
 
 
 def load_tied(network: Network, skip: int, norm_name: str) -> Loaded:

@@ -27,8 +27,10 @@ from rankstone.runners.transformer.engines.engine import (
 )
 from rankstone.runners.transformer.engines.int8 import SETTINGS, NotQuantisableError, quantised
 from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.transformer.tokens import copied
 
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
@@ -173,7 +175,9 @@ def _torch(loaded: Loaded, precision: Precision, device: str) -> Engine:
                     result: Array = rows.float().cpu().numpy()
                     return result
             except RuntimeError as error:
-                if not isinstance(error, torch.OutOfMemoryError) and not _says_memory(error):
+                # Not every device of torch has an error of its own for memory that is out.
+                full = any(words in str(error) for words in OUT_OF_MEMORY)
+                if not isinstance(error, torch.OutOfMemoryError) and not full:
                     raise
                 torch.cuda.empty_cache()
                 raise OutOfMemoryError(str(error)) from error
@@ -185,19 +189,9 @@ def _torch(loaded: Loaded, precision: Precision, device: str) -> Engine:
         name="torch",
         run=on_device(loaded.network, loaded.network.backbone),
         decode=None if decoder is None else on_device(decoder, decoder),
-        tokenizer=made if library else _copied(made.backend_tokenizer),
+        tokenizer=made if library else copied(made.backend_tokenizer),
         facts=loaded.facts,
     )
-
-
-def _copied(tokenizer: Any) -> Any:
-    """Another tokenizer of the same files: padding and truncation are set on ours alone."""
-    return type(tokenizer).from_str(tokenizer.to_str())
-
-
-def _says_memory(error: RuntimeError) -> bool:
-    """Whether memory is out; not every device of torch has an error of its own for that."""
-    return any(words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
 def _openvino(folder: Path, facts: Facts, precision: Precision) -> Engine:

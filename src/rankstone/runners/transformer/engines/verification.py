@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rankstone.runners.transformer.network import Array, Loaded, Network
-from rankstone.runners.transformer.tokens import PROBES, Ids, Tokens, beyond, without
+from rankstone.runners.transformer.tokens import PROBES, Ids, Tokens, beyond, copied, without
 
 TOLERANCE = 1e-4
 """The greatest difference of a value, by the greatest value of its text, that is rounding."""
@@ -24,8 +24,9 @@ def difference(network: Network, loaded: Loaded, models: dict[str, Any]) -> str 
     """What differs between the exported `models` and the library; None where nothing does."""
     limit = min(loaded.facts.limit or LONGEST, LONGEST)
     probes = [*PROBES, beyond(limit)]
+    side, backend = loaded.facts.truncation_side, loaded.tokenizer.backend_tokenizer
     with _limited(loaded.tokenizer, limit):
-        tokens = _tokens(loaded, limit)
+        tokens = Tokens(copied(backend), pad=loaded.facts.pad, limit=limit, truncation_side=side)
         graph = _encode(network, loaded, tokens, _compiled(models))
         peer = loaded.oracle or _encode(network, loaded, tokens, _by_torch(loaded))
         for prompt in ("", *dict.fromkeys(loaded.facts.prompts.values())):
@@ -54,16 +55,6 @@ def _limited(tokenizer: Any, limit: int) -> Iterator[None]:
         yield
     finally:
         tokenizer.model_max_length = stated
-
-
-def _tokens(loaded: Loaded, limit: int) -> Tokens:
-    backend = loaded.tokenizer.backend_tokenizer
-    return Tokens(
-        type(backend).from_str(backend.to_str()),
-        pad=loaded.facts.pad,
-        limit=limit,
-        truncation_side=loaded.facts.truncation_side,
-    )
 
 
 def _encode(
