@@ -198,7 +198,9 @@ class CellRun:
             index.save(folder)
             disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         except OSError as error:
-            warnings.warn(f"index not saved to measure its size: {error}", stacklevel=1)
+            warnings.warn(
+                f"the index could not be saved to measure its size: {error}", stacklevel=1
+            )
         size = index.nbytes()
         return IndexSize(memory_bytes=size, disk_bytes=disk, bytes_per_document=size / n_documents)
 

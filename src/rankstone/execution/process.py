@@ -162,7 +162,9 @@ class _Watch:
             how = f"was killed by {signal.Signals(-code).name}"
         message = f"the cell's process {how} in phase '{self._phase}'"
         if code == -signal.SIGKILL:
-            message += "; the system does this when memory runs out (--memory-limit stops earlier)"
+            message += (
+                "; the system does this when memory runs out (--memory-limit stops a cell earlier)"
+            )
         return self._ended("failed", "ProcessDied", message)
 
     def _ended(self, status: Status, kind: str, message: str) -> Outcome:

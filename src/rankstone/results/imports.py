@@ -77,7 +77,9 @@ def read_mteb(
         measures=measures,
         environment=Environment(machine=ELSEWHERE),
         provenance=Provenance(started=when, finished=when),
-        warnings=["imported from MTEB: its rules, no values per query, no measurements here"],
+        warnings=[
+            "imported from MTEB: its rules, no values per query, no measurements on this machine"
+        ],
     )
 
 

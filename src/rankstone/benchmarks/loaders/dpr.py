@@ -25,8 +25,9 @@ from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.readers.lines import fault, numbered_lines
+from rankstone.benchmarks.storage import download
 from rankstone.benchmarks.storage.atomic_folders import inside
-from rankstone.benchmarks.storage.download import Remote, fetch
+from rankstone.benchmarks.storage.download import Remote
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import stamp
 from rankstone.progress import Progress, silent
@@ -78,7 +79,7 @@ class _File(NamedTuple):
     def path(self) -> Path:
         if self.remote is None:
             return self.file_path
-        return fetch(self.remote, self.file_path, self.progress)
+        return download.fetch(self.remote, self.file_path, self.progress)
 
     def fingerprint(self) -> list[Any]:
         pins = self.remote

@@ -58,6 +58,8 @@ def load_v1(
     subset: str,
     queries_revision: str,
     documents_revision: str,
+    queries: str = QUERIES,
+    documents: str = DOCUMENTS,
 ) -> RawDataset:
     """Return one of the 12 tasks of LoCoV1: the rows of both tables whose `dataset` is `subset`.
 
@@ -65,15 +67,12 @@ def load_v1(
         DataError: the hub cannot be reached, the source is gone, or it holds something else.
         MissingExtraError: there is no local copy, and the library `datasets` is not installed.
     """
-
-    def table(repository: str, revision: str, columns: tuple[str, ...]) -> _Table:
-        hub = HubTable(repository=repository, revision=revision, split="test")
-        return _Table(sources, hub, f"loco/{repository.rpartition('/')[2]}", columns)
-
+    asked = HubTable(repository=queries, revision=queries_revision, split="test")
+    held = HubTable(repository=documents, revision=documents_revision, split="test")
     tables = _V1(
         subset=subset,
-        queries=table(QUERIES, queries_revision, QUERY_COLUMNS),
-        documents=table(DOCUMENTS, documents_revision, DOCUMENT_COLUMNS),
+        queries=_Table(sources, asked, "loco/LoCoV1-Queries", QUERY_COLUMNS),
+        documents=_Table(sources, held, "loco/LoCoV1-Documents", DOCUMENT_COLUMNS),
     )
     return RawDataset(
         documents=tables.read_documents,
