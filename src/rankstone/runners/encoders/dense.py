@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -35,9 +36,9 @@ class Vector(Head):
     normalize: bool | None
 
     def load(self, network: Network) -> Loaded:
-        from rankstone.runners.transformer.vectors import load
+        from rankstone.runners.transformer.vectors import Changes, load
 
-        return load(network, self)
+        return load(network, Changes(**asdict(self)))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

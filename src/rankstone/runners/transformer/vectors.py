@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -14,9 +14,6 @@ from torch import nn
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer import loading
 from rankstone.runners.transformer.network import Array, Loaded, Network
-
-if TYPE_CHECKING:
-    from rankstone.runners.encoders.dense import Vector
 
 MODES = {"last": "lasttoken"}
 """Names of poolings that the library has other names for."""
@@ -95,7 +92,17 @@ class States(nn.Module):
         return states
 
 
-def load(network: Network, head: Vector) -> Loaded:
+class Changes(NamedTuple):
+    """Changes of a checkpoint's modules by a definition; None or empty leaves them."""
+
+    pooling: str | None
+    projection: Sequence[str]
+    layer_norm: bool
+    dimensions: int | None
+    normalize: bool | None
+
+
+def load(network: Network, head: Changes) -> Loaded:
     """The network of one vector per text, with all modules behind it."""
     model: Any = loading.checkpoint(network, SentenceTransformer)
     if model is None:
@@ -143,7 +150,7 @@ def _check_routes(model: Any) -> None:
         )
 
 
-def _modules(network: Network, head: Vector, model: Any) -> list[Any]:
+def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
     """The modules behind the transformer: the checkpoint's own, as the definition changes them."""
     modules = _pooled(network, head, model)
     ours = [_named(network, name) for name in head.projection]
@@ -159,7 +166,7 @@ def _modules(network: Network, head: Vector, model: Any) -> list[Any]:
     return [*modules, *ours, *truncated, *([Normalize()] if normalize else [])]
 
 
-def _pooled(network: Network, head: Vector, model: Any) -> list[Any]:
+def _pooled(network: Network, head: Changes, model: Any) -> list[Any]:
     modules, transformer = loading.behind(model), loading.first(model)
     if head.pooling == "pooler":
         _take_pooler(transformer, network)
@@ -204,7 +211,7 @@ def _named(network: Network, name: str) -> Any:
     return norm
 
 
-def _check_width(model: Any, modules: Sequence[Any], head: Vector, network: Network) -> None:
+def _check_width(model: Any, modules: Sequence[Any], head: Changes, network: Network) -> None:
     """Raise where fewer dimensions are left than are to be kept."""
     if head.dimensions is None:
         return
