@@ -1,4 +1,4 @@
-"""Encoders on a CUDA device: their vectors are the library's own, and memory that runs out is met.
+"""On a CUDA device encoders and scorers give the library's results; memory that runs out is met.
 
     make gpu PYTHON=python3
 
@@ -14,10 +14,14 @@ import pytest
 
 from rankstone.errors import RankstoneWarning
 from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.encoders.late_interaction import LateInteraction
 from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.runners.models import LocatedModel, locate
+from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
+from rankstone.runners.scorers.poly_encoder import PolyEncoderScorer
+from rankstone.runners.scorers.uni_encoder import UniEncoderScorer
 from rankstone.specs import ModelSpec
-from tests import tiny_models
+from tests import tiny_models, tiny_rerankers
 
 pytestmark = pytest.mark.skipif(
     not Path("/dev/nvidiactl").exists(), reason="no CUDA device on this machine"
@@ -94,3 +98,36 @@ def test_a_batch_that_does_not_fit_is_halved(dense: LocatedModel) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert np.abs(found - expected[0]).max() <= 1e-5
+
+
+def test_token_vectors_are_those_of_the_cpu(tmp_path: Path) -> None:
+    folder = tiny_models.write_stanford_colbert(tmp_path / "colbert", dim=16)
+    model = locate(ModelSpec(id="tiny", path=str(folder)))
+    markers = {"query_marker": "[unused0]", "document_marker": "[unused1]"}
+    lengths = {"query_length": 32, "document_length": 220, "storage": "float32"}
+    fast, plain = (
+        LateInteraction(model=model, dim=16, engine="torch", device=device, **markers, **lengths)
+        for device in ("cuda", "cpu")
+    )
+    assert fast.describe()["device"] == "cuda"
+    for role in ("query", "document"):
+        found, expected = (runner.encode(TEXTS, role) for runner in (fast, plain))
+        np.testing.assert_array_equal(found.offsets, expected.offsets)
+        np.testing.assert_allclose(found.tokens, expected.tokens, atol=1e-4)
+
+
+def test_scores_are_those_of_the_cpu(tmp_path: Path) -> None:
+    short = {"query_length": 20, "document_length": 24}
+    cross = tiny_rerankers.write_cross_encoder(tmp_path / "cross")
+    poly = tiny_rerankers.write_poly_encoder(tmp_path / "poly")
+    uni = tiny_rerankers.write_uni_encoder(tmp_path / "uni")
+    for make in (
+        lambda device: CrossEncoderScorer(model=cross, engine="torch", device=device),
+        lambda device: PolyEncoderScorer(model=poly, engine="torch", device=device, **short),
+        lambda device: UniEncoderScorer(model=uni, device=device, **short),
+    ):
+        found, expected = (
+            make(device).score(tiny_rerankers.QUERY, tiny_rerankers.CANDIDATES)
+            for device in (None, "cpu")
+        )
+        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
