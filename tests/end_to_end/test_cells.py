@@ -232,7 +232,7 @@ def test_interrupting_leaves_a_clean_state_and_a_message(place: Path) -> None:
     assert process.returncode == 130
     assert "Interrupted: 0 of 1 cells" in said
     assert leftovers(place) == []
-    assert not any(psutil.pid_exists(pid) for pid in started)
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
 
 
 def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:

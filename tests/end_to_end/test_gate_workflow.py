@@ -99,7 +99,7 @@ def test_the_hook_runs_as_printed(checkout: Path) -> None:
     entry = shlex.split(here(hook["entry"]))
     (told,) = re.findall(r"measured once \(`(rankstone run [^`]*)`\)", README)
     shutil.rmtree(checkout / "results", ignore_errors=True)
-    done = run(checkout, entry)
+    done = run(checkout, entry, COLUMNS="200")  # sentences are not wrapped
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the baseline has no record" in done.stdout
     assert run(checkout, here(told)).returncode == 0
