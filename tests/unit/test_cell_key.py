@@ -12,15 +12,15 @@ from rankstone.execution.cell_key import DIGESTED, HOME, source_digest
 WITHOUT_EFFECT = {
     "__init__.py",
     "__main__.py",
-    "api.py",
+    "catalogue.py",
     "cli",
     "doctor.py",
     "errors.py",
     "leaderboards",
     "progress.py",
     "py.typed",
-    "reports.py",
     "session.py",
+    "views.py",
     "workspace.py",
     *(
         f"results/{name}.py"
