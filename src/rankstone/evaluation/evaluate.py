@@ -231,7 +231,7 @@ def _evaluate(
         name: m.values(placement, relevance) if isinstance(m, names.Measure) else others[m]
         for name, m in parsed.items()
     }
-    bounds = _tie_bounds(ranking, placement, parsed, relevance)
+    bounds = _tie_bounds(ranking, placement, parsed, relevance, per_query)
     return Evaluation(
         measures=_records(per_query, bounds),
         per_query=per_query,
@@ -246,10 +246,16 @@ def _evaluate(
 
 
 def _tie_bounds(
-    ranking: Ranking, placement: Placement, parsed: Parsed, relevance: int
+    ranking: Ranking,
+    placement: Placement,
+    parsed: Parsed,
+    relevance: int,
+    per_query: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, dict[str, float]]:
     """Return the best and worst mean that the ties allow, of every core measure."""
     core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
+    if not ranking.tied.any():
+        return {n: dict.fromkeys(("best", "worst"), float(per_query[n].mean())) for n in core}
     ends = dict(zip(("best", "worst"), tie_bounds(ranking, placement), strict=True))
     return {
         name: {end: float(m.values(placed, relevance).mean()) for end, placed in ends.items()}
