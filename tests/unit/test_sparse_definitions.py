@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rankstone.runners.construct import load_adapter
 from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.runners.encoders.vdr import VDR
 from rankstone.workspace import Workspace
@@ -24,7 +25,7 @@ VSEARCH = ("vdr-nq", "vdr-msmarco", "svdr-nq", "svdr-msmarco", "svdr-tqa")
 def test_splade(name, model):
     spec = WORKSPACE.method(f"sparse/{name}")
     assert spec.model.id == model
-    assert spec.adapter == f"{SparseEncoder.__module__}:{SparseEncoder.__name__}"
+    assert load_adapter(spec, spec.name) is SparseEncoder
     assert spec.parameters == {"max_length": 256, "activation": "log1p", "pooling": "max"}
 
 
@@ -50,7 +51,7 @@ def test_vsearch(name):
     """Queries of 128 and passages of 256 tokens, 768 entries, the first 999 words left out."""
     spec = WORKSPACE.method(f"sparse/{name}")
     assert spec.model.id == f"vsearch/{name}"
-    assert spec.adapter == f"{VDR.__module__}:{VDR.__name__}"
+    assert load_adapter(spec, spec.name) is VDR
     trained_with_titles = name in ("vdr-nq", "svdr-nq", "svdr-tqa")
     assert spec.text == ("{title: [SEP] }{text}" if trained_with_titles else None)
     stated = dict(spec.parameters)
