@@ -159,13 +159,19 @@ def test_two_searches_and_two_builds_are_equal(subject):
         np.testing.assert_array_equal(first.scores, other.scores)
 
 
+def relative(request, tiny):
+    """The relative tolerance: numpy's own for genuine weights; scores of random ones are large."""
+    return tiny if request.node.callspec.params["subject"] in TINY else 1e-7
+
+
 @every
-def test_one_query_ranks_as_in_the_batch(subject):
+def test_one_query_ranks_as_in_the_batch(subject, request):
+    rounding = relative(request, ROUNDING)
     _, index, queries, _ = subject
     batch = index.search(queries, 10)
     for row in range(len(QUERIES)):
         single = index.search(queries[row : row + 1], 10)
-        np.testing.assert_allclose(single.scores[0], batch.scores[row], atol=1e-5, rtol=ROUNDING)
+        np.testing.assert_allclose(single.scores[0], batch.scores[row], atol=1e-5, rtol=rounding)
 
 
 def tolerance(runner):
@@ -198,14 +204,14 @@ def test_a_saved_index_gives_the_same_results(subject, tmp_path):
 
 
 @first_of_a_kind
-def test_chunk_boundaries_do_not_change_a_ranking(subject):
+def test_chunk_boundaries_do_not_change_a_ranking(subject, request):
     runner, index, queries, context = subject
     other = runner.index(MemoryChunks(runner, context.texts, 7), context)
     np.testing.assert_allclose(
         other.search(queries, 5).scores,
         index.search(queries, 5).scores,
         atol=tolerance(runner),
-        rtol=1e-5,
+        rtol=relative(request, 1e-5),
     )
 
 
