@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 if IN_PARALLEL:  # one process a core; read when numpy, torch and faiss are imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # forks at each import and conversion
 settings.register_profile("rankstone", deadline=None)  # a neighbour may be using the core
 settings.load_profile("rankstone")
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rankstone.profiling.machine import usable_cores
+from rankstone.profiling.openvino_runtime import import_openvino
 
 Action = Callable[[], object]
 
@@ -59,7 +60,7 @@ def _torch_product(size: int, dtype: str, device: str) -> tuple[Action, Action]:
 
 def _openvino_product(size: int, precision: str) -> tuple[Action, Action]:
     """Return a product with constant weights, like the linear layers of a network."""
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13
 
     rows = opset13.parameter([size, size], np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
 from rankstone.files import cache_root
 from rankstone.profiling.machine import usable_cores
+from rankstone.profiling.openvino_runtime import import_openvino
 from rankstone.runners.transformer.engines import export
 from rankstone.runners.transformer.engines.engine import (
     Engine,
@@ -195,9 +196,9 @@ def _torch(loaded: Loaded, precision: Precision, device: str) -> Engine:
 
 
 def _openvino(folder: Path, facts: Facts, precision: Precision) -> Engine:
-    import openvino
     from tokenizers import Tokenizer
 
+    openvino = import_openvino()
     cores = usable_cores()
 
     def requests(name: str, streams: int) -> SimpleQueue[Any]:

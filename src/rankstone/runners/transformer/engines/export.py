@@ -16,6 +16,7 @@ from typing import Any
 
 from rankstone.errors import ModelError
 from rankstone.files import build_once, cache_root, sha256_of
+from rankstone.profiling.openvino_runtime import import_openvino
 from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet, read_json
 from rankstone.specs import canonical_digest
 
@@ -100,9 +101,9 @@ def _write_copy(network: Network, loaded: Loaded, folder: Path, *, graph: bool) 
 
 def _graph(network: Network, loaded: Loaded, folder: Path) -> str | None:
     """Write the graph, and that of the decoder; the reason why it cannot be used, if so."""
-    import openvino
-
     from rankstone.runners.transformer.engines.verification import difference
+
+    openvino = import_openvino()
 
     if loaded.facts.library_tokens:
         return "its tokens are made by transformers alone"
@@ -121,12 +122,12 @@ def _graph(network: Network, loaded: Loaded, folder: Path) -> str | None:
 
 
 def _traced(loaded: Loaded) -> dict[str, Any]:
-    import openvino
     import torch
 
     from rankstone.runners.transformer.engines.attention import zeros_where_blind
     from rankstone.runners.transformer.loading import first
 
+    openvino = import_openvino()
     ids = torch.arange(1, 17).reshape(2, 8)
     mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
     inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, mask)

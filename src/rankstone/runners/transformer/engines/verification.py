@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rankstone.profiling.openvino_runtime import import_openvino
 from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import PROBES, Ids, Tokens, beyond, copied, without
 
@@ -73,8 +74,7 @@ def _encode(
 
 
 def _compiled(models: dict[str, Any]) -> Callable[..., list[Array]]:
-    import openvino
-
+    openvino = import_openvino()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     made = {n: openvino.Core().compile_model(m, "CPU", exact) for n, m in models.items()}
 
