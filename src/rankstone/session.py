@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
 from rankstone.errors import DefinitionError
 from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
-from rankstone.strict import chosen
+from rankstone.strict import chosen, load_folder
 from rankstone.views import Views, no_folder
 from rankstone.workspace import several
 
@@ -251,10 +251,10 @@ class Session(Views):
 
         Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
         """
-        from rankstone.leaderboards.papers.claims import evaluate_claim, load_claims
+        from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
 
         definitions = self.definitions
-        wanted = chosen(load_claims(definitions.claims), names, "Claim")
+        wanted = chosen(load_folder(ClaimSpec, definitions.claims), names, "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
         cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
         for method, task in cells:
@@ -279,7 +279,7 @@ class Session(Views):
         from rankstone.leaderboards.papers import tables as papers
 
         definitions, sources = self.definitions, self.sources
-        wanted = chosen(papers.load_papers(definitions.papers), tables, "Table")
+        wanted = chosen(load_folder(papers.PaperSpec, definitions.papers), tables, "Table")
         known = papers.Known.of(
             definitions.methods(definitions.method_names()),
             definitions.tasks,

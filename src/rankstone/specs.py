@@ -20,7 +20,6 @@ from rankstone.strict import Spec, build_spec, read_toml, resolve_name
 from rankstone.strict import canonical_digest as canonical_digest
 
 REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
-SHA256 = r"^[0-9a-f]{64}$"
 DEFAULT_MEASURES = (
     "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
 )  # fmt: skip
@@ -135,10 +134,6 @@ class MethodSpec(AdapterSpec):
     """Name of this method in `leaderboards/published.csv`; None: its own name."""
     weights: Literal["public", "unavailable"] = "public"
     """`unavailable`: never released, so the method needs a path to weights."""
-
-    @property
-    def family(self) -> str:
-        return self.name.rpartition("/")[0]
 
     def at(self, folder: Path) -> Self:
         """Return this method with its weights from `folder`, or its folders that it names.

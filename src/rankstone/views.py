@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rankstone.catalogue import Catalogue
 from rankstone.errors import ResultsError
 from rankstone.files import PathLike
-from rankstone.strict import chosen
+from rankstone.strict import chosen, load_folder
 from rankstone.workspace import Workspace, several
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Views(Catalogue):
 
         Raises: RankstoneError, where it is not defined or its records cannot be read.
         """
-        from rankstone.leaderboards.boards import board, load_tables
+        from rankstone.leaderboards.boards import TableSpec, board
         from rankstone.results.store import ResultStore
 
         definitions = self.definitions
-        [spec] = chosen(load_tables(definitions.leaderboards), [name], "Leaderboard")
+        [spec] = chosen(load_folder(TableSpec, definitions.leaderboards), [name], "Leaderboard")
         named = spec.records and self.results is None
         store = ResultStore(definitions.root / spec.records) if named else self._store(definitions)
         stored = store.stored()

@@ -74,7 +74,7 @@ class Workspace:
     @property
     def papers(self) -> Path:
         """Published tables, one file each."""
-        return self.root / "leaderboards" / "papers"
+        return self.leaderboards / "papers"
 
     @property
     def results(self) -> Path:

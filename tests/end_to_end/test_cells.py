@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -225,14 +226,14 @@ def test_interrupting_leaves_a_clean_state_and_a_message(place: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: children(process.pid))
+    assert wait_for(lambda: children(process.pid))
     started = children(process.pid)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Interrupted: 0 of 1 cells" in said
     assert leftovers(place) == []
-    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
+    assert wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
 
 
 def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
@@ -241,19 +242,22 @@ def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: children(process.pid))
+    assert wait_for(lambda: children(process.pid))
     started = children(process.pid)
     process.kill()
     process.wait()
-    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
+    assert wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
 
 
 def children(parent: int) -> list[int]:
     return [child.pid for child in psutil.Process(parent).children(recursive=True)]
 
 
-def wait_for(condition: object, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> bool:
+    """Return True as soon as the condition holds, False if it never does."""
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited in vain"
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
+    return True

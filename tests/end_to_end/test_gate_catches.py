@@ -14,7 +14,7 @@ import rankstone
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.leaderboards.gate import CostRule, GateRules
-from rankstone.results.store import ResultStore
+from rankstone.results.store import ResultStore, side_file
 from rankstone.results.trec_run import read_run, write_run
 from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec
@@ -59,9 +59,8 @@ def test_half_of_the_stop_words(measured: Path) -> None:
 
 
 def test_a_shuffled_top_ten_of_a_twentieth_of_the_queries(measured: Path) -> None:
-    store = ResultStore(measured / "r")
-    record, _ = store.named(f"{BM25}@{TASK}")
-    run = read_run(store.file(record, "run"))
+    stored = ResultStore(measured / "r").named(f"{BM25}@{TASK}")
+    run = read_run(side_file(*stored, "run"))
     rng = np.random.default_rng(0)
     n, width = len(run.query_ids), np.bincount(run.query).max()
     docs = np.full((n, width), -1, dtype=np.int64)

@@ -21,7 +21,7 @@ from rankstone.evaluation.conventions import TOOLS
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Policy, RunRecord, TaskInfo
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore, Staged, side_file
 from rankstone.results.trec_run import write_run
 from rankstone.runners.protocols import Hits
 from rankstone.scoring.task_qrels import open_judged
@@ -373,7 +373,8 @@ def read_text(path: Path) -> str:
 def file_of(place: Path, kind: str) -> Path:
     store = ResultStore(place / "results")
     (record,) = [r for r in store.records() if r.task.name == "tiny/letters"]
-    path = store.path(record) if kind == "record" else store.file(record, kind)  # type: ignore[arg-type]
+    own = store.path(record)
+    path = own if kind == "record" else side_file(record, own, kind)
     assert path is not None
     return path
 

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page
-from rankstone.leaderboards.papers.claims import load_claims
+from rankstone.leaderboards.papers.claims import ClaimSpec
 from rankstone.leaderboards.papers.tested import claims_from_json
+from rankstone.strict import load_folder
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 ANEW = "run: make claims"
 
 
 def test_the_page_of_claims_is_current() -> None:
-    claims = load_claims(BOARDS / "claims")
+    claims = load_folder(ClaimSpec, BOARDS / "claims")
     results = claims_from_json((BOARDS / "claims.json").read_text(encoding="utf-8"), claims)
     assert {result.claim.name for result in results} == set(claims), ANEW
     assert (BOARDS / "claims.md").read_text(encoding="utf-8") == render(

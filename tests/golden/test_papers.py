@@ -10,14 +10,15 @@ from rankstone.evaluation.evaluate import parse_all
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.papers import page
 from rankstone.leaderboards.papers.published import read_published
-from rankstone.leaderboards.papers.tables import load_papers
+from rankstone.leaderboards.papers.tables import PaperSpec
 from rankstone.leaderboards.papers.tested import tables_from_json
 from rankstone.results.store import ResultStore
+from rankstone.strict import load_folder
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 
 PLACE = Workspace.find(ROOT)
-PAPERS = load_papers(PLACE.papers)
+PAPERS = load_folder(PaperSpec, PLACE.papers)
 PAGE = ROOT / "leaderboards" / "papers.md"
 KINDS = tomllib.loads((ROOT / "tests" / "golden" / "papers.toml").read_text(encoding="utf-8"))
 
@@ -55,7 +56,7 @@ def test_tasks_are_defined_and_their_measures_known(name):
         for task in row.expected:
             specs = PLACE.expand(task)
             # A measure that the task leaves out is still one that could be computed.
-            parse_all([row.measure], 10_000, specs[0].judge)
+            assert [*parse_all([row.measure], 10_000, specs[0].judge)] == [row.measure]
 
 
 def test_methods_are_defined():

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from rankstone import board
-from rankstone.leaderboards.boards import load_tables
+from rankstone.leaderboards.boards import TableSpec
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import board as board_page
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
 from rankstone.results.store import ResultStore
+from rankstone.strict import load_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,7 @@ def test_a_published_leaderboard_is_current(name: str, form: str) -> None:
     assert committed == render(page, form), "run: make reference"
 
 
-@pytest.mark.parametrize("name", sorted(load_tables(ROOT / "leaderboards")))
+@pytest.mark.parametrize("name", sorted(load_folder(TableSpec, ROOT / "leaderboards")))
 @pytest.mark.parametrize(("form", "ending"), [("markdown", "md"), ("latex", "tex")])
 def test_a_defined_leaderboard_is_current(name: str, form: str, ending: str) -> None:
     committed = (ROOT / "leaderboards" / f"{name}.{ending}").read_text(encoding="utf-8")

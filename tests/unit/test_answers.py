@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rankstone.evaluation import answers as module
-from rankstone.evaluation.answers import has_answer, match, tokens
+from rankstone.evaluation.answers import match, tokens
+from tests.dpr_rule import has_answer
 
 CASES = [
     # accents: NFD makes them marks of their token

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.boards import Board, TableSpec, board, load_tables
+from rankstone.leaderboards.boards import Board, TableSpec, board
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.pages.board import page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
-from rankstone.strict import chosen
+from rankstone.strict import chosen, load_folder
 from tests.pages import Tags
 from tests.records import make_record
 
@@ -181,7 +181,7 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
     head = 'title = "t"\n' + ("" if text.startswith("tasks") else 'tasks = ["toy/one"]\n')
     (tmp_path / "bad.toml").write_text(head + text)
     with pytest.raises(DefinitionError) as caught:
-        load_tables(tmp_path)
+        load_folder(TableSpec, tmp_path)
     assert said in str(caught.value)
     assert "bad.toml" in str(caught.value)
 

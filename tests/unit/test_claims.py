@@ -12,16 +12,12 @@ from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page as claims_page
 from rankstone.leaderboards.papers.checks import CHECKS
-from rankstone.leaderboards.papers.claims import (
-    ClaimSpec,
-    evaluate_claim,
-    load_claims,
-)
+from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
 from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_json
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
-from rankstone.strict import chosen
+from rankstone.strict import chosen, load_folder
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record
@@ -261,7 +257,7 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
     head = 'statement = "s"\nsource = "p"\ntasks = ["t"]\n'
     (tmp_path / "bad.toml").write_text(head + text)
     with pytest.raises(DefinitionError, match=r"bad\.toml") as caught:
-        load_claims(tmp_path)
+        load_folder(ClaimSpec, tmp_path)
     assert said in str(caught.value)
 
 
@@ -278,7 +274,7 @@ def test_every_kind_is_described():
 
 def test_the_claims_of_this_repository_name_what_is_defined():
     place = Workspace.find(ROOT)
-    for claim in load_claims(place.claims).values():
+    for claim in load_folder(ClaimSpec, place.claims).values():
         for method, task in claim.cells():
             assert method.startswith("runs/") or method in place.method_names(), claim.name
             assert task in place.tasks, claim.name

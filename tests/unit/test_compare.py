@@ -18,7 +18,7 @@ from rankstone.evaluation.significance import holm
 from rankstone.leaderboards.numbers import signed
 from rankstone.leaderboards.pages.compare import probability
 from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore, Staged, side_file
 from tests.records import make_record
 
 QUERIES = [f"q{n}" for n in range(60)]
@@ -46,8 +46,8 @@ def values(folder, method):
     from rankstone.results.per_query import read_per_query
 
     store = ResultStore(folder)
-    record, _ = store.named(f"{method}@stdlib/functions")
-    return read_per_query(store.file(record, "per_query")).measures["nDCG@10"]
+    file = side_file(*store.named(f"{method}@stdlib/functions"), "per_query")
+    return read_per_query(file).measures["nDCG@10"]
 
 
 def test_every_number_is_that_of_the_values_per_query(results):

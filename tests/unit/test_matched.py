@@ -15,11 +15,11 @@ from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
 from rankstone.evaluation import answer_judgements as matched
 from rankstone.evaluation.answer_judgements import judge
-from rankstone.evaluation.answers import has_answer
 from rankstone.evaluation.evaluate import evaluate, evaluate_run, qrels_by_answers, qrels_of
 from rankstone.results.trec_run import Run
 from rankstone.runners.protocols import Hits
 from rankstone.specs import TaskSpec
+from tests.dpr_rule import has_answer
 
 ACCURACY = ["Accuracy@1", "Accuracy@2", "Accuracy@4"]
 PASSAGES = ["born in Ulm", "nothing here", "ULM, 14 March 1879", "Bern", "in 1905 in bern"]

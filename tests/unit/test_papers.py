@@ -22,7 +22,6 @@ from rankstone.leaderboards.papers.tables import (
     PaperSpec,
     coverage,
     judge,
-    load_papers,
     needed,
     refuse_unknown_tasks,
     reproduce_table,
@@ -31,7 +30,7 @@ from rankstone.leaderboards.papers.tested import tables_from_json, tables_to_jso
 from rankstone.results.record import Measure
 from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
-from rankstone.strict import chosen
+from rankstone.strict import chosen, load_folder
 from tests.records import make_record
 
 TASK = "t/one"
@@ -171,7 +170,7 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, change, said):
     head = 'title = "t"\nsource = "s"\nbecause = "b"\n'
     (tmp_path / "bad.toml").write_text(f"{head}{change}\n{rows}")
     with pytest.raises(DefinitionError, match=r"bad\.toml") as caught:
-        load_papers(tmp_path)
+        load_folder(PaperSpec, tmp_path)
     assert said in str(caught.value)
 
 
@@ -288,7 +287,7 @@ def test_a_table_is_run_and_its_page_written(place):
     assert "| 0 | tiny/letters | nDCG@10 | 1.0000 | 1.0000 | .0000 | within |" in told
     assert "not run: Runner 'a/never': its weights were never released" in told
     assert "not run: tiny/gone" in told
-    papers = load_papers(place / "leaderboards" / "papers")
+    papers = load_folder(PaperSpec, place / "leaderboards" / "papers")
     assert (
         markdown(tables_from_json(page.with_suffix(".json").read_text(), papers), every=True)
         == told

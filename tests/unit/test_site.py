@@ -27,7 +27,7 @@ from rankstone.leaderboards.site.pairs import Rankings, made
 from rankstone.leaderboards.site.tables import board_table
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
-from rankstone.results.store import ResultStore
+from rankstone.results.store import ResultStore, side_file
 from rankstone.workspace import Workspace
 from tests.records import demo_records, make_record
 from tests.site_records import many_records, store_with_runs
@@ -306,7 +306,7 @@ def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
 
     folder = tmp_path / "results"
     (record, other) = store_with_runs(folder, [make_record(), make_record("a/b")], tmp_path)
-    run = ResultStore(folder).file(record, "run")
+    run = side_file(record, ResultStore(folder).path(record), "run")
     assert run is not None
     lines = "".join(f"q{n} Q0 {d} 1 {s} t\n" for n in range(8)
                     for d, s in (("a", 1), ("c", 2), ("é", 2), ("b", 2), ("d", 3)))  # fmt: skip

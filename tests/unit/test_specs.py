@@ -41,7 +41,6 @@ def method_error(place: Workspace, text: str) -> str:
 def test_a_method_is_named_by_its_place(place: Workspace) -> None:
     assert place.method("m") == place.method("fam/m")
     assert place.method("m").name == "fam/m"
-    assert place.method("m").family == "fam"
 
 
 def test_an_unknown_key_is_named_with_its_neighbour(place: Workspace) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rankstone.arrays import Ints
 from rankstone.benchmarks.storage.arrow_tables import (
     MappedTable,
     distinct,
@@ -30,19 +28,19 @@ class StoredCorpus:
     def __len__(self) -> int:
         return len(self._table)
 
-    def ids(self, positions: NDArray[np.int64]) -> list[str]:
+    def ids(self, positions: Ints) -> list[str]:
         return self._table.take("id", positions)
 
     def texts(self, start: int, stop: int) -> list[str]:
         return self._join(*(self._table.rows(field, start, stop) for field in self._fields))
 
-    def take(self, positions: NDArray[np.int64]) -> list[str]:
+    def take(self, positions: Ints) -> list[str]:
         return self._join(*(self._table.take(field, positions) for field in self._fields))
 
-    def passages(self, positions: NDArray[np.int64]) -> list[str]:
+    def passages(self, positions: Ints) -> list[str]:
         return self._table.take("text", positions)
 
-    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+    def positions(self, ids: Sequence[str]) -> Ints:
         keys, codes = distinct(text_array(ids)[0])
         return positions_of(self._table.column("id"), keys)[codes]
 

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
+from rankstone.errors import DataError
 from rankstone.files import PathLike, cache_root
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
@@ -66,6 +68,15 @@ class Sources:
             data=Path(data).expanduser().resolve() if data else None, cache=cache_root(cache)
         )
 
+    def data_folder(self, wanted: str, task: TaskSpec) -> Path:
+        """Return the data folder; DataError where none is named, so that `wanted` is not found."""
+        if self.data is None:
+            raise DataError(
+                f"{task.name}: no data folder is named, so '{wanted}' cannot be looked up. "
+                "Name one with --data DIR or RANKSTONE_DATA."
+            )
+        return self.data
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
@@ -111,19 +122,19 @@ class Corpus(Protocol):
 
     def __len__(self) -> int: ...
 
-    def ids(self, positions: NDArray[np.int64]) -> list[str]:
+    def ids(self, positions: Ints) -> list[str]:
         """Return the document ids at `positions`; IndexError where there is no such document."""
 
     def texts(self, start: int, stop: int) -> list[str]:
         """Return the texts of a range of documents, template applied."""
 
-    def take(self, positions: NDArray[np.int64]) -> list[str]:
+    def take(self, positions: Ints) -> list[str]:
         """Return the texts at `positions`, in that order, template applied."""
 
-    def passages(self, positions: NDArray[np.int64]) -> list[str]:
+    def passages(self, positions: Ints) -> list[str]:
         """Return the texts at `positions` without title and template."""
 
-    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+    def positions(self, ids: Sequence[str]) -> Ints:
         """Return the (len(ids),) positions of documents by id; -1 for an unknown id."""
 
 
@@ -176,9 +187,9 @@ class Judgements:
     All three arrays have one entry per judgement.
     """
 
-    query: NDArray[np.int64]
+    query: Ints
     """Row of the query among the split's judged queries."""
-    document: NDArray[np.int64]
+    document: Ints
     """Position in the corpus; -1 for a document the corpus does not hold (it still counts in the
     ideal ranking and among the relevant, as in trec_eval)."""
     label: NDArray[np.int32]
@@ -209,7 +220,7 @@ class Dataset:
     and judgements are those of the task: its split, its limit. Where answers judge, the digest
     of the judgements is theirs."""
     source: str
-    self_positions: NDArray[np.int64]
+    self_positions: Ints
     """(n_queries,) position of the document whose id equals the query's id; -1 where none does."""
     n_unknown_documents: int
     """Judgements of these queries that name a document the corpus does not hold."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rankstone.arrays import Flags, Ints
 from rankstone.benchmarks.dataset import Judgement, RawJudgements
 from rankstone.benchmarks.pins import check_pins
 from rankstone.benchmarks.storage.arrow_tables import (
@@ -65,7 +66,12 @@ def resolve_split(
     if (places < 0).all():
         raise _nothing_found(where, "documents", "the corpus", document_ids, documents)
     _check_labels(documents, labels, where)
-    warnings = _unknown_warnings(query_rows, known, where)
+    warnings = []
+    if n_queries := int((query_rows < 0).sum()):
+        warnings.append(
+            f"{where}: {n_queries} judged queries are not in the queries file; "
+            f"their {int((~known).sum())} judgements are left out"
+        )
     order = np.lexsort((document_codes, places, rows))
     order = order[known[order]]
     order, warning = _without_repeats(
@@ -110,7 +116,7 @@ def unpack_answers(packed: str) -> tuple[str, ...]:
     return tuple(json.loads(packed)) if packed else ()
 
 
-def _asked(rows: NDArray[np.int64], documents: MappedTable, queries: MappedTable) -> Any:
+def _asked(rows: Ints, documents: MappedTable, queries: MappedTable) -> Any:
     own = pa.array(queries.take("id", rows), TEXT)
     return pa.table({"row": rows, "self_position": positions_of(documents.column("id"), own)})
 
@@ -132,7 +138,7 @@ def _check_column_order(
     queries: MappedTable,
     query_ids: Any,
     document_ids: Any,
-    both_known: NDArray[np.bool_],
+    both_known: Flags,
     where: str,
 ) -> None:
     """Refuse judgements whose ids are mostly found only with the two columns exchanged."""
@@ -174,26 +180,14 @@ def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedT
     )
 
 
-def _unknown_warnings(
-    query_rows: NDArray[np.int64], known: NDArray[np.bool_], where: str
-) -> list[str]:
-    n_queries, n_rows = int((query_rows < 0).sum()), int((~known).sum())
-    if not n_queries:
-        return []
-    return [
-        f"{where}: {n_queries} judged queries are not in the queries file; "
-        f"their {n_rows} judgements are left out"
-    ]
-
-
 def _without_repeats(
-    order: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    codes: NDArray[np.int64],
+    order: Ints,
+    rows: Ints,
+    codes: Ints,
     labels: NDArray[np.int32],
     ids: tuple[Any, Any],
     where: str,
-) -> tuple[NDArray[np.int64], list[str]]:
+) -> tuple[Ints, list[str]]:
     """Return `order` with one entry per (query, document) pair, and warnings on dropped ones."""
     same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
     conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.benchmarks.storage.arrow_tables import ContentDigest, MappedTable, text_array
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
 
 
-def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, int, int] | None:
+def first_repeat(hashes: Ints, table: MappedTable) -> tuple[str, int, int] | None:
     """Return the first repeated id with both rows; None if all are distinct.
 
     Sorts a copy of the hashes (8 bytes a row), and reads ids only where two hashes agree.
@@ -33,7 +33,7 @@ def first_repeat(hashes: NDArray[np.int64], table: MappedTable) -> tuple[str, in
 
 
 def split_digests(
-    task: TaskSpec, judgements: MappedTable, rows: NDArray[np.int64], queries: MappedTable
+    task: TaskSpec, judgements: MappedTable, rows: Ints, queries: MappedTable
 ) -> dict[str, str]:
     """Return the digests of judged queries and of their judgements, both in the order of ids.
 

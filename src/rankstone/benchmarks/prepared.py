@@ -58,14 +58,9 @@ class Copy:
         documents = int(self.meta["corpus"]["count"])
         if self.split_meta is None:
             return Counts(documents=documents)
-        queries, judgements = (
-            len(MappedTable(self.split / f"{name}.arrow")) for name in ("queries", "judgements")
-        )
-        return Counts(
-            documents=documents,
-            queries=queries,
-            judgements=None if self.by_answers else judgements,
-        )
+        parts = ("queries",) if self.by_answers else ("queries", "judgements")
+        sizes = {name: len(MappedTable(self.split / f"{name}.arrow")) for name in parts}
+        return Counts(documents=documents, **sizes)
 
 
 def find_copy(task: TaskSpec, sources: Sources) -> Copy:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.benchmarks.dataset import Dataset, walk
 
 
@@ -119,7 +119,7 @@ class _Texts:
     def __init__(self) -> None:
         self.characters: Counter[int] = Counter()
         self.words: Counter[int] = Counter()
-        self._hashes: list[NDArray[np.int64]] = []
+        self._hashes: list[Ints] = []
 
     def add(self, block: Iterable[str]) -> None:
         texts = list(block)
@@ -167,7 +167,7 @@ def distribution(counts: Mapping[int, int]) -> Distribution:
     )
 
 
-def _bars(values: NDArray[np.int64], times: NDArray[np.int64]) -> tuple[Bin, ...]:
+def _bars(values: Ints, times: Ints) -> tuple[Bin, ...]:
     """Bars by powers of two: 0, 1, 2..3, 4..7, ..."""
     places = np.array([value.bit_length() for value in values.tolist()])
     heights = np.bincount(places, weights=times)

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rankstone import registry
+from rankstone.arrays import Ints
 from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
 from rankstone.benchmarks.judgements import (
@@ -157,9 +157,9 @@ class _Split:
 
     meta: dict[str, Any]
     judgements: MappedTable
-    rows: NDArray[np.int64]
+    rows: Ints
     """(n_queries,) rows of the judged queries in the queries table, ascending."""
-    self_positions: NDArray[np.int64]
+    self_positions: Ints
 
 
 class _Stored:
@@ -338,15 +338,13 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
     )
 
 
-def _answers(
-    task: TaskSpec, queries: MappedTable, rows: NDArray[np.int64]
-) -> Sequence[Sequence[str]] | None:
+def _answers(task: TaskSpec, queries: MappedTable, rows: Ints) -> Sequence[Sequence[str]] | None:
     if task.judge == "judgements":
         return None
     return tuple(map(unpack_answers, queries.take("answers", rows)))
 
 
-def _train_judgements(task: TaskSpec, stored: _Stored, rows: NDArray[np.int64]) -> Judgements:
+def _train_judgements(task: TaskSpec, stored: _Stored, rows: Ints) -> Judgements:
     """Return the judgements of the training queries `rows` on documents of the corpus."""
     if not len(rows) or not task.train_split:
         return Judgements.none()
@@ -360,9 +358,7 @@ def _train_judgements(task: TaskSpec, stored: _Stored, rows: NDArray[np.int64]) 
     )
 
 
-def _train_rows(
-    task: TaskSpec, stored: _Stored, split: _Split
-) -> tuple[NDArray[np.int64], Sequence[str]]:
+def _train_rows(task: TaskSpec, stored: _Stored, split: _Split) -> tuple[Ints, Sequence[str]]:
     """Return rows of training queries that are not queries of the task, and warnings."""
     name = task.train_split
     if not name:

@@ -78,9 +78,7 @@ def main() -> NoReturn:
         given = sys.argv[1:]
         app(spread(given, "--on") if given[:1] in SEVERAL else given)
     except RankstoneError as error:
-        from rich.console import Console
-
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -145,8 +145,7 @@ def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
     if record.status != "ok":
         message = record.error.message if record.error else "no message"
         return f"[red]✗[/] {cell}: {record.status}: {escape(message)}"
-    headline = record.measures.get(record.task.headline)
-    value = f"  {record.task.headline} {headline.mean:.4f}" if headline else ""
+    value = f"  {record.task.headline} {record.headline.mean:.4f}" if record.headline else ""
     how = "already measured, reused (--force measures again)" if reused else f"{seconds:.1f} s"
     return f"[green]✓[/] {cell}{value}  [dim]{how}[/]"
 

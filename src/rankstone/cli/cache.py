@@ -50,29 +50,27 @@ def list_keys(here: Session) -> None:
             Text(entry.kernel or "unknown"),
             f"{datetime.fromtimestamp(entry.used).astimezone():%Y-%m-%d %H:%M}",
         )
-    console = stdout()
     if present:
-        console.print(table)
+        stdout().print(table)
     total = decimal(sum(entry.size_bytes for entry in present))
     keys = f"{len(present)} key{'' if len(present) == 1 else 's'}"
-    line = f"{keys}, {total} in {here.encodings_folder} (prepared data: rankstone data path TASK)"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    where = f"{here.encodings_folder} (prepared data: rankstone data path TASK)"
+    typer.echo(f"{keys}, {total} in {where}")
 
 
 @app.command()
 @command("cache")
 def verify(here: Session, names: NamesArgument = None) -> None:
     """Read every byte again and compare it with what was written; exit 1 where it differs."""
-    console, faulty = stdout(), 0
+    faulty = 0
     for entry in here.encodings(names or ()):
         faults = list(entry.faults())
         faulty += len(faults)
         state = "damaged" if faults else "whole" if entry.whole else "partial"
         lines = [f"{state:<8} {entry.short_key}  {_shards(entry)} shards", *faults]
-        console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
+        typer.echo("\n         ".join(lines))
     if faulty:
-        message = f"{faulty} damaged: the next run encodes them again"
-        console.print(message, highlight=False, soft_wrap=True)
+        typer.echo(f"{faulty} damaged: the next run encodes them again")
         raise typer.Exit(1)
 
 
@@ -103,9 +101,8 @@ def remove(
         methods = ", ".join(entry.uses("method"))
         gone = entry.remove()
         freed += gone
-        what = f"{entry.short_key}  {decimal(gone)}  {methods}"
-        stdout().print(what.rstrip(), markup=False, highlight=False, soft_wrap=True)
-    stdout().print(f"{decimal(freed)} freed", highlight=False)
+        typer.echo(f"{entry.short_key}  {decimal(gone)}  {methods}".rstrip())
+    typer.echo(f"{decimal(freed)} freed")
 
 
 def _shards(entry: Entry) -> str:

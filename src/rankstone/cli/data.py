@@ -50,17 +50,15 @@ def prepare(here: Session, tasks: TasksArgument) -> None:
     """Fetch and convert, so that runs find the data ready."""
     from rankstone.cli.bars import Bars
 
-    console = stdout()
-
     def one(name: str, task: TaskSpec) -> bool:
         began = time.monotonic()
         ready = here.prepared(task).ready
         with Bars(stderr(), label="") as bars:
             dataset = here.prepare(task, bars)
         how = "already prepared" if ready else f"{time.monotonic() - began:.1f} s"
-        _say(console, "ok", f"{task.name}  {_size(dataset)}  [dim]{how}[/]")
+        _say("ok", f"{task.name}  {_size(dataset)}  [dim]{how}[/]")
         for warning in dataset.warnings:
-            _say(console, "note", _escape(warning))
+            _say("note", _escape(warning))
         return True
 
     _each(here, tasks, one)
@@ -73,19 +71,18 @@ def verify(here: Session, tasks: TasksArgument) -> None:
 
     It is compared with the digests of its preparation as well. Exit code 1 where it differs.
     """
-    console = stdout()
 
     def one(name: str, task: TaskSpec) -> bool:
         here.prepared(task).refuse_absence(name)
         try:
             digests = here.verify_data(task)
         except DataError as error:
-            _say(console, "wrong", _escape(str(error)))
+            _say("wrong", _escape(str(error)))
             return False
-        _say(console, "ok", f"{task.name}  {_pins(task)}")
+        _say("ok", f"{task.name}  {_pins(task)}")
         for part, digest in digests.items():
             what = "answers" if (part, task.judge) == ("judgements", "answers") else part
-            console.print(f"  {what:<10}  {digest}", highlight=False, soft_wrap=True)
+            typer.echo(f"  {what:<10}  {digest}")
         return True
 
     _each(here, tasks, one)
@@ -124,7 +121,7 @@ def _each(here: Session, names: list[str], one: Callable[[str, TaskSpec], bool])
             if len(names) == 1:
                 raise
             failed = True
-            _say(stderr(), "wrong", _escape(str(error)))
+            _say("wrong", _escape(str(error)), stderr())
     if failed or differs:
         raise typer.Exit(2 if failed else 1)
 
@@ -145,8 +142,8 @@ def _pins(task: TaskSpec) -> str:
 MARKS = {"ok": "[green]✓[/]", "wrong": "[red]✗[/]", "note": " [yellow]![/]"}
 
 
-def _say(console: Console, mark: str, text: str) -> None:
-    console.print(f"{MARKS[mark]} {text}", highlight=False, soft_wrap=True)
+def _say(mark: str, text: str, console: Console | None = None) -> None:
+    (console or stdout()).print(f"{MARKS[mark]} {text}", highlight=False, soft_wrap=True)
 
 
 def _escape(text: str) -> str:

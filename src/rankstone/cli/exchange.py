@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import command, stdout
+from rankstone.cli.options import command
 
 if TYPE_CHECKING:
     from rankstone import Session
-
 
 ExportForm = StrEnum("ExportForm", ["trec", "ir_metadata", "mteb", "parquet"])
 
@@ -32,9 +31,8 @@ def export(
     ] = None,
 ) -> None:
     """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
-    console = stdout()
     for path in here.export(records, to.value, output):
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        typer.echo(f"written: {path}")
 
 
 @command("results", "data", "cache", "workspace")
@@ -50,9 +48,8 @@ def import_results(
         raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
     if source is ImportForm.trec and on is None:
         raise typer.BadParameter("a TREC run does not name its task: --on TASK")
-    console = stdout()
     for path in here.import_(files, source.value, on=on, name=name):
-        console.print(f"record: {path}", highlight=False, soft_wrap=True)
+        typer.echo(f"record: {path}")
 
 
 @command()
@@ -66,4 +63,4 @@ def convert(
 ) -> None:
     """Make encoders of a pickled checkpoint, read as data and never run as code."""
     for folder in here.convert(checkpoint, like, to):
-        stdout().print(f"written: {folder}", highlight=False, soft_wrap=True)
+        typer.echo(f"written: {folder}")

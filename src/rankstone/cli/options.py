@@ -154,13 +154,14 @@ class Output:
         """Print the page, or write it to the file with its pictures beside it."""
         from rankstone.leaderboards.formats import render, terminal
 
-        console, on_terminal = stdout(), self.form is Format.terminal
+        on_terminal = self.form is Format.terminal
         if self.file is not None:
             write(self.file, render.render(page, self.form, width=120 if on_terminal else None))
             for picture, svg in page.pictures.items() if self.form is Format.markdown else ():
                 write(self.file.with_name(picture), svg)
-            console.print(f"{name}: {self.file}", highlight=False, soft_wrap=True)
+            typer.echo(f"{name}: {self.file}")
         elif on_terminal:
+            console = stdout()
             console.print(terminal.drawn(page, console.width), highlight=False)
         else:
             sys.stdout.write(render.render(page, self.form))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command, stdout
+from rankstone.cli.options import Format, Output, command
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -56,8 +56,7 @@ def site(
     Query and document texts stand on the pages of pairs where their data set is within reach.
     """  # fmt: skip
     built = here.site(output, pairs=pairs)
-    message = (
+    typer.echo(
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
         f" {built.records:,} records, {built.pairs:,} pairs)"
     )
-    stdout().print(message, highlight=False, markup=False, soft_wrap=True)

@@ -61,7 +61,7 @@ def run(
     )
     records = _drawn(plan)
     Output().board(records)
-    stderr().print(f"records: {plan.store.folder}", highlight=False, soft_wrap=True)
+    typer.echo(f"records: {plan.store.folder}", err=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 
@@ -79,18 +79,17 @@ def _drawn(plan: Sweep) -> list[RunRecord]:
     from rankstone.cli.bars import Bars
 
     signal.signal(signal.SIGTERM, _interrupt)
-    console = stderr()
     records: list[RunRecord] = []
     try:
-        with Bars(console) as reporter:
+        with Bars(stderr()) as reporter:
             for record in plan.run(reporter):
                 records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
     except KeyboardInterrupt:
         total = len(plan.methods) * len(plan.tasks)
-        console.print(
+        typer.echo(
             f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
             "nothing half-written remains. The same command continues from there.",
-            highlight=False,
+            err=True,
         )
         raise typer.Exit(130) from None
     return records

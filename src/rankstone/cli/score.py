@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, FormatOption, Output, command, stderr, stdout
+from rankstone.cli.options import Format, FormatOption, Output, command
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -34,15 +34,14 @@ def score(
 
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task defines what is relevant; --relevance goes with --qrels")
-    console = stderr()
     with drawn(here) as here:
         least = 1 if relevance is None else relevance
         record = here.score(run, on, qrels=qrels, relevance=least, name=name)
     for warning in record.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        typer.echo(f"warning: {warning}", err=True)
     same = [r for r, _ in here.records() if r.task.name == record.task.name]
     Output(form=form or Format.terminal).board(same)
-    console.print(f"record: {here.store.path(record)}", highlight=False, soft_wrap=True)
+    typer.echo(f"record: {here.store.path(record)}", err=True)
 
 
 @command("results", "data", "cache", "workspace")
@@ -53,14 +52,14 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute stored measures from stored runs; exit 1 if anything differs."""
-    console, faulty, found = stdout(), 0, here.records(records or ())
+    faulty, found = 0, here.records(records or ())
     for record, path in found:
         faults = here.verify(record, path)
         faulty += bool(faults)
         state = "differs" if faults else "ok" if record.status == "ok" else f"({record.status})"
         lines = [f"{state:<8} {record.method.name}@{record.task.name}", *faults]
-        console.print("\n         ".join(lines), markup=False, highlight=False, soft_wrap=True)
+        typer.echo("\n         ".join(lines))
     n = sum(record.status == "ok" for record, _ in found)
-    console.print(f"{n - faulty} of {n} records verified", highlight=False)
+    typer.echo(f"{n - faulty} of {n} records verified")
     if faulty:
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Flags, Ints
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
 from rankstone.evaluation.answers import MATCHER, match, tokens
@@ -25,10 +25,9 @@ from rankstone.files import appearing
 from rankstone.specs import canonical_digest
 
 DIGEST_BYTES = hashlib.sha256().digest_size
-Codes = NDArray[np.int64]
 
 
-def judge(docs: NDArray[np.int64], dataset: Dataset, cache: Path | None = None) -> Judgements:
+def judge(docs: Ints, dataset: Dataset, cache: Path | None = None) -> Judgements:
     """Judge every pair of `docs` (n_queries, width; -1 pads) whose passage holds an answer as 1.
 
     Pairs matched before are read from the folder `cache`, and new ones are added to it; nothing is
@@ -61,12 +60,12 @@ def answers_of(dataset: Dataset) -> Sequence[Sequence[str]]:
 
 
 def _held(
-    query: Codes,
-    document: Codes,
+    query: Ints,
+    document: Ints,
     answers: Sequence[Sequence[str]],
     dataset: Dataset,
     cache: Path | None,
-) -> NDArray[np.bool_]:
+) -> Flags:
     """Return (n_pairs,) flags of passages that hold an answer, matching those not cached yet."""
     codes = (query * len(dataset.corpus) + document) * 2
     file = None if cache is None else cache / "answers" / _key(answers, dataset)
@@ -81,14 +80,14 @@ def _held(
     return _contains(known, codes + 1, exactly=True)
 
 
-def _merged(*parts: Codes) -> Codes:
+def _merged(*parts: Ints) -> Ints:
     """Return all codes once, ascending, by a sort, which is much faster than `np.unique` here."""
     codes = np.sort(np.concatenate(parts))
-    last: Codes = codes[np.diff(codes, append=-1) != 0]
+    last: Ints = codes[np.diff(codes, append=-1) != 0]
     return last
 
 
-def _contains(known: Codes, codes: Codes, *, exactly: bool = False) -> NDArray[np.bool_]:
+def _contains(known: Ints, codes: Ints, *, exactly: bool = False) -> Flags:
     """Flag the codes that are among the `known`, ignoring the last bit unless `exactly`."""
     at = np.searchsorted(known, codes)
     inside = at < len(known)
@@ -106,7 +105,7 @@ def _key(answers: Sequence[Sequence[str]], dataset: Dataset) -> str:
     return canonical_digest([rules, dataset.sha256["corpus"], [list(row) for row in answers]])
 
 
-def _read(file: Path | None) -> Codes:
+def _read(file: Path | None) -> Ints:
     """Return the codes in `file`; none if it is missing or damaged, so that it is rewritten."""
     content = b""
     if file is not None and file.is_file():
@@ -117,7 +116,7 @@ def _read(file: Path | None) -> Codes:
     return np.frombuffer(body, dtype="<i8").astype(np.int64)
 
 
-def _write(file: Path, codes: Codes) -> None:
+def _write(file: Path, codes: Ints) -> None:
     body = codes.astype("<i8").tobytes()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

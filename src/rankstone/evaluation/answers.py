@@ -5,8 +5,6 @@ other visible character by itself), and lower-cased token by token; an answer is
 its tokens stand in a row among the passage's (Karpukhin et al. 2020; `has_answer` and
 `SimpleTokenizer` of facebookresearch/DPR, from DrQA). An accent is thus a mark of its token:
 "Beyonce" is not in "Beyoncé". An answer without any token is in every passage.
-
-`has_answer` is the plain form; `match` does the same for many pairs at once.
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rankstone.arrays import Flags, Ints
 
 MATCHER = "DPR 1"
 """Version of the matcher, changed whenever a pair could be matched differently."""
@@ -29,7 +28,7 @@ BLOCK = 8192
 ASCII_TOKEN = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
 """Pattern of a token in ASCII, which matches twice as fast."""
 
-Passages = Callable[[NDArray[np.int64]], list[str]]
+Passages = Callable[[Ints], list[str]]
 """Passage texts at corpus positions, without titles: `Corpus.passages`."""
 
 
@@ -47,16 +46,6 @@ def tokens(text: str) -> list[str]:
     return [token.lower() for token in found]
 
 
-def has_answer(passage: str, answers: Iterable[str]) -> bool:
-    """Return True if any of `answers` is in `passage`: the rule as it is published."""
-    text = tokens(passage)
-    for answer in map(tokens, answers):
-        width = len(answer)
-        if any(text[at : at + width] == answer for at in range(len(text) - width + 1)):
-            return True
-    return False
-
-
 class _Answer(NamedTuple):
     """An answer prepared for the search."""
 
@@ -67,10 +56,10 @@ class _Answer(NamedTuple):
 
 def match(
     answers: Sequence[Sequence[str]],
-    query: NDArray[np.int64],
-    document: NDArray[np.int64],
+    query: Ints,
+    document: Ints,
     passages: Passages,
-) -> NDArray[np.bool_]:
+) -> Flags:
     """Return (n_pairs,) flags: the passage at `document[i]` holds an answer of question `query[i]`.
 
     Passages are read in the order of their positions, each once (twice where a block ends in its

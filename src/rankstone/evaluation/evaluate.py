@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Floats
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import MeasureError
 from rankstone.evaluation import answer_judgements as matched
@@ -38,7 +38,7 @@ class Evaluation:
     """Scores of one run on one task. The keys of both mappings are the requested names."""
 
     measures: dict[str, Measure]
-    per_query: dict[str, NDArray[np.float64]]
+    per_query: dict[str, Floats]
     """(n_queries,) values, in the order of `query_ids`."""
     query_ids: Sequence[str]
     ranking: Ranking
@@ -250,7 +250,7 @@ def _tie_bounds(
     placement: Placement,
     parsed: Parsed,
     relevance: int,
-    per_query: Mapping[str, NDArray[np.float64]],
+    per_query: Mapping[str, Floats],
 ) -> dict[str, dict[str, float]]:
     """Return the best and worst mean that the ties allow, of every core measure."""
     core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
@@ -264,7 +264,7 @@ def _tie_bounds(
 
 
 def _records(
-    per_query: Mapping[str, NDArray[np.float64]], bounds: Mapping[str, dict[str, float]]
+    per_query: Mapping[str, Floats], bounds: Mapping[str, dict[str, float]]
 ) -> dict[str, Measure]:
     if not per_query:
         return {}

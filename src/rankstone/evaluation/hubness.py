@@ -8,10 +8,11 @@ skewness indicates it. Both are of one run and know no relevance.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rankstone.arrays import Ints
 
 
-def k_occurrence(docs: NDArray[np.int64], n_documents: int, k: int = 10) -> NDArray[np.int64]:
+def k_occurrence(docs: Ints, n_documents: int, k: int = 10) -> Ints:
     """Count the queries that retrieve each document among their `k` best, (n_documents,).
 
     Args:
@@ -23,7 +24,7 @@ def k_occurrence(docs: NDArray[np.int64], n_documents: int, k: int = 10) -> NDAr
     return np.bincount(best[best >= 0], minlength=n_documents)
 
 
-def skewness(values: NDArray[np.int64]) -> float:
+def skewness(values: Ints) -> float:
     """Return the third standardised moment, m3 / m2^1.5, without correction for bias.
 
     NaN where all values are equal, or there are none: such a distribution has no shape.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rankstone.arrays import Floats
 
 RESAMPLES = 1000
 SEED = 0
@@ -18,11 +19,11 @@ BLOCK_DRAWS = 2**19
 class Interval(NamedTuple):
     """Ends of the interval, one entry per measure."""
 
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: Floats
+    high: Floats
 
 
-def bootstrap(values: NDArray[np.float64], *, seed: int = SEED) -> Interval:
+def bootstrap(values: Floats, *, seed: int = SEED) -> Interval:
     """Return the 95% interval of the mean of each column of `values` (n_queries, n_measures).
 
     All measures share the resamples, so a column's interval does not depend on its company.
@@ -38,9 +39,7 @@ def bootstrap(values: NDArray[np.float64], *, seed: int = SEED) -> Interval:
     return Interval(low, high)
 
 
-def _means(
-    rng: np.random.Generator, columns: NDArray[np.float64], rows: int
-) -> NDArray[np.float64]:
+def _means(rng: np.random.Generator, columns: Floats, rows: int) -> Floats:
     """Return (rows, n_measures) means of resamples, by the number of times each query was drawn."""
     n = columns.shape[1]
     drawn = rng.integers(n, size=(rows, n))
@@ -48,5 +47,5 @@ def _means(
     counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
     # einsum by column, not BLAS: sums depend on neither the number of threads nor of columns.
     sums = [np.einsum("rq,q->r", counts, column) for column in columns]
-    means: NDArray[np.float64] = np.stack(sums, axis=1) / n
+    means: Floats = np.stack(sums, axis=1) / n
     return means

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.benchmarks.dataset import Judgements
 from rankstone.evaluation.ranking import BLOCK_ROWS, Ranking, level_with_next
 
@@ -28,18 +28,18 @@ class Placement:
     The first three arrays have one entry per judgement.
     """
 
-    query: NDArray[np.int64]
-    label: NDArray[np.int64]
-    rank: NDArray[np.int64]
+    query: Ints
+    label: Ints
+    rank: Ints
     """Rank from 1; `UNRANKED` if the document was not retrieved."""
-    n_results: NDArray[np.int64]
+    n_results: Ints
     """(n_queries,) length of each query's ranking."""
 
     @property
     def n_queries(self) -> int:
         return len(self.n_results)
 
-    def moved(self, rank: NDArray[np.int64]) -> Placement:
+    def moved(self, rank: Ints) -> Placement:
         """Return the same judgements at other ranks."""
         order = np.lexsort((rank, self.query))
         label, query = self.label[order], self.query[order]
@@ -66,9 +66,7 @@ def place(ranking: Ranking, judgements: Judgements) -> Placement:
     return unsorted.moved(rank)
 
 
-def _find_each(
-    docs: NDArray[np.int64], query: NDArray[np.int64], document: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_each(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
     """Return indices and columns of the judgements found in `docs`, by a scan per judgement."""
     found, columns = [], []
     for start in range(0, len(query), BLOCK_ROWS):
@@ -80,9 +78,7 @@ def _find_each(
     return np.concatenate(found or empty), np.concatenate(columns or empty)
 
 
-def _look_up_all(
-    docs: NDArray[np.int64], query: NDArray[np.int64], document: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _look_up_all(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
     """Do the same by a binary search of every hit, whose cost barely grows with the judgements."""
     stride = max(int(docs.max(initial=0)), int(document.max(initial=0))) + 1
     keys = query * stride + document
@@ -117,9 +113,7 @@ def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Place
     return placement.moved(best), placement.moved(worst)
 
 
-def _tie_spans(
-    ranking: Ranking, query: NDArray[np.int64], rank: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _tie_spans(ranking: Ranking, query: Ints, rank: Ints) -> tuple[Ints, Ints]:
     """Return first and last rank of the run of equal scores around each (query, rank)."""
     rows, row = np.unique(query, return_inverse=True)
     docs, scores = ranking.docs[rows], ranking.scores[rows]
@@ -131,7 +125,7 @@ def _tie_spans(
     return edges[run] - before + 1, edges[run + 1] - before
 
 
-def within_runs(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def within_runs(keys: Ints) -> Ints:
     """Return the position, from 0, of each entry in its run of equal, adjacent `keys`."""
     index = np.arange(len(keys), dtype=np.int64)
     new = np.ones(len(keys), dtype=np.bool_)

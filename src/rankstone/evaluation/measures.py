@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.arrays import Floats, Ints
 from rankstone.evaluation.judged_ranks import UNRANKED, Placement, within_runs
 
-Values = NDArray[np.float64]
+Values = Floats
 Formula = Callable[[Placement, int, int], Values]
 
 WHOLE = UNRANKED - 1
@@ -117,17 +118,17 @@ CORE: dict[str, Kind] = {
 }
 
 
-def _found(placement: Placement, cutoff: int, relevance: int) -> NDArray[np.int64]:
+def _found(placement: Placement, cutoff: int, relevance: int) -> Ints:
     """Return entries of the relevant documents in the first `cutoff` results."""
     return np.flatnonzero((placement.rank <= cutoff) & (placement.label >= relevance))
 
 
-def _n_found(placement: Placement, cutoff: int, relevance: int) -> NDArray[np.int64]:
+def _n_found(placement: Placement, cutoff: int, relevance: int) -> Ints:
     query = placement.query[_found(placement, cutoff, relevance)]
     return np.bincount(query, minlength=placement.n_queries)
 
 
-def _n_relevant(placement: Placement, relevance: int) -> NDArray[np.int64]:
+def _n_relevant(placement: Placement, relevance: int) -> Ints:
     query = placement.query[placement.label >= relevance]
     return np.bincount(query, minlength=placement.n_queries)
 
@@ -140,19 +141,19 @@ def _normalised(placement: Placement, cutoff: int, gain: Values) -> Values:
     return _ratio(actual, _discounted(placement, gain[ideal_order], ideal_rank, cutoff))
 
 
-def _discounted(placement: Placement, gain: Values, rank: NDArray[np.int64], cutoff: int) -> Values:
+def _discounted(placement: Placement, gain: Values, rank: Ints, cutoff: int) -> Values:
     inside = rank <= cutoff
     weights = gain[inside] / np.log2(rank[inside] + 1)
     return _sum(placement, placement.query[inside], weights)
 
 
-def _sum(placement: Placement, query: NDArray[np.int64], weights: Values) -> Values:
+def _sum(placement: Placement, query: Ints, weights: Values) -> Values:
     """Return (n_queries,) sums of `weights` by `query`."""
     sums = np.bincount(query, weights=weights, minlength=placement.n_queries)
     return sums.astype(np.float64, copy=False)
 
 
-def _ratio(part: NDArray[Any], whole: NDArray[np.int64] | Values) -> Values:
+def _ratio(part: NDArray[Any], whole: Ints | Values) -> Values:
     """Return `part / whole`, 0 where `whole` is 0."""
     values = np.zeros(len(part))
     np.divide(part, whole, out=values, where=whole > 0)

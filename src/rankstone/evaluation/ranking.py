@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.arrays import Flags, Ints
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 
-Ids = Callable[[NDArray[np.int64]], list[str]]
+Ids = Callable[[Ints], list[str]]
 """Document ids at corpus positions, e.g. `Corpus.ids`."""
 
 BLOCK_ROWS = 256
@@ -26,11 +27,11 @@ BLOCK_ROWS = 256
 class Ranking:
     """Results of all queries in their final order, truncated at `depth`."""
 
-    docs: NDArray[np.int64]
+    docs: Ints
     """(n_queries, width) positions in corpus order; -1 pads at the end of a row; width <= depth."""
     scores: NDArray[np.float32]
     """(n_queries, width), descending; -inf where `docs` is -1."""
-    tied: NDArray[np.bool_]
+    tied: Flags
     """(n_queries,) flags of queries with two results of equal scores."""
     depth: int
     """Number of requested results; rows may hold fewer."""
@@ -39,9 +40,9 @@ class Ranking:
     def n_queries(self) -> int:
         return len(self.docs)
 
-    def n_results(self) -> NDArray[np.int64]:
+    def n_results(self) -> Ints:
         """Return (n_queries,) numbers of results."""
-        lengths: NDArray[np.int64] = np.sum(self.docs >= 0, axis=1, dtype=np.int64)
+        lengths: Ints = np.sum(self.docs >= 0, axis=1, dtype=np.int64)
         return lengths
 
 
@@ -68,8 +69,8 @@ def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: 
 
 
 def _faults(
-    docs: NDArray[np.int64], scores: NDArray[np.float32], n_documents: int
-) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    docs: Ints, scores: NDArray[np.float32], n_documents: int
+) -> Iterator[tuple[Flags, str]]:
     """Yield masks of faulty entries, with the fault and the expectation."""
     pad = docs < 0
     yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
@@ -93,7 +94,7 @@ def rank(
     hits: Hits,
     *,
     ids: Ids,
-    self_positions: NDArray[np.int64] | None = None,
+    self_positions: Ints | None = None,
     drop_self: bool = False,
     depth: int,
 ) -> Ranking:
@@ -121,23 +122,21 @@ def rank(
     )
 
 
-def level_with_next(docs: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+def level_with_next(docs: Ints, scores: NDArray[np.float32]) -> Flags:
     """Return (n, width - 1) flags of results with the score of the next, in sorted rows."""
-    level: NDArray[np.bool_] = scores[:, :-1] == scores[:, 1:]
+    level: Flags = scores[:, :-1] == scores[:, 1:]
     return level & (docs[:, 1:] >= 0)
 
 
 def _without(
-    docs: NDArray[np.int64], scores: NDArray[np.float32], positions: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    docs: Ints, scores: NDArray[np.float32], positions: Ints
+) -> tuple[Ints, NDArray[np.float32]]:
     # Rows without a self hit (position -1) may match their own pads, and nothing changes there.
     own = docs == positions[:, None]
     return np.where(own, -1, docs), np.where(own, np.float32(-np.inf), scores)
 
 
-def _descending(
-    docs: NDArray[np.int64], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _descending(docs: Ints, scores: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:
     """Sort rows by score descending, pads last; most adapters already return them so."""
     pad = docs < 0
     in_place = pad[:, 1:] | (~pad[:, :-1] & (scores[:, :-1] >= scores[:, 1:]))
@@ -153,9 +152,7 @@ def _descending(
     return docs, scores
 
 
-def _by_id_descending(
-    docs: NDArray[np.int64], level: NDArray[np.bool_], ids: Ids
-) -> NDArray[np.int64]:
+def _by_id_descending(docs: Ints, level: Flags, ids: Ids) -> Ints:
     """Return `docs` with every run of tied documents in descending order of id."""
     member = np.zeros(docs.shape, dtype=np.bool_)
     member[:, :-1] |= level
@@ -173,7 +170,7 @@ def _by_id_descending(
     return docs
 
 
-def _places(docs: NDArray[np.int64], ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _places(docs: Ints, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
     """Return the distinct `docs` by id descending, and the index of each of `docs` among them."""
     present = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
     present[docs] = True

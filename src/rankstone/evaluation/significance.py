@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Floats
 from rankstone.evaluation.intervals import LEVEL, SEED, bootstrap
 
 PERMUTATIONS = 9_999
@@ -60,9 +60,7 @@ class Paired(NamedTuple):
         return self.wins + self.ties + self.losses
 
 
-def paired(
-    of: NDArray[np.float64], than: NDArray[np.float64], *, seed: int = SEED, tests: bool = True
-) -> Paired:
+def paired(of: Floats, than: Floats, *, seed: int = SEED, tests: bool = True) -> Paired:
     """Compare two systems on the same queries.
 
     Args:
@@ -89,7 +87,7 @@ def paired(
     )
 
 
-def t_test(differences: NDArray[np.float64]) -> float:
+def t_test(differences: Floats) -> float:
     """Return the two-sided p of Student's t for a mean of zero; 1 without differences."""
     from scipy.stats import ttest_1samp
 
@@ -101,7 +99,7 @@ def t_test(differences: NDArray[np.float64]) -> float:
 
 
 def permutation_test(
-    differences: NDArray[np.float64],
+    differences: Floats,
     *,
     alternative: Literal["two-sided", "less"] = "two-sided",
     seed: int = SEED,
@@ -143,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(
-    differences: NDArray[np.float64],
+    differences: Floats,
     *,
     level: float = 1 - LEVEL,
     least: float = 0.0,
@@ -166,7 +164,7 @@ def detectable(
     return float(seen + t.ppf(POWER, n - 1) * error)
 
 
-def _effect(differences: NDArray[np.float64]) -> float:
+def _effect(differences: Floats) -> float:
     mean = float(differences.mean())
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     if spread == 0:

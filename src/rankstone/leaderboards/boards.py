@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean
 from string import ascii_lowercase
 
@@ -22,13 +21,13 @@ from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, Cost, cached_phases, conditions
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.marks import letters, marked
-from rankstone.leaderboards.numbers import REUSED, interval, quality, significant
+from rankstone.leaderboards.numbers import REUSED, interval, marked_if_reused, quality
 from rankstone.leaderboards.suites import mean_of
-from rankstone.results.record import RunRecord
+from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
-from rankstone.strict import Spec, load_folder
+from rankstone.strict import Spec
 
 
 class TableSpec(Spec):
@@ -82,11 +81,6 @@ class Board:
     notes: tuple[str, ...] = ()
 
 
-def load_tables(folder: Path) -> dict[str, TableSpec]:
-    """All boards of `leaderboards/`, by name."""
-    return load_folder(TableSpec, folder)
-
-
 def board(
     spec: TableSpec,
     stored: Iterable[Stored],
@@ -104,7 +98,13 @@ def board(
     """
     cells = _cells(spec, stored, tasks, methods or {})
     names = list(dict.fromkeys(method for method, _ in cells))
-    columns = {task: _quality(spec, names, task, cells) for task in tasks}
+    found = {
+        task: {name: _measured(spec, cells.get((name, task))) for name in names} for task in tasks
+    }
+    columns = {
+        task: {name: None if one is None else one.mean for name, one in column.items()}
+        for task, column in found.items()
+    }
     notes: list[str] = []
     above = _above(spec, names, tasks, cells, notes) if spec.significance else {}
     heads, entries = [], list[list[Cell]]()
@@ -115,7 +115,7 @@ def board(
                 value=values[name],
                 text=quality(values[name]),
                 letters=above.get((name, task), ""),
-                interval=_interval(spec, cells, name, task),
+                interval=_interval(spec, found[task][name]),
             )
             for name in names
         ]
@@ -173,20 +173,11 @@ def _measure(spec: TableSpec, record: RunRecord) -> str:
     return spec.measure or record.task.headline
 
 
-def _quality(
-    spec: TableSpec, names: Sequence[str], task: str, cells: Cells
-) -> dict[str, float | None]:
-    values: dict[str, float | None] = {}
-    for name in names:
-        record = cells[name, task][0] if (name, task) in cells else None
-        found = record.measures.get(_measure(spec, record)) if record else None
-        values[name] = found.mean if found else None
-    return values
+def _measured(spec: TableSpec, stored: Stored | None) -> Measure | None:
+    return stored[0].measures.get(_measure(spec, stored[0])) if stored else None
 
 
-def _interval(spec: TableSpec, cells: Cells, name: str, task: str) -> str:
-    stored = cells.get((name, task))
-    found = stored[0].measures.get(_measure(spec, stored[0])) if stored else None
+def _interval(spec: TableSpec, found: Measure | None) -> str:
     if not spec.intervals or found is None or found.low is None or found.high is None:
         return ""
     return interval(found.low, found.high)
@@ -244,7 +235,10 @@ def _cost(
         None if method in reused or not cost.ranked else value
         for value, method in zip(values, names, strict=True)
     ]
-    column = [_cost_cell(v, m in reused) for v, m in zip(values, names, strict=True)]
+    column = [
+        Cell(value=value, text="" if value is None else marked_if_reused(value, method in reused))
+        for value, method in zip(values, names, strict=True)
+    ]
     return head, _marked(column, competing, higher_is_better=cost.higher_is_better)
 
 
@@ -256,12 +250,6 @@ def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:
     if len(machines) > 1:
         return f"the records are of {len(machines)} machines"
     return f"the records are of {len(pairs)} numbers of threads"
-
-
-def _cost_cell(value: float | None, reused: bool) -> Cell:
-    if value is None:
-        return Cell(text="")
-    return Cell(value=value, text=f"{significant(value)}{REUSED if reused else ''}")
 
 
 def _marked(

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import Paired, holm, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import ResultStore, Stored, recorded_name
+from rankstone.results.store import ResultStore, Stored, recorded_name, side_file
 
 MOVED = 5
 """Number of the most changed queries that are named."""
@@ -137,9 +137,7 @@ def _one(of: Stored, than: Stored, measure: str) -> Comparison:
     )
 
 
-def paired_values(
-    of: Stored, than: Stored, measure: str
-) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+def paired_values(of: Stored, than: Stored, measure: str) -> tuple[list[str], Floats, Floats]:
     """Queries, and the values of both of each of them; ResultsError if the queries differ."""
     ours, theirs = values_of(of, measure), values_of(than, measure)
     if ours.keys() != theirs.keys():
@@ -156,8 +154,8 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
     """Query id -> value of `measure`; ResultsError where the record has none per query."""
     record, path = stored
     where = f"{record.method.name} on {record.task.name}"
-    name = record.files.per_query
-    if name is None or not path.with_name(name).is_file():
+    file = side_file(record, path, "per_query")
+    if file is None:
         method, task = record.method.name, record.task.name
         again = f"rankstone run {method} --on {task} --results DIR"
         if method.startswith("runs/"):
@@ -166,7 +164,7 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
             f"{where}: a paired test needs values per query, and {path} has none beside it"
             f" (published records are kept without). Measure it into a folder of your own: {again}"
         )
-    read = read_per_query(path.with_name(name))
+    read = read_per_query(file)
     if measure not in read.measures:
         known = ", ".join(read.measures)
         raise ResultsError(f"{where}: '{measure}' was not measured. It has: {known}.")

@@ -198,7 +198,7 @@ def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
     """
     groups: dict[object, dict[int, tuple[float, float]]] = {}
     for n, record in enumerate(records):
-        value, quality = cost.of(record), record.measures.get(record.task.headline)
+        value, quality = cost.of(record), record.headline
         if value is not None and quality is not None and not cost.is_reused(cached_phases(record)):
             sign = -1 if cost.higher_is_better else 1
             groups.setdefault(comparable_group(cost, record), {})[n] = (sign * value, quality.mean)

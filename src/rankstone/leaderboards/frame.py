@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from rankstone.leaderboards.costs import BY_COLUMN, cached_phases
+from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
 from rankstone.specs import canonical_digest
@@ -49,7 +50,7 @@ def leaderboard(
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
           `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents);
         * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`, `pair_cut`,
-          `pair_tokens_cut`: shares that the model's length limit cut (pairs: what a scorer read);
+          `pair_tokens_cut`: shares truncated at the model's limit (pairs: what a scorer read);
         * per measure `<m>`, `<m> low`, `<m> high`.
 
         What is unknown is missing (NaN, NA or None), never 0.
@@ -83,8 +84,7 @@ def _natural(name: str) -> tuple[int, str, int]:
 
 
 def _rank(record: RunRecord) -> tuple[str, float, str, str, bool]:
-    headline = record.measures.get(record.task.headline)
-    value = -headline.mean if headline else math.inf
+    value = -record.headline.mean if record.headline else math.inf
     failed = record.status != "ok"
     return (record.task.name, value, record.method.name, record.environment.machine, failed)
 
@@ -110,7 +110,7 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
         "queries_tied": queries.n_tied if queries else None,
         "depth": record.policy.depth,
         "threads": here.threads,
-        **_truncation(record),
+        **truncation(record),
         **_figures(record),
     }
     for name in names:
@@ -119,13 +119,24 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def _truncation(record: RunRecord) -> dict[str, float]:
-    """Shares of documents, queries and pairs, and of their tokens, that the model's limit cut."""
+def truncation(record: RunRecord) -> dict[str, float]:
+    """Return the columns of truncation: shares of texts, and of their tokens."""
     row = {}
     for role, cut in record.truncation.items():
         row[f"{role}_cut"] = cut.texts_cut / cut.texts if cut.texts else 0.0
         row[f"{role}_tokens_cut"] = cut.tokens_cut / cut.tokens if cut.tokens else 0.0
     return row
+
+
+def truncated(row: Mapping[Any, Any]) -> str:
+    """Return in words the columns of truncation of a row; empty where nothing was truncated."""
+    nouns = {"document": "documents", "query": "queries", "pair": "re-scored pairs"}
+    shares = [
+        f"{row[f'{role}_cut']:.1%} of {noun} ({row[f'{role}_tokens_cut']:.1%} of their tokens)"
+        for role, noun in nouns.items()
+        if is_known(row.get(f"{role}_cut")) and row[f"{role}_cut"] > 0
+    ]
+    return f"the model's limit cuts {' and '.join(shares)}" if shares else ""
 
 
 def _figures(record: RunRecord) -> dict[str, Any]:
@@ -140,17 +151,10 @@ def _figures(record: RunRecord) -> dict[str, Any]:
     }
 
 
-class FrameData(TypedDict):
-    """A frame as the data of a page."""
-
-    fields: tuple[str, ...]
-    rows: tuple[dict[str, object], ...]
-
-
-def of_frame(frame: pd.DataFrame) -> FrameData:
-    """The columns and rows of `frame` as plain values; unknown is None."""
+def framed(blocks: tuple[Block, ...], frame: pd.DataFrame) -> Page:
+    """Return the page of `blocks` whose values are those of `frame`; unknown is None."""
     rows = tuple({name: _plain(row[name]) for name in frame.columns} for _, row in frame.iterrows())
-    return FrameData(fields=tuple(frame.columns), rows=rows)
+    return Page(blocks=blocks, fields=tuple(frame.columns), rows=rows)
 
 
 def _plain(value: Any) -> Any:

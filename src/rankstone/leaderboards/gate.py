@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from rankstone.arrays import Floats
 from rankstone.errors import DefinitionError, ResultsError, did_you_mean
 from rankstone.evaluation.intervals import bootstrap
 from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test, ratio
@@ -98,21 +98,20 @@ class Judgement(NamedTuple):
     """The minimum detectable drop on these queries with 80% power."""
 
 
-def load_rules(path: Path) -> GateRules:
-    """The rules of a file; a DefinitionError that names what is wrong in it."""
+def rules_of(rules: PathLike | GateRules | None) -> GateRules:
+    """Return the rules themselves, those of a file, or the default ones.
+
+    Raises DefinitionError where the file is absent, or something in it is wrong.
+    """
+    if rules is None or isinstance(rules, GateRules):
+        return rules or GateRules()
+    path = Path(rules)
     if not path.exists():
         raise DefinitionError(
             f"{path}: no such file of rules. Correct --rules, or leave it out: a headline may then"
             " drop .005, and .02 at most."
         )
     return build_spec(GateRules, read_toml(path), path)
-
-
-def rules_of(rules: PathLike | GateRules | None) -> GateRules:
-    """The rules themselves, those of a file, or the default ones."""
-    if rules is None:
-        return GateRules()
-    return rules if isinstance(rules, GateRules) else load_rules(Path(rules))
 
 
 def ab_rules(rules: PathLike | GateRules | None) -> tuple[CostRule, ...]:
@@ -177,8 +176,7 @@ def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgem
                 f" where that side's records are: rankstone run METHOD --on {cell[1]} --results DIR"
             )
         elif stored[0].status != "ok":
-            reason = stored[0].error.message.partition("\n")[0] if stored[0].error else ""
-            what = f"the {side} ended as {stored[0].status}: {reason}"
+            what = f"the {side} ended as {stored[0].status}: {stored[0].failure()}"
         else:
             continue
         return Judgement(cell[1], cell[0], "record", "fail", what)
@@ -189,12 +187,12 @@ class _Tested(NamedTuple):
     cell: tuple[str, str]
     rule: QualityRule
     measure: str
-    of: NDArray[np.float64]
-    than: NDArray[np.float64]
+    of: Floats
+    than: Floats
 
     @property
-    def differences(self) -> NDArray[np.float64]:
-        moved: NDArray[np.float64] = self.of - self.than
+    def differences(self) -> Floats:
+        moved: Floats = self.of - self.than
         moved[np.abs(moved) <= TIE] = 0.0
         return moved
 

@@ -75,6 +75,11 @@ def significant(value: float | None) -> str:
     return f"{rounded:,.{max(0, digits)}f}"
 
 
+def marked_if_reused(value: float | None, reused: bool) -> str:
+    """Return the significant digits, with the mark of a figure that is not of this run."""
+    return significant(value) + (REUSED if reused and is_known(value) else "")
+
+
 def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:
     """The unit of a column of byte counts: GiB once the largest is 10 GiB, else MiB."""
     largest = max((float(v) for v in values if is_known(v) and v is not None), default=0.0)

@@ -16,7 +16,7 @@ from rankstone.errors import ResultsError
 from rankstone.files import appearing
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored
+from rankstone.results.store import Stored, side_file
 
 MTEB_TASKS = {
     "beir/trec-covid": "TRECCOVID",
@@ -79,13 +79,13 @@ def _file_name(record: RunRecord) -> str:
 
 
 def _run_text(record: RunRecord, path: Path) -> bytes:
-    name = record.files.run
-    if name is None or not path.with_name(name).is_file():
+    run = side_file(record, path, "run")
+    if run is None:
         raise ResultsError(
             f"{_cell(record)}: its run is not beside the record {path}. Run it again:"
             f" rankstone run {record.method.name} --on {record.task.name} --force"
         )
-    with path.with_name(name).open("rb") as file, zstandard.open(file, "rb") as plain:
+    with run.open("rb") as file, zstandard.open(file, "rb") as plain:
         text: bytes = plain.read()
     return text
 
@@ -192,10 +192,10 @@ def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
     """A table of all values per query: method, task, machine, query, measure, value."""
     parts = []
     for record, path in stored:
-        name = record.files.per_query
-        if name is None:
+        file = side_file(record, path, "per_query")
+        if file is None:
             raise ResultsError(f"{_cell(record)}: it has no values per query. Run it again.")
-        read = read_per_query(path.with_name(name))
+        read = read_per_query(file)
         n = len(read.query_ids)
         cell = {
             "method": [record.method.name] * n,

@@ -9,27 +9,25 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
 
 
 class PerQuery(NamedTuple):
     query_ids: list[str]
-    measures: dict[str, NDArray[np.float64]]
+    measures: dict[str, Floats]
     """Measure name -> (n_queries,) values."""
 
 
 class RawLatency(NamedTuple):
     """Milliseconds, one entry per timed query, in the order they were run."""
 
-    encode_ms: NDArray[np.float64]
-    search_ms: NDArray[np.float64]
+    encode_ms: Floats
+    search_ms: Floats
 
 
-def write_per_query(
-    path: Path, query_ids: Sequence[str], measures: Mapping[str, NDArray[np.float64]]
-) -> None:
+def write_per_query(path: Path, query_ids: Sequence[str], measures: Mapping[str, Floats]) -> None:
     """Write `query`, then one float64 column per measure, in the mapping's order.
 
     Raises:
@@ -53,9 +51,7 @@ def read_per_query(path: Path) -> PerQuery:
     return PerQuery(table["query"].to_pylist(), values)
 
 
-def write_latency(
-    path: Path, encode_ms: NDArray[np.float64], search_ms: NDArray[np.float64]
-) -> None:
+def write_latency(path: Path, encode_ms: Floats, search_ms: Floats) -> None:
     """Write the latencies of a closed loop, both (n,) in milliseconds."""
     if np.shape(encode_ms) != np.shape(search_ms):
         raise ResultsError(

@@ -300,6 +300,11 @@ class RunRecord(Section):
     files: Files = Files()
     warnings: list[str] = []
 
+    @property
+    def headline(self) -> Measure | None:
+        """The task's headline measure; None where it was not measured."""
+        return self.measures.get(self.task.headline)
+
     def identity(self) -> dict[str, Any]:
         """Return facts that identify the run, stored with conclusions from it."""
         return {
@@ -313,7 +318,7 @@ class RunRecord(Section):
 
     def failure(self) -> str:
         """Return the reason of the failure in one line."""
-        return (self.error.message if self.error else self.status).partition("\n")[0]
+        return (self.error.message if self.error else self.status).strip().partition("\n")[0]
 
 
 def now() -> str:

@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
 from rankstone.files import TEMPORARY, appearing, copy, sha256_of
@@ -89,11 +88,6 @@ class ResultStore:
         """Return the file for `record`: that of the cell's results, or that of its failure."""
         cell = self._cell(record)
         return cell.with_name(cell.name + SLOTS[record.status != "ok"])
-
-    def file(self, record: RunRecord, kind: Literal["run", "per_query", "latency"]) -> Path | None:
-        """Return the path of a stored record's side file of that kind; None if it has none."""
-        name = record.files[kind]
-        return None if name is None else self.path(record).with_name(name)
 
     def check_writable(self) -> None:
         """Write and remove a small file, so that a long run does not fail at its end.
@@ -311,6 +305,13 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
 
 def _ending_on(name: str, known: Iterable[str]) -> list[str]:
     return [full for full in known if full == name or full.endswith(f"/{name}")]
+
+
+def side_file(record: RunRecord, path: Path, kind: str) -> Path | None:
+    """Return the side file of that kind of the record at `path`; None if it is absent."""
+    name = record.files[kind]
+    file = None if name is None else path.with_name(name)
+    return file if file is not None and file.is_file() else None
 
 
 def side_file_faults(record: RunRecord, path: Path) -> Iterator[str]:

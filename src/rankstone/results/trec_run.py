@@ -27,9 +27,12 @@ import pyarrow.csv
 import zstandard
 from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.errors import ResultsError
 
 COLUMNS = ("query", "q0", "document", "rank", "score", "tag")
+SCHEMA = pa.schema([("query", pa.string()), ("document", pa.string()), ("score", pa.float32())])
+"""The columns that are used."""
 LINES_PER_BLOCK = 500_000
 _SPACE = re.compile(r"\s")
 # Readers written in C split at ASCII white space only; so does `read_run`.
@@ -43,9 +46,9 @@ class Run(NamedTuple):
     """Distinct query ids, in order of first appearance."""
     document_ids: list[str]
     """Distinct document ids, in order of first appearance."""
-    query: NDArray[np.int64]
+    query: Ints
     """(n_lines,) rows of `query_ids`."""
-    document: NDArray[np.int64]
+    document: Ints
     """(n_lines,) rows of `document_ids`."""
     score: NDArray[np.float32]
     """(n_lines,)"""
@@ -54,9 +57,9 @@ class Run(NamedTuple):
 def write_run(
     path: Path,
     query_ids: Sequence[str],
-    docs: NDArray[np.int64],
+    docs: Ints,
     scores: NDArray[np.float32],
-    ids: Callable[[NDArray[np.int64]], list[str]],
+    ids: Callable[[Ints], list[str]],
     tag: str,
 ) -> None:
     """Write a ranking as a TREC run file, compressed with zstd.
@@ -88,9 +91,9 @@ def write_run(
 
 def _lines(
     queries: pa.StringArray,
-    docs: NDArray[np.int64],
+    docs: Ints,
     scores: NDArray[np.float32],
-    ids: Callable[[NDArray[np.int64]], list[str]],
+    ids: Callable[[Ints], list[str]],
     tag: str,
     path: Path,
 ) -> memoryview:
@@ -220,7 +223,7 @@ def _is_irregular(column: pa.ChunkedArray) -> bool:
 
 def _parse_lines(path: Path, comments: int) -> pa.Table:
     """Parse line by line, split at any white space: slower, with line numbers in errors."""
-    columns: dict[str, list[Any]] = {"query": [], "document": [], "score": []}
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     with _open(path) as stream:
         for number, raw in itertools.islice(enumerate(stream, start=1), comments, None):
             parts = raw.split()
@@ -229,12 +232,10 @@ def _parse_lines(path: Path, comments: int) -> pa.Table:
                     f"{path}:{number}: expected 6 columns (query Q0 document rank score tag),"
                     f" found {len(parts)}."
                 )
-            query, document = _decode(parts[0], path, number), _decode(parts[2], path, number)
-            values = (query, document, _score(parts[4], path, number))
-            for name, value in zip(columns, values, strict=True):
-                columns[name].append(value)
-    kinds = (pa.string(), pa.string(), pa.float32())
-    return pa.table(dict(zip(columns, map(pa.array, columns.values(), kinds), strict=True)))
+            columns["query"].append(_decode(parts[0], path, number))
+            columns["document"].append(_decode(parts[2], path, number))
+            columns["score"].append(_score(parts[4], path, number))
+    return pa.table(columns, schema=SCHEMA)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -259,9 +260,7 @@ def _score(raw: bytes, path: Path, line: int) -> float:
         raise ResultsError(f"{path}:{line}: the score {raw!r} is not a number.") from None
 
 
-def _rows(
-    column: pa.ChunkedArray, originals: Mapping[str, str]
-) -> tuple[list[str], NDArray[np.int64]]:
+def _rows(column: pa.ChunkedArray, originals: Mapping[str, str]) -> tuple[list[str], Ints]:
     """Return distinct ids of a text column, and the row of each line among them."""
     # One chunk first: unifying the dictionaries of many chunks is quadratic in Arrow.
     whole = pa.array([], pa.string()) if not len(column) else column.combine_chunks()

@@ -14,7 +14,7 @@ from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import side_file_faults
+from rankstone.results.store import side_file, side_file_faults
 from rankstone.scoring.task_qrels import Judged
 
 EXACT = 1e-9
@@ -127,10 +127,11 @@ def _equal(stored: Any, found: Any, tolerance: float) -> bool:
 
 
 def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterator[str]:
-    if record.files.per_query is None or not path.with_name(record.files.per_query).is_file():
+    file = side_file(record, path, "per_query")
+    if file is None:
         return
     try:
-        stored = read_per_query(path.with_name(record.files.per_query))
+        stored = read_per_query(file)
     except RankstoneError as error:
         yield f"per_query: {error}"
         return

@@ -48,12 +48,7 @@ def load(
             f"queries.jsonl and qrels/{task.split}.tsv in {sources.data or 'DIR'}/{name}/ and name "
             "the folder with --data DIR or RANKSTONE_DATA."
         )
-    if sources.data is None:
-        raise DataError(
-            f"{task.name}: no data folder is named, so '{name}' cannot be looked up. "
-            "Name one with --data DIR or RANKSTONE_DATA."
-        )
-    plain = inside(sources.data, name)
+    plain = inside(sources.data_folder(name, task), name)
     raise DataError(
         f"{task.name}: no data found. Looked for {plain}/ and {_packed(plain)}. "
         "Name the folder that holds it with --data DIR or RANKSTONE_DATA."

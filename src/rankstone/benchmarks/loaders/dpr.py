@@ -26,21 +26,11 @@ from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.readers.lines import fault, numbered_lines
 from rankstone.benchmarks.storage.atomic_folders import inside
+from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import stamp
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
-
-
-class Pinned(NamedTuple):
-    """A file to download; None for figures that its publisher does not state."""
-
-    url: str
-    md5: str | None = None
-    sha256: str | None = None
-    size: int | None = None
-    """Bytes."""
-
 
 _DPR = "https://dl.fbaipublicfiles.com/dpr"
 _GITHUB = "https://raw.githubusercontent.com"
@@ -48,26 +38,26 @@ _TOPICS = f"{_GITHUB}/castorini/anserini-tools/5b819c1a45c8a0a3ec9426f476694f44a
 _NQ = f"{_GITHUB}/google-research-datasets/natural-questions"
 
 # Checksum and size as ir_datasets pins them (dpr-w100/docs).
-PASSAGES = Pinned(
+PASSAGES = Remote(
     url=f"{_DPR}/wikipedia_split/psgs_w100.tsv.gz",
     md5="612fe66e0b6b41ee28f806140226c563",
     size=4_694_541_059,
 )
 QUESTIONS = {
-    "nq-test.qa.csv": Pinned(url=f"{_DPR}/data/retriever/nq-test.qa.csv"),
+    "nq-test.qa.csv": Remote(url=f"{_DPR}/data/retriever/nq-test.qa.csv"),
     # The same questions as Anserini keeps them.
-    "topics.dpr.nq.test.txt": Pinned(
+    "topics.dpr.nq.test.txt": Remote(
         url=f"{_TOPICS}/topics.dpr.nq.test.txt",
         sha256="480cfe1d5b81bedd879ffe7c6a9ec294d317811e71c44daabfe242ca9d719d46",
         size=296_949,
     ),
     # NQ-open's dev split in DPR's order, with quotes doubled in the answers to 32 questions.
-    "topics.nq.test.txt": Pinned(
+    "topics.nq.test.txt": Remote(
         url=f"{_TOPICS}/topics.nq.test.txt",
         sha256="2873bfca090c67659ae9b1a1488634ccf8778805659b72a7cdb29f2cc900a415",
         size=292_013,
     ),
-    "NQ-open.dev.jsonl": Pinned(
+    "NQ-open.dev.jsonl": Remote(
         url=f"{_NQ}/fb26a3073b1fe636c97302890a27b491d6530130/nq_open/NQ-open.dev.jsonl",
         sha256="f15567f38099f3615f5b8a685c0aef449c11ad90d3da3735e8d1b98115b40616",
         size=391_316,
@@ -82,19 +72,17 @@ class _File(NamedTuple):
     file_path: Path
     source: str
     """Name for the record, without the path of the mirror."""
-    remote: Pinned | None = None
+    remote: Remote | None = None
     progress: Progress = silent
 
     def path(self) -> Path:
         if self.remote is None:
             return self.file_path
-        from rankstone.benchmarks.storage.download import Remote, fetch
-
-        return fetch(Remote(**self.remote._asdict()), self.file_path, self.progress)
+        return fetch(self.remote, self.file_path, self.progress)
 
     def fingerprint(self) -> list[Any]:
-        if self.remote is not None:
-            return list(self.remote)
+        if (pinned := self.remote) is not None:
+            return [pinned.url, pinned.md5, pinned.sha256, pinned.size]
         return stamp(self.file_path)
 
 
@@ -114,7 +102,7 @@ def load(
         return beir.load(task, sources, folder=folder)
     downloads = sources.cache / "downloads" / "nq-dpr"
 
-    def remote(name: str, pinned: Pinned) -> _File:
+    def remote(name: str, pinned: Remote) -> _File:
         return _File(downloads / name, pinned.url, pinned, sources.progress)
 
     names = ("psgs_w100.tsv.gz", "psgs_w100.tsv")

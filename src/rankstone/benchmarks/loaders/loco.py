@@ -317,12 +317,7 @@ def _full_text(sections: Any, where: str) -> str:
 
 
 def _meeting_files(task: TaskSpec, sources: Sources, folder: str, split: str) -> list[Path]:
-    if sources.data is None:
-        raise DataError(
-            f"{task.name}: no data folder is named, so '{folder}' cannot be looked up. "
-            "Name one with --data DIR or RANKSTONE_DATA."
-        )
-    root = inside(sources.data, folder)
+    root = inside(sources.data_folder(folder, task), folder)
     for parent in (root, root / "data" / "ALL" / "jsonl"):
         if (parent / f"{split}.jsonl").is_file():
             return [parent / f"{split}.jsonl"]

@@ -94,14 +94,7 @@ def load(
 
 def _resolved(path: str, sources: Sources, task: TaskSpec) -> Path:
     given = Path(path).expanduser()
-    if given.is_absolute():
-        return given
-    if sources.data is None:
-        raise DataError(
-            f"{task.name}: '{path}' is relative to the data folder, and none is named. "
-            "Name one with --data DIR or RANKSTONE_DATA."
-        )
-    return sources.data / given
+    return given if given.is_absolute() else sources.data_folder(path, task) / given
 
 
 def _file(path: Path) -> Path:

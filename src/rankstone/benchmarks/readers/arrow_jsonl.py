@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.benchmarks.readers.jsonl import documents_in, read_documents
 from rankstone.benchmarks.readers.lines import DAMAGE, numbered, opened
 from rankstone.benchmarks.storage.arrow_tables import TEXT, string_offsets
@@ -110,7 +111,7 @@ def _by_arrow(block: bytes) -> Any:
     return pa.record_batch(columns, names=list(FIELDS))
 
 
-def _lines(block: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _lines(block: bytes) -> tuple[Ints, Ints]:
     """Return the starts and ends of the lines of a block."""
     stops = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
     if not block.endswith(b"\n"):
@@ -118,7 +119,7 @@ def _lines(block: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.append(0, stops[:-1] + 1), stops
 
 
-def _is_plain(block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
+def _is_plain(block: bytes, starts: Ints, stops: Ints) -> bool:
     """Return True if Arrow may parse the block: lines in `{` and `}`, and all of it UTF-8.
 
     `}` and `{` follow each other only between objects, and no string holds a bare line end, so
@@ -170,9 +171,7 @@ def _read(block: bytes) -> Any:
     return table
 
 
-def _endless(
-    block: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64], skipped: NDArray[np.int64]
-) -> bool:
+def _endless(block: bytes, starts: Ints, stops: Ints, skipped: Ints) -> bool:
     """Return True if a line nests deeper, or has a longer integer, than `json` reads.
 
     Either stands outside of the fields, so that lines with little else than fields have none.

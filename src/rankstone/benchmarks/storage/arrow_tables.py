@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rankstone.arrays import Ints
 from rankstone.errors import DataError
 from rankstone.files import sync
 
@@ -54,7 +55,7 @@ class ContentDigest:
         return hashlib.sha256(DIGEST_VERSION + b"".join(parts)).hexdigest()
 
 
-def string_offsets(column: Any) -> NDArray[np.int64]:
+def string_offsets(column: Any) -> Ints:
     """(len(column) + 1,) byte offsets of a large_string array into its data buffer."""
     if len(column) == 0:
         return np.zeros(1, dtype=np.int64)
@@ -119,7 +120,7 @@ def _joined(batches: Sequence[Any]) -> Any:
     return pa.record_batch(joined, schema=batches[0].schema)
 
 
-def _chars(batch: Any) -> NDArray[np.int64]:
+def _chars(batch: Any) -> Ints:
     """(n_rows,) characters of each row."""
     lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
     return np.sum(lengths, axis=0, dtype=np.int64)  # type: ignore[no-any-return]
@@ -155,13 +156,13 @@ class TextTable:
         self.path = path
         self._schema = pa.schema([(name, TEXT) for name in names])
         self._digest = ContentDigest(len(names))
-        self._hashes: list[NDArray[np.int64]] = []
+        self._hashes: list[Ints] = []
         self.rows = 0
         self.blank = 0
         self.repaired = 0
 
     @property
-    def hashes(self) -> NDArray[np.int64]:
+    def hashes(self) -> Ints:
         # Joined once, so that no second copy stays: they are most of a conversion's memory.
         self._hashes = [np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])]
         return self._hashes[0]
@@ -262,7 +263,7 @@ class MappedTable:
             found += strings(column)
         return found
 
-    def take(self, name: str, positions: NDArray[np.int64]) -> list[str]:
+    def take(self, name: str, positions: Ints) -> list[str]:
         """Return the strings at `positions`, in that order; IndexError for an unknown row."""
         if len(positions) == 0:
             return []
@@ -292,13 +293,13 @@ def strings(column: Any) -> list[str]:
     return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
-def distinct(values: Any) -> tuple[Any, NDArray[np.int64]]:
+def distinct(values: Any) -> tuple[Any, Ints]:
     """Return the distinct strings of an array, and the index of each value among them."""
     encoded = values.dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
 
 
-def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
+def positions_of(column: Any, wanted: Any) -> Ints:
     """Return the (len(wanted),) rows of a chunked column that hold each distinct string; -1: none.
 
     Only `wanted` is put into a hash table: one pass over the mapped column, four bytes a row.
@@ -315,7 +316,7 @@ def positions_of(column: Any, wanted: Any) -> NDArray[np.int64]:
 class MappedStrings(Sequence[str]):
     """Some rows of a mapped string column, read on access."""
 
-    def __init__(self, table: MappedTable, name: str, rows: NDArray[np.int64]) -> None:
+    def __init__(self, table: MappedTable, name: str, rows: Ints) -> None:
         self._table, self._name, self._rows = table, name, rows
 
     def __len__(self) -> int:

@@ -59,11 +59,6 @@ def baseline_row(one: Comparison) -> tuple[str, ...]:
     return (one.than, figures.quality(one.mean_than), *[""] * (len(COLUMNS) - 2))
 
 
-def _tasks(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, list[Comparison]]]:
-    for task, group in groupby(comparisons, key=lambda one: one.task):
-        yield task, list(group)
-
-
 def _notes(group: Sequence[Comparison], total: int) -> Iterator[str]:
     for one in group:
         yield from [f"{one.of}: {' · '.join(map(_cost, one.figures))}"] if one.figures else []
@@ -93,10 +88,11 @@ def _moves(one: Comparison) -> str:
 def page(comparisons: Sequence[Comparison]) -> Page:
     """One table for each task; below it the costs, the queries that moved most, and notes."""
     rows = tuple(map(_flat, comparisons))
+    groups = [(task, list(own)) for task, own in groupby(comparisons, key=lambda one: one.task)]
     return Page(
         blocks=tuple(
             table(group, title=task, notes=_notes(group, len(comparisons)))
-            for task, group in _tasks(comparisons)
+            for task, group in groups
         ),
         fields=tuple(rows[0]) if rows else (),
         rows=rows,

@@ -14,7 +14,7 @@ import pandas as pd
 from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.costs import BY_COLUMN, Cost
 from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
-from rankstone.leaderboards.frame import leaderboard, of_frame
+from rankstone.leaderboards.frame import framed, leaderboard, truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import REUSED, is_known
 from rankstone.results.record import RunRecord
@@ -35,7 +35,7 @@ def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False)
     frame = data if isinstance(data, pd.DataFrame) else leaderboard(data)
     blocks = tuple(tables(frame, short_names=short_names))
     empty = Paragraph("No records. (rankstone run METHOD --on TASK)")
-    return Page(blocks=blocks or (empty,), **of_frame(frame))
+    return framed(blocks or (empty,), frame)
 
 
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
@@ -171,16 +171,10 @@ def _without_results(done: pd.DataFrame) -> Iterator[str]:
 
 
 def _truncation(done: pd.DataFrame) -> Iterator[str]:
-    """Long-context numbers cannot be read without it."""
-    for _, row in done.iterrows():
-        nouns = {"document": "documents", "query": "queries", "pair": "re-scored pairs"}
-        cut = [
-            f"{row[f'{role}_cut']:.1%} of {noun} ({row[f'{role}_tokens_cut']:.1%} of their tokens)"
-            for role, noun in nouns.items()
-            if is_known(row[f"{role}_cut"]) and row[f"{role}_cut"] > 0
-        ]
-        if cut:
-            yield f"{row['label']}: the model's limit cuts {' and '.join(cut)}"
+    """Yield a note for each method whose texts were truncated."""
+    for row in done.to_dict("records"):
+        if text := truncated(row):
+            yield f"{row['label']}: {text}"
 
 
 def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
@@ -227,10 +221,7 @@ def _heading(cost: Cost, unit: str) -> tuple[str, ...]:
 
 def _cost_column(cost: Cost, values: Sequence[float | None], old: Sequence[bool]) -> list[Cell]:
     """Cells of a cost; a figure that is not of this run carries its mark and is never the best."""
-    texts = [
-        f"{figures.significant(value)}{REUSED if stale and value is not None else ''}"
-        for value, stale in zip(values, old, strict=True)
-    ]
+    texts = list(map(figures.marked_if_reused, values, old))
     competing = [
         None if stale or not cost.ranked else value
         for value, stale in zip(values, old, strict=True)

@@ -52,8 +52,7 @@ def quality_against_cost(records: Sequence[RunRecord]) -> str:
 
 
 def _point(record: RunRecord, optimal: bool) -> dict[str, Any] | None:
-    headline = record.measures.get(record.task.headline)
-    latency = LATENCY.of(record)
+    headline, latency = record.headline, LATENCY.of(record)
     if headline is None or latency is None:
         return None
     return {

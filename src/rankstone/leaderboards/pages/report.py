@@ -11,7 +11,7 @@ from dataclasses import replace
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.compare import Comparison, compare
 from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragraph, Picture, table
-from rankstone.leaderboards.frame import leaderboard
+from rankstone.leaderboards.frame import leaderboard, truncated, truncation
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.pages import compare as compare_page
 from rankstone.leaderboards.pages.leaderboard import tables
@@ -181,8 +181,7 @@ def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
     for record in records:
         where = f"{record.method.name} on {record.task.name}"
         if record.status != "ok" and (record.method.name, record.task.name) not in good:
-            reason = record.error.message.partition("\n")[0] if record.error else ""
-            yield f"{where} ended as {record.status}: {reason}"
+            yield f"{where} ended as {record.status}: {record.failure()}"
         yield from _of_record(record, where)
     for task in tasks:
         for method in methods:
@@ -196,15 +195,11 @@ def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _of_record(record: RunRecord, where: str) -> Iterator[str]:
-    for role, cut in record.truncation.items():
-        if cut.texts_cut:
-            share, tokens = cut.texts_cut / cut.texts, cut.tokens_cut / max(cut.tokens, 1)
-            nouns = {"document": "documents", "query": "queries", "pair": "re-scored pairs"}
-            yield f"{where}: the limit cuts {share:.1%} of {nouns[role]} ({tokens:.1%} of tokens)"
+    if text := truncated(truncation(record)):
+        yield f"{where}: {text}"
     queries = record.queries
     if queries is not None and queries.n_tied:
-        headline = record.measures.get(record.task.headline)
-        reach = ""
+        reach, headline = "", record.headline
         if headline is not None and headline.worst is not None and headline.best is not None:
             reach = f"; ties allow {headline.worst:.4f} to {headline.best:.4f}"
         yield f"{where}: {queries.n_tied:,} of {queries.n:,} queries have tied scores{reach}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rankstone.leaderboards.document import Page, Paragraph, table
-from rankstone.leaderboards.frame import of_frame
+from rankstone.leaderboards.frame import framed
 from rankstone.leaderboards.numbers import quality
 from rankstone.leaderboards.suites import COLUMNS
 
@@ -24,4 +24,4 @@ def page(frame: pd.DataFrame) -> Page:
     ]
     means = table(("method", *measures, "tasks", "missing"), rows, figures=(*measures, "tasks"))
     empty = Paragraph("No records. (rankstone run METHOD --on SUITE)")
-    return Page(blocks=(means if rows else empty,), **of_frame(frame))
+    return framed((means if rows else empty,), frame)

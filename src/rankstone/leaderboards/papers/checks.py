@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
 from rankstone.leaderboards.costs import BY_PLACE, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
+from rankstone.results.store import side_file
 from rankstone.results.trec_run import Run, read_run
-
-Floats = NDArray[np.float64]
 
 
 class Value(NamedTuple):
@@ -78,9 +77,8 @@ class Cell:
         return float(value)
 
     def _file(self, kind: str) -> Path:
-        name = self.record.files[kind]
-        path = None if name is None else self._path.with_name(name)
-        if path is None or not path.is_file():
+        path = side_file(self.record, self._path, kind)
+        if path is None:
             raise ResultsError(
                 f"{self.name}: the file of its {kind.replace('_', ' ')} is not beside the record."
                 " Run it anew: rankstone claims --missing run"
@@ -98,7 +96,7 @@ class Check(NamedTuple):
     """Description of the value, with the check's own keys in braces."""
 
 
-def _descending(ids: list[str]) -> NDArray[np.int64]:
+def _descending(ids: list[str]) -> Ints:
     """For each id, its place among all when sorted from the last to the first."""
     order = sorted(range(len(ids)), key=lambda n: ids[n].encode("utf-8"), reverse=True)
     places = np.empty(len(ids), dtype=np.int64)
@@ -181,7 +179,7 @@ def candidates(check: Any, cells: Mapping[str, Cell]) -> Value:
     truth = cells["truth"].rankings
     of, than = (_ranks(truth, cells[role].rankings, check.k) for role in ("of", "than"))
 
-    def counted(rows: NDArray[np.int64]) -> float:
+    def counted(rows: Ints) -> float:
         return _depth(of[rows], check.level) / _depth(than[rows], check.level)
 
     parts = _depth(of, check.level), _depth(than, check.level)
@@ -217,16 +215,16 @@ def hubness(check: Any, cells: Mapping[str, Cell]) -> Value:
     queries = list(cells["of"].rankings)
     of, than = (_best(cells[role].rankings, queries, check.k) for role in ("of", "than"))
 
-    def measured(best: NDArray[np.int64]) -> float:
+    def measured(best: Ints) -> float:
         return skewness(k_occurrence(best, size, check.k))
 
-    def counted(rows: NDArray[np.int64]) -> float:
+    def counted(rows: Ints) -> float:
         return measured(of[rows]) - measured(than[rows])
 
     return _resampled(counted, len(of), (measured(of), measured(than)))
 
 
-def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDArray[np.int64]:
+def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> Ints:
     """(n_queries, k) numbers that stand for the documents; -1 pads."""
     numbers: dict[str, int] = {}
     best = np.full((len(queries), k), -1, dtype=np.int64)
@@ -236,9 +234,7 @@ def _best(rankings: Mapping[str, list[str]], queries: list[str], k: int) -> NDAr
     return best
 
 
-def _resampled(
-    function: Callable[[NDArray[np.int64]], float], n: int, parts: tuple[float, float]
-) -> Value:
+def _resampled(function: Callable[[Ints], float], n: int, parts: tuple[float, float]) -> Value:
     """`function` of all `n` rows, with its interval over resamples of them."""
     rng = np.random.default_rng(SEED)
     drawn = np.array([function(rng.integers(n, size=n)) for _ in range(RESAMPLES)])

@@ -7,7 +7,6 @@ interval and the bound that the claim puts on it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -15,7 +14,7 @@ from pydantic import Field, model_validator
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import CHECKS, Cell, Value
 from rankstone.results.store import Found
-from rankstone.strict import Spec, load_folder
+from rankstone.strict import Spec
 
 Verdict = Literal["holds", "does not hold", "not testable here"]
 UNMEASURED = "not measured"
@@ -161,11 +160,6 @@ class Result(NamedTuple):
         """Reason why it is not testable."""
         reasons = dict.fromkeys(finding.reason for finding in self.findings if finding.reason)
         return self.claim.untestable or "; ".join(reasons)
-
-
-def load_claims(folder: Path) -> dict[str, ClaimSpec]:
-    """All claims of `leaderboards/claims`, by name."""
-    return load_folder(ClaimSpec, folder)
 
 
 def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:

@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -21,7 +20,7 @@ from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Found
 from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
-from rankstone.strict import Spec, load_folder
+from rankstone.strict import Spec
 
 Verdict = Literal["within", "above", "below", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("within", "above", "below", "not run")
@@ -95,6 +94,9 @@ class PaperSpec(Spec):
 
     DOCUMENTATION = frozenset({"title", "source", "because", "note"})
 
+    def tolerance_of(self, row: RowSpec) -> float:
+        return self.tolerance if row.tolerance is None else row.tolerance
+
     @property
     def tasks(self) -> set[str]:
         """Tasks and suites of ours that it has values of."""
@@ -103,7 +105,7 @@ class PaperSpec(Spec):
     @model_validator(mode="after")
     def _can_fail(self) -> PaperSpec:
         for row in self.rows:
-            tolerance = self.tolerance if row.tolerance is None else row.tolerance
+            tolerance = self.tolerance_of(row)
             if tolerance > row.widest() + SLACK:
                 raise ValueError(
                     f"the tolerance {tolerance:g} of the row '{row.row}' would let anything pass:"
@@ -222,11 +224,6 @@ def judge(difference: float, tolerance: float) -> Verdict:
     return "above" if difference > 0 else "below"
 
 
-def load_papers(folder: Path) -> dict[str, PaperSpec]:
-    """All tables of `leaderboards/papers`, by name."""
-    return load_folder(PaperSpec, folder)
-
-
 def needed(paper: PaperSpec, known: Known) -> list[tuple[str, str]]:
     """(method, task) of every run that the table needs and that could be made, each once."""
     return list(
@@ -260,26 +257,18 @@ def reproduce_table(paper: PaperSpec, records: Found, known: Known) -> Reproduct
     )
 
 
-def cells_of(paper: PaperSpec, row: RowSpec, known: Known) -> Iterator[PaperCell]:
-    """The cells of a row, none of them measured."""
-    tolerance = paper.tolerance if row.tolerance is None else row.tolerance
-    defined = row.method is not None and (
-        row.method in known.methods or row.method.startswith(SCORED)
-    )
-    for task, value in row.expected.items():
-        yield PaperCell(row, task, value, tolerance, ours=defined, here=known.here(task))
-    for data, value in row.elsewhere.items():
-        yield PaperCell(row, data, value, tolerance, reason="no such task of ours")
-
-
 def _row(paper: PaperSpec, row: RowSpec, records: Found, known: Known) -> Iterator[PaperCell]:
-    for cell in cells_of(paper, row, known):
-        if row.method is None:
+    tolerance, method = paper.tolerance_of(row), row.method
+    defined = method is not None and (method in known.methods or method.startswith(SCORED))
+    for task, value in row.expected.items():
+        cell = PaperCell(row, task, value, tolerance, ours=defined, here=known.here(task))
+        if method is None:
             yield cell._replace(reason="no such method of ours")
-        elif cell.task in row.elsewhere:
-            yield cell
         else:
-            yield _measured(cell, row.method, records, known)
+            yield _measured(cell, method, records, known)
+    lacking = "no such method of ours" if method is None else "no such task of ours"
+    for data, value in row.elsewhere.items():
+        yield PaperCell(row, data, value, tolerance, reason=lacking)
 
 
 def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> PaperCell:

@@ -149,14 +149,13 @@ def _again(body: dict[str, Any], papers: Mapping[str, PaperSpec]) -> Reproductio
 
 def _cells_again(paper: PaperSpec, row: RowSpec, found: dict[str, Any]) -> Iterator[PaperCell]:
     reasons = {task: reason for reason, tasks in found["not_run"].items() for task in tasks}
-    tolerance = paper.tolerance if row.tolerance is None else row.tolerance
     for task, value in [*row.expected.items(), *row.elsewhere.items()]:
         measured = found["measured"].get(task)
         yield PaperCell(
             row,
             task,
             value,
-            tolerance,
+            paper.tolerance_of(row),
             measured=measured["value"] if measured else None,
             runs=measured["runs"] if measured else {},
             reason="" if measured else reasons[task],

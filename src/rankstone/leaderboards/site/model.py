@@ -14,7 +14,7 @@ from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
 from rankstone.results.record import RunRecord
-from rankstone.results.store import cells
+from rankstone.results.store import cells, side_file
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
@@ -70,14 +70,12 @@ class Entry:
 
     @property
     def headline(self) -> float | None:
-        measure = self.record.measures.get(self.record.task.headline)
-        return None if measure is None else measure.mean
+        return None if self.record.headline is None else self.record.headline.mean
 
     @property
     def failure(self) -> str:
         """The first line of its error."""
-        lines = self.record.error.message.strip().splitlines() if self.record.error else []
-        return lines[0] if lines else "no message"
+        return self.record.failure()
 
     @cached_property
     def page(self) -> str:
@@ -88,9 +86,7 @@ class Entry:
 
     def file(self, kind: str) -> Path | None:
         """The side file of that kind; None where it is not stored beside the record."""
-        name = self.record.files[kind]
-        path = None if name is None else self.path.with_name(name)
-        return path if path is not None and path.is_file() else None
+        return side_file(self.record, self.path, kind)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

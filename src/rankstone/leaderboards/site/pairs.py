@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -146,16 +145,12 @@ class Rankings:
 
 
 def _first_ranks(entry: Entry, queries: Iterable[str]) -> Mapping[str, Ranking] | None:
+    """The best documents of `queries`, in the order of the protocol: score, then id, descending."""
     path = entry.file("run")
     if path is None:
         return None
-    return _read_first(path, {encode_id(query) for query in queries})
-
-
-def _read_first(path: Path, queries: set[str]) -> dict[str, Ranking]:
-    """The best documents of `queries`, in the order of the protocol: score, then id, descending."""
-    run = read_run(path)
-    rows = [row for row, query in enumerate(run.query_ids) if query in queries]
+    run, wanted = read_run(path), {encode_id(query) for query in queries}
+    rows = [row for row, query in enumerate(run.query_ids) if query in wanted]
     kept = np.flatnonzero(np.isin(run.query, rows))
     lines: dict[str, list[tuple[float, bytes, str]]] = {}
     for query, document, score in zip(

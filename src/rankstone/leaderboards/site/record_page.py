@@ -69,7 +69,7 @@ def record_page(site: Site, entry: Entry, board_page: str) -> str:
 
 def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
     record = entry.record
-    if measure := record.measures.get(record.task.headline):
+    if measure := record.headline:
         interval = f"95%: {numbers.interval(measure.low, measure.high)}"
         yield record.task.headline, numbers.quality(measure.mean), interval
     profile = record.profile

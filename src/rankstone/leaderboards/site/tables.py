@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
 from rankstone.leaderboards.costs import BY_COLUMN, Cost, cached_phases, comparable_group
+from rankstone.leaderboards.frame import truncated
 from rankstone.leaderboards.marks import marked
-from rankstone.leaderboards.numbers import REUSED, UNKNOWN, is_known
+from rankstone.leaderboards.numbers import UNKNOWN
 from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
 from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
 
@@ -239,8 +240,8 @@ def _cost_column(
                        higher_is_better=cost.higher_is_better)  # fmt: skip
         styles.update(zip(at, marks, strict=True))
     return [
-        Cell(f"{text}{REUSED if old and value is not None else ''}", value, styles.get(n, ""))
-        for n, (text, value, old) in enumerate(zip(texts, values, reused, strict=True))
+        Cell(numbers.marked_if_reused(figure, old), value, styles.get(n, ""))
+        for n, (figure, value, old) in enumerate(zip(figures, values, reused, strict=True))
     ]
 
 
@@ -250,11 +251,5 @@ def notes(site: Site, board: Board) -> Iterator[str]:
     if any(cached_phases(entry.record) for entry in board.entries):
         yield f"{CACHED_NOTE}."
     for entry in board.done:
-        truncated = [
-            f"{entry.row[f'{role}_cut']:.1%} of {noun}"
-            for role, noun in {"document": "documents", "query": "queries", "pair": "pairs"}.items()
-            if is_known(entry.row[f"{role}_cut"]) and entry.row[f"{role}_cut"] > 0
-        ]
-        if truncated:
-            shares = " and ".join(truncated)
-            yield f"{site.label(entry)}: {shares} were truncated at the model’s limit."
+        if text := truncated(entry.row):
+            yield f"{site.label(entry)}: {text}."

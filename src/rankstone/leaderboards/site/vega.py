@@ -56,26 +56,25 @@ def front_rows(
 
     Records that lack either figure, or cost nothing (the axis is logarithmic), are left out.
     """
-    known = []
-    for entry in entries:
-        value, quality = cost.of(entry.record), entry.headline
-        if value is not None and value > 0 and quality is not None:
-            known.append((entry, value, quality))
+    known = [
+        (entry, value, measure)
+        for entry in entries
+        if (value := cost.of(entry.record)) and value > 0 and (measure := entry.record.headline)
+    ]
     unit, size = cost.unit, 1
     if unit == "bytes":
         smallest = min((value for _, value, _ in known), default=0)
         unit, size = ("GiB", GIB) if smallest >= GIB else ("MiB", MIB)
     front = pareto_optimal(cost, [entry.record for entry, _, _ in known])
     rows = []
-    for (entry, value, quality), best in zip(known, front, strict=True):
-        measure = entry.record.measures[entry.record.task.headline]
+    for (entry, value, measure), best in zip(known, front, strict=True):
         reused = f" {REUSED}" if cost.is_reused(cached_phases(entry.record)) else ""
         rows.append(
             {
                 "x": rounded(value / size),
-                "y": rounded(quality),
-                "low": rounded(quality if measure.low is None else measure.low),
-                "high": rounded(quality if measure.high is None else measure.high),
+                "y": rounded(measure.mean),
+                "low": rounded(measure.mean if measure.low is None else measure.low),
+                "high": rounded(measure.mean if measure.high is None else measure.high),
                 "name": f"{site.label(entry)}{reused}",
                 "short": "",
                 "c": site.colour(entry.method),
