@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
-import types
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from rankstone.benchmarks.loaders.dpr import (
     read_passages,
     read_questions,
 )
+from rankstone.benchmarks.storage.download import Remote
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.progress import Progress
@@ -263,20 +262,17 @@ def test_an_unknown_question_file(sources: Sources) -> None:
 
 
 @pytest.fixture
-def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """What was asked of the downloader, which serves the small files."""
-    asked: list[dict[str, object]] = []
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Remote]:
+    """Files asked of the downloader, which serves small ones."""
+    asked: list[Remote] = []
 
-    def fetch(remote: dict[str, object], path: Path, progress: Progress) -> Path:
+    def fetch(remote: Remote, path: Path, progress: Progress) -> Path:
         progress("a download", 1, 2)
         asked.append(remote)
         small = gzip.compress(TSV.encode()) if path.suffix == ".gz" else CSV.encode()
         return write(path, small)
 
-    module = types.ModuleType("rankstone.benchmarks.storage.download")
-    monkeypatch.setattr(module, "fetch", fetch, raising=False)
-    monkeypatch.setattr(module, "Remote", dict, raising=False)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("rankstone.benchmarks.loaders.dpr.fetch", fetch)
     return asked
 
 
@@ -286,7 +282,7 @@ def test_what_is_not_in_the_mirror_is_downloaded(fetched, tmp_path: Path, source
     assert raw.source == f"{PASSAGES.url}, {QUESTIONS['nq-test.qa.csv'].url}"
     data = open_dataset(task(), sources)
     assert summary(data) == EXPECTED
-    assert fetched == [PASSAGES._asdict(), QUESTIONS["nq-test.qa.csv"]._asdict()]
+    assert fetched == [PASSAGES, QUESTIONS["nq-test.qa.csv"]]
 
 
 def test_a_mirror_may_hold_one_of_the_files(fetched, mirror: Path, sources: Sources) -> None:
@@ -298,7 +294,7 @@ def test_a_mirror_may_hold_one_of_the_files(fetched, mirror: Path, sources: Sour
     )
     assert list(raw.queries()) == ASKED
     assert list(raw.documents()) == DOCUMENTS
-    assert fetched == [QUESTIONS["topics.nq.test.txt"]._asdict()]
+    assert fetched == [QUESTIONS["topics.nq.test.txt"]]
     assert seen == [("a download", 1, 2)]
 
 

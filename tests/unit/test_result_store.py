@@ -16,7 +16,7 @@ import pytest
 from rankstone import files as atomic
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import MethodInfo, Provenance, RunRecord
-from rankstone.results.store import ResultStore, Staged, cells, files_intact
+from rankstone.results.store import ResultStore, Staged, cells, files_intact, side_file
 from tests.records import demo_records, make_record
 
 
@@ -55,8 +55,8 @@ def test_a_record_comes_back_with_its_files(store: ResultStore, staged: Any) -> 
     assert stored.files.run is not None
     assert stored.files.run.startswith("bm25@4be81c07.")
     assert stored.files.latency is None
-    assert store.file(stored, "latency") is None
-    assert store.file(stored, "run") == path.with_name(stored.files.run)
+    assert side_file(stored, path, "latency") is None
+    assert side_file(stored, path, "run") == path.with_name(stored.files.run)
     assert files_intact(stored, path)
     assert len(listing(store)) == 3
 
@@ -129,7 +129,7 @@ def test_find_wants_an_equal_key_and_whole_files(store: ResultStore, staged: Any
     stored = store.write(make_record(), staged("a"))
     assert store.find(stored.key) == stored
     assert store.find("0" * 64) is None
-    run = store.file(stored, "run")
+    run = side_file(stored, store.path(stored), "run")
     assert run is not None
     whole = run.read_bytes()
     run.write_bytes(whole[:-1])
