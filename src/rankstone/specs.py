@@ -138,7 +138,7 @@ class MethodSpec(AdapterSpec):
     def at(self, folder: Path) -> Self:
         """Return this method with its weights from `folder`, or its folders that it names.
 
-        Raises DefinitionError where it has no model, or two that are not told apart by folders.
+        Raises DefinitionError where it has no model, or two in one folder.
         """
         holder = self if self.models or self.scorer is None else self.scorer
         given = holder.models

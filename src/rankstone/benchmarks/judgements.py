@@ -107,6 +107,13 @@ def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
     )
 
 
+def refuse_unknown_split(owner: str, split: str, known: Sequence[str]) -> None:
+    """DataError where `split` is not among the splits `known` of a task or collection."""
+    if split not in known:
+        hint = did_you_mean(split, known) or f" It has: {', '.join(known) or 'none'}."
+        raise DataError(f"{owner}: no judgements for the split '{split}'.{hint}")
+
+
 def pack_answers(answers: Sequence[str]) -> str:
     """Return the answers to a query as a JSON array; an empty string if there are none."""
     return json.dumps(answers, ensure_ascii=False) if answers else ""
@@ -222,10 +229,7 @@ def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
     Raises:
         DataError: no such split, two labels for one pair, nothing judged, or not what is pinned.
     """
-    known = list(raw.splits())
-    if task.split not in known:
-        hint = did_you_mean(task.split, known) or f" It has: {', '.join(known) or 'none'}."
-        raise DataError(f"{task.name}: no judgements for the split '{task.split}'.{hint}")
+    refuse_unknown_split(task.name, task.split, raw.splits())
     where = f"{task.name}: judgements of the split '{task.split}' ({raw.source})"
     qrels, n_repeated = _by_query(raw.judgements(task.split), where)
     counts = {"queries": len(qrels), "judgements": sum(map(len, qrels.values()))}

@@ -27,6 +27,7 @@ from rankstone.benchmarks.judgements import (
     ResolvedSplit,
     every_query,
     pack_answers,
+    refuse_unknown_split,
     resolve_split,
     unpack_answers,
 )
@@ -46,7 +47,7 @@ from rankstone.benchmarks.storage.atomic_folders import (
     read_meta,
     write_meta,
 )
-from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.errors import DataError, DefinitionError
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
 
@@ -242,10 +243,7 @@ class _Stored:
         )
 
     def _convert_split(self, name: str, folder: Path) -> None:
-        known = self.meta["splits"]
-        if name not in known:
-            hint = did_you_mean(name, known) or f" It has: {', '.join(known) or 'none'}."
-            raise DataError(f"{self.task.dataset}: no judgements for the split '{name}'.{hint}")
+        refuse_unknown_split(self.task.dataset, name, self.meta["splits"])
         where = f"{self.task.dataset}: judgements of the split '{name}' ({self.raw.source})"
         rows = self.raw.judgements(name)
         found = resolve_split(rows, self.documents, self.queries, where)

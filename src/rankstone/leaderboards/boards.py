@@ -191,7 +191,7 @@ def _means(
     suite: SuiteSpec | None,
     notes: list[str],
 ) -> list[float | None]:
-    """A mean over what happens to be there would be another figure: it stays empty, and why."""
+    """Return the means; one with a missing record would be another figure and stays empty."""
     means: list[float | None] = []
     for name in names:
         missing = [task for task, values in columns.items() if values[name] is None]
@@ -335,7 +335,7 @@ def _order(
 
 
 def _unique(heads: Sequence[str]) -> list[str]:
-    """Tasks by their last part where that tells them apart; `bytes/doc` is no task."""
+    """Return tasks by their last part where that is unique; `bytes/doc` is no task."""
     stems = [head if head in BY_NAME else head.rpartition("/")[2] for head in heads]
     return [
         stem if stems.count(stem) == 1 else head for stem, head in zip(stems, heads, strict=True)

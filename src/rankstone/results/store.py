@@ -177,7 +177,7 @@ class ResultStore:
 
         A good record precedes the failure of the same cell. Good records of two machines are
         refused, where `cells` takes the newest: a single record is named for its speed and memory
-        too, and the name does not tell the machine.
+        too, and the name does not state the machine.
 
         Raises:
             ResultsError: The name matches no record, or several.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,7 @@ def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             _require(str(path), columns, file.schema_arrow.names)
-            batches = file.iter_batches(batch_size=ROWS, columns=list(columns))
-            rows = (row for batch in batches for row in batch.to_pylist())
-            yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows))
+            yield from _rows_in(file.iter_batches(batch_size=ROWS, columns=list(columns)), path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: damaged: {error}. Fetch it again.") from None
 
@@ -136,10 +134,13 @@ def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> A
 
 
 def hub_rows(opened: Any, source: str) -> Iterator[Row]:
-    """Yield the rows of an opened hub table, in its order."""
-    batches = opened.iter(batch_size=ROWS)
+    """Return the rows of an opened hub table, in its order."""
+    return _rows_in(opened.iter(batch_size=ROWS), source)
+
+
+def _rows_in(batches: Iterable[Any], source: object) -> Iterator[Row]:
     rows = (row for batch in batches for row in batch.to_pylist())
-    yield from ((f"{source}, row {number}", row) for number, row in enumerate(rows))
+    return ((f"{source}, row {number}", row) for number, row in enumerate(rows))
 
 
 def _load(table: HubTable, sources: Sources) -> Any:

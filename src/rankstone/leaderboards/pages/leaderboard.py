@@ -114,7 +114,7 @@ def _quality(task: str, rows: pd.DataFrame) -> Table:
 def _with_status(
     shown: pd.DataFrame, rows: Sequence[tuple[Cell, ...]]
 ) -> Iterator[tuple[Cell, ...]]:
-    """Failed cells say so in place of their first figure."""
+    """Yield the rows, with the status of a failed cell instead of its first figure."""
     for status, row in zip(shown["status"], rows, strict=True):
         if status == "ok":
             yield row
@@ -133,7 +133,7 @@ def _measures(rows: pd.DataFrame) -> list[str]:
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
-    """Names of methods, with the machine where the same method was measured on several."""
+    """Return names of methods, with the machine where one was measured on several."""
     labels = list(rows["label"])
     return [
         f"{label} @{machine}" if labels.count(label) > 1 else label

@@ -170,13 +170,10 @@ def _latency(latency: Latency) -> Table:
 
 def latency_rows(latency: Latency) -> list[list[str]]:
     """Return the percentiles in milliseconds: a row of heads, then one for each part."""
-    names = list(Percentiles.model_fields)
+    parts = {"encode": latency.encode, "search": latency.search, "total": latency.total}
     return [
-        ["ms", *(name.removesuffix("_ms") for name in names)],
-        *(
-            [part, *(significant(latency[part][name]) for name in names)]
-            for part in ("encode", "search", "total")
-        ),
+        ["ms", *(name.removesuffix("_ms") for name in Percentiles.model_fields)],
+        *([part, *(significant(ms) for _, ms in values)] for part, values in parts.items()),
     ]
 
 

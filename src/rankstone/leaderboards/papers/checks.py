@@ -16,13 +16,16 @@ import numpy as np
 
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
+from rankstone.evaluation.conventions import Rules, ordered
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
 from rankstone.leaderboards.costs import BY_PLACE, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import side_file
-from rankstone.results.trec_run import Run, read_run
+from rankstone.results.trec_run import read_run
+
+PROTOCOL = Rules()
 
 
 class Value(NamedTuple):
@@ -58,11 +61,9 @@ class Cell:
     @cached_property
     def rankings(self) -> dict[str, list[str]]:
         """Query id -> document ids, best first, as the protocol orders ties."""
-        run: Run = read_run(self._file("run"))
-        ids = np.array(run.document_ids, dtype=object)
-        order = np.lexsort((_descending(run.document_ids)[run.document], -run.score, run.query))
-        ends = np.searchsorted(run.query[order], np.arange(len(run.query_ids) + 1))
-        docs = ids[run.document[order]]
+        run = ordered(read_run(self._file("run")), PROTOCOL.order, PROTOCOL.score_dtype)
+        docs = np.array(run.document_ids, dtype=object)[run.document]
+        ends = np.searchsorted(run.query, np.arange(len(run.query_ids) + 1))
         return {
             query: docs[ends[n] : ends[n + 1]].tolist() for n, query in enumerate(run.query_ids)
         }
@@ -94,14 +95,6 @@ class Check(NamedTuple):
     """Keys that such a check must state."""
     reads: str
     """Description of the value, with the check's own keys in braces."""
-
-
-def _descending(ids: list[str]) -> Ints:
-    """For each id, its place among all when sorted from the last to the first."""
-    order = sorted(range(len(ids)), key=lambda n: ids[n].encode("utf-8"), reverse=True)
-    places = np.empty(len(ids), dtype=np.int64)
-    places[order] = np.arange(len(ids))
-    return places
 
 
 def _paired(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[Floats, Floats]:
