@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -214,6 +215,22 @@ def test_words_are_the_units_where_there_are_no_tokens(tmp_path):
 def test_what_cannot_be_cut_is_refused(dense, parameters, message):
     with pytest.raises(DefinitionError, match=message):
         chunked(dense, **parameters)
+
+
+def test_construction_needs_neither_torch_nor_the_model(model, monkeypatch, tmp_path):
+    """The member's own limit is that of its model, which is loaded when a text is encoded."""
+    from rankstone.runners.encoders.dense import DenseEncoder
+    from rankstone.runners.transformer.network import Network
+
+    def load(network):
+        raise LookupError("loaded")
+
+    monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path))
+    monkeypatch.setattr(Network, "load", load)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    runner = chunked(DenseEncoder(model=model, device="cpu"))
+    with pytest.raises(LookupError, match="loaded"):
+        runner.encode(["fox"], "document")
 
 
 def test_a_member_without_a_limit_needs_one():

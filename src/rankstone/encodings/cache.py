@@ -27,7 +27,7 @@ from rankstone.encodings.shards import (
     read_info,
     sweep,
     write_shard,
-)  # fmt: skip
+)
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.progress import Progress, silent

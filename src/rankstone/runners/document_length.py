@@ -1,4 +1,4 @@
-"""In what a method measures the length of a document, for whoever cuts documents to its measure."""
+"""Units in which a method measures the length of a document, for splitting documents to fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Ruler(Protocol):
         ...
 
     def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """For each text, the character behind each of its units: where it may be cut."""
+        """For each text, the character behind each of its units: where it may be split."""
         ...
 
     def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
@@ -50,5 +50,5 @@ class Words:
 
 @singledispatch
 def ruler(runner: Any) -> Ruler:
-    """How `runner` measures documents: in words, unless its class has registered another way."""
+    """The units of `runner`: words, unless its class has registered another way."""
     return Words()

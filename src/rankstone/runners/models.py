@@ -10,7 +10,8 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -57,14 +58,7 @@ class LocatedModel:
                     f"Model '{self.id}': no file '{name}' in {self.folder} ({self.origin})."
                     f" Found: {', '.join(self.files) or 'nothing'}. Correct [parameters]."
                 )
-        files = {name: self.files[name] for name in names}
-        return LocatedModel(
-            id=self.id,
-            folder=self.folder,
-            origin=self.origin,
-            revision=self.revision,
-            files=files,
-        )
+        return replace(self, files={name: self.files[name] for name in names})
 
 
 class _NotThereError(Exception):
@@ -81,8 +75,8 @@ def locate(model: ModelSpec) -> LocatedModel:
         return _verified(model, _inside(model, folder), "path", model.revision)
     sources: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
         ("package", _in_package),
-        ("hub cache", _in_hub_cache),
-        ("hub", _from_hub),
+        ("hub cache", partial(_snapshot, local_files_only=True)),
+        ("hub", partial(_snapshot, local_files_only=False)),
     ]
     reasons = []
     for origin, look in sources:
@@ -130,14 +124,6 @@ def _in_package(model: ModelSpec) -> Path:
     if not folder.is_dir():
         raise _NotThereError(f"'{name}' has no folder '{inside}'")
     return folder
-
-
-def _in_hub_cache(model: ModelSpec) -> Path:
-    return _snapshot(model, local_files_only=True)
-
-
-def _from_hub(model: ModelSpec) -> Path:
-    return _snapshot(model, local_files_only=False)
 
 
 def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:

@@ -16,14 +16,20 @@ def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
     found = np.flatnonzero(scores > 0)
     values = scores[found]
     if len(found) > k:
-        # Everything above the k-th score, and of those equal to it the lowest positions.
-        cut = np.partition(values, len(values) - k)[len(values) - k]
-        above = np.flatnonzero(values > cut)
-        equal = np.flatnonzero(values == cut)[: k - len(above)]
-        kept = np.concatenate([above, equal])
+        kept = largest(values, k)
         found, values = found[kept], values[kept]
     order = np.lexsort((found, -values))
     return found[order], values[order]
+
+
+def largest(values: NDArray[np.float32], k: int | None) -> NDArray[np.int64]:
+    """Positions of the `k` largest `values` (None: all), ascending; ties go to the lower one."""
+    if k is None or k >= len(values):
+        return np.arange(len(values))
+    least = np.partition(values, len(values) - k)[len(values) - k]
+    above = np.flatnonzero(values > least)
+    equal = np.flatnonzero(values == least)[: k - len(above)]
+    return np.sort(np.concatenate([above, equal]))
 
 
 def beneath(floor: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:

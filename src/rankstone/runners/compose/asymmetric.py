@@ -12,13 +12,15 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
+    AnyRunner,
     Chunks,
     Context,
     Defaults,
     Json,
+    Members,
     Role,
     Truncation,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -34,7 +36,7 @@ class Asymmetric(Defaults):
     Documents are encoded as the first member does, in its shards; ties are the first member's.
     """
 
-    members: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2)]
+    members: Annotated[Members, Field(min_length=2, max_length=2)]
     """The documents' method, and the queries'."""
 
     def describe(self) -> Mapping[str, Json]:
@@ -54,12 +56,10 @@ class Asymmetric(Defaults):
                 " Name two dense methods whose vectors are comparable."
             )
         first = self._member("document")
-        index: AnyIndex = first.index(context.encoded(first), context)
-        return index
+        return first.index(context.encoded(first), context)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        cut: Truncation | None = self._member(role).truncation(texts, role)
-        return cut
+        return self._member(role).truncation(texts, role)
 
-    def _member(self, role: Role) -> Any:
+    def _member(self, role: Role) -> AnyRunner:
         return self.members[0 if role == "document" else 1]

@@ -14,15 +14,17 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.compose.passages import Passages
-from rankstone.runners.document_length import ruler
+from rankstone.runners.document_length import Words, ruler
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
+    AnyRunner,
     Chunks,
     Context,
     Defaults,
     Hits,
     Json,
+    Members,
     Role,
     Truncation,
 )
@@ -52,7 +54,7 @@ class ChunkedEncoder(Defaults):
     take the maximum or the mean.
     """
 
-    members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
+    members: Annotated[Members, Field(min_length=1, max_length=1)]
     """The method that encodes the chunks."""
     aggregate: Literal["first", "max", "mean"]
     chunk_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -62,8 +64,16 @@ class ChunkedEncoder(Defaults):
     """Units at the end of a chunk, at most, that are also the beginning of the next."""
 
     def __post_init__(self) -> None:
+        stated = self.chunk_tokens is not None or self.overlap > 0
+        if stated or isinstance(ruler(self._member), Words):
+            _ = self._limit  # the member's own limit needs its model: not loaded for nothing
+
+    @cached_property
+    def _limit(self) -> int:
+        """Units of a chunk at most; DefinitionError where the member's limit contradicts it."""
         own, stated = ruler(self._member), self.chunk_tokens
-        if stated is None and own.limit is None:
+        limit = stated or own.limit
+        if limit is None:
             raise DefinitionError(
                 "missing key 'parameters.chunk_tokens': the member has no limit of its own. Add it:"
                 f" {own.unit} per chunk."
@@ -73,10 +83,11 @@ class ChunkedEncoder(Defaults):
                 f"key 'parameters.chunk_tokens': {stated}, but the member would cut chunks at"
                 f" {own.limit} {own.unit}. State no more, or leave it out."
             )
-        if 2 * self.overlap > (stated or own.limit or 0):
+        if 2 * self.overlap > limit:
             raise DefinitionError(
                 f"key 'parameters.overlap': {self.overlap} is more than half of a chunk. Lower it."
             )
+        return limit
 
     def describe(self) -> Mapping[str, Json]:
         own, index = self._passages.describe(), self._member.describe().get("index")
@@ -99,13 +110,11 @@ class ChunkedEncoder(Defaults):
 
     def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
         alone: Any = _ChunkContext(context, self._encoder, chunks)
-        index: AnyIndex = self._member.index(chunks, alone)
-        return index
+        return self._member.index(chunks, alone)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        runner = self._member if role == "query" else self._passages
-        cut: Truncation | None = runner.truncation(texts, role)
-        return cut
+        runner: AnyRunner = self._member if role == "query" else self._passages
+        return runner.truncation(texts, role)
 
     def _of_documents(self, rep: Ragged) -> Any:
         """Return what the index holds of documents, from their chunks."""
@@ -121,7 +130,7 @@ class ChunkedEncoder(Defaults):
         return mean_vectors(rep, normalize=bool(self._member.describe().get("normalized")))
 
     @property
-    def _member(self) -> Any:
+    def _member(self) -> AnyRunner:
         return self.members[0]
 
     @property
@@ -133,7 +142,7 @@ class ChunkedEncoder(Defaults):
     def _passages(self) -> Any:
         return Passages(
             members=(self._encoder,),
-            limit=self.chunk_tokens or ruler(self._member).limit or 1,
+            limit=self._limit,
             overlap=self.overlap,
             first=self.aggregate == "first",
         )

@@ -11,14 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.compose.fusion_base import Fusion, summed
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    Chunks,
-    Context,
-    Hits,
-    Json,
-)  # fmt: skip
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
 

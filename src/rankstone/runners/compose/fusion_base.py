@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import STRICT, AnyIndex, Context, Defaults, Hits, Role, Truncation
+from rankstone.runners.protocols import (
+    STRICT,
+    AnyIndex,
+    Context,
+    Defaults,
+    Hits,
+    Members,
+    Role,
+    Truncation,
+)
 from rankstone.runners.representations.base import Composite
 
 BATCH = 64
@@ -25,7 +34,7 @@ Gains = NDArray[np.float64]
 class Fusion(Defaults):
     """A method of several members, each of which encodes and retrieves by itself."""
 
-    members: Annotated[tuple[Any, ...], Field(min_length=1)]
+    members: Annotated[Members, Field(min_length=1)]
     """The runners to fuse."""
 
     def encode(self, texts: Sequence[str], role: Role) -> Composite:

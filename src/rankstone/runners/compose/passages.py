@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 from rankstone.errors import DefinitionError
 from rankstone.runners.document_length import Ruler, ruler
 from rankstone.runners.meter import Work, changing
-from rankstone.runners.protocols import (
-    AnyIndex,
-    AnyRunner,
-    Chunks,
-    Context,
-    Json,
-    Role,
-    Truncation,
-)  # fmt: skip
+from rankstone.runners.protocols import AnyIndex, AnyRunner, Chunks, Context, Json, Role, Truncation
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.transformer.batching import windows
 

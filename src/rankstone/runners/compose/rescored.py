@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,15 +14,16 @@ from rankstone.runners.protocols import (
     Context,
     Defaults,
     Json,
+    Members,
     Role,
     Truncation,
-)  # fmt: skip
+)
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.search.rescoring import (
     FirstMemberIndex,
     RescoredIndex,
     ScoredRepresentations,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -34,7 +35,7 @@ class RescoredByEncoder(Defaults):
     member; ties and what is not scored again are as in `RescoredIndex`.
     """
 
-    members: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2)]
+    members: Annotated[Members, Field(min_length=2, max_length=2)]
     """The first stage, and the encoder whose representations are compared."""
     rescore: Annotated[int, Field(ge=1)] = 100
 
@@ -61,5 +62,4 @@ class RescoredByEncoder(Defaults):
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Report the second member, which decides; both read the same texts."""
-        cut: Truncation | None = self.members[1].truncation(texts, role)
-        return cut
+        return self.members[1].truncation(texts, role)

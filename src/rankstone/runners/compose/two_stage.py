@@ -10,13 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import (
     STRICT,
+    AnyRunner,
     Chunks,
     Context,
     Defaults,
     Json,
+    Members,
     Role,
     Truncation,
-)  # fmt: skip
+)
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.scorers.contract import require_scorer
 from rankstone.runners.search.blackbox.black_box import ScoredTexts
@@ -28,7 +30,7 @@ class TwoStage(Defaults):
     """The member retrieves, the scorer re-scores its `depth` best, the others stay beneath.
 
     Re-scored documents carry the scorer's own scores; ties among them, also across the cut at k, go
-    to the better place in the first stage. Every other document keeps its place of the first stage,
+    to the better rank in the first stage. Every other document keeps its order of the first stage,
     beneath all re-scored ones: its score is the lowest re-scored one less a step (1, where float32
     can tell) for each time that the first stage's score falls on the way to it, so that what ties
     in the first stage ties still, and nothing else does. The documents found are therefore those
@@ -37,7 +39,7 @@ class TwoStage(Defaults):
     A query's representation is that of the first stage, and its text.
     """
 
-    members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
+    members: Annotated[Members, Field(min_length=1, max_length=1)]
     """The first stage."""
     scorer: Any
     depth: Annotated[int, Field(ge=1)] = 100
@@ -47,7 +49,7 @@ class TwoStage(Defaults):
         require_scorer(self.scorer)
 
     @property
-    def first(self) -> Any:
+    def first(self) -> AnyRunner:
         return self.members[0]
 
     def describe(self) -> Mapping[str, Json]:
@@ -63,13 +65,10 @@ class TwoStage(Defaults):
 
     def index(self, documents: Chunks[Composite], context: Context) -> RescoredIndex:
         """Index the first stage over its own encoded corpus; `documents` is never read."""
-        with context.phase("load"):
-            self.scorer.score("warm up", ["warm up"])  # loads the model
+        texts = ScoredTexts.of(self.scorer, context)
         first = FirstMemberIndex(self.first.index(context.encoded(self.first), context))
-        texts = ScoredTexts(self.scorer, context.texts, context)
         return RescoredIndex(first, texts, self.depth, context)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Report the first stage; the scorer's pairs are counted while they are searched."""
-        counts: Truncation | None = self.first.truncation(texts, role)
-        return counts
+        return self.first.truncation(texts, role)

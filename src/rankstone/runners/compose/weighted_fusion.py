@@ -15,15 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.compose.fusion_base import Fusion, summed
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    Chunks,
-    Context,
-    Hits,
-    Json,
-    Judged,
-)  # fmt: skip
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json, Judged
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
 

@@ -1,17 +1,23 @@
-"""Texts as the tokens they hold, and the choice of entries of a vocabulary."""
+"""Base of encoders over a vocabulary, which may represent a text by the tokens it holds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
 
+from rankstone.runners.protocols import STRICT, Chunks, Context, Role
+from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.transformer.encoder import TransformerSettings
 from rankstone.runners.transformer.flops import Costs
 from rankstone.runners.transformer.network import Facts, read_json
 from rankstone.runners.transformer.tokens import Ids
-from rankstone.runners.transformer.tower import Tower
+from rankstone.runners.transformer.tower import Finish, Tower
 
 Values = NDArray[np.float32]
 
@@ -63,6 +69,63 @@ class TokenTower(Tower):
         )
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VocabularyEncoder(TransformerSettings):
+    """Base of encoders that give a weight to each entry of a vocabulary, with exact search.
+
+    Texts are represented by the network, or by their tokens for the roles in `_tokens_alone`, for
+    which no network is loaded.
+    """
+
+    def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
+        if role in self._tokens_alone:
+            parts = self._tokenised(texts, role)
+            bags = [self._bag(ids) for part in parts for ids in part.ids]
+            return sparse_rows(bags, self._width(role))
+        rows: dict[int, Row] = {}
+        for numbers, batch in self._encode(texts, role, self._finisher(role)):
+            rows.update(zip(numbers.tolist(), batch, strict=True))
+        return sparse_rows([rows[number] for number in range(len(texts))], self._width(role))
+
+    def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
+        return InvertedIndex.build(documents)
+
+    def _finisher(self, role: Role) -> Finish:
+        engine, row = self._tower(role).engine, self._row(role)
+
+        def finish(hidden: Values, ids: Ids, mask: Ids) -> list[Row]:
+            vectors = engine.decoded(unpadded(hidden, mask))
+            return [row(*pair) for pair in zip(vectors, unpadded(ids, mask), strict=True)]
+
+        return finish
+
+    def _row(self, role: Role) -> Callable[[Values, Ids], Row]:
+        """Return the function from the network's vector of a text, and its ids, to its row."""
+        raise NotImplementedError
+
+    def _bag(self, ids: Ids) -> Row:
+        """Return the row of a text that is represented by its tokens."""
+        raise NotImplementedError
+
+    def _width(self, role: Role) -> int:
+        """Return the size of the vocabulary."""
+        raise NotImplementedError
+
+    @property
+    def _tokens_alone(self) -> Sequence[Role]:
+        raise NotImplementedError
+
+    def _tower(self, role: Role) -> Tower:
+        return self._token_towers[role] if role in self._tokens_alone else super()._tower(role)
+
+    @cached_property
+    def _token_towers(self) -> dict[Role, Tower]:
+        return {
+            role: self._tower_of(role, tower.network, tower.engines, TokenTower)
+            for role, tower in self._towers.items()
+        }
+
+
 def special_ids(tower: Tower) -> Ids:
     """Ids of the tokenizer's special tokens, ascending."""
     added = tower.tokens.tokenizer.get_added_tokens_decoder()
@@ -78,13 +141,3 @@ def activated(logits: Values, activation: str) -> Values:
     """`activation` of logits above zero."""
     values = np.log1p(logits)
     return np.log1p(values) if activation == "log1p2" else values
-
-
-def largest(values: Values, k: int | None) -> Ids:
-    """Places of the `k` largest `values`, ascending; ties go to the lower place."""
-    if k is None or k >= len(values):
-        return np.arange(len(values))
-    cut = np.partition(values, len(values) - k)[len(values) - k]
-    above = np.flatnonzero(values > cut)
-    equal = np.flatnonzero(values == cut)[: k - len(above)]
-    return np.sort(np.concatenate([above, equal]))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from scipy import sparse
 
 from rankstone.runners.encoders.bag_of_tokens import unpadded
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json, Role
+from rankstone.runners.saved import SavedIndex
 from rankstone.runners.transformer.encoder import Length, TransformerSettings
 from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
@@ -108,17 +106,21 @@ class DupMAE(TransformerSettings):
         return {"query": self._whole, "document": self._short + 2 * self._kept}
 
 
-class DupMAEIndex:
+@plain_dataclass(frozen=True, eq=False)
+class DupMAEIndex(SavedIndex):
     """The documents of highest score, by brute force; of equal scores the first document."""
 
-    DESCRIPTION = "exact inner product, dense and sparse"
+    DESCRIPTION: ClassVar[str] = "exact inner product, dense and sparse"
 
-    def __init__(self, short: Rows, words: Any) -> None:
-        """Use `build` or `load`. (n, dim) vectors, and (n, vocabulary) weights as CSR."""
-        self._short, self._words = short, words
+    short: Rows
+    """(n, dim) vectors."""
+    words: Any
+    """(n, vocabulary) weights, a scipy ``csr_array``."""
 
     @classmethod
     def build(cls, documents: Chunks[Rows], width: int, vocabulary: int) -> DupMAEIndex:
+        from scipy.sparse import csr_array
+
         rows = [*documents] or [np.empty((0, width), np.float32)]
         short = np.concatenate([piece[:, :width] for piece in rows])
         kept = (rows[0].shape[1] - width) // 2
@@ -126,37 +128,17 @@ class DupMAEIndex:
         ids = np.concatenate([piece[:, width + kept :] for piece in rows]).astype(np.int32)
         ends = np.arange(len(short) + 1) * kept
         shape = (len(short), vocabulary)
-        return cls(short, sparse.csr_array((values.ravel(), ids.ravel(), ends), shape=shape))
+        return cls(short, csr_array((values.ravel(), ids.ravel(), ends), shape=shape))
 
     def search(self, queries: Rows, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
-        depth, width = min(k, len(self._short)), self._short.shape[1]
+        depth, width = min(k, len(self.short)), self.short.shape[1]
         for start in range(0, len(queries) if depth else 0, QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
-            found = (self._words @ np.ascontiguousarray(block[:, width:].T)).T
-            found = found + block[:, :width] @ self._short.T
+            found = (self.words @ np.ascontiguousarray(block[:, width:].T)).T
+            found = found + block[:, :width] @ self.short.T
             best = np.argsort(-found, axis=1, kind="stable")[:, :depth]
             rows = slice(start, start + len(block))
             hits.docs[rows, :depth] = best
             hits.scores[rows, :depth] = np.take_along_axis(found, best, axis=1)
         return hits
-
-    def save(self, folder: Path) -> None:
-        words = self._words
-        arrays = {"values": words.data, "ids": words.indices, "ends": words.indptr}
-        for name, array in {"short": self._short, **arrays}.items():
-            np.save(folder / f"{name}.npy", array)
-        (folder / "shape.json").write_text(json.dumps(words.shape))
-
-    @classmethod
-    def load(cls, folder: Path) -> DupMAEIndex:
-        short, *parts = (
-            np.load(folder / f"{name}.npy") for name in ("short", "values", "ids", "ends")
-        )
-        shape = tuple(json.loads((folder / "shape.json").read_text()))
-        return cls(short, sparse.csr_array(tuple(parts), shape=shape))
-
-    def nbytes(self) -> int:
-        words = self._words
-        parts = (self._short, words.data, words.indices, words.indptr)
-        return sum(int(part.nbytes) for part in parts)

@@ -21,16 +21,19 @@ from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.ragged import STORAGES, Ragged, Storage, ragged
 from rankstone.runners.representations.two_bits import turned
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
-from rankstone.runners.transformer.backbone import check_length
 from rankstone.runners.transformer.encoder import ROLES, TransformerSettings
 from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Array, Head, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Expanded, Ids, Tokens
 from rankstone.runners.transformer.tower import Tower
 
 Length = Annotated[int, Field(ge=4)]
 SKIPPED: dict[str, tuple[str, ...]] = {"punctuation": tuple(string.punctuation), "nothing": ()}
+POSITIONS_AFTER_PADDING = {"camembert", "mpnet", "roberta", "xlm-roberta"}
+"""Types of models whose first position has the number behind that of the padding token."""
+LEARNT_POSITIONS = {"bert", "distilbert", "dpr", "electra", *POSITIONS_AFTER_PADDING}
+"""Types of models that have a vector for each position, and none for those beyond."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -48,8 +51,8 @@ class TokenEncoder(TransformerSettings):
     """Document tokens that get no vector (the model sees them): the characters of
     `string.punctuation` where they are tokens of their own."""
     storage: Storage = "float16"
-    """What document vectors are kept in. "2bit" needs no training, and differs from what ColBERTv2
-    calls 2 bits: see `rankstone.runners.representations.two_bits`."""
+    """Precision of stored document vectors. "2bit" needs no training, and differs from the 2 bits
+    of ColBERTv2: see `rankstone.runners.representations.two_bits`."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """At most so many texts are encoded together; None: as `batch_tokens` allows."""
     dtype: Dtype | None = None
@@ -63,8 +66,8 @@ class TokenEncoder(TransformerSettings):
             )
         if self.dtype is not None:
             object.__setattr__(self, "precision", PRECISIONS[self.dtype])
-        check_length(self.model, self.query_length, "query_length")
-        check_length(self.model, self.document_length, "document_length")
+        _check_length(self.model, self.query_length, "query_length")
+        _check_length(self.model, self.document_length, "document_length")
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -121,12 +124,12 @@ class TokenEncoder(TransformerSettings):
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class ColBERT:
+class ColBERT(Head):
     """The kind of a network that late interaction was trained into."""
 
     dim: int
     attend: dict[Role, bool | None]
-    """Whether a text's tokens attend to the masks that fill it up; None: it has no masks."""
+    """True if a text's tokens attend to the masks that fill it up; None: it has no masks."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.token_vectors import load_colbert
@@ -134,21 +137,15 @@ class ColBERT:
         _check_format(network.model)
         return load_colbert(network, self.dim, self.attend["query"])
 
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs.reshape(len(outputs), -1)
-
 
 @plain_dataclass(frozen=True, kw_only=True)
-class HiddenStates:
+class HiddenStates(Head):
     """The kind of a network whose last hidden states are the vectors of tokens."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.token_vectors import load_plain
 
         return load_plain(network)
-
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs.reshape(len(outputs), -1)
 
 
 class QueryTower(Tower):
@@ -178,7 +175,7 @@ class LateInteraction(TokenEncoder):
     """Dimensions of the projection, for the model's to be checked against."""
     augment_queries: bool = True
     attend_to_mask: bool = False
-    """Whether the tokens of a query see the masks it is filled up with. The masks see them."""
+    """True lets a query's tokens attend to the masks that fill it up; the masks always attend."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -228,7 +225,7 @@ class TokenVectors(TokenEncoder):
     """The last hidden states of any encoder, as they are: late interaction without its training."""
 
     special_tokens: Literal["keep", "drop"] = "keep"
-    """Whether what the tokenizer adds to every text, [CLS] and [SEP], is compared."""
+    """keep: the tokens that the tokenizer adds to every text, [CLS] and [SEP], are compared too."""
 
     def describe(self) -> Mapping[str, Json]:
         return {**super().describe(), "special_tokens": self.special_tokens}
@@ -249,6 +246,22 @@ def _known(tower: Tower, tokens: Sequence[str]) -> list[int]:
     made: Any = tower.tokenizer
     find = made.get_vocab().get if tower.facts.library_tokens else made.token_to_id
     return [number for number in map(find, tokens) if number is not None]
+
+
+def _check_length(model: LocatedModel, stated: int, key: str) -> None:
+    """Raise a DefinitionError where `key` states more tokens than there are positions."""
+    settings = read_json(model.folder / "config.json")
+    kind, positions = settings.get("model_type"), settings.get("max_position_embeddings")
+    if positions is None or kind not in LEARNT_POSITIONS:
+        return
+    padding = settings.get("pad_token_id")
+    spare = 1 + (1 if padding is None else int(padding))
+    most = int(positions) - (spare if kind in POSITIONS_AFTER_PADDING else 0)
+    if stated > most:
+        raise DefinitionError(
+            f"key 'parameters.{key}': {stated}, but '{model.id}' has"
+            f" positions for {most} tokens. Lower it."
+        )
 
 
 def _check_format(model: LocatedModel) -> None:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, ModelError
-from rankstone.runners.encoders.bag_of_tokens import (
-    TokenTower,
-    activated,
-    largest,
-    special_ids,
-    unpadded,
-)
-from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
-from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
+from rankstone.runners.encoders.bag_of_tokens import VocabularyEncoder, activated, special_ids
+from rankstone.runners.protocols import STRICT, Json, Role
+from rankstone.runners.representations.sparse_rows import Row
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
-from rankstone.runners.transformer.batching import windows
-from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.top_k import largest
+from rankstone.runners.transformer.encoder import Length
+from rankstone.runners.transformer.network import Array, Facts, Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
-from rankstone.runners.transformer.tower import Tower
 
 IDF = "idf.json"
 Activation = Literal["log1p", "log1p2"]
@@ -35,7 +28,7 @@ Activation = Literal["log1p", "log1p2"]
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Splade:
+class Splade(Head):
     """The kind of a network whose logits over the vocabulary are pooled over a text's tokens."""
 
     activation: Activation | None
@@ -61,7 +54,7 @@ def pooled_by(facts: Facts) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SparseEncoder(TransformerSettings):
+class SparseEncoder(VocabularyEncoder):
     """SPLADE and its kin: activated logits of a masked language model, pooled over tokens.
 
     w_j = max_t log(1 + relu(logit_tj)) over the tokens t of a text, special tokens included (Formal
@@ -86,7 +79,7 @@ class SparseEncoder(TransformerSettings):
     top_k: Length | dict[Role, Length] | None = None
     """Keep so many of the largest weights of a text; None: all above zero."""
     query: Literal["model", "idf", "tokens"] = "model"
-    """What weighs a query's terms: the network; `idf.json`; or nothing, each counts 1."""
+    """Weights of a query's terms: by the network; from `idf.json`; or 1 for each."""
 
     def __post_init__(self) -> None:
         if self.query != "model" and self.query_model is not None:
@@ -107,20 +100,7 @@ class SparseEncoder(TransformerSettings):
             "index": InvertedIndex.DESCRIPTION,
         }
 
-    def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
-        if role == "query" and self.query != "model":
-            return self._looked_up(texts)
-        rows: list[Row | None] = [None] * len(texts)
-        finish = self._finisher(role)
-        for numbers, batch in self._encode(texts, role, finish):
-            for number, row in zip(numbers, batch, strict=True):
-                rows[number] = row
-        return sparse_rows([row for row in rows if row is not None], self._width(role))
-
-    def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
-        return InvertedIndex.build(documents)
-
-    def _finisher(self, role: Role) -> Any:
+    def _row(self, role: Role) -> Callable[[Array, Ids], Row]:
         tower, top_k = self._tower(role), self._top_k(role)
         if role == "query" and tower.facts.query_route:
             raise DefinitionError(
@@ -128,31 +108,19 @@ class SparseEncoder(TransformerSettings):
                 ' not by the network of documents. Set parameters.query = "idf" or "tokens".'
             )
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
-
         pooling, activation = pooled_by(tower.facts)
         later = activation if pooling == "max" else None  # sums are activated before they are
+        return lambda values, ids: row_of(values, dropped, top_k, later)
 
-        def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            values = tower.engine.decoded(unpadded(hidden, mask))
-            return [row_of(one, dropped, top_k, later) for one in values]
-
-        return finish
-
-    def _looked_up(self, texts: Sequence[str]) -> SparseRows:
-        """The weight of every token that a text holds, special tokens excepted."""
-        tower = self._tower("query")
-        rows: list[Row] = []
-        for window in windows(texts):
-            for ids in tower.tokens.encode(self._prepared(texts[window], "query")).ids:
-                terms = np.unique(ids)
-                terms = terms[self._token_weights[terms] > 0]
-                terms = terms[largest(self._token_weights[terms], self._top_k("query"))]
-                rows.append((terms, self._token_weights[terms]))
-        return sparse_rows(rows, len(self._token_weights))
+    def _bag(self, ids: Ids) -> Row:
+        terms = np.unique(ids)
+        terms = terms[self._token_weights[terms] > 0]
+        terms = terms[largest(self._token_weights[terms], self._top_k("query"))]
+        return terms, self._token_weights[terms]
 
     @cached_property
     def _token_weights(self) -> NDArray[np.float32]:
-        """(vocabulary,) what a token of a query weighs."""
+        """(vocabulary,) weight of each token of a query."""
         tower = self._tower("query")
         weights = np.ones(self._width("query"), dtype=np.float32)
         if self.query == "idf":
@@ -178,21 +146,14 @@ class SparseEncoder(TransformerSettings):
         return self.top_k.get(role) if isinstance(self.top_k, dict) else self.top_k
 
     def _width(self, role: Role) -> int:
-        """Size of the vocabulary."""
         return self._tower(role).facts.vocabulary
 
     def _head(self, role: Role) -> Splade:
         return Splade(activation=self.activation, pooling=self.pooling)
 
-    def _tower(self, role: Role) -> Tower:
-        if role == "query" and self.query != "model":
-            return self._query_tokens
-        return super()._tower(role)
-
-    @cached_property
-    def _query_tokens(self) -> Tower:
-        network = self._network("query", self.model)
-        return self._tower_of("query", network, self._engines(network), TokenTower)
+    @property
+    def _tokens_alone(self) -> tuple[Role, ...]:
+        return () if self.query == "model" else ("query",)
 
 
 def row_of(values: Array, dropped: Ids, top_k: int | None, activation: str | None) -> Row:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError
-from rankstone.runners.encoders.bag_of_tokens import TokenTower, largest, unpadded
-from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
-from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
+from rankstone.runners.encoders.bag_of_tokens import VocabularyEncoder
+from rankstone.runners.protocols import STRICT, Json, Role
+from rankstone.runners.representations.sparse_rows import Row
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
-from rankstone.runners.transformer.batching import windows
-from rankstone.runners.transformer.encoder import Length, TransformerSettings
-from rankstone.runners.transformer.network import Head, Loaded, Network, read_json
+from rankstone.runners.top_k import largest
+from rankstone.runners.transformer.encoder import Length
+from rankstone.runners.transformer.network import Array, Head, Loaded, Network, read_json
 from rankstone.runners.transformer.tokens import Ids
-from rankstone.runners.transformer.tower import Tower
 
 PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}
 """The towers' names, in the weights and in `config.json`."""
@@ -50,7 +48,7 @@ def _lengths() -> Length | dict[Role, Length] | None:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class VDR(TransformerSettings):
+class VDR(VocabularyEncoder):
     """Two BERTs whose states, layer-normed once more, are compared with their word embeddings.
 
     v_j = max_t elu1p(<LN(h_t), e_j>), elu1p(x) = x + 1 above zero and exp(x) below (Zhou et al.,
@@ -88,48 +86,23 @@ class VDR(TransformerSettings):
             "index": InvertedIndex.DESCRIPTION,
         }
 
-    def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
-        if role in BAGS[self.search]:
-            return self._bags(texts, role)
-        rows: list[Row | None] = [None] * len(texts)
-        for numbers, batch in self._encode(texts, role, self._finisher(role)):
-            for number, row in zip(numbers, batch, strict=True):
-                rows[number] = row
-        return sparse_rows([row for row in rows if row is not None], self._width)
+    def _row(self, role: Role) -> Callable[[Array, Ids], Row]:
+        def row(logits: Array, ids: Ids) -> Row:
+            terms = np.union1d(largest(logits, self.top_k), self._entries(ids))
+            kept = logits[terms]
+            return terms, np.where(kept > 0, kept + 1, np.exp(np.minimum(kept, 0)))
 
-    def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
-        return InvertedIndex.build(documents)
+        return row
 
-    def _finisher(self, role: Role) -> Any:
-        engine = self._tower(role).engine
-
-        def finish(hidden: NDArray[np.float32], ids: Ids, mask: Ids) -> list[Row]:
-            logits = engine.decoded(unpadded(hidden, mask))
-            pairs = zip(logits, unpadded(ids, mask), strict=True)
-            return [self._row(one, own) for one, own in pairs]
-
-        return finish
-
-    def _row(self, logits: NDArray[np.float32], ids: Ids) -> Row:
-        terms = np.union1d(largest(logits, self.top_k), self._entries(ids))
-        kept = logits[terms]
-        return terms, np.where(kept > 0, kept + 1, np.exp(np.minimum(kept, 0)))
+    def _bag(self, ids: Ids) -> Row:
+        terms = self._entries(ids)
+        return terms, np.ones(len(terms), dtype=np.float32)
 
     def _entries(self, ids: Ids) -> Ids:
-        """Places in the shortened vocabulary of the tokens that have one."""
+        """Positions in the shortened vocabulary of the tokens that have one."""
         return np.unique(ids[ids >= self._shift]) - self._shift
 
-    def _bags(self, texts: Sequence[str], role: Role) -> SparseRows:
-        tower = self._tower(role)
-        rows: list[Row] = []
-        for window in windows(texts):
-            for ids in tower.tokens.encode(self._prepared(texts[window], role)).ids:
-                terms = self._entries(ids)
-                rows.append((terms, np.ones(len(terms), dtype=np.float32)))
-        return sparse_rows(rows, self._width)
-
-    @property
-    def _width(self) -> int:
+    def _width(self, role: Role) -> int:
         settings = self._tower("document").network.settings
         return int(settings.get("vocab_size", 30522)) - self._shift
 
@@ -153,12 +126,6 @@ class VDR(TransformerSettings):
         prefix = f"{part}.bert_model."
         return {"prefix": prefix, "part": part, "tokenizer_of": self.tokenizer}
 
-    def _tower(self, role: Role) -> Tower:
-        return self._bag_towers[role] if role in BAGS[self.search] else super()._tower(role)
-
-    @cached_property
-    def _bag_towers(self) -> dict[Role, Tower]:
-        return {
-            role: self._tower_of(role, made.network, made.engines, TokenTower)
-            for role, made in self._towers.items()
-        }
+    @property
+    def _tokens_alone(self) -> tuple[Role, ...]:
+        return BAGS[self.search]

@@ -19,15 +19,8 @@ from rankstone.runners.lucene.lucene_index import (
     LuceneIndex,
     Settings,
     parts,
-)  # fmt: skip
-from rankstone.runners.protocols import (
-    STRICT,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Role,
-)  # fmt: skip
+)
+from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 
 SEPARATOR = "\ufdd0"
 """Between title and text: a noncharacter, which Unicode keeps for use inside a program."""

@@ -18,7 +18,7 @@ from rankstone.runners.representations.base import (
     pack,
     rows_of_runs,
     take,
-)  # fmt: skip
+)
 
 Weights = NDArray[np.float32]
 Terms = NDArray[np.int32]

@@ -14,22 +14,19 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Json, Truncation
 from rankstone.runners.scorers.settings import ScorerSettings
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import PairTokens
 from rankstone.runners.transformer.tower import Tower
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Classifier:
+class Classifier(Head):
     """The kind of a network that reads a pair and gives one number."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load
 
         return load(network)
-
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs
 
 
 class PairTower(Tower):

@@ -17,21 +17,18 @@ from rankstone.runners.protocols import STRICT, Json, Truncation
 from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
 from rankstone.runners.scorers.settings import ScorerSettings
 from rankstone.runners.transformer.engines.choice import Engines
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
+from rankstone.runners.transformer.network import Array, Head, Loaded, Network
 from rankstone.runners.transformer.tower import Tower
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class HiddenStates:
+class HiddenStates(Head):
     """The kind of a network whose last hidden states are wanted, as they are."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vectors import load_states
 
         return load_states(network)
-
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs.reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -11,12 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role
-from rankstone.runners.transformer.engines.choice import Engines, best_device
+from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype, Name, Precision
 from rankstone.runners.transformer.network import Head, Network
 from rankstone.runners.transformer.tower import Tower
-
-LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -65,13 +62,5 @@ class ScorerSettings:
         )
 
     def _described(self, engines: Engines) -> dict[str, Json]:
-        """What the descriptions of all scorers have in common."""
-        _ = engines.facts  # decides on the engine
-        engine = engines.name
-        return {
-            **self.model.describe(),
-            "precision": self.precision,
-            "device": "cpu" if engine == "openvino" else self.device or best_device(),
-            "engine": f"{engine} {version(engine)}",
-            "libraries": {name: version(name) for name in LIBRARIES},
-        }
+        """Return the entries that the descriptions of all scorers share."""
+        return {**self.model.describe(), **engines.describe()}

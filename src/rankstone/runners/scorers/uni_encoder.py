@@ -18,10 +18,9 @@ from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
 from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
-from rankstone.runners.scorers.settings import LIBRARIES
-from rankstone.runners.transformer.engines.choice import best_device
-from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
-from rankstone.runners.transformer.tokens import Ids, Tokens
+from rankstone.runners.transformer.engines.choice import best_device, installed
+from rankstone.runners.transformer.network import Head, Loaded, Network
+from rankstone.runners.transformer.tokens import Ids, Tokens, copied
 
 ATTENTION = "rankstone-arrow"
 """Name under which transformers knows `arrow_attention`."""
@@ -72,7 +71,7 @@ class UniEncoderScorer:
             "dtype": self.dtype,
             "device": self._backbone.device.type,
             "engine": f"torch {version('torch')}",
-            "libraries": {name: version(name) for name in LIBRARIES},
+            "libraries": installed(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -115,9 +114,8 @@ class UniEncoderScorer:
         report(work._replace(texts=len(sizes)))
 
     def _tokens(self, limit: int) -> Tokens:
-        backend, facts = self._loaded.tokenizer.backend_tokenizer, self._loaded.facts
-        copied = type(backend).from_str(backend.to_str())
-        return Tokens(copied, pad=facts.pad, limit=limit, embeddings=facts.embeddings)
+        backend, facts = copied(self._loaded.tokenizer.backend_tokenizer), self._loaded.facts
+        return Tokens(backend, pad=facts.pad, limit=limit, embeddings=facts.embeddings)
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -146,7 +144,7 @@ class UniEncoderScorer:
 
 
 @plain_dataclass(frozen=True, kw_only=True)
-class Packed:
+class Packed(Head):
     """The kind of a network whose sequences are packed: a BERT with `arrow_attention`."""
 
     def load(self, network: Network) -> Loaded:
@@ -161,9 +159,6 @@ class Packed:
         AttentionInterface.register(ATTENTION, arrow_attention)
         model.set_attn_implementation(ATTENTION)
         return replace(loaded, network=model)
-
-    def comparable(self, outputs: Array, facts: Facts) -> Array:
-        return outputs
 
 
 class Layout(NamedTuple):

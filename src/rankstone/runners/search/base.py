@@ -13,13 +13,15 @@ from rankstone.runners.document_length import Ruler, ruler
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
+    AnyRunner,
     Chunks,
     Context,
     Defaults,
     Json,
+    Members,
     Role,
     Truncation,
-)  # fmt: skip
+)
 from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations
 
 
@@ -32,14 +34,14 @@ class OverEncoder(Defaults):
 
     DESCRIPTION: ClassVar[str]
 
-    members: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1)]
+    members: Annotated[Members, Field(min_length=1, max_length=1)]
     """The encoder."""
     rescore: Annotated[int, Field(ge=1)] | None = None
     """Results that are scored again by the encoder's own representations, which stay on disk;
     the others keep their order beneath. None: nothing is scored again."""
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> AnyRunner:
         return self.members[0]
 
     def describe(self) -> Mapping[str, Json]:
@@ -52,8 +54,7 @@ class OverEncoder(Defaults):
         return self.encoder.encode(texts, role)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        cut: Truncation | None = self.encoder.truncation(texts, role)
-        return cut
+        return self.encoder.truncation(texts, role)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """Over the encoder's own encoded corpus; `documents` is never read."""

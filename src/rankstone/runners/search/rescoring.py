@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -61,6 +62,11 @@ def _(query: Ragged, documents: Ragged) -> Scores:
 def _(query: Composite, documents: Any) -> Scores:
     """By the last member, whose representations the documents are."""
     return similarities(query.members[-1], documents)
+
+
+def reranking(context: Context | None, calls: int) -> AbstractContextManager[None]:
+    """Charge `calls` of a black box to the phase `rerank`; a loaded index has no context."""
+    return contextlib.nullcontext() if context is None else context.phase("rerank", calls)
 
 
 class Scored(Protocol):
@@ -124,7 +130,7 @@ class _OnePiece(list[Ragged]):
 class RescoredIndex(SavedIndex):
     """Another index, the `depth` best of which are scored again and put on top.
 
-    Ties among re-scored documents, also across the cut at k, go to the better place in the first
+    Ties among re-scored documents, also across the cut at k, go to the better rank in the first
     index. What was not scored again keeps its order beneath (see `beneath`). A document without
     a similarity, such as one without tokens, is not found. The representations are read from disk
     by position.
@@ -140,13 +146,13 @@ class RescoredIndex(SavedIndex):
         found = self.first.search(queries, max(k, self.depth))
         hits = Hits(found.docs.copy(), found.scores.copy())
         pairs = int((hits.docs[:, : self.depth] >= 0).sum())
-        with self.context.phase("rerank", pairs) if self.context else contextlib.nullcontext():
+        with reranking(self.context, pairs):
             for row in range(len(queries)):
                 self._rescore(queries[row : row + 1], hits.docs[row], hits.scores[row])
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
     def _rescore(self, query: Any, docs: NDArray[np.int64], scores: Scores) -> None:
-        """Put the best of one row into their new order, in place."""
+        """Sort the best of one row into their new order, in the given arrays."""
         n_found = int((docs >= 0).sum())
         best = docs[: min(self.depth, n_found)]
         if not len(best):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from importlib.metadata import version
+from functools import cached_property, reduce
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -16,16 +15,16 @@ from rankstone.runners.document_length import Ruler, ruler
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
 from rankstone.runners.transformer.batching import ahead, windows
-from rankstone.runners.transformer.engines.choice import Engines, best_device
+from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import Name, Precision
 from rankstone.runners.transformer.network import Head, Network
 from rankstone.runners.transformer.normalisation import replaced, straighten
-from rankstone.runners.transformer.tokens import Ids
+from rankstone.runners.transformer.tokens import Ids, Tokenised
 from rankstone.runners.transformer.tower import Finish, Tower
 
 ROLES: tuple[Role, ...] = ("query", "document")
 PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
-"""Under which names sentence-transformers looks for the prompt of a role, in its order."""
+"""Names under which sentence-transformers looks for the prompt of a role, in its order."""
 Length = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
@@ -49,7 +48,7 @@ class TransformerSettings:
     """Tokens per text, special tokens and prompt included, for both roles or for each; None: the
     model's own limit."""
     prompts: dict[Role, str] | None = None
-    """What is put before texts of each role: a name among the model's prompts, or the words. A role
+    """Text put before texts of each role: a name among the model's prompts, or the words. A role
     left out takes the model's own prompt for it, with a warning if there is one."""
     tokens_before: Names | None = None
     """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
@@ -68,9 +67,8 @@ class TransformerSettings:
     engine: Name | None = None
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: Precision = "fp32"
-    """Of the network; whatever follows the hidden states is fp32. int8: linear maps in integers, by
-    OpenVINO on a CPU (see `engines.int8`), another method rather than another
-    precision."""
+    """Precision of the network; later steps are fp32. int8: linear maps in integers, by OpenVINO on
+    a CPU (see `engines.int8`), another method rather than another precision."""
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
@@ -89,23 +87,18 @@ class TransformerSettings:
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Counts tokens as the model sees them: prompt and special tokens included."""
-        tower = self._tower(role)
-        if tower.limit is None:
+        limit = self._tower(role).limit
+        if limit is None:
             return None
-        total = Truncation()
-        for window in windows(texts):
-            counts = tower.tokens.encode(self._prepared(texts[window], role)).counts
-            total = total.plus(Truncation.of(counts, tower.limit))
-        return total
+        counts = (Truncation.of(part.counts, limit) for part in self._tokenised(texts, role))
+        return reduce(Truncation.plus, counts, Truncation())
 
     def _describe(self) -> dict[str, Json]:
-        """What the descriptions of all subclasses have in common."""
+        """Return the entries that the descriptions of all subclasses share."""
         towers = {role: self._tower(role) for role in ROLES}
         document, query = towers["document"], towers["query"]
         facts = {role: tower.facts for role, tower in towers.items()}
         running = next(tower for tower in towers.values() if tower.has_network)
-        engine = running.engines.name
-        libraries = ("sentence-transformers", "transformers", "tokenizers", "torch")
         body: dict[str, Json] = {
             **self.model.describe(),
             **document.network.describe(),
@@ -121,10 +114,7 @@ class TransformerSettings:
             "lowercase": self.lowercase,
             "padding": f"{self.padding_side}{', to the limit' if self.pad_to_limit else ''}",
             "collapse_whitespace": self.collapse_whitespace,
-            "precision": self.precision,
-            "device": "cpu" if engine == "openvino" else self.device or best_device(),
-            "engine": f"{engine} {version(engine)}",
-            "libraries": {name: version(name) for name in libraries},
+            **running.engines.describe(),
         }
         if query.network != document.network:
             own = cast("Json", facts["query"].modules)
@@ -139,6 +129,12 @@ class TransformerSettings:
         for start, tokenised in ahead(tokenise, windows(texts, tower.window_texts)):
             for rows, outcome in tower.batches(tokenised, finish, prompt):
                 yield rows + start, outcome
+
+    def _tokenised(self, texts: Sequence[str], role: Role) -> Iterator[Tokenised]:
+        """Tokens of consecutive texts, as many at once as bounded memory allows."""
+        tokens = self._tower(role).tokens
+        for window in windows(texts):
+            yield tokens.encode(self._prepared(texts[window], role))
 
     def _prepared(self, texts: Sequence[str], role: Role) -> list[str]:
         prompt, replace = self._prompt(role), (self.replace or {}).get(role)
@@ -246,14 +242,18 @@ class DocumentTokens:
     unit = "tokens"
 
     def __init__(self, settings: TransformerSettings) -> None:
-        self._settings, self._tower = settings, settings._tower("document")
+        self._settings = settings
+
+    @property
+    def _tower(self) -> Tower:
+        return self._settings._tower("document")
 
     @property
     def limit(self) -> int | None:
         return self._tower.limit
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
-        """Of texts as they are, before prompts and the like."""
+        """Count in texts as they are, before prompts and the like."""
         return self._tower.tokens.ends(texts)
 
     def counts(self, texts: Sequence[str]) -> Ids:

@@ -39,7 +39,7 @@ def checkpoint(network: Network, kind: Any) -> Any | None:
 
 
 def opened(network: Network, kind: Any) -> Any:
-    """What `kind`, a model class of the library, makes of the model's folder."""
+    """Load the model's folder as `kind`, a model class of the library."""
     model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
     _check(first(model), network)
     return model
@@ -88,7 +88,7 @@ def _modules(model: Any) -> list[Any]:
 
 
 def _check_task(network: Network) -> bool:
-    """Whether the definition names a class of its own."""
+    """True if the definition names a class of its own."""
     if network.auto_class not in TASKS:
         raise DefinitionError(
             f"key 'parameters.auto_class': '{network.auto_class}' is not known."
@@ -244,7 +244,7 @@ def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
 
 
 def facts(model: Any, *, words: torch.Tensor | None = None, more: Sequence[Any] = ()) -> Facts:
-    """What `model`, of the library, says of itself.
+    """Settings of `model`, of the library, and of its tokenizer.
 
     Args:
         words: weights of a map onto the vocabulary that is not among the modules.
@@ -288,7 +288,7 @@ def _settings(module: Any) -> dict[str, Any]:
 
 
 def _embeddings(net: Any) -> int | None:
-    """Token ids that have an embedding; None where the network's code does not tell."""
+    """Token ids that have an embedding; None where the network's code does not state it."""
     try:
         return int(net.get_input_embeddings().weight.shape[0])
     except (AttributeError, NotImplementedError):

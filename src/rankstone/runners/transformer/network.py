@@ -1,4 +1,4 @@
-"""Which network is made of a model's files, and what is known of it without loading it again."""
+"""Definition of a network made of a model's files, and facts known without loading it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LFS_POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the library and its tokenizer say of a loaded checkpoint."""
+    """Settings of a loaded checkpoint, as the library and its tokenizer report them."""
 
     limit: int | None
     """Tokens that the model takes by its own account; None where it names no limit."""
@@ -38,7 +38,7 @@ class Facts:
     pad: int
     truncation_side: Literal["left", "right"]
     library_tokens: bool
-    """Whether only the library's own tokenizer gives the library's ids."""
+    """True if only the library's own tokenizer gives the library's ids."""
     special_tokens: dict[str, str]
     """Special tokens by their part: `sep_token` -> `[SEP]`."""
     prompts: dict[str, str]
@@ -50,7 +50,7 @@ class Facts:
     """Types of the modules through which the checkpoint sends queries alone; empty: there is no
     such way."""
     include_prompt: bool
-    """Whether the tokens of a prompt are pooled too."""
+    """True if the tokens of a prompt are pooled too."""
     costs: Costs
     reason: str | None = None
     """Why there is no exported graph although one was wanted."""
@@ -72,8 +72,8 @@ class Head(Protocol):
         """Load the network with the model library; imports torch."""
 
     def comparable(self, outputs: Array, facts: Facts) -> Array:
-        """Return the engine's outputs, one row per text, in the form of the library's `encode`."""
-        return outputs
+        """Return the engine's outputs in the form of the library's `encode`, a row per text."""
+        return outputs.reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Network:
     architecture: str | None = None
     """A model type of transformers, where that of the settings is not what is wanted."""
     prefix: str = ""
-    """What the names of this network's weights begin with, where a file holds several networks."""
+    """Prefix of the names of this network's weights, where a file holds several networks."""
     part: str = ""
     """The key of `config.json` that holds this network's settings, where it holds those of several.
     What the settings leave out is as in transformers' own defaults."""
@@ -116,9 +116,9 @@ class Network:
     auto_class: str = "AutoModel"
     """The class of transformers that makes the network, where a model's code registers another."""
     output: str | None = None
-    """The model's output that is taken in place of hidden states: vectors that it pools itself."""
+    """Output of the model to take instead of hidden states: vectors that it pools itself."""
     output_index: int = -1
-    """Which of them, where that output is a list."""
+    """Index into that output, where it is a list."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -188,7 +188,7 @@ def model_errors(model: LocatedModel, what: str) -> Iterator[None]:
 
 
 def _broken(model: LocatedModel) -> str | None:
-    """The first file of the model that is not what its name says, and why."""
+    """The first damaged file of the model and its fault; None if there is none."""
     from safetensors import SafetensorError, safe_open
 
     for name in model.files:
@@ -208,7 +208,7 @@ def _broken(model: LocatedModel) -> str | None:
 
 
 def _is_native(settings: Mapping[str, Any]) -> bool:
-    """Whether the installed transformers has this type of model itself."""
+    """True if the installed transformers implements this type of model itself."""
     from transformers import CONFIG_MAPPING
 
     return settings.get("model_type") in CONFIG_MAPPING

@@ -1,4 +1,4 @@
-"""What is done to a text before it is tokenised, where a model was trained on such texts."""
+"""Changes of a text before it is tokenised, where a model was trained on such texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TABLE = {ord(char): form for form, chars in ASCII_FORMS.items() for char in cha
 def straighten(text: str) -> str:
     """Control characters dropped; typographic dashes, quotes, primes and slashes made ASCII.
 
-    What Contriever's `normalize_text.py` does (which adapts ChemDataExtractor's), as a table.
+    The rules of Contriever's `normalize_text.py` (which adapts ChemDataExtractor's), as a table.
     """
     return text.translate(_TABLE).replace(" . . . ", " ... ")
 

@@ -143,7 +143,7 @@ class Expanded(Tokens):
         Args:
             tokens: those of the texts themselves; they have a limit.
             mask: id of the mask token.
-            attend: whether the text's tokens attend to the masks. The masks attend to them.
+            attend: True lets the text's tokens attend to the masks. The masks attend to them.
         """
         self.tokenizer, self.limit, self.n_special = (
             tokens.tokenizer, tokens.limit, tokens.n_special
@@ -183,7 +183,7 @@ class LibraryTokens(Tokens):
         return Tokenised(ids, np.array(counts, dtype=np.int64))
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
-        raise ModelError("its tokenizer does not tell where in a text its tokens end")
+        raise ModelError("its tokenizer does not report where in a text its tokens end")
 
 
 class PairTokens(Tokens):
@@ -247,7 +247,7 @@ def library_ids(module: Any) -> Callable[[str], list[int]]:
 
 
 def same_tokens(library: Callable[[str], list[int]], tokenizer: Any) -> bool:
-    """Whether our own tokens of the probes are the library's."""
+    """True if our own tokens of the probes are the library's."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False

@@ -15,6 +15,7 @@ from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.binary.bit_planes import BitPlanes, Codes, Vectors
 from rankstone.runners.search.binary.code_index import CodeIndex
 from rankstone.runners.search.binary.layers import Layers
+from rankstone.runners.search.exact.flat import is_finite
 
 Signs = NDArray[np.bool_]
 ROWS = 4096
@@ -117,7 +118,7 @@ def check(vectors: Vectors, dim: int) -> None:
             f"expected vectors (n, {dim}), found shape {vectors.shape}. The encoder must give"
             " queries and documents the same dimension."
         )
-    if vectors.size and not np.isfinite([vectors.min(), vectors.max()]).all():
+    if not is_finite(vectors):
         bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise AdapterError(
             f"vector {bad} of {len(vectors)} holds NaN or infinite values: the encoder is at fault."

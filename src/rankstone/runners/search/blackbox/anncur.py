@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import re
 import warnings
@@ -21,7 +20,7 @@ from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.blackbox.black_box import OverBlackBox
 from rankstone.runners.search.exact.flat import ExactIndex, written
-from rankstone.runners.search.rescoring import Scored
+from rankstone.runners.search.rescoring import Scored, reranking
 from rankstone.runners.top_k import beneath
 
 Scores = NDArray[np.float32]
@@ -192,10 +191,5 @@ class AnnCurIndex(SavedIndex):
         return Ranked(docs[:k], np.concatenate([exact, tail])[:k])
 
     def _asked(self, query: Any, positions: Positions) -> Scores:
-        phase = self.context.phase if self.context else _no_phase
-        with phase("rerank", len(positions)):
+        with reranking(self.context, len(positions)):
             return self.scored.scores(query, positions)
-
-
-def _no_phase(name: str, items: int = 0) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()

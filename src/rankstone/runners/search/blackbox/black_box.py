@@ -1,4 +1,4 @@
-"""Scores without vectors: what a method may ask of a scorer, and of token vectors, alike.
+"""Scores without vectors, of a scorer or of an encoder's own representations.
 
 A black box gives a score for a query and a document, and nothing else of use: no vector whose inner
 product it is. Two kinds are at hand: a `Scorer` over texts, such as a cross-encoder, and the
@@ -24,9 +24,10 @@ from rankstone.runners.protocols import (
     Context,
     Defaults,
     Json,
+    Members,
     Role,
     Truncation,
-)  # fmt: skip
+)
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.representations.pieces import Positional
 from rankstone.runners.saved import SavedIndex
@@ -42,6 +43,13 @@ class ScoredTexts(SavedIndex):
     texts: Sequence[str]
     context: Context | None = None
     """Keeps the scores with many queries, and counts truncated pairs."""
+
+    @classmethod
+    def of(cls, scorer: Any, context: Context) -> ScoredTexts:
+        """The texts of the corpus; loads the scorer's model."""
+        with context.phase("load"):
+            scorer.score("warm up", ["warm up"])
+        return cls(scorer, context.texts, context)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -106,7 +114,7 @@ class OverBlackBox(Defaults):
 
     DESCRIPTION: ClassVar[str]
 
-    members: Annotated[tuple[Any, ...], Field(max_length=1)] = ()
+    members: Annotated[Members, Field(max_length=1)] = ()
     """The encoder, whose own similarity is the black box."""
     scorer: Any = None
 
@@ -132,18 +140,13 @@ class OverBlackBox(Defaults):
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Report the encoder; a scorer's pairs are counted while they are searched."""
-        if self.scorer is not None:
-            return None
-        cut: Truncation | None = self.members[0].truncation(texts, role)
-        return cut
+        return None if self.scorer is not None else self.members[0].truncation(texts, role)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """`documents` is never read: texts, or the member's own encoded corpus, are."""
         if self.scorer is None:
             return self.build(ScoredRepresentations(context.encoded(self.members[0])), context)
-        with context.phase("load"):
-            self.scorer.score("warm up", ["warm up"])  # loads the model
-        return self.build(ScoredTexts(self.scorer, context.texts, context=context), context)
+        return self.build(ScoredTexts.of(self.scorer, context), context)
 
     def build(self, scored: Scored, context: Context) -> AnyIndex:
         """The index over a corpus that can be scored."""

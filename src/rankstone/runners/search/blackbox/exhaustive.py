@@ -1,8 +1,7 @@
-"""Every document scored by a black box: the truth that cheaper methods are held against."""
+"""Every document scored by a black box: the reference for cheaper methods."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.blackbox.black_box import OverBlackBox
-from rankstone.runners.search.rescoring import Scored
+from rankstone.runners.search.rescoring import Scored, reranking
 
 BLOCK = 1024
 """Documents scored in one call."""
@@ -43,7 +42,7 @@ class ExhaustiveIndex(SavedIndex):
     def search(self, queries: Any, k: int) -> Hits:
         n, calls = len(self.scored), len(self.scored) * len(queries)
         hits = Hits.empty(len(queries), k)
-        with self.context.phase("rerank", calls) if self.context else contextlib.nullcontext():
+        with reranking(self.context, calls):
             for row in range(len(queries)):
                 given = np.empty(n, dtype=np.float32)
                 for start in range(0, n, BLOCK):

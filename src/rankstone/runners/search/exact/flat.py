@@ -175,13 +175,18 @@ def check_documents(piece: Any, position: int, dim: int) -> None:
             f"documents from position {position}: expected vectors (n, {dim or 'dim'}),"
             f" found shape {piece.shape}. The encoder is at fault."
         )
-    # The extremes of an array are NaN if any of its values is; no mask the size of it is needed.
-    if piece.size and not np.isfinite([piece.min(), piece.max()]).all():
+    if not is_finite(piece):
         bad = position + int(np.flatnonzero(~np.isfinite(piece).all(axis=1))[0])
         raise AdapterError(
             f"the vector of the document at position {bad} holds NaN or infinite values:"
             " the encoder is at fault."
         )
+
+
+def is_finite(values: NDArray[Any]) -> bool:
+    """True if no value is NaN or infinite. Makes no mask of the size of the array: its extremes are
+    NaN if any of its values is."""
+    return not values.size or bool(np.isfinite([values.min(), values.max()]).all())
 
 
 def check_queries(queries: Vectors, dim: int | None) -> None:
@@ -191,5 +196,5 @@ def check_queries(queries: Vectors, dim: int | None) -> None:
             f"expected query vectors (n, {dim or 'dim'}), found {queries.shape}."
             " The encoder must give queries and documents the same dimension."
         )
-    if not np.isfinite(queries).all():
+    if not is_finite(queries):
         raise AdapterError("query vectors hold NaN or infinite values: the encoder is at fault.")

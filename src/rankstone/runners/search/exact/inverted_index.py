@@ -14,6 +14,7 @@ from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.base import rows_of_runs
 from rankstone.runners.representations.sparse_rows import SparseRows, narrowed
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.exact.flat import is_finite
 from rankstone.runners.top_k import highest
 
 
@@ -115,7 +116,7 @@ def check(piece: SparseRows, position: int, width: int) -> None:
             f" found {piece.width}. The encoder is at fault."
         )
     weights = piece.weights
-    if weights.size and not np.isfinite([weights.min(), weights.max()]).all():
+    if not is_finite(weights):
         entry = int(np.flatnonzero(~np.isfinite(weights))[0])
         bad = position + int(np.searchsorted(piece.offsets, entry, side="right")) - 1
         raise AdapterError(

@@ -148,7 +148,7 @@ def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
     start, n_vectors, waiting = 0, 0, list[Ragged]()
     for piece in pieces:
         most = max(BLOCK_BYTES // (4 * piece.dim), 1)
-        for part in _cut(piece, most):
+        for part in runs(piece, most):
             if waiting and n_vectors + len(part.tokens) > most:
                 yield start, concatenate(waiting)
                 start, n_vectors, waiting = start + sum(map(len, waiting)), 0, []
@@ -158,7 +158,7 @@ def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
         yield start, concatenate(waiting)
 
 
-def _cut(texts: Ragged, most: int) -> Iterator[Ragged]:
+def runs(texts: Ragged, most: int) -> Iterator[Ragged]:
     """Runs of texts with at most `most` vectors together, or one text that has more."""
     start = 0
     while start < len(texts):
@@ -197,7 +197,7 @@ def _tiles(queries: Ragged) -> Iterator[Tile]:
 
     asked = np.flatnonzero(queries.lengths)
     done = 0
-    for part in _cut(take(queries, asked), TILE_QUERY_VECTORS):
+    for part in runs(take(queries, asked), TILE_QUERY_VECTORS):
         vectors = torch.from_numpy(np.array(decoded(part.tokens), dtype=np.float32))
         sums = np.repeat(np.eye(len(part), dtype=np.float32), part.lengths, axis=0)
         rows = asked[done : done + len(part)]

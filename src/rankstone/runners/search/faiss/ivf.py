@@ -17,7 +17,7 @@ from rankstone.runners.search.faiss.inverted_lists import (
     coarse_quantiser,
     n_lists_for,
     prepare,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

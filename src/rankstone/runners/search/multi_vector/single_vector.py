@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -15,12 +16,9 @@ from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.maxsim import runs
 from rankstone.runners.search.faiss.graph import WithGraph
-from rankstone.runners.search.multi_vector.token_vectors import (
-    Floats,
-    float_tokens,
-    parts,
-)
+from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 
 PAIRS = 2**20
 """Found tokens that are put together at once."""
@@ -102,23 +100,16 @@ class SingleVectorIndex(SavedIndex):
         hits = Hits.empty(len(queries), k)
         if not self.dim:
             return hits
-        vectors = float_tokens(queries, self.dim, "queries")
-        step = max(PAIRS // self.depth, 1)
-        start = 0
-        while start < len(queries):
-            limit = queries.offsets[start] + step
-            stop = max(int(np.searchsorted(queries.offsets, limit, side="right")) - 1, start + 1)
-            offsets = queries.offsets[start : stop + 1]
-            found = self.tokens.search(vectors[offsets[0] : offsets[-1]], self.depth)
+        row = 0
+        for part in runs(queries, max(PAIRS // self.depth, 1)):
+            found = self.tokens.search(float_tokens(part, self.dim, "queries"), self.depth)
             owners = np.searchsorted(self.ends, found.docs, side="right")
             owners[found.docs < 0] = -1
-            for row in range(start, stop):
-                own = slice(
-                    queries.offsets[row] - offsets[0], queries.offsets[row + 1] - offsets[0]
-                )
-                docs, scores = _best_of_each(owners[own].ravel(), found.scores[own].ravel())
+            for start, stop in pairwise(part.offsets):
+                own = owners[start:stop].ravel(), found.scores[start:stop].ravel()
+                docs, scores = _best_of_each(*own)
                 hits.docs[row, : len(docs)], hits.scores[row, : len(docs)] = docs[:k], scores[:k]
-            start = stop
+                row += 1
         return hits
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.representations.ragged import Ragged, decoded
+from rankstone.runners.search.exact.flat import is_finite
 from rankstone.runners.search.exact.maxsim import check_dim
 
 Floats = NDArray[np.float32]
@@ -32,7 +33,7 @@ def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
     """
     check_dim(texts, dim, where)
     tokens = np.asarray(decoded(texts.tokens), dtype=np.float32)
-    if tokens.size and not np.isfinite([tokens.min(), tokens.max()]).all():
+    if not is_finite(tokens):
         raise AdapterError(
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."
         )

@@ -14,7 +14,7 @@ from rankstone.runners.search.quantisation.training_queries import (
     Positions,
     TrainingQueries,
     mean_ndcg,
-)  # fmt: skip
+)
 
 BATCH = 64
 """Queries of one step."""

@@ -17,14 +17,14 @@ from rankstone.runners.search.faiss.inverted_lists import (
     coarse_quantiser,
     n_lists_for,
     prepare,
-)  # fmt: skip
+)
 from rankstone.runners.search.quantisation.quantiser import (
     Subvectors,
     bits_for,
     check_subvectors,
     sample_size,
     trained,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -22,7 +22,7 @@ from rankstone.runners.search.faiss.faiss_index import (
     compacted,
     library,
     training_sample,
-)  # fmt: skip
+)
 from rankstone.runners.search.faiss.inverted_lists import LIST_POINTS, coarse_quantiser, prepare
 
 Codes = NDArray[np.uint8]

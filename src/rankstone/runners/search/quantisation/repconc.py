@@ -19,7 +19,7 @@ from rankstone.runners.search.quantisation.codebooks import (
     batches,
     best_epoch,
     ranking_loss,
-)  # fmt: skip
+)
 from rankstone.runners.search.quantisation.quantiser import Codes, Quantiser, bare_index, encoded
 from rankstone.runners.search.quantisation.sinkhorn import balanced_codes
 from rankstone.runners.search.quantisation.trained_pq import Rate, TrainedQuantisation

@@ -30,13 +30,13 @@ from rankstone.runners.search.quantisation.quantiser import (
     lists_of,
     opq,
     sample_size,
-)  # fmt: skip
+)
 from rankstone.runners.search.quantisation.training_queries import (
     MIN_QUERIES,
     TrainingQueries,
     judged_rows,
     training_queries,
-)  # fmt: skip
+)
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

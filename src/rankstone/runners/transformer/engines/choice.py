@@ -1,4 +1,4 @@
-"""Decides who computes a network: torch, or OpenVINO on a CPU."""
+"""Choice of the engine that computes a network: torch, or OpenVINO on a CPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -18,6 +19,7 @@ from rankstone.errors import DefinitionError, MissingExtraError, ModelError, Ran
 from rankstone.files import cache_root
 from rankstone.profiling.machine import usable_cores
 from rankstone.profiling.openvino_runtime import import_openvino
+from rankstone.runners.protocols import Json
 from rankstone.runners.transformer.engines import export
 from rankstone.runners.transformer.engines.engine import (
     Engine,
@@ -31,6 +33,7 @@ from rankstone.runners.transformer.network import Array, Facts, Loaded, Network
 from rankstone.runners.transformer.tokens import copied
 
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -42,8 +45,8 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
             ' precision = "fp32".'
         )
     wanted, on_cpu = engine == "openvino" or precision == "int8", device in (None, "cpu")
-    installed = importlib.util.find_spec("openvino") is not None
-    if wanted and not installed:
+    available = importlib.util.find_spec("openvino") is not None
+    if wanted and not available:
         raise MissingExtraError("The engine 'openvino'", "dense")
     if wanted and not on_cpu:
         raise DefinitionError(
@@ -52,7 +55,7 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
         )
     if engine is not None:
         return engine
-    able = installed and on_cpu and (wanted or not _has_accelerator())
+    able = available and on_cpu and (wanted or not _has_accelerator())
     return "openvino" if able else "torch"
 
 
@@ -65,8 +68,13 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def installed() -> dict[str, str]:
+    """Versions of the libraries that make a network of a checkpoint."""
+    return {name: version(name) for name in LIBRARIES}
+
+
 def _has_accelerator() -> bool:
-    """Whether torch has a GPU to use, found out without importing torch where there is no trace."""
+    """True if torch has a GPU to use; does not import torch where there is no trace of one."""
     traces = ("/dev/nvidiactl", "/dev/kfd", "/System/Library/Frameworks/Metal.framework")
     return any(Path(trace).exists() for trace in traces) and best_device() != "cpu"
 
@@ -88,6 +96,16 @@ class Engines:
         self._folder: Path | None = None
         self._facts: Facts | None = None
         self.name: Name = self._wanted
+
+    def describe(self) -> dict[str, Json]:
+        """Describe the computation, for the record and the cache key."""
+        _ = self.facts  # decides on the engine
+        return {
+            "precision": self._precision,
+            "device": "cpu" if self.name == "openvino" else self._device or best_device(),
+            "engine": f"{self.name} {version(self.name)}",
+            "libraries": installed(),
+        }
 
     @property
     def facts(self) -> Facts:

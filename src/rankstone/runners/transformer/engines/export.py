@@ -78,7 +78,7 @@ def keep(network: Network, loaded: Loaded) -> None:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether every file of a copy is there as it was written."""
+    """True if every file of a copy is as it was written."""
     try:
         files = read_json(folder / "about.json").get("files", {})
     except ModelError:

@@ -11,12 +11,10 @@ GROUP = 64
 """Inputs of a linear map are quantised as well, so many neighbours of a token's state by one scale.
 Larger groups are faster and coarser."""
 SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP}
-"""For compiling: what makes OpenVINO quantise inputs while it runs. It does so where the CPU
+"""Setting that makes OpenVINO quantise inputs while it runs. It does so where the CPU
 multiplies 8-bit integers (VNNI); elsewhere only the weights are rounded, and time is not saved."""
-
-
 BEHIND = "__module.behind"
-"""How the names of operations behind the transformer begin: what makes a vector of its states."""
+"""Prefix of the names of operations behind the transformer, which make a vector of its states."""
 
 
 class NotQuantisableError(Exception):

@@ -22,7 +22,7 @@ Encode = Callable[[Sequence[str], str], Array]
 
 
 def difference(network: Network, loaded: Loaded, models: dict[str, Any]) -> str | None:
-    """What differs between the exported `models` and the library; None where nothing does."""
+    """Difference of the exported `models` from the library, in words; None if there is none."""
     limit = min(loaded.facts.limit or LONGEST, LONGEST)
     probes = [*PROBES, beyond(limit)]
     side, backend = loaded.facts.truncation_side, loaded.tokenizer.backend_tokenizer
