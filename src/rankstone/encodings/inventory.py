@@ -119,7 +119,7 @@ def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
                 f"'{name}' is neither a key nor a method of the cache.{_near(present, name)}"
             )
         if len(found) > 1 and not of_method:
-            keys = ", ".join(entry.key[:SHOWN] for entry in found)
+            keys = ", ".join(entry.short_key for entry in found)
             raise DataError(f"'{name}' is a prefix of several keys: {keys}. Give more digits.")
         chosen |= {entry.key: entry for entry in found}
     return list(chosen.values())

@@ -31,8 +31,6 @@ BLOCK = 2**20
 DIGEST_BYTES = 32
 STALE_S = 24 * 3600
 """An unfinished file this old belongs to a process that was killed."""
-
-
 UNCHARGED = ("peak_flops_per_s", "hardware")
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, runtim
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, SkipValidation
+from pydantic import ConfigDict
 
 Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
@@ -251,5 +251,3 @@ class Scorer(Protocol):
 
 AnyRunner = Runner[Any]
 AnyIndex = Index[Any]
-Members = tuple[SkipValidation[AnyRunner], ...]
-"""Type of the field `members` of a method that composes others."""

@@ -196,8 +196,8 @@ def test_a_small_collection_is_all_anchors_with_a_warning(tmp_path):
     with pytest.warns(RankstoneWarning) as told:
         _, index = built(tmp_path, at=at, anchor_documents=10, anchor_queries=30)
     messages = " ".join(str(one.message) for one in told)
-    assert "asked for 10, and there are 7 documents" in messages
-    assert "asked for 30, and there are 3 training queries" in messages
+    assert "asked for 10, took 7: there are no more documents" in messages
+    assert "asked for 30, took 3: there are no more training queries" in messages
     exact = np.argsort(-whole(LowRank())[:, :7], axis=1)
     np.testing.assert_array_equal(index.search(QUERIES, 7).docs, exact)
 

@@ -1,5 +1,7 @@
 """Binarisers by the formulas of their papers, and the training against its aims."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -168,7 +170,7 @@ def test_training_brings_codes_of_copies_nearer_than_others(loops):
 def test_training_follows_the_seed(queue):
     x = vectors(100)
     start = widened(residual_signs(24, None, 1, 0), 64, 0)
-    recipe = Recipe(**{**vars(RECIPE), "queue": queue, "epochs": 2, "learning_rate": 0.02})
+    recipe = dataclasses.replace(RECIPE, queue=queue, epochs=2, learning_rate=0.02)
     codes = trained(start, x, recipe, seed=0)(x)
     np.testing.assert_array_equal(trained(start, x, recipe, seed=0)(x), codes)
     assert (trained(start, x, recipe, seed=1)(x) != codes).any()
@@ -178,8 +180,7 @@ def test_training_follows_the_seed(queue):
 def test_learned_thresholds_change_nothing_but_thresholds():
     x = vectors(200)
     start = Binariser(plain(24, None, 0))
-    recipe = Recipe(**{**vars(RECIPE), "biases_only": True})
-    learned = trained(start, x, recipe, seed=0).first
+    learned = trained(start, x, RECIPE, seed=0, biases_only=True).first
     np.testing.assert_array_equal(learned.weights[0], start.first.weights[0])
     assert np.abs(learned.biases[0]).max() > 0.01
     assert (start.first.biases[0] == 0).all()

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    AnyRunner,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Members,
-    Role,
-    Truncation,
-)
+from rankstone.runners.members import ByMember, TwoMembers
+from rankstone.runners.protocols import STRICT, AnyIndex, AnyRunner, Chunks, Context, Json, Role
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Asymmetric(Defaults):
+class Asymmetric(ByMember):
     """The index of one dense method, asked by queries that another one encodes.
 
     MatFormer (Devvrit et al., NeurIPS 2024, arXiv:2310.07707) encodes the gallery by the largest
@@ -36,15 +25,12 @@ class Asymmetric(Defaults):
     Documents are encoded as the first member does, in its shards; ties are the first member's.
     """
 
-    members: Annotated[Members, Field(min_length=2, max_length=2)]
+    members: TwoMembers
     """The documents' method, and the queries'."""
 
     def describe(self) -> Mapping[str, Json]:
         documents, queries = (member.describe() for member in self.members)
         return {"method": "asymmetric encoders", "documents": documents, "queries": queries}
-
-    def encode(self, texts: Sequence[str], role: Role) -> Any:
-        return self._member(role).encode(texts, role)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """Over the first member's encoded corpus; `documents` is never read."""
@@ -55,11 +41,8 @@ class Asymmetric(Defaults):
                 f"key 'members': dimensions of documents and queries are {sizes}."
                 " Name two dense methods whose vectors are comparable."
             )
-        first = self._member("document")
+        first = self.members[0]
         return first.index(context.encoded(first), context)
 
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        return self._member(role).truncation(texts, role)
-
-    def _member(self, role: Role) -> AnyRunner:
+    def reader(self, role: Role) -> AnyRunner:
         return self.members[0 if role == "document" else 1]

@@ -15,19 +15,8 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.compose.passages import Passages
 from rankstone.runners.document_length import Words, ruler
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    AnyRunner,
-    Chunks,
-    Context,
-    Defaults,
-    Hits,
-    Json,
-    Members,
-    Role,
-    Truncation,
-)
+from rankstone.runners.members import ByMember, OneMember
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json, Role
 from rankstone.runners.representations.base import take
 from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.ragged import Ragged
@@ -40,7 +29,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ChunkedEncoder(Defaults):
+class ChunkedEncoder(ByMember):
     """Documents of any length by a method whose own limit is shorter.
 
     A document is split into chunks that the member takes whole, and each is encoded as a document.
@@ -54,7 +43,7 @@ class ChunkedEncoder(Defaults):
     take the maximum or the mean.
     """
 
-    members: Annotated[Members, Field(min_length=1, max_length=1)]
+    members: OneMember
     """The method that encodes the chunks."""
     aggregate: Literal["first", "max", "mean"]
     chunk_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -80,7 +69,7 @@ class ChunkedEncoder(Defaults):
             )
         if stated is not None and own.limit is not None and stated > own.limit:
             raise DefinitionError(
-                f"key 'parameters.chunk_tokens': {stated}, but the member would cut chunks at"
+                f"key 'parameters.chunk_tokens': {stated}, but the member would truncate chunks at"
                 f" {own.limit} {own.unit}. State no more, or leave it out."
             )
         if 2 * self.overlap > limit:
@@ -95,9 +84,8 @@ class ChunkedEncoder(Defaults):
         return {**own, "aggregate": self.aggregate, "index": chunked}
 
     def encode(self, texts: Sequence[str], role: Role) -> Any:
-        if role == "query":
-            return self._member.encode(texts, role)
-        return self._of_documents(self._passages.encode(texts, role))
+        encoded = super().encode(texts, role)
+        return encoded if role == "query" else self._of_documents(encoded)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """Over the chunks that `context` encodes; `documents` is never read."""
@@ -110,11 +98,11 @@ class ChunkedEncoder(Defaults):
 
     def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
         alone: Any = _ChunkContext(context, self._encoder, chunks)
-        return self._member.index(chunks, alone)
+        index: AnyIndex = self._member.index(chunks, alone)
+        return index
 
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        runner: AnyRunner = self._member if role == "query" else self._passages
-        return runner.truncation(texts, role)
+    def reader(self, role: Role) -> Any:
+        return self._member if role == "query" else self._passages
 
     def _of_documents(self, rep: Ragged) -> Any:
         """Return what the index holds of documents, from their chunks."""
@@ -130,7 +118,7 @@ class ChunkedEncoder(Defaults):
         return mean_vectors(rep, normalize=bool(self._member.describe().get("normalized")))
 
     @property
-    def _member(self) -> AnyRunner:
+    def _member(self) -> Any:
         return self.members[0]
 
     @property

@@ -8,16 +8,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import (
-    STRICT,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Members,
-    Role,
-    Truncation,
-)
+from rankstone.runners.members import ByMember, TwoMembers
+from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.search.rescoring import (
     FirstMemberIndex,
@@ -27,7 +19,7 @@ from rankstone.runners.search.rescoring import (
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class RescoredByEncoder(Defaults):
+class RescoredByEncoder(ByMember):
     """The first member retrieves, and its `rescore` best are scored by the second's similarity.
 
     As a single vector per text, then exact MaxSim over token vectors: `rescore` calls of MaxSim a
@@ -35,7 +27,7 @@ class RescoredByEncoder(Defaults):
     member; ties and what is not scored again are as in `RescoredIndex`.
     """
 
-    members: Annotated[Members, Field(min_length=2, max_length=2)]
+    members: TwoMembers
     """The first stage, and the encoder whose representations are compared."""
     rescore: Annotated[int, Field(ge=1)] = 100
 
@@ -60,6 +52,6 @@ class RescoredByEncoder(Defaults):
             pass
         return RescoredIndex(found, ScoredRepresentations(kept), self.rescore, context)
 
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Report the second member, which decides; both read the same texts."""
-        return self.members[1].truncation(texts, role)
+    def reader(self, role: Role) -> AnyRunner:
+        """Return the second member, which decides; both read the same texts."""
+        return self.members[1]

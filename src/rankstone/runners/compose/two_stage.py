@@ -8,17 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyRunner,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Members,
-    Role,
-    Truncation,
-)
+from rankstone.runners.members import ByMember, OneMember
+from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.scorers.contract import require_scorer
 from rankstone.runners.search.blackbox.black_box import ScoredTexts
@@ -26,7 +17,7 @@ from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TwoStage(Defaults):
+class TwoStage(ByMember):
     """The member retrieves, the scorer re-scores its `depth` best, the others stay beneath.
 
     Re-scored documents carry the scorer's own scores; ties among them, also across the cut at k, go
@@ -39,7 +30,7 @@ class TwoStage(Defaults):
     A query's representation is that of the first stage, and its text.
     """
 
-    members: Annotated[Members, Field(min_length=1, max_length=1)]
+    members: OneMember
     """The first stage."""
     scorer: Any
     depth: Annotated[int, Field(ge=1)] = 100
@@ -69,6 +60,6 @@ class TwoStage(Defaults):
         first = FirstMemberIndex(self.first.index(context.encoded(self.first), context))
         return RescoredIndex(first, texts, self.depth, context)
 
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Report the first stage; the scorer's pairs are counted while they are searched."""
-        return self.first.truncation(texts, role)
+    def reader(self, role: Role) -> AnyRunner:
+        """Return the first stage; the scorer's pairs are counted while they are searched."""
+        return self.first

@@ -14,14 +14,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion_base import Fusion, summed
+from rankstone.runners.compose.fusion import Fusion, Gains, Ids, summed
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json, Judged
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
 
 Normalisation = Literal["minmax", "zscore"]
-Ids = NDArray[np.int64]
-Gains = NDArray[np.float64]
 CUT = 10
 """Weights are judged by nDCG at this depth."""
 

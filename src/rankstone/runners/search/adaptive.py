@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,10 +16,9 @@ from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
 from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.flat import ExactIndex, dense
+from rankstone.runners.search.exact.flat import ExactIndex, Vectors, dense
 from rankstone.runners.top_k import beneath
 
-Vectors = NDArray[np.float32]
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 
 
@@ -38,7 +37,7 @@ class Funnel(OverEncoder):
     n dims[-1]; the record's parameters and number of documents give both.
 
     Resident are n x dims[0] floats. Ties across the cut of the first stage are broken by faiss,
-    later ones by the better place in the stage before. What a shortlist leaves out stays beneath,
+    later ones by the better rank in the stage before. What a shortlist leaves out stays beneath,
     in the order of the last stage that compared it.
     """
 
@@ -67,10 +66,10 @@ class Funnel(OverEncoder):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        """With the multiply-adds of a query: so many per document, and so many more."""
-        described = dict(super().describe())
-        per_document, more = self.dims[0], later_work(self.dims, self.shortlists)
-        return {**described, "multiply_adds": {"per_document": per_document, "per_query": more}}
+        """Add the multiply-adds of a query: per document, and those of the later stages."""
+        later = sum(size * dim for size, dim in zip(self.shortlists, self.dims[1:], strict=True))
+        adds: Json = {"per_document": self.dims[0], "per_query": later}
+        return {**super().describe(), "multiply_adds": adds}
 
     def build(self, documents: Chunks[Any], context: Context) -> FunnelIndex:
         normalize = bool(self.encoder.describe().get("normalized"))
@@ -117,7 +116,7 @@ class FunnelIndex(SavedIndex):
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
     def _narrow(self, query: list[Vectors], docs: NDArray[np.int64], scores: Vectors) -> None:
-        """Put what one query found into its final order, in place."""
+        """Sort the results of one query into their final order, in the given arrays."""
         vectors = self._vectors(docs[: self.shortlists[0]])
         order = np.arange(len(vectors))
         stages = [scores]
@@ -151,8 +150,3 @@ def cut(vectors: Vectors, dim: int, normalize: bool) -> Vectors:
     if normalize:
         kept = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
     return np.ascontiguousarray(kept, dtype=np.float32)
-
-
-def later_work(dims: Sequence[int], shortlists: Sequence[int]) -> int:
-    """Multiply-adds of a query after the first stage."""
-    return sum(size * dim for size, dim in zip(shortlists, dims[1:], strict=True))

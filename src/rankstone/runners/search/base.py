@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.errors import RankstoneWarning
 from rankstone.runners.document_length import Ruler, ruler
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    AnyRunner,
-    Chunks,
-    Context,
-    Defaults,
-    Json,
-    Members,
-    Role,
-    Truncation,
-)
+from rankstone.runners.members import ByMember, OneMember
+from rankstone.runners.protocols import STRICT, AnyIndex, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OverEncoder(Defaults):
+class OverEncoder(ByMember):
     """Base of all search algorithms: they encode as their member does, in its shards.
 
     Subclasses state their parameters as fields, `DESCRIPTION`, and `build`.
@@ -34,7 +26,7 @@ class OverEncoder(Defaults):
 
     DESCRIPTION: ClassVar[str]
 
-    members: Annotated[Members, Field(min_length=1, max_length=1)]
+    members: OneMember
     """The encoder."""
     rescore: Annotated[int, Field(ge=1)] | None = None
     """Results that are scored again by the encoder's own representations, which stay on disk;
@@ -45,16 +37,13 @@ class OverEncoder(Defaults):
         return self.members[0]
 
     def describe(self) -> Mapping[str, Json]:
-        """The encoder's description, with this index in place of the encoder's own."""
+        """Return the encoder's description, with this index instead of the encoder's own."""
         own = (field.name for field in dataclasses.fields(self) if field.name != "members")
         index = {"method": self.DESCRIPTION, **{name: getattr(self, name) for name in own}}
         return {**self.encoder.describe(), "index": index}
 
-    def encode(self, texts: Sequence[str], role: Role) -> Any:
-        return self.encoder.encode(texts, role)
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        return self.encoder.truncation(texts, role)
+    def reader(self, role: Role) -> AnyRunner:
+        return self.encoder
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """Over the encoder's own encoded corpus; `documents` is never read."""
@@ -67,6 +56,18 @@ class OverEncoder(Defaults):
     def build(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """The index over the encoder's representations, read in pieces."""
         raise NotImplementedError
+
+
+def capped(name: str, asked: int, most: int, why: str) -> int:
+    """`asked`, or `most` with a warning if that is less."""
+    if asked <= most:
+        return asked
+    warnings.warn(
+        f"parameter '{name}': asked for {asked}, took {most}: {why}.",
+        RankstoneWarning,
+        stacklevel=2,
+    )
+    return most
 
 
 @ruler.register

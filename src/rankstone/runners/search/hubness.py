@@ -15,9 +15,8 @@ from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.flat import ExactIndex, dense
+from rankstone.runners.search.exact.flat import ExactIndex, Vectors, dense
 
-Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]
 Bank = tuple[Vectors, float, Positions | None]
 """Vectors, their beta, and where they are in the corpus, if they are."""

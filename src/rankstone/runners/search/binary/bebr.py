@@ -11,57 +11,16 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
-from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
+from rankstone.runners.search.binary.binariser_training import Positive, Recipe, trained, widened
 from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, Vectors
 from rankstone.runners.search.binary.projections import plain, residual_signs
 from rankstone.runners.search.faiss.faiss_index import training_sample
 
 Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
-Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class _Trained(OverEncoder):
-    """Training of binarisers: from the corpus's own vectors (see `trained`)."""
-
-    sample: Positive = 20_000
-    """Documents to train on, at most."""
-    epochs: Annotated[int, Field(ge=0)] = 3
-    """Passes over them."""
-    batch: Annotated[int, Field(ge=2)] = 256
-    """Vectors per step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 0.005
-    """Rate of gradient descent with momentum; it falls to a tenth after 60% of the steps."""
-    noise: Annotated[float, Field(ge=0)] = 1.0
-    """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
-    about .71, that of a query and its document or of near neighbours."""
-    temperature: Annotated[float, Field(gt=0)] = 0.05
-    """Divides cosines."""
-    hardest: Positive = 5
-    """Negatives per vector and direction: those of highest cosine."""
-    queue: Annotated[int, Field(ge=0)] = 0
-    """Vectors of past batches that are searched for negatives too."""
-
-    def _trained(
-        self, start: Binariser, vectors: Vectors, seed: int, *, biases_only: bool = False
-    ) -> Binariser:
-        if not self.epochs or len(vectors) < 2:
-            return start
-        recipe = Recipe(
-            epochs=self.epochs,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            temperature=self.temperature,
-            hardest=self.hardest,
-            queue=self.queue,
-            noise=self.noise,
-            biases_only=biases_only,
-        )
-        return trained(start, vectors, recipe, seed)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Bebr(_Trained):
+class Bebr(Recipe, OverEncoder):
     """Recurrent binarisation (Gan et al., KDD 2023, arXiv:2302.08714), embedding to embedding.
 
     See `Binariser` for the codes and `CodeIndex` for the symmetric distance. W, B_i and R_i are
@@ -93,12 +52,12 @@ class Bebr(_Trained):
             dim = vectors.shape[1]
             start = residual_signs(dim, self.dimensions, self.loops, context.seed)
             wide = widened(start, self.hidden, context.seed)
-            binariser = self._trained(wide, vectors, context.seed)
+            binariser = trained(wide, vectors, self, context.seed)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LearnedThresholds(_Trained):
+class LearnedThresholds(Recipe, OverEncoder):
     """A binary hash, sign(x - t), whose thresholds are learned: t, one number per bit.
 
     They start at zero and minimise the contrastive loss of BEBR (see `trained`), of which the codes
@@ -115,7 +74,7 @@ class LearnedThresholds(_Trained):
         with context.phase("train"):
             vectors = training_sample(documents, self.sample, context.seed)
             start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
-            binariser = self._trained(start, vectors, context.seed, biases_only=True)
+            binariser = trained(start, vectors, self, context.seed, biases_only=True)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.binary.binariser import Binariser, scaled
 from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
@@ -18,40 +20,55 @@ if TYPE_CHECKING:
 
     Tensor = torch.Tensor
 
+Positive = Annotated[int, Field(ge=1)]
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
 DECAY_AT, DECAY = 0.6, 0.1
 """After this share of the steps, the learning rate falls to this part of itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
-    """Parameters of training a binariser (see `Bebr` for their meaning)."""
+    """Parameters of training a binariser from the corpus's own vectors (see `trained`)."""
 
-    epochs: int
-    batch: int
-    learning_rate: float
-    temperature: float
-    hardest: int
-    queue: int
-    noise: float
-    biases_only: bool = False
+    sample: Positive = 20_000
+    """Documents to train on, at most."""
+    epochs: Annotated[int, Field(ge=0)] = 3
+    """Passes over them."""
+    batch: Annotated[int, Field(ge=2)] = 256
+    """Vectors per step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
+    """Rate of gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    noise: Annotated[float, Field(ge=0)] = 1.0
+    """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
+    about .71, that of a query and its document or of near neighbours."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides cosines."""
+    hardest: Positive = 5
+    """Negatives per vector and direction: those of highest cosine."""
+    queue: Annotated[int, Field(ge=0)] = 0
+    """Vectors of past batches that are searched for negatives too."""
 
 
-def trained(start: Binariser, vectors: Vectors, recipe: Recipe, seed: int) -> Binariser:
+def trained(
+    start: Binariser, vectors: Vectors, recipe: Recipe, seed: int, *, biases_only: bool = False
+) -> Binariser:
     """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
 
-    A positive pair are one of `vectors` (n, d), at least two, and a copy of it turned away at
+    A positive pair are one of `vectors` (n, d) and a copy of it turned away at
     random. Of codes a of copies and b of vectors, of length 1, the loss is the cross entropy of the
     right one among it and the `hardest` others of highest cosine in the batch and in a queue of the
     batches before, logits being cosines by `temperature`; from a to b and from b to a. The sign's
-    gradient passes straight through where the sign's argument is within [-1, 1].
+    gradient passes straight through where the sign's argument is within [-1, 1]. Fewer than two
+    vectors teach nothing.
     """
+    if not recipe.epochs or len(vectors) < 2:
+        return start
     import torch
 
     networks = [Layers(_tensors(own.weights), _tensors(own.biases)) for own in start.networks()]
     parameters: list[Any] = []
     for own in networks:
-        parameters += own.biases if recipe.biases_only else own.biases + own.weights
+        parameters += own.biases if biases_only else own.biases + own.weights
     for tensor in parameters:
         tensor.requires_grad_()
     optimiser = torch.optim.SGD(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.errors import DefinitionError
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Context, Hits
 from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.base import capped
 from rankstone.runners.search.blackbox.black_box import OverBlackBox
 from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.search.rescoring import Scored, reranking
@@ -69,9 +69,8 @@ class AnnCur(OverBlackBox):
     def build(self, scored: Scored, context: Context) -> AnnCurIndex:
         rng = np.random.default_rng(context.seed)
         texts = self._anchor_queries(context, rng)
-        n_anchors = min(self.anchor_documents, len(scored))
-        if n_anchors < self.anchor_documents:
-            _warn_of_fewer("anchor_documents", self.anchor_documents, n_anchors, "documents")
+        why = "there are no more documents"
+        n_anchors = capped("anchor_documents", self.anchor_documents, len(scored), why)
         anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
         with context.phase("train"):  # apart, for its progress counts texts and not calls
             known = scored.against(self.encode(texts, "query"))
@@ -93,24 +92,13 @@ class AnnCur(OverBlackBox):
                 )
         else:
             known = context.texts
-        size = min(self.anchor_queries, len(known))
-        if size < self.anchor_queries:
-            _warn_of_fewer(
-                "anchor_queries", self.anchor_queries, size, f"{self.queries_from} queries"
-            )
+        why = f"there are no more {self.queries_from} queries"
+        size = capped("anchor_queries", self.anchor_queries, len(known), why)
         chosen = rng.choice(len(known), size, replace=False)
         texts = [known[int(row)] for row in np.sort(chosen)]
         if self.queries_from == "training":
             return texts
         return [SENTENCE_END.split(text.strip(), maxsplit=1)[0] for text in texts]
-
-
-def _warn_of_fewer(key: str, asked: int, taken: int, of: str) -> None:
-    warnings.warn(
-        f"key 'parameters.{key}': asked for {asked}, and there are {taken} {of}: all are taken.",
-        RankstoneWarning,
-        stacklevel=2,
-    )
 
 
 class _Latent:
@@ -147,11 +135,6 @@ def _defined(scores: Scores) -> Scores:
     return np.where(np.isneginf(scores), np.float32(0), scores)
 
 
-class Ranked(NamedTuple):
-    docs: Positions
-    scores: Scores
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnnCurIndex(SavedIndex):
     """Latent vectors of all documents, and a black box to ask."""
@@ -160,7 +143,7 @@ class AnnCurIndex(SavedIndex):
     latent: ExactIndex
     anchors: Positions
     skipped: Positions
-    """Documents that the latent vectors are not asked for: anchors, and those without scores."""
+    """Documents left out of the latent search: anchors, and those without scores."""
     rescore: int
     context: Context | None = None
     """Charges calls to the phase `rerank`; a loaded index has none."""
@@ -173,11 +156,11 @@ class AnnCurIndex(SavedIndex):
             hits.docs[row, :n], hits.scores[row, :n] = found
         return hits
 
-    def _found(self, query: Any, k: int) -> Ranked:
+    def _found(self, query: Any, k: int) -> Hits:
         """Search for one query: in a batch, the last bits of s and so its ties may differ."""
         known = self._asked(query, self.anchors)
         if np.isneginf(known).all():
-            return Ranked(self.anchors[:0], known[:0])
+            return Hits(self.anchors[:0], known[:0])
         depth = min(max(k, self.rescore) + len(self.skipped), len(self.scored))
         near = self.latent.search(_defined(known)[None], depth)
         kept = ~np.isin(near.docs[0], self.skipped)
@@ -188,7 +171,7 @@ class AnnCurIndex(SavedIndex):
         docs, exact = docs[order], exact[order]
         tail = beneath(float(exact[-1]), approximate[self.rescore :])
         docs = np.concatenate([docs, others[self.rescore :]])
-        return Ranked(docs[:k], np.concatenate([exact, tail])[:k])
+        return Hits(docs[:k], np.concatenate([exact, tail])[:k])
 
     def _asked(self, query: Any, positions: Positions) -> Scores:
         with reranking(self.context, len(positions)):

@@ -17,6 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.members import Members
 from rankstone.runners.protocols import (
     STRICT,
     AnyIndex,
@@ -24,7 +25,6 @@ from rankstone.runners.protocols import (
     Context,
     Defaults,
     Json,
-    Members,
     Role,
     Truncation,
 )
@@ -73,10 +73,12 @@ class ScoredTexts(SavedIndex):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoresWithQueries:
-    """A text represented by its scores with certain queries, so that these are cached in shards."""
+class ScoresWithQueries(Defaults):
+    """A text represented by its scores with certain queries, so that these are cached in shards.
 
-    requires: ClassVar[Mapping[str, str]] = {}
+    Truncation is counted while test queries are searched, not while an index is built.
+    """
+
     cacheable: ClassVar[bool] = True
 
     members: tuple[Any]
@@ -99,10 +101,6 @@ class ScoresWithQueries:
 
     def index(self, documents: Chunks[Scores], context: Context) -> AnyIndex:
         raise NotImplementedError("these scores are not vectors to be searched")
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Pairs are counted while test queries are searched, not while an index is built."""
-        return None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

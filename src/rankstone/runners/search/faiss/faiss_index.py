@@ -6,7 +6,6 @@ All compare by inner product. A document's id in faiss is its position in the co
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rankstone.errors import AdapterError, RankstoneWarning
+from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Chunks, Hits
 from rankstone.runners.search.exact.flat import Vectors, check_documents, check_queries, padded
 
@@ -59,13 +58,11 @@ class FaissIndex:
 
     def save(self, folder: Path) -> None:
         faiss = library()
-
         faiss.write_index(self.faiss, str(folder / "index.faiss"))
 
     @classmethod
     def load(cls, folder: Path) -> FaissIndex:
         faiss = library()
-
         return cls(faiss.read_index(str(folder / "index.faiss")))
 
     def nbytes(self) -> int:
@@ -101,7 +98,6 @@ def settled(docs: Positions, scores: Vectors) -> tuple[Positions, Vectors]:
 def resident_bytes(index: Any) -> int:
     """Bytes on paper of what searching `index` keeps in memory."""
     faiss = library()
-
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         chain = (
@@ -179,22 +175,9 @@ def compacted(index: Any, work: Path) -> FaissIndex:
 def one_thread() -> Iterator[None]:
     """faiss on one thread: a graph built by several differs from run to run."""
     faiss = library()
-
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         yield
     finally:
         faiss.omp_set_num_threads(threads)
-
-
-def capped(name: str, asked: int, most: int, why: str) -> int:
-    """`asked`, or `most` with a warning if that is less."""
-    if asked <= most:
-        return asked
-    warnings.warn(
-        f"parameter '{name}': asked for {asked}, took {most}: {why}.",
-        RankstoneWarning,
-        stacklevel=2,
-    )
-    return most

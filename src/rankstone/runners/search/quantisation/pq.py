@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
-from rankstone.runners.search.faiss.inverted_lists import (
+from rankstone.runners.search.faiss.ivf import (
     LIST_POINTS,
     Lists,
     coarse_quantiser,
@@ -70,7 +70,6 @@ class ProductQuantisation(OverEncoder):
 
     def _untrained(self, dim: int, bits: int, n_lists: int | None, seed: int) -> Any:
         faiss = library()
-
         metric = faiss.METRIC_INNER_PRODUCT
         if n_lists is None:
             return faiss.IndexPQ(dim, self.subvectors, bits, metric)

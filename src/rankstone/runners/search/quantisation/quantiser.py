@@ -13,17 +13,17 @@ from pydantic import Field
 
 from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.protocols import Chunks, Context
+from rankstone.runners.search.base import capped
 from rankstone.runners.search.exact.flat import Mapped, Vectors
 from rankstone.runners.search.faiss.faiss_index import (
     POINTS_PER_CENTROID,
     FaissIndex,
     blocks,
-    capped,
     compacted,
     library,
     training_sample,
 )
-from rankstone.runners.search.faiss.inverted_lists import LIST_POINTS, coarse_quantiser, prepare
+from rankstone.runners.search.faiss.ivf import LIST_POINTS, coarse_quantiser, prepare
 
 Codes = NDArray[np.uint8]
 Subvectors = Annotated[int, Field(ge=1)]
@@ -105,7 +105,6 @@ def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
     The rotation is that of Ge et al.: it and the codebooks are learnt in turn.
     """
     faiss = library()
-
     seeded(index.pq, seed)
     if not rotate:
         index.train(sample)
@@ -131,7 +130,6 @@ def _at_least(n: int, sample: Vectors) -> Vectors:
 def chained(transform: Any, index: Any) -> Any:
     """`index` behind a transform of what is added and what is asked."""
     faiss = library()
-
     whole = faiss.IndexPreTransform(transform, index)
     whole.is_trained = True
     return whole
@@ -140,7 +138,6 @@ def chained(transform: Any, index: Any) -> Any:
 def quantiser_of(index: Any) -> Quantiser:
     """The parts of a trained IndexPQ, or of one behind a rotation."""
     faiss = library()
-
     # Names of their own: faiss frees an index with the last name of its outermost form.
     inner, rotation = faiss.downcast_index(index), None
     if isinstance(inner, faiss.IndexPreTransform):
@@ -154,7 +151,6 @@ def quantiser_of(index: Any) -> Quantiser:
 def opq(sample: Vectors, *, subvectors: int, bits: int, seed: int) -> Quantiser:
     """OPQ{subvectors},PQ{subvectors}x{bits} of faiss."""
     faiss = library()
-
     dim = sample.shape[1]
     index = faiss.IndexPQ(dim, subvectors, bits, faiss.METRIC_INNER_PRODUCT)
     return quantiser_of(trained(index, sample, rotate=True, seed=seed))
@@ -173,7 +169,6 @@ class CodedDocuments(NamedTuple):
 def bare_index(quantiser: Quantiser, codes: Codes) -> Any:
     """faiss's index of (n, M) codes, for queries that are rotated already."""
     faiss = library()
-
     n_parts, _, width = quantiser.centroids.shape
     metric = faiss.METRIC_INNER_PRODUCT
     index = faiss.IndexPQ(n_parts * width, n_parts, quantiser.bits, metric)

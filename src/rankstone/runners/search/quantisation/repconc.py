@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +12,6 @@ from rankstone.runners.protocols import STRICT, Chunks
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import blocks
 from rankstone.runners.search.quantisation.codebooks import (
-    Learnt,
     Model,
     Options,
     batches,
@@ -26,15 +24,6 @@ from rankstone.runners.search.quantisation.trained_pq import Rate, TrainedQuanti
 from rankstone.runners.search.quantisation.training_queries import Positions, TrainingQueries
 
 
-class Constraint(NamedTuple):
-    """Parameters of the clustering in the first stage of RepCONC."""
-
-    epsilon: float
-    iterations: int
-    mse_weight: float
-    batch_documents: int
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RepCONC(TrainedQuantisation):
     """Representations by constrained clustering, then JPQ.
@@ -42,10 +31,9 @@ class RepCONC(TrainedQuantisation):
     Zhan, Mao, Liu, Guo, Zhang, Ma: Learning Discrete Representations via Constrained Clustering for
     Effective and Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). Warm start from
     OPQ{M},PQ{M}x8. First stage: the centroids learn to rank documents whose codes are assigned
-    under the constraint that all centroids of a part are used equally (see `sinkhorn` and
-    `train_repconc`). Second stage: all documents get the code of their nearest centroids,
-    and the centroids are trained once more as in JPQ. Both keep the epoch of the best held-out
-    nDCG@10, the start included.
+    under the constraint that all centroids of a part are used equally (see `sinkhorn`). Second
+    stage: all documents get the code of their nearest centroids, and the centroids are trained once
+    more as in JPQ. Both keep the epoch of the best held-out nDCG@10, the start included.
 
     What differs from the paper: neither encoder is trained, so the first stage moves centroids
     only, where the paper moves the documents towards them too. The rotation stays OPQ's. With fewer
@@ -80,19 +68,30 @@ class RepCONC(TrainedQuantisation):
         held_out: TrainingQueries,
         seed: int,
     ) -> Quantiser:
-        constraint = Constraint(
-            self.epsilon, self.iterations, self.mse_weight, self.batch_documents
-        )
-        learnt = train_repconc(
-            start,
-            documents.take,
-            lambda quantiser: encoded(quantiser, documents),
-            learn,
-            held_out,
-            Options(self.cluster_epochs, self.cluster_rate, seed=seed),
-            constraint,
-        )
-        return learnt.quantiser
+        """Centroids trained to rank while every centroid must code as many documents as any other.
+
+        A step takes the relevant documents of its queries, some that the current index ranks best,
+        and others by chance; codes them by `balanced_codes`; and ranks all of them for every query.
+        The loss is that of `ranking_loss` plus mse_weight |R x - c|^2. Its gradient moves the
+        centroids; document vectors and rotation stay.
+        """
+        model = Model(start, Options(self.cluster_epochs, self.cluster_rate, seed=seed))
+        rng = np.random.default_rng(seed)
+
+        def nearest(quantiser: Quantiser) -> Codes:
+            return encoded(quantiser, documents)
+
+        def epoch(number: int) -> float:
+            quantiser, total = model.state()[0], 0.0
+            index = bare_index(quantiser, nearest(quantiser))
+            for batch in batches(learn, rng):
+                positions = _documents_of(batch, index, model, self.batch_documents, rng)
+                vectors = np.ascontiguousarray(documents.take(positions), dtype=np.float32)
+                loss = self._loss(model, batch, positions, start.rotated(vectors))
+                total += model.step(loss) * len(batch)
+            return total / len(learn)
+
+        return best_epoch(model, epoch, nearest, held_out, self.cluster_epochs).quantiser
 
     def codes(self, quantiser: Quantiser, documents: Chunks[Vectors]) -> Codes:
         if not self.balanced:
@@ -104,53 +103,32 @@ class RepCONC(TrainedQuantisation):
         import torch
 
         n_parts, _, width = quantiser.centroids.shape
-        codes = balanced_codes(
-            torch.from_numpy(quantiser.rotated(block)).reshape(len(block), n_parts, width),
-            torch.from_numpy(quantiser.centroids),
-            epsilon=self.epsilon,
-            iterations=self.iterations,
-        )
+        parts = torch.from_numpy(quantiser.rotated(block)).reshape(len(block), n_parts, width)
+        codes = self._balanced_codes(parts, torch.from_numpy(quantiser.centroids))
         return np.asarray(codes.numpy(), dtype=np.uint8)
 
+    def _balanced_codes(self, parts: Any, centroids: Any) -> Any:
+        return balanced_codes(parts, centroids, epsilon=self.epsilon, iterations=self.iterations)
 
-def train_repconc(
-    start: Quantiser,
-    take: Callable[[Positions], Vectors],
-    codes_of: Callable[[Quantiser], Codes],
-    learn: TrainingQueries,
-    held_out: TrainingQueries,
-    options: Options,
-    constraint: Constraint,
-) -> Learnt:
-    """Centroids trained to rank while every centroid must code as many documents as any other.
+    def _loss(
+        self, model: Model, batch: TrainingQueries, positions: Positions, vectors: Vectors
+    ) -> Any:
+        import torch
 
-    Zhan et al.: Learning Discrete Representations via Constrained Clustering for Effective and
-    Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). A step takes the relevant documents of
-    its queries, some that the current index ranks best, and others by chance; codes them by
-    `balanced_codes`; and ranks all of them for every query. The loss is that of `ranking_loss` plus
-    mse_weight |R x - c|^2. Its gradient moves the centroids; document vectors and rotation stay.
-
-    Args:
-        start: the warm start, of OPQ.
-        take: vectors of documents by position.
-        codes_of: nearest codes of all documents, for held-out queries and hard negatives.
-        learn, held_out: training queries.
-        options: of training.
-        constraint: of the clustering.
-    """
-    model, rng = Model(start, options), np.random.default_rng(options.seed)
-
-    def epoch(number: int) -> float:
-        codes, total = codes_of(model.state()[0]), 0.0
-        index = bare_index(model.state()[0], codes)
-        for batch in batches(learn, rng):
-            positions = _documents_of(batch, index, model, constraint.batch_documents, rng)
-            vectors = start.rotated(np.ascontiguousarray(take(positions), dtype=np.float32))
-            loss = _repconc_loss(model, batch, positions, vectors, constraint)
-            total += model.step(loss) * len(batch)
-        return total / len(learn)
-
-    return best_epoch(model, epoch, codes_of, held_out, options.epochs)
+        centroids, documents = model.centroids, torch.from_numpy(vectors)
+        n_parts, _, width = centroids.shape
+        parts = documents.reshape(len(documents), n_parts, width)
+        codes = self._balanced_codes(parts, centroids.detach())
+        quantised = centroids[torch.arange(n_parts), codes].reshape(len(documents), -1)
+        scores = model.queries(batch.vectors) @ quantised.T
+        relevant = np.stack([np.isin(positions, right) for right in batch.relevant])
+        # The best-ranked relevant document leads each row; its other relevant ones are left out.
+        mask = torch.from_numpy(relevant)
+        leader = scores.detach().masked_fill(~mask, -torch.inf).argmax(dim=1, keepdim=True)
+        ordered = torch.cat([scores.gather(1, leader), scores], dim=1)
+        left_out = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
+        error = ((documents - quantised) ** 2).sum(dim=1).mean()
+        return ranking_loss(ordered, left_out) + self.mse_weight * error
 
 
 def _documents_of(
@@ -165,29 +143,3 @@ def _documents_of(
     others = chance[~np.isin(chance, named)][: max(0, n - len(named))]
     positions: Positions = np.sort(np.concatenate([named, others]))
     return positions
-
-
-def _repconc_loss(
-    model: Model,
-    batch: TrainingQueries,
-    positions: Positions,
-    vectors: Vectors,
-    constraint: Constraint,
-) -> Any:
-    import torch
-
-    centroids, documents = model.centroids, torch.from_numpy(vectors)
-    n_parts, _, width = centroids.shape
-    parts = documents.reshape(len(documents), n_parts, width)
-    epsilon, iterations = constraint.epsilon, constraint.iterations
-    codes = balanced_codes(parts, centroids.detach(), epsilon=epsilon, iterations=iterations)
-    quantised = centroids[torch.arange(n_parts), codes].reshape(len(documents), -1)
-    scores = model.queries(batch.vectors) @ quantised.T
-    relevant = np.stack([np.isin(positions, right) for right in batch.relevant])
-    # The best-ranked relevant document leads each row; its other relevant ones are left out.
-    mask = torch.from_numpy(relevant)
-    leader = scores.detach().masked_fill(~mask, -torch.inf).argmax(dim=1, keepdim=True)
-    ordered = torch.cat([scores.gather(1, leader), scores], dim=1)
-    left_out = torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
-    error = ((documents - quantised) ** 2).sum(dim=1).mean()
-    return ranking_loss(ordered, left_out) + constraint.mse_weight * error
