@@ -111,7 +111,7 @@ class _Watch:
                 return stop
 
     def _send(self, job: Job) -> None:
-        """Send the job and keep the pipe open: its end tells the child that the parent is gone."""
+        """Send the job and keep the pipe open: it ends for the child when the parent is gone."""
         with contextlib.suppress(BrokenPipeError):  # _died reports a child that died at once
             self._stdin.write(job.model_dump_json().encode() + b"\n")
             self._stdin.flush()

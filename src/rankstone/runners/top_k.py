@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Positions and scores of the `k` highest scores above zero, best first.
 
-    Ties, also across the cut at `k`, go to the lower position.
+    Ties, also at rank `k`, go to the lower position.
     """
     if k == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -38,7 +38,7 @@ class ChunkedEncoder(ByMember):
     index. `mean`: its vector is the mean of those of its chunks, of unit length where the member's
     are. `first`: the first chunk alone (FirstP of the same paper).
 
-    Queries are left to the member. Ties across the cut at k are broken as the member's index breaks
+    Queries are left to the member. Ties at rank k are broken as the member's index breaks
     those of chunks. Methods with one member and one cutting share the encoded chunks, whether they
     take the maximum or the mean.
     """

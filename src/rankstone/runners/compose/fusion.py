@@ -61,7 +61,7 @@ class ReciprocalRankFusion(Fusion):
 
     Cormack, Clarke, Buettcher: Reciprocal Rank Fusion outperforms Condorcet and individual Rank
     Learning Methods, SIGIR 2009. Ranks are the members' own, ties broken as each member breaks
-    them. Ties of the fused score in float32, also across the cut, go to the lower position in the
+    them. Ties of the fused score in float32, also at rank k, go to the lower position in the
     corpus.
     """
 
@@ -113,7 +113,7 @@ def summed(docs: Ids, gains: Gains, k: int) -> Hits:
     """For each query, the documents of highest sum of gains.
 
     Sums are taken in float64 in the order of the columns and returned in float32. Ties of what is
-    returned, also across the cut, go to the lower position. Two sorts of whole numbers per query.
+    returned, also at rank k, go to the lower position. Two sorts of whole numbers per query.
 
     Args:
         docs: (n_queries, width) positions, -1 pads; a document may occur in several columns.

@@ -134,29 +134,29 @@ class _Cut:
     """One text on its way through `split`."""
 
     text: str
-    places: Ids
-    """Characters at which it may be cut, its beginning and end included, rising."""
+    splits: Ids
+    """Characters at which it may be split, its beginning and end included, ascending."""
     room: int
     """Units that a chunk may hold."""
     start: int = 0
-    """The chunk under consideration lies between the places of these numbers."""
+    """The chunk under consideration lies between the splits of these numbers."""
     stop: int = 0
     covered: int = 0
-    """The place up to which chunks have been accepted."""
+    """The split up to which chunks have been accepted."""
     done: bool = False
     chunks: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, text: str, ends: Ids, room: int) -> _Cut:
         inside = ends[ends < ends.max(initial=0)]  # what follows the last belongs to it
-        places = np.unique(np.concatenate([[0], inside, [len(text)]]))
-        cut = cls(text=text, places=places, room=room)
+        splits = np.unique(np.concatenate([[0], inside, [len(text)]]))
+        cut = cls(text=text, splits=splits, room=room)
         cut._extend(room)
         return cut
 
     @property
     def chunk(self) -> str:
-        return self.text[self.places[self.start] : self.places[self.stop]]
+        return self.text[self.splits[self.start] : self.splits[self.stop]]
 
     def shorten(self, over: int) -> bool:
         """Try `over` units less, or without the overlap, or half a unit; False for a character."""
@@ -167,8 +167,8 @@ class _Cut:
             self.start = self.covered
             self._extend(self.room)
         elif len(self.chunk) > 1:
-            middle = (self.places[self.start] + self.places[self.stop]) // 2
-            self.places = np.insert(self.places, self.stop, middle)
+            middle = (self.splits[self.start] + self.splits[self.stop]) // 2
+            self.splits = np.insert(self.splits, self.stop, middle)
         else:
             return False
         return True
@@ -176,7 +176,7 @@ class _Cut:
     def accept(self, overlap: int) -> None:
         """Keep the chunk, and consider the next."""
         self.chunks.append(self.chunk)
-        self.covered, last = self.stop, len(self.places) - 1
+        self.covered, last = self.stop, len(self.splits) - 1
         self.done = self.stop >= last
         if not self.done:
             shared = range(max(self.stop - overlap, self.start + 1), self.stop)
@@ -186,14 +186,14 @@ class _Cut:
     def _extend(self, units: int) -> None:
         """Let the chunk hold `units`, or fewer if it then ends before white space."""
         furthest = max(self.start + units, self.covered + 1)
-        if furthest >= len(self.places) - 1:
-            self.stop = len(self.places) - 1
+        if furthest >= len(self.splits) - 1:
+            self.stop = len(self.splits) - 1
             return
         least = max(self.covered, self.start + units // 2)
         self.stop = next(filter(self._is_space, range(furthest, least, -1)), furthest)
 
-    def _is_space(self, place: int) -> bool:
-        return self.text[self.places[place]].isspace()
+    def _is_space(self, number: int) -> bool:
+        return self.text[self.splits[number]].isspace()
 
 
 class _Share:

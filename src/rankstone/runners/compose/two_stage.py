@@ -20,12 +20,12 @@ from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 class TwoStage(ByMember):
     """The member retrieves, the scorer re-scores its `depth` best, the others stay beneath.
 
-    Re-scored documents carry the scorer's own scores; ties among them, also across the cut at k, go
+    Re-scored documents carry the scorer's own scores; ties among them, also at rank k, go
     to the better rank in the first stage. Every other document keeps its order of the first stage,
     beneath all re-scored ones: its score is the lowest re-scored one less a step (1, where float32
     can tell) for each time that the first stage's score falls on the way to it, so that what ties
     in the first stage ties still, and nothing else does. The documents found are therefore those
-    of the first stage, and so is recall at any cut from `depth` on.
+    of the first stage, and so is recall at any rank from `depth` on.
 
     A query's representation is that of the first stage, and its text.
     """

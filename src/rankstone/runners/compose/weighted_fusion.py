@@ -39,7 +39,7 @@ class WeightedFusion(Fusion):
     mean nDCG@10 over training queries; of equals, the most even ones. Test queries have no part in
     it. Without training queries the weights are equal, with a warning.
 
-    Ties of the sum in float32, also across the cut, go to the lower position in the corpus. Memory
+    Ties of the sum in float32, also at rank k, go to the lower position in the corpus. Memory
     is that of the members' indexes.
     """
 

@@ -42,7 +42,7 @@ class TokenTower(Tower):
 
     @cached_property
     def facts(self) -> Facts:
-        """Facts that the files tell without a network."""
+        """Facts that the files state, without a network."""
         folder, special = self.network.model.folder, dict[str, str]()
         settings = read_json(folder / "tokenizer_config.json")
         for part, token in {**read_json(folder / "special_tokens_map.json"), **settings}.items():

@@ -81,7 +81,7 @@ class BM25(Defaults):
     for a document of length l among N documents of mean length L. A query term counts as often as
     the query holds it.
 
-    Only documents with a score above zero are results. Ties, also across the cut, go to the lower
+    Only documents with a score above zero are results. Ties, also at rank k, go to the lower
     position in the corpus.
     """
 

@@ -60,7 +60,7 @@ class DenseEncoder(TransformerSettings):
     layer_norm: bool = False
     """Standardise the pooled vector, without weights, as nomic-embed does before truncation."""
     dimensions: Annotated[int, Field(ge=1)] | None = None
-    """Keep only the first so many (Matryoshka); normalised after the cut."""
+    """Keep only the first so many (Matryoshka); normalised after truncation."""
     normalize: bool | None = None
     """Scale vectors to unit length; None: for cosine, and where the model's settings do."""
     similarity: Literal["cosine", "dot"] | None = None

@@ -58,7 +58,7 @@ class SparseEncoder(VocabularyEncoder):
     """SPLADE and its kin: activated logits of a masked language model, pooled over tokens.
 
     w_j = max_t log(1 + relu(logit_tj)) over the tokens t of a text, special tokens included (Formal
-    et al. 2021, SPLADE v2, arXiv:2109.10086, equations 1 and 3), or the sum in place of the maximum
+    et al. 2021, SPLADE v2, arXiv:2109.10086, equations 1 and 3), or the sum instead of the maximum
     (SPLADE v1). The score is the inner product.
 
     Queries may do without the network (OpenSearch's doc-only models, Geng et al. 2024,

@@ -38,7 +38,7 @@ class LuceneFlat(Defaults):
     it is read as an operator. A search takes time in the documents that hold a query term, less
     what cannot reach the k best.
 
-    Ties, also across the cut at k, go to the lower position in the corpus. (Anserini's go to the
+    Ties, also at rank k, go to the lower position in the corpus. (Anserini's go to the
     lower id in byte order.)
     """
 

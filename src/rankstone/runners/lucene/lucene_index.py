@@ -54,7 +54,7 @@ class LuceneIndex:
     """A folder that Lucene maps into memory, and how it is searched.
 
     Documents are known by the order in which they were written: one thread writes them, and only
-    neighbouring segments are merged. So ties, also across the cut at k, go to the lower position in
+    neighbouring segments are merged. So ties, also at rank k, go to the lower position in
     the corpus, as Lucene's own order has it. Only documents with a word of the query are results.
     Threads search for a query each.
     """

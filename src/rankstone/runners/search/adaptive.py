@@ -36,7 +36,7 @@ class Funnel(OverEncoder):
     A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, the full search
     n dims[-1]; the record's parameters and number of documents give both.
 
-    Resident are n x dims[0] floats. Ties across the cut of the first stage are broken by faiss,
+    Resident are n x dims[0] floats. Ties at the last rank of the first stage are broken by faiss,
     later ones by the better rank in the stage before. What a shortlist leaves out stays beneath,
     in the order of the last stage that compared it.
     """

@@ -130,7 +130,7 @@ class _OnePiece(list[Ragged]):
 class RescoredIndex(SavedIndex):
     """Another index, the `depth` best of which are scored again and put on top.
 
-    Ties among re-scored documents, also across the cut at k, go to the better rank in the first
+    Ties among re-scored documents, also at rank k, go to the better rank in the first
     index. What was not scored again keeps its order beneath (see `beneath`). A document without
     a similarity, such as one without tokens, is not found. The representations are read from disk
     by position.

@@ -1,6 +1,6 @@
 """A vector per token. Imports torch: import this inside functions.
 
-The mask of a batch tells three kinds of positions apart: `PADDING`, `SEEN`, and `UNSEEN`, which
+The mask of a batch distinguishes three kinds of positions: `PADDING`, `SEEN`, and `UNSEEN`, which
 gets a vector but is not attended to, as the masks that fill up a query of ColBERT.
 """
 

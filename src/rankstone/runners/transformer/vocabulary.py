@@ -184,7 +184,7 @@ def _over_words(
 
 
 def _taken_off(model: nn.Module, projection: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Replace the map onto the vocabulary by nothing; the places where it was."""
+    """Replace the map onto the vocabulary by nothing; the modules and names where it was."""
     places = [
         (m, n) for m in model.modules() for n, child in m.named_children() if child is projection
     ]

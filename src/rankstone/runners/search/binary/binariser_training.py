@@ -98,7 +98,7 @@ def widened(binariser: Binariser, hidden: int, seed: int) -> Binariser:
     """The same codes by networks with one hidden layer of `hidden` units, to be trained.
 
     v = relu(v) - relu(-v): two units stand for every output of an affine map, and those that are
-    left start with random inputs and no say.
+    left start with random inputs and no effect.
     """
     rng = np.random.default_rng(seed)
     first, *others = (_widened(layers, hidden, rng) for layers in binariser.networks())

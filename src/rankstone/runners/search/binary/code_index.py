@@ -24,7 +24,7 @@ class CodeIndex(SavedIndex):
 
     cos(q, d) = sum_ij 2^-(i+j) (m - 2 popcount(q_i xor d_j)) / (|q| |d|) in float32, which for one
     bit per dimension is 1 - 2 / m of the Hamming distance. Lengths follow from the codes and are
-    not stored. Ties, also across the cut at k, go to the lower position.
+    not stored. Ties, also at rank k, go to the lower position.
 
     A scan counts the bits of n m L^2 / 64 words per query. Resident are m L / 8 bytes per document,
     with m rounded up to a multiple of 64. Batches of queries are shared among threads.

@@ -21,7 +21,7 @@ BLOCK = 1024
 class Exhaustive(OverBlackBox):
     """Brute force: n calls of the black box per query, which are the items of the phase `rerank`.
 
-    For small collections. Ties, also across the cut at k, go to the lower position; a document
+    For small collections. Ties, also at rank k, go to the lower position; a document
     without a score is not found.
     """
 

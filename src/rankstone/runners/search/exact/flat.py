@@ -27,7 +27,7 @@ class Rows(Sized, Iterable[Vectors], Protocol):
 class ExactIndex:
     """The documents of highest inner product, by brute force.
 
-    Ties across the cut at k are broken by faiss, in the same way in every run. A score may differ
+    Ties at rank k are broken by faiss, in the same way in every run. A score may differ
     in its last bits between a batch and a single query: faiss multiplies them by other kernels.
     """
 

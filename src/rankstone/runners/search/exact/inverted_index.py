@@ -29,7 +29,7 @@ class InvertedIndex(SavedIndex):
     The score is the inner product, summed in float32 over the query's terms in the order of the
     vocabulary, so that a query scores the same alone and in a batch. Only documents with a score
     above zero are results: a query that shares no term with any document finds nothing. Ties, also
-    across the cut at k, go to the lower position in the corpus.
+    at rank k, go to the lower position in the corpus.
     """
 
     DESCRIPTION: ClassVar[str] = "exact inner product, inverted lists"

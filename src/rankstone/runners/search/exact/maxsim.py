@@ -66,7 +66,7 @@ class MaxSimIndex:
 
     The sum of maximal inner products of ColBERT (Khattab and Zaharia, SIGIR 2020, equation 3), also
     called Chamfer similarity, over all documents and in float32 arithmetic, whatever the vectors
-    are stored in. Ties across the cut at k go to the lower position. A maximum over nothing has no
+    are stored in. Ties at rank k go to the lower position. A maximum over nothing has no
     value: a document without vectors is never found, and a query without vectors finds nothing.
     """
 

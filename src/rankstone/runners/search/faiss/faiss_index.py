@@ -37,7 +37,7 @@ def library() -> Any:
 class FaissIndex:
     """A filled index of faiss.
 
-    Ties go to the lower position, but across the cut at k they are broken by faiss, in the same way
+    Ties go to the lower position, but at rank k they are broken by faiss, in the same way
     in every run. Scores that differ by rounding alone are ties (see `settled`): what faiss sums for
     a document depends, in its last bits, on its neighbours and on the other queries.
     """

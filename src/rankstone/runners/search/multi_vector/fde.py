@@ -54,15 +54,15 @@ class FdeShape:
 class FixedDimensionalEncoder(SavedIndex):
     """One vector per text, such that <F(Q), F(P)> is about MaxSim(Q, P).
 
-    Dhulipala et al., MUVERA (NeurIPS 2024, arXiv:2405.19504), section 2. Each of R repetitions cuts
-    the space by k Gaussian hyperplanes: a token lies in the block of the k bits <g_i, x> > 0. It is
-    projected to psi(x) = S x / sqrt(d_inner), S a matrix of random signs, or psi(x) = x where
-    d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are none;
-    of a document the mean, and if there are none psi of the token whose bits differ from b in the
-    fewest places; the first such token of the document. The blocks of all repetitions make the
-    R 2^k d_inner dimensions, which random signs may project to `final_dim` once more. Everything is
-    scaled so that the inner product is of MaxSim's own size: by 1/sqrt(R) on both sides, and by
-    1/sqrt(final_dim).
+    Dhulipala et al., MUVERA (NeurIPS 2024, arXiv:2405.19504), section 2. Each of R repetitions
+    splits the space by k Gaussian hyperplanes: a token lies in the block of the k bits <g_i, x> >
+    0. It is projected to psi(x) = S x / sqrt(d_inner), S a matrix of random signs, or psi(x) = x
+    where d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are
+    none; of a document the mean, and if there are none psi of the token whose bits differ from b in
+    the fewest positions; the first such token of the document. The blocks of all repetitions make
+    the R 2^k d_inner dimensions, which random signs may project to `final_dim` once more.
+    Everything is scaled so that the inner product is of MaxSim's own size: by 1/sqrt(R) on both
+    sides, and by 1/sqrt(final_dim).
 
     This is the paper's form. Google's code (google/graph-mining) sketches by one sign per
     coordinate, and does not scale.

@@ -35,8 +35,8 @@ class SingleVector(WithGraph):
     `rescore = n` the n best are scored again by exact MaxSim.
 
     An exact search compares every token of every document, 4 d bytes each where they fit in memory,
-    with each token of a query. Ties of documents go to the lower position, ties of tokens at the
-    cut at `depth` are broken by faiss. A document without tokens is never found, and a query
+    with each token of a query. Ties of documents go to the lower position, ties of tokens at
+    rank `depth` are broken by faiss. A document without tokens is never found, and a query
     without tokens finds nothing.
     """
 

@@ -40,7 +40,7 @@ class Seismic(OverEncoder):
     documents in it are scored exactly, by their whole vectors in half precision.
 
     Only documents with a score above zero are results. Ties go to the lower position among what is
-    found; across the cut at k Seismic breaks them, in the same way in every run. Built in memory,
+    found; at rank k Seismic breaks them, in the same way in every run. Built in memory,
     where vectors, lists and summaries must fit.
     """
 

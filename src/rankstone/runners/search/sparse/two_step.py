@@ -32,7 +32,7 @@ class TwoStep(OverEncoder):
     A search takes time in the lists of `query_terms` terms, and in `rescore` vectors read from
     disk. The lists take 8 bytes per kept (document, term), and 4 per term of the vocabulary. Of
     equally heavy terms the lower one is kept; ties of documents go to the lower position in the
-    first step, and among the re-scored to the better place in it.
+    first step, and among the re-scored to the better rank in it.
     """
 
     DESCRIPTION: ClassVar[str] = "inverted lists of pruned vectors"

@@ -143,7 +143,7 @@ def _traced(loaded: Loaded) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says what is wrong; OpenVINO's begin with where in its code it was."""
+    """The first line that states the fault; OpenVINO's begin with a position in its code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = (line for line in lines if not line.startswith("Exception from"))
     return next(telling, type(error).__name__).rstrip(".:")
