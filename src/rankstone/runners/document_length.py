@@ -25,7 +25,7 @@ class Ruler(Protocol):
         ...
 
     def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """For each text, the character behind each of its units: where it may be split."""
+        """Return the character behind each unit of each text: where it may be split."""
         ...
 
     def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:

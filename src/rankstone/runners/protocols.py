@@ -233,7 +233,7 @@ class Scorer(Protocol):
     """
 
     requires: ClassVar[Mapping[str, str]]
-    """As for a `Runner`."""
+    """Libraries and their extras, as for a `Runner`."""
 
     def describe(self) -> Mapping[str, Json]:
         """Return everything that can change a score, for the record."""

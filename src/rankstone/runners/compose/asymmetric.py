@@ -33,7 +33,7 @@ class Asymmetric(ByMember):
         return {"method": "asymmetric encoders", "documents": documents, "queries": queries}
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """Over the first member's encoded corpus; `documents` is never read."""
+        """Index the first member's encoded corpus; `documents` is never read."""
         dims = [getattr(member.encode([""], "query"), "shape", ())[1:] for member in self.members]
         if dims[0] != dims[1] or not dims[0]:
             sizes = " and ".join(str(dim[0]) if dim else "none" for dim in dims)

@@ -88,7 +88,7 @@ class ChunkedEncoder(ByMember):
         return encoded if role == "query" else self._of_documents(encoded)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """Over the chunks that `context` encodes; `documents` is never read."""
+        """Index the chunks that `context` encodes; `documents` is never read."""
         passages: Chunks[Ragged] = context.encoded(self._passages)
         if self.aggregate != "max":
             changed = Derived(passages, lambda piece, _: self._of_documents(piece))

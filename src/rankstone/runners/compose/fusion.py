@@ -110,7 +110,7 @@ def fuse(rankings: Sequence[Ids], *, rank_constant: int, k: int) -> Hits:
 
 
 def summed(docs: Ids, gains: Gains, k: int) -> Hits:
-    """For each query, the documents of highest sum of gains.
+    """Return the documents of highest sum of gains of each query.
 
     Sums are taken in float64 in the order of the columns and returned in float32. Ties of what is
     returned, also at rank k, go to the lower position. Two sorts of whole numbers per query.
@@ -157,7 +157,7 @@ def _sum_batch(docs: Ids, gains: Gains, found: Ids, scores: NDArray[np.float32])
 
 
 def _sums_of_runs(ids: Ids, values: Gains) -> tuple[Gains, NDArray[np.bool_]]:
-    """At the beginning of every run of equal ids in a row, the sum of its values; and where."""
+    """Sums of runs of equal ids in a row, at their beginning, and a mask of the beginnings."""
     sums, first = values.copy(), np.ones(ids.shape, dtype=np.bool_)
     for shift in range(1, ids.shape[1]):
         same = ids[:, shift:] == ids[:, :-shift]

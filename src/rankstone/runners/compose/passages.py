@@ -29,7 +29,7 @@ class Passages:
     limit: int
     overlap: int
     first: bool
-    """Only the first chunk of each document."""
+    """True keeps only the first chunk of each document."""
     requires: ClassVar[Mapping[str, str]] = {}
 
     @property

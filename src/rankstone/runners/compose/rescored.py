@@ -44,7 +44,7 @@ class RescoredByEncoder(ByMember):
         return Composite(tuple(member.encode(texts, role) for member in self.members))
 
     def index(self, documents: Chunks[Composite], context: Context) -> RescoredIndex:
-        """Over the members' own encoded corpora; `documents` is never read."""
+        """Index the members' own encoded corpora; `documents` is never read."""
         first, second = self.members
         found = FirstMemberIndex(first.index(context.encoded(first), context))
         kept = context.encoded(second)

@@ -29,7 +29,7 @@ class TokenTower(Tower):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """From `tokenizer.json` where the model has one, which imports neither torch nor
+        """Load `tokenizer.json` where the model has one, which imports neither torch nor
         transformers; else by transformers."""
         path = self.network.model.folder / "tokenizer.json"
         if self.network.tokenizer_of or not path.is_file():

@@ -124,7 +124,7 @@ class DenseEncoder(TransformerSettings):
 
     @cached_property
     def _similarity(self) -> str:
-        """As stated, else as the checkpoint's settings state it."""
+        """Similarity as stated, else as the checkpoint's settings state it."""
         file, key = SIMILARITY
         own = read_json(self.model.folder / file).get(key) or "cosine"
         if self.similarity is None and own not in ("cosine", "dot"):
@@ -135,7 +135,7 @@ class DenseEncoder(TransformerSettings):
         return self.similarity or str(own)
 
     def _pooling_of(self, role: Role) -> str:
-        """As stated, or as the settings of the role's model have it."""
+        """Pooling as stated, or as the settings of the role's model have it."""
         if self.pooling is not None:
             return self.pooling
         modes = [m["pooling_mode"] for m in self._tower(role).facts.modules if "pooling_mode" in m]

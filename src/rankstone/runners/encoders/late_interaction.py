@@ -54,7 +54,7 @@ class TokenEncoder(TransformerSettings):
     """Precision of stored document vectors. "2bit" needs no training, and differs from the 2 bits
     of ColBERTv2: see `rankstone.runners.representations.two_bits`."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """At most so many texts are encoded together; None: as `batch_tokens` allows."""
+    """Limit of texts that are encoded together; None: as `batch_tokens` allows."""
     dtype: Dtype | None = None
     """`precision` in the words of torch."""
 
@@ -169,7 +169,7 @@ class LateInteraction(TokenEncoder):
     """
 
     query_marker: str
-    """As the model's vocabulary writes it: one token, to which a space may be part or not."""
+    """Marker as the model's vocabulary writes it: one token, with or without a space."""
     document_marker: str
     dim: Annotated[int, Field(ge=1)]
     """Dimensions of the projection, for the model's to be checked against."""

@@ -36,7 +36,7 @@ def upcast(name: str, value: Any) -> Any:
 
 
 def detach() -> None:
-    """To be called by a thread that has called Java, before it ends."""
+    """Detach the calling thread from Java; needed before such a thread ends."""
     _machine().detach()
 
 

@@ -110,11 +110,11 @@ def _(rep: np.ndarray) -> Packed:
 
 Arrays = Mapping[str, NDArray[Any]]
 Unpack = Callable[[Arrays], Any]
-"""From the arrays, memory-mapped, to the representation."""
+"""Function from the arrays, memory-mapped, to the representation."""
 
 WRAPPERS: dict[str, Callable[[Unpack], Unpack]] = {}
-"""For kinds that consist of another kind, such as `ragged matrix`: the first word -> what makes of
-the inner kind's function its own."""
+"""First word of a kind that consists of another kind, such as `ragged matrix` -> the function that
+makes its `Unpack` of the inner kind's."""
 
 
 class _Kinds(dict[str, Unpack]):

@@ -64,7 +64,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def matrices(self) -> list[NDArray[np.float32]]:
-        """For each text, its (n_tokens, dim) vectors as float32."""
+        """Return the (n_tokens, dim) vectors of each text as float32."""
         floats = np.asarray(decoded(self.tokens), dtype=np.float32)
         return np.split(floats, self.offsets[1:-1]) if len(self) else []
 

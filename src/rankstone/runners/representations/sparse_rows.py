@@ -78,7 +78,7 @@ class SparseRows:
         return np.diff(self.offsets)
 
     def rows(self) -> list[Row]:
-        """For each text, its terms and their weights."""
+        """Return the terms and weights of each text."""
         ends = self.offsets[1:-1]
         if not len(self):
             return []

@@ -114,7 +114,7 @@ def attend(candidates: Array, vectors: Array) -> Array:
 
 
 def softmax(logits: Array) -> Array:
-    """Over the last axis."""
+    """Return the softmax over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     weights: Array = powers / powers.sum(axis=-1, keepdims=True)
     return weights

@@ -31,9 +31,9 @@ class ScorerSettings:
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """At most so many candidates are read together ..."""
+    """Limit of candidates that are read together ..."""
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
-    """... and at most so many tokens, padding included; None: as suits the device."""
+    """... and of their tokens, padding included; None: as suits the device."""
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

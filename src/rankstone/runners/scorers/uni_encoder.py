@@ -162,7 +162,7 @@ class Packed(Head):
 
 
 class Layout(NamedTuple):
-    """Where the tokens of a packed sequence belong. T tokens of n candidates, R the longest."""
+    """Layout of the tokens of a packed sequence: T tokens of n candidates, R the longest."""
 
     context: int
     """Tokens of the query; the candidates' follow."""

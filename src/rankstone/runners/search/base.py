@@ -46,7 +46,7 @@ class OverEncoder(ByMember):
         return self.encoder
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """Over the encoder's own encoded corpus; `documents` is never read."""
+        """Index the encoder's own encoded corpus; `documents` is never read."""
         encoded = context.encoded(self.encoder)
         first = self.build(encoded, context)
         if self.rescore is None:

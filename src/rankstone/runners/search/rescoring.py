@@ -60,7 +60,7 @@ def _(query: Ragged, documents: Ragged) -> Scores:
 
 @similarities.register
 def _(query: Composite, documents: Any) -> Scores:
-    """By the last member, whose representations the documents are."""
+    """Similarities by the last member, whose representations the documents are."""
     return similarities(query.members[-1], documents)
 
 
@@ -79,7 +79,7 @@ class Scored(Protocol):
         ...
 
     def against(self, queries: Any) -> Positional:
-        """For each document, its (len(queries),) scores: len(queries) calls each."""
+        """Return the (len(queries),) scores of each document: len(queries) calls each."""
         ...
 
     def save(self, folder: Path) -> None: ...
@@ -112,7 +112,7 @@ def all_similarities(queries: Any, documents: Any) -> Scores:
 
 @all_similarities.register
 def _(queries: Ragged, documents: Ragged) -> Scores:
-    """By the kernel of exact search, which lays documents out for many queries at once."""
+    """Use the kernel of exact search, which lays documents out for many queries at once."""
     scores = np.full((len(queries), len(documents)), -np.inf, dtype=np.float32)
     if len(documents):
         found = MaxSimIndex.build(_OnePiece([documents])).search(queries, len(documents))

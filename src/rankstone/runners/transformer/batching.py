@@ -1,4 +1,4 @@
-"""Which texts an encoder takes together, and what is made ready for the next."""
+"""Batches of texts that an encoder takes together, and tokens made ready for the next."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from rankstone.runners.transformer.network import read_json
 
 TOWERS = ("question_model", "ctx_model")
 MODULES = ("dpr.utils.model_utils", "utils.dpr_utils", "__main__")
-"""Where the class was defined when such files were written: in DPR, in AR2, in a script."""
+"""Modules of the class in such files: of DPR, of AR2, of a script."""
 
 
 class CheckpointState(tuple[Any, ...]):

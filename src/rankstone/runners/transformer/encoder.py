@@ -72,7 +72,7 @@ class TransformerSettings:
     device: str | None = None
     """A torch device; None: the best there is."""
     batch_tokens: Length | None = None
-    """So many tokens are encoded together, padding included, or one text; None: as suits the
+    """Tokens encoded together, padding included, or one text if it is longer; None: as suits the
     device."""
     architecture: str | None = None
     prefix: str | dict[Role, str] = ""

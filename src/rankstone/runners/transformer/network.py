@@ -53,7 +53,7 @@ class Facts:
     """True if the tokens of a prompt are pooled too."""
     costs: Costs
     reason: str | None = None
-    """Why there is no exported graph although one was wanted."""
+    """Reason for the absence of an exported graph that was wanted."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Facts:

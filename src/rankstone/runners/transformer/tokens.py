@@ -111,7 +111,7 @@ class Tokens:
         return ids
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
-        """For each text, the character behind each of its own tokens."""
+        """Return the character behind each of a text's own tokens, for each text."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array([end for _, end in one.offsets], dtype=np.int64) for one in encoded]
 
@@ -223,7 +223,7 @@ class PairTokens(Tokens):
         return self.pairs(PROBED_QUERY, texts)
 
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
-        """As for single texts; the mask is `SECOND` at tokens of the second text."""
+        """Pad as single texts are; the mask is `SECOND` at tokens of the second text."""
         shape = len(ids), max(map(len, ids))
         table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
         for row, one in enumerate(ids):

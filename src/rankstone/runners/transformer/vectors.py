@@ -30,7 +30,7 @@ class Weightless(Module):
         raise NotImplementedError
 
     def save(self, *args: Any, **more: Any) -> None:
-        """It has nothing to save."""
+        """Save nothing."""
 
 
 class Standardise(Weightless):

@@ -1,4 +1,4 @@
-"""From float vectors to codes of few bits per dimension, by recurrent binarisation."""
+"""Recurrent binarisation: float vectors to codes of few bits per dimension."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class BinarisedIndex(SavedIndex):
     def build(
         cls, binariser: Binariser, documents: Iterator[Vectors], threads: int = 1
     ) -> BinarisedIndex:
-        """Over vectors in consecutive pieces, of which only one is held at a time."""
+        """Index vectors in consecutive pieces, of which only one is held at a time."""
         codes = CodeIndex.build(binariser.planes, map(binariser, documents), threads)
         return cls(binariser, codes)
 

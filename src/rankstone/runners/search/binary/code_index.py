@@ -43,7 +43,7 @@ class CodeIndex(SavedIndex):
 
     @classmethod
     def build(cls, planes: BitPlanes, pieces: Iterable[Codes], threads: int = 1) -> CodeIndex:
-        """Over codes (n, words, levels) in consecutive pieces."""
+        """Index codes (n, words, levels) in consecutive pieces."""
         blocks = np.zeros((0, planes.words, planes.levels, BLOCK), dtype=np.uint64)
         n, least, greatest = 0, np.inf, 0.0
         for piece in pieces:

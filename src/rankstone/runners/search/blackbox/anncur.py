@@ -131,7 +131,7 @@ def pseudo_inverse(scores: Scores, rcond: float) -> NDArray[np.float64]:
 
 
 def _defined(scores: Scores) -> Scores:
-    """With 0, which moves nothing, where a pair has no score."""
+    """Replace missing scores by 0, which has no influence."""
     return np.where(np.isneginf(scores), np.float32(0), scores)
 
 

@@ -24,7 +24,7 @@ class Rows(Sized, Iterable[SparseRows], Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InvertedIndex(SavedIndex):
-    """For every entry of the vocabulary, the documents that have it and their weights.
+    """Documents and their weights for every entry of the vocabulary.
 
     The score is the inner product, summed in float32 over the query's terms in the order of the
     vocabulary, so that a query scores the same alone and in a batch. Only documents with a score

@@ -141,7 +141,7 @@ def _joined(pieces: list[Vectors]) -> Vectors:
 
 
 def training_sample(documents: Chunks[Vectors], n: int, seed: int) -> Vectors:
-    """At most `n` documents to learn from; all their values are finite."""
+    """Return at most `n` documents to learn from; all their values are finite."""
     if not len(documents):
         raise AdapterError("there are no documents to index. Give the task a corpus.")
     sample = np.ascontiguousarray(documents.sample(n, seed), dtype=np.float32)

@@ -67,7 +67,7 @@ def n_lists_for(asked: Lists, n_documents: int) -> int:
 
 
 def coarse_quantiser(dim: int) -> Any:
-    """Where the centroids of the lists are looked up: exactly, by inner product."""
+    """Index in which the centroids of the lists are looked up: exact, by inner product."""
     faiss = library()
     return faiss.IndexFlatIP(dim)
 

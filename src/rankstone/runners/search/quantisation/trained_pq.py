@@ -109,7 +109,7 @@ class TrainedQuantisation(OverEncoder):
         return start
 
     def codes(self, quantiser: Quantiser, documents: Chunks[Vectors]) -> Codes:
-        """Those of all documents; here the nearest."""
+        """Return the codes of all documents; here the nearest."""
         return encoded(quantiser, documents)
 
     def _warn(self, n_queries: int) -> None:

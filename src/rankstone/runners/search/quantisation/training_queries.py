@@ -39,7 +39,7 @@ class TrainingQueries(NamedTuple):
         return TrainingQueries(self.vectors[rows], [self.relevant[row] for row in rows])
 
     def split(self, seed: int) -> tuple[TrainingQueries, TrainingQueries]:
-        """Those to learn from, and those held out."""
+        """Return the queries to learn from and those held out."""
         order = np.random.default_rng(seed).permutation(len(self))
         n_held_out = max(1, round(HELD_OUT * len(self)))
         return self.at(np.sort(order[n_held_out:])), self.at(np.sort(order[:n_held_out]))
