@@ -207,7 +207,7 @@ def test_words_are_the_units_where_there_are_no_tokens(tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"chunk_tokens": 17}, "17, but the member would cut chunks at 16 tokens"),
+        ({"chunk_tokens": 17}, "17, but the member would truncate chunks at 16 tokens"),
         ({"overlap": 9}, "9 is more than half of a chunk"),
         ({"chunk_tokens": 8, "overlap": 5}, "more than half"),
     ],
