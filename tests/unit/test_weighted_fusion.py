@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import zscore
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion import summed
+from rankstone.runners.compose.fusion_base import summed
 from rankstone.runners.compose.weighted_fusion import (
     WeightedFusion,
     WeightedIndex,

@@ -1,4 +1,4 @@
-"""Fusion of rankings: its base, and reciprocal-rank fusion of any runners."""
+"""Reciprocal-rank fusion of any runners."""
 
 from __future__ import annotations
 
@@ -7,52 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.members import Members
-from rankstone.runners.protocols import (
-    STRICT,
-    AnyIndex,
-    Chunks,
-    Context,
-    Defaults,
-    Hits,
-    Json,
-    Role,
-    Truncation,
-)
+from rankstone.runners.compose.fusion_base import Fusion, Ids, summed
+from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
-
-BATCH = 64
-"""Queries fused at once: what is sorted stays in the processor's cache."""
-LAST = np.iinfo(np.int64).max
-
-Ids = NDArray[np.int64]
-Gains = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Fusion(Defaults):
-    """A method of several members, each of which encodes and retrieves by itself."""
-
-    members: Annotated[Members, Field(min_length=1)]
-    """The runners to fuse."""
-
-    def encode(self, texts: Sequence[str], role: Role) -> Composite:
-        return Composite(tuple(member.encode(texts, role) for member in self.members))
-
-    def indexes(self, context: Context) -> tuple[AnyIndex, ...]:
-        """Each member's index over its own encoded corpus."""
-        return tuple(member.index(context.encoded(member), context) for member in self.members)
-
-    def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """The sum over the members that have a limit."""
-        counts = [member.truncation(texts, role) for member in self.members]
-        limited = [count for count in counts if count is not None]
-        return Truncation(*map(sum, zip(*limited, strict=True))) if limited else None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,69 +68,3 @@ def fuse(rankings: Sequence[Ids], *, rank_constant: int, k: int) -> Hits:
     """
     ranks = np.concatenate([np.arange(1, member.shape[1] + 1) for member in rankings])
     return summed(np.concatenate(rankings, axis=1), 1.0 / (rank_constant + ranks), k)
-
-
-def summed(docs: Ids, gains: Gains, k: int) -> Hits:
-    """Return the documents of highest sum of gains of each query.
-
-    Sums are taken in float64 in the order of the columns and returned in float32. Ties of what is
-    returned, also at rank k, go to the lower position. Two sorts of whole numbers per query.
-
-    Args:
-        docs: (n_queries, width) positions, -1 pads; a document may occur in several columns.
-        gains: of the same shape, or one per column.
-        k: how many documents to return per query.
-    """
-    hits = Hits.empty(len(docs), k)
-    for start in range(0, len(docs) if docs.shape[1] and k else 0, BATCH):
-        part = slice(start, start + BATCH)
-        own = gains if gains.ndim == 1 else gains[part]
-        _sum_batch(docs[part], own, hits.docs[part], hits.scores[part])
-    return hits
-
-
-def _sum_batch(docs: Ids, gains: Gains, found: Ids, scores: NDArray[np.float32]) -> None:
-    """Write the best of a few queries into `found` and `scores`."""
-    width = docs.shape[1]
-    bits = width.bit_length()
-    # A document and its column in one number: sorting values is many times faster than argsort.
-    keys = (docs << bits) | np.arange(width)
-    keys[docs < 0] = LAST
-    keys.sort(axis=1)
-    ids, no_document = keys >> bits, keys == LAST
-    np.copyto(ids, -1 - np.arange(width), where=no_document)  # each differs from its neighbours
-    columns = np.minimum(keys & ((1 << bits) - 1), width - 1)
-    values = gains.take(columns) if gains.ndim == 1 else np.take_along_axis(gains, columns, axis=1)
-    exact, first = _sums_of_runs(ids, values)
-    sums = (exact + 0.0).astype(np.float32)  # -0 becomes 0
-    order = (_descending(sums) << bits) | np.arange(width)
-    order[~first | no_document] = LAST
-    if found.shape[1] < width // 4:
-        order = np.partition(order, found.shape[1], axis=1)[:, : found.shape[1]]
-    order.sort(axis=1)
-    order = order[:, : found.shape[1]]
-    places = np.minimum(order & ((1 << bits) - 1), width - 1)
-    pads = order == LAST
-    for given, kept, pad in ((ids, found, -1), (sums, scores, -np.inf)):
-        best = np.take_along_axis(given, places, axis=1)
-        best[pads] = pad
-        kept[:, : best.shape[1]] = best
-
-
-def _sums_of_runs(ids: Ids, values: Gains) -> tuple[Gains, NDArray[np.bool_]]:
-    """Sums of runs of equal ids in a row, at their beginning, and a mask of the beginnings."""
-    sums, first = values.copy(), np.ones(ids.shape, dtype=np.bool_)
-    for shift in range(1, ids.shape[1]):
-        same = ids[:, shift:] == ids[:, :-shift]
-        if not same.any():
-            break
-        np.logical_and(first[:, shift:], ~same, out=first[:, shift:])
-        sums[:, :-shift] += values[:, shift:] * same
-    return sums, first
-
-
-def _descending(scores: NDArray[np.float32]) -> Ids:
-    """Whole numbers of 31 bits and a sign that rise as the scores fall."""
-    bits = scores.view(np.int32).astype(np.int64)
-    # Positive floats are ordered as their bits; negative ones the other way round.
-    return np.where(bits >= 0, -bits, bits + 2**31)

@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion import Fusion, Gains, Ids, summed
+from rankstone.runners.compose.fusion_base import Fusion, Gains, Ids, summed
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json, Judged
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex

@@ -1,29 +1,23 @@
-"""Approximate search by inverted lists of float vectors; the lists of other indexes too."""
+"""Approximate search by inverted lists of float vectors."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.base import OverEncoder, capped
-from rankstone.runners.search.faiss.faiss_index import (
-    FaissIndex,
-    filled,
-    library,
-    training_sample,
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
+from rankstone.runners.search.faiss.inverted_lists import (
+    LIST_POINTS,
+    Lists,
+    coarse_quantiser,
+    n_lists_for,
+    prepare,
 )
-
-Lists = Annotated[int, Field(ge=1)] | Literal["auto"]
-"""A number of lists, or "auto": four times the square root of the number of documents, but at
-least 39 documents to a list, which is what faiss advises to train a centroid with."""
-
-LIST_POINTS = 64
-"""Training points per list: at millions of documents a sample is enough, and must fit in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,22 +52,3 @@ class InvertedFile(OverEncoder):
         with context.phase("train", len(sample)):
             index.train(sample)
         return filled(index, documents, context.work)
-
-
-def n_lists_for(asked: Lists, n_documents: int) -> int:
-    if asked == "auto":
-        return max(1, min(round(4 * math.sqrt(n_documents)), n_documents // 39))
-    return capped("n_lists", asked, n_documents, "there are no more documents")
-
-
-def coarse_quantiser(dim: int) -> Any:
-    """Index in which the centroids of the lists are looked up: exact, by inner product."""
-    faiss = library()
-    return faiss.IndexFlatIP(dim)
-
-
-def prepare(ivf: Any, *, n_probe: int, seed: int) -> None:
-    """Seed the clustering of an untrained `ivf`, and set how many lists a search reads."""
-    ivf.cp.seed = seed
-    ivf.cp.min_points_per_centroid = 1  # faiss would only print a warning
-    ivf.nprobe = capped("n_probe", n_probe, ivf.nlist, "there are no more lists")

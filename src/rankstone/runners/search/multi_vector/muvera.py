@@ -15,7 +15,7 @@ from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
-from rankstone.runners.search.faiss.hnsw import WithGraph
+from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
 from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 from rankstone.runners.search.quantisation.quantiser import pq_256_8

@@ -17,7 +17,7 @@ from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.exact.maxsim import runs
-from rankstone.runners.search.faiss.hnsw import WithGraph
+from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 
 PAIRS = 2**20

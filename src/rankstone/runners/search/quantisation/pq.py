@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
-from rankstone.runners.search.faiss.ivf import (
+from rankstone.runners.search.faiss.inverted_lists import (
     LIST_POINTS,
     Lists,
     coarse_quantiser,

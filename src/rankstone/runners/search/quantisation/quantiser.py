@@ -23,7 +23,7 @@ from rankstone.runners.search.faiss.faiss_index import (
     library,
     training_sample,
 )
-from rankstone.runners.search.faiss.ivf import LIST_POINTS, coarse_quantiser, prepare
+from rankstone.runners.search.faiss.inverted_lists import LIST_POINTS, coarse_quantiser, prepare
 
 Codes = NDArray[np.uint8]
 Subvectors = Annotated[int, Field(ge=1)]

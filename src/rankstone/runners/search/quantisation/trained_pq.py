@@ -15,7 +15,7 @@ from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import FaissIndex, training_sample
-from rankstone.runners.search.faiss.ivf import Lists, n_lists_for
+from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
 from rankstone.runners.search.quantisation.codebooks import Learnt, Options, train_jpq
 from rankstone.runners.search.quantisation.quantiser import (
     BYTE,

@@ -1,0 +1,41 @@
+"""Navigable graphs of faiss: their parameters, and how one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Context
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, one_thread
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WithGraph(OverEncoder):
+    """The parameters of a hierarchical navigable small world graph, for where one is searched.
+
+    Malkov and Yashunin: Efficient and robust approximate nearest neighbor search using Hierarchical
+    Navigable Small World graphs, IEEE TPAMI 2020 (arXiv:1603.09320). It is built by one thread, in
+    the order of the corpus: another order, or several threads, give another graph.
+    """
+
+    m: Annotated[int, Field(ge=2)] = 32
+    """Neighbours of a vector on the upper levels; twice as many on the lowest."""
+    ef_construction: Annotated[int, Field(ge=1)] = 200
+    """Candidates kept while a vector looks for its neighbours."""
+    ef_search: Annotated[int, Field(ge=1)] = 128
+    """Candidates kept while a query looks for its results; k, if that is more."""
+
+    def graph(self, vectors: Iterable[Vectors], dim: int, context: Context) -> FaissIndex:
+        """The graph over pieces of (n, dim) `vectors`; levels are drawn by the context's seed."""
+        faiss = library()
+        index = faiss.IndexHNSWFlat(dim, self.m, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.rng = faiss.RandomGenerator(context.seed)
+        index.hnsw.efConstruction = self.ef_construction
+        index.hnsw.efSearch = self.ef_search
+        with one_thread():
+            return filled(index, vectors, context.work)
