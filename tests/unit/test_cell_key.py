@@ -12,6 +12,7 @@ from rankstone.execution.cell_key import DIGESTED, HOME, source_digest
 WITHOUT_EFFECT = {
     "__init__.py",
     "__main__.py",
+    "arrays.py",
     "catalogue.py",
     "cli",
     "doctor.py",
