@@ -11,10 +11,10 @@ import pytest
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.evaluation.answers import has_answer
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.runners.protocols import Hits
 from rankstone.workspace import Workspace
+from tests.dpr_rule import has_answer
 
 TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 N_CHECKED = 250

@@ -20,8 +20,8 @@ import numpy as np
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.evaluation.answer_judgements import judge
-from rankstone.evaluation.answers import has_answer
 from rankstone.specs import TaskSpec
+from tests.dpr_rule import has_answer
 
 N_QUESTIONS, DEPTH, N_WORDS, N_PASSAGES, N_VOCABULARY = 3610, 100, 100, 200_000, 60_000
 PEER_SHARE = 10
