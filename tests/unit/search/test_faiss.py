@@ -10,7 +10,8 @@ from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.faiss_index import blocks, settled
-from rankstone.runners.search.faiss.graph import HNSW, WithGraph
+from rankstone.runners.search.faiss.graph import WithGraph
+from rankstone.runners.search.faiss.hnsw import HNSW
 from rankstone.runners.search.faiss.ivf import InvertedFile
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
