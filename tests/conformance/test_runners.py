@@ -11,6 +11,7 @@ import pytest
 
 from rankstone.benchmarks.corpus import text_template
 from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.cache_key import encoding_key
 from rankstone.errors import MissingExtraError
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner, load_adapter
@@ -57,6 +58,14 @@ def kind(spec):
 
 
 SPECS = {name: WORKSPACE.method(name) for name in WORKSPACE.method_names()}
+EXHAUSTIVE = SPECS["rerank/minilm-bi-exhaustive"]
+SPECS[EXHAUSTIVE.name] = EXHAUSTIVE.model_copy(  # it encodes every document for every query
+    update={
+        "scorer": EXHAUSTIVE.scorer.model_copy(
+            update={"members": (SPECS["dense/all-minilm-l6-v2-exit-2"],)}
+        )
+    }
+)
 FIRST = {kind(spec): name for name, spec in reversed(SPECS.items())}
 
 
@@ -85,6 +94,26 @@ TRAINED = [
 ]
 
 
+ENCODERS = ("dense", "sparse", "late_interaction", "vdr", "bm25", "tests")
+"""Families whose own encoding is under test; what others index may be encoded once for all."""
+SHARED = {}
+
+
+class SharedChunks(MemoryChunks):
+    """Encoded once for all definitions whose documents have the same key in the cache."""
+
+    def __iter__(self):
+        key = encoding_key(self.runner, {"texts": self.texts}, self.chunk_size)
+        if key not in SHARED:
+            SHARED[key] = list(super().__iter__())
+        return iter(SHARED[key])
+
+
+class SharedContext(PlainContext):
+    def encoded(self, runner):
+        return SharedChunks(runner, self.texts)
+
+
 @pytest.fixture(scope="module")
 def subject(request, tmp_path_factory):
     """(runner, index, queries, context) of one definition."""
@@ -95,7 +124,8 @@ def subject(request, tmp_path_factory):
         runner = build_runner(spec)
     except MissingExtraError as error:
         pytest.skip(str(error))
-    context = PlainContext(
+    alone = request.param.partition("/")[0] in ENCODERS or not runner.cacheable
+    context = (PlainContext if alone else SharedContext)(
         texts=as_read(spec.text),
         work=tmp_path_factory.mktemp("work"),
         train_queries=TRAIN_QUERIES,
@@ -208,7 +238,7 @@ def test_a_saved_index_gives_the_same_results(subject, tmp_path):
 @first_of_a_kind
 def test_chunk_boundaries_do_not_change_a_ranking(subject):
     runner, index, queries, context = subject
-    other = runner.index(MemoryChunks(runner, context.texts, 7), context)
+    other = runner.index(type(context.encoded(runner))(runner, context.texts, 7), context)
     np.testing.assert_allclose(
         other.search(queries, 5).scores,
         index.search(queries, 5).scores,
