@@ -124,7 +124,7 @@ def subject(request, tmp_path_factory):
         runner = build_runner(spec)
     except MissingExtraError as error:
         pytest.skip(str(error))
-    alone = request.param.partition("/")[0] in ENCODERS or not runner.cacheable
+    alone = request.param.partition("/")[0] in ENCODERS
     context = (PlainContext if alone else SharedContext)(
         texts=as_read(spec.text),
         work=tmp_path_factory.mktemp("work"),
