@@ -118,7 +118,7 @@ class Session(Views):
         """Score a TREC run file of any other tool, and store its record beside those of runners.
 
         Args:
-            run: the file; plain, `.gz` or `.zst`.
+            run: the file, plain or compressed.
             on: the task; or else
             qrels: a file of judgements, in TREC or BEIR form, under which a label of at least
                 `relevance` is relevant.

@@ -252,7 +252,7 @@ def test_a_list_of_the_whole_corpus_is_as_deep_as_any(place: Path) -> None:
     ("text", "arguments", "kind", "words"),
     [
         ("z Q0 d1 1 1 t\n", ["--on", "letters"], ResultsError, "none of its 1 queries is judged"),
-        ("", ["--on", "letters"], ResultsError, "none of its 0 queries"),
+        ("", ["--on", "letters"], ResultsError, "is empty: it holds no results"),
         ("q1 Q0 d1 1 1\n", ["--on", "letters"], ResultsError, "expected 6 columns"),
         (RUN, ["--on", "lettres"], DefinitionError, "Did you mean: tiny/letters"),
         (RUN, ["--on", "letters@half"], DefinitionError, "'@half' is not a limit"),
@@ -419,7 +419,11 @@ def tamper_judgements(place: Path) -> None:
         (tamper_per_query, ["per_query: AP differs for 2 queries, first for 'q1': 0.5"], ["mean"]),
         (lambda p: file_of(p, "run").unlink(), ["is missing", "cannot be recomputed"], ["mean"]),
         (lambda p: file_of(p, "per_query").unlink(), ["per_query: ", "is missing"], ["recomputed"]),
-        (lambda p: file_of(p, "run").write_bytes(b"?"), ["has sha256", "cannot be read"], ["mean"]),
+        (
+            lambda p: file_of(p, "run").write_bytes(b"?"),
+            ["has sha256", "expected 6 columns"],
+            ["mean"],
+        ),
         (tamper_judgements, ["judgements: ", "nDCG@3: mean is"], ["missing"]),
     ],
 )

@@ -14,7 +14,8 @@ from rankstone import registry
 from rankstone.registry import target
 
 SOURCE = Path(rankstone.__file__).parent
-GROUND = {"specs", "strict", "errors", "files", "progress", "registry", "arrays", "__version__"}
+GROUND = {"specs", "strict", "errors", "files", "text_files", "progress", "registry", "arrays",
+          "__version__"}  # fmt: skip
 """Open to all."""
 ALLOWED = {
     "cli": {"session", "leaderboards"},

@@ -128,8 +128,13 @@ ODD = {
     "too large": b'{"_id": "a", "text": "x", "m": 1E400}\n',
     "no object": b'["_id"]\n',
     "half": b'{"_id": "a", "te\n',
-    "BOM": b'\xef\xbb\xbf{"_id": "a", "text": "x"}\n',
+    "padded id": b'{"_id": " a", "text": "x"}\n',
+    "id with a line end": b'{"_id": "a\\n", "text": "x"}\n',
+    "id with a no-break space": b'{"_id": "a\xc2\xa0", "text": "x"}\n',
+    "id of spaces": b'{"_id": "  ", "text": "x"}\n',
+    "comment": b"# comment\n",
 }
+BOM = b'\xef\xbb\xbf{"_id": "a", "text": "x"}\n'
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -148,8 +153,16 @@ def test_odd_lines_are_read_one_by_one(tmp_path: Path, line: bytes, place: str) 
     path = placed(tmp_path, line, place)
     expected = outcome(one_by_one, path)
     assert outcome(document_blocks, path) == expected
-    if not expected[2] and line.strip():
+    if not expected[2] and line.strip() and not line.startswith(b"#"):
         assert "list" in kinds(path) or place == "last without its end"
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("place", ["first", "middle", "alone"])
+def test_a_byte_order_mark_is_ignored_where_the_file_begins(tmp_path: Path, place: str) -> None:
+    path = placed(tmp_path, BOM, place)
+    assert outcome(document_blocks, path) == outcome(one_by_one, path)
+    assert bool(outcome(document_blocks, path)[2]) == (place == "middle")
 
 
 def placed(folder: Path, line: bytes, place: str) -> Path:

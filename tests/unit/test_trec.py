@@ -101,7 +101,6 @@ def test_any_white_space_separates(tmp_path: Path, space: str, end: str) -> None
     ("line", "message"),
     [
         ("q1 Q0 d3 3 0.05", "expected 6 columns .*, found 5"),
-        ("", "found 0"),
         ("q1  Q0 d3 0.05 bm25", "found 5"),
         ("q1 Q0 d3 3 0.05 bm 25", "found 7"),
         ("q1 Q0 d3 3 high bm25", "the score b'high' is not a number"),
@@ -132,6 +131,38 @@ def test_comments_before_the_results_are_skipped(tmp_path: Path, suffix: str, sp
         path.write_bytes(pack(f"{head}{body}{line}\n".encode()))
         with pytest.raises(ResultsError, match=rf":9: .*{said}"):
             read_run(path)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t"])
+def test_blank_lines_are_left_out_and_counted_in_errors(tmp_path: Path, blank: str) -> None:
+    path = tmp_path / "x.run"
+    path.write_text(f"{blank}\n# a comment\n{blank}\n{LINES}{blank}\n")
+    assert rows(read_run(path))[0] == ("q1", "d9", 12.5)
+    assert len(rows(read_run(path))) == 3
+    path.write_text(f"{blank}\n{LINES}{blank}\nq1 Q0 d2 3 0.05 bm25\n")
+    with pytest.raises(ResultsError, match=r":6: a second result"):
+        read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("q 0 a 1 2 t\nq 0 b 2 1 t\nr 0 a 1 1 t\nr 0 b 2 2 t\n", ("r",)),
+        ("q 0 a 2 1 t\nr 0 b 2 2 t\nq 0 b 1 0.5 t\nr 0 a 1 3 t\n", ("q",)),
+        # Equal ranks and equal scores contradict nothing, nor do words.
+        ("q 0 a 1 1 t\nq 0 b 1 2 t\nq 0 c 2 1 t\nq 0 d 3 1 t\n", ()),
+        ("q 0 a 1 1 t\nq 0 b 1 2 t\nq 0 c 2 1.5 t\n", ("q",)),
+        ("q 0 a x 1 t\nq 0 b y 2 t\n", ()),
+        ("", ()),
+    ],
+)
+@pytest.mark.parametrize("space", [" ", "  "])
+def test_queries_whose_ranks_contradict_their_scores(
+    tmp_path: Path, lines: str, expected: tuple[str, ...], space: str
+) -> None:
+    path = tmp_path / "x.run"
+    path.write_text(lines.replace(" ", space))
+    assert read_run(path).contradicted == expected
 
 
 def test_a_file_of_comments_alone_has_no_results(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from rankstone.arrays import Ints
 from rankstone.benchmarks.storage.arrow_tables import ContentDigest, MappedTable, text_array
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
+from rankstone.text_files import encode_id
 
 
-def first_repeat(hashes: Ints, table: MappedTable) -> tuple[str, int, int] | None:
-    """Return the first repeated id with both rows; None if all are distinct.
+def first_repeat(
+    hashes: Ints, table: MappedTable
+) -> tuple[tuple[str, str], tuple[int, int]] | None:
+    """Return the first two ids that a run file writes the same, and their rows; None if all differ.
 
     Sorts a copy of the hashes (8 bytes a row), and reads ids only where two hashes agree.
     """
@@ -24,11 +27,11 @@ def first_repeat(hashes: Ints, table: MappedTable) -> tuple[str, int, int] | Non
     if not len(equal):
         return None
     suspects = np.flatnonzero(np.isin(hashes, equal))
-    seen: dict[str, int] = {}
-    for row, key in zip(suspects.tolist(), table.take("id", suspects), strict=True):
-        if key in seen:
-            return key, seen[key], row
-        seen[key] = row
+    seen: dict[str, tuple[str, int]] = {}
+    for row, id in zip(suspects.tolist(), table.take("id", suspects), strict=True):
+        former, first = seen.setdefault(encode_id(id), (id, row))
+        if first != row:
+            return (former, id), (first, row)
     return None
 
 

@@ -212,10 +212,15 @@ class _Stored:
             raise DataError(f"{self.task.dataset}: no {what} in {self.raw.source}. Fetch it again.")
         repeat = first_repeat(table.hashes, MappedTable(table.path))
         if repeat:
-            first, second = (self.raw.locate(what, n) for n in repeat[1:])
+            (one, other), rows = repeat
+            first, second = (self.raw.locate(what, row) for row in rows)
+            fault, mend = (
+                (f"the id '{one}' occurs twice", "Remove")
+                if one == other
+                else (f"the ids '{one}' and '{other}' are the same in a run file", "Rename")
+            )
             raise DataError(
-                f"{self.task.dataset}: the id '{repeat[0]}' occurs twice among the {what}: "
-                f"{first} and {second}. Remove one."
+                f"{self.task.dataset}: {fault} among the {what}: {first} and {second}. {mend} one."
             )
 
     def own_split(self) -> _Split:
@@ -314,6 +319,8 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
     if len(rows) < len(split.rows):
         digests = split_digests(task, split.judgements, rows, stored.queries)
     train, warnings = _train_rows(task, stored, split)
+    labels = split.judgements.integers("label")[:n]
+    lost = np.flatnonzero((documents < 0) & (labels >= task.relevance))
     return Dataset(
         task=task,
         corpus=StoredCorpus(stored.documents, task),
@@ -322,7 +329,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         judgements=Judgements(
             query=np.searchsorted(rows, query_rows[:n]).astype(np.int64),
             document=documents,
-            label=split.judgements.integers("label")[:n],
+            label=labels,
         ),
         train_queries=MappedStrings(stored.queries, "text", train),
         train_judgements=_train_judgements(task, stored, train),
@@ -331,9 +338,25 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         self_positions=split.self_positions[: len(rows)],
         n_unknown_documents=int((documents < 0).sum()),
         n_unjudged_queries=len(stored.queries) - len(split.rows),
-        warnings=(*stored.meta["warnings"], *split.meta["warnings"], *warnings),
+        warnings=(
+            *stored.meta["warnings"],
+            *split.meta["warnings"],
+            *_lost_warnings(task, split, lost),
+            *warnings,
+        ),
         answers=_answers(task, stored.queries, rows),
     )
+
+
+def _lost_warnings(task: TaskSpec, split: _Split, lost: Ints) -> list[str]:
+    """Name an example of the relevant documents that the corpus does not hold."""
+    if not len(lost):
+        return []
+    ids = sorted(set(split.judgements.take("document_id", lost)))
+    example = min(ids, key=str.isprintable)
+    return [
+        f"{task.name}: {len(ids)} relevant documents are not in the corpus, such as {example!r}"
+    ]
 
 
 def _answers(task: TaskSpec, queries: MappedTable, rows: Ints) -> Sequence[Sequence[str]] | None:

@@ -49,6 +49,9 @@ def import_results(
     if source is ImportForm.trec and on is None:
         raise typer.BadParameter("a TREC run does not name its task: --on TASK")
     for path in here.import_(files, source.value, on=on, name=name):
+        for record, _ in here.records([str(path)]):
+            for warning in record.warnings:
+                typer.echo(f"warning: {warning}", err=True)
         typer.echo(f"record: {path}")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @command("results", "data", "cache", "workspace")
 def score(
     here: Session,
-    run: Annotated[Path, typer.Argument(help="A TREC run file: plain, .gz or .zst.")],
+    run: Annotated[Path, typer.Argument(help="A TREC run file, plain or compressed.")],
     on: Annotated[str | None, typer.Option("--on", help="Task it was made for.")] = None,
     qrels: Annotated[
         Path | None, typer.Option("--qrels", help="Judgements, where no task has them.")

@@ -24,6 +24,7 @@ from rankstone.results.record import (
     TaskInfo,
 )
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.text_files import DAMAGE, opened
 
 ELSEWHERE = "elsewhere"
 """Stands for the fingerprint of an unknown machine."""
@@ -52,12 +53,13 @@ def read_mteb(
         )
     task = tasks[ours[found]]
     scores = _scores(body, task, path)
-    measures = {
-        f"{stem}@{k}": Measure(mean=float(scores[key]))
+    known = {
+        f"{stem}@{k}": scores[key]
         for stem, theirs in MTEB_MEASURES.items()
         for k in (1, 3, 5, 10, 20, 50, 100, 1000)
         if (key := f"{theirs}_at_{k}") in scores
     }
+    measures = {name: _measure(name, v, path) for name, v in known.items() if _is_number(v)}
     if task.headline not in measures:
         raise ResultsError(f"{path}: it has no {task.headline}, the task's headline measure.")
     method = name or f"mteb/{_model(path)}"
@@ -78,15 +80,31 @@ def read_mteb(
         environment=Environment(machine=ELSEWHERE),
         provenance=Provenance(started=when, finished=when),
         warnings=[
-            "imported from MTEB: its rules, no values per query, no measurements on this machine"
+            "imported from MTEB: its rules, no values per query, no measurements on this machine",
+            *(
+                f"{path.name}: {name} is {value!r:.40} and is left out: not a number"
+                for name, value in known.items()
+                if not _is_number(value)
+            ),
         ],
     )
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _measure(name: str, value: float, path: Path) -> Measure:
+    if not 0 <= value <= 1:
+        raise ResultsError(f"{path}: {name} is {value}, expected 0 to 1. Correct the file.")
+    return Measure(mean=float(value))
+
+
 def _body(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        with opened(path, ResultsError) as file:
+            body = json.loads(file.read())
+    except (*DAMAGE, ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(body, dict):
         raise ResultsError(f"{path}: not a result of MTEB: expected an object.")
@@ -97,8 +115,14 @@ def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str,
     """Return the scores of the task's split, of MTEB before or since 1.14."""
     splits = body.get("scores", body)
     found = splits.get(task.split) if isinstance(splits, dict) else None
+    if isinstance(found, list) and len(found) > 1:
+        names = ", ".join(str(s.get("hf_subset") if isinstance(s, dict) else s) for s in found)
+        raise ResultsError(
+            f"{path}: its split '{task.split}' has {len(found)} subsets ({names:.200}), and"
+            f" {task.name} is one. Keep the scores of one."
+        )
     if isinstance(found, list):
-        found = found[0] if len(found) == 1 else None
+        found = found[0] if found else None
     if not isinstance(found, dict):
         raise ResultsError(f"{path}: it has no scores of the split '{task.split}'.")
     return found

@@ -4,21 +4,19 @@ Scores are float32, printed as the shortest text that reads back as the same flo
 separates the columns, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
 ``"a%20b"``) and every other character stands for itself; `read_run(..., known=ids)` maps back.
 
-Lines before the first result whose first word is ``#`` alone are comments, as in ir_metadata;
-``#12 Q0 ...`` is a result of the query ``#12``, and ``# Q0 ...`` one of the query ``#``.
+Blank lines are left out, and lines before the first result that begin with ``#`` are comments, as
+in ir_metadata; ``#12 Q0 ...`` with six columns is a result of the query ``#12``.
 
 Lines are joined and parsed by Arrow, a block of queries at a time: millions take seconds.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -29,14 +27,16 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.errors import ResultsError
+from rankstone.text_files import DAMAGE, encode_id, needs_encoding, opened
 
 COLUMNS = ("query", "q0", "document", "rank", "score", "tag")
-SCHEMA = pa.schema([("query", pa.string()), ("document", pa.string()), ("score", pa.float32())])
+SCHEMA = pa.schema(
+    {**dict.fromkeys(("query", "document", "rank"), pa.string()), "score": pa.float32()}.items()
+)
 """The columns that are used."""
 LINES_PER_BLOCK = 500_000
-_SPACE = re.compile(r"\s")
-# Readers written in C split at ASCII white space only; so does `read_run`.
-_ASCII_SPACE = re.compile(r"[\t\n\r\x0b\x0c ]")
+# Characters at which columns are parted, or that may be taken off their ends.
+_ODD = r"[\x00-\x20\x{85}\p{Z}]"
 
 
 class Run(NamedTuple):
@@ -52,6 +52,8 @@ class Run(NamedTuple):
     """(n_lines,) rows of `document_ids`."""
     score: NDArray[np.float32]
     """(n_lines,)"""
+    contradicted: tuple[str, ...] = ()
+    """Queries with a result that has a larger rank and a higher score than another."""
 
 
 def write_run(
@@ -130,7 +132,7 @@ def _encode(ids: Sequence[str], path: Path) -> Sequence[str]:
     """Return the ids as written in a run file."""
     if "" in ids:
         raise ResultsError(f"{path}: an id is empty, which a TREC run cannot hold. Name it.")
-    if not _SPACE.search("".join(ids)):
+    if not needs_encoding("".join(ids)):
         return ids
     encoded = [encode_id(id) for id in ids]
     if len(set(encoded)) != len(set(ids)):
@@ -139,15 +141,10 @@ def _encode(ids: Sequence[str], path: Path) -> Sequence[str]:
     return encoded
 
 
-def encode_id(id: str) -> str:
-    """Return `id` with its white space percent-encoded."""
-    return _SPACE.sub(lambda match: quote(match.group(), safe=""), id)
-
-
 def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
-    """Read a run file: plain, `.gz` or `.zst`. The rank column is not used, as in trec_eval.
+    """Read a run file, plain or compressed. Ranks only show contradictions, as in trec_eval.
 
-    Leading comments are skipped; line numbers in errors include them.
+    Leading comments and blank lines are skipped; line numbers in errors include them.
 
     Args:
         path: The file.
@@ -161,46 +158,52 @@ def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
     """
     originals = _originals(known, path)
     try:
-        comments = _comments(path)
-        table = _parse_fast(path, comments) or _parse_lines(path, comments)
-    except OSError as error:
+        table = _parse_fast(path)
+        if table is None:
+            table = _parse_lines(path)
+        query_ids, query = _rows(table["query"], originals)
+        document_ids, document = _rows(table["document"], originals)
+        run = Run(query_ids, document_ids, query, document, table["score"].to_numpy())
+        _check_lines(path, run)
+    except DAMAGE as error:
         raise ResultsError(f"{path}: cannot be read: {error}") from error
-    query_ids, query = _rows(table["query"], originals)
-    document_ids, document = _rows(table["document"], originals)
-    run = Run(query_ids, document_ids, query, document, table["score"].to_numpy())
-    _check_lines(path, run, comments)
-    return run
+    return run._replace(contradicted=_contradicted(run, table["rank"]))
 
 
-def _comments(path: Path) -> int:
-    """Return the number of leading lines of comments."""
-    with _open(path) as stream:
-        words = (line.split(maxsplit=2)[:2] for line in stream)
-        return sum(1 for _ in itertools.takewhile(_is_comment, words))
+def _results(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the columns of each result with the number of its line."""
+    started = False
+    with opened(path, ResultsError) as stream:
+        for number, line in enumerate(stream, start=1):
+            words = line.split()
+            if words and (started or not _is_comment(words)):
+                started = True
+                yield number, words
 
 
 def _is_comment(words: list[bytes]) -> bool:
-    """Test the first two words of a line: a query may be named `#`, followed by `Q0`."""
-    return words[:1] == [b"#"] and words[1:] != [b"Q0"]
+    """Test the words of a line before all results: the name of a query may begin with `#`."""
+    is_result = len(words) == len(COLUMNS) and words[1].upper() in (b"Q0", b"0")
+    return words[0].startswith(b"#") and not is_result
 
 
-def _parse_fast(path: Path, comments: int) -> pa.Table | None:
+def _parse_fast(path: Path) -> pa.Table | None:
     """Parse all lines at once; None unless single separators delimit every column."""
-    with _open(path) as stream:
-        for _ in range(comments):
+    first, words = next(_results(path), (0, []))
+    if len(words) != len(COLUMNS):
+        return None
+    with opened(path, ResultsError) as stream:
+        for _ in range(first - 1):
             stream.readline()
-        first = stream.peek(1)[:4096].partition(b"\n")[0]
-        if not first:
-            return None
+        line = stream.peek(1)[:4096].partition(b"\n")[0]
         try:
             table = pyarrow.csv.read_csv(
                 stream,
                 pyarrow.csv.ReadOptions(column_names=list(COLUMNS)),
                 pyarrow.csv.ParseOptions(
-                    delimiter="\t" if b"\t" in first else " ",
+                    delimiter="\t" if b"\t" in line else " ",
                     quote_char=False,
                     double_quote=False,
-                    ignore_empty_lines=False,
                 ),
                 pyarrow.csv.ConvertOptions(
                     column_types={**dict.fromkeys(COLUMNS, pa.string()), "score": pa.float32()},
@@ -215,34 +218,33 @@ def _parse_fast(path: Path, comments: int) -> pa.Table | None:
 
 
 def _is_irregular(column: pa.ChunkedArray) -> bool:
-    """Return True if splitting at any white space would give other columns."""
+    """Return True if splitting at any white space may give other columns."""
     lengths = pc.binary_length(column)
-    spaced = pc.match_substring_regex(column, _ASCII_SPACE.pattern)
+    spaced = pc.match_substring_regex(column, _ODD)
     return pc.min(lengths).as_py() == 0 or bool(pc.any(spaced).as_py())
 
 
-def _parse_lines(path: Path, comments: int) -> pa.Table:
+def _parse_lines(path: Path) -> pa.Table:
     """Parse line by line, split at any white space: slower, with line numbers in errors."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    with _open(path) as stream:
-        for number, raw in itertools.islice(enumerate(stream, start=1), comments, None):
-            parts = raw.split()
-            if len(parts) != len(COLUMNS):
-                raise ResultsError(
-                    f"{path}:{number}: expected 6 columns (query Q0 document rank score tag),"
-                    f" found {len(parts)}."
-                )
-            columns["query"].append(_decode(parts[0], path, number))
-            columns["document"].append(_decode(parts[2], path, number))
-            columns["score"].append(_score(parts[4], path, number))
+    for number, raw in _results(path):
+        if len(raw) != len(COLUMNS):
+            raise ResultsError(
+                f"{path}:{number}: expected 6 columns (query Q0 document rank score tag),"
+                f" found {len(raw)}."
+            )
+        columns["query"].append(_id(raw[0], path, number))
+        columns["document"].append(_id(raw[2], path, number))
+        columns["rank"].append(raw[3].decode("ascii", "replace"))
+        columns["score"].append(_score(raw[4], path, number))
     return pa.table(columns, schema=SCHEMA)
 
 
-def _open(path: Path) -> io.BufferedReader:
-    """Open the decompressed bytes; Arrow's streams, unlike zstandard's, detect truncation."""
-    kinds = {".gz": "gzip", ".zst": "zstd"}
-    stream = pa.input_stream(str(path), compression=kinds.get(path.suffix.lower()))
-    return io.BufferedReader(stream, buffer_size=1 << 20)
+def _id(raw: bytes, path: Path, line: int) -> str:
+    id = _decode(raw, path, line).strip()
+    if not id:
+        raise ResultsError(f"{path}:{line}: an id is empty. Correct the line.")
+    return id
 
 
 def _decode(raw: bytes, path: Path, line: int) -> str:
@@ -272,9 +274,9 @@ def _rows(column: pa.ChunkedArray, originals: Mapping[str, str]) -> tuple[list[s
 def _originals(known: Iterable[str], path: Path) -> dict[str, str]:
     """Return encoded form -> id, of the known ids with white space."""
     ids = list(known)
-    if not _SPACE.search("".join(ids)):
+    if not needs_encoding("".join(ids)):
         return {}
-    spaced = {encode_id(id): id for id in ids if _SPACE.search(id)}
+    spaced = {encode_id(id): id for id in ids if needs_encoding(id)}
     for clash in spaced.keys() & set(ids):
         raise ResultsError(
             f"{path}: '{clash}' may stand for two known ids, '{clash}' and '{spaced[clash]}'."
@@ -283,19 +285,41 @@ def _originals(known: Iterable[str], path: Path) -> dict[str, str]:
     return spaced
 
 
-def _check_lines(path: Path, run: Run, comments: int) -> None:
+def _check_lines(path: Path, run: Run) -> None:
     """Refuse NaN scores and a second result for one (query, document)."""
-    first = comments + 1  # every line after the comments is a result
     nan = np.flatnonzero(np.isnan(run.score))
     if len(nan):
-        raise ResultsError(f"{path}:{first + int(nan[0])}: the score is NaN, which has no rank.")
+        line = _line(path, int(nan[0]))
+        raise ResultsError(f"{path}:{line}: the score is NaN, which has no rank.")
     keys = run.query * max(1, len(run.document_ids)) + run.document
     order = np.argsort(keys, kind="stable")
     again = order[1:][keys[order][1:] == keys[order][:-1]]
     if len(again):
         index = int(again.min())
         raise ResultsError(
-            f"{path}:{first + index}: a second result for query"
+            f"{path}:{_line(path, index)}: a second result for query"
             f" '{run.query_ids[run.query[index]]}' and document"
             f" '{run.document_ids[run.document[index]]}'. Keep one."
         )
+
+
+def _line(path: Path, index: int) -> int:
+    """Return the line number of a result, from 0."""
+    return next(itertools.islice(_results(path), index, None))[0]
+
+
+def _contradicted(run: Run, ranks: pa.ChunkedArray) -> tuple[str, ...]:
+    """Return the queries whose ranks contradict their scores; none where ranks are no numbers."""
+    try:
+        rank = ranks.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return ()
+    query, score = run.query, run.score
+    within = query[1:] == query[:-1]
+    ordered = (rank[1:] > rank[:-1]) | ~within
+    if not ordered.all() or np.count_nonzero(~within) >= len(run.query_ids):
+        order = np.lexsort((-score, rank, query))
+        query, score, rank = query[order], score[order], rank[order]
+        within = query[1:] == query[:-1]
+    wrong = within & (rank[1:] > rank[:-1]) & (score[1:] > score[:-1])
+    return tuple(run.query_ids[row] for row in np.unique(query[1:][wrong]).tolist())

@@ -20,10 +20,11 @@ from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import Run, write_run
 from rankstone.scoring.task_qrels import Judged
 from rankstone.specs import canonical_digest
+from rankstone.text_files import plain_name
 
 ADAPTER = "run file"
 """`MethodInfo.adapter` of a record that was not made by a runner."""
-_ENDINGS = re.compile(r"(\.(trec|run|res|txt|tsv))?(\.(gz|zst))?$")
+_ENDINGS = re.compile(r"\.(trec|run|res|txt|tsv)$", re.IGNORECASE)
 
 
 def score_file(
@@ -82,7 +83,7 @@ def method_of(path: Path, name: str | None) -> MethodInfo:
     """Return the run file as a method, by default `runs/<file name without suffixes>`."""
     digest = sha256_of(path)
     return MethodInfo(
-        name=name or f"runs/{_ENDINGS.sub('', path.name)}",
+        name=name or f"runs/{_ENDINGS.sub('', plain_name(path.name))}",
         digest=canonical_digest({"run": digest}),
         adapter=ADAPTER,
         parameters={"file": path.name, "sha256": digest},
@@ -94,6 +95,8 @@ class _Facts:
 
     def __init__(self, run: Run, judged: Judged, path: Path) -> None:
         self._run, self._judged = run, judged
+        if not run.query_ids:
+            raise ResultsError(f"{path}: is empty: it holds no results. Name another file.")
         known = np.array([query in judged.qrels for query in run.query_ids], dtype=np.bool_)
         self._unknown = [query for query in run.query_ids if query not in judged.qrels]
         if not known.any():
@@ -145,6 +148,12 @@ class _Facts:
             yield f"{n} of its queries are not judged and are left out, such as '{example}'"
         if n_missing:
             yield f"{n_missing} judged queries have no results and score 0"
+        if run.contradicted:
+            yield (
+                f"the ranks of {len(run.contradicted)} queries, such as '{run.contradicted[0]}',"
+                " contradict their scores; the scores decide, as in trec_eval"
+            )
+        yield from self._unlisted()
         if self._judged.dataset is not None:
             positions = self._judged.dataset.corpus.positions(run.document_ids)
             if n := int((positions < 0).sum()):
@@ -159,6 +168,22 @@ class _Facts:
         whole = ", ".join(m for m in self.measures if names.parse(m).cutoff is None)
         if whole and self.depth != task.depth:
             yield f"{whole} use {self.depth} results per query; the task's depth is {task.depth}"
+
+    def _unlisted(self) -> Iterator[str]:
+        """Without a corpus, name the relevant documents that no list holds: ids may be spelt
+        differently."""
+        if self._judged.dataset is not None:
+            return
+        least = self._judged.task.relevance
+        judged = [pair for labels in self._judged.qrels.values() for pair in labels.items()]
+        relevant = {document for document, label in judged if label >= least}
+        missing = relevant.difference(self._run.document_ids)
+        if missing:
+            example = min(missing, key=lambda id: (id.isprintable(), id))
+            yield (
+                f"{len(missing)} of {len(relevant)} relevant documents are in no list, such as"
+                f" {example!r}"
+            )
 
 
 def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:

@@ -3,11 +3,14 @@
     <data>/<data set>/corpus.jsonl  queries.jsonl  qrels/<split>.tsv      or packed:
     <data>/<data set>.tar.zst       one folder with the same files
 
-Each file may be gzipped (`.gz`). `queries_<split>.jsonl` adds the queries of one split.
+Each file may be compressed (`.gz`, `.zst`, `.bz2`, `.xz`). `queries_<split>.jsonl` adds the queries
+of one split. `corpus_1.jsonl`, `corpus-2.jsonl` ... are further parts of the corpus, beside or
+instead of `corpus.jsonl`; so are those of the queries.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError
 from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.text_files import plain_name
 
 PACKED = ".tar.zst"
 MIRROR = "$RANKSTONE_DATA"
 """Name of the folder of `--data` in records."""
-QRELS_ENDINGS = (".tsv", ".txt", ".qrels", ".tsv.gz", ".txt.gz")
+QRELS_ENDINGS = (".tsv", ".txt", ".qrels")
+_PART = re.compile(r"[_-]?(\d+)(?:-of-\d+)?")
 
 
 def load(
@@ -91,19 +96,21 @@ class Files:
     def root(self) -> Path:
         return self._path if self._unpacked is None else self._unpacked()
 
-    def file(self, name: str) -> Path:
-        for path in (self.root / name, self.root / f"{name}.gz"):
-            if path.is_file():
-                return path
-        raise DataError(f"{self._path}: holds no {name}. Fetch it again.")
+    def parts(self, stem: str) -> list[Path]:
+        """Return `<stem>.jsonl`, then its numbered parts; DataError where there is none."""
+        found = parts_of(self.root, stem)
+        if not found:
+            raise DataError(f"{self._path}: holds no {stem}.jsonl. Fetch it again.")
+        return found
 
     def qrels(self) -> dict[str, Path]:
         """Return split name -> file."""
         found: dict[str, Path] = {}
-        for ending in QRELS_ENDINGS:
-            for path in sorted((self.root / "qrels").glob(f"*{ending}")):
-                found.setdefault(path.name.removesuffix(ending), path)
-        return found
+        for name, path in _plain_names(self.root / "qrels"):
+            for ending in QRELS_ENDINGS:
+                if name.endswith(ending):
+                    found.setdefault(name.removesuffix(ending), path)
+        return dict(sorted(found.items()))
 
     def judgements(self, split: str) -> Path:
         """Return the judgements of one split; DataError where the collection has none."""
@@ -113,15 +120,35 @@ class Files:
         return found[split]
 
     def query_files(self) -> list[Path]:
-        """Return `queries.jsonl`, then the files of single splits."""
-        own = (self.root / f"queries_{split}.jsonl" for split in sorted(self.qrels()))
-        return [self.file("queries.jsonl"), *filter(Path.is_file, own)]
+        """Return the parts of `queries.jsonl`, then the files of single splits."""
+        names = dict(reversed(_plain_names(self.root)))
+        own = (names.get(f"queries_{split}.jsonl") for split in sorted(self.qrels()))
+        parts = self.parts("queries")
+        return [*parts, *(path for path in own if path is not None and path not in parts)]
+
+
+def _plain_names(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files of a folder by name without `PACKED_ENDINGS`, plain ones first."""
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    named = [(plain_name(path.name), path) for path in files]
+    return sorted(named, key=lambda pair: (pair[0], pair[0] != pair[1].name))
+
+
+def parts_of(folder: Path, stem: str) -> list[Path]:
+    """Return `<stem>.jsonl` of a folder, then its numbered parts, each plain or compressed."""
+    found: dict[int, Path] = {}
+    for name, path in _plain_names(folder):
+        middle = name.removeprefix(stem).removesuffix(".jsonl")
+        number = _PART.fullmatch(middle)
+        if name == f"{stem}{middle}.jsonl" and (not middle or number):
+            found.setdefault(int(number[1]) if number else -1, path)
+    return [path for _, path in sorted(found.items())]
 
 
 def _collection_in(content: Path, archive: Path) -> Path:
     """Return the folder inside an extracted archive that holds the corpus."""
     folders = sorted(path for path in content.iterdir() if path.is_dir())
-    found = [f for f in (content, *folders) if any(f.glob("corpus.jsonl*"))]
+    found = [folder for folder in (content, *folders) if parts_of(folder, "corpus")]
     if len(found) != 1:
         raise DataError(
             f"{archive}: expected one folder with a corpus.jsonl, found {len(found)}. Pack it anew."
@@ -136,17 +163,34 @@ def _fingerprint(folder: Path) -> str:
     return canonical_digest([str(folder), *listing])
 
 
+def _warnings_on_parts(paths: list[Path]) -> Iterator[str]:
+    """Name the parts of a corpus, and the files beside them that may be parts and are not read."""
+    if len(paths) > 1:
+        yield f"the corpus is read from {len(paths)} files: {', '.join(p.name for p in paths)}"
+    parts = {plain_name(path.name) for path in paths}
+    for name, path in _plain_names(paths[0].parent):
+        if name.startswith("corpus") and name.endswith(".jsonl") and name not in parts:
+            yield f"{path.name} is not read: further parts are named corpus_1.jsonl, corpus_2.jsonl"
+
+
 def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
     """Return the collection in `files`, which are read when a callable is called."""
     warnings: set[str] = set()
 
+    def corpus() -> list[Path]:
+        paths = files.parts("corpus")
+        warnings.update(_warnings_on_parts(paths))
+        return paths
+
     def documents() -> Iterator[Document]:
-        return read_documents(files.file("corpus.jsonl"), warnings)
+        for path in corpus():
+            yield from read_documents(path, warnings)
 
     def document_blocks() -> Iterator[Any]:
         from rankstone.benchmarks.readers import arrow_jsonl  # loads Arrow
 
-        return arrow_jsonl.document_blocks(files.file("corpus.jsonl"), warnings)
+        for path in corpus():
+            yield from arrow_jsonl.document_blocks(path, warnings)
 
     def queries() -> Iterator[Query]:
         for path in files.query_files():
@@ -156,7 +200,7 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
         return read_judgements(files.judgements(split))
 
     def locate(what: str, index: int) -> str:
-        paths = [files.file("corpus.jsonl")] if what == "documents" else files.query_files()
+        paths = files.parts("corpus") if what == "documents" else files.query_files()
         return line_of_record(paths, index)
 
     return RawDataset(

@@ -1,6 +1,6 @@
 """Natural Questions in DPR's form: passages of Wikipedia, and questions with their answers.
 
-    <data>/nq/dpr/psgs_w100.tsv[.gz]    id, text, title under a header: 21,015,324 passages
+    <data>/nq/dpr/psgs_w100.tsv         id, text, title under a header: 21,015,324 passages
     <data>/nq/dpr/<questions>           one of `QUESTIONS`, or a file of your own in the same form
     <data>/nq/dpr/corpus.jsonl ...      or all of it in BEIR layout, plain or as nq/dpr.tar.zst
 
@@ -24,13 +24,14 @@ from typing import Any, NamedTuple
 from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.jsonl import records
-from rankstone.benchmarks.readers.lines import fault, numbered_lines
+from rankstone.benchmarks.readers.lines import fault, numbered_lines, without_comments
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import stamp
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.text_files import PACKED_ENDINGS, plain_name
 
 _DPR = "https://dl.fbaipublicfiles.com/dpr"
 _GITHUB = "https://raw.githubusercontent.com"
@@ -105,7 +106,7 @@ def load(
     def remote(name: str, pinned: Remote) -> _File:
         return _File(downloads / name, pinned.url, pinned, sources.progress)
 
-    names = ("psgs_w100.tsv.gz", "psgs_w100.tsv")
+    names = ["psgs_w100.tsv.gz", "psgs_w100.tsv", *(f"psgs_w100.tsv{e}" for e in PACKED_ENDINGS)]
     passages = _find(mirror, folder, names) or remote(names[0], PASSAGES)
     asked = _find(mirror, folder, (questions,))
     if asked is None:
@@ -116,7 +117,10 @@ def load(
 
 
 def _is_beir(mirror: Path) -> bool:
-    return any(mirror.glob("corpus.jsonl*")) or mirror.with_name(f"{mirror.name}.tar.zst").is_file()
+    return (
+        bool(beir.parts_of(mirror, "corpus"))
+        or mirror.with_name(f"{mirror.name}.tar.zst").is_file()
+    )
 
 
 def _find(mirror: Path | None, folder: str, names: Sequence[str]) -> _File | None:
@@ -138,7 +142,7 @@ def _unknown_questions(task: TaskSpec, name: str, mirror: Path | None) -> Defini
 def _raw(passages: _File, asked: _File) -> RawDataset:
     def locate(what: str, index: int) -> str:
         path, first = (passages, 1) if what == "documents" else (asked, 0)
-        lines = islice(numbered_lines(path.path()), first + index, None)
+        lines = islice(_rows(path.path()), first + index, None)
         return f"{path.file_path.name}, line {next(lines)[0]}"
 
     return RawDataset(
@@ -157,9 +161,9 @@ def read_passages(path: Path) -> Iterator[Document]:
     for number, row in _rows(path):
         if len(row) != len(HEADER):
             raise fault(path, number, f"expected 3 columns ({', '.join(HEADER)}), found {len(row)}")
-        if row == HEADER:
+        identifier, text, title = row[0].strip(), *row[1:]
+        if [identifier, text, title.strip()] == HEADER:
             continue
-        identifier, text, title = row
         if not identifier:
             raise fault(path, number, "the id is empty")
         yield Document(identifier, title, text.strip('"'))
@@ -167,7 +171,7 @@ def read_passages(path: Path) -> Iterator[Document]:
 
 def read_questions(path: Path) -> Iterator[Query]:
     """Yield the questions of a file: JSONL by its name, else question and answers by tab."""
-    is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+    is_json = plain_name(path.name).endswith((".jsonl", ".json"))
     read = _json_questions if is_json else _listed_questions
     for index, (number, question, answers, identifier) in enumerate(read(path)):
         if not isinstance(question, str) or not question.strip():
@@ -208,7 +212,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     lines: list[int] = []
 
     def numbered() -> Iterator[str]:
-        for number, line in numbered_lines(path):
+        for number, line in without_comments(numbered_lines(path), lambda line: "\t" in line):
             lines.append(number)
             yield line
 

@@ -1,6 +1,6 @@
 """Rows of tables of a data set hub: a local copy first, else the library `datasets`.
 
-A local copy is a folder of the hub repository's own files, `.parquet` or `.jsonl` (also `.gz`), in
+A local copy is a folder of the hub repository's own files, `.parquet` or `.jsonl` (also packed), in
 the data folder; it needs no extra. Whatever the library downloads stays in the hub client's own
 cache (`HF_HOME`); the tables it makes of it are kept under the cache folder of Rankstone.
 """
@@ -19,8 +19,9 @@ from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError, MissingExtraError
+from rankstone.text_files import plain_name
 
-ENDINGS = (".parquet", ".jsonl", ".jsonl.gz")
+ENDINGS = (".parquet", ".jsonl")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SPLITS = {"train", "validation", "val", "dev", "test"}
 ROWS = 64
@@ -83,7 +84,7 @@ def local_files(sources: Sources, name: str, split: str) -> list[Path]:
     if sources.data is None:
         return []
     folder = inside(sources.data, name)
-    files = sorted(path for path in folder.rglob("*") if path.name.endswith(ENDINGS))
+    files = sorted(path for path in folder.rglob("*") if plain_name(path.name).endswith(ENDINGS))
     return [path for path in files if _may_hold(path.relative_to(folder), split)]
 
 

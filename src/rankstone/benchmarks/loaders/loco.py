@@ -44,6 +44,7 @@ from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError
 from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.text_files import opened
 
 QUERIES, DOCUMENTS = "hazyresearch/LoCoV1-Queries", "hazyresearch/LoCoV1-Documents"
 SCROLLS, QASPER = "tau/scrolls", "allenai/qasper"
@@ -178,15 +179,15 @@ class _V1:
 
     def read_documents(self) -> Iterator[Document]:
         found = (
-            (where, Document(_text(row, "pid", where), "", _text(row, "passage", where)))
+            (where, Document(_id(row, "pid", where), "", _text(row, "passage", where)))
             for where, row in self._own(self.documents)
-            if row["pid"] not in self._null_passages
+            if _id(row, "pid", where) not in self._null_passages
         )
         return _distinct(found, "documents", self.warnings)
 
     def read_queries(self) -> Iterator[Query]:
         found = (
-            (where, Query(_text(row, "qid", where), _text(row, "query", where)))
+            (where, Query(_id(row, "qid", where), _text(row, "query", where)))
             for where, row in self._asked()
         )
         return _distinct(found, "queries", self.warnings)
@@ -194,7 +195,7 @@ class _V1:
     def read_judgements(self, split: str) -> Iterator[Judgement]:
         for where, row in self._asked():
             for pid in row["answer_pids"]:
-                yield Judgement(_text(row, "qid", where), pid, 1)
+                yield Judgement(_id(row, "qid", where), pid.strip(), 1)
 
     @cached_property
     def _null_passages(self) -> frozenset[str]:
@@ -202,7 +203,7 @@ class _V1:
         if not self._subset.startswith("qasper"):
             return frozenset()
         rows = self._own(self.documents)
-        null = frozenset(_text(row, "pid", where) for where, row in rows if row["passage"] is None)
+        null = frozenset(_id(row, "pid", where) for where, row in rows if row["passage"] is None)
         if null:
             self.warnings.add(
                 f"{self.documents.source}: {len(null)} null passages of {self._subset} are left "
@@ -219,7 +220,7 @@ class _V1:
                     f"{where}: wrong content: 'answer_pids' must be a list of ids, "
                     f"found {str(answers)[:40]}. Fetch it again."
                 )
-            if not answers or not self._null_passages.issuperset(answers):
+            if not answers or not self._null_passages.issuperset(map(str.strip, answers)):
                 yield where, row
 
     def _own(self, table: _Table) -> Iterator[Row]:
@@ -334,7 +335,8 @@ def _meeting_files(task: TaskSpec, sources: Sources, folder: str, split: str) ->
 def _meetings(files: list[Path]) -> Iterator[Row]:
     for path in files:
         if path.suffix == ".json":
-            lines = iter([(1, path.read_text(encoding="utf-8"))])
+            with opened(path) as file:
+                lines = iter([(1, file.read().decode("utf-8"))])
         else:
             lines = numbered_lines(path)
         for number, record in records_in(lines, path):
@@ -356,6 +358,11 @@ def _meeting_pairs(files: list[Path]) -> Iterator[Pair]:
         for query, answer in texts:
             yield number, f"{query}\n\n{transcript}", answer
             number += 1
+
+
+def _id(row: dict[str, Any], key: str, where: str) -> str:
+    """Return an id, to which white space around it does not belong."""
+    return _text(row, key, where).strip()
 
 
 def _text(row: dict[str, Any], key: str, where: str) -> str:

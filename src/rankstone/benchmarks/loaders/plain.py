@@ -36,12 +36,8 @@ def splits_of(folder: Path) -> list[str]:
     Raises:
         DataError: it is not in BEIR layout; the message names the missing files.
     """
-    splits = {
-        path.name.removesuffix(ending)
-        for ending in beir.QRELS_ENDINGS
-        for path in folder.glob(f"qrels/*{ending}")
-    }
-    missing = [f for f in ("corpus.jsonl", "queries.jsonl") if not any(folder.glob(f"{f}*"))]
+    splits = beir.Files(folder).qrels()
+    missing = [f"{stem}.jsonl" for stem in ("corpus", "queries") if not beir.parts_of(folder, stem)]
     if missing or not splits:
         lacks = " and ".join([*missing, *([] if splits else ["qrels/<split>.tsv"])])
         raise DataError(

@@ -3,9 +3,8 @@
     load(task, sources, docs=PATH, topics=PATH, qrels=PATH)
 
 Documents: a file, a folder of files (read recursively, in order of their names), or a pattern with
-`*`; each TREC-SGML/XML (`<DOC><DOCNO>`), lines of JSON, or lines `id<TAB>text`; plain, `.gz` or
-`.zst`. For the topics see `readers.topics`; judgements are TREC's four columns or
-BEIR's three.
+`*`; each TREC-SGML/XML (`<DOC><DOCNO>`), lines of JSON, or lines `id<TAB>text`; plain or
+compressed. For the topics see `readers.topics`; judgements are TREC's four columns or BEIR's three.
 
 What becomes of a `<DOC>`, after Anserini's TrecCollection except where noted: the title is what
 stands in TITLE, HEADLINE, HEAD, HL and TTL, the text what stands in every TEXT, LP and LEADPARA, in

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.benchmarks.readers.jsonl import documents_in, read_documents
-from rankstone.benchmarks.readers.lines import DAMAGE, numbered, opened
+from rankstone.benchmarks.readers.lines import comment_bytes, numbered
 from rankstone.benchmarks.storage.arrow_tables import TEXT, string_offsets
 from rankstone.profiling.machine import usable_cores
+from rankstone.text_files import DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
@@ -50,11 +51,12 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
         DataError: what `read_documents` raises for the same file.
     """
     pending: deque[Future[Any]] = deque()
-    first = 1
     workers = min(MOST_WORKERS, usable_cores())
     with opened(path) as file, ThreadPoolExecutor(workers, "rankstone-parse") as threads:
         try:
-            for block in line_blocks(file):
+            start, n_skipped = comment_bytes(file)
+            first = n_skipped + 1
+            for block in line_blocks(file, start):
                 pending.append(threads.submit(_parsed, block, path, first, warnings))
                 first += block.count(b"\n")
                 if len(pending) > workers:
@@ -67,12 +69,12 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
             yield pending.popleft().result()
 
 
-def line_blocks(file: io.BufferedIOBase) -> Iterator[bytes]:
+def line_blocks(file: io.BufferedIOBase, start: bytes = b"") -> Iterator[bytes]:
     """The file in blocks of whole lines, about `BLOCK_BYTES` each; the last line may lack its end.
 
-    A block is longer where a line is.
+    A block is longer where a line is. `start` is a line before the rest of the file.
     """
-    pieces: list[bytes] = []
+    pieces = [start]
     while chunk := file.read(BLOCK_BYTES):
         end = chunk.rfind(b"\n") + 1
         if end:
@@ -94,8 +96,8 @@ def _parsed(block: bytes, path: Path, first: int, warnings: set[str]) -> Any:
 def _by_arrow(block: bytes) -> Any:
     """The record batch of a block; None where a line is not one that Arrow can be trusted with.
 
-    Such a line has an id that is empty or no string, a field twice or not at all, a lone surrogate,
-    two objects or half of one, or is not JSON.
+    Such a line has an id that is empty, padded or no string, a field twice or not at all, a lone
+    surrogate, two objects or half of one, or is not JSON.
     """
     starts, stops = _lines(block)
     table = _read(block) if _is_plain(block, starts, stops) else None
@@ -104,7 +106,7 @@ def _by_arrow(block: bytes) -> Any:
     ids, titles, texts = (table.column(name).combine_chunks() for name in FIELDS)
     columns = [ids, pc.fill_null(titles, ""), texts]
     lengths = [np.diff(string_offsets(column)) for column in columns]
-    if ids.null_count or texts.null_count or not lengths[0].all():
+    if ids.null_count or texts.null_count or not lengths[0].all() or _may_be_padded(ids):
         return None
     if _endless(block, starts, stops, stops - starts - sum(lengths)):
         return None
@@ -169,6 +171,14 @@ def _read(block: bytes) -> Any:
     except pa.ArrowException:
         return None
     return table
+
+
+def _may_be_padded(ids: Any) -> bool:
+    """Return True if an id begins or ends with something else than a visible ASCII character."""
+    offsets = string_offsets(ids)
+    data = np.frombuffer(ids.buffers()[2], dtype=np.uint8)
+    ends = np.concatenate([data[offsets[:-1]], data[offsets[1:] - 1]])
+    return bool(((ends <= ord(" ")) | (ends > ord("~"))).any())
 
 
 def _endless(block: bytes, starts: Ints, stops: Ints, skipped: Ints) -> bool:

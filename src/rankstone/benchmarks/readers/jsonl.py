@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.dataset import Document, Query
-from rankstone.benchmarks.readers.lines import fault, numbered_lines
+from rankstone.benchmarks.readers.lines import Numbered, fault, numbered_lines, without_comments
 
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
     """Yield the documents of a `corpus.jsonl`; a missing title is an empty one."""
-    return documents_in(numbered_lines(path), path, warnings)
+    return documents_in(rows(path), path, warnings)
 
 
-def documents_in(
-    lines: Iterable[tuple[int, str]], path: Path, warnings: set[str]
-) -> Iterator[Document]:
+def documents_in(lines: Iterable[Numbered], path: Path, warnings: set[str]) -> Iterator[Document]:
     """Yield the documents in numbered lines of the file at `path`."""
     for number, record in records_in(lines, path):
         yield Document(
@@ -46,12 +44,15 @@ def _answers(record: dict[str, Any]) -> tuple[str, ...]:
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the JSON objects of a file, one per line, with their line numbers."""
-    return records_in(numbered_lines(path), path)
+    return records_in(rows(path), path)
 
 
-def records_in(
-    lines: Iterable[tuple[int, str]], path: Path
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(path: Path) -> Iterator[Numbered]:
+    """Yield the numbered lines of a file of JSON, without comments before the first record."""
+    return without_comments(numbered_lines(path))
+
+
+def records_in(lines: Iterable[Numbered], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the JSON objects in numbered lines of the file at `path`."""
     for number, line in lines:
         try:
@@ -66,10 +67,13 @@ def records_in(
 def identifier(
     record: dict[str, Any], path: Path, number: int, warnings: set[str], key: str = "_id"
 ) -> str:
-    """Return the id under `key`: a string, or an integer, which is read as one with a warning."""
+    """Return the id under `key`: a string, or an integer, which is read as one with a warning.
+
+    White space around a string is no part of the id.
+    """
     value = record.get(key)
-    if isinstance(value, str) and value:
-        return value
+    if isinstance(value, str) and (name := value.strip()):
+        return name
     if isinstance(value, int) and not isinstance(value, bool):
         warnings.add(f"{path.name}: ids are integers in JSON; they are read as strings")
         return str(value)
@@ -95,7 +99,7 @@ def string_value(
 def line_of_record(paths: list[Path], index: int) -> str:
     """Return `file, line n` of the `index`-th record (from 0) of these files."""
     for path in paths:
-        for number, _ in numbered_lines(path):
+        for number, _ in rows(path):
             if index == 0:
                 return f"{path.name}, line {number}"
             index -= 1

@@ -1,42 +1,35 @@
-"""Numbered, decompressed lines of text files, and errors that name the file and line."""
+"""Numbered lines of text files, and errors that name the file and line."""
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import zstandard
-
-from rankstone.benchmarks.storage.archives import Unpacked
 from rankstone.errors import DataError
+from rankstone.text_files import DAMAGE, opened
 
-BOM = b"\xef\xbb\xbf"
 MEND = "Correct the line, or fetch the file again."
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
-"""Errors raised on reading a truncated or damaged `.gz` or `.zst`."""
+Numbered = tuple[int, str]
+"""The number of a line, from 1, and its text."""
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, numbered from 1, without BOM and line ends.
+def numbered_lines(path: Path) -> Iterator[Numbered]:
+    """Yield the lines that are not blank, decompressed, without BOM and line ends.
 
     Raises:
-        DataError: a line is not UTF-8, a `.gz` or `.zst` is truncated or damaged, or the file
-            cannot be read.
+        DataError: a line is not UTF-8, or the file is truncated, damaged or cannot be read.
     """
     with opened(path) as file:
         yield from numbered(file, path)
 
 
-def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[tuple[int, str]]:
+def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Numbered]:
     """Yield the same of `lines`, those of the file at `path` from line `first` on."""
     number = first - 1
     try:
         for number, line in enumerate(lines, first):
-            content = line.removeprefix(BOM) if number == 1 else line
-            text = content.decode("utf-8").rstrip("\r\n")
+            text = line.decode("utf-8").rstrip("\r\n")
             if text and not text.isspace():
                 yield number, text
     except UnicodeDecodeError as error:
@@ -47,21 +40,29 @@ def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[tup
         ) from None
 
 
-def opened(path: Path) -> io.BufferedIOBase:
-    """Open the file's bytes, `.gz` and `.zst` decompressed; reading may raise one of `DAMAGE`.
+def without_comments(
+    lines: Iterator[Numbered], is_row: Callable[[str], bool] = lambda line: False
+) -> Iterator[Numbered]:
+    """Yield `lines` without those before the first row that start with `#`.
 
-    Raises:
-        DataError: the file cannot be opened.
+    Args:
+        is_row: Tests a line that starts with `#`, where ids may do so too.
     """
-    try:
-        if path.suffix == ".gz":
-            return gzip.GzipFile(path, "rb")
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror or error}. Make it readable."
-        ) from None
-    return io.BufferedReader(Unpacked(file)) if path.suffix == ".zst" else file
+    for number, line in lines:
+        if not line.startswith("#") or is_row(line):
+            yield number, line
+            break
+    yield from lines
+
+
+def comment_bytes(file: io.BufferedReader) -> tuple[bytes, int]:
+    """Read past leading comments and blank lines; return the next line, and their number."""
+    n = 0
+    for line in file:
+        if line.strip() and not line.startswith(b"#"):
+            return line, n
+        n += 1
+    return b"", n
 
 
 def fault(path: Path, number: int, what: str) -> DataError:

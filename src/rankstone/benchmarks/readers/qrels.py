@@ -2,62 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from rankstone.benchmarks.dataset import Judgement
-from rankstone.benchmarks.readers.lines import fault, numbered_lines
+from rankstone.benchmarks.readers.lines import fault, numbered_lines, without_comments
+from rankstone.text_files import columns
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
 QUERY_NAMES = {"qid", "query_id", "query-id", "query", "queryid"}
 """First names of other headers in use, such as `qid docid label`."""
+ITERATIONS = ("0", "Q0", "q0")
+"""Second columns of TREC's form, which mark a line as such."""
+_LABEL = re.compile(r"[+-]?[0-9]{1,10}(?:\.0*)?")
 
 
 def read_judgements(path: Path) -> Iterator[Judgement]:
     """Yield judgements: `query-id corpus-id score` under a header, or the four columns of TREC.
 
-    Tabs separate the columns of a line that has one (ids may hold spaces), white space else.
+    Tabs part the columns where they make three or four (ids may hold spaces), white space else. A
+    line such as `q1 0<TAB>d1<TAB>1` without a header has TREC's columns.
     """
-    first = True
-    for number, line in numbered_lines(path):
-        fields = _fields(line)
-        if first:
-            first = False
-            if _is_header(fields, path, number):
-                continue
-        if len(fields) not in (3, 4):
-            raise fault(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
-        label = _label(fields[-1])
-        if label is None:
-            raise fault(path, number, f"the score must be an integer, found {fields[-1]!r}")
-        if not fields[0] or not fields[-2]:
-            raise fault(path, number, "an id is empty")
-        yield Judgement(fields[0], fields[-2], label)
+    lines = without_comments(numbered_lines(path), _is_row)
+    first = next(lines, None)
+    if first is None:
+        return
+    header = _is_header(_fields(first[1], header=True), path, first[0])
+    lines = without_comments(lines, _is_row) if header else itertools.chain([first], lines)
+    for number, line in lines:
+        yield _judgement(_fields(line, header=header), path, number)
 
 
-def _fields(line: str) -> list[str]:
-    return line.split("\t") if "\t" in line else line.split()
+def _judgement(fields: list[str], path: Path, number: int) -> Judgement:
+    if len(fields) not in (3, 4):
+        raise fault(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
+    label = _label(fields[-1])
+    if label is None:
+        raise fault(path, number, f"the score must be an integer, found {fields[-1]!r}")
+    if not fields[0] or not fields[-2]:
+        raise fault(path, number, "an id is empty")
+    return Judgement(fields[0], fields[-2], label)
+
+
+def _fields(line: str, *, header: bool) -> list[str]:
+    words = columns(line)
+    if "\t" not in line:
+        return words
+    tabbed = [field.strip() for field in line.rstrip().split("\t")]
+    trec = len(words) == 4 and words[1] in ITERATIONS and not header
+    if len(tabbed) not in (3, 4) or (len(tabbed) == 3 and trec):
+        return words
+    return tabbed if _label(tabbed[-1]) is not None or not _is_judged(words) else words
+
+
+def _is_judged(fields: list[str]) -> bool:
+    return len(fields) in (3, 4) and _label(fields[-1]) is not None
+
+
+def _is_row(line: str) -> bool:
+    """Test a line that starts with `#`: in TREC's columns, or in columns parted by tabs."""
+    fields = _fields(line, header=False)
+    return _is_judged(fields) and (
+        (len(fields) == 4 and fields[1] in ITERATIONS)
+        or ("\t" in line and not line.startswith(("# ", "#\t")))
+    )
 
 
 def _is_header(fields: list[str], path: Path, number: int) -> bool:
-    names = tuple(field.strip().lower() for field in fields)
+    names = tuple(field.lower() for field in fields)
     if names[:2] == (QRELS_HEADER[1], QRELS_HEADER[0]):
         raise fault(
             path,
             number,
             f"columns in the wrong order: {', '.join(names)}, expected {', '.join(QRELS_HEADER)}",
         )
-    other = len(fields) == 3 and names[0] in QUERY_NAMES and _label(names[2]) is None
+    other = len(fields) in (3, 4) and names[0] in QUERY_NAMES and _label(names[-1]) is None
     return names == QRELS_HEADER or other
 
 
 def _label(value: str) -> int | None:
-    """Return `value` as an integer (`1`, `-1`, also `1.0`); None if it is not one."""
-    parse: tuple[Callable[[str], float], ...] = (int, float)
-    for kind in parse:
-        try:
-            number = kind(value)
-        except ValueError:
-            continue
-        return int(number) if abs(number) < 2**31 and number == int(number) else None
-    return None
+    """Return `value` as an integer (`1`, `-1`, also `1.0`); None if it is not one of 32 bits."""
+    if not _LABEL.fullmatch(value):
+        return None
+    number = int(value.partition(".")[0])
+    return number if abs(number) < 2**31 else None

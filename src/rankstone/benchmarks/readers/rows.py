@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rankstone.benchmarks.readers.jsonl import identifier, records, string_value
-from rankstone.benchmarks.readers.lines import BOM, DAMAGE, fault, numbered_lines, opened
+from rankstone.benchmarks.readers.lines import (
+    comment_bytes,
+    fault,
+    numbered_lines,
+    without_comments,
+)
 from rankstone.errors import DataError
+from rankstone.text_files import DAMAGE, opened
 
 Kind = Literal["sgml", "jsonl", "tsv"]
 ID_KEYS = ("_id", "id", "docno", "doc_id", "docid", "pid", "qid", "query_id", "topic_id")
-PEEK_BYTES = 4096
-COMPRESS = b"\x1f\x9d"
-"""First bytes of files packed by Unix `compress`, as those of TREC disks 4 and 5 are."""
 
 
 class Row(NamedTuple):
@@ -27,20 +31,16 @@ class Row(NamedTuple):
 
 
 def kind_of(path: Path) -> Kind:
-    """Return the form of a file, by its first character other than white space.
+    """Return the form of a file, by its first character behind comments and white space.
 
     Raises:
-        DataError: it is packed with `compress`, holds one JSON array, or is damaged.
+        DataError: it holds one JSON array, is damaged or cannot be read.
     """
     with opened(path) as file:
         try:
-            head = file.read(PEEK_BYTES).removeprefix(BOM).lstrip()
+            head = comment_bytes(file)[0].lstrip()
         except DAMAGE as error:
             raise DataError(f"{path}: truncated or damaged: {error}. Fetch it again.") from None
-    if head.startswith(COMPRESS):
-        raise DataError(
-            f"{path}: packed with Unix compress. Unpack it: gzip -dc < {path.name} > FILE."
-        )
     if head.startswith(b"["):
         raise fault(path, 1, "one JSON array, expected one JSON object per line")
     return "jsonl" if head.startswith(b"{") else "sgml" if head.startswith(b"<") else "tsv"
@@ -75,21 +75,31 @@ def _key(record: dict[str, Any], keys: Sequence[str], path: Path, number: int) -
 
 def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
     """Yield one row per line: `id<TAB>text`, or the columns named by a header line."""
-    columns: _Columns | None = None
-    for number, line in numbered_lines(path):
+    lines = without_comments(numbered_lines(path), _is_row)
+    first = next(lines, None)
+    if first is None:
+        return
+    columns = _header(first[1].split("\t"), text_keys)
+    if columns is None:
+        columns, lines = _Columns(2, 0, None, 1), itertools.chain([first], lines)
+    else:
+        lines = without_comments(lines, _is_row)
+    for number, line in lines:
         fields = line.split("\t")
-        if columns is None:
-            columns = _header(fields, text_keys)
-            if columns is not None:
-                continue
-            columns = _Columns(2, 0, None, 1)
+        while len(fields) > columns.n and not fields[-1].strip():
+            fields.pop()
         if len(fields) != columns.n:
             raise fault(path, number, _wrong_number(len(fields), columns.n, text_keys))
         key = fields[columns.id].strip()
         if not key:
             raise fault(path, number, "an id is empty")
-        title = "" if columns.title is None else fields[columns.title]
-        yield Row(number, key, title, fields[columns.text])
+        title = "" if columns.title is None else fields[columns.title].strip()
+        yield Row(number, key, title, fields[columns.text].strip())
+
+
+def _is_row(line: str) -> bool:
+    """Test a line that starts with `#`: columns parted by tabs, the first more than `#`."""
+    return "\t" in line and not line.startswith(("# ", "#\t"))
 
 
 class _Columns(NamedTuple):
@@ -101,7 +111,7 @@ class _Columns(NamedTuple):
 
 def _header(fields: list[str], text_keys: Sequence[str]) -> _Columns | None:
     """Return the positions of the columns, if the line names them."""
-    names = [field.strip().lower() for field in fields]
+    names = [field.strip().lstrip("#").lower() for field in fields]
     text = next((key for key in text_keys if key in names), None)
     if names[0] not in ID_KEYS or text is None:
         return None

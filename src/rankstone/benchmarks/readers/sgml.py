@@ -14,8 +14,9 @@ from html.entities import html5
 from pathlib import Path
 from typing import NamedTuple
 
-from rankstone.benchmarks.readers.lines import BOM, DAMAGE, fault, opened
+from rankstone.benchmarks.readers.lines import comment_bytes, fault
 from rankstone.errors import DataError
+from rankstone.text_files import DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST_CLOSING_TAG = 64
@@ -98,8 +99,10 @@ def _blocks(path: Path) -> Iterator[bytes]:
     n = 0
     with opened(path) as file:
         try:
+            start, n_skipped = comment_bytes(file)
+            yield b"\n" * n_skipped + start
             while block := file.read(BLOCK_BYTES):
-                yield block.removeprefix(BOM) if n == 0 else block
+                yield block
                 n += len(block)
         except DAMAGE as error:
             raise DataError(

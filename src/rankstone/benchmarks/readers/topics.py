@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,16 @@ TEXT_KEYS = ("text", "query", "title", "question", "contents")
 TEXT_FIELDS = ("title", "query")
 ID_FIELDS = ("num", "number", "id", "identifier", "qid")
 SHORT = {"desc": "description", "narr": "narrative"}
+KNOWN_FIELDS = {
+    *TEXT_KEYS, *ID_FIELDS, *SHORT, *SHORT.values(),
+    "head", "dom", "domain", "smry", "summary", "con", "concepts", "fac", "factors", "def", "nat",
+}  # fmt: skip
+"""Fields of TREC's topics, wherever they begin; a field of another name begins a line."""
+STYLES = {
+    "a", "b", "br", "code", "em", "font", "hr", "i", "p", "q", "s", "small", "span", "strong",
+    "sub", "sup", "tt", "u",
+}  # fmt: skip
+"""Tags of HTML inside a text, which begin no field."""
 _OPENING = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>")
 _LABEL = re.compile(r"\s*(?:Number|Topic|Description|Narrative)\s*:\s*", re.IGNORECASE)
 _LABELLED = {*ID_FIELDS, "title", "description", "narrative"}
@@ -56,7 +67,7 @@ def _marked_up(path: Path, warnings: set[str], field: str | None) -> Iterator[tu
 def _text(element: Element, fields: Mapping[str, str], field: str | None, path: Path) -> str:
     wanted = (SHORT.get(field, field),) if field else TEXT_FIELDS
     bare = not fields and field is None
-    text = plain(element.content) if bare else chosen(fields, wanted)
+    text = _text_of(element.content) if bare else chosen(fields, wanted)
     if not text:
         where, has = "> or <".join(wanted), ", ".join(fields) or "no fields"
         raise fault(path, element.line, f"a topic without text in <{where}>; it has {has}")
@@ -67,15 +78,39 @@ def _fields(content: str) -> dict[str, str]:
     """Field name -> text; a field that is not closed ends where the next one begins."""
     found: dict[str, str] = {}
     position = 0
-    while opening := _OPENING.search(content, position):
+    while opening := _tag(content, position, outside=True):
         tag = opening[1]
-        closing = re.compile(rf"</{re.escape(tag)}\s*>", re.IGNORECASE)
-        end = closing.search(content, opening.end()) or _OPENING.search(content, opening.end())
-        text = plain(content[opening.end() : end.start() if end else len(content)])
+        end = _closing(tag, content, opening.end()) or _tag(content, opening.end())
+        text = _text_of(content[opening.end() : end.start() if end else len(content)])
         name = SHORT.get(tag.lower(), tag.lower())
         found.setdefault(name, _LABEL.sub("", text, count=1) if _labelled(name, text) else text)
         position = len(content) if end is None else end.start()
     return found
+
+
+def _tag(content: str, position: int, *, outside: bool = False) -> re.Match[str] | None:
+    """Return the next tag that begins a field: outside of a field any one, else a known one, or
+    the first of its line."""
+    for found in _OPENING.finditer(content, position):
+        name = found[1].lower()
+        line = content[content.rfind("\n", 0, found.start()) + 1 : found.start()]
+        if name in KNOWN_FIELDS or (name not in STYLES and (outside or not line.strip())):
+            return found
+    return None
+
+
+def _closing(tag: str, content: str, position: int) -> re.Match[str] | None:
+    return re.compile(rf"</{re.escape(tag)}\s*>", re.IGNORECASE).search(content, position)
+
+
+def _text_of(content: str) -> str:
+    """Return the plain text of a field; a tag that nothing closes is text: `<iostream>`."""
+
+    def kept(tag: re.Match[str]) -> str:
+        marks = tag[1].lower() in STYLES or _closing(tag[1], content, tag.end())
+        return tag[0] if marks else html.escape(tag[0])
+
+    return plain(_OPENING.sub(kept, content))
 
 
 def _labelled(name: str, text: str) -> bool:

@@ -8,12 +8,10 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
-
-import zstandard
 
 from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, write_meta
 from rankstone.errors import DataError
+from rankstone.text_files import DAMAGE, opened
 
 CHUNK = 1 << 20
 CONTENT = "content"
@@ -34,7 +32,7 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
         if archive.suffix == ".zip":
             _extract_zip(archive, folder / CONTENT, within)
         else:
-            with archive.open("rb") as packed:
+            with opened(archive) as packed:
                 _extract(packed, archive, folder / CONTENT)
         write_meta(folder, {"archive": str(archive), "bytes": _bytes_below(folder / CONTENT)})
 
@@ -49,15 +47,16 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _extract(packed: BinaryIO, archive: Path, folder: Path) -> None:
-    stream = Unpacked(packed)
+def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:
     try:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 _extract_member(tar, member, archive, folder)
         while stream.read(CHUNK):
             pass  # to the end, so that a stream truncated behind the last member is noticed
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
+    except (tarfile.TarError, *DAMAGE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the system, such as a full disk
         raise _damaged(archive, error) from None
 
 
@@ -108,47 +107,3 @@ def _safe_path(name: str, archive: Path, folder: Path) -> Path:
             "Do not use this archive."
         )
     return folder.joinpath(*path.parts)
-
-
-class Unpacked(io.RawIOBase):
-    """The decompressed stream; EOFError where it ends inside a frame.
-
-    zstandard's own reader ends silently there, and tar ends at truncation between two members.
-    """
-
-    def __init__(self, packed: BinaryIO) -> None:
-        self._packed = packed
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._input = b""
-        self._output = memoryview(b"")
-        self._inside = True
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
-
-    def readinto(self, buffer: object) -> int:
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        while not self._output and self._advance():
-            pass
-        n = min(len(target), len(self._output))
-        target[:n] = self._output[:n]
-        self._output = self._output[n:]
-        return n
-
-    def _advance(self) -> bool:
-        """Decompress some more; False at the end."""
-        data = self._input or self._packed.read(CHUNK)
-        if not data:
-            if self._inside:
-                raise EOFError("the compressed stream ends too early")
-            return False
-        if not self._inside:
-            self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._output = memoryview(self._frame.decompress(data))
-        self._input = self._frame.unused_data if self._frame.eof else b""
-        self._inside = not self._frame.eof
-        return True

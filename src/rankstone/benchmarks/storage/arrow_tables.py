@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rankstone.arrays import Ints
 from rankstone.errors import DataError
 from rankstone.files import sync
+from rankstone.text_files import encode_id, needs_encoding
 
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
@@ -147,8 +148,8 @@ class TextTable:
         rows: rows written.
         blank: rows with nothing but white space behind the first column.
         repaired: values that held lone surrogates.
-        hashes: (rows,) hashes of the first column, equal where the values are equal, good within
-            this process only.
+        hashes: (rows,) hashes of the first column, which holds ids: equal where a run file writes
+            them the same, good within this process only.
         sha256: digest of the content.
     """
 
@@ -209,7 +210,10 @@ class TextTable:
 
     def _count(self, batch: Any) -> None:
         ids, *others = batch.columns
-        self._hashes.append(np.fromiter(map(hash, strings(ids)), dtype=np.int64, count=len(ids)))
+        names = strings(ids)
+        if needs_encoding("".join(names)):
+            names = list(map(encode_id, names))
+        self._hashes.append(np.fromiter(map(hash, names), dtype=np.int64, count=len(ids)))
         self.rows += len(ids)
         self.blank += blank_rows(others)
 

@@ -20,7 +20,8 @@ from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.compare import Moved
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
-from rankstone.results.trec_run import encode_id, read_run
+from rankstone.results.trec_run import read_run
+from rankstone.text_files import encode_id
 
 BEST = 5
 """Default number of methods of a data set of which every two have a page."""

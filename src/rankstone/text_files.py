@@ -1,0 +1,104 @@
+"""Text files that people made: compression, byte-order marks, comments, columns and ids.
+
+The rules are those of every reader of run files, judgements, topics and collections.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rankstone.errors import DataError, RankstoneError
+
+BOM = b"\xef\xbb\xbf"
+DAMAGE = (OSError, EOFError, lzma.LZMAError)
+"""Errors raised on reading a truncated or damaged file."""
+PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+"""Endings, in any case, of names under which a file may be stored compressed."""
+BUFFER_BYTES = 1 << 20
+_COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    **{b"BZh%d1AY&SY" % level: "bz2" for level in range(1, 10)},
+    **{b"BZh%d\x17rE8P\x90" % level: "bz2" for level in range(1, 10)},
+    **{bytes([0x50 + n]) + b"\x2a\x4d\x18": "zstd" for n in range(16)},  # skippable frames
+}
+"""First bytes -> compression."""
+_REFUSED = {
+    b"\x1f\x9d": ("packed with Unix compress. Unpack", "gzip -dc"),
+    b"PK\x03\x04": ("a zip archive. Unpack", "unzip -p"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive. Unpack", "7z x -so"),
+    b"Rar!\x1a\x07": ("a RAR archive. Unpack", "unrar p -inul"),
+    b"\x04\x22\x4d\x18": ("packed with LZ4. Unpack", "lz4 -dc"),
+    b"\xff\xfe": ("encoded in UTF-16. Convert", "iconv -f UTF-16 -t UTF-8"),
+    b"\xfe\xff": ("encoded in UTF-16. Convert", "iconv -f UTF-16 -t UTF-8"),
+}
+"""First bytes of files that are not read -> what they are, and the command that mends it."""
+_HEAD = 16
+# Programs written in C part columns at ASCII white space only.
+_COLUMN = re.compile(r"[^ \t\n\r\x0b\x0c]+")
+_SPACE = re.compile(r"[\s\ufeff]")
+
+
+def opened(path: Path, error: Callable[[str], RankstoneError] = DataError) -> io.BufferedReader:
+    """Open the bytes of a file, decompressed and without a byte-order mark.
+
+    Raises `error` if the file cannot be read; reading on may raise one of `DAMAGE`.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as fault:
+        raise error(
+            f"{path}: cannot be read: {fault.strerror or fault}. Make it readable."
+        ) from None
+    for magic, (state, command) in _REFUSED.items():
+        if head.startswith(magic):
+            raise error(f"{path}: {state} it: {command} {path.name} > FILE.")
+    stream = io.BufferedReader(_decompressed(path, head), BUFFER_BYTES)
+    try:
+        while stream.peek(len(BOM)).startswith(BOM):
+            stream.read(len(BOM))
+    except DAMAGE as fault:
+        raise error(f"{path}: truncated or damaged: {fault}. Fetch it again.") from None
+    return stream
+
+
+def _decompressed(path: Path, head: bytes) -> Any:
+    """Open the content; Arrow's streams, unlike zstandard's, detect truncation."""
+    kind = next((kind for magic, kind in _COMPRESSIONS.items() if head.startswith(magic)), None)
+    if kind is None:
+        return io.FileIO(path)
+    if kind == "xz":
+        return lzma.open(path)
+    import pyarrow as pa
+
+    return pa.input_stream(str(path), compression=kind)
+
+
+def plain_name(name: str) -> str:
+    """Return a file name without the ending of a compression."""
+    ending = next((e for e in PACKED_ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]
+
+
+def columns(line: str) -> list[str]:
+    """Split a line at ASCII white space; no other white space around a column belongs to it."""
+    return [column.strip() for column in _COLUMN.findall(line)]
+
+
+def encode_id(id: str) -> str:
+    """Return `id` as written in a run file: white space and U+FEFF percent-encoded."""
+    return _SPACE.sub(lambda match: quote(match.group(), safe=""), id)
+
+
+def needs_encoding(ids: str) -> bool:
+    """Return True if `encode_id` changes one of the ids, which are given joined."""
+    # Splitting finds white space several times faster than a pattern does.
+    return bool(ids) and (ids.split(None, 1) != [ids] or "\ufeff" in ids)
