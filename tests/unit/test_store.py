@@ -309,7 +309,7 @@ def test_what_is_odd_is_counted_and_warned_about(sources: Sources) -> None:
         f"{where}: 1 judged queries are not in the queries file; their 1 judgements are left out",
         f"{where}: 2 judgements of documents the corpus does not hold",
         f"{where}: 1 judgements are repeated and count once",
-        "toy/graded: 2 relevant documents are not in the corpus, such as 'nowhere'",
+        "toy/one: 2 relevant documents are not in the corpus, such as 'nowhere'",
         "toy/one: no training split 'train' in somewhere",
     )
     assert data.judgements.document.tolist() == [2, -1, -1, 0, 1]
