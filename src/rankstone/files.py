@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -19,6 +20,8 @@ except ImportError:  # not on Windows: the rename alone decides there
 PathLike = str | os.PathLike[str]
 
 TEMPORARY = ".tmp"
+ABANDONED_S = 24 * 3600.0
+"""Age of a temporary folder without a lock whose process has certainly ended."""
 _CHUNK = 1 << 20
 
 
@@ -57,6 +60,47 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, form: str) -> Iterator[Path]:
+    """Make a folder in `parent` for the block; remove those that ended processes left there.
+
+    Its lock, which the process holds, distinguishes it from them.
+
+    Args:
+        form: Of the name, with `{}` for eight random characters.
+    """
+    for leftover in parent.glob(form.format("[0-9a-z_]" * 8)):
+        if leftover.is_dir() and _abandoned(leftover):
+            _remove_temporary(leftover)
+    folder = parent / form.format(secrets.token_hex(4))
+    with lock(folder):
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            _remove_temporary(folder)
+
+
+def _remove_temporary(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock_file(folder).unlink(missing_ok=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    """Return True if the process that made a temporary folder has ended, or that is long ago."""
+    held = lock_file(folder)
+    try:
+        if not held.exists():
+            return time.time() - folder.stat().st_mtime > ABANDONED_S
+        if fcntl is None:
+            return time.time() - held.stat().st_mtime > ABANDONED_S
+        with held.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, gone meanwhile, or no locks are to be had
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -179,13 +179,32 @@ class Session(Views):
         return [store.path(store.write(record)) for record in records]
 
     def verify(self, record: RunRecord, path: PathLike) -> list[str]:
-        """Return where the record stored at `path` differs from what its run and judgements give.
+        """Return where the record stored at `path` differs from what it was made of.
 
-        Means and values per query must agree to 1e-9, intervals to 1e-6, files by their sha256.
+        Means, values per query and latencies must agree to 1e-9, intervals to 1e-6, the record, its
+        files and its data by their sha256, task and policy with today's definition.
         """
         from rankstone.scoring.verification import differences
 
         return list(differences(record, Path(path), self._judged))
+
+    def remove_records(self, names: Sequence[str] = (), *, failed: bool = False) -> list[Path]:
+        """Delete stored records with the files beside them, and return their files.
+
+        Args:
+            names: methods, METHOD@TASK, or files, which need not hold a valid record; every record
+                by default.
+            failed: only failures.
+
+        Raises: ResultsError, before anything is deleted, where a name has no record.
+        """
+        from rankstone.results.removal import chosen_files
+
+        store = self._present_store()
+        paths = chosen_files(store, names, failed=failed)
+        for path in paths:
+            store.remove(path)
+        return paths
 
     def compare_rules(self, record: RunRecord, path: PathLike, tool: str) -> list[RulesComparison]:
         """Evaluate the run of the record stored at `path` by its own rules and by those of `tool`.

@@ -41,6 +41,28 @@ class Views(Catalogue):
         store = self._present_store()
         return [store.named(name) for name in names] if names else store.stored()
 
+    def all_records(self, names: Sequence[str] = ()) -> list[Stored | ResultsError]:
+        """Return `records`, those changed since they were written too, and why others are none.
+
+        Raises: ResultsError, as for `records`.
+        """
+        from rankstone.results.store import ResultStore
+
+        store = ResultStore(self._present_store().folder, changed=True)
+        if names:
+            return [store.named(name) for name in names]
+        return [
+            read if isinstance(read, ResultsError) else (read, store.path(read))
+            for read in store.each()
+        ]
+
+    def has_digest(self, path: PathLike) -> bool:
+        """Return False for a record of an early version, which carries no digest of itself."""
+        from rankstone.results.serialise import has_digest
+        from rankstone.results.store import content_of
+
+        return has_digest(content_of(Path(path)), Path(path))
+
     def leaderboard(self, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
         """Return one row per record, by default of all stored: quality with intervals, latency,
         memory, index size, status."""

@@ -14,7 +14,8 @@ import rankstone
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.leaderboards.gate import CostRule, GateRules
-from rankstone.results.store import ResultStore, side_file
+from rankstone.results.side_files import side_file
+from rankstone.results.store import ResultStore
 from rankstone.results.trec_run import read_run, write_run
 from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec

@@ -1,15 +1,16 @@
 """Give published records the digests that definitions have since adapters have short names.
 
-``python tests/golden/restamp.py`` was run once, when the paths of classes in definitions became
-short names (`rankstone.registry`); a second run changes nothing. A definition's digest holds the
+``python tests/golden/restamp.py`` was run when the paths of classes in definitions became short
+names (`rankstone.registry`), and when records got a digest of themselves (`digest`, the last key);
+a second run changes nothing. A definition's digest holds the
 name of its adapter or loader, so the same definition has another digest under each name. A record
 that bears the digest of today's definition under the old path is given the digest under the short
 name. One that was measured by another definition keeps the digest of its method.
 
 Every file is parsed before and after. Where anything differs but `method.adapter`,
-`method.digest`, `task.digest` and the digests of runs in the results of claims and paper tables,
-nothing is written. Records hold no digest of themselves, and side files hold no definition. The
-`key` stays: it is the digest of a measurement by the code of its time.
+`method.digest`, `task.digest`, the record's `digest` and the digests of runs in the results of
+claims and paper tables, nothing is written. Side files hold no definition. The `key` stays: it is
+the digest of a measurement by the code of its time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankstone.specs import AdapterSpec, TaskSpec
+from rankstone.specs import AdapterSpec, TaskSpec, canonical_digest
 from rankstone.workspace import Workspace
 
 SpecT = TypeVar("SpecT", bound=AdapterSpec)
@@ -80,6 +81,8 @@ LOADERS = {
 OF_RECORDS = re.compile(r"method\.adapter|method\.digest|task\.digest")
 OF_RESULTS = re.compile(r".*\.runs\..*\.method")
 """Keys that may change: in a record, and in the results of claims and paper tables."""
+OWN_DIGEST = re.compile(r',\n  "digest": "[0-9a-f]{64}"\n}\n$')
+"""The end of a record that carries a digest of itself."""
 
 
 def former(spec: SpecT) -> SpecT:
@@ -111,16 +114,32 @@ def digests(workspace: Workspace) -> dict[str, str]:
 
 
 def restamped_record(text: str, known: Mapping[str, str]) -> str:
-    """Return the record's text with present digests, and the short name where both are present.
+    """Return the record's text with present digests, its own among them, and short names.
 
     Raises:
         ValueError: more would change.
     """
+    text = OWN_DIGEST.sub("\n}\n", text)
     found = _replaced(text, known)
     if json.loads(text)["method"]["digest"] in known:
         paths = {f"rankstone.runners.{path}": short for short, path in ADAPTERS.items()}
         found = _replaced(found, paths, prefix='"adapter": ')
-    return _checked(text, found, OF_RECORDS)
+    return digested(_checked(text, found, OF_RECORDS))
+
+
+def digested(text: str) -> str:
+    """Return the record's text with the digest of its content as the last key.
+
+    Raises:
+        ValueError: more would change.
+    """
+    own = canonical_digest(json.loads(text))
+    found = text.removesuffix("\n}\n") + f',\n  "digest": "{own}"\n}}\n'
+    body = json.loads(found)
+    body.pop("digest")
+    if not text.endswith("\n}\n") or body != json.loads(text):
+        raise ValueError("more than the record's digest would change")
+    return found
 
 
 def restamped_results(text: str, known: Mapping[str, str]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rankstone.results.serialise import from_json
+from rankstone.specs import canonical_digest
 from rankstone.workspace import Workspace
 from tests.golden import restamp
 from tests.records import make_record
@@ -19,19 +22,31 @@ FORMER, PRESENT = "a" * 64, "b" * 64
 def written(digest: str = FORMER, **more: object) -> str:
     record = make_record()
     method = record.method.model_copy(update={"adapter": PATH, "digest": digest, **more})
-    return record.model_copy(update={"method": method}).model_dump_json(indent=2)
+    return record.model_copy(update={"method": method}).model_dump_json(indent=2) + "\n"
+
+
+def content(text: str) -> dict[str, Any]:
+    """The record without its own digest, which is checked."""
+    body: dict[str, Any] = json.loads(text)
+    assert body.pop("digest") == canonical_digest(body)
+    return body
 
 
 def test_a_record_of_todays_definition_is_given_its_names() -> None:
     text = written()
     expected = json.loads(text)
     expected["method"] |= {"digest": PRESENT, "adapter": "bm25"}
-    assert json.loads(restamp.restamped_record(text, {FORMER: PRESENT})) == expected
+    stamped = restamp.restamped_record(text, {FORMER: PRESENT})
+    assert content(stamped) == expected
+    assert restamp.restamped_record(stamped, {FORMER: PRESENT}) == stamped
+    assert from_json(stamped, Path("x")).method.digest == PRESENT
 
 
 def test_a_record_of_another_definition_keeps_its_method() -> None:
     text = written("c" * 64)
-    assert restamp.restamped_record(text, {FORMER: PRESENT}) == text
+    stamped = restamp.restamped_record(text, {FORMER: PRESENT})
+    assert content(stamped) == json.loads(text)
+    assert stamped.startswith(text.removesuffix("\n}\n"))
 
 
 def test_a_digest_elsewhere_in_a_record_is_refused() -> None:

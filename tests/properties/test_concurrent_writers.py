@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged, files_intact
+from rankstone.results.side_files import files_intact
+from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record
 
 METHODS = [f"lexical/m{n}" for n in range(3)]

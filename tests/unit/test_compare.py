@@ -18,7 +18,8 @@ from rankstone.evaluation.significance import holm
 from rankstone.leaderboards.numbers import signed
 from rankstone.leaderboards.pages.compare import probability
 from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged, side_file
+from rankstone.results.side_files import side_file
+from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record
 
 QUERIES = [f"q{n}" for n in range(60)]

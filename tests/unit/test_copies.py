@@ -15,7 +15,7 @@ from rankstone.benchmarks.task_names import task_of
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
 
-FLIPS = 150
+FLIPS = 50
 
 
 @pytest.fixture
@@ -65,36 +65,16 @@ def tables(copy: Copy) -> list[Path]:
     return [*copy.folder.glob("*.arrow"), *copy.split.glob("*.arrow")]
 
 
-def test_a_flipped_bit_is_found_unless_it_means_nothing(task: TaskSpec, sources: Sources) -> None:
+def test_every_flipped_bit_is_found(task: TaskSpec, sources: Sources) -> None:
     expected = content(open_dataset(task, sources))
-    copy, rng, found = find_copy(task, sources), random.Random(0), 0
+    copy, rng = find_copy(task, sources), random.Random(0)
     assert verify_copy(copy, task, sources) == expected[-1]
     for _ in range(FLIPS):
         path = rng.choice(tables(copy))
         good = path.read_bytes()
         at = rng.randrange(len(good))
         path.write_bytes(good[:at] + bytes([good[at] ^ 1 << rng.randrange(8)]) + good[at + 1 :])
-        try:
+        with pytest.raises(DataError, match="damaged"):
             verify_copy(copy, task, sources)
-        except DataError:
-            found += 1
-        else:
-            assert content(open_dataset(task, sources)) == expected, (path, at)
         path.write_bytes(good)
-    assert found > FLIPS / 5
-
-
-def test_a_position_that_is_not_that_of_its_id(task: TaskSpec, sources: Sources) -> None:
-    open_dataset(task, sources)
-    copy = find_copy(task, sources)
-    path = copy.split / "judgements.arrow"
-    good = path.read_bytes()
-    places = np.array([1, -1, 2], dtype="<i8")
-    # q precedes d3, and within a query unknown documents come first
-    start = next(
-        good.index(np.array(order, dtype="<i8").tobytes()) for order in ([1, -1, 2], [-1, 2, 1])
-        if np.array(order, dtype="<i8").tobytes() in good
-    )  # fmt: skip
-    path.write_bytes(good[:start] + places[::-1].tobytes() + good[start + 24 :])
-    with pytest.raises(DataError, match="a position and the id beside it"):
-        verify_copy(copy, task, sources)
+    assert verify_copy(copy, task, sources) == expected[-1]

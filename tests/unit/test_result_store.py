@@ -16,7 +16,8 @@ import pytest
 from rankstone import files as atomic
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import MethodInfo, Provenance, RunRecord
-from rankstone.results.store import ResultStore, Staged, cells, files_intact, side_file
+from rankstone.results.side_files import files_intact, side_file
+from rankstone.results.store import ResultStore, Staged, cells
 from tests.records import demo_records, make_record
 
 
@@ -74,9 +75,9 @@ def test_the_text_is_deterministic(store: ResultStore) -> None:
     )
     assert store.path(store.write(backwards)).read_text(encoding="utf-8") == text
     body = json.loads(text)
-    assert list(body) == list(RunRecord.model_fields)
+    assert list(body) == [*RunRecord.model_fields, "digest"]
     assert list(body["measures"]) == sorted(body["measures"])
-    assert text.startswith('{\n  "schema_version": 3,\n  "status": "ok"')
+    assert text.startswith('{\n  "schema_version": 4,\n  "status": "ok"')
     assert text.endswith("}\n")
     assert "ελληνικά" in text
 

@@ -27,7 +27,8 @@ from rankstone.leaderboards.site.pairs import Rankings, made
 from rankstone.leaderboards.site.tables import board_table
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
-from rankstone.results.store import ResultStore, side_file
+from rankstone.results.side_files import side_file
+from rankstone.results.store import ResultStore, Staged
 from rankstone.workspace import Workspace
 from tests.records import demo_records, make_record
 from tests.site_records import many_records, store_with_runs
@@ -306,11 +307,12 @@ def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
 
     folder = tmp_path / "results"
     (record, other) = store_with_runs(folder, [make_record(), make_record("a/b")], tmp_path)
-    run = side_file(record, ResultStore(folder).path(record), "run")
-    assert run is not None
+    run = tmp_path / "other.zst"
     lines = "".join(f"q{n} Q0 {d} 1 {s} t\n" for n in range(8)
                     for d, s in (("a", 1), ("c", 2), ("é", 2), ("b", 2), ("d", 3)))  # fmt: skip
     run.write_bytes(zstandard.compress(lines.encode()))
+    values = side_file(record, ResultStore(folder).path(record), "per_query")
+    record = ResultStore(folder).write(record, Staged(run=run, per_query=values))
     site = site_of([record, other], folder)
     pairs, _ = made(site, site.boards[0], 2)
     entry = next(e for e in site.entries if e.method == record.method.name)

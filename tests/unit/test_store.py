@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +26,11 @@ from rankstone.benchmarks.dataset import (
     RawDataset,
     Sources,
 )
+from rankstone.benchmarks.prepared import find_copy, verify_copy
 from rankstone.benchmarks.storage import arrow_tables as tables
+from rankstone.benchmarks.storage import atomic_folders
 from rankstone.benchmarks.store import open_dataset, verify_dataset
-from rankstone.errors import DataError, DefinitionError
+from rankstone.errors import DataError, DefinitionError, RankstoneWarning
 from rankstone.specs import Counts, TaskSpec
 
 DOCUMENTS = [
@@ -370,18 +375,95 @@ def test_a_damaged_copy_is_made_anew(sources: Sources, damage: str, name: str) -
         (path.parent / "meta.json").write_text("{")
     else:
         path.write_bytes(content[:-9] if damage == "truncate" else content[:-40] + b"\0" * 40)
-    again = open_dataset(task(), sources)
+    told = (
+        pytest.warns(RankstoneWarning, match="made again") if damage == "footer" else nullcontext()
+    )
+    with told:
+        again = open_dataset(task(), sources)
     assert again.sha256 == good.sha256
     assert path.read_bytes() == content
 
 
-def test_verify_finds_a_flipped_bit(sources: Sources) -> None:
+def test_a_changed_text_is_found_and_made_anew(sources: Sources) -> None:
     data = open_dataset(task(), sources)
     assert verify_dataset(task(), sources) == data.sha256
     path = next(sources.cache.rglob("corpus.arrow"))
-    path.write_bytes(path.read_bytes().replace(b"first text", b"first texT"))
-    with pytest.raises(DataError, match=r"the corpus in .* changed since it was written"):
-        verify_dataset(task(), sources)
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"first text", b"first texT"))
+    with pytest.raises(DataError, match=r"corpus.arrow: damaged: its content is not as it was"):
+        verify_copy(find_copy(task(), sources), task(), sources)
+    with pytest.warns(RankstoneWarning, match=r"corpus.arrow: changed since it was written"):
+        assert open_dataset(task(), sources).corpus.texts(0, 1) == ["One first text"]
+    assert path.read_bytes() == good
+
+
+def test_training_queries_are_verified_too(sources: Sources) -> None:
+    open_dataset(task(), sources)
+    path = next(sources.cache.rglob("queries.arrow"))
+    path.write_bytes(path.read_bytes().replace(b"nobody judged", b"somebody said"))
+    with pytest.warns(RankstoneWarning, match=r"queries.arrow: changed"):
+        assert list(open_dataset(task(), sources).train_queries) == ["nobody judged"]
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Files count as settled at once; the list has those that are hashed."""
+    hashed: list[Path] = []
+
+    def sha256_of(path: Path) -> str:
+        hashed.append(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(atomic_folders, "SETTLED_S", -1.0)
+    monkeypatch.setattr(atomic_folders.files, "sha256_of", sha256_of)
+    return hashed
+
+
+def test_a_file_is_hashed_once_per_stamp(sources: Sources, settled: list[Path]) -> None:
+    open_dataset(task(), sources)
+    settled.clear()
+    open_dataset(task(), sources)
+    assert {path.name for path in settled} == {
+        "corpus.arrow", "queries.arrow", "judgements.arrow",
+    }  # fmt: skip
+    settled.clear()
+    open_dataset(task(), sources)
+    assert settled == []
+    path = next(sources.cache.rglob("corpus.arrow"))
+    for touched in ("time", "inode"):
+        if touched == "inode":
+            shutil.copy2(path, path.with_name("copy"))
+            path.with_name("copy").replace(path)
+        else:
+            os.utime(path, (1, 1))
+        open_dataset(task(), sources)
+        assert settled == [path]
+        settled.clear()
+
+
+def test_a_file_that_just_changed_is_hashed_again(sources: Sources) -> None:
+    """It may change once more within the same tick of the clock that stamps it."""
+    open_dataset(task(), sources)
+    open_dataset(task(), sources)
+    assert not list(sources.cache.rglob("verified.json"))
+    for path in sources.cache.rglob("*.arrow"):
+        os.utime(path, (1, 1))
+    open_dataset(task(), sources)
+    assert list(sources.cache.rglob("verified.json"))
+
+
+def test_damage_of_data_in_use_is_noticed_before_anything_is_kept(sources: Sources) -> None:
+    data = open_dataset(task(), sources)
+    data.unchanged()
+    path = next(sources.cache.rglob("corpus.arrow"))
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"first text", b"first texT"))
+    with pytest.raises(DataError, match=r"corpus.arrow: changed while it was in use"):
+        data.unchanged()
+    path.write_bytes(good)
+    data.unchanged()
+    shutil.rmtree(path.parent)  # the opened files stay
+    data.unchanged()
 
 
 @pytest.mark.parametrize("nth", [0, 1, 2, 3])
@@ -453,7 +535,9 @@ SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
 from rankstone.benchmarks import store
+from rankstone.benchmarks.prepared import find_copy, verify_copy
 from rankstone.benchmarks.storage import arrow_tables as tables
+from rankstone.benchmarks.storage import atomic_folders
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import TaskSpec
 from pathlib import Path

@@ -200,6 +200,10 @@ class Judgements:
         return cls(query=nothing, document=nothing, label=nothing.astype(np.int32))
 
 
+def _nothing_stored() -> None:
+    """Accept data that lies in memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Opened data of one task."""
@@ -232,6 +236,9 @@ class Dataset:
     `train_queries`."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""
+    unchanged: Callable[[], None] = field(default=_nothing_stored, compare=False, repr=False)
+    """Raises a DataError where a stored file changed since it was verified on opening; to be called
+    before anything that was computed from the data is kept."""
 
     def facts(self) -> dict[str, Any]:
         """Source, digests and sizes, as a record's task section has them."""

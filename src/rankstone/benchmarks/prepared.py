@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from rankstone.benchmarks.dataset import Sources
-from rankstone.benchmarks.storage.arrow_tables import MappedTable, positions_of
-from rankstone.benchmarks.storage.atomic_folders import read_meta
+from rankstone.benchmarks.storage.atomic_folders import changed_file, read_meta
 from rankstone.benchmarks.store import copy_folder, find_raw, own_folder, verify_dataset
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
@@ -58,9 +54,12 @@ class Copy:
         documents = int(self.meta["corpus"]["count"])
         if self.split_meta is None:
             return Counts(documents=documents)
-        parts = ("queries",) if self.by_answers else ("queries", "judgements")
-        sizes = {name: len(MappedTable(self.split / f"{name}.arrow")) for name in parts}
-        return Counts(documents=documents, **sizes)
+        counts = self.split_meta["counts"]
+        return Counts(
+            documents=documents,
+            queries=counts["queries"],
+            judgements=None if self.by_answers else counts["judgements"],
+        )
 
 
 def find_copy(task: TaskSpec, sources: Sources) -> Copy:
@@ -82,11 +81,14 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
     )
 
 
-def check_whole(copy: Copy) -> None:
-    """Refuse faults that opening would correct silently by converting again; read no content.
+def check_whole(copy: Copy, *, again: bool = False) -> None:
+    """Refuse faults that opening would correct by converting again.
+
+    Args:
+        again: Hash files too that were verified before and are not touched since.
 
     Raises:
-        DataError: a file of the copy is missing, has another size, or cannot be opened.
+        DataError: a file of the copy is missing, or is not as it was written.
     """
     for folder, meta in ((copy.folder, copy.meta), (copy.split, copy.split_meta)):
         if meta is None:
@@ -94,9 +96,12 @@ def check_whole(copy: Copy) -> None:
                 f"{folder}: damaged: meta.json, or a file that it lists, is missing or has another "
                 "size than when it was written. Delete the folder and prepare again."
             )
-        for name in meta["files"]:
-            if name.endswith(".arrow"):
-                MappedTable(folder / name)
+        changed = changed_file(folder, meta, again=again)
+        if changed is not None:
+            raise DataError(
+                f"{changed}: damaged: its content is not as it was written. Delete {folder} and "
+                "prepare again."
+            )
 
 
 def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
@@ -105,46 +110,5 @@ def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
     Raises:
         DataError: anything is not as it was written, or not as `task` pins it.
     """
-    check_whole(copy)
-    try:
-        for path in (*copy.folder.glob("*.arrow"), *copy.split.glob("*.arrow")):
-            _validate(path)
-        _check_positions(copy)
-        return verify_dataset(task, sources)
-    except (pa.ArrowException, OSError, LookupError, ValueError) as error:
-        # A flipped bit in its own structures makes Arrow raise any of these.
-        raise DataError(
-            f"{copy.folder}: damaged: {error}. Delete the folder and prepare again."
-        ) from error
-
-
-def _validate(path: Path) -> None:
-    """Check offsets and UTF-8: Arrow reads beyond its buffer at a wrong offset."""
-    with pa.memory_map(str(path)) as file:
-        reader = pa.ipc.open_file(file)
-        for number in range(reader.num_record_batches):
-            reader.get_batch(number).validate(full=True)
-
-
-def _check_positions(copy: Copy) -> None:
-    """Check that ids, which are digested, and positions, which are measured, agree."""
-    documents, queries = (
-        MappedTable(copy.folder / f"{name}.arrow") for name in ("corpus", "queries")
-    )
-    judged, judgements = (
-        MappedTable(copy.split / f"{name}.arrow") for name in ("queries", "judgements")
-    )
-    n = len(judgements)
-    columns = (
-        (queries, judgements.integers("query"), judgements.rows("query_id", 0, n)),
-        (documents, judgements.integers("document"), judgements.rows("document_id", 0, n)),
-        (documents, judged.integers("self_position"), queries.take("id", judged.integers("row"))),
-    )
-    for table, positions, ids in columns:
-        encoded = pa.array(ids, pa.large_string()).dictionary_encode()
-        rows = positions_of(table.column("id"), encoded.dictionary)
-        if not np.array_equal(rows[encoded.indices.to_numpy()], positions):
-            raise DataError(
-                f"{copy.split}: damaged: a position and the id beside it are not of one row. "
-                "Delete the folder and prepare again."
-            )
+    check_whole(copy, again=True)
+    return verify_dataset(task, sources)

@@ -11,7 +11,7 @@ A split is converted when a task first asks for it, so tasks over one corpus sha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from rankstone.benchmarks.storage.atomic_folders import (
     build_once,
     inside,
     read_meta,
+    unchanged,
+    whole,
     write_meta,
 )
 from rankstone.errors import DataError, DefinitionError
@@ -171,10 +173,15 @@ class _Stored:
     ) -> None:
         self.task, self.raw, self._progress = task, raw, progress
         self.folder = copy_folder(task, raw, sources)
-        build_once(self.folder, _opens("corpus", "queries"), self._convert)
-        self.meta = _meta(self.folder)
+        build_once(self.folder, whole, self._convert)
+        self.metas = {self.folder: _meta(self.folder)}
+        """The content of each folder that was opened."""
         self.documents = MappedTable(self.folder / "corpus.arrow")
         self.queries = MappedTable(self.folder / "queries.arrow")
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self.metas[self.folder]
 
     def _convert(self, folder: Path) -> None:
         raw, total = self.raw, self.task.counts.documents
@@ -228,20 +235,20 @@ class _Stored:
         if self.task.judge == "judgements":
             return self.split(self.task.split)
         folder = own_folder(self.folder, self.task)
-        build_once(folder, _opens("queries"), self._convert_asked)
+        build_once(folder, whole, self._convert_asked)
         return self._opened(folder)
 
     def split(self, name: str) -> _Split:
         """Return the split `name`, converted if necessary; DataError if there is none."""
         folder = split_folder(self.folder, name)
-        good = _opens("judgements", "queries")
-        build_once(folder, good, lambda target: self._convert_split(name, target))
+        build_once(folder, whole, lambda target: self._convert_split(name, target))
         return self._opened(folder)
 
     def _opened(self, folder: Path) -> _Split:
         judged = MappedTable(folder / "queries.arrow")
+        self.metas[folder] = _meta(folder)
         return _Split(
-            meta=_meta(folder),
+            meta=self.metas[folder],
             judgements=MappedTable(folder / "judgements.arrow"),
             rows=judged.integers("row"),
             self_positions=judged.integers("self_position"),
@@ -273,23 +280,10 @@ class _Stored:
         extra = sorted(self.raw.warnings - set(self.meta["warnings"]))
         body = {
             "sha256": split_digests(self.task, judgements, judged, self.queries),
+            "counts": {"queries": len(judged), "judgements": len(judgements)},
             "warnings": [*extra, *found.warnings],
         }
         write_meta(folder, body)
-
-
-def _opens(*names: str) -> Callable[[Path], bool]:
-    """Return a test of a folder: its files have their sizes and readable footers."""
-
-    def good(folder: Path) -> bool:
-        if read_meta(folder) is None:
-            return False
-        try:
-            return all(len(MappedTable(folder / f"{name}.arrow")) for name in names)
-        except DataError:
-            return False
-
-    return good
 
 
 def _meta(folder: Path) -> dict[str, Any]:
@@ -321,6 +315,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
     train, warnings = _train_rows(task, stored, split)
     labels = split.judgements.integers("label")[:n]
     lost = np.flatnonzero((documents < 0) & (labels >= task.relevance))
+    trained = _train_judgements(task, stored, train)
     return Dataset(
         task=task,
         corpus=StoredCorpus(stored.documents, task),
@@ -332,7 +327,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
             label=labels,
         ),
         train_queries=MappedStrings(stored.queries, "text", train),
-        train_judgements=_train_judgements(task, stored, train),
+        train_judgements=trained,
         sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
         source=stored.meta["source"],
         self_positions=split.self_positions[: len(rows)],
@@ -345,6 +340,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
             *warnings,
         ),
         answers=_answers(task, stored.queries, rows),
+        unchanged=unchanged(stored.metas),
     )
 
 

@@ -20,7 +20,7 @@ from rankstone.cli.compare import compare
 from rankstone.cli.data import app as data_app
 from rankstone.cli.exchange import convert, export, import_results
 from rankstone.cli.gate import gate
-from rankstone.cli.leaderboard import leaderboard, show
+from rankstone.cli.leaderboard import leaderboard, records, show
 from rankstone.cli.list import list_definitions
 from rankstone.cli.options import command, stdout
 from rankstone.cli.report import report, site
@@ -61,6 +61,7 @@ def doctor(here: Session) -> None:
 
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
+app.add_typer(records, name="records")
 app.command("list")(list_definitions)
 app.command("import")(import_results)
 for verb in (

@@ -1,4 +1,4 @@
-"""`rankstone leaderboard` and `rankstone show`: stored records in tables, and one in full."""
+"""`rankstone leaderboard`, `show` and `records`: stored records in tables, one, and their files."""
 
 from __future__ import annotations
 
@@ -61,3 +61,34 @@ def show(
         return
     rows = here.compare_rules(found, path, rules.value)
     out.draw(comparison_page(found, rules.value, rows), "record")
+
+
+records = typer.Typer(no_args_is_help=True, help="Stored records: list, remove.")
+
+
+@records.command("ls")
+@command("results", "workspace")
+def list_records(here: Session, out: Output) -> None:
+    """List every record with its status and file, failures and unreadable files included."""
+    from rankstone.leaderboards.pages.records import page
+
+    out.draw(page(here.all_records()), "records")
+
+
+@records.command("rm")
+@command("results", "workspace")
+def remove_records(
+    here: Session,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="METHOD|METHOD@TASK|FILE", help="Records (rankstone records ls)."),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failures.")] = False,
+) -> None:
+    """Delete records, of all machines, with the files beside them."""
+    if not names and not failed:
+        raise typer.BadParameter("name records, or give --failed")
+    removed = here.remove_records(names or (), failed=failed)
+    for path in removed:
+        typer.echo(str(path))
+    typer.echo(f"{len(removed)} records removed")

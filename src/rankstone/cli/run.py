@@ -78,7 +78,10 @@ def _drawn(plan: Sweep) -> list[RunRecord]:
     """The records of all cells, run under bars of progress; exit 130 where it is interrupted."""
     from rankstone.cli.bars import Bars
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     records: list[RunRecord] = []
     try:
         with Bars(stderr()) as reporter:

@@ -9,6 +9,8 @@ import typer
 
 from rankstone.cli.options import Format, FormatOption, Output, command
 
+UNDIGESTED = "without digest: written before records had one; only its figures are verified"
+
 if TYPE_CHECKING:
     from rankstone import Session
 
@@ -51,15 +53,30 @@ def verify(
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
 ) -> None:
-    """Recompute stored measures from stored runs; exit 1 if anything differs."""
-    faulty, found = 0, here.records(records or ())
-    for record, path in found:
+    """Recompute stored measures from stored runs; exit 1 if anything differs or is unreadable."""
+    from rankstone.errors import ResultsError
+
+    good = n = 0
+    every = here.all_records(records or ())
+    if not every:
+        raise ResultsError(f"{here.store.folder}: no records to verify. (rankstone run)")
+    for read in every:
+        if isinstance(read, ResultsError):
+            _print_verified("no record", str(read))
+            n += 1
+            continue
+        record, path = read
         faults = here.verify(record, path)
-        faulty += bool(faults)
         state = "differs" if faults else "ok" if record.status == "ok" else f"({record.status})"
-        lines = [f"{state:<8} {record.method.name}@{record.task.name}", *faults]
-        typer.echo("\n         ".join(lines))
-    n = sum(record.status == "ok" for record, _ in found)
-    typer.echo(f"{n - faulty} of {n} records verified")
-    if faulty:
+        notes = [] if here.has_digest(path) else [UNDIGESTED]
+        _print_verified(state, f"{record.method.name}@{record.task.name}", *faults, *notes)
+        n += record.status == "ok" or bool(faults)
+        good += state == "ok"
+    typer.echo(f"{good} of {n} records verified")
+    if good < n:
         raise typer.Exit(1)
+
+
+def _print_verified(state: str, *lines: str) -> None:
+    text = "\n         ".join(lines)
+    typer.echo(f"{state:<8} {text}")

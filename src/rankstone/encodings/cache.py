@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class EncodingCache:
     """Machine and threads, as in `Cost`."""
     use: Mapping[str, str] = field(default_factory=dict)
     """Method and task, shown where the folder is listed; not part of any key."""
+    unchanged: Callable[[], None] | None = None
+    """Raises a DataError where the corpus is not the one of `key_material` any more."""
     shard_size: int = SHARD_SIZE
     _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
     _lazy: list[LazyChunks] = field(default_factory=list, init=False, repr=False)
@@ -332,6 +334,8 @@ class ShardedChunks(EncodedCorpus):
                 self._peak = self.kernel.peak()
             cost = Cost(*spent, *peaks, meter.tokens, meter.flops, self._peak, self._cache.hardware)
             counts = self._runner.truncation(texts, "document")
+            if self._cache.unchanged is not None:
+                self._cache.unchanged()
             write_shard(self._path(part), rep, documents=len(texts), cost=cost, truncation=counts)
             if not self.shards_filled:
                 self._note_use()

@@ -76,6 +76,7 @@ def _held(
         # Read again: what another process has added meanwhile is kept.
         known = _merged(_read(file), known, codes[new] + found)
         if file is not None:
+            dataset.unchanged()
             _write(file, known)
     return _contains(known, codes + 1, exactly=True)
 

@@ -83,6 +83,7 @@ class CellRun:
                 latency = self._latency(runner, index, dataset)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
+            dataset.unchanged()
         return Measured(
             task=TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text),
             method=MethodInfo.of(self.job.method, runner.describe()),
@@ -126,6 +127,7 @@ class CellRun:
             progress=self.events.progress,
             hardware=f"{fingerprint()}, {self.job.threads} threads",
             use={"method": self.job.method.name, "task": self.job.task.name},
+            unchanged=dataset.unchanged,
         )
 
     def _context(self, dataset: Dataset, cache: EncodingCache, work: Path) -> CellContext:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from typing import Protocol
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.errors import ModelError, RankstoneError
+from rankstone.errors import DefinitionError, ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.cell_key import cell_key
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, run_process
+from rankstone.files import temporary_folder
 from rankstone.profiling.machine import (
     PACKAGES,
     environment,
@@ -124,17 +124,16 @@ class Sweep:
             info = ErrorInfo(kind=type(error).__name__, message=str(error))
             outcome = Outcome(status="failed", error=info)
             record = self._record(method, task, dataset, "", outcome, started)
-            self.store.write(record)
+            if not isinstance(error, DefinitionError):  # a name of nothing has no row in a table
+                self.store.write(record)
         else:
             former = None if self.force else self.store.find(key, machine=fingerprint())
             if former is not None:
+                self.store.forget_failure(former)
                 reporter.finished(former, reused=True, seconds=time.monotonic() - began)
                 return former
             # On the disk of the results, so that files can be renamed into place.
-            with tempfile.TemporaryDirectory(
-                dir=self.store.folder, prefix=".cell-", ignore_cleanup_errors=True
-            ) as folder:
-                staging = Path(folder)
+            with temporary_folder(self.store.folder, ".cell-{}") as staging:
                 job = self._job(method, task, staging, threads)
                 outcome = run_process(job, self.limits, reporter)
                 record = self._record(method, task, dataset, key, outcome, started)

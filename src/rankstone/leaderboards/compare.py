@@ -19,7 +19,8 @@ from rankstone.evaluation.significance import Paired, holm, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import ResultStore, Stored, recorded_name, side_file
+from rankstone.results.side_files import side_file
+from rankstone.results.store import ResultStore, Stored, recorded_name
 
 MOVED = 5
 """Number of the most changed queries that are named."""

@@ -16,7 +16,8 @@ from rankstone.errors import ResultsError
 from rankstone.files import appearing
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Stored, side_file
+from rankstone.results.side_files import side_file
+from rankstone.results.store import Stored
 
 MTEB_TASKS = {
     "beir/trec-covid": "TRECCOVID",

@@ -75,7 +75,7 @@ def _write(path: Path, columns: Mapping[str, pa.Array]) -> None:
 def _read(path: Path, needed: Sequence[str]) -> pa.Table:
     try:
         table = pq.read_table(path, memory_map=False)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"{path}: cannot be read as Parquet: {error}") from error
     missing = [name for name in needed if name not in table.column_names]
     if missing:

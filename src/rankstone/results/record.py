@@ -7,17 +7,36 @@ Unknown is null, never 0.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from rankstone.specs import MethodSpec, TaskSpec
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 Status = Literal["ok", "failed", "timeout", "oom"]
 Role = Literal["query", "document", "pair"]
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories that no name holds: they move a terminal's cursor, or break a page."""
+
+
+def _printable(name: str) -> str:
+    if {unicodedata.category(character) for character in name} & UNPRINTABLE:
+        raise ValueError("a name holds control characters or ends of lines")
+    return name
+
+
+def _beside(name: str) -> str:
+    if name in (".", "..") or set("/\\") & set(_printable(name)):
+        raise ValueError("not the name of a file beside the record")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_printable)]
+FileName = Annotated[str, AfterValidator(_beside)]
 
 
 class Section(BaseModel):
@@ -34,11 +53,11 @@ class Section(BaseModel):
 class TaskInfo(Section):
     """The task that was run."""
 
-    name: str
+    name: Name
     digest: str
     """Digest of the task's definition."""
-    dataset: str
-    split: str
+    dataset: Name
+    split: Name
     source: str | None = None
     sha256: dict[str, str] = {}
     """Digests of corpus, queries and judgements."""
@@ -48,7 +67,7 @@ class TaskInfo(Section):
     n_unknown_documents: int | None = None
     text: str
     """Template that turns a document into a string."""
-    headline: str
+    headline: Name
 
     @classmethod
     def of(
@@ -74,10 +93,10 @@ class TaskInfo(Section):
 class MethodInfo(Section):
     """The method that was run."""
 
-    name: str
+    name: Name
     digest: str
     """Digest of the method's definition, members included."""
-    adapter: str
+    adapter: Name
     parameters: dict[str, Any] = {}
     description: dict[str, Any] = {}
     """`describe()` of the runner: model id, revision, file hashes, prompts, max length ..."""
@@ -199,7 +218,7 @@ class IndexSize(Section):
 
 
 class Profile(Section):
-    phases: dict[str, Phase] = {}
+    phases: dict[Name, Phase] = {}
     latency: Latency | None = None
     index: IndexSize | None = None
     peak_rss_bytes: int | None = None
@@ -214,7 +233,7 @@ class Profile(Section):
 class Environment(Section):
     """The machine and the software."""
 
-    machine: str
+    machine: Name
     """Fingerprint; speeds are compared only between equal ones."""
     cpu: str | None = None
     cores: int | None = None
@@ -239,7 +258,7 @@ class Measured(Section):
     task: TaskInfo
     method: MethodInfo
     environment: Environment
-    measures: dict[str, Measure] = {}
+    measures: dict[Name, Measure] = {}
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     profile: Profile = Profile()
@@ -261,15 +280,22 @@ class Provenance(Section):
 class Files(Section):
     """Files beside the record, by name, with their sha256."""
 
-    run: str | None = None
+    run: FileName | None = None
     """TREC run, zstd."""
     run_sha256: str | None = None
-    per_query: str | None = None
+    per_query: FileName | None = None
     """Parquet: `query`, then one column per measure."""
     per_query_sha256: str | None = None
-    latency: str | None = None
+    latency: FileName | None = None
     """Parquet: `encode_ms`, `search_ms`, one row per timed query."""
     latency_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _have_digests(self) -> Self:
+        for kind in ("run", "per_query", "latency"):
+            if (self[kind] is None) != (self[f"{kind}_sha256"] is None):
+                raise ValueError(f"'{kind}' needs both a name and a sha256")
+        return self
 
 
 class ErrorInfo(Section):
@@ -290,7 +316,7 @@ class RunRecord(Section):
     task: TaskInfo
     method: MethodInfo
     policy: Policy
-    measures: dict[str, Measure] = {}
+    measures: dict[Name, Measure] = {}
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""

@@ -10,11 +10,18 @@ import sys
 from typing import Any
 
 from rankstone.results.record import SCHEMA_VERSION, RunRecord
+from rankstone.results.serialise import DIGEST
 
 
 def json_schema() -> dict[str, Any]:
     """Return the schema (JSON Schema 2020-12) of a record as it is written."""
     schema = RunRecord.model_json_schema(mode="serialization")
+    schema["properties"][DIGEST] = {
+        "description": "sha256 of the canonical form (sorted keys, no white space) of all else.",
+        "title": "Digest",
+        "type": "string",
+    }
+    schema["required"].append(DIGEST)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Rankstone record, version {SCHEMA_VERSION}",

@@ -1,4 +1,8 @@
-"""A record as JSON text and back: key order, versions, upgrades."""
+"""A record as JSON text and back: key order, digest, versions, upgrades.
+
+The text ends in `digest`, the sha256 of the canonical form of everything else in it. Records of
+schemas before 4 may lack it.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,21 @@ from pydantic import BaseModel
 
 from rankstone.errors import ResultsError
 from rankstone.results.record import SCHEMA_VERSION, RunRecord
+from rankstone.strict import canonical_digest
 
+DIGEST = "digest"
+DIGESTED_SINCE = 4
+"""First schema whose records always carry their digest."""
+DEEPEST = 64
+"""Levels of nesting that a record may have."""
+LARGEST = 2**63
+"""Bound of integers: readers in other languages, and tables, hold 64 bits."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPGRADES: dict[int, Upgrade] = {
     1: lambda body: body,  # 2 adds tokens, flops, GPU memory and FLOP utilisation: unknown before
     2: lambda body: body,  # 3 adds whose rules the numbers follow; intervals may be unknown
+    3: lambda body: body,  # 4 adds the digest of the record itself
 }
 """Version -> the function that turns a body of that version into one of the next version."""
 
@@ -35,6 +48,11 @@ def to_json(record: RunRecord) -> str:
             f"{record.method.name} on {record.task.name}: '{key}' is not a finite number."
             " Store null for what is unknown."
         )
+    return written({**body, DIGEST: canonical_digest(body)})
+
+
+def written(body: Mapping[str, Any]) -> str:
+    """Return the text of a record's body."""
     return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -57,33 +75,88 @@ def _not_finite(value: Any, key: str = "") -> Iterator[str]:
         yield from _not_finite(item, f"{key}.{name}" if key else str(name))
 
 
-def from_json(text: str | bytes, source: Path) -> RunRecord:
+def from_json(text: str | bytes, source: Path, *, changed: bool = False) -> RunRecord:
     """Return the record in `text`, upgraded to this version's schema; messages name `source`.
 
+    Args:
+        changed: accept a record that differs from its digest, to report how.
+
     Raises:
-        ResultsError: Not JSON, not a record, or written by a newer Rankstone.
+        ResultsError: Not JSON, not a record, changed since it was written, or written by a newer
+            Rankstone.
     """
-    try:
-        body = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise ResultsError(
-            f"{source}: not valid JSON: {error}. Delete it and run the cell again."
-        ) from None
+    body = _parsed(text, source)
     if not isinstance(body, dict) or type(body.get("schema_version")) is not int:
         raise ResultsError(f"{source}: not a Rankstone record: it has no 'schema_version'.")
+    _refuse_newer(body, source)
+    fault = None if changed else _digest_fault(body)
+    if fault:
+        raise ResultsError(f"{source}: {fault}. Run the cell again.")
+    body.pop(DIGEST, None)
     return _validated(_upgraded(body, source), source)
+
+
+def has_digest(text: str | bytes, source: Path) -> bool:
+    """Return False for a record of an early schema, which carries no digest of itself."""
+    return DIGEST in _parsed(text, source)
+
+
+def digest_fault(text: str | bytes, source: Path) -> str | None:
+    """Return how the record in `text` differs from its digest, in a sentence; None if it agrees."""
+    return _digest_fault(_parsed(text, source))
+
+
+def _digest_fault(body: Mapping[str, Any]) -> str | None:
+    recorded = body.get(DIGEST)
+    if DIGEST not in body and body["schema_version"] < DIGESTED_SINCE:
+        return None
+    found = canonical_digest({key: value for key, value in body.items() if key != DIGEST})
+    if found == recorded:
+        return None
+    return f"changed since it was written: it has digest {found}, recorded {recorded}"
+
+
+def _parsed(text: str | bytes, source: Path) -> Any:
+    """Return the JSON value, which every reader can hold: finite, of 64 bits, in Unicode."""
+    try:
+        body = json.loads(text, parse_constant=_refuse_constant)
+        _check(body)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ResultsError(
+            f"{source}: not valid JSON: {why}. Delete it and run the cell again."
+        ) from None
+    return body
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    if depth > DEEPEST:
+        raise RecursionError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is larger than any float")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise ValueError("an integer needs more than 64 bits")
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate has no UTF-8 form
+    for item in (*value, *value.values()) if isinstance(value, dict) else ():
+        _check(item, depth + 1)
+    for item in value if isinstance(value, list) else ():
+        _check(item, depth + 1)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _upgraded(body: dict[str, Any], source: Path) -> dict[str, Any]:
+def _refuse_newer(body: dict[str, Any], source: Path) -> None:
     if body["schema_version"] > SCHEMA_VERSION:
         raise ResultsError(
             f"{source}: written with record schema {body['schema_version']}; this Rankstone"
             f" reads up to {SCHEMA_VERSION}. Upgrade: pip install --upgrade rankstone"
         )
+
+
+def _upgraded(body: dict[str, Any], source: Path) -> dict[str, Any]:
     while (version := body["schema_version"]) < SCHEMA_VERSION:
         if version not in UPGRADES:
             raise ResultsError(f"{source}: there is no record schema {version}. Run it again.")

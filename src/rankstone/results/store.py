@@ -22,12 +22,14 @@ from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
 from rankstone.files import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
+from rankstone.results.side_files import SUFFIXES, files_intact
 
-SUFFIXES = {"run": ".run.zst", "per_query": ".per-query.parquet", "latency": ".latency.parquet"}
 REFERENCE = "reference"
 """The committed sub-folder of `results/`, a separate store."""
 ABANDONED_S = 3600.0
 """Age at which leftovers are removed; younger ones may belong to a running process."""
+LARGEST_BYTES = 1 << 26
+"""A larger file is no record, and is not read."""
 SLOTS = (".json", ".failed.json")
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
@@ -79,10 +81,14 @@ class Staged:
 
 
 class ResultStore:
-    """The records below `folder`. The folder is created with the first record."""
+    """The records below `folder`. The folder is created with the first record.
 
-    def __init__(self, folder: Path) -> None:
+    A record that differs from its digest is no record, unless `changed` accepts it.
+    """
+
+    def __init__(self, folder: Path, *, changed: bool = False) -> None:
         self.folder = folder
+        self._changed = changed
 
     def path(self, record: RunRecord) -> Path:
         """Return the file for `record`: that of the cell's results, or that of its failure."""
@@ -120,9 +126,30 @@ class ResultStore:
                 out.write(text)
             undo.pop_all()
         if stored.status == "ok":
-            cell.with_name(cell.name + SLOTS[1]).unlink(missing_ok=True)
+            self.forget_failure(stored)
         self._sweep(cell, superseded)
         return stored
+
+    def forget_failure(self, record: RunRecord) -> None:
+        """Delete the last failure of the cell of `record`, which succeeded since."""
+        cell = self._cell(record)
+        with self._explained():
+            cell.with_name(cell.name + SLOTS[1]).unlink(missing_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """Delete the file of a record, whole or damaged, and its side files.
+
+        Raises:
+            ResultsError: There is no such file, or it cannot be deleted.
+        """
+        suffix = next((slot for slot in reversed(SLOTS) if path.name.endswith(slot)), "")
+        if not suffix or "@" not in path.name:
+            raise ResultsError(f"{path}: not the file of a record. (rankstone records ls)")
+        cell = path.with_name(path.name.removesuffix(suffix))
+        superseded = self._files_of(cell)
+        with self._explained():
+            path.unlink()
+        self._sweep(cell, superseded)
 
     def find(self, key: str, *, machine: str | None = None) -> RunRecord | None:
         """Return a successful record of `key` whose files are present and unchanged, or None.
@@ -134,11 +161,11 @@ class ResultStore:
         for path in self._paths():
             if path.name.endswith(SLOTS[1]) or (machine and f"@{machine}." not in path.name):
                 continue
-            # Searching the bytes avoids parsing records that cannot match.
-            if key.encode() not in path.read_bytes():
-                continue
             with contextlib.suppress(ResultsError):
-                record = self.load(path)
+                # Searching the bytes avoids parsing records that cannot match.
+                if key.encode() not in (text := content_of(path)):
+                    continue
+                record = from_json(text, path)
                 if record.key == key and record.status == "ok" and files_intact(record, path):
                     return record
         return None
@@ -150,27 +177,31 @@ class ResultStore:
         of records inside this one is a separate store.
         """
         found = []
+        for read in self.each():
+            if isinstance(read, RunRecord):
+                found.append(read)
+            else:
+                warnings.warn(f"skipped: {read}", RankstoneWarning, stacklevel=2)
+        return sorted(found, key=_order)
+
+    def each(self) -> Iterator[RunRecord | ResultsError]:
+        """Yield the record of each file, by path, or the reason why it is none."""
         for path in self._paths():
             try:
                 record = self.load(path)
                 if self._is_here(record, path):
-                    found.append(record)
+                    yield record
             except ResultsError as error:
-                warnings.warn(f"skipped: {error}", RankstoneWarning, stacklevel=2)
-        return sorted(found, key=_order)
+                yield error
 
     def load(self, path: Path) -> RunRecord:
         """Return the record in the file `path`, upgraded to this version's schema.
 
         Raises:
-            ResultsError: Missing, malformed, or written by a newer Rankstone.
+            ResultsError: Missing, malformed, changed since it was written, or written by a newer
+                Rankstone.
         """
-        try:
-            return from_json(path.read_bytes(), path)
-        except OSError as error:
-            raise ResultsError(
-                f"{path}: cannot be read: {error.strerror or error}. (rankstone leaderboard)"
-            ) from error
+        return from_json(content_of(path), path, changed=self._changed)
 
     def named(self, name: str) -> tuple[RunRecord, Path]:
         """Return the record in file `name`, or the one whose METHOD@TASK ends on or contains it.
@@ -256,7 +287,8 @@ class ResultStore:
         names = set[str]()
         for slot in SLOTS:
             with contextlib.suppress(ResultsError):
-                files = self.load(cell.with_name(cell.name + slot)).files
+                path = cell.with_name(cell.name + slot)
+                files = from_json(content_of(path), path, changed=True).files
                 names.update(files[kind] for kind in SUFFIXES if files[kind])
         return names
 
@@ -307,29 +339,18 @@ def _ending_on(name: str, known: Iterable[str]) -> list[str]:
     return [full for full in known if full == name or full.endswith(f"/{name}")]
 
 
-def side_file(record: RunRecord, path: Path, kind: str) -> Path | None:
-    """Return the side file of that kind of the record at `path`; None if it is absent."""
-    name = record.files[kind]
-    file = None if name is None else path.with_name(name)
-    return file if file is not None and file.is_file() else None
-
-
-def side_file_faults(record: RunRecord, path: Path) -> Iterator[str]:
-    """Yield a sentence for each side file of the record at `path` that is missing or changed."""
-    for kind in SUFFIXES:
-        name, digest = record.files[kind], record.files[f"{kind}_sha256"]
-        if name is None:
-            continue
-        file = path.with_name(name)
-        if not file.is_file():
-            yield f"{kind}: {file} is missing"
-        elif (found := sha256_of(file)) != digest:
-            yield f"{kind}: {file} has sha256 {found}, recorded {digest}"
-
-
-def files_intact(record: RunRecord, path: Path) -> bool:
-    """Return True if every side file of the record at `path` is present and unchanged."""
-    return not any(side_file_faults(record, path))
+def content_of(path: Path) -> bytes:
+    """Return the content of a record's file; a ResultsError where it is no ordinary file."""
+    try:
+        if not path.is_file():
+            why = "not a file" if path.exists() else "no such file"
+        elif path.stat().st_size > LARGEST_BYTES:
+            why = "too large for a record"
+        else:
+            return path.read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+    raise ResultsError(f"{path}: cannot be read: {why}. (rankstone records ls)")
 
 
 def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:

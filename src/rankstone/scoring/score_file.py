@@ -75,6 +75,8 @@ def score_file(
             *(f"{path.name}: {fault}" for fault in facts.faults(evaluation.queries.n_missing)),
         ],
     )
+    if judged.dataset is not None:
+        judged.dataset.unchanged()
     with tempfile.TemporaryDirectory(prefix="rankstone-") as folder:
         return store.write(record, _staged(Path(folder), evaluation, run, method.name))
 

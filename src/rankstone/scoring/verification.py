@@ -12,9 +12,13 @@ import numpy as np
 from rankstone.errors import RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
-from rankstone.results.per_query import read_per_query
-from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import side_file, side_file_faults
+from rankstone.profiling.latency import summarise
+from rankstone.results.per_query import read_latency, read_per_query
+from rankstone.results.record import Latency, Measure, Policy, RunRecord
+from rankstone.results.serialise import digest_fault
+from rankstone.results.side_files import side_file_faults
+from rankstone.results.store import content_of
+from rankstone.scoring.score_file import ADAPTER
 from rankstone.scoring.task_qrels import Judged
 
 EXACT = 1e-9
@@ -25,17 +29,22 @@ OF_INTERVALS = 1e-6
 def differences(
     record: RunRecord, path: Path, judged: Callable[[RunRecord], Judged]
 ) -> Iterator[str]:
-    """Yield a sentence for each difference of the record at `path` from its run and judgements.
+    """Yield a sentence for each difference of the record at `path` from what it was made of.
 
-    A failed record has no measures and so no differences. `judged` opens the judgements of a
-    record's task; an error of it, or of a file, is a difference too.
+    It is compared with its own digest, its side files, its definition, and what they give. A
+    failed record has no measures, and only its digest is checked. `judged` opens the judgements of
+    a record's task; an error of it, or of a file, is a difference too.
     """
+    if fault := digest_fault(content_of(path), path):
+        yield f"record: {fault}"
+    yield from side_file_faults(record, path)
     if record.status != "ok":
         return
-    yield from side_file_faults(record, path)
+    yield from _latency(record, path)
     try:
         found = judged(record)
         yield from _data(record, found)
+        yield from _definition(record, found)
         if record.files.run is None:
             yield "run: the record has none, so nothing can be recomputed"
             return
@@ -91,6 +100,47 @@ def _data(record: RunRecord, judged: Judged) -> Iterator[str]:
             )
 
 
+def _definition(record: RunRecord, judged: Judged) -> Iterator[str]:
+    """Compare the task and the policy with today's definition."""
+    for part in ("digest", "dataset", "split", "headline"):
+        if record.task[part] != judged.info[part]:
+            yield f"task: {part} is {record.task[part]}, defined as {judged.info[part]}"
+    defined = Policy.of(judged.task)
+    for rule in Policy.model_fields:
+        if rule == "depth" and record.method.adapter == ADAPTER:
+            continue  # the depth of the scored file
+        if record.policy[rule] != defined[rule]:
+            yield f"policy: {rule} is {record.policy[rule]}, defined as {defined[rule]}"
+
+
+def _latency(record: RunRecord, path: Path) -> Iterator[str]:
+    """Compare the figures of latency with those of the stored array."""
+    stored = None if record.profile is None else record.profile.latency
+    name = record.files.latency
+    if name is None or not path.with_name(name).is_file():
+        return
+    if stored is None:
+        yield "latency: the record has no figures of the stored array"
+        return
+    try:
+        raw = read_latency(path.with_name(name))
+        of_run = {"warmup": stored.warmup, "threads": stored.threads, "k": stored.k}
+        found = summarise(raw.encode_ms, raw.search_ms, **of_run)
+    except RankstoneError as error:
+        yield f"latency: {error}"
+        return
+    yield from _latency_figures(stored, found)
+
+
+def _latency_figures(stored: Latency, found: Latency) -> Iterator[str]:
+    if stored.n != found.n:
+        yield f"latency: n is {stored.n}, recomputed {found.n}"
+    for part in ("encode", "search", "total"):
+        for name, value in found[part].model_dump().items():
+            if not math.isclose(stored[part][name], value, rel_tol=EXACT, abs_tol=EXACT):
+                yield f"latency: {part} {name} is {stored[part][name]}, recomputed {value}"
+
+
 def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
     rules = record.policy
     run = judged.read(path.with_name(str(record.files.run)))
@@ -127,8 +177,8 @@ def _equal(stored: Any, found: Any, tolerance: float) -> bool:
 
 
 def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterator[str]:
-    file = side_file(record, path, "per_query")
-    if file is None:
+    file = None if record.files.per_query is None else path.with_name(record.files.per_query)
+    if file is None or not file.is_file():  # reported with its digest
         return
     try:
         stored = read_per_query(file)
@@ -138,6 +188,8 @@ def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterato
     if stored.query_ids != list(evaluation.query_ids):
         yield "per_query: its queries, or their order, differ from those that are judged"
         return
+    for name in stored.measures.keys() - evaluation.per_query.keys():
+        yield f"per_query: {name} is stored, and is no measure of the record"
     for name, found in evaluation.per_query.items():
         values = stored.measures.get(name)
         if values is None:

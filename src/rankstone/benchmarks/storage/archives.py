@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, write_meta
+from rankstone.benchmarks.storage.atomic_folders import build_once, whole, write_meta
 from rankstone.errors import DataError
 from rankstone.text_files import DAMAGE, opened
 
@@ -34,17 +34,9 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
         else:
             with opened(archive) as packed:
                 _extract(packed, archive, folder / CONTENT)
-        write_meta(folder, {"archive": str(archive), "bytes": _bytes_below(folder / CONTENT)})
+        write_meta(folder, {"archive": str(archive)})
 
-    def good(folder: Path) -> bool:
-        meta = read_meta(folder)
-        return meta is not None and meta["bytes"] == _bytes_below(folder / CONTENT)
-
-    return build_once(target, good, fill) / CONTENT
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return build_once(target, whole, fill) / CONTENT
 
 
 def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:

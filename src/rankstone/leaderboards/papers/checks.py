@@ -22,7 +22,7 @@ from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
 from rankstone.leaderboards.costs import BY_PLACE, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.store import side_file
+from rankstone.results.side_files import Kind, side_file
 from rankstone.results.trec_run import read_run
 
 PROTOCOL = Rules()
@@ -77,7 +77,7 @@ class Cell:
             raise ResultsError(f"{self.name}: the record has no number '{name}'.")
         return float(value)
 
-    def _file(self, kind: str) -> Path:
+    def _file(self, kind: Kind) -> Path:
         path = side_file(self.record, self._path, kind)
         if path is None:
             raise ResultsError(

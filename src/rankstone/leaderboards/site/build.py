@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import ResultsError
+from rankstone.files import temporary_folder
 from rankstone.leaderboards.site import vega
 from rankstone.leaderboards.site.board_page import board_page, datasets_page, index_page
 from rankstone.leaderboards.site.environment import asset
@@ -113,20 +113,18 @@ def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> di
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield a new folder that replaces `folder` when the block succeeds."""
     _check(folder)
-    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder.parent, f".{folder.name}.{{}}.tmp") as fresh:
+            yield fresh
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.rename(folder)
     except OSError as error:
         raise ResultsError(
             f"{folder}: cannot be written: {error.strerror or error}. Make room or make it"
             " writable, or name another folder: -o FOLDER"
         ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _check(folder: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
 from rankstone.results.record import RunRecord
-from rankstone.results.store import cells, side_file
+from rankstone.results.side_files import Kind, side_file
+from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
@@ -84,9 +87,13 @@ class Entry:
         state = [] if self.ok else ["failed"]
         return f"records/{slug(*identity[:3], *state, unique=[*identity, *state])}.html"
 
-    def file(self, kind: str) -> Path | None:
-        """The side file of that kind; None where it is not stored beside the record."""
-        return side_file(self.record, self.path, kind)
+    def file(self, kind: Kind) -> Path | None:
+        """The side file of that kind; None where it is not beside the record, or was changed."""
+        try:
+            return side_file(self.record, self.path, kind)
+        except ResultsError as error:
+            warnings.warn(f"skipped: {error}", RankstoneWarning, stacklevel=2)
+            return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

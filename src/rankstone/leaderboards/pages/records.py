@@ -1,0 +1,33 @@
+"""The list of stored records, failures and unreadable files included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankstone.errors import ResultsError
+from rankstone.leaderboards.document import Items, Page, table
+from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
+
+FIELDS = ("method", "task", "status", "machine", "finished", "file")
+
+
+def page(every: Sequence[Stored | ResultsError]) -> Page:
+    """Return one row per record, and the reason why a file is none."""
+    rows = [_row(*read) for read in every if not isinstance(read, ResultsError)]
+    faults = tuple(str(read) for read in every if isinstance(read, ResultsError))
+    shown = table(FIELDS, [tuple(row.values()) for row in rows])
+    blocks = (shown, Items(faults)) if faults else (shown,)
+    return Page(blocks=blocks, fields=FIELDS, rows=tuple(rows))
+
+
+def _row(record: RunRecord, path: Path) -> dict[str, str]:
+    return {
+        "method": record.method.name,
+        "task": record.task.name,
+        "status": record.status,
+        "machine": record.environment.machine,
+        "finished": record.provenance.finished,
+        "file": str(path),
+    }
