@@ -41,14 +41,19 @@ class Views(Catalogue):
         store = self._present_store()
         return [store.named(name) for name in names] if names else store.stored()
 
-    def all_records(self, names: Sequence[str] = ()) -> list[Stored | ResultsError]:
-        """Return `records`, those changed since they were written too, and why others are none.
+    def all_records(
+        self, names: Sequence[str] = (), *, changed: bool = False
+    ) -> list[Stored | ResultsError]:
+        """Return `records`, and for each file that is no record the reason.
+
+        Args:
+            changed: return records that changed since they were written, too.
 
         Raises: ResultsError, as for `records`.
         """
         from rankstone.results.store import ResultStore
 
-        store = ResultStore(self._present_store().folder, changed=True)
+        store = ResultStore(self._present_store().folder, changed=changed)
         if names:
             return [store.named(name) for name in names]
         return [

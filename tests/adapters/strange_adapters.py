@@ -53,6 +53,23 @@ class ConstantIndex:
         return 8
 
 
+class Damages(Constant):
+    """Changes the prepared corpus while it encodes it, as another process or a bad disk would."""
+
+    cacheable = True
+
+    def encode(self, texts: Sequence[str], role: str) -> Any:
+        if role == "document" and texts:
+            for path in Path(os.environ["RANKSTONE_CACHE"]).rglob("corpus.arrow"):
+                with path.open("r+b") as file:
+                    file.seek(path.read_bytes().index(b"letter a"))
+                    file.write(b"letter z")
+        return np.zeros((len(texts), 2), np.float32)
+
+    def index(self, documents: Any, context: Any) -> ConstantIndex:
+        return ConstantIndex(sum(map(len, documents)), self.damage)
+
+
 class NaN(Constant):
     def damage(self, hits: Hits) -> Hits:
         return Hits(hits.docs, np.full_like(hits.scores, np.nan))

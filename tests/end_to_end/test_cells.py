@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 import rankstone
-from rankstone.errors import DefinitionError, MissingExtraError, ResultsError
+from rankstone.errors import DefinitionError, MissingExtraError, RankstoneWarning, ResultsError
+from rankstone.results.store import ResultStore
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 
@@ -172,6 +173,46 @@ def test_missing_data_is_a_record_with_the_mend(place: Path) -> None:
     assert record.error.kind == "DataError"
 
 
+def test_a_name_of_nothing_leaves_no_record(place: Path) -> None:
+    pytest.importorskip("ir_datasets")
+    (record,) = rankstone.run(
+        "constant", "irds:nothing/of/that/name", workspace=place, results=place / "results",
+        data=place / "data", cache=place / "cache",
+    )  # fmt: skip
+    assert record.status == "failed"
+    assert ResultStore(place / "results").records() == []
+
+
+def test_a_failure_goes_when_results_are_reused(place: Path) -> None:
+    (good,) = run(place, "constant")
+    store = ResultStore(place / "results")
+    failure = store.write(good.model_copy(update={"status": "timeout"}))
+    assert store.path(failure).exists()
+    assert run(place, "constant") == [good]
+    assert store.records() == [good]
+
+
+def test_an_edited_record_is_measured_again(place: Path) -> None:
+    (good,) = run(place, "constant")
+    path = ResultStore(place / "results").path(good)
+    text = path.read_text()
+    path.write_text(text.replace(f'"mean": {good.measures["RR@10"].mean}', '"mean": 0.99'))
+    assert path.read_text() != text
+    with pytest.warns(RankstoneWarning, match="changed since it was written"):
+        assert ResultStore(place / "results").records() == []
+    (again,) = run(place, "constant")
+    assert (again.measures, again.provenance == good.provenance) == (good.measures, False)
+
+
+def test_damage_during_a_run_reaches_no_shard_and_no_record(place: Path) -> None:
+    """The adapter rewrites the collection while it encodes."""
+    (record,) = run(place, "damages")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "changed while it was in use" in record.error.message
+    assert list((place / "cache").rglob("*.shard")) == []
+
+
 def test_results_that_cannot_be_written_are_told_at_once(place: Path) -> None:
     (place / "results").write_text("a file where a folder should be")
     with pytest.raises(ResultsError, match="--results"):
@@ -219,7 +260,8 @@ def test_a_reused_cell_says_so(place: Path) -> None:
     assert "already measured, reused" in cli(place, "constant").stderr
 
 
-def test_interrupting_leaves_a_clean_state_and_a_message(place: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupting_leaves_a_clean_state_and_a_message(place: Path, number: int) -> None:
     process = subprocess.Popen(
         command(place, "sleeps"),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -228,7 +270,7 @@ def test_interrupting_leaves_a_clean_state_and_a_message(place: Path) -> None:
     )
     assert wait_for(lambda: children(process.pid))
     started = children(process.pid)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Interrupted: 0 of 1 cells" in said
@@ -247,6 +289,9 @@ def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
     process.kill()
     process.wait()
     assert wait_for(lambda: not any(psutil.pid_exists(pid) for pid in started))
+    assert leftovers(place), "what a killed process cannot remove"
+    run(place, "constant")
+    assert leftovers(place) == []
 
 
 def children(parent: int) -> list[int]:

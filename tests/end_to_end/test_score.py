@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,10 @@ from rankstone.cli.app import app, main
 from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.results.per_query import write_per_query
-from rankstone.results.record import Policy, RunRecord, TaskInfo
-from rankstone.results.serialise import from_json
+from rankstone.profiling.latency import summarise
+from rankstone.results.per_query import write_latency, write_per_query
+from rankstone.results.record import Policy, Profile, RunRecord, TaskInfo
+from rankstone.results.serialise import from_json, to_json
 from rankstone.results.side_files import side_file
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
@@ -328,6 +330,61 @@ def test_a_runners_record_verifies(place: Path, name: str) -> None:
     judged = open_judged(task, sources)
     assert list(differences(stored, store.path(stored), lambda record: judged)) == []
     assert "1 of 1 records verified" in call(place, "verify").stdout
+
+
+def resigned(place: Path, kind: str, **changes: object) -> None:
+    """Change the section `kind` of the record, with the digest of a record that was so written."""
+    store = ResultStore(place / "results")
+    [record] = store.records()
+    section = record[kind].model_copy(update=changes)
+    store.path(record).write_text(to_json(record.model_copy(update={kind: section})))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("task", {"digest": "0" * 64}, "task: digest is 000"),
+        ("task", {"headline": "AP"}, "task: headline is AP, defined as nDCG@3"),
+        ("policy", {"self_hits": "drop"}, "policy: self_hits is drop, defined as keep"),
+        ("policy", {"relevance": 2}, "policy: relevance is 2, defined as 1"),
+    ],
+)
+def test_definitions_are_verified(place: Path, kind: str, changes: Any, words: str) -> None:
+    score(place, "--on", "letters")
+    resigned(place, kind, **changes)
+    found = call(place, "verify")
+    assert (found.exit_code, words in found.stdout) == (1, True)
+
+
+def test_latencies_and_removed_measures_are_verified(place: Path) -> None:
+    record, store = score(place, "--on", "letters"), ResultStore(place / "results")
+    times = np.random.default_rng(0).gamma(3, 1, (2, 50))
+    write_latency(place / "latency", *times)
+    latency = summarise(*times, warmup=2, threads=1, k=4)
+    files = {k: side_file(record, store.path(record), k) for k in ("run", "per_query")}
+    staged = Staged(**files, latency=place / "latency")
+    profile = Profile(latency=latency)
+    good = store.write(record.model_copy(update={"profile": profile}), staged)
+    assert call(place, "verify").exit_code == 0
+    tenth = latency.total.model_copy(update={"p95_ms": latency.total.p95_ms / 100})
+    resigned(place, "profile", latency=latency.model_copy(update={"total": tenth, "n": 7}))
+    found = call(place, "verify")
+    assert "latency: total p95_ms is" in found.stdout
+    assert "latency: n is 7, recomputed 50" in found.stdout
+    resigned(place, "profile", latency=None)
+    assert "latency: the record has no figures" in call(place, "verify").stdout
+    fewer = {name: measure for name, measure in good.measures.items() if name != "AP"}
+    store.path(good).write_text(to_json(good.model_copy(update={"measures": fewer})))
+    assert "per_query: AP is stored, and is no measure" in call(place, "verify").stdout
+
+
+def test_a_record_without_digest_says_so(place: Path) -> None:
+    score(place, "--on", "letters")
+    path = file_of(place, "record")
+    body = {k: v for k, v in json.loads(path.read_text()).items() if k != "digest"}
+    path.write_text(json.dumps({**body, "schema_version": 3}))
+    found = call(place, "verify")
+    assert (found.exit_code, "without digest" in found.stdout) == (0, True)
 
 
 def test_a_task_judged_by_answers_is_scored_and_verified(place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -98,6 +99,14 @@ def flipped(path):
     path.write_bytes(body)
 
 
+def refitted(path):
+    """Another fact in the same words: a network that is said to read fewer positions."""
+    text = path.read_text()
+    changed = re.sub(r"(\d)(\d+)", lambda found: found[1] + "0" * len(found[2]), text, count=1)
+    assert changed != text
+    path.write_text(changed)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -107,6 +116,7 @@ def flipped(path):
         lambda copy: (copy / "model.xml").unlink(),
         lambda copy: (copy / "about.json").unlink(),
         lambda copy: (copy / "about.json").write_text('{"files": {'),
+        lambda copy: refitted(copy / "about.json"),
     ],
 )
 def test_a_damaged_copy_is_noticed_and_made_anew(model, cache, conversions, damage):

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from rankstone import files
-from rankstone.files import appearing, appearing_folder, build_once, cache_root, lock, sha256_of
+from rankstone.files import (
+    appearing,
+    appearing_folder,
+    build_once,
+    cache_root,
+    lock,
+    sha256_of,
+    temporary_folder,
+)
 
 HOLDER = """
 import sys, time
@@ -95,6 +103,43 @@ def test_a_lock_excludes_and_goes_with_its_process(tmp_path: Path) -> None:
         process.kill()
         with lock(path) as held:
             assert held
+
+
+KEEPER = """
+import sys
+from pathlib import Path
+from rankstone.files import temporary_folder
+with temporary_folder(Path(sys.argv[1]), ".work-{}") as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@posix
+def test_temporary_folders_go_with_their_process_and_not_before(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KEEPER, str(tmp_path)]
+    old = tmp_path / ".work-12345678"  # of a version that locked none
+    strange = tmp_path / ".work-of-someone-else"
+    for folder in (old, strange):
+        folder.mkdir()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        os.utime(folder, (1, 1))
+        with temporary_folder(tmp_path, ".work-{}") as mine:
+            assert folder.is_dir()
+            assert old.is_dir()
+        assert not mine.exists()
+        process.kill()
+        process.wait()
+        os.utime(old, (1, 1))
+        os.utime(strange, (1, 1))
+        with temporary_folder(tmp_path, ".work-{}"):
+            assert not folder.exists()
+            assert not old.exists()
+    assert list(tmp_path.iterdir()) == [strange]
 
 
 def test_where_there_can_be_no_lock_it_is_granted(tmp_path: Path) -> None:

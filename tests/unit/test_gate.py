@@ -103,6 +103,17 @@ def test_the_drop_it_says_it_sees_is_the_one_it_sees(sides):
     assert f"minimum detectable drop {expected:.3f} with 80% power on 300 queries" in one.detail
 
 
+def test_values_that_differ_from_their_digest_pass_nothing(sides):
+    """The baseline's column, zeroed: every candidate would be better."""
+    stored = put(sides[0])
+    put(sides[1], BASE - 0.2)
+    file = ResultStore(sides[0]).path(stored).with_name(stored.files.per_query)
+    write_per_query(file, [f"q{n}" for n in range(len(BASE))], {"nDCG@10": BASE * 0})
+    (one,) = judged(sides)
+    assert one.verdict == "incomparable"
+    assert f"{file} has sha256" in one.detail
+
+
 def test_what_is_missing_fails(sides):
     put(sides[1])
     (one,) = judged(sides)

@@ -57,7 +57,7 @@ def verify(
     from rankstone.errors import ResultsError
 
     good = n = 0
-    every = here.all_records(records or ())
+    every = here.all_records(records or (), changed=True)
     if not every:
         raise ResultsError(f"{here.store.folder}: no records to verify. (rankstone run)")
     for read in every:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -37,6 +37,11 @@ def _beside(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_printable)]
 FileName = Annotated[str, AfterValidator(_beside)]
+LARGEST = 1e30
+"""Bound of figures: sums and ratios of them are finite."""
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+Value = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 class Section(BaseModel):
@@ -61,10 +66,10 @@ class TaskInfo(Section):
     source: str | None = None
     sha256: dict[str, str] = {}
     """Digests of corpus, queries and judgements."""
-    n_documents: int | None = None
-    n_queries: int | None = None
-    n_judgements: int | None = None
-    n_unknown_documents: int | None = None
+    n_documents: Count | None = None
+    n_queries: Count | None = None
+    n_judgements: Count | None = None
+    n_unknown_documents: Count | None = None
     text: str
     """Template that turns a document into a string."""
     headline: Name
@@ -116,7 +121,7 @@ class MethodInfo(Section):
 class Policy(Section):
     """The rules by which the numbers were computed (docs: protocols of quality)."""
 
-    depth: int
+    depth: Count
     score_dtype: Literal["float32", "float64"] = "float32"
     ties: Literal["document id descending"] = "document id descending"
     missing_queries: Literal["score 0"] = "score 0"
@@ -140,62 +145,62 @@ class Policy(Section):
 class Measure(Section):
     """One measure over all judged queries of the split."""
 
-    mean: float
-    low: float | None = None
+    mean: Value
+    low: Value | None = None
     """Lower end of the 95% bootstrap interval over queries; null in imports of means alone."""
-    high: float | None = None
-    best: float | None = None
+    high: Value | None = None
+    best: Value | None = None
     """The mean if every tie were resolved in the best order; null for measures of the long tail."""
-    worst: float | None = None
-    n: int | None = None
+    worst: Value | None = None
+    n: Count | None = None
     """Queries over which the mean is taken."""
 
 
 class QuerySummary(Section):
     """Counts that explain the means."""
 
-    n: int
-    n_missing: int
+    n: Count
+    n_missing: Count
     """Judged queries without any result; they score 0."""
-    n_tied: int
+    n_tied: Count
     """Queries with two equal scores somewhere in their results."""
 
 
 class TruncationInfo(Section):
     """Truncation of one role's texts by the model's length limit."""
 
-    texts: int
-    texts_cut: int
-    tokens: int
-    tokens_cut: int
+    texts: Count
+    texts_cut: Count
+    tokens: Count
+    tokens_cut: Count
 
 
 class Phase(Section):
     """Self time of a phase, exclusive of phases nested in it."""
 
-    wall_s: float
-    cpu_s: float | None = None
-    items: int = 0
-    peak_rss_bytes: int | None = None
-    peak_gpu_bytes: int | None = None
+    wall_s: Amount
+    cpu_s: Amount | None = None
+    items: Count = 0
+    peak_rss_bytes: Count | None = None
+    peak_gpu_bytes: Count | None = None
     """Peak of torch's tensors over all GPUs; null without a CUDA device."""
-    tokens: int | None = None
+    tokens: Count | None = None
     """Tokens read by models, with special tokens, without padding; null if not counted."""
-    flops: float | None = None
+    flops: Amount | None = None
     """Nominal floating-point operations on these tokens; a multiply-add counts as two."""
-    from_cache: float = 0.0
+    from_cache: Amount = 0.0
     """Share of items read from a cache, charged with the cost of the run that filled it."""
 
 
 class Percentiles(Section):
     """Milliseconds."""
 
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    mean_ms: float
+    p50_ms: Amount
+    p90_ms: Amount
+    p95_ms: Amount
+    p99_ms: Amount
+    max_ms: Amount
+    mean_ms: Amount
 
 
 class Latency(Section):
@@ -204,29 +209,29 @@ class Latency(Section):
     encode: Percentiles
     search: Percentiles
     total: Percentiles
-    n: int
-    warmup: int
-    threads: int
-    k: int
+    n: Count
+    warmup: Count
+    threads: Count
+    k: Count
 
 
 class IndexSize(Section):
-    memory_bytes: int | None = None
+    memory_bytes: Count | None = None
     """Memory that search keeps resident."""
-    disk_bytes: int | None = None
-    bytes_per_document: float | None = None
+    disk_bytes: Count | None = None
+    bytes_per_document: Amount | None = None
 
 
 class Profile(Section):
     phases: dict[Name, Phase] = {}
     latency: Latency | None = None
     index: IndexSize | None = None
-    peak_rss_bytes: int | None = None
+    peak_rss_bytes: Count | None = None
     """High-water mark of the whole cell."""
-    peak_flops_per_s: float | None = None
+    peak_flops_per_s: Amount | None = None
     """Peak rate of large matrix products at the encoder's precision, threads and device, measured
     during encoding; null if not counted, or if encodings came from another machine."""
-    flop_utilisation: float | None = None
+    flop_utilisation: Amount | None = None
     """Model FLOP utilisation of encoding the documents: flops / seconds / peak."""
 
 
@@ -236,16 +241,16 @@ class Environment(Section):
     machine: Name
     """Fingerprint; speeds are compared only between equal ones."""
     cpu: str | None = None
-    cores: int | None = None
+    cores: Count | None = None
     affinity: list[int] | None = None
-    ram_bytes: int | None = None
+    ram_bytes: Count | None = None
     gpu: str | None = None
     driver: str | None = None
     os: str | None = None
     python: str | None = None
     packages: dict[str, str] = {}
     blas: list[dict[str, Any]] = []
-    threads: int | None = None
+    threads: Count | None = None
     seed: int | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None

@@ -23,7 +23,8 @@ def chosen_files(store: ResultStore, names: Sequence[str], *, failed: bool = Fal
     stored = store.stored()
     chosen = dict[Path, None]()
     for name in names or ("",):
-        found = [Path(name)] if name and os.path.lexists(name) else _named(name, stored, store)
+        is_file = name and os.path.lexists(name) and not Path(name).is_dir()
+        found = [Path(name)] if is_file else _named(name, stored, store)
         chosen |= dict.fromkeys(found)
     good = {path for record, path in stored if record.status == "ok"} if failed else set()
     return [path for path in chosen if path not in good]

@@ -119,7 +119,8 @@ def _digest_fault(body: Mapping[str, Any]) -> str | None:
 def _parsed(text: str | bytes, source: Path) -> Any:
     """Return the JSON value, which every reader can hold: finite, of 64 bits, in Unicode."""
     try:
-        body = json.loads(text, parse_constant=_refuse_constant)
+        content = text if isinstance(text, str) else text.decode("utf-8")
+        body = json.loads(content, parse_constant=_refuse_constant)
         _check(body)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else error

@@ -80,10 +80,11 @@ def keep(network: Network, loaded: Loaded) -> None:
 def _whole(folder: Path) -> bool:
     """True if every file of a copy is as it was written."""
     try:
-        files = read_json(folder / "about.json").get("files", {})
+        about = read_json(folder / "about.json")
     except ModelError:
         return False
-    return bool(files) and all(
+    digest, files = about.pop("digest", None), about.get("files", {})
+    return digest == canonical_digest(about) and all(
         (folder / name).is_file() and sha256_of(folder / name) == digest
         for name, digest in files.items()
     )
@@ -96,6 +97,7 @@ def _write_copy(network: Network, loaded: Loaded, folder: Path, *, graph: bool) 
     files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     body = asdict(replace(loaded.facts, reason=reason))
     about = {"model": network.model.id, "facts": body, "files": files}
+    about["digest"] = canonical_digest(about)
     (folder / "about.json").write_text(json.dumps(about, indent=1))
 
 
