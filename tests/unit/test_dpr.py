@@ -298,8 +298,9 @@ def test_a_mirror_may_hold_one_of_the_files(fetched, mirror: Path, sources: Sour
     assert seen == [("a download", 1, 2)]
 
 
-def test_every_address_is_pinned_to_a_revision_or_is_dprs_own() -> None:
+def test_every_file_is_pinned_and_every_address_a_revision_or_dprs_own() -> None:
     for remote in (PASSAGES, *QUESTIONS.values()):
+        assert remote.sha256 or remote.md5
+        assert remote.size
         if not remote.url.startswith("https://dl.fbaipublicfiles.com/dpr/"):
-            assert remote.sha256 is not None
             assert len(remote.url.split("/")[5]) == 40, "a commit, not a branch"

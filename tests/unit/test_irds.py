@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 
 from rankstone.benchmarks.dataset import Dataset, Document, Query, Sources
@@ -24,6 +25,12 @@ from rankstone.errors import (
     NetworkError,
     SourceGoneError,
 )
+from rankstone.evaluation.evaluate import evaluate
+from rankstone.results.store import ResultStore
+from rankstone.runners.protocols import Hits
+from rankstone.scoring.score_file import score_file
+from rankstone.scoring.task_qrels import open_judged
+from rankstone.scoring.verification import differences
 from rankstone.specs import TaskSpec
 from tests.servers import Served, serving
 from tests.unit.test_beir import FILES, write
@@ -62,6 +69,25 @@ class OddDoc(NamedTuple):
         return f"about: {self.abstract}"
 
 
+class RichDoc(NamedTuple):
+    doc_id: str
+    title: str
+    headings: str
+    text: str
+
+    def default_text(self) -> str:
+        return f"{self.title} {self.headings} {self.text}"
+
+
+class PlainDoc(NamedTuple):
+    doc_id: str
+    title: str
+    text: str
+
+    def default_text(self) -> str:
+        return f"{self.title}\n{self.text}"
+
+
 class MuteDoc(NamedTuple):
     doc_id: str
     words: list[str]
@@ -71,6 +97,15 @@ class Topic(NamedTuple):
     query_id: str
     title: str
     description: str
+
+
+class Sought(NamedTuple):
+    query_id: str
+    title: str
+    text: str
+
+    def default_text(self) -> str:
+        return f"{self.title} {self.text}"
 
 
 class Asked(NamedTuple):
@@ -85,6 +120,8 @@ class Asked(NamedTuple):
         (TitledDoc("1", "a text", None, "u"), Document("1", "", "a text")),
         (BodyDoc("1", "u", "a title", "a body"), Document("1", "a title", "a body")),
         (OddDoc("1", "fish"), Document("1", "", "about: fish")),
+        (RichDoc("1", "a title", "a part", "a text"), Document("1", "", "a title a part a text")),
+        (PlainDoc("1", "a title", "a text"), Document("1", "a title", "a text")),
     ],
 )
 def test_types_of_documents(document: Any, expected: Document) -> None:
@@ -101,10 +138,58 @@ def test_a_type_without_text_is_named() -> None:
     [
         (Topic("1", "a title", "a description"), Query("1", "a title")),
         (Asked("1", "a question"), Query("1", "a question")),
+        (Sought("1", "a title", "a text"), Query("1", "a title a text")),
     ],
 )
 def test_types_of_queries(query: Any, expected: Query) -> None:
     assert irds.query_converter(type(query))(query) == expected
+
+
+MUTE = {"ArgsMeProcessedDoc", "ClinicalTrialsDoc", "CodeSearchNetDoc", "ToucheImageDoc"}
+MUTE_QUERIES = {"TrecBackgroundLinkingQuery"}
+"""Types that do not state their text, which are refused."""
+
+
+def probe(hint: Any, name: str) -> Any:
+    """Return a value of the type `hint` whose strings are words found nowhere else."""
+    if isinstance(hint, type) and hasattr(hint, "_fields"):
+        inner = get_type_hints(hint)
+        return hint(*(probe(inner[field], f"{name}.{field}") for field in hint._fields))
+    parts = [part for part in get_args(hint) if part not in (type(None), ...)]
+    if get_origin(hint) in (list, tuple):
+        return get_origin(hint)([probe(parts[0], f"{name}.0"), probe(parts[0], f"{name}.1")])
+    if parts and get_origin(hint) is not dict:
+        return probe(parts[0], name)
+    html = f"<html><title>{name}</title><body>{name}</body></html>"
+    return {str: f"word-{name}", bytes: html.encode(), int: 1}.get(hint)
+
+
+def kinds(what: str) -> dict[str, type[Any]]:
+    """Return the types of documents or queries of every id in the registry of ir_datasets."""
+    registry = pytest.importorskip("ir_datasets").registry
+    every = [registry[id] for id in list(registry)]
+    assert len(every) >= 790
+    having = (one for one in every if getattr(one, f"has_{what}")())
+    types = {getattr(one, f"{what}_cls")() for one in having}
+    return {f"{kind.__module__}.{kind.__name__}": kind for kind in types}
+
+
+def test_no_text_of_any_registered_data_set_is_lost() -> None:
+    for what, convert, mute in (
+        ("docs", irds.document_converter, MUTE),
+        ("queries", irds.query_converter, MUTE_QUERIES),
+    ):
+        found = kinds(what)
+        assert len(found) > 40
+        for name, kind in found.items():
+            record = probe(kind, "x")
+            if kind.__name__ in mute:
+                with pytest.raises(DataError, match="do not state their text"):
+                    convert(kind)(record)
+                continue
+            words = " ".join(convert(kind)(record)[1:3]) if what == "docs" else convert(kind)(record)[1]
+            stated = record.default_text() if hasattr(kind, "default_text") else record.text
+            assert words.split() == stated.split(), name
 
 
 def test_without_the_library_the_install_line_is_told(
@@ -322,3 +407,41 @@ def test_the_local_mirror_comes_first(tmp_path: Path) -> None:
     data = opened(tmp_path, "no such id")
     assert data.source == "$RANKSTONE_DATA/t/t"
     assert len(data.corpus) == 2
+
+
+EXCLUDING = "q4 0 d1 1\nq4 0 d2 -100\nq5 0 d3 1\n"
+
+
+@pytest.fixture
+def excluding(library: Any, home: Path) -> None:
+    """Make `tiny/dl` define -100 as BRIGHT does, for one document of q4."""
+    write(home / "tiny", {"dl/qrels": EXCLUDING})
+    meanings = {1: "Relevant", -100: "Excluded from evaluation", 2: "Excluded"}
+    qrels = library.registry["tiny/dl"].qrels_handler()
+    qrels._qrels_defs = meanings
+
+
+@pytest.mark.usefixtures("excluding")
+def test_documents_excluded_for_a_query_leave_before_the_depth_is_cut(tmp_path: Path) -> None:
+    """BRIGHT's own evaluation removes them from the scores: nDCG@10 of self, good is 1.0."""
+    data = opened(tmp_path, "tiny", split="dl", depth=1, measures=("nDCG@1",), headline="nDCG@1")
+    assert list(data.excluded_labels) == [-100]
+    assert data.spare == 1
+    hits = Hits(np.array([[1, 0], [1, 2]]), np.array([[2, 1], [1, 2]], dtype=np.float32))
+    scored = evaluate(hits, data, measures=["nDCG@1", "R@1", "AP"])
+    assert scored.per_query["nDCG@1"].tolist() == [1.0, 1.0]
+    assert scored.per_query["AP"].tolist() == [1.0, 1.0]
+    assert scored.ranking.docs.tolist() == [[0], [2]]
+
+
+@pytest.mark.usefixtures("excluding")
+def test_run_files_lose_excluded_documents_too(tmp_path: Path) -> None:
+    run = tmp_path / "run.trec"
+    run.write_text("q4 Q0 d2 1 2 t\nq4 Q0 d1 2 1 t\nq4 Q0 d3 3 0 t\nq5 Q0 d3 1 2 t\n")
+    sources = Sources(data=tmp_path / "mirror", cache=tmp_path / "cache")
+    judged = open_judged(task("tiny", split="dl"), sources)
+    record = score_file(run, judged, ResultStore(tmp_path / "results"))
+    assert record.policy.depth == 1000  # the list of q4 holds all that counts
+    assert record.measures["nDCG@10"].mean == 1.0
+    path = ResultStore(tmp_path / "results").path(record)
+    assert list(differences(record, path, lambda _: judged)) == []

@@ -10,7 +10,7 @@ This module needs only numpy, so that using a data set does not load what makes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, overload
@@ -95,6 +95,9 @@ class RawDataset:
     """Judgements of one of the `splits`."""
     splits: Callable[[], Sequence[str]]
     """Names of the splits that have judgements."""
+    excluded_labels: Callable[[str], Collection[int]] = lambda split: ()
+    """Labels of one of the `splits` by which the source excludes a document from the results of
+    its query: it is neither relevant nor not."""
     fingerprint: str
     """Digest of files with sizes and times, or of a pinned revision: a converted copy is valid as
     long as it does not change."""
@@ -199,6 +202,17 @@ class Judgements:
         nothing = np.zeros(0, dtype=np.int64)
         return cls(query=nothing, document=nothing, label=nothing.astype(np.int32))
 
+    def parted(self, labels: Collection[int]) -> tuple[Judgements, Judgements]:
+        """Return the judgements with labels other than `labels`, and those with one of them."""
+        if not labels:
+            return self, Judgements.none()
+        inside = np.isin(self.label, sorted(labels))
+        kept, out = (
+            Judgements(query=self.query[rows], document=self.document[rows], label=self.label[rows])
+            for rows in (~inside, inside)
+        )
+        return kept, out
+
 
 def _nothing_stored() -> None:
     """Accept data that lies in memory."""
@@ -234,11 +248,21 @@ class Dataset:
     train_judgements: Judgements = field(default_factory=Judgements.none)
     """Judgements of the training split on documents of the corpus; `query` counts the rows of
     `train_queries`."""
+    excluded_labels: Collection[int] = ()
+    """Labels of documents that are removed from the results of their query before these are
+    truncated at the depth; such judgements count for nothing else."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""
     unchanged: Callable[[], None] = field(default=_nothing_stored, compare=False, repr=False)
     """Raises a DataError where a stored file changed since it was verified on opening; to be called
     before anything that was computed from the data is kept."""
+
+    @property
+    def spare(self) -> int:
+        """Return the results beyond the depth that a ranking needs, as many as it may lose."""
+        own = self.task.self_hits == "drop"
+        _, excluded = self.judgements.parted(self.excluded_labels)
+        return own + int(np.bincount(excluded.query[excluded.document >= 0]).max(initial=0))
 
     def facts(self) -> dict[str, Any]:
         """Source, digests and sizes, as a record's task section has them."""

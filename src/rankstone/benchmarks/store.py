@@ -259,7 +259,8 @@ class _Stored:
         where = f"{self.task.dataset}: judgements of the split '{name}' ({self.raw.source})"
         rows = self.raw.judgements(name)
         found = resolve_split(rows, self.documents, self.queries, where)
-        self._write_split(found, folder)
+        excluded = self.raw.excluded_labels(name)
+        self._write_split(found, folder, sorted(excluded))
 
     def _convert_asked(self, folder: Path) -> None:
         packed = self.queries.rows("answers", 0, len(self.queries))
@@ -272,7 +273,9 @@ class _Stored:
             )
         self._write_split(every_query(self.documents, self.queries), folder)
 
-    def _write_split(self, found: ResolvedSplit, folder: Path) -> None:
+    def _write_split(
+        self, found: ResolvedSplit, folder: Path, excluded: Sequence[int] = ()
+    ) -> None:
         write_table(folder / "judgements.arrow", found.judgements)
         write_table(folder / "queries.arrow", found.queries)
         judgements = MappedTable(folder / "judgements.arrow")
@@ -283,7 +286,7 @@ class _Stored:
             "counts": {"queries": len(judged), "judgements": len(judgements)},
             "warnings": [*extra, *found.warnings],
         }
-        write_meta(folder, body)
+        write_meta(folder, {**body, "excluded_labels": list(excluded)} if excluded else body)
 
 
 def _meta(folder: Path) -> dict[str, Any]:
@@ -339,6 +342,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
             *_lost_warnings(task, split, lost),
             *warnings,
         ),
+        excluded_labels=split.meta.get("excluded_labels", ()),
         answers=_answers(task, stored.queries, rows),
         unchanged=unchanged(stored.metas),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -58,8 +58,8 @@ def evaluate(
 
     A task judged by answers has its passages matched; `cache` is the folder that keeps the matches.
 
-    Where the task drops self hits, `hits` must hold one result more than the depth (or the whole
-    corpus). Raises an AdapterError if `hits` break the contract and a MeasureError for a
+    Where the task drops self hits or the source excludes documents of a query, `hits` must hold
+    `dataset.spare` results more than the depth (or the whole corpus). Raises an AdapterError if `hits` break the contract and a MeasureError for a
     measure that is unknown or deeper than `depth`; `method` is named in the former.
     """
     task = dataset.task
@@ -71,17 +71,18 @@ def evaluate(
         hits,
         n_queries=len(dataset.query_ids),
         n_documents=n_documents,
-        k=max(hits.docs.shape[-1], min(depth + drop_self, n_documents)),
+        k=max(hits.docs.shape[-1], min(depth + dataset.spare, n_documents)),
         method=method or "hits",
     )
+    judgements, excluded = dataset.judgements.parted(dataset.excluded_labels)
     ranking = rank(
         hits,
         ids=dataset.corpus.ids,
         self_positions=dataset.self_positions,
         drop_self=drop_self,
+        excluded=(excluded.query, excluded.document),
         depth=depth,
     )
-    judgements = dataset.judgements
     if task.judge == "answers":
         judgements = matched.judge(ranking.docs, dataset, cache)
     return _evaluate(ranking, judgements, parsed, task.relevance, dataset.query_ids)
@@ -95,6 +96,7 @@ def evaluate_run(
     depth: int,
     relevance: int = 1,
     drop_self: bool = False,
+    excluded_labels: Collection[int] = (),
     method: str = "run",
     judge: Judge = "judgements",
 ) -> Evaluation:
@@ -104,6 +106,7 @@ def evaluate_run(
         run: scores by query and document, or the lines of a run file (`results.trec_run.read_run`).
         qrels: their queries are scored, in this order, and no others. For a task judged by
             answers, those of `qrels_by_answers`.
+        excluded_labels: labels of documents that are removed from the results of their query.
         depth: of the run: longer rows are truncated, and deeper measures refused.
     """
     parsed = parse_all(measures, depth, judge)
@@ -117,14 +120,15 @@ def evaluate_run(
         k=hits.docs.shape[1],
         method=method,
     )
+    judgements, excluded = judgements_of(qrels, positions).parted(excluded_labels)
     ranking = rank(
         hits,
         ids=lambda found: [document_ids[position] for position in found.tolist()],
         self_positions=np.array([positions.get(query, -1) for query in query_ids], dtype=np.int64),
         drop_self=drop_self,
+        excluded=(excluded.query, excluded.document),
         depth=depth,
     )
-    judgements = judgements_of(qrels, positions)
     return _evaluate(ranking, judgements, parsed, relevance, query_ids)
 
 

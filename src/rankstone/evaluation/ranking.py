@@ -1,4 +1,4 @@
-"""Rankings from the hits of an index: the owner of order, ties, padding and self hits.
+"""Rankings from the hits of an index: the owner of order, ties, padding, self hits, exclusions.
 
 The order is trec_eval's: score descending as float32, then document id descending by bytes
 (`comp_sim_docno` in trec_eval's form_res_rels.c); the order the index returned is not looked at.
@@ -96,20 +96,24 @@ def rank(
     ids: Ids,
     self_positions: Ints | None = None,
     drop_self: bool = False,
+    excluded: tuple[Ints, Ints] | None = None,
     depth: int,
 ) -> Ranking:
     """Order checked `hits` and truncate them at `depth`.
 
     `ids` is asked only for documents with tied scores. With `drop_self`, the document at
     `self_positions` (n_queries,) (-1 where there is none) leaves its query's row first, which is
-    why one result more than `depth` is retrieved for it. Scores tie that compare equal as float32:
+    why one result more than `depth` is retrieved for it. The `excluded` documents, as rows of
+    queries and positions, leave in the same way. Scores tie that compare equal as float32:
     -0.0 and 0.0 do, as in trec_eval.
     """
     docs, scores = hits
     if drop_self:
         if self_positions is None:
             raise ValueError("drop_self needs self_positions")
-        docs, scores = _without(docs, scores, self_positions)
+        docs, scores = _without(docs, scores, docs == self_positions[:, None])
+    if excluded is not None and len(excluded[0]):
+        docs, scores = _without(docs, scores, among(docs, *excluded))
     docs, scores = _descending(docs, scores)
     level = level_with_next(docs, scores)
     if level.any():
@@ -128,12 +132,18 @@ def level_with_next(docs: Ints, scores: NDArray[np.float32]) -> Flags:
     return level & (docs[:, 1:] >= 0)
 
 
+def among(docs: Ints, rows: Ints, positions: Ints) -> Flags:
+    """Return the flags of the entries (row, position) in `docs`."""
+    width = max(int(docs.max(initial=0)), int(positions.max(initial=0))) + 2
+    entries = np.arange(len(docs))[:, None] * width + docs + 1
+    return np.isin(entries, rows * width + positions + 1)
+
+
 def _without(
-    docs: Ints, scores: NDArray[np.float32], positions: Ints
+    docs: Ints, scores: NDArray[np.float32], out: Flags
 ) -> tuple[Ints, NDArray[np.float32]]:
-    # Rows without a self hit (position -1) may match their own pads, and nothing changes there.
-    own = docs == positions[:, None]
-    return np.where(own, -1, docs), np.where(own, np.float32(-np.inf), scores)
+    # A position of -1, of a document that is nowhere, matches pads, and nothing changes there.
+    return np.where(out, -1, docs), np.where(out, np.float32(-np.inf), scores)
 
 
 def _descending(docs: Ints, scores: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:

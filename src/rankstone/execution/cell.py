@@ -145,9 +145,8 @@ class CellRun:
         )
 
     def _depth(self, dataset: Dataset) -> int:
-        """Return the hits to retrieve: one more where a self hit will be dropped."""
-        spare = int(self.job.task.self_hits == "drop")
-        return min(self.job.task.depth + spare, len(dataset.corpus))
+        """Return the hits to retrieve, with those that self hits and exclusions will cost."""
+        return min(self.job.task.depth + dataset.spare, len(dataset.corpus))
 
     def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
         """Search all queries in batches; `evaluate` checks the hits."""

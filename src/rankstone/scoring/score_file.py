@@ -55,6 +55,7 @@ def score_file(
         depth=depth,
         relevance=task.relevance,
         drop_self=task.self_hits == "drop",
+        excluded_labels=judged.excluded_labels,
         method=str(path),
         judge=task.judge,
     )
@@ -116,14 +117,28 @@ class _Facts:
             )
 
     def _counts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return results per query of the run, without self hits if the task drops them."""
+        """Return results per query of the run, without the self hits and documents excluded."""
         run = self._run
         counts = np.bincount(run.query, minlength=len(run.query_ids)).astype(np.int64)
-        if self._judged.task.self_hits == "drop":
-            rows = {document: row for row, document in enumerate(run.document_ids)}
-            own = np.array([rows.get(query, -1) for query in run.query_ids], dtype=np.int64)
-            counts -= np.bincount(run.query[own[run.query] == run.document], minlength=len(counts))
+        dropped = list(self._dropped())
+        if dropped:
+            width = len(run.document_ids)
+            pairs = np.array([query * width + document for query, document in dropped])
+            lost = np.isin(run.query * width + run.document, pairs)
+            counts -= np.bincount(run.query[lost], minlength=len(counts))
         return counts
+
+    def _dropped(self) -> Iterator[tuple[int, int]]:
+        """Yield query and document, by their positions in the run, of results that do not count."""
+        run, judged = self._run, self._judged
+        if judged.task.self_hits == "keep" and not judged.excluded_labels:
+            return
+        rows = {document: row for row, document in enumerate(run.document_ids)}
+        for query, name in enumerate(run.query_ids):
+            labels = judged.qrels.get(name, {}).items()
+            out = {d for d, label in labels if label in judged.excluded_labels}
+            out |= {name} if judged.task.self_hits == "drop" else set()
+            yield from ((query, rows[document]) for document in out & rows.keys())
 
     def _depth(self) -> int:
         """Return the length of the deepest list, at most the task's depth.
@@ -134,8 +149,7 @@ class _Facts:
         deepest = int(self._lengths.max())
         if deepest >= task.depth:
             return task.depth
-        spare = int(task.self_hits == "drop")
-        whole = dataset is not None and deepest >= len(dataset.corpus) - spare
+        whole = dataset is not None and deepest >= len(dataset.corpus) - dataset.spare
         return task.depth if whole else max(deepest, 1)
 
     def _too_deep(self, measure: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Judged:
     dataset: Dataset | None
     """None where the task has judgements only."""
     warnings: tuple[str, ...]
+    excluded_labels: Collection[int] = ()
+    """Labels of documents that are removed from the results of their query."""
     cache: Path | None = None
     """Folder that stores matches of passages with answers."""
 
@@ -87,5 +89,6 @@ def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -
         info=TaskInfo.of(task, dataset.facts()),
         dataset=dataset,
         warnings=tuple(dataset.warnings),
+        excluded_labels=dataset.excluded_labels,
         cache=sources.cache,
     )

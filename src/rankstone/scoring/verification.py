@@ -151,6 +151,7 @@ def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
         depth=rules.depth,
         relevance=rules.relevance,
         drop_self=rules.self_hits == "drop",
+        excluded_labels=judged.excluded_labels,
         method=record.method.name,
         judge=rules.judge,
     )

@@ -44,14 +44,14 @@ PASSAGES = Remote(
     md5="612fe66e0b6b41ee28f806140226c563",
     size=4_694_541_059,
 )
+_DPR_QUESTIONS: dict[str, Any] = {
+    "sha256": "480cfe1d5b81bedd879ffe7c6a9ec294d317811e71c44daabfe242ca9d719d46",
+    "size": 296_949,
+}
 QUESTIONS = {
-    "nq-test.qa.csv": Remote(url=f"{_DPR}/data/retriever/nq-test.qa.csv"),
-    # The same questions as Anserini keeps them.
-    "topics.dpr.nq.test.txt": Remote(
-        url=f"{_TOPICS}/topics.dpr.nq.test.txt",
-        sha256="480cfe1d5b81bedd879ffe7c6a9ec294d317811e71c44daabfe242ca9d719d46",
-        size=296_949,
-    ),
+    "nq-test.qa.csv": Remote(url=f"{_DPR}/data/retriever/nq-test.qa.csv", **_DPR_QUESTIONS),
+    # The same file as Anserini keeps it.
+    "topics.dpr.nq.test.txt": Remote(url=f"{_TOPICS}/topics.dpr.nq.test.txt", **_DPR_QUESTIONS),
     # NQ-open's dev split in DPR's order, with quotes doubled in the answers to 32 questions.
     "topics.nq.test.txt": Remote(
         url=f"{_TOPICS}/topics.nq.test.txt",

@@ -30,6 +30,10 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 OWN_SPLIT = "test"
 """Name of the split of the id itself, if a definition names no splits."""
+CONVERTERS = 2
+"""Version of what is read of records; converted copies of another are made again."""
+EXCLUDED = "excluded from evaluation"
+"""Words, in a source's own definition of a label, by which it takes documents out of rankings."""
 MIRROR = "https://mirror.ir-datasets.com/{}"
 """Address of the copies of files that ir_datasets calls mirrored, by md5."""
 
@@ -63,8 +67,9 @@ def load(
         queries=found.queries,
         judgements=found.judgements,
         splits=lambda: list(found.splits),
+        excluded_labels=found.excluded_labels,
         # An id identifies fixed content: its files are pinned by their checksums.
-        fingerprint=canonical_digest(["ir_datasets", id, splits and dict(splits)]),
+        fingerprint=canonical_digest(["ir_datasets", id, splits and dict(splits), CONVERTERS]),
         source=f"ir_datasets:{id}",
         warnings=found.warnings,
     )
@@ -135,6 +140,11 @@ class _Collection:
             for row in dataset.qrels_iter():
                 yield Judgement(row.query_id, row.doc_id, int(row.relevance))
 
+    def excluded_labels(self, split: str) -> list[int]:
+        """Return the labels that the source defines as excluded: BRIGHT's -100."""
+        meanings = self._dataset(self.splits[split]).qrels_defs()
+        return [label for label, meaning in meanings.items() if EXCLUDED in str(meaning).lower()]
+
     def _discovered(self) -> dict[str, str]:
         registry, own = library(self._sources).registry, self._dataset(self._id)
         below = [name for name in registry if name.startswith(f"{self._id}/")]
@@ -198,21 +208,33 @@ def _prefetch(module: Any, top: str, name: str, sources: Sources) -> None:
 def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
     """Return a function that converts documents of ir_datasets' type `kind`.
 
-    A type with a title and a text (or body) keeps them apart; of any other, ir_datasets' own
-    `default_text` is the text, and the title is empty.
+    Title and text (or body) stay apart where they are all of ir_datasets' own `default_text`; of
+    any other type that is the text, and the title is empty.
     """
-    fields = set(getattr(kind, "_fields", ()))
+    fields = getattr(kind, "_fields", ())
     body = next((name for name in ("text", "body") if name in fields), None)
-    if "title" in fields and body is not None:
+    if "title" in fields and body is not None and _is_whole(kind, "title", body):
         return lambda doc: Document(doc.doc_id, doc.title or "", getattr(doc, body) or "")
     return lambda doc: Document(doc.doc_id, "", _text(doc))
 
 
+def _is_whole(kind: Any, *names: str) -> bool:
+    """Return True if `default_text` of a record is the fields `names`, or the type has none."""
+    if not hasattr(kind, "default_text"):
+        return True
+    probe = kind(*(f"<{field}>" for field in kind._fields))
+    try:
+        return bool(probe.default_text().split() == [f"<{name}>" for name in names])
+    except (AttributeError, TypeError):  # a field that is no string is part of the text
+        return False
+
+
 def query_converter(kind: type[Any]) -> Callable[[Any], Query]:
-    """Return a function that converts queries of ir_datasets' type `kind`: of topics, the title."""
-    fields = set(getattr(kind, "_fields", ()))
+    """Return a function that converts queries of ir_datasets' type `kind` to their `default_text`;
+    of a type that has none, to the text, the title, or the query."""
+    fields = getattr(kind, "_fields", ())
     name = next((name for name in ("text", "title", "query") if name in fields), None)
-    if name is None:
+    if name is None or hasattr(kind, "default_text"):
         return lambda query: Query(query.query_id, _text(query))
     return lambda query: Query(query.query_id, getattr(query, name) or "")
 

@@ -11,9 +11,8 @@ Rules after the authors' code, github.com/HazyResearch/m2, folder `bert`:
   validation split, `input` as the document and `output` as the query. QASPER takes the test split,
   the full text as the document, and the title or the abstract as the query.
 
-Deviations: an id that repeats with another text is refused (there the last row wins, silently); a
-query goes if all its answers are null passages (there, if the passage of its own number is); V0
-rows of QASPER without any full text go as in V1 (there an empty document stays).
+Deviation: a query goes if all its answers are null passages (there, if the passage of its own
+number is). An id that repeats with another text has that of the last row, with a warning.
 
 What the data folder holds in BEIR layout under the data set's name (`loco/qmsum`), the store takes
 before it asks here. Then come copies of the hub repositories' files in the data folder
@@ -178,7 +177,7 @@ class _V1:
         self.warnings = queries.warnings | documents.warnings
 
     def read_documents(self) -> Iterator[Document]:
-        found = (
+        found = lambda: (  # noqa: E731
             (where, Document(_id(row, "pid", where), "", _text(row, "passage", where)))
             for where, row in self._own(self.documents)
             if _id(row, "pid", where) not in self._null_passages
@@ -186,7 +185,7 @@ class _V1:
         return _distinct(found, "documents", self.warnings)
 
     def read_queries(self) -> Iterator[Query]:
-        found = (
+        found = lambda: (  # noqa: E731
             (where, Query(_id(row, "qid", where), _text(row, "query", where)))
             for where, row in self._asked()
         )
@@ -240,25 +239,27 @@ RecordT = TypeVar("RecordT", Document, Query)
 
 
 def _distinct(
-    found: Iterable[tuple[str, RecordT]], what: str, warnings: set[str]
+    found: Callable[[], Iterable[tuple[str, RecordT]]], what: str, warnings: set[str]
 ) -> Iterator[RecordT]:
-    """Yield the records, each once; a repeated id with another text is refused."""
-    seen: dict[str, int] = {}
-    n_repeats = 0
-    for where, record in found:
+    """Yield the last record of each id; `found` streams all of them, and is called twice."""
+    last = dict[str, tuple[int, int]]()
+    n_repeats, changed = 0, dict[str, str]()
+    for row, (where, record) in enumerate(found()):
         content = hash(record)
-        if record.id not in seen:
-            seen[record.id] = content
-            yield record
-        elif seen[record.id] == content:
+        if record.id in last:
             n_repeats += 1
-        else:
-            raise DataError(
-                f"{where}: wrong content: the id '{record.id}' occurs before, with another text. "
-                "Fetch it again."
-            )
+            if last[record.id][1] != content:
+                changed[record.id] = where
+        last[record.id] = row, content
     if n_repeats:
         warnings.add(f"{n_repeats} repeated {what} count once")
+    if changed:
+        id, where = next(iter(changed.items()))
+        warnings.add(
+            f"{len(changed)} ids of {what} repeat with another text, such as '{id}' ({where}); the "
+            "last row counts, as in the authors' code"
+        )
+    yield from (record for row, (_, record) in enumerate(found()) if last[record.id][0] == row)
 
 
 Pair = tuple[int, str, str]
@@ -294,11 +295,10 @@ def _qasper_pairs(rows: Iterable[Row], query: str, warnings: set[str]) -> Iterat
     n_empty = 0
     for number, (where, row) in enumerate(rows):
         text = _full_text(row["full_text"], where)
-        if text:
-            yield number, text, _text(row, query, where)
         n_empty += not text
+        yield number, text, _text(row, query, where)
     if n_empty:
-        warnings.add(f"{n_empty} papers of QASPER without full text are left out with their query")
+        warnings.add(f"{n_empty} papers of QASPER have no full text; they are empty documents")
 
 
 def _full_text(sections: Any, where: str) -> str:
