@@ -166,9 +166,15 @@ class Counts(Spec):
 class TaskSpec(Spec):
     """One task: a table `[tasks.<name>]` of `benchmarks/<family>.toml`."""
 
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "licence", "terms"})
+
     name: str
     """`<family>/<task>`."""
     description: str
+    licence: str = ""
+    """Licence of the data: an SPDX name, the name that its owners use, or `not stated`."""
+    terms: str = ""
+    """Conditions of use, and where they are stated."""
     loader: str = Field(pattern=REGISTERED)
     """Reader of the collection: a short name (`rankstone.registry`), or `module:function`."""
     source: dict[str, Any] = Field(default_factory=dict)

@@ -90,6 +90,22 @@ def test_measures_can_be_computed(name: str) -> None:
         parse(measure)
 
 
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_licence_and_terms_are_stated_and_change_no_digest(name: str) -> None:
+    task = TASKS[name]
+    assert task.licence
+    assert len(task.terms) > 20
+    silent = task.model_copy(update={"licence": "", "terms": ""})
+    assert silent.digest() == task.digest()
+
+
+def test_trec_dl_documents_have_the_official_average_precision() -> None:
+    """Craswell et al., arXiv:2003.07820 and 2102.07662: documents are ranked to depth 100."""
+    family = {name: t for name, t in TASKS.items() if name.startswith("msmarco-doc/")}
+    assert len(family) == 3
+    assert all("AP@100" in t.measures and "AP" not in t.measures for t in family.values())
+
+
 @pytest.mark.parametrize("name", [*ZIPPED, *IRDS])
 def test_the_train_split_is_declared(name: str, tmp_path: Path) -> None:
     task = TASKS[name]

@@ -187,7 +187,7 @@ def test_no_text_of_any_registered_data_set_is_lost() -> None:
                 with pytest.raises(DataError, match="do not state their text"):
                     convert(kind)(record)
                 continue
-            words = " ".join(convert(kind)(record)[1:3]) if what == "docs" else convert(kind)(record)[1]
+            words = " ".join(convert(kind)(record)[1 : 3 if what == "docs" else 2])
             stated = record.default_text() if hasattr(kind, "default_text") else record.text
             assert words.split() == stated.split(), name
 

@@ -114,10 +114,10 @@ def availability(entries: Sequence[Entry], sources: Sources) -> Page:
             Paragraph(),
             table(("folder", "path"), folders, headless=True),
         ),
-        fields=("task", *COUNTS, "data", "detail"),
+        fields=("task", *COUNTS, "data", "detail", "licence", "terms"),
         rows=tuple(
             {"task": one.task.name, **one.counts.model_dump(), "data": one.state,
-             "detail": one.detail}
+             "detail": one.detail, "licence": one.task.licence, "terms": one.task.terms}
             for one in entries
         ),
     )  # fmt: skip

@@ -59,8 +59,9 @@ def evaluate(
     A task judged by answers has its passages matched; `cache` is the folder that keeps the matches.
 
     Where the task drops self hits or the source excludes documents of a query, `hits` must hold
-    `dataset.spare` results more than the depth (or the whole corpus). Raises an AdapterError if `hits` break the contract and a MeasureError for a
-    measure that is unknown or deeper than `depth`; `method` is named in the former.
+    `dataset.spare` results more than the depth (or the whole corpus). Raises an AdapterError if
+    `hits` break the contract and a MeasureError for a measure that is unknown or deeper than
+    `depth`; `method` is named in the former.
     """
     task = dataset.task
     depth = task.depth if depth is None else depth
