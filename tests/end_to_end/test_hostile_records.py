@@ -241,5 +241,6 @@ def test_records_are_listed_and_removed(results: Path) -> None:
     assert list(hostile.iterdir()) == [folder]
     folder.rmdir()
     assert [record.method.name for record in store.records()] == [OTHER]
-    found = CliRunner().invoke(app, ["records", "rm", "nothing", "--results", str(results)])
-    assert "no record of 'nothing'" in str(found.exception)
+    for name in ("nothing", "functions", TASK):
+        found = CliRunner().invoke(app, ["records", "rm", name, "--results", str(results)])
+        assert f"no record of '{name}'" in str(found.exception)

@@ -275,6 +275,12 @@ def test_what_cannot_be_scored_is_refused(
     assert records(place) == []
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x\u2028y"])
+def test_a_name_that_cannot_be_printed_is_refused(place: Path, name: str) -> None:
+    with pytest.raises(ResultsError, match="cannot name a method"):
+        call(place, "score", str(place / "mine.trec"), "--on", "letters", "--name", name)
+
+
 def test_a_run_too_shallow_for_every_measure_is_refused(place: Path) -> None:
     toml = place / "benchmarks" / "tiny.toml"
     toml.write_text(toml.read_text().replace('"AP", ', ""))

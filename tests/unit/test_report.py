@@ -54,6 +54,19 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
         assert said in text, said
 
 
+def test_a_method_that_cannot_be_compared_stops_no_report(results, tmp_path):
+    ResultStore(results).write(make_record("dense/imported"))
+    stored = put(tmp_path, "dense/edited")
+    path = ResultStore(results).path(stored).with_name(stored.files.per_query)
+    path.write_bytes(path.read_bytes()[:-1])
+    text = render(rankstone.report(baseline="bm25", results=results), "markdown")
+    assert "Not compared: dense/imported on stdlib/functions: a paired test needs values" in text
+    assert "Not compared: per\\_query: " in text or "Not compared: per_query: " in text
+    assert "dense/all-minilm-l6-v2" in text
+    with pytest.raises(ResultsError, match="dense/imported on stdlib/functions: a paired test"):
+        rankstone.report(baseline="dense/imported", results=results)
+
+
 def test_html_is_whole_and_nothing_in_it_is_code(results, tmp_path):
     put(tmp_path, "dense/x", warnings=["<script>alert(1)</script>"])
     text = render(rankstone.report(results=results, title="A <b> & c"), "html")

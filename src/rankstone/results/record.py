@@ -23,8 +23,13 @@ UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories that no name holds: they move a terminal's cursor, or break a page."""
 
 
+def printable(name: str) -> bool:
+    """Return True if `name` holds no control characters, ends of lines or lone surrogates."""
+    return not {unicodedata.category(character) for character in name} & UNPRINTABLE
+
+
 def _printable(name: str) -> str:
-    if {unicodedata.category(character) for character in name} & UNPRINTABLE:
+    if not printable(name):
         raise ValueError("a name holds control characters or ends of lines")
     return name
 

@@ -46,5 +46,6 @@ def _named(name: str, stored: Sequence[Stored], store: ResultStore) -> list[Path
 
 
 def _is(name: str, method: str, task: str) -> bool:
-    """Test a name in full, or without its first parts."""
-    return any(f"/{full}".endswith(f"/{name}") for full in (method, f"{method}@{task}"))
+    """Test a method or METHOD@TASK, in full or without its first parts."""
+    full = f"{method}@{task}" if "@" in name else method
+    return f"/{full}".endswith(f"/{name}")

@@ -15,7 +15,7 @@ from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.files import sha256_of
 from rankstone.profiling.machine import environment
 from rankstone.results.per_query import write_per_query
-from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord, now
+from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord, now, printable
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import Run, write_run
 from rankstone.scoring.task_qrels import Judged
@@ -84,9 +84,14 @@ def score_file(
 
 def method_of(path: Path, name: str | None) -> MethodInfo:
     """Return the run file as a method, by default `runs/<file name without suffixes>`."""
-    digest = sha256_of(path)
+    digest, named = sha256_of(path), name or f"runs/{_ENDINGS.sub('', plain_name(path.name))}"
+    if not printable(named):
+        raise ResultsError(
+            f"{path}: {named!r} cannot name a method: it holds control characters or ends of"
+            " lines. Name it: --name NAME"
+        )
     return MethodInfo(
-        name=name or f"runs/{_ENDINGS.sub('', plain_name(path.name))}",
+        name=named,
         digest=canonical_digest({"run": digest}),
         adapter=ADAPTER,
         parameters={"file": path.name, "sha256": digest},

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.compare import Comparison, compare
+from rankstone.leaderboards.compare import Comparison, compare, paired_values
 from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragraph, Picture, table
 from rankstone.leaderboards.frame import leaderboard, truncated, truncation
 from rankstone.leaderboards.numbers import count
@@ -17,7 +17,7 @@ from rankstone.leaderboards.pages import compare as compare_page
 from rankstone.leaderboards.pages.leaderboard import tables
 from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.results.record import RunRecord
-from rankstone.results.store import ResultStore, Stored, cells, recorded_name
+from rankstone.results.store import Cell, ResultStore, Stored, cells, recorded_name
 
 
 def report(
@@ -155,8 +155,12 @@ def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
 
 def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:
     good = {cell: one for cell, one in cells(stored).items() if one[0].status == "ok"}
-    others = list(dict.fromkeys(method for method, _ in good if method != baseline))
-    found = compare(baseline, others, good)
+    faults = dict(_incomparable(good, baseline))
+    kept = {cell: one for cell, one in good.items() if cell not in faults}
+    if not {method for method, _ in kept} > {baseline}:
+        kept = good  # the comparison raises the reason
+    others = list(dict.fromkeys(method for method, _ in kept if method != baseline))
+    found = compare(baseline, others, kept)
     for task in dict.fromkeys(one.task for one in found):
         group = [one for one in found if one.task == task]
         yield Paragraph(f"{task}: {group[0].measure}, {group[0].paired.n:,} queries, paired")
@@ -166,6 +170,19 @@ def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:
         if len(found) > 1
         else "p values of one comparison."
     )
+    if faults:
+        yield Items(tuple(f"Not compared: {fault}" for fault in faults.values()))
+
+
+def _incomparable(good: Mapping[Cell, Stored], baseline: str) -> Iterator[tuple[Cell, str]]:
+    """Yield the cells whose values per query cannot be paired with the baseline's, and why."""
+    for (method, task), one in good.items():
+        than = good.get((baseline, task))
+        try:
+            if than is not None:
+                paired_values(one, than, one[0].task.headline)
+        except ResultsError as error:
+            yield (method, task), str(error)
 
 
 def _notes(group: Sequence[Comparison]) -> Iterator[str]:
