@@ -65,14 +65,20 @@ def opened(path: Path, error: Callable[[str], RankstoneError] = DataError) -> io
     try:
         while stream.peek(len(BOM)).startswith(BOM):
             stream.read(len(BOM))
+        if _compression(stream.peek(_HEAD)) is not None:
+            raise error(f"{path}: compressed twice. Unpack it once.")
     except DAMAGE as fault:
         raise error(f"{path}: truncated or damaged: {fault}. Fetch it again.") from None
     return stream
 
 
+def _compression(head: bytes) -> str | None:
+    return next((kind for magic, kind in _COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
 def _decompressed(path: Path, head: bytes) -> Any:
     """Open the content; Arrow's streams, unlike zstandard's, detect truncation."""
-    kind = next((kind for magic, kind in _COMPRESSIONS.items() if head.startswith(magic)), None)
+    kind = _compression(head)
     if kind is None:
         return io.FileIO(path)
     if kind == "xz":

@@ -171,6 +171,12 @@ def test_a_file_of_comments_alone_has_no_results(tmp_path: Path) -> None:
     assert rows(read_run(path)) == []
 
 
+def test_padding_makes_no_comment_of_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "x.run"
+    path.write_text("#1 Q0\u00a0 d 1\u2003 1.5\u00a0 t\n")
+    assert rows(read_run(path)) == [("#1", "d", 1.5)]
+
+
 @pytest.mark.parametrize("query", ["#12", "#", "##"])
 def test_a_query_may_begin_with_a_hash(tmp_path: Path, query: str) -> None:
     path = tmp_path / "x.run.zst"

@@ -181,8 +181,8 @@ def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedT
     """Return the error with an id of each side, which mostly differ in a prefix or in zeros."""
     example = there.rows("id", 0, 1)[0]
     return DataError(
-        f"{where}: none of its {what} is in {file}: it names '{judged[0]}', and {file} "
-        f"begins with '{example}'. Correct the ids, or the order of the columns "
+        f"{where}: none of its {what} is in {file}: it names {str(judged[0])!r}, and {file} "
+        f"begins with {example!r}. Correct the ids, or the order of the columns "
         "(query-id, corpus-id, score; in TREC form query, 0, document, label)."
     )
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.errors import ResultsError
-from rankstone.text_files import DAMAGE, encode_id, needs_encoding, opened
+from rankstone.text_files import DAMAGE, columns, encode_id, needs_encoding, opened
 
 COLUMNS = ("query", "q0", "document", "rank", "score", "tag")
 SCHEMA = pa.schema(
@@ -175,10 +175,16 @@ def _results(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     started = False
     with opened(path, ResultsError) as stream:
         for number, line in enumerate(stream, start=1):
-            words = line.split()
+            words = line.split() if line.isascii() else _stripped(line)
             if words and (started or not _is_comment(words)):
                 started = True
                 yield number, words
+
+
+def _stripped(line: bytes) -> list[bytes]:
+    """Return the columns without any white space around them; bytes that are not UTF-8 stay."""
+    found = columns(line.decode("utf-8", "surrogateescape"))
+    return [column.encode("utf-8", "surrogateescape") for column in found]
 
 
 def _is_comment(words: list[bytes]) -> bool:
@@ -226,18 +232,18 @@ def _is_irregular(column: pa.ChunkedArray) -> bool:
 
 def _parse_lines(path: Path) -> pa.Table:
     """Parse line by line, split at any white space: slower, with line numbers in errors."""
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    found: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for number, raw in _results(path):
         if len(raw) != len(COLUMNS):
             raise ResultsError(
                 f"{path}:{number}: expected 6 columns (query Q0 document rank score tag),"
                 f" found {len(raw)}."
             )
-        columns["query"].append(_id(raw[0], path, number))
-        columns["document"].append(_id(raw[2], path, number))
-        columns["rank"].append(raw[3].decode("ascii", "replace"))
-        columns["score"].append(_score(raw[4], path, number))
-    return pa.table(columns, schema=SCHEMA)
+        found["query"].append(_id(raw[0], path, number))
+        found["document"].append(_id(raw[2], path, number))
+        found["rank"].append(raw[3].decode("utf-8", "replace").strip())
+        found["score"].append(_score(raw[4], path, number))
+    return pa.table(found, schema=SCHEMA)
 
 
 def _id(raw: bytes, path: Path, line: int) -> str:
@@ -257,7 +263,7 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
 def _score(raw: bytes, path: Path, line: int) -> float:
     try:
         # Arrow rounds decimal text to float32 once; through Python's float it would be twice.
-        return float(pa.scalar(raw.decode("ascii")).cast(pa.float32()).as_py())
+        return float(pa.scalar(raw.decode("utf-8").strip()).cast(pa.float32()).as_py())
     except (pa.ArrowInvalid, UnicodeDecodeError):
         raise ResultsError(f"{path}:{line}: the score {raw!r} is not a number.") from None
 

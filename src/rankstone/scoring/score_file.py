@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +165,8 @@ class _Facts:
         """Yield a sentence for each irregularity."""
         task, run = self._judged.task, self._run
         if self._unknown:
-            n, example = len(self._unknown), self._unknown[0]
-            yield f"{n} of its queries are not judged and are left out, such as '{example}'"
+            n, example = len(self._unknown), _example(self._unknown)
+            yield f"{n} of its queries are not judged and are left out, such as {example}"
         if n_missing:
             yield f"{n_missing} judged queries have no results and score 0"
         if run.contradicted:
@@ -200,11 +200,15 @@ class _Facts:
         relevant = {document for document, label in judged if label >= least}
         missing = relevant.difference(self._run.document_ids)
         if missing:
-            example = min(missing, key=lambda id: (id.isprintable(), id))
             yield (
                 f"{len(missing)} of {len(relevant)} relevant documents are in no list, such as"
-                f" {example!r}"
+                f" {_example(missing)}"
             )
+
+
+def _example(ids: Iterable[str]) -> str:
+    """Return one of the ids, quoted; one with invisible characters, if any, which are escaped."""
+    return repr(min(ids, key=lambda id: (id.isprintable(), id)))
 
 
 def _key(judged: Judged, method: MethodInfo, rules: Policy) -> str:

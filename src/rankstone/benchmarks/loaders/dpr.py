@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from rankstone.benchmarks.dataset import Document, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.readers.jsonl import records
-from rankstone.benchmarks.readers.lines import fault, numbered_lines, without_comments
+from rankstone.benchmarks.readers.lines import fault, numbered_lines, tab_fields, without_comments
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import DefinitionError, did_you_mean
@@ -159,10 +159,11 @@ def _raw(passages: _File, asked: _File) -> RawDataset:
 def read_passages(path: Path) -> Iterator[Document]:
     """Yield the passages of a `psgs_w100.tsv`, without quotes at both ends, as DPR does."""
     for number, row in _rows(path):
+        row = tab_fields(row, len(HEADER))
         if len(row) != len(HEADER):
             raise fault(path, number, f"expected 3 columns ({', '.join(HEADER)}), found {len(row)}")
-        identifier, text, title = row[0].strip(), *row[1:]
-        if [identifier, text, title.strip()] == HEADER:
+        identifier, text, title = row[0].strip(), row[1], row[2].strip()
+        if [identifier, text, title] == HEADER:
             continue
         if not identifier:
             raise fault(path, number, "the id is empty")
@@ -191,9 +192,10 @@ def _json_questions(path: Path) -> Iterator[tuple[int, Any, Any, Any]]:
 
 def _listed_questions(path: Path) -> Iterator[tuple[int, Any, Any, None]]:
     for number, row in _rows(path):
+        row = tab_fields(row, 2)
         if len(row) != 2:
             raise fault(path, number, f"expected 2 columns (question, answers), found {len(row)}")
-        yield number, row[0], _literal(row[1]), None
+        yield number, row[0], _literal(row[1].strip()), None
 
 
 def _literal(text: str) -> Any:
@@ -212,7 +214,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     lines: list[int] = []
 
     def numbered() -> Iterator[str]:
-        for number, line in without_comments(numbered_lines(path), lambda line: "\t" in line):
+        for number, line in without_comments(
+            numbered_lines(path), lambda line: "\t" in line.strip()
+        ):
             lines.append(number)
             yield line
 

@@ -55,6 +55,13 @@ def without_comments(
     yield from lines
 
 
+def tab_fields(fields: list[str], n: int) -> list[str]:
+    """Return the fields of a line without blank ones behind the `n`-th, made by trailing tabs."""
+    while len(fields) > n and not fields[-1].strip():
+        fields = fields[:-1]
+    return fields
+
+
 def comment_bytes(file: io.BufferedReader) -> tuple[bytes, int]:
     """Read past leading comments and blank lines; return the next line, and their number."""
     n = 0

@@ -66,7 +66,7 @@ def _is_row(line: str) -> bool:
     fields = _fields(line, header=False)
     return _is_judged(fields) and (
         (len(fields) == 4 and fields[1] in ITERATIONS)
-        or ("\t" in line and not line.startswith(("# ", "#\t")))
+        or ("\t" in line.strip() and not line.startswith(("# ", "#\t")))
     )
 
 

@@ -12,6 +12,7 @@ from rankstone.benchmarks.readers.lines import (
     comment_bytes,
     fault,
     numbered_lines,
+    tab_fields,
     without_comments,
 )
 from rankstone.errors import DataError
@@ -85,9 +86,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
     else:
         lines = without_comments(lines, _is_row)
     for number, line in lines:
-        fields = line.split("\t")
-        while len(fields) > columns.n and not fields[-1].strip():
-            fields.pop()
+        fields = tab_fields(line.split("\t"), columns.n)
         if len(fields) != columns.n:
             raise fault(path, number, _wrong_number(len(fields), columns.n, text_keys))
         key = fields[columns.id].strip()
@@ -99,7 +98,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
 
 def _is_row(line: str) -> bool:
     """Test a line that starts with `#`: columns parted by tabs, the first more than `#`."""
-    return "\t" in line and not line.startswith(("# ", "#\t"))
+    return "\t" in line.strip() and not line.startswith(("# ", "#\t"))
 
 
 class _Columns(NamedTuple):

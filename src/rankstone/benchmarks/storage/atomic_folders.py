@@ -23,7 +23,7 @@ from rankstone.strict import canonical_digest
 
 META = "meta.json"
 VERIFIED = "verified.json"
-SCHEMA = 2
+SCHEMA = 3
 """Version of the layout of converted folders, part of their names."""
 SETTLED_S = 1.0
 """A file changed less than this before it was hashed may change again under the same stamp."""
