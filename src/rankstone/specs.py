@@ -86,6 +86,10 @@ class ModelSpec(Spec):
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain"})
     LATER: ClassVar[frozenset[str]] = frozenset({"folder"})
 
+    def _digested(self) -> dict[str, Any]:
+        """Leave out where the files are: what they hold is in the cell's key, and in a name."""
+        return {**super()._digested(), "path": None}
+
 
 class AdapterSpec(Spec):
     """An adapter and its arguments."""
@@ -118,6 +122,7 @@ class MethodSpec(AdapterSpec):
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
         {"description", "citation", "licence", "published", "weights"}
     )
+    LATER: ClassVar[frozenset[str]] = AdapterSpec.LATER | {"on"}
 
     name: str
     """`<family>/<stem>`, from the path of the file."""
@@ -126,6 +131,9 @@ class MethodSpec(AdapterSpec):
     text: str | None = None
     """Template of a document's text for this method, if it is not the task's: in
     `{title: [SEP] }{text}`, ` [SEP] ` is left out with an empty title."""
+    on: dict[str, dict[str, Any]] = Field(default={})
+    """Parameters that replace those above on a task, or on the tasks of a suite: lengths and
+    instructions with which its published results on that benchmark were made."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""
     licence: str = ""
@@ -135,8 +143,29 @@ class MethodSpec(AdapterSpec):
     weights: Literal["public", "unavailable"] = "public"
     """`unavailable`: never released, so the method needs a path to weights."""
 
+    @property
+    def file(self) -> str:
+        """The definition's file, inside the workspace, for messages."""
+        return f"runners/{self.name.partition('+')[0]}.toml"
+
+    def on_task(self, task: str) -> Self:
+        """Return this method as it runs on `task`, its members too: `on` is applied and empty."""
+        scorer = self.scorer
+        if scorer is not None:
+            inner = tuple(member.on_task(task) for member in scorer.members)
+            scorer = scorer.model_copy(update={"members": inner})
+        changed = {
+            "parameters": {**self.parameters, **self.on.get(task.partition("@")[0], {})},
+            "members": tuple(member.on_task(task) for member in self.members),
+            "scorer": scorer,
+            "on": {},
+        }
+        return self.model_copy(update=changed)
+
     def at(self, folder: Path) -> Self:
         """Return this method with its weights from `folder`, or its folders that it names.
+
+        What the definition pins is of other weights, and goes.
 
         Raises DefinitionError where it has no model, or two in one folder.
         """
@@ -145,10 +174,11 @@ class MethodSpec(AdapterSpec):
         if not given or len({model.folder for model in given.values()}) < len(given):
             fault = "two models, each with a path of its own" if given else "no model of its own"
             raise DefinitionError(
-                f"Runner '{self.name}' has {fault}. Copy runners/{self.name}.toml and state the key"
+                f"Runner '{self.name}' has {fault}. Copy {self.file} and state the key"
                 " 'path' of its tables instead of --model-path."
             )
-        moved = {k: m.model_copy(update={"path": str(folder)}) for k, m in given.items()}
+        there: dict[str, Any] = {"path": str(folder), "revision": None, "sha256": {}}
+        moved = {k: m.model_copy(update=there) for k, m in given.items()}
         if holder is self:
             return self.model_copy(update=moved)
         return self.model_copy(update={"scorer": holder.model_copy(update=moved)})

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import PathLike
+from rankstone.runners.names import named_by_content
 from rankstone.specs import (
     MethodSpec,
     SuiteSpec,
@@ -87,20 +88,48 @@ class Workspace:
 
     def method(self, name: str) -> MethodSpec:
         """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous."""
-        return load_method(
-            resolve_name(name, self.method_names(), "Runner", self.runners), self.runners
-        )
+        full = resolve_name(name, self.method_names(), "Runner", self.runners)
+        return self._by_task(load_method(full, self.runners))
+
+    def _by_task(self, method: MethodSpec) -> MethodSpec:
+        """Return `method`, and its members, with `on` by single tasks."""
+        scorer = method.scorer
+        if scorer is not None:
+            inner = tuple(map(self._by_task, scorer.members))
+            scorer = scorer.model_copy(update={"members": inner})
+        members = tuple(map(self._by_task, method.members))
+        changed = {"members": members, "scorer": scorer, "on": self._parameters_by_task(method)}
+        return method.model_copy(update=changed)
+
+    def _parameters_by_task(self, method: MethodSpec) -> dict[str, dict[str, Any]]:
+        """Expand the suites in `on`; what it states of a task precedes its suites."""
+        found = dict[str, dict[str, Any]]()
+        for key in sorted(method.on, key=lambda key: key not in self.suites):
+            if key not in self.suites and key not in self.tasks:
+                raise DefinitionError(
+                    f"{self.root / method.file}: key 'on.{key}': neither a task nor a suite."
+                    f"{did_you_mean(key, [*self.suites, *self.tasks])} Correct or remove it."
+                )
+            for task in self.suite(key).tasks if key in self.suites else (key,):
+                found[task] = {**found.get(task, {}), **method.on[key]}
+        return found
 
     def methods(
         self, given: Sequence[str | MethodSpec] | str, *, weights: PathLike | None = None
     ) -> list[MethodSpec]:
-        """The methods `given`, names by specs; of a single one, with the weights in a folder."""
+        """The methods `given`, names by specs; of a single one, with the weights in a folder.
+
+        One that is not as its name is defined has another name (`runners.names`).
+        """
         chosen = [self.method(m) if isinstance(m, str) else m for m in several(given)]
-        if weights is None:
-            return chosen
-        if len(chosen) != 1:
-            raise DefinitionError("--model-path is for one method at a time. Name one.")
-        return [chosen[0].at(Path(weights).resolve())]
+        if weights is not None:
+            if len(chosen) != 1:
+                raise DefinitionError("--model-path is for one method at a time. Name one.")
+            chosen = [chosen[0].at(Path(weights).resolve())]
+        return [named_by_content(method, self._definition) for method in chosen]
+
+    def _definition(self, name: str) -> MethodSpec | None:
+        return self.method(name) if name in self.method_names() else None
 
     def defined(self, names: Iterable[str]) -> dict[str, MethodSpec]:
         """Those of the methods `names` that are defined, by full name."""

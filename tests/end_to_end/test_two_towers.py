@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import rankstone
 from rankstone.cli.app import app
+from rankstone.results.store import ResultStore
 from tests import tiny_encoders as tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,10 +71,21 @@ def test_ar2_from_its_pickle_to_a_record(place: Path) -> None:
     assert said["files"]["model.safetensors"] != said["query_model"]["files"]["model.safetensors"]
     assert run(place, place / "towers").provenance == record.provenance, "not run again"
 
-    # Another checkpoint of the queries is another cell, although the documents' is the same.
-    folder = place / "towers" / "question_model"
-    shutil.rmtree(folder)
-    shutil.copytree(place / "towers" / "ctx_model", folder)
-    other = run(place, place / "towers")
+    # The same files elsewhere are the same method, and the same cell.
+    moved = place / "moved"
+    (place / "towers").rename(moved)
+    assert run(place, moved).provenance == record.provenance, "not run again"
+
+    # Another checkpoint of the queries is another cell, although the documents' is the same, and
+    # another method: neither record replaces the other, and none states the hub's revision.
+    shutil.copytree(moved / "ctx_model", place / "others" / "question_model")
+    shutil.copytree(moved / "ctx_model", place / "others" / "ctx_model")
+    other = run(place, place / "others")
     assert other.key != record.key
     assert other.status == "ok"
+    store = ResultStore(place / "results")
+    names = {record.method.name, other.method.name}
+    assert {one.method.name for one in store.records()} == names
+    assert len(names) == 2
+    assert all(re.fullmatch(r"dense/ar2-nq\+weights-[0-9a-f]{8}", name) for name in names)
+    assert {one.method.description["revision"] for one in (record, other)} == {None}

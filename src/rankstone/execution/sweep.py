@@ -88,15 +88,19 @@ class Sweep:
         extra is not installed, a measure is unknown or too deep, or results cannot be written.
         """
         self.store.check_writable()
-        for method in self.methods:
+        for method in {m.digest(): m for m in self._as_run()}.values():
             with contextlib.suppress(ModelError):  # reported by its cells; the others still run
-                build_runner(method, str(self.workspace / "runners" / f"{method.name}.toml"))
+                build_runner(method, str(self.workspace / method.file))
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
         for task in self.tasks:
             opened = self._open(task, reporter)
             for method in self.methods:
-                yield self._cell(method, task, opened, reporter)
+                yield self._cell(method.on_task(task.name), task, opened, reporter)
+
+    def _as_run(self) -> Iterator[MethodSpec]:
+        """Yield every method as it runs on each task."""
+        return (method.on_task(task.name) for method in self.methods for task in self.tasks)
 
     def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | RankstoneError:
         """Prepare the data once for all methods; an error becomes a record of each of its cells."""

@@ -35,7 +35,7 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
         MissingExtraError: A library that the adapter needs is not installed.
         ModelError: The model's files are missing, or not the pinned ones.
     """
-    where = where or f"runners/{spec.name}.toml"
+    where = where or spec.file
     load_adapter(spec, where)
     refuse_unavailable(spec)
     _refuse_other_texts(spec, where)
@@ -77,7 +77,7 @@ def refuse_unavailable(spec: MethodSpec) -> None:
             f"Runner '{spec.name}': its weights were never released, so it is listed but not run"
             f" (published results: rankstone list published {spec.name})."
             " If you have weights, name their folder: --model-path DIR, or the key"
-            f" 'path' of [model] in a copy of runners/{spec.name}.toml."
+            f" 'path' of [model] in a copy of {spec.file}."
         )
 
 
@@ -94,10 +94,7 @@ def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
     """Return the digest of the adapter's code of each of the method's `parts`."""
-    return {
-        name: adapter_digest(load_adapter(part, f"runners/{spec.name}.toml"))
-        for name, part in parts(spec)
-    }
+    return {name: adapter_digest(load_adapter(part, spec.file)) for name, part in parts(spec)}
 
 
 def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:

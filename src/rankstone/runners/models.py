@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ class LocatedModel:
     folder: Path
     origin: Origin
     revision: str | None
-    """The hub's commit, or the pinned revision; None for files that belong to no revision."""
+    """The hub's commit; None for files that have not been compared with one."""
     files: dict[str, str]
     """Name inside the folder -> sha256, of every file that the model is made of."""
 
@@ -72,12 +72,25 @@ def locate(model: ModelSpec) -> LocatedModel:
     """
     if model.path is not None:
         folder = _explicit(model.path, model.id)
-        return _verified(model, _inside(model, folder), "path", model.revision)
-    sources: list[tuple[Origin, Callable[[ModelSpec], Path]]] = [
-        ("package", _in_package),
-        ("hub cache", partial(_snapshot, local_files_only=True)),
-        ("hub", partial(_snapshot, local_files_only=False)),
-    ]
+        own = _verified(model, _inside(model, folder), "path", None)
+        return replace(own, revision=_compared_revision(model, own.files))
+    found, reasons = _looked_up(model, (*HERE, ("hub", partial(_snapshot, local_files_only=False))))
+    if found is not None:
+        return found
+    raise ModelError(
+        f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
+    )
+
+
+def locate_here(model: ModelSpec) -> LocatedModel | None:
+    """Return what `model` names without its path, if this machine holds it; None if it does not."""
+    return _looked_up(model.model_copy(update={"path": None}), HERE)[0]
+
+
+def _looked_up(
+    model: ModelSpec, sources: Sequence[Source]
+) -> tuple[LocatedModel | None, list[str]]:
+    """Return the model of the first source that holds it, or the reasons why none does."""
     reasons = []
     for origin, look in sources:
         try:
@@ -86,10 +99,16 @@ def locate(model: ModelSpec) -> LocatedModel:
             reasons.append(f"  {origin}: {reason}")
             continue
         revision = _revision(model, folder, origin)
-        return _verified(model, _inside(model, folder), origin, revision)
-    raise ModelError(
-        f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
-    )
+        return _verified(model, _inside(model, folder), origin, revision), []
+    return None, reasons
+
+
+def _compared_revision(model: ModelSpec, files: Mapping[str, str]) -> str | None:
+    """Return the revision that a path is said to hold, if its files are those of that commit."""
+    if model.revision is None:
+        return None
+    found = locate_here(model.model_copy(update={"package": None}))
+    return model.revision if found is not None and found.files == files else None
 
 
 def _explicit(path: str, name: str) -> Path:
@@ -155,6 +174,14 @@ def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
     if origin in ("hub cache", "hub") and folder.parent.name == "snapshots":
         return folder.name
     return model.revision if origin in ("hub cache", "hub") else None
+
+
+Source = tuple[Origin, Callable[[ModelSpec], Path]]
+HERE: tuple[Source, ...] = (
+    ("package", _in_package),
+    ("hub cache", partial(_snapshot, local_files_only=True)),
+)
+"""Sources that need no network."""
 
 
 def _mend(model: ModelSpec) -> str:

@@ -125,6 +125,8 @@ class Known:
     """Full name -> digest of its definition."""
     tasks: Mapping[str, str]
     """Full name -> digest of its definition."""
+    on: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Method and task -> digest of the definition on that task, where it states such parameters."""
     suites: Mapping[str, SuiteSpec] = field(default_factory=dict)
     unreleased: frozenset[str] = frozenset()
     """Methods whose weights were never released."""
@@ -144,7 +146,8 @@ class Known:
         specs = list(methods)
         wanted = {t for name in names for t in (suites[name].tasks if name in suites else (name,))}
         return cls(
-            methods={spec.name: spec.digest() for spec in specs},
+            methods={spec.name: spec.on_task("").digest() for spec in specs},
+            on={(s.name, task): s.on_task(task).digest() for s in specs for task in s.on},
             tasks={name: task.digest() for name, task in tasks.items()},
             suites=suites,
             unreleased=frozenset(spec.name for spec in specs if spec.weights == "unavailable"),
@@ -304,7 +307,8 @@ def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, kn
         return record.failure()
     if record.task.digest != known.tasks[task]:
         return f"the stored run is of {task} as it was defined before ({mend})"
-    if known.methods.get(method, record.method.digest) != record.method.digest:
+    defined = known.on.get((method, task)) or known.methods.get(method, record.method.digest)
+    if defined != record.method.digest:
         return f"the stored run is of {method} as it was defined before ({mend})"
     if cell.row.measure not in record.measures:
         return f"the stored run has no {cell.row.measure}"

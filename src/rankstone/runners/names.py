@@ -1,0 +1,80 @@
+"""Names by content: a method that differs from its definition has another name.
+
+`dense/bge-base-en-v1.5+weights-1a2b3c4d` has other weights, `...+text-5e6f7a8b` another template of
+documents, `...+parameters-9c0d1e2f` another parameter, adapter, scorer or member; the digits are
+those of a digest of what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from rankstone.runners.models import locate, locate_here
+from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, canonical_digest
+
+DIGITS = 8
+Defined = Callable[[str], MethodSpec | None]
+"""The definition of a name; None where there is none."""
+Part = TypeVar("Part", MethodSpec, AdapterSpec)
+Files = dict[str, dict[str, str]]
+"""Key of a model -> the sha256 of each of its files."""
+
+
+def named_by_content(method: MethodSpec, defined: Defined) -> MethodSpec:
+    """Return `method`, and its members, under names that tell them from other content.
+
+    Raises ModelError where a path of `method` is no folder, or a pinned file is another.
+    """
+    known = defined(method.name)
+    if known == method:
+        return method
+    method, files = _with_models(_with_named_members(method, defined), known)
+    if method.scorer is not None:
+        scorer, more = _with_models(method.scorer, known and known.scorer)
+        method = method.model_copy(update={"scorer": scorer})
+        files |= {f"scorer.{key}": found for key, found in more.items()}
+    marks = [("weights", canonical_digest(files))] if files else []
+    marks += _differences(method, known) if known is not None else []
+    suffix = "".join(f"+{what}-{digest[:DIGITS]}" for what, digest in marks)
+    return method.model_copy(update={"name": method.name + suffix})
+
+
+def _with_named_members(method: MethodSpec, defined: Defined) -> MethodSpec:
+    def named(part: Part) -> Part:
+        members = tuple(named_by_content(member, defined) for member in part.members)
+        return part.model_copy(update={"members": members})
+
+    scorer = method.scorer and named(method.scorer)
+    return named(method).model_copy(update={"scorer": scorer})
+
+
+def _with_models(part: Part, known: AdapterSpec | None) -> tuple[Part, Files]:
+    """Return `part` with the pins of `known` on equal files, and its files that are others."""
+    files, same = Files(), {}
+    for key, model in part.models.items():
+        usual = known.models.get(key) if known is not None else None
+        if model == usual or (usual is None and model.path is None):
+            continue
+        found = {"": model.digest()} if model.path is None else locate(model).files
+        here = usual and locate_here(usual)
+        if usual and here and here.files == found:
+            same[key] = usual.model_copy(update={"path": model.path})
+        else:
+            files[key] = found
+    return part.model_copy(update=same), files
+
+
+def _differences(method: MethodSpec, known: MethodSpec) -> Iterator[tuple[str, str]]:
+    """Yield what differs besides weights, with a digest of it."""
+    if method.text != known.text:
+        yield "text", canonical_digest(method.text)
+    if (rest := _rest(method)) != _rest(known):
+        yield "parameters", rest
+
+
+def _rest(method: MethodSpec) -> str:
+    """Return the digest of all but name, text and weights."""
+    none: dict[str, ModelSpec | None] = {"model": None, "query_model": None}
+    scorer = method.scorer and method.scorer.model_copy(update=none)
+    return method.model_copy(update={**none, "scorer": scorer, "name": "", "text": None}).digest()
