@@ -13,7 +13,7 @@ from rankstone.errors import DefinitionError, MissingExtraError
 from rankstone.runners import construct
 from rankstone.runners.construct import build_runner
 from rankstone.runners.encoders.bm25 import BM25
-from rankstone.specs import MethodSpec
+from rankstone.specs import MethodSpec, ScorerSpec
 
 ADAPTER = "bm25"
 
@@ -50,6 +50,8 @@ def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
         ("no_such_module:BM25", "no module 'no_such_module'"),
         ("json:JSONEncodr", r"has no 'JSONEncodr'. Did you mean: JSONEncoder"),
         ("json:dumps", "is not a class"),
+        ("json:JSONDecoder", "has no method 'encode'. Name a class with encode and index"),
+        ("json:JSONEncoder", "has no method 'index'"),
         ("rankstone.runners.dense:DenseEncoder", 'Write its short name: "dense"'),
         ("rankstone.runners.gone:Gone", "Write its short name: .*bm25"),
     ],
@@ -57,6 +59,17 @@ def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
 def test_an_unknown_adapter_is_named_with_near_ones(adapter, message):
     with pytest.raises(DefinitionError, match=message):
         build_runner(method(adapter))
+
+
+def test_a_class_that_is_no_runner_is_never_constructed(tmp_path):
+    """`subprocess:Popen` would run the parameter `args` as a command."""
+    command = {"args": ["touch", str(tmp_path / "ran")]}
+    with pytest.raises(DefinitionError, match="'subprocess:Popen' has no method 'encode'"):
+        build_runner(method("subprocess:Popen", parameters=command), "runners/a.toml")
+    scorer = ScorerSpec(adapter="subprocess:Popen", parameters=command)
+    with pytest.raises(DefinitionError, match="has no method 'score'"):
+        build_runner(method("two_stage", members=(method(),), scorer=scorer))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_model_or_member_is_named():
@@ -100,12 +113,12 @@ def test_importing_adapters_loads_no_heavy_library():
 
 def test_an_edited_adapter_has_another_digest(tmp_path, monkeypatch):
     path = tmp_path / "edited_adapter.py"
-    path.write_text("class Mine:\n    pass\n")
+    path.write_text("class Mine:\n    encode = index = print\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = method("edited_adapter:Mine", members=(method(name="lexical/other"),))
     before = construct.code_digest(spec)
     assert set(before) == {"lexical/test", "lexical/other"}
-    path.write_text("class Mine:\n    value = 1\n")
+    path.write_text("class Mine:\n    index = encode = print\n")
     after = construct.code_digest(spec)
     assert after["lexical/test"] != before["lexical/test"]
     assert after["lexical/other"] == before["lexical/other"]

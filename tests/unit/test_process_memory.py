@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from rankstone.execution.descendants import descendants
 from rankstone.execution.process import resident_bytes
 
 MIB = 2**20
@@ -28,7 +29,7 @@ def measured(kind: str) -> int:
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        return resident_bytes(child.pid)
+        return resident_bytes(child.pid, descendants(child.pid))
     finally:
         subprocess.run(["kill", "-9", "--", f"-{child.pid}"], check=False)
         child.wait()
@@ -47,4 +48,4 @@ def test_what_children_hold_themselves_counts():
 def test_a_process_that_is_gone_holds_nothing():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    assert resident_bytes(gone.pid) == 0
+    assert resident_bytes(gone.pid, []) == 0

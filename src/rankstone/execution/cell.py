@@ -18,7 +18,7 @@ from rankstone.encodings.duplicates import encode_distinct
 from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
-from rankstone.execution.events import EventStream
+from rankstone.execution.events import EventStream, bounded
 from rankstone.execution.job import (
     LATENCY_BUDGET_S,
     LATENCY_QUERIES,
@@ -43,6 +43,9 @@ from rankstone.results.trec_run import write_run
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.specs import TaskSpec
+
+WARNINGS = 100
+"""Warnings of libraries that a record keeps."""
 
 
 class CellRun:
@@ -227,4 +230,7 @@ def _truncation(**roles: Truncation | None) -> dict[Any, TruncationInfo]:
 
 
 def _messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    return list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    found = list(dict.fromkeys(bounded(f"{w.category.__name__}: {w.message}") for w in caught))
+    left_out = len(found) - WARNINGS
+    more = [f"{left_out:,} more warnings are left out"] if left_out > 0 else []
+    return found[:WARNINGS] + more

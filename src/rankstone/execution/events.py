@@ -10,10 +10,52 @@ from __future__ import annotations
 import json
 import os
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from rankstone.errors import AdapterError, RankstoneError
+
+KINDS = ("progress", "result", "error")
 PROGRESS_INTERVAL_S = 0.1
+LONGEST_TEXT = 20_000
+"""Characters of a message that are kept."""
+LONGEST_EVENT = 1 << 26
+"""Bytes of an event."""
+
+
+def bounded(text: str) -> str:
+    """Return `text` as a record can hold it: of bounded length, without lone surrogates."""
+    left_out = len(text) - LONGEST_TEXT
+    if left_out > 0:
+        half = LONGEST_TEXT // 2
+        text = f"{text[:half]} [{left_out:,} characters left out] {text[-half:]}"
+    return text.encode("utf-8", "replace").decode()
+
+
+def described(error: BaseException) -> tuple[str, str, str | None]:
+    """Return kind, message and traceback of an error, whose own methods may fail.
+
+    An error meant for the user is its message alone.
+    """
+    kind = type(error).__name__
+    try:
+        message = str(error)
+    except BaseException as fault:
+        message = f"its text cannot be had ({type(fault).__name__})"
+    if isinstance(error, RankstoneError):
+        return bounded(kind), bounded(message), None
+    trace = "".join(traceback.format_exception(error))
+    return bounded(kind), bounded(f"{kind}: {message}"), bounded(trace)
+
+
+def parsed(line: bytes) -> Mapping[str, Any] | None:
+    """Return the event in `line`; None for anything else that an adapter may have written."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and event.get("event") in KINDS else None
 
 
 class EventStream:
@@ -21,10 +63,16 @@ class EventStream:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._process = os.getpid()
         self._last = ("", 0.0)
 
     def emit(self, event: Mapping[str, Any]) -> None:
-        data = (json.dumps(event, allow_nan=False) + "\n").encode()
+        """Write an event; a copy of the process that an adapter forked ends here instead."""
+        if os.getpid() != self._process:
+            os._exit(1)
+        data = f"\n{json.dumps(event)}\n".encode()  # apart from what an adapter wrote before
+        if len(data) > LONGEST_EVENT:
+            raise AdapterError(f"its description or its warnings take {len(data):,} bytes")
         while data:
             data = data[os.write(self._descriptor, data) :]
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 import psutil
 
+from rankstone.execution.descendants import MARK, descendants, end_process
+from rankstone.execution.events import LONGEST_EVENT, bounded, parsed
 from rankstone.execution.job import Job
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
+from rankstone.results.serialise import check_storable
 
 POLL_S = 0.1
+DEAD_S = 1.0
+"""Time in which what a process wrote before it died arrives."""
 LOG_TAIL_BYTES = 4000
+LOG_BYTES = 1 << 26
+"""Bytes of the log on disk from which its beginning is dropped."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -52,22 +59,24 @@ class Outcome:
 def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
     """Run `job` in a process of its own and pass its progress on.
 
-    The process and its children never outlive the call, however it ends.
+    The process and those that it started, daemons included, never outlive the call, however it
+    ends.
     """
+    mark = secrets.token_hex(8)
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "rankstone.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(job),
+            env={**_environment(job), MARK: mark},
             start_new_session=True,  # Ctrl-C reaches only the parent, which ends the child
         )
         watch = _Watch(child, limits, progress, log)
         try:
             return watch.outcome(job)
         finally:
-            _kill(child)
+            end_process(child, mark, watch.seen)
             watch.close()
 
 
@@ -82,6 +91,8 @@ class _Watch:
         self._stdout = cast("IO[bytes]", child.stdout)
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._peak = self._last = 0
+        self.seen: set[psutil.Process] = set()
+        """Processes that the process started, as far as they were noticed."""
         self._phase = "start"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -89,24 +100,28 @@ class _Watch:
     def close(self) -> None:
         """Release the pipes of a process that has ended."""
         self._reader.join(timeout=5)
-        for pipe in (self._stdin, self._stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        if not self._reader.is_alive():  # otherwise closing would wait for it
+            self._stdout.close()
 
     def outcome(self, job: Job) -> Outcome:
         """Follow the process until it reports, dies, or exceeds a limit."""
         self._send(job)
         started = time.monotonic()
         while True:
+            died = self._child.poll() is not None
             with contextlib.suppress(queue.Empty):
-                event = self._events.get(timeout=POLL_S)
+                event = self._events.get(timeout=DEAD_S if died else POLL_S)
                 if event is None:
                     return self._died()
-                if event["event"] in ("result", "error"):
+                if event["event"] != "progress":
                     self._measure()
                     return self._reported(event)
-                self._phase = event["name"]
-                self._progress(event["name"], event["done"], event["total"])
+                self._progressed(event)
+                died = False
+            if died:  # without an end of its events, whose pipe a process that it left holds
+                return self._died()
             if stop := self._limit_reached(time.monotonic() - started):
                 return stop
 
@@ -117,12 +132,19 @@ class _Watch:
             self._stdin.flush()
 
     def _read(self) -> None:
-        for line in self._stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                self._events.put(json.loads(line))
+        while line := self._stdout.readline(LONGEST_EVENT):
+            if event := parsed(line):
+                self._events.put(event)
         self._events.put(None)
 
+    def _progressed(self, event: Mapping[str, Any]) -> None:
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # an adapter's own writing
+            total = event["total"]
+            self._phase = bounded(str(event["name"]))
+            self._progress(self._phase, int(event["done"]), total and int(total))
+
     def _limit_reached(self, elapsed_s: float) -> Outcome | None:
+        _shorten(self._log)
         resident = self._measure()
         if self._limits.timeout_s is not None and elapsed_s > self._limits.timeout_s:
             message = f"stopped after {self._limits.timeout_s:g} s in phase '{self._phase}'"
@@ -135,21 +157,29 @@ class _Watch:
 
     def _measure(self) -> int:
         """Return the bytes resident in two consecutive samples: a fork may count twice."""
-        sample = resident_bytes(self._child.pid)
+        below = descendants(self._child.pid)
+        self.seen.update(below)
+        sample = resident_bytes(self._child.pid, below)
         resident, self._last = min(sample, self._last), sample
         self._peak = max(self._peak, resident)
         return resident
 
     def _reported(self, event: Mapping[str, Any]) -> Outcome:
-        if event["event"] == "result":
-            measured = Measured.model_validate(event["body"])
-            return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
-        error = ErrorInfo(
-            kind=event["type"], message=event["message"], traceback=event["traceback"]
-        )
+        try:
+            if event["event"] == "result":
+                check_storable(event["body"])
+                _check_counts(event["body"])
+                measured = Measured.model_validate(event["body"])
+                return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
+            return self._failed(event)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
+            message = f"no record can hold what the cell reported: {fault}"
+            return self._ended("failed", "AdapterError", message)
+
+    def _failed(self, event: Mapping[str, Any]) -> Outcome:
         return Outcome(
-            status=event["kind"],
-            error=error,
+            status="oom" if event["kind"] == "oom" else "failed",
+            error=error_info(event["type"], event["message"], event["traceback"]),
             phases={n: Phase.model_validate(p) for n, p in event["phases"].items()},
             peak_rss_bytes=self._peak or None,
         )
@@ -168,21 +198,44 @@ class _Watch:
         return self._ended("failed", "ProcessDied", message)
 
     def _ended(self, status: Status, kind: str, message: str) -> Outcome:
-        _kill(self._child)
-        error = ErrorInfo(kind=kind, message=message, traceback=_tail(self._log))
+        error = error_info(kind, message, _tail(self._log))
         return Outcome(status=status, error=error, peak_rss_bytes=self._peak or None)
 
 
-def resident_bytes(pid: int) -> int:
+def error_info(kind: str, message: str, traceback: str | None = None) -> ErrorInfo:
+    """Return an error as a record can hold it."""
+    return ErrorInfo(
+        kind=bounded(kind),
+        message=bounded(message),
+        traceback=None if traceback is None else bounded(traceback),
+    )
+
+
+def _check_counts(body: Mapping[str, Any]) -> None:
+    """Raise ValueError for a negative count, size or duration."""
+    for section in ("truncation", "profile"):
+        for key, value in _numbers(body[section], section):
+            if value < 0:
+                raise ValueError(f"'{key}' is negative: {value}")
+
+
+def _numbers(value: Any, key: str) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in nested dictionaries, with their keys from the root."""
+    if isinstance(value, int | float):
+        yield key, value
+    for name, item in value.items() if isinstance(value, dict) else ():
+        yield from _numbers(item, f"{key}.{name}")
+
+
+def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
     """Return the resident size of a process and its descendants; 0 once it has ended.
 
     Pages that a descendant shares with the process it was forked from are counted once.
     """
     total = 0
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        total = process.memory_info().rss
-        for member in process.children(recursive=True):
+        total = psutil.Process(pid).memory_info().rss
+        for member in below:
             with contextlib.suppress(psutil.Error):
                 total += member.memory_full_info().uss
     return total
@@ -202,15 +255,14 @@ def _environment(job: Job) -> dict[str, str]:
     return {**os.environ, **fixed, "PYTHONPATH": path}
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+def _shorten(log: IO[bytes]) -> None:
+    """Free the disk that a long log takes; what is written next continues at its end."""
+    if os.fstat(log.fileno()).st_blocks * 512 > LOG_BYTES:
+        log.truncate(0)
 
 
 def _tail(log: IO[bytes]) -> str | None:
     """Return the end of what the process wrote to standard error."""
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - LOG_TAIL_BYTES))
-    return log.read().decode("utf-8", "replace").strip() or None
+    return log.read().decode("utf-8", "replace").strip("\0 \n") or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError, ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.cell_key import cell_key
+from rankstone.execution.events import described
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, Outcome, run_process
+from rankstone.execution.process import Limits, Outcome, error_info, run_process
 from rankstone.files import temporary_folder
 from rankstone.profiling.machine import (
     PACKAGES,
@@ -25,7 +25,6 @@ from rankstone.profiling.machine import (
     usable_cores,
 )
 from rankstone.results.record import (
-    ErrorInfo,
     Measured,
     MethodInfo,
     Policy,
@@ -89,8 +88,7 @@ class Sweep:
         """
         self.store.check_writable()
         for method in {m.digest(): m for m in self._as_run()}.values():
-            with contextlib.suppress(ModelError):  # reported by its cells; the others still run
-                build_runner(method, str(self.workspace / method.file))
+            self._check(method)
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
         for task in self.tasks:
@@ -102,18 +100,31 @@ class Sweep:
         """Yield every method as it runs on each task."""
         return (method.on_task(task.name) for method in self.methods for task in self.tasks)
 
-    def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | RankstoneError:
+    def _check(self, method: MethodSpec) -> None:
+        """Build the runner; what is no fault of its definition is reported by its cells."""
+        try:
+            build_runner(method, str(self.workspace / method.file))
+        except ModelError:
+            return
+        except (KeyboardInterrupt, RankstoneError):
+            raise
+        except BaseException:  # also SystemExit, and panics of libraries in Rust
+            return
+
+    def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
         """Prepare the data once for all methods; an error becomes a record of each of its cells."""
         try:
             return open_dataset(task, self.sources, reporter)
-        except RankstoneError as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return error
 
     def _cell(
         self,
         method: MethodSpec,
         task: TaskSpec,
-        opened: Dataset | RankstoneError,
+        opened: Dataset | BaseException,
         reporter: Reporter,
     ) -> RunRecord:
         began, started = time.monotonic(), now()
@@ -121,12 +132,13 @@ class Sweep:
         dataset = opened if isinstance(opened, Dataset) else None
         threads = usable_cores()
         try:
-            if isinstance(opened, RankstoneError):
+            if isinstance(opened, BaseException):
                 raise opened
             key = self._key(method, task, opened, threads)
-        except RankstoneError as error:
-            info = ErrorInfo(kind=type(error).__name__, message=str(error))
-            outcome = Outcome(status="failed", error=info)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            outcome = Outcome(status="failed", error=error_info(*described(error)))
             record = self._record(method, task, dataset, "", outcome, started)
             if not isinstance(error, DefinitionError):  # a name of nothing has no row in a table
                 self.store.write(record)

@@ -1,7 +1,8 @@
 """Process of a cell: reads a `Job` from standard input, streams events to standard output.
 
-Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``. The output of
-libraries goes to standard error, which the parent keeps for the record of a failure.
+Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``, which ends it
+when it has reported. The output of libraries goes to standard error, which the parent keeps for the
+record of a failure.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ import gc
 import os
 import sys
 import threading
+import time
 import traceback
+from pathlib import Path
 
-from rankstone.errors import RankstoneError
-from rankstone.execution.events import EventStream
+from rankstone.execution.descendants import adopt_orphans, end_descendants
+from rankstone.execution.events import EventStream, bounded, described
+
+LINGER_S = 60.0
+"""Time in which the parent ends a process that has reported."""
 
 
-def main() -> int:
-    """Run the job; return 0 if it was measured, 1 if an error was reported."""
+def main() -> None:
+    """Report the measurement of the job, or the error that ended it, and wait to be ended."""
     events = EventStream(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     text = sys.stdin.readline()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    adopt_orphans()
+    parent = threading.Thread(target=_die_with_parent, args=[_private_stdin()], daemon=True)
+    parent.start()
 
     from rankstone.execution.cell import CellRun
     from rankstone.execution.job import Job
@@ -30,27 +38,37 @@ def main() -> int:
     cell = CellRun(Job.model_validate_json(text), events)
     try:
         events.emit({"event": "result", "body": cell.run().model_dump(mode="json")})
-    except Exception as error:
-        known = isinstance(error, RankstoneError)
+    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+        kind, message, trace = described(error)
         events.emit(
             {
                 "event": "error",
                 "kind": "oom" if isinstance(error, MemoryError) else "failed",
-                "type": type(error).__name__,
-                "message": str(error) if known else f"{type(error).__name__}: {error}",
-                "traceback": traceback.format_exc(),
+                "type": kind,
+                "message": message,
+                "traceback": trace or bounded("".join(traceback.format_tb(error.__traceback__))),
                 "phases": {name: p.model_dump() for name, p in cell.clock.phases().items()},
             }
         )
-        return 1
-    return 0
+    time.sleep(LINGER_S)
+    os._exit(1)
 
 
-def _die_with_parent() -> None:
+def _private_stdin() -> int:
+    """Return a descriptor that processes of the adapter do not inherit; they read nothing."""
+    descriptor = os.dup(sys.stdin.fileno())
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    return descriptor
+
+
+def _die_with_parent(stdin: int) -> None:
     """Exit when standard input ends: the parent holds it open as long as it lives."""
-    sys.stdin.read()
+    while os.read(stdin, 1 << 16):
+        pass
+    end_descendants(os.getpid())
     os._exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -40,14 +40,16 @@ def to_json(record: RunRecord) -> str:
     """Return the record as text: sections in schema order, free dictionaries sorted, no NaN.
 
     Raises:
-        ResultsError: A figure is NaN or infinite; unknown is null. The message names the key.
+        ResultsError: A figure is NaN or infinite (unknown is null; the message names the key), or
+            the text could not be read back.
     """
     body = _ordered(record)
-    for key in _not_finite(body):
+    try:
+        check_storable(body)
+    except ValueError as error:
         raise ResultsError(
-            f"{record.method.name} on {record.task.name}: '{key}' is not a finite number."
-            " Store null for what is unknown."
-        )
+            f"{record.method.name} on {record.task.name}: {error}. Store null for what is unknown."
+        ) from None
     return written({**body, DIGEST: canonical_digest(body)})
 
 
@@ -128,6 +130,16 @@ def _parsed(text: str | bytes, source: Path) -> Any:
             f"{source}: not valid JSON: {why}. Delete it and run the cell again."
         ) from None
     return body
+
+
+def check_storable(value: Any) -> None:
+    """Raise ValueError for a value that no record holds: written, it could not be read back."""
+    try:
+        for key in _not_finite(value):
+            raise ValueError(f"'{key}' is not a finite number")
+        _check(value)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
 
 
 def _check(value: Any, depth: int = 0) -> None:

@@ -18,7 +18,7 @@ from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
-from rankstone.specs import AdapterSpec, MethodSpec
+from rankstone.specs import AdapterSpec, MethodSpec, ScorerSpec
 
 NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
@@ -107,11 +107,19 @@ def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:
-    """Return the class that `spec.adapter` names; DefinitionError if there is none."""
+    """Return the class that `spec.adapter` names; DefinitionError if it is no runner, or scorer.
+
+    Any other class would be constructed with the parameters of the definition, `subprocess:Popen`
+    with a command.
+    """
     adapter = registry.load("adapter", spec.adapter, where)
-    if not isinstance(adapter, type):
+    methods = ("score",) if isinstance(spec, ScorerSpec) else ("encode", "index")
+    lacking = [name for name in methods if not callable(getattr(adapter, name, None))]
+    if not isinstance(adapter, type) or lacking:
+        fault = f"has no method '{lacking[0]}'" if isinstance(adapter, type) else "is not a class"
         raise DefinitionError(
-            f"{where}: key 'adapter': '{spec.adapter}' is not a class. Correct it."
+            f"{where}: key 'adapter': '{spec.adapter}' {fault}. Name a class with"
+            f" {' and '.join(methods)} (rankstone.runners.protocols)."
         )
     return adapter
 

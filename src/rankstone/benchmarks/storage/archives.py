@@ -1,13 +1,20 @@
-"""Packed data sets: an archive is extracted once into the cache, whole or not at all."""
+"""Packed data sets: an archive is extracted once into the cache, whole or not at all.
+
+What is extracted is bounded while it is: at most `RATIO` times the archive's size, but `FREE_BYTES`
+in any case, and never more than `LARGEST_BYTES`. Each member counts `MEMBER_BYTES` besides.
+"""
 
 from __future__ import annotations
 
 import io
-import shutil
+import lzma
+import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 from rankstone.benchmarks.storage.atomic_folders import build_once, whole, write_meta
 from rankstone.errors import DataError
@@ -15,6 +22,15 @@ from rankstone.text_files import DAMAGE, opened
 
 CHUNK = 1 << 20
 CONTENT = "content"
+RATIO = 200
+"""Text is packed to a third or a tenth, seldom to a hundredth."""
+FREE_BYTES = 64 << 20
+LARGEST_BYTES = 4 << 40
+MEMBER_BYTES = 4096
+"""Disk that a file takes at least."""
+_ENCRYPTED = 0x41
+"""Flags of a member that is encrypted, strongly or not."""
+_READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def extracted(archive: Path, target: Path, within: str = "") -> Path:
@@ -24,7 +40,8 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
         within: only this folder of a `.zip`, whose members can be read one by one.
 
     Raises:
-        DataError: the archive is truncated or damaged, or a member would leave the folder.
+        DataError: the archive is truncated, damaged, encrypted or too large unpacked, or a member
+            would leave the folder.
     """
 
     def fill(folder: Path) -> None:
@@ -39,12 +56,51 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
     return build_once(target, whole, fill) / CONTENT
 
 
+class _Budget:
+    """The bytes that an archive may still unpack to."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.limit = min(LARGEST_BYTES, max(FREE_BYTES, RATIO * archive.stat().st_size))
+        self.left = self.limit
+
+    def spend(self, n_bytes: int) -> None:
+        self.left -= n_bytes
+        if self.left < 0:
+            raise DataError(
+                f"{self.archive}: unpacks to more than {self.limit:,} bytes, {RATIO} times its"
+                " size. If it is what you expect, unpack it yourself and name the folder."
+            )
+
+    def copy(self, content: IO[bytes], path: Path) -> None:
+        """Write `content` to the new file `path`."""
+        self.spend(MEMBER_BYTES)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            while block := content.read(CHUNK):
+                self.spend(len(block))
+                file.write(block)
+
+
+class _Bounded:
+    """A stream that spends a budget: headers of a tar are read as a whole."""
+
+    def __init__(self, stream: io.BufferedReader, budget: _Budget) -> None:
+        self._stream, self._budget = stream, budget
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self._budget.spend(len(block))
+        return block
+
+
 def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:
+    content, budget = _Bounded(stream, _Budget(archive)), _Budget(archive)
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
+        with tarfile.open(fileobj=content, mode="r|") as tar:  # type: ignore[arg-type]
             for member in tar:
-                _extract_member(tar, member, archive, folder)
-        while stream.read(CHUNK):
+                _extract_member(tar, member, budget, folder)
+        while content.read(CHUNK):
             pass  # to the end, so that a stream truncated behind the last member is noticed
     except (tarfile.TarError, *DAMAGE) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -58,44 +114,68 @@ def _damaged(archive: Path, error: Exception) -> DataError:
 
 def _extract_zip(archive: Path, folder: Path, within: str) -> None:
     """The files below the folder `within`; the names of all members are checked."""
+    budget = _Budget(archive)
     try:
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
                 path = _safe_path(member.filename, archive, folder)
                 if member.is_dir() or not PurePosixPath(member.filename).is_relative_to(within):
                     continue
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _refuse_unreadable(member, archive)
                 # A symbolic link is written as what it is stored as: a file that holds its target.
-                with packed.open(member) as content, path.open("wb") as file:
-                    shutil.copyfileobj(content, file, CHUNK)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                with packed.open(member) as content:
+                    budget.copy(content, path)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error) as error:
+        raise _damaged(archive, error) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of the system
         raise _damaged(archive, error) from None
 
 
+def _refuse_unreadable(member: zipfile.ZipInfo, archive: Path) -> None:
+    """Raise DataError for a member that Python cannot read."""
+    fault = None
+    if member.flag_bits & _ENCRYPTED:
+        fault = "is encrypted"
+    elif member.compress_type not in _READABLE:
+        fault = f"is packed by method {member.compress_type}, which Python cannot read"
+    if fault:
+        raise DataError(
+            f"{archive}: member '{member.filename}' {fault}. Unpack it with another program"
+            " (7z x) and name the folder."
+        )
+
+
 def _extract_member(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path, folder: Path
+    tar: tarfile.TarFile, member: tarfile.TarInfo, budget: _Budget, folder: Path
 ) -> None:
-    path = _safe_path(member.name, archive, folder)
+    path = _safe_path(member.name, budget.archive, folder)
     if member.isdir():
+        budget.spend(MEMBER_BYTES)
         path.mkdir(parents=True, exist_ok=True)
         return
-    content = tar.extractfile(member) if member.isreg() else None
+    content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
     if content is None:
         raise DataError(
-            f"{archive}: member '{member.name}' is neither a file nor a folder. Pack it anew."
+            f"{budget.archive}: member '{member.name}' is neither a file nor a folder."
+            " Pack it anew."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        shutil.copyfileobj(content, file, CHUNK)
+    budget.copy(content, path)
 
 
 def _safe_path(name: str, archive: Path, folder: Path) -> Path:
-    """Return the path of a member; DataError if it is not inside `folder`."""
+    """Return the path of a member; DataError if it is not inside `folder`, or no text."""
     path = PurePosixPath(name)
     drive = PureWindowsPath(name).drive
     if path.is_absolute() or ".." in path.parts or "\\" in name or drive:
         raise DataError(
             f"{archive}: member '{name}' would be written outside of its folder. "
             "Do not use this archive."
+        )
+    if {unicodedata.category(character) for character in name} & {"Cc", "Cs"}:
+        raise DataError(
+            f"{archive}: member {name!r} has a name with control characters, or not in UTF-8."
+            " Pack it anew."
         )
     return folder.joinpath(*path.parts)

@@ -1,0 +1,101 @@
+"""Every cell ends in a record, whatever its adapter does, and the cells behind it run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import rankstone
+from rankstone.results.serialise import from_json
+
+ADAPTERS = Path(__file__).parents[1] / "adapters"
+ENDINGS = {
+    "Surrogate": ("ValueError", "a lone ? surrogate"),
+    "Vanishes": ("ProcessDied", "exited with code 0"),
+    "ExitsWhenBuilt": ("SystemExit", "SystemExit: 0"),
+}
+MORE_ENDINGS = {
+    "DaemonThenCrash": ("ProcessDied", "SIGSEGV"),
+    "Unprintable": ("UnspeakableError", "its text cannot be had"),
+    "Long": ("ValueError", "characters left out"),
+    "Exits": ("SystemExit", "SystemExit: 0"),
+    "Interrupts": ("KeyboardInterrupt", ""),
+    "Recurses": ("RecursionError", "recursion depth"),
+    "Closes": ("ProcessDied", "exited with code 1"),
+    "Negative": ("AdapterError", "'profile.index.memory_bytes' is negative: -5"),
+    "NaNBytes": ("ValidationError", "nan"),
+    "Immense": ("OverflowError", ""),
+    "DescribesMuch": ("AdapterError", "bytes"),
+}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A workspace with a collection of one document; what is left behind ends with the test."""
+    monkeypatch.syspath_prepend(str(ADAPTERS))
+    (tmp_path / "pids").mkdir()
+    monkeypatch.setenv("HOSTILE_PIDS", str(tmp_path / "pids"))
+    folder = tmp_path / "data" / "tiny" / "one"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "x"}')
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "x"}')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    for name in ("benchmarks", "runners"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "benchmarks" / "tiny.toml").write_text(
+        '[tasks.one]\ndescription = "d"\nloader = "beir"\ndepth = 10\nmeasures = ["nDCG@10"]\n'
+    )
+    yield tmp_path
+    for process in left(tmp_path):
+        process.kill()
+
+
+def left(workspace: Path) -> list[psutil.Process]:
+    """The processes left by adapters that still run."""
+    known = (int(path.name) for path in (workspace / "pids").iterdir())
+    found = [psutil.Process(pid) for pid in known if psutil.pid_exists(pid)]
+    return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def run(workspace: Path, *adapters: str) -> list[rankstone.RunRecord]:
+    for name in adapters:
+        module = "strange_adapters" if name == "Constant" else "hostile_adapters"
+        (workspace / "runners" / f"{name}.toml").write_text(
+            f'description = "d"\nadapter = "{module}:{name}"\n'
+        )
+    folders = {name: workspace / name for name in ("data", "cache", "results")}
+    records = rankstone.run(adapters, "tiny/one", workspace=workspace, **folders)  # type: ignore[arg-type]
+    for path in (workspace / "results").rglob("*.json"):
+        from_json(path.read_bytes(), path)  # whatever is stored can be read
+    return records
+
+
+def check(records: list[rankstone.RunRecord], endings: dict[str, tuple[str, str]]) -> None:
+    *bad, good = records
+    assert good.status == "ok"
+    assert [record.status for record in bad] == ["failed"] * len(endings)
+    for record, (kind, words) in zip(bad, endings.values(), strict=True):
+        assert record.error is not None
+        assert kind in record.error.kind, record.error
+        assert words in record.error.message
+        assert len(json.dumps(record.model_dump(mode="json"))) < 200_000
+
+
+def test_a_cell_that_ends_in_any_way_is_recorded(workspace: Path) -> None:
+    check(run(workspace, *ENDINGS, "Daemon"), ENDINGS)
+    assert len(list((workspace / "pids").iterdir())) == 3
+    assert left(workspace) == []
+
+
+@pytest.mark.slow
+def test_a_cell_that_ends_in_more_ways_is_recorded(workspace: Path) -> None:
+    check(run(workspace, *MORE_ENDINGS, "Constant"), MORE_ENDINGS)
+    assert len(list((workspace / "pids").iterdir())) == 3
+    assert left(workspace) == []
+    records = run(workspace, "Babbles", "Forks", "Describes")
+    assert [record.status for record in records] == ["ok"] * 3
+    assert records[2].method.description == {"share": None}
