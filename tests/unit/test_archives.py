@@ -77,7 +77,10 @@ def test_a_tar_that_unpacks_to_too_much_is_stopped(tmp_path: Path) -> None:
 def test_an_immense_header_of_a_tar_is_stopped(tmp_path: Path) -> None:
     header = tarfile.TarInfo("././@PaxHeader")
     header.type, header.size = tarfile.XHDTYPE, 1 << 40
-    refused(compressed(tmp_path / "a.tar.zst", header.tobuf(tarfile.GNU_FORMAT) + ZEROS), "unpacks to more than")
+    refused(
+        compressed(tmp_path / "a.tar.zst", header.tobuf(tarfile.GNU_FORMAT) + ZEROS),
+        "unpacks to more than",
+    )
 
 
 def test_many_empty_members_are_stopped(tmp_path: Path) -> None:
