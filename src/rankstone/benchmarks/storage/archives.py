@@ -14,7 +14,7 @@ import unicodedata
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, cast
 
 from rankstone.benchmarks.storage.atomic_folders import build_once, whole, write_meta
 from rankstone.errors import DataError
@@ -97,7 +97,7 @@ class _Bounded:
 def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:
     content, budget = _Bounded(stream, _Budget(archive)), _Budget(archive)
     try:
-        with tarfile.open(fileobj=content, mode="r|") as tar:  # type: ignore[arg-type]
+        with tarfile.open(fileobj=cast("IO[bytes]", content), mode="r|") as tar:
             for member in tar:
                 _extract_member(tar, member, budget, folder)
         while content.read(CHUNK):
