@@ -11,18 +11,29 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
-from rankstone.strict import Spec, build_spec, read_toml, resolve_name
+from rankstone.strict import Spec, absurd, build_spec, read_toml, resolve_name
 from rankstone.strict import canonical_digest as canonical_digest
 
 REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
 DEFAULT_MEASURES = (
     "nDCG@10", "R@100", "R@1000", "RR@10", "AP", "P@10", "Success@5", "Judged@10",
 )  # fmt: skip
+
+
+def _sensible(values: dict[str, Any]) -> dict[str, Any]:
+    fault = next(absurd(values), None)
+    if fault:
+        raise ValueError(fault)
+    return values
+
+
+Values = Annotated[dict[str, Any], AfterValidator(_sensible)]
+"""Arguments of an adapter or a loader."""
 
 
 class MeasureName(NamedTuple):
@@ -98,7 +109,7 @@ class AdapterSpec(Spec):
 
     adapter: str = Field(pattern=REGISTERED)
     """A short name (`rankstone.registry`), or `module:Class`."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Values = Field(default_factory=dict)
     model: ModelSpec | None = None
     query_model: ModelSpec | None = None
     """The model of queries, where they have a checkpoint of their own."""
@@ -187,10 +198,10 @@ class MethodSpec(AdapterSpec):
 class Counts(Spec):
     """Pinned sizes of a collection; None where the source does not fix them."""
 
-    documents: int | None = None
-    queries: int | None = None
+    documents: int | None = Field(default=None, ge=0)
+    queries: int | None = Field(default=None, ge=0)
     """Judged queries of the split."""
-    judgements: int | None = None
+    judgements: int | None = Field(default=None, ge=0)
 
 
 class TaskSpec(Spec):
@@ -207,7 +218,7 @@ class TaskSpec(Spec):
     """Conditions of use, and where they are stated."""
     loader: str = Field(pattern=REGISTERED)
     """Reader of the collection: a short name (`rankstone.registry`), or `module:function`."""
-    source: dict[str, Any] = Field(default_factory=dict)
+    source: Values = Field(default_factory=dict)
     """Keyword arguments of the loader."""
     dataset: str
     """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,11 +15,16 @@ from pydantic import BaseModel, ConfigDict
 
 from rankstone.errors import DefinitionError, did_you_mean
 
+LARGEST = 2**63
+LONGEST = 1 << 20
+DEEPEST = 32
+"""Bounds of integers, of texts in characters, and of nesting, in definitions."""
+
 
 class Spec(BaseModel):
     """A frozen value that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "title"})
     """Fields that cannot change a number, and are not digested."""
@@ -56,17 +62,40 @@ def canonical_digest(body: Any) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the parsed file; a DefinitionError names it."""
+    """Return the parsed file; a DefinitionError names it, and the key of an absurd value."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        fault = next(absurd(values), None)
     except FileNotFoundError:
         raise DefinitionError(
             f"{path}: no such file. (rankstone list runners|benchmarks)"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise DefinitionError(f"{path}: tables or lists nest too deeply. Correct it.") from None
+    except ValueError as error:  # TOMLDecodeError, or an integer of too many digits
         raise DefinitionError(f"{path}: not valid TOML: {error}") from error
+    if fault:
+        raise DefinitionError(f"{path}: {fault}. Correct it.")
+    return values
+
+
+def absurd(value: Any, key: str = "") -> Iterator[str]:
+    """Yield values that no definition means and no record holds, each with its key."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"key '{key}': {value} is not a finite number"
+    elif isinstance(value, int) and abs(value) >= LARGEST:
+        yield f"key '{key}': an integer of more than 64 bits"
+    elif isinstance(value, str) and len(value) > LONGEST:
+        yield f"key '{key}': a text of {len(value):,} characters; at most {LONGEST:,} are read"
+    elif isinstance(value, dict | list | tuple):
+        if key.count(".") >= DEEPEST:
+            yield f"key '{key}': tables or lists nest too deeply"
+            return
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, part in parts:
+            yield from absurd(part, f"{key}.{name}" if key else str(name))
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

@@ -21,7 +21,7 @@ from pydantic import ConfigDict
 Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
-STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """Configuration for ``@dataclass(frozen=True, kw_only=True, config=STRICT)`` of pydantic: unknown
 parameters and parameters of a wrong type are refused."""
 
