@@ -1,0 +1,153 @@
+"""The sign-flip test of a mean of paired differences, to any p-value, and its intervals.
+
+Under the hypothesis that the differences d_1 ... d_n are symmetric around m, each sign of d_i - m is
+as likely as its opposite (Fisher, The Design of Experiments, 1935, section 21), and
+
+    p(m) = P(sum of e_i |d_i - m| >= sum of d_i - m),    e_i = +1 or -1, each with probability 1/2.
+
+Nothing is drawn at random. Where few distinct sums exist they are enumerated; else the tail is the
+saddlepoint approximation of Robinson (Saddlepoint approximations for permutation tests and
+confidence intervals, J. Royal Statistical Society B 44, 1982) in the form r* of Barndorff-Nielsen
+(Biometrika 73, 1986). Its relative error is a few percent at 20 differences and falls with their
+number, for any p: a floor such as the 1e-4 of ten thousand random flips, which Holm's factor turns
+into certain acceptance of a hundred comparisons, does not exist. The one floor is that of the data,
+2^-n.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import log_ndtr
+from scipy.stats import binom
+
+ENUMERATED = 2**16
+"""Distinct sums up to which all are enumerated."""
+SAME = 1e-12
+"""Relative difference of magnitudes and sums that counts as none."""
+LOG_2 = float(np.log(2))
+
+Differences = NDArray[np.float64]
+
+
+class Bounds(NamedTuple):
+    """Confidence bounds of a mean; infinite where the number of differences permits none."""
+
+    low: float
+    high: float
+
+
+def p_above(differences: Differences, than: float = 0.0) -> float:
+    """Return p of the hypothesis that the mean is at most `than`: small where it lies above.
+
+    Args:
+        differences: (n,) of paired values. Those equal to `than` change nothing.
+    """
+    return float(np.exp(log_p_above(differences, than)))
+
+
+def p_two_sided(differences: Differences) -> float:
+    """Return p of the hypothesis that the mean is zero."""
+    smaller = min(log_p_above(differences), log_p_above(-differences))
+    return float(min(1.0, 2 * np.exp(smaller)))
+
+
+def log_p_above(differences: Differences, than: float = 0.0) -> float:
+    """Return the natural logarithm of `p_above`, which does not underflow."""
+    shifted = np.asarray(differences, dtype=np.float64) - than
+    largest = float(np.abs(shifted).max(initial=0.0))
+    if largest == 0:
+        return 0.0
+    shifted = shifted[np.abs(shifted) > SAME * largest] / largest
+    shifted /= np.sqrt((shifted**2).sum())
+    magnitudes, total = np.abs(shifted), float(shifted.sum())
+    values, counts = _distinct(magnitudes)
+    if np.log2(counts + 1.0).sum() <= np.log2(ENUMERATED):
+        tail = _enumerated(values, counts, total)
+    else:
+        tail = _saddlepoint(magnitudes, total)
+    return min(max(tail, -len(magnitudes) * LOG_2), 0.0)
+
+
+def bounds(differences: Differences, level: float) -> Bounds:
+    """Return the values that the test does not reject, each side at `level`.
+
+    The interval between them covers the mean with probability 1 - 2 `level`, as far as differences
+    are symmetric (Tritchler, J. American Statistical Association 79, 1984).
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    return Bounds(_low(values, level), -_low(-values, level))
+
+
+def _low(differences: Differences, level: float) -> float:
+    """Return the lower bound: the root of p(m) = level, which rises with m."""
+    if len(differences) * LOG_2 < -np.log(level):
+        return -np.inf
+    mean, spread = float(differences.mean()), float(np.ptp(differences))
+    if spread <= SAME * abs(mean):
+        return mean
+
+    def excess(m: float) -> float:
+        return log_p_above(differences, m) - float(np.log(level))
+
+    # Below the least difference all signs are the same and p is 2^-n; at the mean it is 1/2.
+    below = float(differences.min()) - 1e-9 * spread
+    return float(brentq(excess, below, mean, xtol=1e-9 * spread, rtol=1e-9))
+
+
+def _distinct(magnitudes: Differences) -> tuple[Differences, NDArray[np.int64]]:
+    """Return the distinct magnitudes, apart from last bits, and how often each occurs."""
+    ordered = np.sort(magnitudes)
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1.0) > SAME)
+    return ordered[starts], np.diff(starts, append=len(ordered))
+
+
+def _enumerated(values: Differences, counts: NDArray[np.int64], total: float) -> float:
+    """Return the logarithm of the exact tail: k of c equal magnitudes are positive, binomially."""
+    sums, weights = np.zeros(1), np.ones(1)
+    for value, count in zip(values, counts, strict=True):
+        positive = np.arange(count + 1)
+        sums = np.add.outer(sums, value * (2 * positive - count)).ravel()
+        weights = np.multiply.outer(weights, binom.pmf(positive, count, 0.5)).ravel()
+    tail = float(weights[sums >= total - SAME * len(values)].sum())
+    return float(np.log(tail)) if tail > 0 else -np.inf
+
+
+def _saddlepoint(magnitudes: Differences, total: float) -> float:
+    """Return the logarithm of the approximate tail of magnitudes whose squares sum to 1.
+
+    The cumulant generating function is K(t) = sum of log cosh(t a_i); w is the signed root of the
+    deviance at the saddlepoint, u its Wald statistic, and r* = w + log(u / w) / w.
+    """
+    t = _saddle(magnitudes, total)
+    if not np.isfinite(t):
+        return -np.inf if total > 0 else 0.0
+    scaled = np.abs(t * magnitudes)
+    cumulant = float((scaled + np.log1p(np.exp(-2 * scaled)) - LOG_2).sum())
+    w = float(np.sign(t) * np.sqrt(max(2 * (t * total - cumulant), 0.0)))
+    if abs(w) < 1e-3:  # at the centre of a symmetric distribution the correction vanishes
+        return float(log_ndtr(-w))
+    curvature = float((magnitudes**2 / np.cosh(np.minimum(scaled, 300)) ** 2).sum())
+    u = t * np.sqrt(curvature)
+    return float(log_ndtr(-(w + np.log(u / w) / w)))
+
+
+def _saddle(magnitudes: Differences, total: float) -> float:
+    """Return the root t of K'(t) = total; infinite where all signs are the same.
+
+    Newton's method from below converges monotonically, as K' is concave for positive t.
+    """
+    if abs(total) >= magnitudes.sum() * (1 - SAME):
+        return float(np.copysign(np.inf, total))
+    goal, t = abs(total), 0.0
+    for _ in range(200):
+        slope = np.tanh(t * magnitudes)
+        curvature = float((magnitudes**2 * (1 - slope**2)).sum())
+        step = (goal - float((magnitudes * slope).sum())) / max(curvature, 1e-300)
+        t += step
+        if abs(step) <= 1e-10 * max(t, 1.0):
+            break
+    return float(np.copysign(t, total))

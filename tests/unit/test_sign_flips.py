@@ -1,0 +1,121 @@
+"""The sign-flip test: against scipy's permutation test, enumeration, the binomial, and itself."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from rankstone.evaluation.sign_flips import bounds, log_p_above, p_above, p_two_sided
+
+RNG = np.random.default_rng(7)
+DENSE = RNG.normal(0.05, 0.3, 12)
+SPARSE = np.where(RNG.random(400) < 0.1, RNG.normal(-0.1, 0.4, 400), 0.0)
+
+
+def by_scipy(differences, alternative, **settings):
+    return stats.permutation_test(
+        (differences,),
+        lambda values, axis: values.mean(axis=axis),
+        permutation_type="samples",
+        alternative=alternative,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+        **settings,
+    ).pvalue
+
+
+@pytest.mark.parametrize("differences", [DENSE, -DENSE, np.round(DENSE, 1), DENSE[:3]])
+def test_few_differences_are_tested_exactly(differences):
+    exact = {"n_resamples": np.inf}
+    assert p_above(differences) == pytest.approx(by_scipy(differences, "greater", **exact))
+    assert p_two_sided(differences) == pytest.approx(by_scipy(differences, "two-sided", **exact))
+
+
+@pytest.mark.parametrize("n", [25, 200, 600])
+def test_many_differences_agree_with_random_flips(n):
+    differences = np.random.default_rng(n).normal(1.6 / np.sqrt(n), 1, n)
+    drawn = by_scipy(differences, "greater", n_resamples=10_000, batch=2000)
+    assert p_above(differences) == pytest.approx(drawn, abs=4 * np.sqrt(drawn / 10_000))
+
+
+@given(st.integers(17, 22), st.integers(0, 1000), st.floats(0, 1.5))
+def test_the_tail_is_that_of_all_flips(n, seed, shift):
+    differences = np.random.default_rng(seed).normal(shift, 1, n)
+    signs = np.array(list(itertools.product((-1, 1), repeat=n // 2)))
+    # Sums of two halves, which are counted together without listing 2^n of them.
+    first, second = (np.sort(signs @ abs(part)) for part in np.split(differences[: 2 * (n // 2)], 2))
+    rest = [0.0] if n % 2 == 0 else [abs(differences[-1]), -abs(differences[-1])]
+    above = sum(
+        (len(second) - np.searchsorted(second, differences.sum() - one - first - 1e-9)).sum()
+        for one in rest
+    )
+    exact = above / 2**n
+    assert p_above(differences) == pytest.approx(exact, rel=0.25, abs=3 / 2**n)
+
+
+def test_equal_differences_are_a_sign_test():
+    for wins, losses in [(40, 25), (700, 650), (30, 0), (3, 9)]:
+        differences = np.array([0.25] * wins + [-0.25] * losses + [0.0] * 50)
+        expected = stats.binomtest(wins, wins + losses, alternative="greater").pvalue
+        assert p_above(differences) == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_floor_but_that_of_the_data():
+    differences = np.full(300, -0.012)
+    assert log_p_above(-differences) == pytest.approx(-300 * np.log(2))
+    noisy = differences + np.random.default_rng(3).normal(0, 0.005, 300)
+    t = stats.ttest_1samp(-noisy, 0, alternative="greater")
+    assert p_above(-noisy) < 1e-60
+    assert p_above(-noisy) >= 2.0**-300
+    assert t.pvalue < 1e-60
+    assert p_above(np.full(6, -0.019), 0.0) == 1.0
+    assert p_above(-np.full(6, -0.019)) == pytest.approx(2.0**-6)
+
+
+def test_without_a_difference_nothing_is_shown():
+    assert p_above(np.zeros(10)) == 1.0
+    assert p_two_sided(np.zeros(0)) == 1.0
+
+
+@given(
+    st.lists(st.floats(-1, 1).map(lambda x: round(x, 3)), min_size=2, max_size=60),
+    st.floats(0.001, 0.4),
+)
+def test_bounds_are_what_the_test_does_not_reject(values, level):
+    differences = np.array(values)
+    low, high = bounds(differences, level)
+    assert low <= differences.mean() <= high
+    assert np.isneginf(low) == (len(values) * np.log(2) < -np.log(level)) == np.isposinf(high)
+    if np.isfinite(low) and np.ptp(differences) > 0:
+        spread = np.ptp(differences)
+        assert p_above(differences, low - 1e-6 * spread) <= level * (1 + 1e-6)
+        assert p_above(-differences, -high - 1e-6 * spread) <= level * (1 + 1e-6)
+        assert differences.min() - spread <= low
+        assert high <= differences.max() + spread
+
+
+def test_bounds_of_normal_differences_are_those_of_student():
+    differences = np.random.default_rng(5).normal(0.02, 0.3, 500)
+    low, high = bounds(differences, 0.025)
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx(tuple(expected), abs=5e-4)
+
+
+@given(st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=300), st.floats(1e-3, 1e3))
+def test_scale_and_direction_do_not_matter(values, scale):
+    differences = np.array(values)
+    assert log_p_above(differences * scale) == pytest.approx(log_p_above(differences), abs=1e-6)
+    assert 0 <= p_above(differences) <= 1
+    assert p_two_sided(differences) == p_two_sided(-differences)
+
+
+def test_sparse_differences_are_tested_by_those_that_moved():
+    moved = SPARSE[SPARSE != 0]
+    assert log_p_above(-SPARSE) == pytest.approx(log_p_above(-moved))
+    drawn = by_scipy(-moved, "greater", n_resamples=10_000)
+    assert p_above(-moved) == pytest.approx(drawn, abs=5 * np.sqrt(drawn / 10_000) + 2e-3)
