@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from rankstone.workspace import several
 if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison as RulesComparison
     from rankstone.execution.sweep import Reporter, Sweep
-    from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.leaderboards.gate import Judgement
+    from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.papers.claims import Result
     from rankstone.leaderboards.papers.tables import Reproduction
     from rankstone.leaderboards.site.build import Built
@@ -234,17 +236,25 @@ class Session(Views):
 
         Args:
             versions: checkouts, or commits of the repository around the workspace.
+            rounds: bound on the rounds of each cell, which end as soon as they decide.
             rules: its rules of cost; by default a median latency of 1.1 times passes.
             report: receives a line before each run.
 
         Raises: RankstoneError, where a version or a cell does not run.
         """
-        from rankstone.execution.ab_comparison import measure_cells
-        from rankstone.leaderboards.gate import ab_rules, judge_ratio
+        from rankstone.execution.ab_comparison import Rounds, looks, measure_cells
+        from rankstone.leaderboards.gate import judge_ratio
+        from rankstone.leaderboards.gate_rules import AB_LEVEL, ab_rules
 
         if not methods or not tasks:
             raise DefinitionError("--ab needs what to run. Name it: --method METHOD --on TASK")
-        bounds = ab_rules(rules)
+        bounds, level = ab_rules(rules), AB_LEVEL / len(looks(rounds))
+
+        def judged(found: Rounds) -> list[Judgement]:
+            load = statistics.median(found.load)
+            sides = found.baseline, found.candidate
+            return [judge_ratio(rule, *sides, level=level, load=load) for rule in bounds]
+
         given = (("--data", self.data), ("--cache", self.cache))
         measured = measure_cells(
             versions,
@@ -252,10 +262,11 @@ class Session(Views):
             several(tasks),
             repository=self.definitions.root,
             rounds=rounds,
+            decided=lambda found: all(one.verdict != "not shown" for one in judged(found)),
             arguments=tuple(str(part) for pair in given if pair[1] for part in pair),
             report=report,
         )
-        return [judge_ratio(rule, *pair) for pair in measured for rule in bounds]
+        return [judgement for found in measured for judgement in judged(found)]
 
     def claims(
         self, names: Sequence[str] = (), *, missing: Missing = "run"

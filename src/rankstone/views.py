@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.compare import Comparison
     from rankstone.leaderboards.document import Page
-    from rankstone.leaderboards.gate import GateRules, Judgement
+    from rankstone.leaderboards.gate import Judgement
+    from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore, Stored
 
@@ -143,10 +144,13 @@ class Views(Catalogue):
 
         Raises: RankstoneError, where a side or a rule is absent.
         """
-        from rankstone.leaderboards.gate import judge_stored, rules_of
+        from rankstone.leaderboards.gate import judge_stored
+        from rankstone.leaderboards.gate_rules import rules_of
 
-        tasks = None if on is None else several(on)
-        return judge_stored(self.store, baseline, candidate, rules_of(rules), tasks=tasks)
+        tasks, stated = None if on is None else several(on), rules_of(rules)
+        named = [rule.suite for rule in stated.quality if rule.suite is not None]
+        suites = {name: self.definitions.suite(name) for name in named}
+        return judge_stored(self.store, baseline, candidate, stated, tasks=tasks, suites=suites)
 
     def report(
         self,

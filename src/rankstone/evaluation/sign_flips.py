@@ -1,7 +1,7 @@
 """The sign-flip test of a mean of paired differences, to any p-value, and its intervals.
 
-Under the hypothesis that the differences d_1 ... d_n are symmetric around m, each sign of d_i - m is
-as likely as its opposite (Fisher, The Design of Experiments, 1935, section 21), and
+Under the hypothesis that differences d_1 ... d_n are symmetric around m, each sign of d_i - m is as
+likely as its opposite (Fisher, The Design of Experiments, 1935, section 21), and
 
     p(m) = P(sum of e_i |d_i - m| >= sum of d_i - m),    e_i = +1 or -1, each with probability 1/2.
 
@@ -19,18 +19,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import binom
 
+from rankstone.arrays import Floats, Ints
+
 ENUMERATED = 2**16
 """Distinct sums up to which all are enumerated."""
+TIE = 1e-9
+"""Largest difference of measures that counts as none: last bits carry no information."""
 SAME = 1e-12
 """Relative difference of magnitudes and sums that counts as none."""
 LOG_2 = float(np.log(2))
-
-Differences = NDArray[np.float64]
 
 
 class Bounds(NamedTuple):
@@ -40,28 +41,30 @@ class Bounds(NamedTuple):
     high: float
 
 
-def p_above(differences: Differences, than: float = 0.0) -> float:
+def p_above(differences: Floats, than: float = 0.0, weights: Floats | None = None) -> float:
     """Return p of the hypothesis that the mean is at most `than`: small where it lies above.
 
     Args:
         differences: (n,) of paired values. Those equal to `than` change nothing.
+        weights: (n,) of a weighted mean, such as the mean of several tasks' means.
     """
-    return float(np.exp(log_p_above(differences, than)))
+    return float(np.exp(log_p_above(differences, than, weights)))
 
 
-def p_two_sided(differences: Differences) -> float:
+def p_two_sided(differences: Floats) -> float:
     """Return p of the hypothesis that the mean is zero."""
     smaller = min(log_p_above(differences), log_p_above(-differences))
     return float(min(1.0, 2 * np.exp(smaller)))
 
 
-def log_p_above(differences: Differences, than: float = 0.0) -> float:
+def log_p_above(differences: Floats, than: float = 0.0, weights: Floats | None = None) -> float:
     """Return the natural logarithm of `p_above`, which does not underflow."""
     shifted = np.asarray(differences, dtype=np.float64) - than
-    largest = float(np.abs(shifted).max(initial=0.0))
-    if largest == 0:
+    moved = np.abs(shifted) > TIE
+    if not moved.any():
         return 0.0
-    shifted = shifted[np.abs(shifted) > SAME * largest] / largest
+    shifted = shifted[moved] if weights is None else (shifted * weights)[moved]
+    shifted /= np.abs(shifted).max()
     shifted /= np.sqrt((shifted**2).sum())
     magnitudes, total = np.abs(shifted), float(shifted.sum())
     values, counts = _distinct(magnitudes)
@@ -72,40 +75,40 @@ def log_p_above(differences: Differences, than: float = 0.0) -> float:
     return min(max(tail, -len(magnitudes) * LOG_2), 0.0)
 
 
-def bounds(differences: Differences, level: float) -> Bounds:
+def bounds(differences: Floats, level: float, weights: Floats | None = None) -> Bounds:
     """Return the values that the test does not reject, each side at `level`.
 
     The interval between them covers the mean with probability 1 - 2 `level`, as far as differences
     are symmetric (Tritchler, J. American Statistical Association 79, 1984).
     """
     values = np.asarray(differences, dtype=np.float64)
-    return Bounds(_low(values, level), -_low(-values, level))
+    return Bounds(_low(values, level, weights), -_low(-values, level, weights))
 
 
-def _low(differences: Differences, level: float) -> float:
+def _low(differences: Floats, level: float, weights: Floats | None) -> float:
     """Return the lower bound: the root of p(m) = level, which rises with m."""
     if len(differences) * LOG_2 < -np.log(level):
         return -np.inf
-    mean, spread = float(differences.mean()), float(np.ptp(differences))
-    if spread <= SAME * abs(mean):
+    mean, spread = float(np.average(differences, weights=weights)), float(np.ptp(differences))
+    if spread <= TIE:
         return mean
 
     def excess(m: float) -> float:
-        return log_p_above(differences, m) - float(np.log(level))
+        return log_p_above(differences, m, weights) - float(np.log(level))
 
     # Below the least difference all signs are the same and p is 2^-n; at the mean it is 1/2.
-    below = float(differences.min()) - 1e-9 * spread
-    return float(brentq(excess, below, mean, xtol=1e-9 * spread, rtol=1e-9))
+    below = float(differences.min()) - 2 * TIE
+    return float(brentq(excess, below, mean, xtol=1e-9, rtol=1e-9))
 
 
-def _distinct(magnitudes: Differences) -> tuple[Differences, NDArray[np.int64]]:
+def _distinct(magnitudes: Floats) -> tuple[Floats, Ints]:
     """Return the distinct magnitudes, apart from last bits, and how often each occurs."""
     ordered = np.sort(magnitudes)
     starts = np.flatnonzero(np.diff(ordered, prepend=-1.0) > SAME)
     return ordered[starts], np.diff(starts, append=len(ordered))
 
 
-def _enumerated(values: Differences, counts: NDArray[np.int64], total: float) -> float:
+def _enumerated(values: Floats, counts: Ints, total: float) -> float:
     """Return the logarithm of the exact tail: k of c equal magnitudes are positive, binomially."""
     sums, weights = np.zeros(1), np.ones(1)
     for value, count in zip(values, counts, strict=True):
@@ -116,7 +119,7 @@ def _enumerated(values: Differences, counts: NDArray[np.int64], total: float) ->
     return float(np.log(tail)) if tail > 0 else -np.inf
 
 
-def _saddlepoint(magnitudes: Differences, total: float) -> float:
+def _saddlepoint(magnitudes: Floats, total: float) -> float:
     """Return the logarithm of the approximate tail of magnitudes whose squares sum to 1.
 
     The cumulant generating function is K(t) = sum of log cosh(t a_i); w is the signed root of the
@@ -135,7 +138,7 @@ def _saddlepoint(magnitudes: Differences, total: float) -> float:
     return float(log_ndtr(-(w + np.log(u / w) / w)))
 
 
-def _saddle(magnitudes: Differences, total: float) -> float:
+def _saddle(magnitudes: Floats, total: float) -> float:
     """Return the root t of K'(t) = total; infinite where all signs are the same.
 
     Newton's method from below converges monotonically, as K' is concave for positive t.

@@ -25,11 +25,23 @@ Report = Callable[[str], None]
 """Receives a line before each run."""
 
 
+LOOKS = (6, 12, 24, 48, 96)
+"""Numbers of rounds after which it is asked whether they decide."""
+
+
 class Rounds(NamedTuple):
     """Records of both versions, one of each per round, in the order of measurement."""
 
     baseline: list[RunRecord]
     candidate: list[RunRecord]
+    load: list[float]
+    """Load average of the machine before each round, in busy cores."""
+
+
+def looks(rounds: int) -> list[int]:
+    """Return the even numbers of rounds to look at, at most `rounds`; the last is the bound."""
+    last = max(2, rounds - rounds % 2)
+    return [*(n for n in LOOKS if n < last), last]
 
 
 @contextlib.contextmanager
@@ -63,26 +75,38 @@ def measure_cells(
     *,
     repository: Path,
     rounds: int,
+    decided: Callable[[Rounds], bool],
     arguments: tuple[str, ...] = (),
     report: Report = lambda line: None,
 ) -> Iterator[Rounds]:
-    """Run every method on every task by both versions, `rounds` times each, alternating.
+    """Run every method on every task by both versions, in turns, until `decided`.
+
+    One pair is run first and discarded: it fills caches for the others. Which side goes first
+    alternates, and looks are at even numbers of rounds, so that the order favours neither.
 
     Args:
         versions: The baseline and the candidate: checkouts, or commits of `repository`.
+        rounds: Bound on the rounds of each cell.
+        decided: Called with the rounds so far after each of `looks(rounds)`; True ends the cell.
         arguments: Further options of `rankstone run`, for both.
 
     Raises ResultsError if a cell of either fails.
     """
     with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
         for task, method in itertools.product(tasks, methods):
-            found = Rounds([], [])
-            for number in range(rounds):
-                sides = list(zip(("baseline", "candidate"), (old, new), found, strict=True))
-                # The first side alternates, so that warm caches help both equally often.
-                for side, version, records in sides if number % 2 == 0 else reversed(sides):
-                    report(f"round {number + 1} of {rounds}: {side}")
+            sides = (("baseline", old), ("candidate", new))
+            for side, version in sides:
+                report(f"warm-up, not counted: {side}")
+                _run(version, method, task, arguments)
+            found = Rounds([], [], [])
+            for number in range(1, looks(rounds)[-1] + 1):
+                found.load.append(os.getloadavg()[0])
+                for side, version in sides if number % 2 else reversed(sides):
+                    report(f"round {number} of at most {rounds}: {side}")
+                    records = getattr(found, side)
                     records.append(_run(version, method, task, arguments))
+                if number in looks(rounds) and decided(found):
+                    break
             yield found
 
 

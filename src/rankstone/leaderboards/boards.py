@@ -16,7 +16,8 @@ from string import ascii_lowercase
 from pydantic import Field, model_validator
 
 from rankstone.errors import ResultsError, did_you_mean
-from rankstone.evaluation.significance import holm, permutation_test
+from rankstone.evaluation.family import holm
+from rankstone.evaluation.sign_flips import p_two_sided
 from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, Cost, cached_phases, conditions
 from rankstone.leaderboards.document import Cell
@@ -313,7 +314,7 @@ def _tested(
         names = f"{one[0].method.name} and {other[0].method.name} on {one[0].task.name}"
         notes.append(f"not tested: {names}: {error}")
         return None
-    return float((of - than).mean()), permutation_test(of - than)
+    return float((of - than).mean()), p_two_sided(of - than)
 
 
 def _order(
@@ -349,7 +350,7 @@ def _legend(spec: TableSpec, cells: Cells) -> list[str]:
         legend.append("in brackets: 95% percentile bootstrap over queries")
     if spec.significance:
         legend.append(
-            "letters: significantly above that method (paired permutation test at"
+            "letters: significantly above that method (paired sign-flip test at"
             f" {spec.level:g}, by Holm's method over all pairs of the board)"
         )
     return legend

@@ -15,7 +15,8 @@ import numpy as np
 
 from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
-from rankstone.evaluation.significance import Paired, holm, paired
+from rankstone.evaluation.family import holm
+from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
@@ -44,9 +45,8 @@ class Comparison(NamedTuple):
     mean_of: float
     mean_than: float
     paired: Paired
-    t_adjusted: float
-    """Holm's adjustment over all comparisons made together."""
-    permutation_adjusted: float
+    adjusted: float
+    """p by Holm's method over all comparisons made together, the family."""
     moved: tuple[Moved, ...]
     """The most changed queries, the largest change first."""
     figures: tuple[Figure, ...]
@@ -83,12 +83,8 @@ def compare(
             f"no task has records of {baseline} and another of {named}."
             " Measure them: rankstone run METHOD... --on TASK"
         )
-    t = holm([one.paired.t_p for one in found])
-    permutation = holm([one.paired.permutation_p for one in found])
-    return [
-        one._replace(t_adjusted=p, permutation_adjusted=q)
-        for one, p, q in zip(found, t, permutation, strict=True)
-    ]
+    adjusted = holm([one.paired.p for one in found])
+    return [one._replace(adjusted=p) for one, p in zip(found, adjusted, strict=True)]
 
 
 def compare_stored(
@@ -130,8 +126,7 @@ def _one(of: Stored, than: Stored, measure: str) -> Comparison:
         mean_of=float(ours.mean()),
         mean_than=float(theirs.mean()),
         paired=tested,
-        t_adjusted=tested.t_p,
-        permutation_adjusted=tested.permutation_p,
+        adjusted=tested.p,
         moved=moved,
         figures=tuple(figures(of[0], than[0])),
         notes=tuple(differences(of[0], than[0])),
@@ -199,6 +194,6 @@ def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
         if of.task.sha256.get(part) != than.task.sha256.get(part):
             yield f"the {part} differ: the two were not measured on the same data"
     mine, theirs = (record.policy.model_dump() for record in (of, than))
-    for rule in mine:
+    for rule in mine.keys() - {"intervals"}:  # which no value per query depends on
         if mine[rule] != theirs[rule]:
             yield f"the policy differs: {rule} is {mine[rule]} and {theirs[rule]}"

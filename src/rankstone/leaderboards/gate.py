@@ -1,82 +1,48 @@
 """Judge whether a candidate may replace a baseline: regressions of quality and cost.
 
-Quality fails where the mean drops by more than is allowed and the paired permutation test supports
-that it drops at all, or where it drops by more than the hard limit. Costs that depend on the
-machine are compared on one machine only. What cannot be compared is neither a pass nor a failure,
-and a baseline or a candidate that is not there is a failure.
+Every rule on every cell ends in a verdict. Of quality, where the simultaneous confidence interval
+of the drop lies decides: above the allowance a *regression*, within it *equivalent*, across it
+*undecided*. The rate at which anything at all is wrongly called a regression is `level`, whatever
+the number of cells and queries (`rankstone.evaluation.family`). Costs that repeat are compared as
+recorded; time is judged by `--ab` alone, as a slow-down that is *shown*, *excluded* or *not shown*.
+What cannot be compared, or is not there, never passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from rankstone.arrays import Floats
-from rankstone.errors import DefinitionError, ResultsError, did_you_mean
-from rankstone.evaluation.intervals import bootstrap
-from rankstone.evaluation.significance import TIE, detectable, holm, permutation_test, ratio
-from rankstone.files import PathLike
+from rankstone.errors import ResultsError, did_you_mean
+from rankstone.evaluation.family import Drop, Member, drops
+from rankstone.evaluation.sign_flips import TIE
+from rankstone.evaluation.significance import ratio
 from rankstone.leaderboards.compare import obstacles, paired_values
-from rankstone.leaderboards.costs import BY_NAME, COMPARED, obstacle
+from rankstone.leaderboards.costs import BY_NAME, obstacle
+from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Stored
-from rankstone.strict import Spec, build_spec, read_toml
+from rankstone.specs import SuiteSpec
 
-Verdict = Literal["pass", "fail", "incomparable"]
-Cells = Mapping[tuple[str, str], Stored]
+Verdict = Literal[
+    "regression", "equivalent", "undecided",  # quality
+    "exceeded", "within",  # a recorded cost
+    "shown", "excluded", "not shown",  # a slow-down, measured in turns
+    "incomparable", "missing",
+]  # fmt: skip
+Outcome = Literal["pass", "fail", "undecided", "incomparable"]
+OUTCOMES: Mapping[Verdict, Outcome] = {
+    "regression": "fail", "equivalent": "pass", "undecided": "undecided",
+    "exceeded": "fail", "within": "pass",
+    "shown": "fail", "excluded": "pass", "not shown": "undecided",
+    "incomparable": "incomparable", "missing": "fail",
+}  # fmt: skip
+CellName = tuple[str, str]
+Cells = Mapping[CellName, Stored]
 """(method, task) -> record. Both sides name a cell alike."""
-
-
-class QualityRule(Spec):
-    """Allowed loss of a measure: a table `[[quality]]`."""
-
-    measure: str | None = None
-    """None: each task's headline."""
-    allowance: float = Field(default=0.005, ge=0)
-    """Drops of the mean up to it pass."""
-    hard_limit: float = Field(default=0.02, ge=0)
-    """A drop above it fails, whatever the test says."""
-    level: float = Field(default=0.01, gt=0, lt=1)
-    """Level of the one-sided paired test, by Holm's method over all cells of the gate: the rate at
-    which a change without effect fails. A gate with false alarms is soon switched off."""
-    tasks: tuple[str, ...] = ()
-    """Only these; empty: all."""
-
-    @model_validator(mode="after")
-    def _limits_are_in_order(self) -> QualityRule:
-        if self.hard_limit < self.allowance:
-            raise ValueError("'hard_limit' is below 'allowance'")
-        return self
-
-
-class CostRule(Spec):
-    """Allowed increase of a cost: a table `[[cost]]`."""
-
-    figure: str
-    """`median latency`, `p95 latency`, `p99 latency`, `peak RSS` or `index`."""
-    allowance: float = Field(gt=0)
-    """The largest ratio of candidate to baseline that passes."""
-    tasks: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _figure_is_known(self) -> CostRule:
-        if self.figure not in COMPARED:
-            raise ValueError(
-                f"no figure '{self.figure}'.{did_you_mean(self.figure, COMPARED)}"
-                f" Known: {', '.join(COMPARED)}"
-            )
-        return self
-
-
-class GateRules(Spec):
-    """The content of a rules file."""
-
-    quality: tuple[QualityRule, ...] = (QualityRule(),)
-    cost: tuple[CostRule, ...] = ()
 
 
 class Judgement(NamedTuple):
@@ -86,38 +52,24 @@ class Judgement(NamedTuple):
     method: str
     rule: str
     verdict: Verdict
+    outcome: Outcome
     detail: str
     baseline: float | None = None
     candidate: float | None = None
     low: float | None = None
-    """Ends of the interval of the difference, or of the ratio where a cost was measured again."""
+    """Ends of the simultaneous interval of the drop, or of the ratio where a cost was measured
+    again; None where there is none, or the number of queries permits none."""
     high: float | None = None
     p: float | None = None
-    """Adjusted by Holm's method."""
-    visible: float | None = None
+    """Of a drop above the allowance, adjusted over the family."""
+    detectable: float | None = None
     """The minimum detectable drop on these queries with 80% power."""
+    needed: int | None = None
+    """Queries that would decide an undecided cell."""
 
 
-def rules_of(rules: PathLike | GateRules | None) -> GateRules:
-    """Return the rules themselves, those of a file, or the default ones.
-
-    Raises DefinitionError where the file is absent, or something in it is wrong.
-    """
-    if rules is None or isinstance(rules, GateRules):
-        return rules or GateRules()
-    path = Path(rules)
-    if not path.exists():
-        raise DefinitionError(
-            f"{path}: no such file of rules. Correct --rules, or leave it out: a headline may then"
-            " drop .005, and .02 at most."
-        )
-    return build_spec(GateRules, read_toml(path), path)
-
-
-def ab_rules(rules: PathLike | GateRules | None) -> tuple[CostRule, ...]:
-    """The rules of cost; by default, a median latency of 1.1 times passes."""
-    stated = () if rules is None else rules_of(rules).cost
-    return stated or (CostRule(figure="median latency", allowance=1.1),)
+def _judged(cell: CellName, rule: str, verdict: Verdict, detail: str) -> Judgement:
+    return Judgement(cell[1], cell[0], rule, verdict, OUTCOMES[verdict], detail)
 
 
 def judge_stored(
@@ -127,6 +79,7 @@ def judge_stored(
     rules: GateRules,
     *,
     tasks: Sequence[str] | None = None,
+    suites: Mapping[str, SuiteSpec] | None = None,
 ) -> list[Judgement]:
     """Judge `candidate` by `baseline`: each a folder of records, or a method of `store`."""
     sides = [store.side(name, label=candidate) for name in (baseline, candidate)]
@@ -135,38 +88,57 @@ def judge_stored(
         sides = [{cell: s for cell, s in side.items() if cell[1] in kept} for side in sides]
         for task in sorted(kept - {task for side in sides for _, task in side}):
             raise ResultsError(f"neither side has a record of '{task}'. Correct --on.")
-    return judge(sides[0], sides[1], rules)
+    return judge(sides[0], sides[1], rules, suites or {})
 
 
-def judge(baseline: Cells, candidate: Cells, rules: GateRules) -> list[Judgement]:
-    """Every rule on every cell of either side, cell by cell."""
+def judge(
+    baseline: Cells,
+    candidate: Cells,
+    rules: GateRules,
+    suites: Mapping[str, SuiteSpec] | None = None,
+) -> list[Judgement]:
+    """Every rule on every cell of either side, cell by cell, then what is missing or idle."""
     cells = list(dict.fromkeys([*baseline, *candidate]))
     if not cells:
-        return [Judgement("", "", "records", "fail", "neither side has a record: nothing to judge")]
-    tested = _tested(cells, baseline, candidate, rules)
-    found: list[Judgement] = []
-    for cell in cells:
-        missing = _missing(cell, baseline, candidate)
-        if missing is not None:
-            found.append(missing)
-            continue
-        pair = baseline[cell], candidate[cell]
-        found += [one for (where, _), one in tested.items() if where == cell]
-        found += [_cost(cell, rule, pair) for rule in rules.cost if _applies(rule.tasks, cell)]
-    return found
+        return [_judged(("", ""), "records", "missing", "neither side has a record")]
+    missing = {cell: made for cell in cells if (made := _missing(cell, baseline, candidate))}
+    there = {c: (baseline[c], candidate[c]) for c in cells if c not in missing}
+    found = list(missing.values())
+    found += _quality(there, rules, suites or {})
+    for rule in rules.cost:
+        found += [_cost(cell, rule, there[cell]) for cell in there if _applies(rule.tasks, cell)]
+    found += _idle(rules, found, cells)
+    order = {cell: number for number, cell in enumerate(cells)}
+    return sorted(found, key=lambda one: order.get((one.method, one.task), len(order)))
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
-    """1 if anything fails, else 2 if anything cannot be compared, else 0."""
-    verdicts = {one.verdict for one in judgements}
-    return 1 if "fail" in verdicts else 2 if "incomparable" in verdicts else 0
+    """1 if anything fails, else 2 if anything is undecided or cannot be compared, else 0."""
+    outcomes = {one.outcome for one in judgements}
+    return 1 if "fail" in outcomes or not outcomes else 0 if outcomes == {"pass"} else 2
 
 
-def _applies(tasks: Sequence[str], cell: tuple[str, str]) -> bool:
+def _applies(tasks: Sequence[str], cell: CellName) -> bool:
     return not tasks or cell[1] in tasks
 
 
-def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgement | None:
+def _idle(
+    rules: GateRules, found: Sequence[Judgement], cells: Sequence[CellName]
+) -> list[Judgement]:
+    """A failure for every task that a rule names and no record is of, and for rules of nothing."""
+    known = {task for _, task in cells}
+    idle = []
+    named = [*(rule.tasks for rule in rules.quality), *(rule.tasks for rule in rules.cost)]
+    for task in dict.fromkeys(task for tasks in named for task in tasks):
+        if task not in known:
+            detail = f"no record is of this task.{did_you_mean(task, known)} Correct 'tasks'."
+            idle.append(_judged(("", task), "rule", "missing", detail))
+    if not found and not idle:
+        idle.append(_judged(("", ""), "rules", "missing", "no rule applies to any record"))
+    return idle
+
+
+def _missing(cell: CellName, baseline: Cells, candidate: Cells) -> Judgement | None:
     """A failure where one side has no figures for the cell."""
     for side, cells in (("baseline", baseline), ("candidate", candidate)):
         stored = cells.get(cell)
@@ -179,121 +151,226 @@ def _missing(cell: tuple[str, str], baseline: Cells, candidate: Cells) -> Judgem
             what = f"the {side} ended as {stored[0].status}: {stored[0].failure()}"
         else:
             continue
-        return Judgement(cell[1], cell[0], "record", "fail", what)
+        return _judged(cell, "record", "missing", what)
     return None
 
 
-class _Tested(NamedTuple):
-    cell: tuple[str, str]
+Pair = tuple[Stored, Stored]
+"""The records of baseline and candidate."""
+
+
+class _Test(NamedTuple):
+    cell: CellName
     rule: QualityRule
     measure: str
-    of: Floats
-    than: Floats
-
-    @property
-    def differences(self) -> Floats:
-        moved: Floats = self.of - self.than
-        moved[np.abs(moved) <= TIE] = 0.0
-        return moved
+    member: Member
+    means: tuple[float, float]
+    """Of baseline and candidate."""
 
 
-def _tested(
-    cells: Sequence[tuple[str, str]], baseline: Cells, candidate: Cells, rules: GateRules
-) -> dict[tuple[tuple[str, str], QualityRule], Judgement]:
-    """The judgements of quality, their p values adjusted together."""
-    found: dict[tuple[tuple[str, str], QualityRule], Judgement] = {}
-    tests: list[_Tested] = []
-    for cell in cells:
-        if _missing(cell, baseline, candidate) is not None:
-            continue
-        for rule in (rule for rule in rules.quality if _applies(rule.tasks, cell)):
-            made = _test(cell, rule, baseline[cell], candidate[cell])
-            if isinstance(made, Judgement):
-                found[cell, rule] = made
-            else:
-                tests.append(made)
-    p_values = holm([permutation_test(test.differences, alternative="less") for test in tests])
-    for test, p in zip(tests, p_values, strict=True):
-        found[test.cell, test.rule] = _quality(test, p, len(tests))
-    return found
+def _quality(
+    there: Mapping[CellName, Pair], rules: GateRules, suites: Mapping[str, SuiteSpec]
+) -> list[Judgement]:
+    """The judgements of quality, as one family."""
+    made: list[_Test | Judgement] = []
+    for rule in rules.quality:
+        if rule.suite is not None:
+            made += _suite_tests(rule, there, suites)
+        else:
+            made += [_test(c, rule, pair) for c, pair in there.items() if _applies(rule.tasks, c)]
+    tests = [one for one in made if isinstance(one, _Test)]
+    family = drops([test.member for test in tests], rules.level, rules.correction)
+    found = {id(t): _verdict(t, drop, rules) for t, drop in zip(tests, family, strict=True)}
+    return [one if isinstance(one, Judgement) else found[id(one)] for one in made]
 
 
-def _test(
-    cell: tuple[str, str], rule: QualityRule, baseline: Stored, candidate: Stored
-) -> _Tested | Judgement:
-    """The values of both sides, or why they cannot be compared."""
-    measure = rule.measure or candidate[0].task.headline
+def _test(cell: CellName, rule: QualityRule, pair: Pair) -> _Test | Judgement:
+    """The values of both sides, or the reason why they cannot be compared."""
+    measure = rule.measure or pair[1][0].task.headline
+    try:
+        queries, of, than = _values(pair, measure)
+    except ResultsError as error:
+        return _judged(cell, measure, "incomparable", str(error))
+    member = Member(of - than, rule.allowance, None, (cell[1], measure, tuple(queries)))
+    return _Test(cell, rule, measure, member, (float(than.mean()), float(of.mean())))
+
+
+def _values(pair: Pair, measure: str) -> tuple[list[str], Floats, Floats]:
+    """Queries, and the candidate's and the baseline's values, sorted by query."""
+    baseline, candidate = pair
     reasons = list(obstacles(candidate[0], baseline[0]))
-    if not reasons:
-        try:
-            _, of, than = paired_values(candidate, baseline, measure)
-            return _Tested(cell, rule, measure, of, than)
-        except ResultsError as error:
-            reasons = [str(error)]
-    return Judgement(cell[1], cell[0], measure, "incomparable", "; ".join(reasons))
-
-
-def _quality(test: _Tested, p: float, n_tests: int) -> Judgement:
-    rule, moved = test.rule, test.differences
-    drop = -float(moved.mean())
-    low, high = bootstrap(moved[:, None])
-    visible = detectable(
-        moved, level=rule.level / n_tests, least=rule.allowance, most=rule.hard_limit
-    )
-    name = f"{test.measure} may drop {rule.allowance:g}, at most {rule.hard_limit:g}"
-    verdict: Verdict = "pass"
-    if drop > rule.hard_limit:
-        verdict, detail = "fail", f"drops {drop:.4f}, more than the hard limit {rule.hard_limit:g}"
-    elif drop > rule.allowance and p <= rule.level:
-        verdict = "fail"
-        detail = f"drops {drop:.4f}, more than {rule.allowance:g}, and p = {p:.4f} supports it"
-    elif drop > rule.allowance:
-        detail = f"drops {drop:.4f}, more than {rule.allowance:g}, but p = {p:.4f}"
-    else:
-        detail = f"drops {drop:.4f}" if drop > 0 else f"rises {-drop:.4f}"
-    if moved.any():
-        detail += (
-            f"; minimum detectable drop {visible:.3f} with 80% power on {len(moved):,} queries"
+    if reasons:
+        raise ResultsError("; ".join(reasons))
+    queries, of, than = paired_values(candidate, baseline, measure)
+    if not queries:
+        raise ResultsError("no query was judged, which shows nothing")
+    if not (np.isfinite(of).all() and np.isfinite(than).all()):
+        raise ResultsError(
+            f"'{measure}' has values per query that are no numbers. Measure it anew: rankstone run"
         )
-    else:
-        detail = f"no query of {len(moved):,} differs"
-    method, task = test.cell
-    means = float(test.than.mean()), float(test.of.mean())
-    ends = float(low[0]), float(high[0])
-    return Judgement(task, method, name, verdict, detail, *means, *ends, p, visible)
+    order = np.argsort(queries)
+    return [queries[n] for n in order], of[order], than[order]
 
 
-def _cost(cell: tuple[str, str], rule: CostRule, pair: tuple[Stored, Stored]) -> Judgement:
+def _suite_tests(
+    rule: QualityRule, there: Mapping[CellName, Pair], suites: Mapping[str, SuiteSpec]
+) -> list[_Test | Judgement]:
+    """One test for each method: the suite's mean, its queries weighted as the suite averages."""
+    suite = suites[rule.suite or ""]
+    measure = rule.measure or (suite.measures[0] if suite.measures else "")
+    if not measure:
+        what = "the suite averages nothing. Name a 'measure' in the rule."
+        return [_judged(("", suite.name), "rule", "missing", what)]
+    methods = dict.fromkeys(method for method, task in there if task in suite.tasks)
+    return [_suite_test(m, suite, measure, rule, there) for m in methods]
+
+
+def _suite_test(
+    method: str,
+    suite: SuiteSpec,
+    measure: str,
+    rule: QualityRule,
+    there: Mapping[CellName, Pair],
+) -> _Test | Judgement:
+    cell, shares = (method, suite.name), _shares(suite)
+    absent = [task for task in shares if (method, task) not in there]
+    if absent:
+        detail = f"no mean over the suite: both sides lack {', '.join(absent[:3])}"
+        return _judged(cell, measure, "incomparable", detail)
+    values: list[tuple[Floats, Floats]] = []
+    queries: list[tuple[str, str]] = []
+    for task in shares:
+        try:
+            names, of, than = _values(there[method, task], measure)
+        except ResultsError as error:
+            return _judged(cell, measure, "incomparable", f"{task}: {error}")
+        values.append((of, than))
+        queries += [(task, name) for name in names]
+    weights = np.concatenate(
+        [np.full(len(of), share / len(of)) for share, (of, _) in zip(shares.values(), values,
+                                                                     strict=True)]
+    )  # fmt: skip
+    of, than = (np.concatenate(side) for side in zip(*values, strict=True))
+    means = float(than @ weights), float(of @ weights)
+    member = Member(of - than, rule.allowance, weights * len(of), (suite.name, tuple(queries)))
+    return _Test(cell, rule, measure, member, means)
+
+
+def _shares(suite: SuiteSpec, share: float = 1.0) -> dict[str, float]:
+    """Task -> its share of the suite's mean; a member that is a suite counts once."""
+    shares: dict[str, float] = {}
+    for member in suite.members:
+        part = share / len(suite.members)
+        own = _shares(member, part) if isinstance(member, SuiteSpec) else {member: part}
+        for task, value in own.items():
+            shares[task] = shares.get(task, 0.0) + value
+    return shares
+
+
+def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
+    rule, n = test.rule, len(test.member.differences)
+    moved = int((np.abs(test.member.differences) > TIE).sum())
+    name = f"{test.measure} may drop {rule.allowance:g}"
+    detail = f"drops {found.drop:.4f}" if found.drop > 0 else f"rises {-found.drop:.4f}"
+    if not moved:
+        judged = _judged(test.cell, name, "equivalent", f"no query of {n:,} differs")
+        return judged._replace(baseline=test.means[0], candidate=test.means[1], low=0.0, high=0.0)
+    verdict: Verdict = "undecided"
+    if found.adjusted <= rules.level:
+        verdict = "regression"
+    elif found.high <= rule.allowance + TIE:
+        verdict = "equivalent"
+    detail += f" ({_interval(found)}), adjusted p {found.adjusted:.2g}; {_power(found, n)}"
+    needed = int(found.needed) if np.isfinite(found.needed) and found.needed < 1e9 else None
+    if verdict == "undecided":
+        detail += f"; about {needed:,} queries would decide" if needed else ""
+    judged = _judged(test.cell, name, verdict, detail)._replace(
+        baseline=test.means[0],
+        candidate=test.means[1],
+        low=_finite(found.low),
+        high=_finite(found.high),
+        p=found.adjusted,
+        detectable=_finite(found.detectable),
+        needed=needed if verdict == "undecided" else None,
+    )
+    return _settled(judged, rules, may_be_large=found.high > rule.hard_limit + TIE)
+
+
+def _settled(judged: Judgement, rules: GateRules, *, may_be_large: bool) -> Judgement:
+    """An undecided judgement with the outcome that the rules state for it."""
+    if judged.verdict != "undecided" or rules.undecided == "report":
+        return judged
+    if rules.undecided == "pass" and may_be_large:
+        detail = f"{judged.detail}; the drop may be above the hard limit"
+        return judged._replace(detail=detail)
+    return judged._replace(outcome=rules.undecided)
+
+
+def _interval(found: Drop) -> str:
+    ends = (f"{end:.4f}" if np.isfinite(end) else "?" for end in (found.low, found.high))
+    return " to ".join(ends)
+
+
+def _power(found: Drop, n: int) -> str:
+    if not np.isfinite(found.detectable):
+        return f"{n:,} queries are too few to show any drop among so many comparisons"
+    return f"minimum detectable drop {found.detectable:.3f} with 80% power on {n:,} queries"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _cost(cell: CellName, rule: CostRule, pair: Pair) -> Judgement:
     baseline, candidate = pair[0][0], pair[1][0]
     name = f"{rule.figure} at most {rule.allowance:g} times"
     cost = BY_NAME[rule.figure]
+    if rule.figure.endswith("latency"):
+        detail = "time of two runs is not evidence. Measure both here, interleaved: --ab"
+        return _judged(cell, name, "incomparable", detail)
     reason = obstacle(cost, candidate, baseline)
     if reason:
-        detail = f"{reason}. Measure both here, interleaved: --ab"
-        return Judgement(cell[1], cell[0], name, "incomparable", detail)
+        return _judged(cell, name, "incomparable", f"{reason}. Measure both here: --ab")
     values = cost.of(baseline), cost.of(candidate)
     if values[0] is None or values[1] is None or values[0] <= 0:
-        return Judgement(cell[1], cell[0], name, "incomparable", "one of them has no such figure")
+        return _judged(cell, name, "incomparable", "one of them has no such figure")
     times = values[1] / values[0]
-    verdict: Verdict = "fail" if times > rule.allowance else "pass"
-    return Judgement(cell[1], cell[0], name, verdict, f"{times:.3f} times the baseline", *values)
+    verdict: Verdict = "exceeded" if times > rule.allowance * (1 + TIE) else "within"
+    judged = _judged(cell, name, verdict, f"{times:.3f} times the baseline")
+    return judged._replace(baseline=values[0], candidate=values[1])
 
 
 def judge_ratio(
-    rule: CostRule, baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]
+    rule: CostRule,
+    baseline: Sequence[RunRecord],
+    candidate: Sequence[RunRecord],
+    *,
+    level: float,
+    load: float | None = None,
 ) -> Judgement:
-    """A rule of cost on rounds measured in turns; fails where the whole interval is too high."""
+    """A rule of cost on rounds measured in turns: is a slow-down shown, or excluded?
+
+    Args:
+        level: two-sided, of this look at the rounds; the looks of one gate share it.
+        load: load of the machine by others, in busy cores.
+    """
     cost, record = BY_NAME[rule.figure], candidate[0]
-    sides = [[cost.of(one) for one in side] for side in (baseline, candidate)]
-    known = [[value for value in side if value] for side in sides]
+    known = [[value for value in map(cost.of, side) if value] for side in (baseline, candidate)]
     name = f"{rule.figure} at most {rule.allowance:g} times"
-    cell = record.task.name, record.method.name
+    cell = record.method.name, record.task.name
     if len(known[0]) != len(baseline) or len(known[1]) != len(candidate):
-        return Judgement(*cell, name, "incomparable", "a round has no such figure")
-    mean, low, high = ratio(*known)
+        return _judged(cell, name, "incomparable", "a round has no such figure")
+    mean, low, high = ratio(known[0], known[1], level)
+    verdict: Verdict = "not shown"
+    if low > rule.allowance:
+        verdict = "shown"
+    elif high <= rule.allowance:
+        verdict = "excluded"
     detail = f"{mean:.3f} times the baseline ({low:.3f} to {high:.3f}, {len(baseline)} rounds)"
-    verdict: Verdict = "fail" if low > rule.allowance else "pass"
-    if verdict == "pass" and high > rule.allowance:
+    if verdict == "not shown":
         detail += "; more rounds would tell more"
-    middle = [float(np.median(side)) for side in known]
-    return Judgement(*cell, name, verdict, detail, middle[0], middle[1], low, high)
+    if load is not None:
+        detail += f"; machine load {load:.1f}"
+    judged = _judged(cell, name, verdict, detail)
+    baseline_value, candidate_value = (float(np.median(side)) for side in known)
+    return judged._replace(baseline=baseline_value, candidate=candidate_value, low=low, high=high)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from rankstone.leaderboards.document import Page
 
-KINDS = {"fail": "error", "incomparable": "warning"}
+KINDS = {"fail": "error", "undecided": "warning", "incomparable": "warning"}
 
 
 def draw(page: Page) -> str:
     return "".join(
-        _command(kind, row) for row in page.rows if (kind := KINDS.get(str(row["verdict"])))
+        _command(kind, row) for row in page.rows if (kind := KINDS.get(str(row["outcome"])))
     )
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from rankstone.leaderboards.document import Page
 
-KINDS = {"fail": "failure", "incomparable": "skipped"}
+KINDS = {"fail": "failure", "undecided": "skipped", "incomparable": "skipped"}
 
 
 def draw(page: Page) -> str:
@@ -18,15 +18,15 @@ def draw(page: Page) -> str:
             "testsuite",
             name=task or "records",
             tests=str(len(own)),
-            failures=str(sum(row["verdict"] == "fail" for row in own)),
+            failures=str(sum(row["outcome"] == "fail" for row in own)),
             errors="0",
-            skipped=str(sum(row["verdict"] == "incomparable" for row in own)),
+            skipped=str(sum(row["outcome"] in ("undecided", "incomparable") for row in own)),
         )
         for row in own:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=f"{task}.{row['method']}", name=str(row["rule"])
             )
-            if kind := KINDS.get(str(row["verdict"])):
+            if kind := KINDS.get(str(row["outcome"])):
                 ElementTree.SubElement(case, kind, message=str(row["detail"]))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

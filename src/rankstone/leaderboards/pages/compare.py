@@ -18,14 +18,17 @@ COLUMNS = (
     Column(heading=("mean",)),
     Column(heading=("difference",), short=("diff.",)),
     Column(heading=("95% interval",)),
-    Column(heading=("p, t-test",), short=("p (t)",)),
-    Column(heading=("p, permutation",), short=("p (perm.)",)),
+    Column(heading=("p",)),
+    Column(heading=("adjusted p",), short=("adj. p",)),
     Column(heading=("effect d",), short=("d",), priority=1),
     Column(heading=("wins/ties/losses",), short=("w/t/l",)),
 )
 PLAIN = ("task", "measure", "of", "than", "mean_of", "mean_than")
-ALONE = "p values of one comparison"
-TOGETHER = "p values by Holm's method over all {n} comparisons made"
+FAMILY = (
+    "p: two-sided sign-flip test, whose inversion is the interval; adjusted by Holm's method over"
+    " the {n} made together"
+)
+FEW = "{name}: only {n} queries differ, too few for the interval to be trusted"
 
 
 def probability(p: float) -> str:
@@ -39,6 +42,10 @@ def _effect(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else "∞"
 
 
+def _end(value: float) -> str:
+    return signed(value) if math.isfinite(value) else figures.UNKNOWN
+
+
 def row(one: Comparison) -> tuple[str, ...]:
     """Under `COLUMNS`."""
     found = one.paired
@@ -46,9 +53,9 @@ def row(one: Comparison) -> tuple[str, ...]:
         one.of,
         figures.quality(one.mean_of),
         signed(found.difference),
-        f"{signed(found.low)} to {signed(found.high)}",
-        probability(one.t_adjusted),
-        probability(one.permutation_adjusted),
+        f"{_end(found.low)} to {_end(found.high)}",
+        probability(found.p),
+        probability(one.adjusted),
         _effect(found.effect),
         f"{found.wins}/{found.ties}/{found.losses}",
     )
@@ -63,7 +70,10 @@ def _notes(group: Sequence[Comparison], total: int) -> Iterator[str]:
     for one in group:
         yield from [f"{one.of}: {' · '.join(map(_cost, one.figures))}"] if one.figures else []
         yield from [f"{one.of}, most changed queries: {_moves(one)}"] if one.moved else []
-    yield TOGETHER.format(n=total) if total > 1 else ALONE
+    yield FAMILY.format(n=f"{total} comparisons" if total > 1 else "one comparison")
+    for one in group:
+        if one.paired.few:
+            yield FEW.format(name=one.of, n=one.paired.wins + one.paired.losses)
     for one in group:
         yield from (f"{one.of}: {note}" for note in one.notes)
 
@@ -125,7 +135,6 @@ def _flat(one: Comparison) -> dict[str, Any]:
     found = {
         **{name: getattr(one, name) for name in PLAIN},
         **one.paired._asdict(),
-        "t_p_holm": one.t_adjusted,
-        "permutation_p_holm": one.permutation_adjusted,
+        "adjusted_p": one.adjusted,
     }
     return finite(found)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from rankstone.leaderboards.document import Cell, Heading, Mark, Page, Paragraph, table
-from rankstone.leaderboards.gate import Judgement, exit_code
+from rankstone.leaderboards.gate import OUTCOMES, Judgement, Outcome, exit_code
 from rankstone.leaderboards.numbers import finite, fixed
 
-SIGNS = {"pass": "✓", "fail": "✗", "incomparable": "?"}
-MARKS: dict[str, Mark] = {"pass": "passed", "fail": "failed", "incomparable": "unclear"}
-OUTCOMES = {0: "The gate passes.", 1: "The gate fails.", 2: "The gate cannot judge."}
-HEADS = ("", "task", "method", "rule", "baseline", "candidate", "finding")
+SIGNS: Mapping[Outcome, str] = {"pass": "✓", "fail": "✗", "undecided": "?", "incomparable": "?"}
+MARKS: Mapping[Outcome, Mark] = {
+    "pass": "passed", "fail": "failed", "undecided": "unclear", "incomparable": "unclear",
+}  # fmt: skip
+SENTENCES = {0: "The gate passes.", 1: "The gate fails.", 2: "The gate is undecided."}
+HEADS = ("", "task", "method", "rule", "baseline", "candidate", "verdict", "finding")
 NUMBERS = ("baseline", "candidate")
 
 
@@ -32,16 +35,13 @@ def page(judgements: Sequence[Judgement]) -> Page:
 
 
 def outcome(judgements: Sequence[Judgement]) -> str:
-    """One sentence, with the counts."""
-    counts = ", ".join(
-        f"{n} {verdict}"
-        for verdict in ("fail", "incomparable", "pass")
-        if (n := sum(one.verdict == verdict for one in judgements))
-    )
-    return f"{OUTCOMES[exit_code(judgements)]} ({counts})"
+    """One sentence, with the counts of the verdicts."""
+    found = Counter(one.verdict for one in judgements)
+    counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in OUTCOMES if found[verdict])
+    return f"{SENTENCES[exit_code(judgements)]} ({counts or 'nothing was judged'})"
 
 
 def _cells(one: Judgement) -> tuple[str | Cell, ...]:
-    sign = Cell(text=SIGNS[one.verdict], mark=MARKS[one.verdict])
+    sign = Cell(text=SIGNS[one.outcome], mark=MARKS[one.outcome])
     numbers = ("" if n is None else fixed(n) for n in (one.baseline, one.candidate))
-    return sign, one.task, one.method, one.rule, *numbers, one.detail
+    return sign, one.task, one.method, one.rule, *numbers, one.verdict, one.detail

@@ -81,7 +81,8 @@ def _tiles(pair: Pair) -> Iterator[tuple[str, str, str]]:
     yield headline, f"{quality(pair.of.headline)} / {quality(pair.than.headline)}", "first / second"
     interval = f"95%: {paired.low:+.3f} to {paired.high:+.3f}"
     yield "difference", f"{paired.difference:+.3f}", interval
-    yield "p, paired t-test", p_value(pair.p), "Holm, over the pairs of this data set"
+    yield "p, sign-flip test", p_value(pair.paired.p), "of this pair alone"
+    yield "adjusted p", p_value(pair.adjusted), "Holm, over the pairs of this data set"
     yield "effect size", significant(paired.effect), "mean ÷ deviation of differences"
 
 

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rankstone.errors import ResultsError
-from rankstone.evaluation.significance import TIE, Paired, holm, paired, t_test
+from rankstone.evaluation.family import holm
+from rankstone.evaluation.sign_flips import TIE
+from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.compare import Moved
 from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
@@ -48,8 +50,8 @@ class Pair:
     of: Entry
     than: Entry
     paired: Paired
-    p: float
-    """p-value of the paired t-test, adjusted by Holm's method over the pairs of the board."""
+    adjusted: float
+    """p of the sign-flip test by Holm's method over the pairs of the board."""
     moved: tuple[Moved, ...]
     dots: tuple[Dot, ...]
 
@@ -86,21 +88,20 @@ def made(site: Site, board: Board, best: int) -> tuple[list[Pair], list[str]]:
             pairs.append(_pair(board, of, than))
         except ResultsError as error:
             faults.append(str(error))
-    adjusted = holm([pair.p for pair in pairs]) if pairs else []
-    return [replace(pair, p=p) for pair, p in zip(pairs, adjusted, strict=True)], faults
+    adjusted = holm([pair.paired.p for pair in pairs])
+    return [replace(pair, adjusted=p) for pair, p in zip(pairs, adjusted, strict=True)], faults
 
 
 def _pair(board: Board, of: Entry, than: Entry) -> Pair:
     stored = (of.record, of.path), (than.record, than.path)
     queries, ours, theirs = compare.paired_values(*stored, board.headline)
-    differences = ours - theirs
+    tested = paired(ours, theirs)
     return Pair(
         board=board,
         of=of,
         than=than,
-        # The permutation test takes seconds per pair; `rankstone compare` runs it.
-        paired=paired(ours, theirs, tests=False),
-        p=t_test(differences),
+        paired=tested,
+        adjusted=tested.p,
         moved=tuple(_most_moved(queries, ours.tolist(), theirs.tolist())),
         dots=tuple(_dots(queries, ours.tolist(), theirs.tolist())),
     )
