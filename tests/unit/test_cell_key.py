@@ -25,7 +25,17 @@ WITHOUT_EFFECT = {
     "workspace.py",
     *(
         f"results/{name}.py"
-        for name in ("__init__", "exports", "imports", "record", "schema", "serialise", "store")
+        for name in (
+            "__init__",
+            "exports",
+            "imports",
+            "record",
+            "removal",
+            "schema",
+            "serialise",
+            "side_files",
+            "store",
+        )
     ),
 }
 """Code that shows, finds, stores or reads, and so cannot change what is measured."""

@@ -20,12 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
-from scipy.stats import binom
+from scipy.special import gammaln, log_ndtr
 
 from rankstone.arrays import Floats, Ints
 
-ENUMERATED = 2**16
+ENUMERATED = 2**13
 """Distinct sums up to which all are enumerated."""
 TIE = 1e-9
 """Largest difference of measures that counts as none: last bits carry no information."""
@@ -114,7 +113,8 @@ def _enumerated(values: Floats, counts: Ints, total: float) -> float:
     for value, count in zip(values, counts, strict=True):
         positive = np.arange(count + 1)
         sums = np.add.outer(sums, value * (2 * positive - count)).ravel()
-        weights = np.multiply.outer(weights, binom.pmf(positive, count, 0.5)).ravel()
+        ways = gammaln(count + 1) - gammaln(positive + 1) - gammaln(count - positive + 1)
+        weights = np.multiply.outer(weights, np.exp(ways - count * LOG_2)).ravel()
     tail = float(weights[sums >= total - SAME * len(values)].sum())
     return float(np.log(tail)) if tail > 0 else -np.inf
 

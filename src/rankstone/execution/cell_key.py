@@ -24,6 +24,7 @@ DIGESTED = (
     "registry.py",
     "specs.py",
     "strict.py",
+    "text_files.py",
     "results/per_query.py",
     "results/trec_run.py",
 )

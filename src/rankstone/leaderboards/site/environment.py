@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -50,7 +51,7 @@ def environment() -> Environment:
 
 def shown(value: float | None, form: str) -> str:
     """Return a number in a format of Python, such as `,` or `.1%`."""
-    return numbers.UNKNOWN if value is None else format(value, form)
+    return numbers.UNKNOWN if value is None or math.isinf(value) else format(value, form)
 
 
 def p_value(p: float) -> str:
