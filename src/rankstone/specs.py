@@ -143,7 +143,7 @@ class MethodSpec(AdapterSpec):
     """Template of a document's text for this method, if it is not the task's: in
     `{title: [SEP] }{text}`, ` [SEP] ` is left out with an empty title."""
     on: dict[str, dict[str, Any]] = Field(default={})
-    """Parameters that replace those above on a task, or on the tasks of a suite: lengths and
+    """Parameters that replace those above on a task, a suite, or a family (`beir/*`): lengths and
     instructions with which its published results on that benchmark were made."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,15 +103,16 @@ class Workspace:
         return method.model_copy(update=changed)
 
     def _parameters_by_task(self, method: MethodSpec) -> dict[str, dict[str, Any]]:
-        """Expand the suites in `on`; what it states of a task precedes its suites."""
+        """Expand suites and families in `on`; what it states of a task precedes both."""
         found = dict[str, dict[str, Any]]()
-        for key in sorted(method.on, key=lambda key: key not in self.suites):
-            if key not in self.suites and key not in self.tasks:
+        for key in sorted(method.on, key=lambda key: key in self.tasks):
+            tasks = self.suite(key).tasks if key in self.suites else fnmatch.filter(self.tasks, key)
+            if not tasks:
                 raise DefinitionError(
-                    f"{self.root / method.file}: key 'on.{key}': neither a task nor a suite."
+                    f"{self.root / method.file}: key 'on.{key}': no task, suite or FAMILY/*."
                     f"{did_you_mean(key, [*self.suites, *self.tasks])} Correct or remove it."
                 )
-            for task in self.suite(key).tasks if key in self.suites else (key,):
+            for task in tasks:
                 found[task] = {**found.get(task, {}), **method.on[key]}
         return found
 

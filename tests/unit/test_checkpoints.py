@@ -6,6 +6,8 @@ plain transformers, written as the models' cards or their authors' code have it.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,10 +135,10 @@ def test_a_plain_encoder(name, engine, tmp_path):
     assert said["prompts"] == {"query": facts.query[1], "document": facts.document[1]}
 
 
-def test_mcontriever_reads_lower_case_straightened_text(tmp_path):
+def test_mcontriever_reads_straightened_text(tmp_path):
     tiny.bert(tmp_path / "model")
     runner = runner_of("mcontriever", tmp_path / "model")
-    texts = [t.replace("’", "'").replace("“", '"').replace("”", '"').replace("–", "-").lower()
+    texts = [t.replace("’", "'").replace("“", '"').replace("”", '"').replace("–", "-")
              for t in TEXTS]  # fmt: skip
     expected = pooled(*states(tmp_path / "model", texts, 512), "mean")
     check(runner, {"query": expected, "document": expected})
@@ -298,11 +300,17 @@ def test_m2_bert_pads_every_text_to_its_limit(tmp_path):
     tiny.m2_bert(tmp_path / "model")
     from transformers import AutoModelForSequenceClassification
 
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    other = tmp_path / "bert"
+    tiny.word_pieces(other)
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    # The folder's own gives most tokens another id, as the released one does.
+    vocabulary = tmp_path / "model/vocab.txt"
+    special, words = vocabulary.read_text().split()[:7], vocabulary.read_text().split()[7:]
+    vocabulary.write_text(wrong := "\n".join([*special, *reversed(words)]) + "\n")
     model = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "model", trust_remote_code=True
     )
-    runner = runner_of("m2-bert-2k", tmp_path / "model")
+    runner = runner_of("m2-bert-2k", tmp_path / "model", tokenizer=str(other))
     inputs = tokenizer(
         TEXTS, return_tensors="pt", padding="max_length", return_token_type_ids=False,
         truncation=True, max_length=2048,
@@ -310,9 +318,61 @@ def test_m2_bert_pads_every_text_to_its_limit(tmp_path):
     with torch.inference_mode():
         expected = F.normalize(model(**inputs)["sentence_embedding"], dim=1)
     check(runner, {"query": expected, "document": expected})
+    assert vocabulary.read_text() == wrong, "the model's files are read and not written"
+    own = runner_of("m2-bert-2k", tmp_path / "model", tokenizer="")
+    ids = [one._tower("query").tokens.encode(["the fox"]).ids[0].tolist() for one in (runner, own)]
+    assert ids[0] == tokenizer("the fox")["input_ids"] != ids[1]
     for size, length in (("2k", 2048), ("8k", 8192), ("32k", 32768)):
         said = WORKSPACE.method(f"dense/m2-bert-{size}").parameters
         assert (said["max_length"], said["pad_to_limit"]) == (length, True)
+        assert said["tokenizer"].startswith("google-bert/bert-base-uncased@")
+
+
+def test_a_tokenizer_that_no_commit_pins_is_refused(tmp_path):
+    tiny.m2_bert(tmp_path / "model")
+    runner = runner_of("m2-bert-2k", tmp_path / "model", tokenizer="google-bert/bert-base-uncased")
+    with pytest.raises(DefinitionError, match=r"no commit pins it\. Write google-bert/.*@COMMIT"):
+        runner.encode(["the fox"], "query")
+
+
+OFFICIAL = {
+    ("dense/retromae-beir", "beir/scifact"): {"query": 512, "document": 512},
+    ("dense/retromae-beir", "msmarco/dev"): {"query": 32, "document": 144},
+    ("dense/tas-b", "beir/msmarco-dev"): {"query": 512, "document": 512},
+    ("dense/tas-b", "beir/cqadupstack/tex"): {"query": 512, "document": 512},
+    ("dense/tas-b", "msmarco/trec-dl-2019"): {"query": 30, "document": 200},
+    ("dense/ance", "beir/arguana"): {"query": 512, "document": 512},
+    ("dense/ance", "msmarco/dev"): {"query": 64, "document": 512},
+    ("late_interaction/colbertv2", "beir/arguana"): {"query": 300, "document": 300},
+    ("late_interaction/colbertv2", "beir/climate-fever"): {"query": 64, "document": 300},
+    ("late_interaction/colbertv2", "beir/nq"): {"query": 32, "document": 300},
+    ("late_interaction/colbertv2", "msmarco/dev"): {"query": 32, "document": 220},
+}
+
+
+def test_lengths_are_those_of_the_published_results_on_each_benchmark():
+    """Thakur et al. (BEIR's code), and Santhanam et al., appendix, as each benchmark was run."""
+    for (name, task), lengths in OFFICIAL.items():
+        given = WORKSPACE.method(name).on_task(task).parameters
+        found = given.get("max_length") or {
+            role: given[f"{role}_length"] for role in ("query", "document")
+        }
+        if isinstance(found, int):
+            found = dict.fromkeys(("query", "document"), found)
+        assert found == lengths, (name, task)
+    depth = {
+        task: WORKSPACE.method("bm25-minilm-l6-cross").on_task(task).parameters["depth"]
+        for task in ("msmarco/dev", "beir/scifact")
+    }
+    assert depth == {"msmarco/dev": 1000, "beir/scifact": 100}
+
+
+def test_every_definition_is_built_with_what_it_states_of_a_benchmark():
+    for name in WORKSPACE.method_names():
+        spec = WORKSPACE.method(name)
+        for stated in {json.dumps(one): task for task, one in spec.on.items()}.values():
+            with contextlib.suppress(ModelError):  # the weights are not here
+                build_runner(spec.on_task(stated))
 
 
 def test_modular_star_encoder(tmp_path):
@@ -345,10 +405,10 @@ def test_modular_star_encoder(tmp_path):
 
 def test_code_that_makes_a_model_is_among_its_files(tmp_path):
     tiny.m2_bert(tmp_path / "model")
-    runner = runner_of("m2-bert-2k", tmp_path / "model")
+    runner = runner_of("m2-bert-2k", tmp_path / "model", tokenizer="")
     before = runner.describe()["files"]
     (tmp_path / "model" / "modeling_tiny.py").write_text("# edited")
-    assert runner_of("m2-bert-2k", tmp_path / "model").model.files != before
+    assert runner_of("m2-bert-2k", tmp_path / "model", tokenizer="").model.files != before
 
 
 def test_code_of_another_repository_is_refused(tmp_path):

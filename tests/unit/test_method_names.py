@@ -28,6 +28,9 @@ max_length = 32
 [on.some]
 max_length = 64
 
+[on."tasks/*"]
+engine = "torch"
+
 [on."tasks/b"]
 max_length = 128
 prompts = {{ query = "ask: " }}
@@ -180,8 +183,9 @@ def test_a_task_may_have_parameters_of_its_own(place: Workspace) -> None:
     lengths = {task: method.on_task(f"tasks/{task}").parameters["max_length"] for task in "abc"}
     assert lengths == {"a": 64, "b": 128, "c": 32}
     assert method.on_task("tasks/b@first10@k5").parameters["prompts"] == {"query": "ask: "}
+    assert {method.on_task(f"tasks/{t}").parameters.get("engine") for t in "abc"} == {"torch"}
     plain = method.model_copy(update={"on": {}})
-    assert method.on_task("tasks/c").digest() == plain.digest(), "as before there was such a key"
+    assert method.on_task("other/c").digest() == plain.digest(), "as before there was such a key"
     assert method.on_task("tasks/a").digest() != plain.digest()
     composite = place.method("rerank/y").on_task("tasks/a")
     assert composite.members[0].parameters["max_length"] == 64
@@ -193,6 +197,6 @@ def test_a_benchmark_that_is_none_is_named(place: Workspace) -> None:
     path = place.runners / "dense/x.toml"
     path.write_text(METHOD.replace("on.some", "on.same"))
     with pytest.raises(
-        DefinitionError, match=r"x\.toml: key 'on\.same': neither.*Did you mean: some"
+        DefinitionError, match=r"x\.toml: key 'on\.same': no task.*Did you mean: some"
     ):
         place.method("x")

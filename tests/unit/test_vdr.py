@@ -55,7 +55,7 @@ def runner(request, model, tokenizer_folder):
     )
 
 
-def expected(model, texts, role, length, *, bag=False):
+def expected(model, texts, role, length, *, bag=False, with_own=True):
     """The forward pass of the authors' VDREncoder, one text at a time."""
     import torch
     import torch.nn.functional as F  # noqa: N812
@@ -83,6 +83,7 @@ def expected(model, texts, role, length, *, bag=False):
             values = (F.elu(states @ words.t()) + 1).max(1)[0]
         kept = torch.zeros_like(values, dtype=torch.bool)
         kept.scatter_(-1, torch.topk(values, KEPT).indices, True)
+        own = own * with_own
         rows.append((own if bag else values * torch.logical_or(kept, own.bool()))[0].numpy())
     return np.stack(rows)
 
@@ -96,6 +97,10 @@ def test_vectors_are_those_of_the_authors_form(runner, model, role, length):
     rep = runner.encode(TEXTS, role)
     assert rep.width == len(tiny_models.VOCABULARY) - SHIFT
     np.testing.assert_allclose(dense(rep), expected(model, TEXTS, role, length), atol=1e-5)
+    other = dataclasses.replace(runner, own_tokens=False)
+    largest = expected(model, TEXTS, role, length, with_own=False)
+    np.testing.assert_allclose(dense(other.encode(TEXTS, role)), largest, atol=1e-5)
+    assert other.describe() != runner.describe()
 
 
 def test_padding_changes_nothing_unlike_in_the_authors_code(runner):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
@@ -54,7 +53,7 @@ class VDR(VocabularyEncoder):
     v_j = max_t elu1p(<LN(h_t), e_j>), elu1p(x) = x + 1 above zero and exp(x) below (Zhou et al.,
     ICLR 2024, Retrieval-based Disentangled Representation Learning with Natural Language
     Supervision). The first `shift` entries of the vocabulary are left out. Of what is above zero,
-    which is everything, the `top_k` largest entries are kept, and those of the text's own tokens.
+    which is everything, the `top_k` largest entries are kept, and (`own_tokens`) the text's own.
 
     The authors' code takes the maximum over padding too, so that a text's vector depends on its
     batch. Here padding never counts: vectors are those that the code gives a text alone.
@@ -70,25 +69,24 @@ class VDR(VocabularyEncoder):
     """Entries left out: 999, BERT's unused ones and special tokens, or 1000 in older checkpoints.
     None: as the checkpoint's settings say (`shift_vocab_num`)."""
     top_k: Length = 768
-    tokenizer: str = ""
-    """The hub's name, or the folder, of the model whose tokenizer is used; released checkpoints
-    come without one. Empty: the model's own."""
+    own_tokens: bool = True
+    """Keep the entries of the text's own tokens besides the largest."""
 
     def describe(self) -> Mapping[str, Json]:
-        tokenizer = self._tower("document").tokens.tokenizer
         return {
             **self._describe(),
             "search": self.search,
             "activation": "elu1p",
             "shift": self._shift,
             "top_k": self.top_k,
-            "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
+            "own_tokens": self.own_tokens,
             "index": InvertedIndex.DESCRIPTION,
         }
 
     def _row(self, role: Role) -> Callable[[Array, Ids], Row]:
         def row(logits: Array, ids: Ids) -> Row:
-            terms = np.union1d(largest(logits, self.top_k), self._entries(ids))
+            own = self._entries(ids) if self.own_tokens else ids[:0]
+            terms = np.union1d(largest(logits, self.top_k), own)
             kept = logits[terms]
             return terms, np.where(kept > 0, kept + 1, np.exp(np.minimum(kept, 0)))
 
@@ -124,7 +122,7 @@ class VDR(VocabularyEncoder):
     def _more(self, role: Role) -> dict[str, Any]:
         part = PARTS[role]
         prefix = f"{part}.bert_model."
-        return {"prefix": prefix, "part": part, "tokenizer_of": self.tokenizer}
+        return {"prefix": prefix, "part": part}
 
     @property
     def _tokens_alone(self) -> tuple[Role, ...]:

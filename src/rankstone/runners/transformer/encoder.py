@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
@@ -50,6 +51,9 @@ class TransformerSettings:
     prompts: dict[Role, str] | None = None
     """Text put before texts of each role: a name among the model's prompts, or the words. A role
     left out takes the model's own prompt for it, with a warning if there is one."""
+    tokenizer: str = ""
+    """The model whose tokenizer is used, where the model has none or a wrong one: a folder, or
+    `OWNER/NAME@COMMIT` on the hub. Empty: the model's own."""
     tokens_before: Names | None = None
     """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
     such as `sep_token` stands for the tokenizer's token of that part."""
@@ -116,6 +120,11 @@ class TransformerSettings:
             "collapse_whitespace": self.collapse_whitespace,
             **running.engines.describe(),
         }
+        if self.tokenizer:
+            text = getattr(
+                document.tokens.tokenizer, "backend_tokenizer", document.tokens.tokenizer
+            )
+            body["tokenizer_sha256"] = hashlib.sha256(text.to_str().encode()).hexdigest()
         if query.network != document.network:
             own = cast("Json", facts["query"].modules)
             described = {**query.network.model.describe(), **query.network.describe()}
@@ -195,6 +204,7 @@ class TransformerSettings:
             "auto_class": self.auto_class,
             "output": self.output,
             "output_index": self.output_index,
+            "tokenizer_of": self.tokenizer,
             "trust_remote_code": self.trust_remote_code,
         }
         return Network(model=model, **{**settings, **self._more(role)})

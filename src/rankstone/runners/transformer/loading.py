@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,13 +27,15 @@ TASKS = {
     "AutoModelForCausalLM": "text-generation",
 }
 """Classes of transformers -> the library's names of them."""
+TOKENIZER_FILES = re.compile(r"token|^(vocab|merges|spiece|sentencepiece|special)")
 ROUTES = ("document", "default")
 
 
 def checkpoint(network: Network, kind: Any) -> Any | None:
     """The checkpoint as `kind`, a model class of the library, loads it; None if it is not of its
     layout (`modules.json`)."""
-    plainly = network.prefix or network.architecture or network.output or _check_task(network)
+    own = network.prefix or network.architecture or network.output or network.tokenizer_of
+    plainly = own or _check_task(network)
     if plainly or "modules.json" not in network.model.files:
         return None
     return opened(network, kind)
@@ -125,8 +128,10 @@ def _lay_out(network: Network, folder: Path) -> None:
         values.pop("architectures", None)
     weights = (".safetensors", ".bin")
     for path in network.model.folder.iterdir():
-        own = path.name != "config.json" and not (network.prefix and path.suffix in weights)
-        if path.is_file() and own:
+        left_out = path.name == "config.json" or (network.prefix and path.suffix in weights)
+        if network.tokenizer_of and TOKENIZER_FILES.search(path.name):
+            continue  # saved below: a link would lead the writer to the model's own file
+        if path.is_file() and not left_out:
             (folder / path.name).symlink_to(path.resolve())
     (folder / "config.json").write_text(json.dumps(values))
     if network.prefix:
@@ -147,12 +152,18 @@ def tokenizer(network: Network) -> Any:
     """
     from transformers import AutoTokenizer
 
-    other = network.tokenizer_of
+    other, _, commit = network.tokenizer_of.partition("@")
+    if other and not commit and not Path(other).is_dir():
+        raise DefinitionError(
+            f"key 'parameters.tokenizer': '{other}' is no folder, and of the hub no commit pins it."
+            f" Write {other}@COMMIT."
+        )
     what = f"Model '{network.model.id}' in {network.model.folder}: its tokenizer"
     what = f"Model '{network.model.id}': the tokenizer of '{other}'" if other else what
     with quiet(), model_errors(network.model, what):
         made = AutoTokenizer.from_pretrained(
             other or network.model.folder,
+            revision=commit or None,
             local_files_only=not other,
             trust_remote_code=network.trust_remote_code,
         )

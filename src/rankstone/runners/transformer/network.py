@@ -112,7 +112,8 @@ class Network:
     """The key of `config.json` that holds this network's settings, where it holds those of several.
     What the settings leave out is as in transformers' own defaults."""
     tokenizer_of: str = ""
-    """The hub's name, or the folder, of a model whose tokenizer this one uses, having none."""
+    """The hub's name with its commit (`OWNER/NAME@COMMIT`), or the folder, of a model whose
+    tokenizer this one uses."""
     auto_class: str = "AutoModel"
     """The class of transformers that makes the network, where a model's code registers another."""
     output: str | None = None
