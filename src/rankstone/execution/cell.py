@@ -29,6 +29,7 @@ from rankstone.execution.job import (
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
+from rankstone.profiling.other_load import Reading
 from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import (
     IndexSize,
@@ -73,6 +74,7 @@ class CellRun:
             context = self._context(dataset, cache, Path(work))
             with self.clock.phase("index", items=len(dataset.corpus)):
                 index = runner.index(documents, context)
+            before = Reading.now()
             hits = self._search(runner, index, dataset)
             with self.clock.phase("evaluate", items=len(dataset.query_ids)):
                 evaluation = evaluate(
@@ -84,6 +86,8 @@ class CellRun:
                 )
             with self.clock.pause():
                 latency = self._latency(runner, index, dataset)
+                others = before.others_cores(Reading.now())
+                latency = latency.model_copy(update={"others_cores": others})
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
             dataset.unchanged()

@@ -19,10 +19,10 @@ from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.family import holm
 from rankstone.evaluation.sign_flips import p_two_sided
 from rankstone.leaderboards.compare import obstacles, paired_values
-from rankstone.leaderboards.costs import BY_NAME, Cost, cached_phases, conditions
+from rankstone.leaderboards.costs import BY_NAME, Cost, Flag, conditions
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.marks import letters, marked
-from rankstone.leaderboards.numbers import REUSED, interval, marked_if_reused, quality
+from rankstone.leaderboards.numbers import flagged, interval, quality
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import Stored
@@ -228,19 +228,34 @@ def _cost(
     unit, values = cost.in_unit(values)
     if len(tasks) > 1:
         notes.append(f"{name}: {cost.over_tasks} over the tasks")
-    reused = {m for (m, _), (r, _) in cells.items() if cost.is_reused(cached_phases(r))}
-    if reused:
-        notes.append(f"{REUSED} {name}: encodings were read from a cache; never the best")
+    flags = _flags(cost, names, cells)
+    notes += [flag.note for flag in flags.values()]
     head = f"{name}, {unit}" if unit else name
+    barred = {method for (method, _), (record, _) in cells.items() if not cost.competes(record)}
     competing = [
-        None if method in reused or not cost.ranked else value
-        for value, method in zip(values, names, strict=True)
+        None if method in barred else value for value, method in zip(values, names, strict=True)
     ]
     column = [
-        Cell(value=value, text="" if value is None else marked_if_reused(value, method in reused))
-        for value, method in zip(values, names, strict=True)
+        _cost_cell(value, flags.get(method)) for value, method in zip(values, names, strict=True)
     ]
     return head, _marked(column, competing, higher_is_better=cost.higher_is_better)
+
+
+def _flags(cost: Cost, names: Sequence[str], cells: Cells) -> dict[str, Flag]:
+    """Method -> the flag of its figure, of any task; one that bars it comes first."""
+    found = dict[str, Flag]()
+    for (method, _), (record, _) in cells.items():
+        flag = cost.flag(record)
+        if flag and (method not in found or cost.is_reused(record)):
+            found[method] = flag
+    return found
+
+
+def _cost_cell(value: float | None, flag: Flag | None) -> Cell:
+    if value is None:
+        return Cell(text="")
+    mark, word = (flag.mark, flag.word) if flag else ("", "")
+    return Cell(value=value, text=flagged(value, mark), note=word)
 
 
 def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:

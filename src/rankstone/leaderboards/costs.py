@@ -2,23 +2,54 @@
 
 Costs that depend on the machine are compared within one machine fingerprint and number of threads.
 A cost that covers a phase whose encodings were read from a cache is not a figure of this run: it is
-shown with a mark, never compared, never the best and never Pareto-optimal.
+shown with a mark, never compared, never the best and never Pareto-optimal. A latency that varied
+more than that of an idle machine does is shown with another mark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from rankstone.leaderboards.numbers import memory_unit
+from rankstone.leaderboards.numbers import REUSED, UNSTEADY, memory_unit
 from rankstone.results.record import RunRecord
 
 BUILDING = ("encode_documents", "index")
 SEARCHING = ("encode_queries", "search", "rerank")
 ENCODING = ("encode_documents", "encode_queries")
+PARTS = ("encode", "search", "total")
+"""Parts of a latency."""
+SPREAD = 5.0
+"""A 95th percentile above so many medians is unsteady."""
+BUSY_SHARE, BUSY_CORES = 0.1, 0.25
+"""Other load: more than this share of the cores, and more than so many, busy with others' work."""
+
+
+class Flag(NamedTuple):
+    """A reason to read a figure with care, which every format shows."""
+
+    mark: str
+    word: str
+    """The reason for programs: a value in CSV and JSON."""
+    note: str
+    """The reason for readers, below a table."""
+
+
+CACHED = Flag(
+    REUSED,
+    "not of this run",
+    f"{REUSED} encodings read from the cache: docs/s is that of the run that made them,"
+    " peak RSS is without encoding; never the best",
+)
+VARIED = Flag(
+    UNSTEADY,
+    "unsteady",
+    f"{UNSTEADY} unsteady: the 95th percentile is above {SPREAD:g} medians, or other processes"
+    " used the machine",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +89,20 @@ class Cost:
             value = getattr(value, part, None)
         return float(value) if isinstance(value, int | float) else None
 
-    def is_reused(self, cached: Collection[str]) -> bool:
-        """Return if a phase that it covers is among `cached`, the phases read from a cache."""
-        return any(phase in cached for phase in self.phases)
+    def flag(self, record: RunRecord) -> Flag | None:
+        """The reason to read the figure of `record` with care; None where there is none."""
+        if any(phase in cached_phases(record) for phase in self.phases):
+            return CACHED
+        part = self.place.removeprefix("profile.latency.").partition(".")[0]
+        return VARIED if part in unsteady_parts(record) else None
+
+    def is_reused(self, record: RunRecord) -> bool:
+        """Return if the figure of `record` is not of its own run."""
+        return self.flag(record) is CACHED
+
+    def competes(self, record: RunRecord) -> bool:
+        """Return if the figure of `record` may be the best, or Pareto-optimal."""
+        return self.ranked and not self.is_reused(record)
 
     def combined(self, values: Sequence[float]) -> float:
         """The figure of several tasks together."""
@@ -139,6 +181,8 @@ class Figure(NamedTuple):
     """With the unit: `p95 latency, ms`."""
     of: float
     than: float
+    of_mark: str = ""
+    than_mark: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -149,6 +193,23 @@ def cached_phases(record: RunRecord) -> tuple[str, ...]:
     """Names of the phases whose items were read from a cache, at least in part."""
     phases = record.profile.phases if record.profile else {}
     return tuple(name for name, phase in phases.items() if phase.from_cache)
+
+
+def unsteady_parts(record: RunRecord) -> tuple[str, ...]:
+    """Parts of the latency that varied too much, or all where other processes used the machine."""
+    latency = record.profile.latency if record.profile else None
+    if latency is None:
+        return ()
+    cores, busy = record.environment.cores or 1, latency.others_cores or 0.0
+    if busy > max(BUSY_CORES, BUSY_SHARE * cores):
+        return PARTS
+    return tuple(p for p in PARTS if latency[p].p95_ms > SPREAD * latency[p].p50_ms)
+
+
+def mark_of(cost: Cost, record: RunRecord) -> str:
+    """The mark of the cost's figure; empty where it has none."""
+    flag = cost.flag(record)
+    return flag.mark if flag else ""
 
 
 def conditions(record: RunRecord) -> tuple[str, int | None]:
@@ -165,7 +226,7 @@ def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:
     """The reason why `cost` of the two records cannot be compared; empty where it can."""
     if comparable_group(cost, of) != comparable_group(cost, than):
         return "measured on two machines, or with different numbers of threads"
-    if any(cost.is_reused(cached_phases(record)) for record in (of, than)):
+    if any(cost.is_reused(record) for record in (of, than)):
         return "encodings were read from a cache"
     return ""
 
@@ -175,7 +236,7 @@ def figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
     for cost in map(BY_NAME.__getitem__, COMPARED):
         ours, theirs = cost.of(of), cost.of(than)
         if ours is not None and theirs is not None and not obstacle(cost, of, than):
-            yield Figure(cost.title, ours, theirs)
+            yield Figure(cost.title, ours, theirs, mark_of(cost, of), mark_of(cost, than))
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -193,13 +254,13 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
     """Return if each record is Pareto-optimal in headline measure and `cost`.
 
-    It is compared with those that `conditions` allows. A record that lacks either, or whose cost is
-    reused, is not optimal.
+    It is compared with those that `conditions` allows. A record that lacks either, or whose cost
+    does not compete, is not optimal.
     """
     groups: dict[object, dict[int, tuple[float, float]]] = {}
     for n, record in enumerate(records):
         value, quality = cost.of(record), record.headline
-        if value is not None and quality is not None and not cost.is_reused(cached_phases(record)):
+        if value is not None and quality is not None and cost.competes(record):
             sign = -1 if cost.higher_is_better else 1
             groups.setdefault(comparable_group(cost, record), {})[n] = (sign * value, quality.mean)
     optimal = {

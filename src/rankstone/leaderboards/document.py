@@ -20,6 +20,8 @@ class Cell:
     letters: str = ""
     """Letters of the methods that it is significantly above of."""
     interval: str = ""
+    note: str = ""
+    """Reason to read the figure with care, for programs; the text carries its mark."""
     link: str = ""
     """Heading of the page that the cell refers to."""
 

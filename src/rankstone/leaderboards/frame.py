@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from rankstone.leaderboards.costs import BY_COLUMN, cached_phases
+from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
 from rankstone.specs import canonical_digest
 
 TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
-                "cpu", "gpu", "cached", "error")  # fmt: skip
+                "cpu", "gpu", "cached", "reused", "unsteady", "error")  # fmt: skip
 COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "depth", "threads",
                  "timed_queries")  # fmt: skip
 FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
@@ -42,7 +42,8 @@ def leaderboard(
         * `task`, `method`, `machine` (fingerprint), `status`, `headline` (the name of the task's
           main measure), `data` (short digest of corpus, queries and judgements: rows of unequal
           `data` are not comparable), `split`, `interval` (what low and high mean), `cpu`, `gpu`,
-          `cached` (phases read from a cache, comma-separated), `error`;
+          `cached` (phases read from a cache, comma-separated), `reused` (figures that are not of
+          this run), `unsteady` (latencies that varied too much), `error`;
         * `documents`, `queries`, `queries_missing`, `queries_tied`, `depth`, `threads`,
           `timed_queries` (of the latencies);
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
@@ -146,9 +147,17 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         return {}
     return {
         "cached": ", ".join(cached_phases(record)) or None,
+        "reused": _flagged(record, CACHED),
+        "unsteady": _flagged(record, VARIED),
         "timed_queries": profile.latency.n if profile.latency else None,
         **{name: BY_COLUMN[name].of(record) for name in FIGURE_COLUMNS},
     }
+
+
+def _flagged(record: RunRecord, flag: Flag) -> str | None:
+    """The columns whose figures carry `flag`, comma-separated."""
+    names = (n for n in FIGURE_COLUMNS if BY_COLUMN[n].of(record) is not None)
+    return ", ".join(n for n in names if BY_COLUMN[n].flag(record) is flag) or None
 
 
 def framed(blocks: tuple[Block, ...], frame: pd.DataFrame) -> Page:

@@ -11,6 +11,8 @@ import pandas as pd
 UNKNOWN = "–"
 REUSED = "†"
 """Marks a figure that is not of this run, in every format."""
+UNSTEADY = "‡"
+"""Marks a latency that varied more than one of an idle machine does, in every format."""
 MIB = 2**20
 GIB = 2**30
 
@@ -75,9 +77,9 @@ def significant(value: float | None) -> str:
     return f"{rounded:,.{max(0, digits)}f}"
 
 
-def marked_if_reused(value: float | None, reused: bool) -> str:
-    """Return the significant digits, with the mark of a figure that is not of this run."""
-    return significant(value) + (REUSED if reused and is_known(value) else "")
+def flagged(value: float | None, mark: str) -> str:
+    """Return the significant digits, with the mark of the figure where that is known."""
+    return significant(value) + (mark if is_known(value) else "")
 
 
 def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:

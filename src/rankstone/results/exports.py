@@ -145,7 +145,7 @@ def _metadata(record: RunRecord) -> dict[str, Any]:
             "name": record.method.name,
             "parameters": record.method.parameters,
             "description": record.method.description,
-            "runtime": {name: phase.wall_s for name, phase in phases.items()},
+            "runtime": {n: phase.wall_s for n, phase in phases.items() if not phase.from_cache},
         },
     }
 
@@ -176,13 +176,12 @@ def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
                 scores[f"{MTEB_MEASURES[stem]}_at_{cutoff}"] = measure.mean
         headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
         scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
-        phases = record.profile.phases.values() if record.profile else ()
         body = {
             "dataset_revision": record.task.sha256.get("corpus"),
             "task_name": task,
             "mteb_version": None,
             "scores": {record.task.split: [scores]},
-            "evaluation_time": sum(phase.wall_s for phase in phases),
+            "evaluation_time": record.profile.own_seconds if record.profile else 0,
             "kg_co2_emissions": None,
         }
         name = f"{record.method.name.replace('/', '__')}/rankstone/{task}.json"

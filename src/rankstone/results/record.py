@@ -218,6 +218,8 @@ class Latency(Section):
     warmup: Count
     threads: Count
     k: Count
+    others_cores: Amount | None = None
+    """Cores that other processes kept busy while queries were searched; null if not known."""
 
 
 class IndexSize(Section):
@@ -238,6 +240,11 @@ class Profile(Section):
     during encoding; null if not counted, or if encodings came from another machine."""
     flop_utilisation: Amount | None = None
     """Model FLOP utilisation of encoding the documents: flops / seconds / peak."""
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall seconds of the phases of this run, without those read from a cache."""
+        return sum(phase.wall_s for phase in self.phases.values() if not phase.from_cache)
 
 
 class Environment(Section):

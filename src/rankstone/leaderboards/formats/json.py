@@ -24,6 +24,11 @@ def values(page: Page) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
                 column.name: cell.text if cell.value is None else cell.value
                 for column, cell in zip(table.columns, row, strict=True)
             },
+            **{
+                f"{column.name} note": cell.note
+                for column, cell in zip(table.columns, row, strict=True)
+                if cell.note
+            },
         }
         for table in page.tables
         for row in table.rows

@@ -10,6 +10,7 @@ from rankstone.leaderboards.document import Block, Cell, Page, Table
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 MARKS = {"best": r"\textbf{{{}}}", "strong": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rankstone.leaderboards import document as doc
 from rankstone.leaderboards.document import Block, Cell, Column, Page, Table
-from rankstone.leaderboards.numbers import REUSED
+from rankstone.leaderboards.numbers import REUSED, UNSTEADY
 
 STYLES = {
     "": "", "best": "bold green", "second": "underline", "failed": "bold red", "passed": "green",
@@ -167,7 +167,7 @@ def _table(table: Table, kept: Sequence[int]) -> RichTable:
             overflow="fold" if column.wrap else "ellipsis",
             max_width=_NAME_WIDTH if place == 0 and not column.wrap else None,
         )
-    marked = {at for row in table.rows for at in kept if row[at].text.endswith(REUSED)}
+    marked = {at for row in table.rows for at in kept if row[at].text.endswith((REUSED, UNSTEADY))}
     for row in table.rows:
         made.add_row(*(_cell(row[place], place in marked) for place in kept))
     return made
@@ -185,5 +185,5 @@ def _text(cell: Cell) -> str:
 
 def _cell(cell: Cell, keep_room: bool) -> Text:
     """The cell's text; with room for a mark that other cells of its column have."""
-    text, room = _text(cell), keep_room and not cell.text.endswith(REUSED)
+    text, room = _text(cell), keep_room and not cell.text.endswith((REUSED, UNSTEADY))
     return Text(f"{text} " if room else text, style=STYLES[cell.mark])

@@ -15,13 +15,20 @@ def page(board: Board) -> Page:
         rows=tuple((Cell(text=_labelled(board, method)), *row) for method, row in board.rows),
         notes=board.notes,
     )
-    rows = [(method, *(cell.value for cell in row)) for method, row in board.rows]
+    rows = [_values(board, method, row) for method, row in board.rows]
     return Page(
         blocks=(table,),
-        fields=heads,
-        rows=tuple(dict(zip(heads, row, strict=True)) for row in rows),
+        fields=tuple(dict.fromkeys([*heads, *(name for row in rows for name in row)])),
+        rows=tuple(rows),
         body=_body(board),
     )
+
+
+def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, object]:
+    """The figures, and the reasons to read some with care in columns of their own."""
+    cells = dict(zip(board.heads, row, strict=True))
+    notes = {f"{head} note": cell.note for head, cell in cells.items() if cell.note}
+    return {"method": method, **{head: cell.value for head, cell in cells.items()}, **notes}
 
 
 def _labelled(board: Board, method: str) -> str:
@@ -43,4 +50,4 @@ def _body(board: Board) -> dict[str, object]:
 
 def _cell(cell: Cell) -> dict[str, object]:
     return {"value": cell.value, "above": cell.letters, "interval": cell.interval,
-            "mark": cell.mark}  # fmt: skip
+            "mark": cell.mark, "note": cell.note}  # fmt: skip

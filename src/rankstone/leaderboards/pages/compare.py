@@ -84,7 +84,8 @@ def _cost(figure: Figure) -> str:
     (name, _, unit), size = figure.name.partition(", "), 1
     if unit == "bytes":
         unit, size = figures.memory_unit([figure.of, figure.than])
-    ours, theirs = (figures.significant(value / size) for value in (figure.of, figure.than))
+    ours = figures.flagged(figure.of / size, figure.of_mark)
+    theirs = figures.flagged(figure.than / size, figure.than_mark)
     return f"{name} {ours} against {theirs} {unit}{ratio}"
 
 

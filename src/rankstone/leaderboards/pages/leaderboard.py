@@ -6,23 +6,18 @@ machine and number of threads: each has a table of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from rankstone.leaderboards import numbers as figures
-from rankstone.leaderboards.costs import BY_COLUMN, Cost
+from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Cost, Flag
 from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
 from rankstone.leaderboards.frame import framed, leaderboard, truncated
 from rankstone.leaderboards.marks import marked
-from rankstone.leaderboards.numbers import REUSED, is_known
+from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
-
-CACHED_NOTE = (
-    f"{REUSED} encodings read from the cache: docs/s is that of the run that made them, "
-    "peak RSS is without encoding"
-)
 
 
 def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False) -> Page:
@@ -189,42 +184,46 @@ def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:
 def _efficiency(task: str, rows: pd.DataFrame) -> Table:
     columns = [Column(heading=("method",), left=True)]
     cells = [[Cell(text=label) for label in rows["label"]]]
-    cached = [_names(value) for value in rows["cached"]]
-    reused = False
+    flags = [_flags(row) for row in rows.to_dict("records")]
     for name, cost in BY_COLUMN.items():
         values = [value if is_known(value) else None for value in rows[name]]
         if all(value is None for value in values):
             continue
         unit, values = cost.in_unit(values)
-        old = [cost.is_reused(phases) for phases in cached]
         columns.append(Column(heading=_heading(cost, unit), priority=cost.priority))
-        cells.append(_cost_column(cost, values, old))
-        reused |= any(stale and v is not None for stale, v in zip(old, values, strict=True))
+        cells.append(_cost_column(cost, values, [found.get(name) for found in flags]))
     return Table(
         title=task,
         kind="speed and memory",
         subtitle=_machine(rows.iloc[0]),
         columns=tuple(columns),
         rows=tuple(zip(*cells, strict=True)),
-        notes=(CACHED_NOTE,) if reused else (),
+        notes=tuple(dict.fromkeys(flag.note for found in flags for flag in found.values())),
     )
 
 
-def _names(cached: object) -> list[str]:
-    """The phases of the frame's column `cached`."""
-    return str(cached).split(", ") if is_known(cached) else []
+def _flags(row: Mapping[Any, Any]) -> dict[str, Flag]:
+    """Column -> its flag, of the frame's columns `reused` and `unsteady`."""
+    named = {"unsteady": VARIED, "reused": CACHED}
+    known = {key: flag for key, flag in named.items() if is_known(row[key])}
+    return {name: flag for key, flag in known.items() for name in str(row[key]).split(", ")}
 
 
 def _heading(cost: Cost, unit: str) -> tuple[str, ...]:
     return (*cost.heading, unit) if cost.unit == "bytes" else cost.heading
 
 
-def _cost_column(cost: Cost, values: Sequence[float | None], old: Sequence[bool]) -> list[Cell]:
+def _cost_column(
+    cost: Cost, values: Sequence[float | None], flags: Sequence[Flag | None]
+) -> list[Cell]:
     """Cells of a cost; a figure that is not of this run carries its mark and is never the best."""
-    texts = list(map(figures.marked_if_reused, values, old))
+    texts = [
+        figures.flagged(value, flag.mark if flag else "")
+        for value, flag in zip(values, flags, strict=True)
+    ]
     competing = [
-        None if stale or not cost.ranked else value
-        for value, stale in zip(values, old, strict=True)
+        None if flag is CACHED or not cost.ranked else value
+        for value, flag in zip(values, flags, strict=True)
     ]
     return _marked(texts, competing, cost.higher_is_better)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rankstone.leaderboards.costs import BY_NAME, conditions, pareto_optimal
+from rankstone.leaderboards.costs import BY_NAME, conditions, mark_of, pareto_optimal
 from rankstone.results.record import RunRecord
 
 NEEDED = ("altair", "vl_convert")
@@ -56,7 +56,7 @@ def _point(record: RunRecord, optimal: bool) -> dict[str, Any] | None:
     if headline is None or latency is None:
         return None
     return {
-        "method": record.method.name,
+        "method": record.method.name + mark_of(LATENCY, record),
         "measure": record.task.headline,
         "quality": headline.mean,
         "low": headline.low,

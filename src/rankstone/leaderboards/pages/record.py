@@ -8,9 +8,18 @@ from dataclasses import asdict
 from typing import Any
 
 from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
+from rankstone.leaderboards.costs import VARIED, unsteady_parts
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
 from rankstone.leaderboards.frame import measure_order
-from rankstone.leaderboards.numbers import UNKNOWN, interval, memory_unit, significant
+from rankstone.leaderboards.numbers import (
+    REUSED,
+    UNKNOWN,
+    UNSTEADY,
+    flagged,
+    interval,
+    memory_unit,
+    significant,
+)
 from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord
 from rankstone.results.serialise import to_json
 
@@ -146,10 +155,12 @@ def _profile(record: RunRecord) -> Iterator[Block]:
     if profile is None:
         return
     if profile.latency is not None:
-        yield from (Heading("latency"), _latency(profile.latency))
+        yield from (Heading("latency"), _latency(record, profile.latency))
     if profile.phases:
         yield from (Heading("phases"), _phases(profile))
-    rows: list[Row] = [("peak RSS of the cell", bytes_text(profile.peak_rss_bytes))]
+    cached = any(phase.from_cache for phase in profile.phases.values())
+    peak = bytes_text(profile.peak_rss_bytes) + (REUSED if cached else "")
+    rows: list[Row] = [("peak RSS of the cell", peak)]
     if index := profile.index:
         rows += [
             ("index in memory", bytes_text(index.memory_bytes)),
@@ -159,21 +170,26 @@ def _profile(record: RunRecord) -> Iterator[Block]:
     yield from _section("memory", rows)
 
 
-def _latency(latency: Latency) -> Table:
-    heads, *rows = latency_rows(latency)
+def _latency(record: RunRecord, latency: Latency) -> Table:
+    heads, *rows = latency_rows(record, latency)
     note = (
         f"{latency.n:,} queries one at a time after {latency.warmup:,} to warm up,"
         f" {latency.threads} threads, k = {latency.k:,}"
     )
-    return table(heads, rows, figures=heads[1:], notes=[note])
+    notes = [note, *([VARIED.note] if unsteady_parts(record) else [])]
+    return table(heads, rows, figures=heads[1:], notes=notes)
 
 
-def latency_rows(latency: Latency) -> list[list[str]]:
+def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
     """Return the percentiles in milliseconds: a row of heads, then one for each part."""
+    varied = unsteady_parts(record)
     parts = {"encode": latency.encode, "search": latency.search, "total": latency.total}
     return [
         ["ms", *(name.removesuffix("_ms") for name in Percentiles.model_fields)],
-        *([part, *(significant(ms) for _, ms in values)] for part, values in parts.items()),
+        *(
+            [part, *(flagged(ms, UNSTEADY if part in varied else "") for _, ms in values)]
+            for part, values in parts.items()
+        ),
     ]
 
 
@@ -182,18 +198,32 @@ def _phases(profile: Profile) -> Table:
     phases = profile.phases.values()
     columns = {
         "phase": [name.replace("_", " ") for name in profile.phases],
-        "wall s": [significant(phase.wall_s) for phase in phases],
-        "CPU s": [significant(phase.cpu_s) for phase in phases],
+        "wall s": [flagged(p.wall_s, phase_mark(p)) for p in phases],
+        "CPU s": [flagged(p.cpu_s, phase_mark(p)) for p in phases],
         "items": [f"{phase.items:,}" for phase in phases],
-        "peak RSS": [bytes_text(phase.peak_rss_bytes) for phase in phases],
-        "peak GPU": [bytes_text(phase.peak_gpu_bytes) for phase in phases],
+        "peak RSS": [bytes_text(p.peak_rss_bytes, phase_mark(p)) for p in phases],
+        "peak GPU": [bytes_text(p.peak_gpu_bytes, phase_mark(p)) for p in phases],
         "tokens": [UNKNOWN if p.tokens is None else f"{p.tokens:,}" for p in phases],
         "GFLOP/s": [_rate(phase) for phase in phases],
         "from cache": [f"{phase.from_cache:.0%}" for phase in phases],
     }
     shown = {head: texts for head, texts in columns.items() if {*texts} != {UNKNOWN}}
     rows = zip(*shown.values(), strict=True)
-    return table(list(shown), rows, figures=[*shown][1:], notes=_utilisation(profile))
+    notes = [time_note(profile), *_utilisation(profile)]
+    return table(list(shown), rows, figures=[*shown][1:], notes=notes)
+
+
+def phase_mark(phase: Phase) -> str:
+    """The mark of a phase whose cost is that of the run that filled the cache."""
+    return REUSED if phase.from_cache else ""
+
+
+def time_note(profile: Profile) -> str:
+    """The seconds of this run; those of earlier ones are not added to it."""
+    note = f"{significant(profile.own_seconds)} s in this run; phases do not overlap"
+    if not any(phase.from_cache for phase in profile.phases.values()):
+        return note
+    return f"{note}. {REUSED} read from a cache: the cost of the run that filled it, not added"
 
 
 def _utilisation(profile: Profile) -> Iterator[str]:
@@ -247,11 +277,11 @@ def share_text(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({part / whole:.1%})" if whole else UNKNOWN
 
 
-def bytes_text(value: float | None) -> str:
+def bytes_text(value: float | None, mark: str = "") -> str:
     if value is None:
         return UNKNOWN
     unit, size = memory_unit([value])
-    return f"{significant(value / size)} {unit}"
+    return f"{significant(value / size)} {unit}{mark}"
 
 
 def _section(title: str, rows: Iterable[Row]) -> tuple[Block, ...]:

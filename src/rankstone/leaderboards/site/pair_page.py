@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rankstone.leaderboards import compare, costs
 from rankstone.leaderboards.compare import Moved
-from rankstone.leaderboards.numbers import quality, significant
+from rankstone.leaderboards.numbers import flagged, quality, significant
 from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.environment import p_value, render, shown
 from rankstone.leaderboards.site.model import Entry, Site, Texts
@@ -119,9 +119,10 @@ def _costs(pair: Pair) -> Iterator[list[str]]:
     for figure in costs.figures(pair.of.record, pair.than.record):
         ratio = f"{significant(figure.ratio)} ×" if figure.ratio is not None else ""
         name, _, unit = figure.name.partition(", ")
-        shown = bytes_text if unit == "bytes" else significant
+        shown = bytes_text if unit == "bytes" else flagged
         title = name if unit == "bytes" else figure.name
-        yield [title, shown(figure.of), shown(figure.than), ratio]
+        ours, theirs = shown(figure.of, figure.of_mark), shown(figure.than, figure.than_mark)
+        yield [title, ours, theirs, ratio]
 
 
 def _query(pair: Pair, moved: Moved, rankings: Rankings, texts: Texts) -> Query:

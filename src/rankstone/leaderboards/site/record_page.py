@@ -10,6 +10,7 @@ import numpy as np
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards import numbers
+from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import significant
 from rankstone.leaderboards.pages.record import (
@@ -18,8 +19,10 @@ from rankstone.leaderboards.pages.record import (
     facts,
     latency_rows,
     method_rows,
+    phase_mark,
     provenance_rows,
     task_rows,
+    time_note,
     truncation_rows,
 )
 from rankstone.leaderboards.site.environment import render
@@ -41,8 +44,10 @@ class Timed(NamedTuple):
 
     name: str
     time: Phase
-    share: float
+    share: float | None
+    """None for a phase that was read from a cache: its time is of another run."""
     memory: float
+    mark: str
 
 
 def record_page(site: Site, entry: Entry, board_page: str) -> str:
@@ -61,6 +66,7 @@ def record_page(site: Site, entry: Entry, board_page: str) -> str:
         original=original,
         measures={name: record.measures[name] for name in measure_order([record])},
         phases=_phases(record),
+        time_note=time_note(record.profile) if record.profile else "",
         truncation=truncation_rows(record),
         sections=dict(_sections(site, entry)),
         **_latency(entry),
@@ -76,13 +82,15 @@ def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
     if profile is None:
         return
     if latency := profile.latency:
+        mark = mark_of(BY_NAME["p95 latency"], record)
         median = f"p50 {significant(latency.total.p50_ms)} ms"
-        yield "p95 latency", f"{significant(latency.total.p95_ms)} ms", median
+        yield "p95 latency", f"{significant(latency.total.p95_ms)} ms{mark}", median
     if profile.index:
         each = profile.index.bytes_per_document
         remark = f"{significant(each)} bytes per document" if each is not None else ""
         yield "index in memory", bytes_text(profile.index.memory_bytes), remark
-    yield "peak memory", bytes_text(profile.peak_rss_bytes), "of the whole cell"
+    mark = mark_of(BY_NAME["peak RSS"], record)
+    yield "peak memory", bytes_text(profile.peak_rss_bytes, mark), "of the whole cell"
 
 
 def _commands(record: RunRecord) -> tuple[list[str], str]:
@@ -102,14 +110,15 @@ def _commands(record: RunRecord) -> tuple[list[str], str]:
 def _phases(record: RunRecord) -> list[Timed]:
     timed = record.profile.phases if record.profile else {}
     order = sorted(timed, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    whole = sum(phase.wall_s for phase in timed.values()) or 1.0
+    whole = record.profile.own_seconds if record.profile else 0.0
     memory = max((phase.peak_rss_bytes or 0 for phase in timed.values()), default=0) or 1
     return [
         Timed(
             name.replace("_", " "),
             phase := timed[name],
-            phase.wall_s / whole,
+            None if phase.from_cache or not whole else phase.wall_s / whole,
             (phase.peak_rss_bytes or 0) / memory,
+            phase_mark(phase),
         )
         for name in order
     ]
@@ -119,7 +128,7 @@ def _latency(entry: Entry) -> dict[str, Any]:
     latency = entry.record.profile.latency if entry.record.profile else None
     if latency is None:
         return {"latency": None}
-    percentiles, histogram = latency_rows(latency), _histogram(entry, latency)
+    percentiles, histogram = latency_rows(entry.record, latency), _histogram(entry, latency)
     return {"latency": latency, "percentiles": percentiles, "histogram": histogram}
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.costs import BY_COLUMN, Cost, cached_phases, comparable_group
+from rankstone.leaderboards.costs import BY_COLUMN, Cost, comparable_group, mark_of
 from rankstone.leaderboards.frame import truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import UNKNOWN
-from rankstone.leaderboards.pages.leaderboard import CACHED_NOTE
 from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
 
 HEATS = 9
@@ -228,11 +227,10 @@ def _cost_column(
     board: Board, cost: Cost, values: Sequence[float | None], figures: Sequence[float | None]
 ) -> list[Cell]:
     """A cost, the best marked among the records that it may be compared with."""
-    reused = [cost.is_reused(cached_phases(entry.record)) for entry in board.entries]
     texts = [numbers.significant(figure) for figure in figures]
     groups: dict[object, list[int]] = {}
     for n, entry in enumerate(board.entries):
-        if entry.ok and not reused[n]:
+        if entry.ok and cost.competes(entry.record):
             groups.setdefault(comparable_group(cost, entry.record), []).append(n)
     styles = dict[int, str]()
     for at in groups.values():
@@ -240,16 +238,16 @@ def _cost_column(
                        higher_is_better=cost.higher_is_better)  # fmt: skip
         styles.update(zip(at, marks, strict=True))
     return [
-        Cell(numbers.marked_if_reused(figure, old), value, styles.get(n, ""))
-        for n, (figure, value, old) in enumerate(zip(figures, values, reused, strict=True))
+        Cell(numbers.flagged(figure, mark_of(cost, entry.record)), value, styles.get(n, ""))
+        for n, (figure, value, entry) in enumerate(zip(figures, values, board.entries, strict=True))
     ]
 
 
 def notes(site: Site, board: Board) -> Iterator[str]:
     """Remarks that the table needs to be read correctly."""
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
-    if any(cached_phases(entry.record) for entry in board.entries):
-        yield f"{CACHED_NOTE}."
+    flags = [cost.flag(entry.record) for cost in COSTS for entry in board.entries]
+    yield from dict.fromkeys(f"{flag.note}." for flag in flags if flag)
     for entry in board.done:
         if text := truncated(entry.row):
             yield f"{site.label(entry)}: {text}."

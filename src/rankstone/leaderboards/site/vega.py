@@ -14,8 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rankstone.errors import MissingExtraError
-from rankstone.leaderboards.costs import Cost, cached_phases, pareto_optimal
-from rankstone.leaderboards.numbers import GIB, MIB, REUSED
+from rankstone.leaderboards.costs import Cost, mark_of, pareto_optimal
+from rankstone.leaderboards.numbers import GIB, MIB
 from rankstone.leaderboards.site.model import COLOURS, Entry, Site
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def front_rows(
     front = pareto_optimal(cost, [entry.record for entry, _, _ in known])
     rows = []
     for (entry, value, measure), best in zip(known, front, strict=True):
-        reused = f" {REUSED}" if cost.is_reused(cached_phases(entry.record)) else ""
+        mark = mark_of(cost, entry.record)
         rows.append(
             {
                 "x": rounded(value / size),
                 "y": rounded(measure.mean),
                 "low": rounded(measure.mean if measure.low is None else measure.low),
                 "high": rounded(measure.mean if measure.high is None else measure.high),
-                "name": f"{site.label(entry)}{reused}",
+                "name": f"{site.label(entry)} {mark}".rstrip(),
                 "short": "",
                 "c": site.colour(entry.method),
                 "front": best,
