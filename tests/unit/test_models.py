@@ -100,3 +100,20 @@ def test_a_model_may_say_how_it_is_got(monkeypatch):
 def test_code_counts_where_it_makes_the_model(folder):
     (folder / "config.json").write_text('{"auto_map": {"AutoModel": "code.Model"}}')
     assert "code.py" in model_files(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", '[{"path": "", "type": "code.Module"}]'),
+        ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": [null, "code.Tokenizer"]}}'),
+        ("2_Dense/config.json", '{"activation_function": "code.Swish"}'),
+        ("router_config.json", '{"types": {"query_0": "code.Module"}}'),
+    ],
+)
+def test_all_code_counts_wherever_settings_name_some(folder, name, content):
+    """What is imported by the file that is named runs too."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    (folder / "helper.py").write_text("")
+    assert {"code.py", "helper.py"} <= set(model_files(folder))

@@ -245,7 +245,11 @@ def test_a_token_without_an_embedding_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["model.safetensors", "modules.json", "1_Pooling/config.json"])
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"version https://git-lfs.github.com/spec/v1\n", "pointer of git-lfs"), (b"{", "damaged")],
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of git-lfs"),
+        (b"{", "damaged"),
+        (b"", "damaged"),
+    ],
 )
 def test_a_broken_file_is_named(tmp_path, name, content, words):
     located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
@@ -253,6 +257,89 @@ def test_a_broken_file_is_named(tmp_path, name, content, words):
     broken = locate(ModelSpec(id="tiny", path=str(located.folder)))
     with pytest.raises(ModelError, match=f"{name} is .*{words}"):
         DenseEncoder(model=broken, engine="torch").encode(["a"], "query")
+
+
+WRONG_SETTINGS = {
+    "prompts null": ("config_sentence_transformers.json", {"prompts": None}, "'prompts' holds"),
+    "prompt a list": (
+        "config_sentence_transformers.json", {"prompts": {"query": ["a"]}}, "'prompts.query' holds",
+    ),
+    "settings a list": ("config_sentence_transformers.json", [], "valid dictionary"),
+    "negative length": ("tokenizer_config.json", {"model_max_length": -1}, "holds -1"),
+    "length in words": ("sentence_bert_config.json", {"max_seq_length": "64"}, "holds '64'"),
+    "no module": ("modules.json", [], "at least 1 item"),
+    "untyped module": ("modules.json", [{"path": ""}], "'0.type'.*required"),
+    "null": ("tokenizer.json", None, "valid dictionary"),
+    "pooling": ("1_Pooling/config.json", {"pooling_mode": "x"}, "Fetch .* or correct its settings"),
+    "size": ("config.json", {"model_type": "bert", "vocab_size": 7}, "weights have other sizes"),
+    "no type": ("config.json", {}, "model_type.* in its config.json. Fetch"),
+    "code": ("modules.json", [{"path": "", "type": "mine.Module"}], "code that its .*mine.Module"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_SETTINGS)
+def test_settings_that_no_library_can_follow_are_named(tmp_path, case):
+    name, content, words = WRONG_SETTINGS[case]
+    located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
+    (located.folder / name).write_text(json.dumps(content))
+    wrong = locate(ModelSpec(id="tiny", path=str(located.folder)))
+    with pytest.raises((ModelError, DefinitionError), match=words) as error:
+        DenseEncoder(model=wrong, engine="torch").encode(["a"], "query")
+    assert "\n" not in str(error.value)
+
+
+def test_settings_with_a_byte_order_mark_are_named(tmp_path):
+    located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
+    path = located.folder / "tokenizer_config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(ModelError, match=r"tokenizer_config.json begins with a byte-order mark"):
+        DenseEncoder(model=located, engine="torch").encode(["a"], "query")
+
+
+@pytest.mark.parametrize("name", ["1_Pooling/config.json", "model-00002-of-", "tokenizer.json"])
+def test_a_missing_file_is_named(tmp_path, name):
+    """Of a checkpoint in shards."""
+    from transformers import AutoModel
+
+    located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
+    AutoModel.from_pretrained(located.folder).save_pretrained(located.folder, max_shard_size="12KB")
+    (located.folder / "model.safetensors").unlink(missing_ok=True)
+    whole = locate(ModelSpec(id="tiny", path=str(located.folder)))
+    assert DenseEncoder(model=whole, engine="torch").encode(["a"], "query").shape == (1, 32)
+    next(located.folder.glob(f"{name}*")).unlink()
+    broken = locate(ModelSpec(id="tiny", path=str(located.folder)))
+    words = f"{name}.*is missing|tokenizer has no vocabulary"
+    with pytest.raises(ModelError, match=f"({words}).* Fetch the model again"):
+        DenseEncoder(model=broken, engine="torch").encode(["a"], "query")
+
+
+def test_weights_stored_in_16_bits_are_computed_in_32(tmp_path):
+    from transformers import AutoModel
+
+    located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
+    AutoModel.from_pretrained(located.folder, dtype=torch.bfloat16).save_pretrained(located.folder)
+    stored = locate(ModelSpec(id="tiny", path=str(located.folder)))
+    peer = SentenceTransformer(
+        str(located.folder), device="cpu", local_files_only=True,
+        model_kwargs={"dtype": torch.float32},
+    )  # fmt: skip
+    expected = peer.encode(TEXTS, show_progress_bar=False)
+    for engine in ("torch", "openvino"):
+        own = DenseEncoder(model=stored, similarity="dot", engine=engine, device="cpu")
+        np.testing.assert_allclose(own.encode(TEXTS, "query"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stated", "limit"), [(10**30, 512), (12, 12), (None, 512)])
+def test_the_tokenizers_length_counts_below_the_positions(tmp_path, stated, limit):
+    located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)], length=None)
+    path = located.folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": stated}))
+    changed = locate(ModelSpec(id="tiny", path=str(located.folder)))
+    own = DenseEncoder(model=changed, engine="torch", device="cpu", similarity="dot")
+    assert own.describe()["max_length"]["query"] == limit
+    peer = SentenceTransformer(str(located.folder), device="cpu", local_files_only=True)
+    expected = peer.encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(own.encode(TEXTS, "query"), expected, atol=1e-5)
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path):

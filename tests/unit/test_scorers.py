@@ -147,6 +147,20 @@ def test_an_activation_other_than_a_sigmoid_is_the_models_own(folder):
     np.testing.assert_allclose(scorer.score(QUERY, CANDIDATES), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_token_without_an_embedding_is_named(folder, engine):
+    from transformers import AutoTokenizer
+
+    model = tiny.write_cross_encoder(folder / f"late-{engine}")
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    tokenizer.add_tokens(["<late>"])
+    tokenizer.save_pretrained(model.folder)
+    scorer = CrossEncoderScorer(model=tiny.located(model.folder), engine=engine, device="cpu")
+    assert np.isfinite(scorer.score(QUERY, ["the fox"])).all()
+    with pytest.raises(ModelError, match=r"'<late>' has the id .* embeddings for"):
+        scorer.score(QUERY, ["the <late> fox"])
+
+
 def test_a_classifier_without_weights_is_refused(folder):
     tiny.write_backbone(folder / "bare")
     with pytest.raises(ModelError, match=r"no weights 'classifier.weight'"):

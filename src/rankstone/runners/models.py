@@ -7,8 +7,8 @@ hub's cache on this machine, the hub. Pinned digests are verified wherever the f
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -215,12 +215,12 @@ def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | No
 def model_files(folder: Path) -> list[str]:
     """Names inside `folder` of what a model is made of, sorted.
 
-    Weights and settings count, and code where the settings say that it makes the model. Documents,
-    hidden files and conversions for other engines do not; nor do older weight formats where the
-    same folder holds safetensors.
+    Weights and settings count, and all code where settings name any of it. Documents, hidden files
+    and conversions for other engines do not; nor do older weight formats where the same folder
+    holds safetensors.
     """
     names = []
-    kinds = (*WEIGHTS, *SETTINGS, *((CODE,) if _made_by_code(folder) else ()))
+    kinds = (*WEIGHTS, *SETTINGS, *((CODE,) if _names_code(folder) else ()))
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
         hidden = any(part.startswith((".", "__")) for part in inside.parts)
@@ -232,8 +232,11 @@ def model_files(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _made_by_code(folder: Path) -> bool:
-    try:
-        return "auto_map" in json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError, TypeError):
+def _names_code(folder: Path) -> bool:
+    """True if a settings file names something of a file of code, as `auto_map` of any settings,
+    the types of `modules.json` and activation functions do: `modeling_x.Model`."""
+    stems = "|".join(sorted({re.escape(path.stem) for path in folder.rglob(f"*{CODE}")}))
+    if not stems:
         return False
+    named = re.compile(rf"(?<!\w)({stems})\.[A-Za-z_]".encode())
+    return any(named.search(path.read_bytes()) for path in sorted(folder.rglob("*.json")))

@@ -13,9 +13,10 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.protocols import STRICT, Chunks, Context, Role
 from rankstone.runners.representations.sparse_rows import Row, SparseRows, sparse_rows
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.transformer.checkpoint_files import check_files, read_json
 from rankstone.runners.transformer.encoder import TransformerSettings
 from rankstone.runners.transformer.flops import Costs
-from rankstone.runners.transformer.network import Facts, read_json
+from rankstone.runners.transformer.network import Facts
 from rankstone.runners.transformer.tokens import Ids
 from rankstone.runners.transformer.tower import Finish, Tower
 
@@ -38,11 +39,13 @@ class TokenTower(Tower):
             return tokenizer(self.network).backend_tokenizer
         from tokenizers import Tokenizer
 
+        check_files(self.network.model.only(path.name))
         return Tokenizer.from_file(str(path))
 
     @cached_property
     def facts(self) -> Facts:
         """Facts that the files state, without a network."""
+        check_files(self.network.model)
         folder, special = self.network.model.folder, dict[str, str]()
         settings = read_json(folder / "tokenizer_config.json")
         for part, token in {**read_json(folder / "special_tokens_map.json"), **settings}.items():

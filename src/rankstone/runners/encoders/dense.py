@@ -16,8 +16,9 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.transformer.checkpoint_files import read_json
 from rankstone.runners.transformer.encoder import ROLES, Names, TransformerSettings
-from rankstone.runners.transformer.network import Head, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Head, Loaded, Network
 
 Vectors = NDArray[np.float32]
 Pooling = Literal["cls", "mean", "last", "max", "pooler", "own"]

@@ -21,10 +21,11 @@ from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.ragged import STORAGES, Ragged, Storage, ragged
 from rankstone.runners.representations.two_bits import turned
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
+from rankstone.runners.transformer.checkpoint_files import read_json
 from rankstone.runners.transformer.encoder import ROLES, TransformerSettings
 from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype
-from rankstone.runners.transformer.network import Array, Head, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Array, Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Expanded, Ids, Tokens
 from rankstone.runners.transformer.tower import Tower
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.transformer.checkpoint_files import check_files
 
 BATCH = 256
 """Texts tokenised at once; bounds the memory that token lists take."""
@@ -87,6 +88,7 @@ class StaticEmbeddings(Defaults):
     def _matrix(self) -> NDArray[np.float32]:
         from safetensors.numpy import load_file
 
+        check_files(self.model.only(self.weights, self.tokenizer))
         (matrix,) = load_file(self.model.folder / self.weights).values()
         return np.ascontiguousarray(matrix, dtype=np.float32)
 
@@ -94,6 +96,7 @@ class StaticEmbeddings(Defaults):
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
+        check_files(self.model.only(self.tokenizer))
         tokenizer = Tokenizer.from_file(str(self.model.folder / self.tokenizer))
         tokenizer.no_padding()
         tokenizer.no_truncation()

@@ -17,8 +17,9 @@ from rankstone.runners.protocols import STRICT, Json, Role
 from rankstone.runners.representations.sparse_rows import Row
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.top_k import largest
+from rankstone.runners.transformer.checkpoint_files import read_json
 from rankstone.runners.transformer.encoder import Length
-from rankstone.runners.transformer.network import Array, Head, Loaded, Network, read_json
+from rankstone.runners.transformer.network import Array, Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
 PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}

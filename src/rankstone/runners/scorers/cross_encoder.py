@@ -36,7 +36,11 @@ class PairTower(Tower):
     def tokens(self) -> PairTokens:
         facts = self.facts
         return PairTokens(
-            self.tokenizer, pad=facts.pad, limit=self.limit, truncation_side=facts.truncation_side
+            self.tokenizer,
+            pad=facts.pad,
+            limit=self.limit,
+            truncation_side=facts.truncation_side,
+            embeddings=facts.embeddings,
         )
 
 

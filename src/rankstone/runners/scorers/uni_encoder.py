@@ -18,6 +18,7 @@ from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
 from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
+from rankstone.runners.transformer.checkpoint_files import UnusableError
 from rankstone.runners.transformer.engines.choice import best_device, installed
 from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids, Tokens, copied
@@ -155,7 +156,7 @@ class Packed(Head):
         loaded = load_states(network)
         model = loaded.network.backbone
         if not isinstance(model, BertModel):
-            raise ValueError(f"it is a {type(model).__name__}, and only a BERT is packed here")
+            raise UnusableError(f"it is a {type(model).__name__}, not a BERT. Name a BERT")
         AttentionInterface.register(ATTENTION, arrow_attention)
         model.set_attn_implementation(ATTENTION)
         return replace(loaded, network=model)

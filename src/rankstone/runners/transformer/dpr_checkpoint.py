@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.errors import ModelError
-from rankstone.runners.transformer.network import read_json
+from rankstone.runners.transformer.checkpoint_files import read_json
 
 TOWERS = ("question_model", "ctx_model")
 MODULES = ("dpr.utils.model_utils", "utils.dpr_utils", "__main__")

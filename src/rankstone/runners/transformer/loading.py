@@ -16,6 +16,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.transformer.checkpoint_files import (
+    UnusableError,
+    check_files,
+    foreign_modules,
+)
 from rankstone.runners.transformer.flops import costs, layers
 from rankstone.runners.transformer.network import Facts, Network, model_errors, quiet
 from rankstone.runners.transformer.tokens import library_ids, same_tokens
@@ -43,6 +48,7 @@ def checkpoint(network: Network, kind: Any) -> Any | None:
 
 def opened(network: Network, kind: Any) -> Any:
     """Load the model's folder as `kind`, a model class of the library."""
+    network.check_code(foreign_modules(network.model.folder))
     model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
     _check(first(model), network)
     return model
@@ -72,8 +78,9 @@ def first(model: Any) -> Any:
     """The module that holds the transformer, behind a router the one of documents."""
     module = _modules(model)[0]
     if getattr(module, "auto_model", None) is None:
-        raise ValueError(
-            f"its first module is a {type(module).__name__}, and only transformers are encoded here"
+        raise UnusableError(
+            f"its first module is a {type(module).__name__}, and only transformers are encoded"
+            " here. Name a model that begins with one"
         )
     return module
 
@@ -160,7 +167,9 @@ def tokenizer(network: Network) -> Any:
         )
     what = f"Model '{network.model.id}' in {network.model.folder}: its tokenizer"
     what = f"Model '{network.model.id}': the tokenizer of '{other}'" if other else what
-    with quiet(), model_errors(network.model, what):
+    if not other:
+        check_files(network.model)
+    with quiet(), model_errors(what):
         made = AutoTokenizer.from_pretrained(
             other or network.model.folder,
             revision=commit or None,
@@ -174,7 +183,7 @@ def tokenizer(network: Network) -> Any:
 def _check_vocabulary(made: Any) -> None:
     if made is None or len(made) <= len(made.all_special_tokens):
         # transformers makes one without words where there are no files.
-        raise ValueError(
+        raise UnusableError(
             "its tokenizer has no vocabulary. Fetch the model again, its tokenizer's files too."
         )
 
@@ -195,6 +204,7 @@ def _check(module: Any, network: Network) -> None:
         )
     if missing:
         model.pooler = None
+    model.config.use_cache = False  # nothing is generated, and a cache cannot be exported
     if network.exit_layer is not None:
         leave(model, network.exit_layer, network.model.id)
     _check_vocabulary(module.tokenizer)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,11 +14,12 @@ from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.models import LocatedModel
+from rankstone.runners.transformer.checkpoint_files import UnusableError, check_files, read_json
 from rankstone.runners.transformer.flops import Costs
 from rankstone.runners.transformer.tokens import Tokens
 
 Array = NDArray[np.float32]
-LFS_POINTER = b"version https://git-lfs"
+TOKENIZER = "tokenizer_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,30 +122,36 @@ class Network:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        name = self.model.id
         if self.trust_remote_code and self.model.origin != "path" and not self.model.revision:
             raise DefinitionError(
                 "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
                 " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
             )
-        classes = sorted(set(map(str, self.settings.get("auto_map", {}).values())))
-        elsewhere = [c for c in classes if "--" in c]
-        if self.trust_remote_code and elsewhere:
-            raise DefinitionError(
-                f"Model '{name}' is made by code of another repository ({elsewhere[0]}),"
-                " whose commit nothing pins. Copy that code beside the weights, name it in"
-                " config.json without the repository, and set the key 'path' of [model]."
-            )
-        if classes and not self.trust_remote_code and not _is_native(self.settings):
-            raise DefinitionError(
-                f"Model '{name}' is made by code that its repository carries"
-                f" ({', '.join(classes)}), which would run with your rights. Read it, pin the"
-                " commit as 'revision' of [model], and set parameters.trust_remote_code = true."
-            )
+        classes = _mapped(self.settings)
+        if self.trust_remote_code:
+            self.check_code([*classes, *_mapped(read_json(self.model.folder / TOKENIZER))])
+        elif classes and not _is_native(self.settings):
+            self.check_code(classes)
         if "adapter_config.json" in self.model.files:
             raise ModelError(
-                f"Model '{name}': adapter_config.json makes it an adapter of another model, whose"
-                " files nothing pins. Merge both, and name the folder of the merged model."
+                f"Model '{self.model.id}': adapter_config.json makes it an adapter of another"
+                " model, whose files nothing pins. Merge both, and name the merged folder."
+            )
+
+    def check_code(self, classes: Sequence[str]) -> None:
+        """DefinitionError where `classes`, of code that is no library's, may not run."""
+        elsewhere = [name for name in classes if "--" in name]
+        if self.trust_remote_code and elsewhere:
+            raise DefinitionError(
+                f"Model '{self.model.id}' is made by code of another repository ({elsewhere[0]}),"
+                " whose commit nothing pins. Copy that code beside the weights, name it in"
+                " its settings without the repository, and set the key 'path' of [model]."
+            )
+        if classes and not self.trust_remote_code:
+            raise DefinitionError(
+                f"Model '{self.model.id}' is made by code that its repository carries"
+                f" ({', '.join(classes)}), which would run with your rights. Read it, pin the"
+                " commit as 'revision' of [model], and set parameters.trust_remote_code = true."
             )
 
     def describe(self) -> dict[str, Any]:
@@ -171,41 +176,37 @@ class Network:
 
         Raises ModelError where the library cannot make it of the files, naming a broken one.
         """
-        with quiet(), model_errors(self.model, f"Model '{self.model.id}' in {self.model.folder}"):
+        check_files(self.model)
+        with quiet(), model_errors(f"Model '{self.model.id}' in {self.model.folder}"):
             return self.head.load(self)
 
 
 @contextlib.contextmanager
-def model_errors(model: LocatedModel, what: str) -> Iterator[None]:
+def model_errors(what: str) -> Iterator[None]:
     """Raise what a library raises for files that it cannot use as ModelError about `what`."""
     try:
         yield
     except (DefinitionError, ModelError, MemoryError):
         raise
     except Exception as error:
-        broken = _broken(model)
-        reason = broken or str(error).strip().split("\n")[0] or type(error).__name__
-        raise ModelError(f"{what} cannot be loaded: {reason}") from error
+        raise ModelError(f"{what} cannot be loaded: {_reason(error)}") from error
 
 
-def _broken(model: LocatedModel) -> str | None:
-    """The first damaged file of the model and its fault; None if there is none."""
-    from safetensors import SafetensorError, safe_open
+def _reason(error: Exception) -> str:
+    """The first line of an error, and the mend where it states none."""
+    first = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    if "ignore_mismatched_sizes" in first:
+        first = "its weights have other sizes than its config.json states"
+    own = isinstance(error, UnusableError)
+    return f"{first}." if own else f"{first}. Fetch the model again, or correct its settings."
 
-    for name in model.files:
-        path = model.folder / name
-        with path.open("rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                return f"{path} is a pointer of git-lfs, not the file. Fetch it: git lfs pull"
-        try:
-            if path.suffix == ".json":
-                json.loads(path.read_bytes())
-            elif path.suffix == ".safetensors":
-                with safe_open(path, "numpy"):
-                    pass
-        except (ValueError, OSError, SafetensorError) as error:
-            return f"{path} is damaged: {error}. Fetch the model again"
-    return None
+
+def _mapped(settings: Mapping[str, Any]) -> list[str]:
+    """The classes that settings of transformers map to code of the model's own: each a name, or a
+    list of names and None."""
+    found = (settings.get("auto_map") or {}).values()
+    lists = [one if isinstance(one, list) else [one] for one in found]
+    return sorted({str(name) for names in lists for name in names if name is not None})
 
 
 def _is_native(settings: Mapping[str, Any]) -> bool:
@@ -213,17 +214,6 @@ def _is_native(settings: Mapping[str, Any]) -> bool:
     from transformers import CONFIG_MAPPING
 
     return settings.get("model_type") in CONFIG_MAPPING
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of settings; empty where there is no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON: {error}. Fetch the model again.") from None
-    return content if isinstance(content, dict) else {}
 
 
 @contextlib.contextmanager

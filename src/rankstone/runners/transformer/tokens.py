@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import ModelError
+from rankstone.runners.transformer.checkpoint_files import UnusableError
 
 Ids = NDArray[np.int64]
 Side = Literal["left", "right"]
@@ -90,7 +91,8 @@ class Tokens:
         own = [np.array(one.ids, dtype=np.int64) for one in encoded]
         ids = [np.concatenate([self._before, self._kept(one), self._after]) for one in own]
         counts = np.array([len(one) + self.n_special for one in own], dtype=np.int64)
-        return Tokenised(self._checked(ids), counts)
+        check_ids(ids, self._embeddings, self.tokenizer.id_to_token)
+        return Tokenised(ids, counts)
 
     def _kept(self, ids: Ids) -> Ids:
         """A text's own ids without those beyond the limit."""
@@ -98,17 +100,6 @@ class Tokens:
             return ids
         room = max(self.limit - self.n_special, 0)
         return ids[:room] if self._truncation_side == "right" else ids[max(len(ids) - room, 0) :]
-
-    def _checked(self, ids: list[Ids]) -> list[Ids]:
-        known = np.inf if self._embeddings is None else self._embeddings
-        beyond = next((top for one in ids if len(one) and (top := one.max()) >= known), None)
-        if beyond is not None:
-            raise ModelError(
-                f"the token {self.tokenizer.id_to_token(int(beyond))!r} has the id {beyond}, but"
-                f" the model has embeddings for {known} tokens. Its tokenizer is another"
-                " model's, or its weights are: fetch both again."
-            )
-        return ids
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
         """Return the character behind each of a text's own tokens, for each text."""
@@ -170,15 +161,23 @@ class LibraryTokens(Tokens):
     """A tokenizer of transformers that only transformers itself can run."""
 
     def __init__(
-        self, tokenizer: Any, *, pad: int, limit: int | None, side: Side = "right"
+        self,
+        tokenizer: Any,
+        *,
+        pad: int,
+        limit: int | None,
+        side: Side = "right",
+        embeddings: int | None = None,
     ) -> None:
         self.tokenizer, self.pad, self.limit, self._side = tokenizer, pad, limit, side
+        self._embeddings = embeddings
         self.n_special = tokenizer.num_special_tokens_to_add()
         self._after = np.empty(0, np.int64)
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
         shape = {} if self.limit is None else {"truncation": True, "max_length": self.limit}
         ids = [np.array(self.tokenizer(text, **shape)["input_ids"], np.int64) for text in texts]
+        check_ids(ids, self._embeddings, self.tokenizer.convert_ids_to_tokens)
         counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
         return Tokenised(ids, np.array(counts, dtype=np.int64))
 
@@ -194,12 +193,18 @@ class PairTokens(Tokens):
     """
 
     def __init__(
-        self, tokenizer: Any, *, pad: int, limit: int | None, truncation_side: Side = "right"
+        self,
+        tokenizer: Any,
+        *,
+        pad: int,
+        limit: int | None,
+        truncation_side: Side = "right",
+        embeddings: int | None = None,
     ) -> None:
         kind: Any = type(tokenizer)
         text = tokenizer.to_str()
         self.tokenizer, self._truncating = kind.from_str(text), kind.from_str(text)
-        self.pad, self.limit = pad, limit
+        self.pad, self.limit, self._embeddings = pad, limit, embeddings
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self._truncating.no_padding()
@@ -212,6 +217,7 @@ class PairTokens(Tokens):
         given = [(query, text) for text in documents]
         encoded = self._truncating.encode_batch_fast(given)
         ids = [np.array([one.ids, one.type_ids], dtype=np.int64).T for one in encoded]
+        check_ids(ids, self._embeddings, self.tokenizer.id_to_token)
         counts = np.array([len(one) for one in ids], dtype=np.int64)
         full = np.flatnonzero(counts == self.limit)
         whole = self.tokenizer.encode_batch_fast([given[row] for row in full])
@@ -232,6 +238,21 @@ class PairTokens(Tokens):
         return table, mask
 
 
+def check_ids(ids: Sequence[Ids], known: int | None, token: Callable[[int], str | None]) -> None:
+    """ModelError for an id that is not below `known`, the number of embeddings; None: any is.
+
+    OpenVINO reads other memory for such an id, torch raises an error without a name.
+    """
+    most = np.inf if known is None else known
+    beyond = next((int(top) for one in ids if one.size and (top := one.max()) >= most), None)
+    if beyond is not None:
+        raise ModelError(
+            f"the token {token(beyond)!r} has the id {beyond}, but the model has embeddings for"
+            f" {known} tokens. Its tokenizer is another model's, or its weights are: fetch both"
+            " again."
+        )
+
+
 def library_ids(module: Any) -> Callable[[str], list[int]]:
     """Ids of a text by the library's own preprocessing; ids of a token type other than 0 are
     refused, for networks here are given none."""
@@ -240,7 +261,10 @@ def library_ids(module: Any) -> Callable[[str], list[int]]:
         features = module.preprocess([text])
         types = features.get("token_type_ids")
         if types is not None and bool(types.any()):
-            raise ValueError("its tokenizer marks single texts with token types")
+            raise UnusableError(
+                "its tokenizer marks single texts with token types, which is not supported."
+                " Name another model"
+            )
         return [int(one) for one in features["input_ids"][0]]
 
     return ids

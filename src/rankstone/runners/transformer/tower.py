@@ -64,6 +64,7 @@ class Tower:
             for tokens in (self.tokens_before, self.tokens_after)
         )
         shape: dict[str, Any] = {"pad": facts.pad, "limit": self.limit, "side": self.padding_side}
+        shape["embeddings"] = facts.embeddings
         if facts.library_tokens:
             if before is not None or after is not None:
                 raise DefinitionError(
@@ -77,7 +78,6 @@ class Tower:
                 before=before,
                 after=after,
                 truncation_side=facts.truncation_side,
-                embeddings=facts.embeddings,
                 **shape,
             )
         except ValueError as error:

@@ -13,6 +13,7 @@ from torch import nn
 
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer import loading
+from rankstone.runners.transformer.checkpoint_files import UnusableError
 from rankstone.runners.transformer.network import Array, Loaded, Network
 
 MODES = {"last": "lasttoken"}
@@ -144,7 +145,7 @@ def load_states(network: Network) -> Loaded:
 
 def _check_routes(model: Any) -> None:
     if model[0] is not loading.first(model):
-        raise ValueError(
+        raise UnusableError(
             "its Router sends queries and documents through different modules. Save each way as a"
             " model of its own, and name that of queries as [query_model]"
         )

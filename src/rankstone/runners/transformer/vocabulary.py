@@ -17,6 +17,7 @@ from torch import nn
 
 from rankstone.errors import ModelError
 from rankstone.runners.transformer import loading
+from rankstone.runners.transformer.checkpoint_files import UnusableError
 from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.vectors import States
 
@@ -103,9 +104,9 @@ def load_splade(network: Network, pooling: str | None, activation: str | None) -
         model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
     kinds = [type(module).__name__ for module in loading.behind(model)]
     if kinds not in ([], ["SpladePooling"]):
-        raise ValueError(
+        raise UnusableError(
             f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
-            " are pooled"
+            " are pooled. Name a model of that kind, or another adapter"
         )
     transformer, own = loading.first(model), _pooling(model, pooling, activation)
     modules = [transformer, own]

@@ -17,7 +17,8 @@ from typing import Any
 from rankstone.errors import ModelError
 from rankstone.files import build_once, cache_root, sha256_of
 from rankstone.profiling.openvino_runtime import import_openvino
-from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet, read_json
+from rankstone.runners.transformer.checkpoint_files import read_json
+from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet
 from rankstone.specs import canonical_digest
 
 FORMAT = 2

@@ -1,0 +1,172 @@
+"""Files of a checkpoint, read and checked before a library reads them: settings and weights.
+
+Libraries report a damaged file by an error of their own code, without its name, or ignore it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from rankstone.errors import ModelError
+from rankstone.runners.models import LocatedModel
+
+LFS_POINTER = b"version https://git-lfs"
+INDEX = ".safetensors.index.json"
+POINTER = "is a pointer of git-lfs, not the file. Fetch it: git lfs pull"
+AGAIN = "Fetch the model again"
+Length = Annotated[int, Field(ge=1)] | Annotated[float, Field(ge=1e9)] | None
+"""Tokens, or a number that stands for "without a limit"."""
+
+
+class UnusableError(ValueError):
+    """A reason why a checkpoint cannot be used, with its mend."""
+
+
+class Settings(TypedDict, total=False):
+    """Keys of settings that have a form of their own; others may be anything."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    prompts: dict[str, str | None]
+    default_prompt_name: str | None
+    similarity_fn_name: str | None
+    max_seq_length: Length
+    model_max_length: Length
+    truncation_side: Literal["left", "right"]
+
+
+class ShardIndex(TypedDict):
+    """The file of each tensor, by its name."""
+
+    weight_map: dict[str, str]
+
+
+class ModuleEntry(TypedDict):
+    """An entry of `modules.json`."""
+
+    type: str
+    path: str
+
+
+FORMS: Mapping[str, TypeAdapter[Any]] = {
+    "modules.json": TypeAdapter(Annotated[list[ModuleEntry], Field(min_length=1)]),
+    "tokenizer.json": TypeAdapter(dict[str, Any]),
+    "config.json": TypeAdapter(Settings),
+    "tokenizer_config.json": TypeAdapter(Settings),
+    "sentence_*_config.json": TypeAdapter(Settings),
+    "config_sentence_transformers.json": TypeAdapter(Settings),
+    f"*{INDEX}": TypeAdapter(ShardIndex),
+}
+"""Files that libraries read, by a pattern of their name -> the form of their content."""
+LIBRARY = ("sentence_transformers.", "pylate.")
+"""Prefixes of modules that the library has; it reads PyLate's as its own."""
+CONFIGURED = re.compile(r"sentence_transformers\..*(Pooling|Dense)")
+"""Modules that the library cannot make without their `config.json`."""
+
+
+def check_files(model: LocatedModel) -> None:
+    """ModelError with the path and the mend for the first file that is damaged or missing."""
+    reason = next(_faults(model), None)
+    if reason is not None:
+        raise ModelError(f"Model '{model.id}' cannot be loaded: {reason}.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of settings; empty where there is no such file."""
+    try:
+        content = _content(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError as error:
+        raise ModelError(f"{path} {error}.") from None
+    return content if isinstance(content, dict) else {}
+
+
+def foreign_modules(folder: Path) -> list[str]:
+    """The types in `modules.json` that the library does not have; none of a damaged file."""
+    try:
+        entries = FORMS["modules.json"].validate_python(_content(folder / "modules.json"))
+    except (ValueError, OSError):
+        return []
+    return [m["type"] for m in entries if not m["type"].startswith(LIBRARY)]
+
+
+def _faults(model: LocatedModel) -> Iterator[str]:
+    for name in model.files:
+        path = model.folder / name
+        try:
+            _check(path)
+        except (ValueError, OSError) as error:
+            yield f"{path} {error}"
+    for name, wanted in _wanted(model):
+        if not (model.folder / wanted).is_file():
+            yield f"{model.folder / wanted}, which {name} names, is missing. {AGAIN}"
+
+
+def _check(path: Path) -> None:
+    """ValueError with the fault of a file, if it has one."""
+    from safetensors import SafetensorError, safe_open
+
+    form = next((form for pattern, form in FORMS.items() if fnmatch(path.name, pattern)), None)
+    if form is not None:
+        try:
+            form.validate_python(_content(path))
+        except ValidationError as error:
+            raise ValueError(_in_words(error)) from None
+    elif _is_pointer(path):
+        raise ValueError(POINTER)
+    elif path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "numpy"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"is damaged: {error}. {AGAIN}") from None
+
+
+def _content(path: Path) -> Any:
+    """The content of a JSON file; ValueError with the fault of one that is damaged."""
+    if _is_pointer(path):
+        raise ValueError(POINTER)
+    data = path.read_bytes()
+    if data.startswith(codecs.BOM_UTF8):
+        raise ValueError(
+            "begins with a byte-order mark, which the model's library refuses. Save it without"
+        )
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"is damaged: not valid JSON: {error}. {AGAIN}") from None
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    key = f"the key '{where}' holds {first['input']!r:.60}" if where else "its content"
+    return f"is not valid: {key}: {first['msg']}. Correct it, or fetch the model again"
+
+
+def _wanted(model: LocatedModel) -> Iterator[tuple[str, str]]:
+    """(file, name of another that it names) for shards of weights and settings of modules."""
+    for name in model.files:
+        inside = PurePosixPath(name).parent
+        if name.endswith(INDEX) and name.removesuffix(".index.json") not in model.files:
+            shards = _content(model.folder / name)["weight_map"].values()
+            yield from ((name, str(inside / shard)) for shard in sorted(set(shards)))
+        elif name == "modules.json":
+            for module in _content(model.folder / name):
+                if CONFIGURED.fullmatch(module["type"]):
+                    yield name, str(inside / module["path"] / "config.json")
