@@ -1,3 +1,19 @@
-from rankstone.cli.app import main
+"""The entry point: nothing is imported before Ctrl-C is handled."""
 
-main()
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line; exit with 130 where it is interrupted."""
+    try:
+        from rankstone.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

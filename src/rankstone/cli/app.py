@@ -8,6 +8,9 @@ a fault in definitions, data or results that stops everything; 130 interrupted.
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
@@ -22,7 +25,7 @@ from rankstone.cli.exchange import convert, export, import_results
 from rankstone.cli.gate import gate
 from rankstone.cli.leaderboard import leaderboard, records, show
 from rankstone.cli.list import list_definitions
-from rankstone.cli.options import command, stdout
+from rankstone.cli.options import command, echo, stdout
 from rankstone.cli.report import report, site
 from rankstone.cli.reproduce import claims, reproduce
 from rankstone.cli.run import run
@@ -32,6 +35,8 @@ from rankstone.errors import RankstoneError, RankstoneWarning
 if TYPE_CHECKING:
     from rankstone import Session
 
+ESCAPED = "rankstone"
+"""Name of the handler of characters that an encoding lacks."""
 SEVERAL = (["run"], ["compare"], ["gate"], ["report"])
 """Commands whose --on may be followed by several tasks."""
 
@@ -74,16 +79,43 @@ for verb in (
 def main() -> NoReturn:
     """The entry point: faults meant for the user are printed without a traceback."""
     warnings.showwarning = _shown
+    codecs.register_error(ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes at its end: what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        echo(f"error: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
+        sys.exit(2)
+    sys.exit(code)
+
+
+def _run(given: list[str]) -> str | int | None:
+    """Run the command; return the exit code."""
     try:
         # Where one task is meant, a name behind --on TASK is an argument.
-        given = sys.argv[1:]
         app(spread(given, "--on") if given[:1] in SEVERAL else given)
     except RankstoneError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        echo(f"error: {error}", err=True)
+        return 2
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+        return 130
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Write characters that the output's encoding lacks as JSON does, `\\uXXXX`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end
 
 
 def _shown(
@@ -96,7 +128,7 @@ def _shown(
 ) -> None:
     """Our own warnings as a line for the user; those of libraries are not his concern."""
     if issubclass(category, RankstoneWarning):
-        sys.stderr.write(f"warning: {message}\n")
+        echo(f"warning: {message}", err=True)
 
 
 def spread(arguments: list[str], option: str) -> list[str]:

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
+from rankstone.cli.options import stderr
+
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
 
@@ -136,12 +138,12 @@ class Bars:
 @contextlib.contextmanager
 def drawn(session: Session) -> Iterator[Session]:
     """The session with its progress drawn on standard error."""
-    with Bars(Console(stderr=True)) as bars:
+    with Bars(stderr()) as bars:
         yield dataclasses.replace(session, reporter=bars)
 
 
 def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
-    cell = f"{record.method.name} on {record.task.name}"
+    cell = escape(f"{record.method.name} on {record.task.name}")
     if record.status != "ok":
         message = record.error.message if record.error else "no message"
         return f"[red]✗[/] {cell}: {record.status}: {escape(message)}"

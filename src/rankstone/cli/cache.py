@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import command, stdout
+from rankstone.cli.options import command, echo, stdout
 
 NAMED = 3
 """Number of a key's methods that are listed."""
@@ -55,7 +55,7 @@ def list_keys(here: Session) -> None:
     total = decimal(sum(entry.size_bytes for entry in present))
     keys = f"{len(present)} key{'' if len(present) == 1 else 's'}"
     where = f"{here.encodings_folder} (prepared data: rankstone data path TASK)"
-    typer.echo(f"{keys}, {total} in {where}")
+    echo(f"{keys}, {total} in {where}")
 
 
 @app.command()
@@ -68,9 +68,9 @@ def verify(here: Session, names: NamesArgument = None) -> None:
         faulty += len(faults)
         state = "damaged" if faults else "whole" if entry.whole else "partial"
         lines = [f"{state:<8} {entry.short_key}  {_shards(entry)} shards", *faults]
-        typer.echo("\n         ".join(lines))
+        echo("\n         ".join(lines))
     if faulty:
-        typer.echo(f"{faulty} damaged: the next run encodes them again")
+        echo(f"{faulty} damaged: the next run encodes them again")
         raise typer.Exit(1)
 
 
@@ -101,8 +101,8 @@ def remove(
         methods = ", ".join(entry.uses("method"))
         gone = entry.remove()
         freed += gone
-        typer.echo(f"{entry.short_key}  {decimal(gone)}  {methods}".rstrip())
-    typer.echo(f"{decimal(freed)} freed")
+        echo(f"{entry.short_key}  {decimal(gone)}  {methods}".rstrip())
+    echo(f"{decimal(freed)} freed")
 
 
 def _shards(entry: Entry) -> str:

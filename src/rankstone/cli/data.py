@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Output, command, stderr, stdout
+from rankstone.cli.options import Output, command, echo, stderr, stdout
 from rankstone.errors import DataError, RankstoneError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def verify(here: Session, tasks: TasksArgument) -> None:
         _say("ok", f"{task.name}  {_pins(task)}")
         for part, digest in digests.items():
             what = "answers" if (part, task.judge) == ("judgements", "answers") else part
-            typer.echo(f"  {what:<10}  {digest}")
+            echo(f"  {what:<10}  {digest}")
         return True
 
     _each(here, tasks, one)
@@ -92,7 +92,7 @@ def verify(here: Session, tasks: TasksArgument) -> None:
 @command("data", "cache", "workspace")
 def path(here: Session, task: TaskArgument) -> None:
     """Print the folder of the prepared copy, for scripts."""
-    typer.echo(here.data_path(task))
+    echo(here.data_path(task))
 
 
 @app.command()

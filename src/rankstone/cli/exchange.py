@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import command
+from rankstone.cli.options import command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -32,7 +32,7 @@ def export(
 ) -> None:
     """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
     for path in here.export(records, to.value, output):
-        typer.echo(f"written: {path}")
+        echo(f"written: {path}")
 
 
 @command("results", "data", "cache", "workspace")
@@ -51,8 +51,8 @@ def import_results(
     for path in here.import_(files, source.value, on=on, name=name):
         for record, _ in here.records([str(path)]):
             for warning in record.warnings:
-                typer.echo(f"warning: {warning}", err=True)
-        typer.echo(f"record: {path}")
+                echo(f"warning: {warning}", err=True)
+        echo(f"record: {path}")
 
 
 @command()
@@ -66,4 +66,4 @@ def convert(
 ) -> None:
     """Make encoders of a pickled checkpoint, read as data and never run as code."""
     for folder in here.convert(checkpoint, like, to):
-        typer.echo(f"written: {folder}")
+        echo(f"written: {folder}")

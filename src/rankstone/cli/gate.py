@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Output, command, write
+from rankstone.cli.options import Output, command, echo, write
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -57,7 +58,7 @@ def gate(
             on or (),
             rounds=rounds,
             rules=rules,
-            report=lambda line: typer.echo(line, err=True),
+            report=lambda line: echo(line, err=True),
         )
     out.draw(page(found), "judgements")
     _report(page(found), junit, as_json)
@@ -73,7 +74,7 @@ def _report(page: Page, junit: Path | None, as_json: Path | None) -> None:
     if as_json is not None:
         write(as_json, render(page, "json"))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        typer.echo(render(page, "github"), nl=False)
+        sys.stdout.write(render(page, "github"))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

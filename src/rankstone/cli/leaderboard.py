@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command
+from rankstone.cli.options import Format, Output, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -90,5 +90,5 @@ def remove_records(
         raise typer.BadParameter("name records, or give --failed")
     removed = here.remove_records(names or (), failed=failed)
     for path in removed:
-        typer.echo(str(path))
-    typer.echo(f"{len(removed)} records removed")
+        echo(str(path))
+    echo(f"{len(removed)} records removed")

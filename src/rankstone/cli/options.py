@@ -75,14 +75,18 @@ def command(
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            from rankstone.session import Session
-
             if draws:
                 file = given.pop("output")
                 given["out"] = Output(form=chosen(given.pop("form"), file, default), file=file)
             named = {name: given.pop(name) for name in folders}
             line = (Path(sys.argv[0]).name, *sys.argv[1:])
-            function(here=Session(**named, command=line), **given)
+            try:
+                from rankstone.session import Session
+
+                function(here=Session(**named, command=line), **given)
+            except KeyboardInterrupt:
+                echo("Interrupted.", err=True)
+                raise typer.Exit(130) from None
 
         options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders} | (
             PAGES if draws else {}
@@ -117,15 +121,22 @@ def write(output: Path, text: str) -> None:
 
 
 def stdout() -> Console:
-    from rich.console import Console
+    from rankstone.leaderboards.formats.terminal import SafeConsole
 
-    return Console()
+    return SafeConsole()
 
 
 def stderr() -> Console:
-    from rich.console import Console
+    from rankstone.leaderboards.formats.terminal import SafeConsole
 
-    return Console(stderr=True)
+    return SafeConsole(stderr=True)
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print a line that no name in it can make control the terminal."""
+    from rankstone.leaderboards.document import neutral
+
+    typer.echo(neutral(str(text)), err=err)
 
 
 def chosen(form: Format | None, output: Path | None, default: Format = Format.terminal) -> Format:
@@ -159,7 +170,7 @@ class Output:
             write(self.file, render.render(page, self.form, width=120 if on_terminal else None))
             for picture, svg in page.pictures.items() if self.form is Format.markdown else ():
                 write(self.file.with_name(picture), svg)
-            typer.echo(f"{name}: {self.file}")
+            echo(f"{name}: {self.file}")
         elif on_terminal:
             console = stdout()
             console.print(terminal.drawn(page, console.width), highlight=False)

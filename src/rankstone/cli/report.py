@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command
+from rankstone.cli.options import Format, Output, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -32,7 +32,7 @@ def report(
 
     out.draw(here.report(methods, on, baseline=baseline, title=title), "report")
     if out.file is not None and not can_plot():
-        typer.echo("without plots: pip install 'rankstone[site]'", err=True)
+        echo("without plots: pip install 'rankstone[site]'", err=True)
 
 
 @command("results", "data", "cache", "workspace")
@@ -56,7 +56,7 @@ def site(
     Query and document texts stand on the pages of pairs where their data set is within reach.
     """  # fmt: skip
     built = here.site(output, pairs=pairs)
-    typer.echo(
+    echo(
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
         f" {built.records:,} records, {built.pairs:,} pairs)"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from rankstone.cli.options import Output, command, stderr
+from rankstone.cli.options import Output, command, echo, stderr
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
@@ -61,7 +61,7 @@ def run(
     )
     records = _drawn(plan)
     Output().board(records)
-    typer.echo(f"records: {plan.store.folder}", err=True)
+    echo(f"records: {plan.store.folder}", err=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 
@@ -89,7 +89,7 @@ def _drawn(plan: Sweep) -> list[RunRecord]:
                 records.append(record)  # noqa: PERF402 - kept for the message on Ctrl-C
     except KeyboardInterrupt:
         total = len(plan.methods) * len(plan.tasks)
-        typer.echo(
+        echo(
             f"Interrupted: {len(records)} of {total} cells are stored in {plan.store.folder}; "
             "nothing half-written remains. The same command continues from there.",
             err=True,

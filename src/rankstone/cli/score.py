@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, FormatOption, Output, command
+from rankstone.cli.options import Format, FormatOption, Output, command, echo
 
 UNDIGESTED = "without digest: written before records had one; only its figures are verified"
 
@@ -40,10 +40,10 @@ def score(
         least = 1 if relevance is None else relevance
         record = here.score(run, on, qrels=qrels, relevance=least, name=name)
     for warning in record.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     same = [r for r, _ in here.records() if r.task.name == record.task.name]
     Output(form=form or Format.terminal).board(same)
-    typer.echo(f"record: {here.store.path(record)}", err=True)
+    echo(f"record: {here.store.path(record)}", err=True)
 
 
 @command("results", "data", "cache", "workspace")
@@ -72,11 +72,11 @@ def verify(
         _print_verified(state, f"{record.method.name}@{record.task.name}", *faults, *notes)
         n += record.status == "ok" or bool(faults)
         good += state == "ok"
-    typer.echo(f"{good} of {n} records verified")
+    echo(f"{good} of {n} records verified")
     if good < n:
         raise typer.Exit(1)
 
 
 def _print_verified(state: str, *lines: str) -> None:
     text = "\n         ".join(lines)
-    typer.echo(f"{state:<8} {text}")
+    echo(f"{state:<8} {text}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that move a terminal's cursor, or change the order in which it shows others."""
 Mark = Literal["", "best", "second", "failed", "passed", "unclear", "strong"]
 
 
@@ -111,6 +114,11 @@ class Page:
     def pictures(self) -> dict[str, str]:
         """File name -> SVG."""
         return {b.name: b.svg for b in self.blocks if isinstance(b, Picture)}
+
+
+def neutral(text: str) -> str:
+    """Return `text` with U+FFFD in place of `CONTROLS`, as it is safe to print."""
+    return CONTROLS.sub("\ufffd", text)
 
 
 def table(

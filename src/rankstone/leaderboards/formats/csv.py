@@ -1,18 +1,33 @@
-"""Pages as comma-separated values: every figure at full precision, unknown empty."""
+"""Pages as comma-separated values: every figure at full precision, unknown empty.
+
+A text that a spreadsheet would run as a formula gets an apostrophe in front, as OWASP recommends.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 
 from rankstone.leaderboards.document import Page
 from rankstone.leaderboards.formats.json import values
+
+FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+"""Start of a formula."""
+FIGURE = re.compile(r"[+-]?[\d,]*\.?\d*(e[+-]?\d+)?%?", re.IGNORECASE)
+"""A number as tables show it, or a dash for none."""
 
 
 def draw(page: Page) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     fields, rows = values(page)
-    writer.writerow(fields)
-    writer.writerows([["" if row.get(f) is None else row[f] for f in fields] for row in rows])
+    writer.writerow(map(_guarded, fields))
+    writer.writerows([_guarded(row.get(field)) for field in fields] for row in rows)
     return out.getvalue()
+
+
+def _guarded(value: object) -> object:
+    if isinstance(value, str) and FORMULA.match(value) and not FIGURE.fullmatch(value):
+        return f"'{value}"
+    return "" if value is None else value

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from rankstone.leaderboards.document import Page
+from rankstone.leaderboards.document import CONTROLS, Page
 
 
 def draw(page: Page) -> str:
     body = page.body if page.body is not None else list(values(page)[1])
-    return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def values(page: Page) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:

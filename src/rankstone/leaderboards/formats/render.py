@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rankstone.errors import ResultsError, did_you_mean
-from rankstone.leaderboards.document import Page
+from rankstone.leaderboards.document import Page, neutral
 from rankstone.leaderboards.formats import (
     csv,
     github,
@@ -54,4 +54,5 @@ def render(
             f"There is no format '{form}'.{did_you_mean(form, FORMATS)}"
             f" (--format {'|'.join(FORMATS)})"
         )
-    return DRAWN[form](page)
+    text = DRAWN[form](page)
+    return text if form == "json" else neutral(text)

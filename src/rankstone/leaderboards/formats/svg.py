@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from rankstone.leaderboards.document import Page
-from rankstone.leaderboards.formats.terminal import drawn
+from rankstone.leaderboards.document import Page, neutral
+from rankstone.leaderboards.formats.terminal import SafeConsole, drawn
 
 WIDTH = 116
 _THEME = TerminalTheme(
@@ -23,10 +22,10 @@ _THEME = TerminalTheme(
 
 
 def draw(page: Page, *, width: int = WIDTH) -> str:
-    console = Console(file=io.StringIO(), width=width, record=True, legacy_windows=False)
+    console = SafeConsole(file=io.StringIO(), width=width, record=True, legacy_windows=False)
     console.print(drawn(page, width), Text())
     return console.export_svg(
-        title=page.title or "rankstone",
+        title=neutral(page.title) or "rankstone",
         theme=_THEME,
         code_format=_SVG,
         unique_id="rankstone",

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from rankstone.leaderboards import document as doc
-from rankstone.leaderboards.document import Block, Cell, Column, Page, Table
+from rankstone.leaderboards.document import Block, Cell, Column, Page, Table, neutral
 from rankstone.leaderboards.numbers import REUSED, UNSTEADY
 
 STYLES = {
@@ -26,9 +27,20 @@ _NAME_WIDTH = 36
 _WORD_WIDTH = 24
 
 
+class SafeConsole(Console):
+    """A console on which no text, of a name for example, controls the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(neutral(text), style)
+
+
 def draw(page: Page, *, width: int, color: bool = False) -> str:
     """The page as text, with ANSI colours if asked for."""
-    console = Console(
+    console = SafeConsole(
         file=io.StringIO(), width=width, force_terminal=color, no_color=not color, record=True,
         color_system="standard" if color else None, legacy_windows=False,
     )  # fmt: skip
