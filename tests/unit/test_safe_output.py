@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,3 +135,11 @@ def test_an_interrupt_while_importing_is_one_line(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
     assert (child.returncode, err) == (130, "Interrupted.\n")
+
+
+def test_a_closed_output_is_no_traceback() -> None:
+    line = shlex.join(command("list", "published", "tas-b"))
+    done = subprocess.run(
+        ["sh", "-c", f"{line} >&-"], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

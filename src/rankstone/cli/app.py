@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
@@ -80,8 +81,10 @@ def main() -> NoReturn:
     """The entry point: faults meant for the user are printed without a traceback."""
     warnings.showwarning = _shown
     codecs.register_error(ESCAPED, _escaped)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, Path(os.devnull).open("w"))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
     try:
         code = _run(sys.argv[1:])
