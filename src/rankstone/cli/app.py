@@ -13,7 +13,6 @@ import io
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
@@ -83,7 +82,7 @@ def main() -> NoReturn:
     codecs.register_error(ESCAPED, _escaped)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the program
-            setattr(sys, name, Path(os.devnull).open("w"))
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
     try:
