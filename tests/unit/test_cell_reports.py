@@ -14,7 +14,7 @@ import pytest
 
 from rankstone.errors import AdapterError
 from rankstone.execution.events import LONGEST_TEXT, EventStream, bounded, described, parsed
-from rankstone.execution.process import Limits, Outcome, _Watch
+from rankstone.execution.process import LOG_BYTES, Limits, Outcome, _shorten, _tail, _Watch
 from rankstone.progress import silent
 from tests.records import make_record
 
@@ -117,3 +117,13 @@ def test_errors_are_described_whatever_they_do() -> None:
     assert trace is not None
     assert max(len(message.encode()), len(trace.encode())) < LONGEST_TEXT + 100
     assert bounded("as it is") == "as it is"
+
+
+def test_a_long_log_takes_little_disk_and_keeps_its_end() -> None:
+    with tempfile.TemporaryFile() as log:
+        for _ in range(3):
+            os.write(log.fileno(), b"x" * (LOG_BYTES // 2 + 4096))
+            _shorten(log)
+        os.write(log.fileno(), b"the end")
+        assert os.fstat(log.fileno()).st_blocks * 512 < LOG_BYTES
+        assert (_tail(log) or "").endswith("the end")

@@ -595,3 +595,11 @@ def test_concurrent_preparers_share_one_conversion(beir_folder: Path) -> None:
     # 5 documents, 1 query, judgements, judged queries: written by one of the two.
     assert sum(output.count("written") for output in outputs) == 8
     assert len(list((beir_folder / "cache").rglob("corpus.arrow"))) == 1
+
+
+@pytest.mark.parametrize("loader", ["subprocess:run", "subprocess:Popen", "os:system", "os:sep"])
+def test_a_function_that_is_no_loader_is_never_called(tmp_path: Path, loader: str) -> None:
+    source = {"executable": "/bin/touch", "cwd": str(tmp_path)} if "subprocess" in loader else {}
+    task = TaskSpec(name="a/b", description="", dataset="a/b", loader=loader, source=source)
+    with pytest.raises(DefinitionError, match=f"key 'source': {loader} does not take it"):
+        open_dataset(task, Sources(data=None, cache=tmp_path))

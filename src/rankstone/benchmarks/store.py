@@ -144,8 +144,11 @@ def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
     """
     load = registry.load("loader", task.loader, f"task '{task.name}'")
     try:
-        inspect.signature(load).bind(task, sources, **task.source)
-    except TypeError as error:
+        takes = inspect.signature(load)
+        if [*takes.parameters][:2] != ["task", "sources"]:  # others would be called, and run
+            raise TypeError("its first parameters are not 'task' and 'sources'")
+        takes.bind(task, sources, **task.source)
+    except (TypeError, ValueError) as error:  # ValueError: a built-in without a signature
         raise DefinitionError(
             f"task '{task.name}': key 'source': {task.loader} does not take it: {error}"
         ) from None
