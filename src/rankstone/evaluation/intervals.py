@@ -1,4 +1,13 @@
-"""Intervals around means: percentile bootstrap over queries (Efron & Tibshirani 1993, ch. 13)."""
+"""Intervals around means over queries.
+
+A measure in [0, 1] has a score interval: Wilson's (J. American Statistical Association 22, 1927),
+at the number of queries divided by the design effect, the variance of the values over that of a 0/1
+measure of the same mean (Korn and Graubard, Survey Methodology 24, 1998; Kish, Survey Sampling,
+1965). For 0/1 values it is Wilson's own. It was chosen by coverage: over means of nDCG, RR and
+success from .05 to .95 it covers .93 to .99 of the time at 10 queries and .94 to .96 at 300, where
+the percentile bootstrap covers .43 to .97 and BCa .42 to .98 at 10 (`tests/properties/
+test_coverage.py`). Values beyond [0, 1] have Student's t interval.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +17,10 @@ import numpy as np
 
 from rankstone.arrays import Floats
 
-RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
-
-BLOCK_DRAWS = 2**19
-"""Queries drawn at once, which bounds the working memory at about 12 MB."""
+NAME = "95% score interval over queries (Wilson, by effective number of queries)"
+"""As the policy of a record states it."""
 
 
 class Interval(NamedTuple):
@@ -23,29 +30,58 @@ class Interval(NamedTuple):
     high: Floats
 
 
-def bootstrap(values: Floats, *, seed: int = SEED) -> Interval:
-    """Return the 95% interval of the mean of each column of `values` (n_queries, n_measures).
+def of_means(values: Floats) -> Interval:
+    """Return the 95% interval of the mean of each column of `values` (n_queries, n_measures)."""
+    ends = [_score(column) if _bounded(column) else _student(column) for column in values.T]
+    return Interval(*np.array(ends, dtype=np.float64).reshape(-1, 2).T)
 
-    All measures share the resamples, so a column's interval does not depend on its company.
+
+def _bounded(values: Floats) -> bool:
+    return bool(len(values)) and 0 <= values.min() and values.max() <= 1
+
+
+def _score(values: Floats) -> tuple[float, float]:
+    n, mean = len(values), float(values.mean())
+    widest = mean * (1 - mean)
+    effect = float(values.var()) / widest if widest > 0 else 0.0
+    zero_or_one = effect <= 0 or effect > 1 - 1e-9  # constants say no more than 0/1 values do
+    size, z = (n, _normal()) if zero_or_one else (n / effect * (n - 1) / n, _t(n))
+    middle = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
+    reach = z / (1 + z**2 / size) * np.sqrt(widest / size + z**2 / (4 * size**2))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def _student(values: Floats) -> tuple[float, float]:
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return -np.inf, np.inf
+    reach = _t(n) * float(values.std(ddof=1)) / np.sqrt(n)
+    return mean - reach, mean + reach
+
+
+def of_ratio(of: Floats, than: Floats) -> tuple[float, float]:
+    """Return the 95% interval of the ratio of two paired means (Fieller, JRSS B 16, 1954).
+
+    Infinite where the mean of `than` may be zero: no bounded interval covers the ratio then.
     """
-    n = len(values)
-    columns = np.ascontiguousarray(values.T)
-    rng = np.random.default_rng(seed)
-    rows = max(1, BLOCK_DRAWS // n)
-    sizes = (min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows))
-    means = [_means(rng, columns, size) for size in sizes]
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
-    return Interval(low, high)
+    n = len(of)
+    a, b = float(of.mean()), float(than.mean())
+    covariance = np.cov(of, than) / n * _t(n) ** 2
+    aa, ab, bb = covariance[0, 0], covariance[0, 1], covariance[1, 1]
+    if b**2 <= bb:
+        return -np.inf, np.inf
+    root = np.sqrt(max((a * b - ab) ** 2 - (a**2 - aa) * (b**2 - bb), 0.0))
+    low, high = sorted(((a * b - ab) + sign * root) / (b**2 - bb) for sign in (-1, 1))
+    return float(low), float(high)
 
 
-def _means(rng: np.random.Generator, columns: Floats, rows: int) -> Floats:
-    """Return (rows, n_measures) means of resamples, by the number of times each query was drawn."""
-    n = columns.shape[1]
-    drawn = rng.integers(n, size=(rows, n))
-    drawn += np.arange(rows)[:, None] * n
-    counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-    # einsum by column, not BLAS: sums depend on neither the number of threads nor of columns.
-    sums = [np.einsum("rq,q->r", counts, column) for column in columns]
-    means: Floats = np.stack(sums, axis=1) / n
-    return means
+def _normal() -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + LEVEL) / 2))
+
+
+def _t(n: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, (1 + LEVEL) / 2)) if n > 1 else np.inf
