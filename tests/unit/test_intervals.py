@@ -1,48 +1,58 @@
-"""The bootstrap interval: deterministic, shared by measures, and of the right width."""
+"""Intervals of means and ratios: against scipy's Wilson, Student's t, and by their coverage."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from rankstone.evaluation import intervals
-from rankstone.evaluation.intervals import bootstrap
+from rankstone.evaluation.intervals import of_means, of_ratio
 
-VALUES = np.random.default_rng(7).beta(0.4, 0.6, size=(400, 3))
+RNG = np.random.default_rng(7)
+VALUES = RNG.beta(0.4, 0.6, size=(400, 3))
 
 
-def test_it_is_deterministic_and_a_column_does_not_depend_on_its_company():
-    together = bootstrap(VALUES)
-    assert np.array_equal(together, bootstrap(VALUES))
-    alone = bootstrap(np.ascontiguousarray(VALUES[:, 1:2]))
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (19, 20), (20, 20), (7, 10), (1, 1), (150, 300)])
+def test_of_zeros_and_ones_it_is_wilsons(hits, n):
+    values = np.repeat([1.0, 0.0], [hits, n - hits])
+    expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    low, high = of_means(values[:, None])
+    assert (low[0], high[0]) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_a_column_does_not_depend_on_its_company():
+    together, alone = of_means(VALUES), of_means(VALUES[:, 1:2])
     assert (alone.low[0], alone.high[0]) == (together.low[1], together.high[1])
-    assert not np.array_equal(together, bootstrap(VALUES, seed=1))
 
 
-def test_it_agrees_with_the_normal_approximation():
-    low, high = bootstrap(VALUES)
-    mean, error = VALUES.mean(axis=0), stats.sem(VALUES, axis=0)
-    assert low == pytest.approx(mean - 1.96 * error, abs=0.3 * error.max())
-    assert high == pytest.approx(mean + 1.96 * error, abs=0.3 * error.max())
+def test_of_many_queries_it_is_students():
+    low, high = of_means(VALUES)
+    for column, ends in zip(VALUES.T, zip(low, high, strict=True), strict=True):
+        expected = stats.ttest_1samp(column, 0).confidence_interval(0.95)
+        assert ends == pytest.approx(tuple(expected), abs=2e-3)
 
 
-def test_it_agrees_with_scipy():
-    low, high = bootstrap(VALUES[:, :1])
-    theirs = stats.bootstrap((VALUES[:, 0],), np.mean, n_resamples=1000, method="percentile", rng=3)
-    error = stats.sem(VALUES[:, 0])
-    assert low[0] == pytest.approx(theirs.confidence_interval.low, abs=0.25 * error)
-    assert high[0] == pytest.approx(theirs.confidence_interval.high, abs=0.25 * error)
+def test_values_beyond_the_unit_interval_have_students():
+    values = RNG.normal(3, 2, 30)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    low, high = of_means(values[:, None])
+    assert (low[0], high[0]) == pytest.approx(tuple(expected))
 
 
-def test_few_queries():
-    assert bootstrap(np.array([[0.25]])) == (0.25, 0.25)
-    low, high = bootstrap(np.array([[0.0], [1.0]]))
-    assert (low[0], high[0]) == (0.0, 1.0)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_it_lies_in_the_unit_interval_around_the_mean(values):
+    low, high = of_means(np.array(values)[:, None])
+    assert 0 <= low[0] <= np.mean(values) + 1e-9
+    assert np.mean(values) - 1e-9 <= high[0] <= 1
 
 
-def test_memory_is_bounded_by_blocks(monkeypatch):
-    monkeypatch.setattr(intervals, "BLOCK_DRAWS", 1000)
-    low, high = bootstrap(VALUES)
-    whole_mean = VALUES.mean(axis=0)
-    assert ((low < whole_mean) & (whole_mean < high)).all()
+def test_the_ratio_of_two_means_is_fiellers_and_knows_when_there_is_none():
+    than = RNG.beta(2, 2, 200)
+    of = 0.8 * than + RNG.normal(0, 0.05, 200)
+    low, high = of_ratio(of, than)
+    # The bounds are where the t-test of of - r * than just rejects (Fieller's own argument).
+    for end in (low, high):
+        assert stats.ttest_1samp(of - end * than, 0).pvalue == pytest.approx(0.05, abs=1e-6)
+    assert of_ratio(of, np.where(np.arange(200) == 3, 1.0, 0.0)) == (-np.inf, np.inf)

@@ -273,7 +273,7 @@ def _records(
 ) -> dict[str, Measure]:
     if not per_query:
         return {}
-    ends = intervals.bootstrap(np.column_stack(list(per_query.values())))
+    ends = intervals.of_means(np.column_stack(list(per_query.values())))
     columns = zip(per_query.items(), *(end.tolist() for end in ends), strict=True)
     return {
         name: Measure(

@@ -3,10 +3,9 @@
 A measure in [0, 1] has a score interval: Wilson's (J. American Statistical Association 22, 1927),
 at the number of queries divided by the design effect, the variance of the values over that of a 0/1
 measure of the same mean (Korn and Graubard, Survey Methodology 24, 1998; Kish, Survey Sampling,
-1965). For 0/1 values it is Wilson's own. It was chosen by coverage: over means of nDCG, RR and
-success from .05 to .95 it covers .93 to .99 of the time at 10 queries and .94 to .96 at 300, where
-the percentile bootstrap covers .43 to .97 and BCa .42 to .98 at 10 (`tests/properties/
-test_coverage.py`). Values beyond [0, 1] have Student's t interval.
+1965). For 0/1 values it is Wilson's own. It was chosen by coverage over distributions of nDCG, RR
+and success, against the percentile, BCa and studentised bootstrap and Student's t
+(`tests/properties/test_coverage.py`). Values beyond [0, 1] have Student's t interval.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from rankstone.arrays import Floats
 
 SEED = 0
 LEVEL = 0.95
-NAME = "95% score interval over queries (Wilson, by effective number of queries)"
-"""As the policy of a record states it."""
+RESAMPLES = 1000
+"""Bootstrap resamples, for statistics that are not means."""
 
 
 class Interval(NamedTuple):
@@ -37,7 +36,7 @@ def of_means(values: Floats) -> Interval:
 
 
 def _bounded(values: Floats) -> bool:
-    return bool(len(values)) and 0 <= values.min() and values.max() <= 1
+    return bool(len(values)) and values.min() >= 0 and values.max() <= 1
 
 
 def _score(values: Floats) -> tuple[float, float]:

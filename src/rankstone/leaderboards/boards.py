@@ -362,7 +362,8 @@ def _legend(spec: TableSpec, cells: Cells) -> list[str]:
     measures = {_measure(spec, stored[0]) for stored in cells.values()}
     legend = [f"measure: {', '.join(sorted(measures))}"] if measures else ["no records"]
     if spec.intervals:
-        legend.append("in brackets: 95% percentile bootstrap over queries")
+        rules = {record.policy.intervals.partition(",")[0] for record, _ in cells.values()}
+        legend.append(f"in brackets: {'; '.join(sorted(rules))}")
     if spec.significance:
         legend.append(
             "letters: significantly above that method (paired sign-flip test at"

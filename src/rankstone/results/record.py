@@ -123,6 +123,10 @@ class MethodInfo(Section):
         )
 
 
+INTERVALS = "95% score interval over queries, Wilson's by the effective number of queries"
+"""The rule of `rankstone.evaluation.intervals`."""
+
+
 class Policy(Section):
     """The rules by which the numbers were computed (docs: protocols of quality)."""
 
@@ -138,13 +142,15 @@ class Policy(Section):
     rules: Literal["rankstone", "mteb"] = "rankstone"
     """Conventions of the numbers: `mteb` for records imported from its results."""
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
+    """Rule of the intervals of the means; the default is that of records up to schema 4."""
 
     @classmethod
     def of(cls, task: TaskSpec) -> Self:
         """Return the rules of `task`."""
         return cls(
-            depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge
-        )
+            depth=task.depth, self_hits=task.self_hits, relevance=task.relevance, judge=task.judge,
+            intervals=INTERVALS,
+        )  # fmt: skip
 
 
 class Measure(Section):
@@ -152,7 +158,7 @@ class Measure(Section):
 
     mean: Value
     low: Value | None = None
-    """Lower end of the 95% bootstrap interval over queries; null in imports of means alone."""
+    """Lower end of the 95% interval over queries; null in imports of means alone."""
     high: Value | None = None
     best: Value | None = None
     """The mean if every tie were resolved in the best order; null for measures of the long tail."""

@@ -1,8 +1,9 @@
 """Quantities that checks of claims measure, from stored records, runs and values per query.
 
 Every kind is a function from the check and its cells (`of`, `than`, `truth`) to a value with its
-95% interval: the percentile bootstrap over queries, paired, of 1,000 resamples and seed 0 (Efron
-and Tibshirani 1993, chapter 13).
+95% interval: of means and shares the rules of `rankstone.evaluation`, of other statistics the
+percentile bootstrap over queries, paired, of 1,000 resamples and seed 0 (Efron and Tibshirani 1993,
+chapter 13).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
+from rankstone.evaluation import sign_flips
 from rankstone.evaluation.conventions import Rules, ordered
 from rankstone.evaluation.hubness import k_occurrence, skewness
-from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, bootstrap
+from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, of_means, of_ratio
 from rankstone.leaderboards.costs import BY_PLACE, obstacle
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
@@ -105,21 +107,28 @@ def _paired(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[Float
 
 
 def _mean(values: Floats, *parts: float) -> Value:
-    low, high = bootstrap(values[:, None])
+    low, high = of_means(values[:, None])
     return Value(float(values.mean()), float(low[0]), float(high[0]), len(values), parts)
+
+
+def _mean_difference(of: Floats, than: Floats) -> Value:
+    low, high = sign_flips.bounds(of - than, (1 - LEVEL) / 2)
+    means = float(of.mean()), float(than.mean())
+    return Value(means[0] - means[1], low, high, len(of), means)
 
 
 def difference(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean over queries of the measure of `of` less that of `than`."""
-    of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
-    return _mean(of - than, float(of.mean()), float(than.mean()))
+    return _mean_difference(*_paired(*(cells[r].measure(check.measure) for r in ("of", "than"))))
 
 
 def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean of the measure of `of` as a share of that of `than`."""
     of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
     means = float(of.mean()), float(than.mean())
-    return _resampled(lambda rows: float(of[rows].mean() / than[rows].mean()), len(of), means)
+    if means[1] == 0:
+        raise ResultsError(f"{cells['than'].name}: its {check.measure} is 0, of which no share is.")
+    return Value(means[0] / means[1], *of_ratio(of, than), len(of), means)
 
 
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
@@ -148,7 +157,7 @@ def overlap(check: Any, cells: Mapping[str, Cell]) -> Value:
     ]
     if len(found) == 1:
         return _mean(found[0])
-    return _mean(found[0] - found[1], *(float(values.mean()) for values in found))
+    return _mean_difference(found[0], found[1])
 
 
 def _overlaps(
