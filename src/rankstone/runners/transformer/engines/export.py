@@ -131,7 +131,7 @@ def _traced(loaded: Loaded) -> dict[str, Any]:
     from rankstone.runners.transformer.loading import first
 
     openvino = import_openvino()
-    ids = torch.arange(1, 17).reshape(2, 8)
+    ids = torch.arange(1, 17).reshape(2, 8) % (loaded.facts.embeddings or 17)
     mask = (torch.arange(8) < torch.tensor([[8], [5]])).long()
     inputs = (ids, mask) if loaded.facts.include_prompt else (ids, mask, mask)
     with torch.inference_mode(), zeros_where_blind(first(loaded.model).auto_model):
