@@ -61,7 +61,8 @@ def test_vsearch(name):
         "search": "parametric",
         "max_length": {"query": 128, "document": 256},
         "top_k": 768,
-        "tokenizer": "google-bert/bert-base-uncased",
+        "tokenizer": "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
+        **({"own_tokens": False} if name == "svdr-msmarco" else {}),
     }
 
 
