@@ -57,6 +57,13 @@ def _vdr(folder: Path) -> None:
     tiny_models.tokenizer().save_pretrained(folder / "tokenizer")
 
 
+def _m2_bert(folder: Path) -> None:
+    from tests import tiny_encoders
+
+    tiny_encoders.m2_bert(folder)
+    tiny_encoders.word_pieces(folder / "tokenizer")
+
+
 LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/tas-b": (_encoder("distilbert"), {}),
     "dense/e5-small-v2": (_encoder("bert"), {}),
@@ -67,7 +74,7 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/nomic-embed-text-v1.5-256": (_encoder("nomic"), SHORT),
     "dense/mamba-retriever-130m": (_encoder("mamba"), SHORT),
     "dense/gear": (_two_berts, {}),
-    "dense/m2-bert-2k": (_encoder("m2_bert"), SHORT),
+    "dense/m2-bert-2k": (_m2_bert, SHORT),
     "dense/modularstarencoder-18": (_encoder("modular_star_encoder"), SHORT),
     "dense/dupmae": (_encoder("dupmae"), {"top_k": 9}),
     "late_interaction/colbertv2": (partial(tiny_models.write_stanford_colbert, dim=128), {}),
