@@ -291,7 +291,8 @@ class Session(Views):
             definitions.method(method)
             definitions.task(task)
         records = self._measured(cells, missing)
-        return [evaluate_claim(claim, records) for claim in wanted], records
+        found = [evaluate_claim(claim, records, self._relevant) for claim in wanted]
+        return found, records
 
     def reproduce(
         self, tables: Sequence[str] = (), *, missing: Missing = "skip"
@@ -361,6 +362,14 @@ class Session(Views):
         from rankstone.execution.sweep import Silent
 
         return self.reporter or Silent()
+
+    def _relevant(self, record: RunRecord) -> dict[str, list[str]]:
+        """Query -> the documents that the record's policy counts as relevant."""
+        least = record.policy.relevance
+        return {
+            query: [document for document, label in labels.items() if label >= least]
+            for query, labels in self._judged(record).qrels.items()
+        }
 
     def _judged(self, record: RunRecord) -> Judged:
         """The judgements of the record's task, as the task is defined today."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import scipy.stats
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page as claims_page
-from rankstone.leaderboards.papers.checks import CHECKS
-from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
+from rankstone.leaderboards.papers.checks import CHECKS, Value
+from rankstone.leaderboards.papers.claims import BOUNDS, ClaimSpec, Finding, Result, evaluate_claim
 from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_json
-from rankstone.results.per_query import write_per_query
+from rankstone.profiling.latency import summarise
+from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
 from rankstone.strict import chosen, load_folder
@@ -31,18 +33,25 @@ def markdown(results):
     return render(claims_page(results), "markdown")
 
 
-def stored(folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK):
+def stored(
+    folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK, unseen=None, latency=None
+):
     """A record of `method` whose run has, for each query, the documents of these positions."""
     store = ResultStore(folder)
     docs = np.array(ranks, dtype=np.int64)
     scores = -np.arange(docs.shape[1], dtype=np.float32) * np.ones((len(docs), 1), np.float32)
     write_run(folder / "run", QUERIES, docs, scores, lambda p: [DOCS[i] for i in p], tag="t")
     values = np.linspace(0, 1, len(QUERIES)) if ndcg is None else np.asarray(ndcg, dtype=float)
-    write_per_query(folder / "values", QUERIES, {"nDCG@10": values})
-    record = store.write(
-        make_record(method, task, machine=machine),
-        Staged(run=folder / "run", per_query=folder / "values"),
-    )
+    write_per_query(folder / "values", QUERIES, {"nDCG@10": values}, unseen)
+    made = make_record(method, task, machine=machine)
+    staged = Staged(run=folder / "run", per_query=folder / "values")
+    if latency is not None:
+        write_latency(folder / "ms", latency, 0 * latency)
+        timed = summarise(latency, 0 * latency, warmup=0, threads=2, k=10)
+        profile = made.profile.model_copy(update={"latency": timed})
+        made = made.model_copy(update={"profile": profile})
+        staged = replace(staged, latency=folder / "ms")
+    record = store.write(made, staged)
     return {(method, task): (record, store.path(record))}
 
 
@@ -51,8 +60,8 @@ def rotated(shift, depth=20):
 
 
 def claim(**check):
-    bound = {} if {"at_least", "at_most"} & set(check) else {"at_least": 0.0}
-    checks = [{"of": "a/x", **bound, **check}]
+    bound = {} if set(BOUNDS) & set(check) else {"at_least": 0.0}
+    checks = [{"of": "a/x", "reported": "so", **bound, **check}]
     return ClaimSpec.model_validate_json(
         json.dumps(
             {"name": "c", "statement": "s", "source": "p", "tasks": [TASK], "checks": checks}
@@ -60,8 +69,8 @@ def claim(**check):
     )
 
 
-def only(claim, records):
-    (finding,) = evaluate_claim(claim, records).findings
+def only(claim, records, *more):
+    (finding,) = evaluate_claim(claim, records, *more).findings
     return finding
 
 
@@ -75,21 +84,22 @@ def test_a_difference_is_paired_and_has_the_interval_of_its_mean(tmp_path):
     found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
     assert found.value.value == pytest.approx(0.05)
     assert (found.value.low, found.value.high) == pytest.approx((0.05, 0.05))
-    assert found.holds
-    assert found.clear
+    assert found.verdict == "holds"
     worse = only(claim(kind="difference", than="a/y", measure="nDCG@10", at_least=0.06), records)
-    assert worse.holds is False
+    assert worse.verdict == "does not hold"
     within = claim(kind="difference", than="a/x", of="a/y", measure="nDCG@10", at_least=-0.06)
-    assert only(within, records).holds
+    assert only(within, records).verdict == "holds"
 
 
-def test_an_interval_across_the_bound_is_not_clear(tmp_path):
+def test_an_interval_across_the_bound_is_inconclusive(tmp_path):
     rng = np.random.default_rng(1)
     records = {
         **stored(tmp_path, "a/x", rotated(0), ndcg=rng.random(40)),
         **stored(tmp_path, "a/y", rotated(0), ndcg=rng.random(40)),
     }
-    assert not only(claim(kind="difference", than="a/y", measure="nDCG@10"), records).clear
+    found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
+    assert found.value.low < 0 < found.value.high
+    assert found.verdict == "inconclusive"
 
 
 def test_other_queries_are_not_compared(tmp_path):
@@ -102,7 +112,7 @@ def test_other_queries_are_not_compared(tmp_path):
     record = store.write(make_record("a/y"), Staged(per_query=folder / "values"))
     records["a/y", TASK] = record, store.path(record)
     found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
-    assert found.holds is None
+    assert found.verdict == "not testable"
     assert "same queries" in found.reason
 
 
@@ -133,7 +143,7 @@ def test_candidates_are_the_depth_at_which_enough_is_found(tmp_path):
     assert found.value.value == pytest.approx(1 / 3)
     never = only(claim(level=0.9, **{**check, "than": "a/far"}),
                  {**records, **stored(tmp_path, "a/far", rotated(25))})  # fmt: skip
-    assert never.holds is None
+    assert never.verdict == "not testable"
     assert "never reaches 90%" in never.reason
 
 
@@ -147,7 +157,7 @@ def test_hubness_is_the_skewness_of_how_often_documents_are_found(tmp_path):
     counts = np.zeros(5606)
     counts[:3] = 40
     assert found.value.parts[1] == pytest.approx(scipy.stats.skew(counts))
-    assert found.holds
+    assert found.verdict == "holds"
 
 
 def test_ratios_of_latency_are_of_one_machine(tmp_path):
@@ -170,7 +180,7 @@ def test_share_and_value(tmp_path):
     }
     found = only(claim(kind="share", than="a/y", measure="nDCG@10", at_least=0.95), records)
     assert found.value.value == pytest.approx(0.9)
-    assert found.holds is False
+    assert found.verdict == "does not hold"
     assert only(claim(kind="value", measure="nDCG@10"), records).value.value == pytest.approx(0.45)
 
 
@@ -187,14 +197,99 @@ def test_multiply_adds_are_a_share_of_whole_vectors(tmp_path):
     found = only(claim(kind="multiply-adds", at_most=0.1), {("a/x", TASK): (record, tmp_path)})
     assert found.value.value == pytest.approx(26 / 384)
     plain = only(claim(kind="multiply-adds", at_most=0.1), {("a/x", TASK): (base, tmp_path)})
-    assert plain.holds is None
+    assert plain.verdict == "not testable"
+
+
+EDGES = {
+    "at_least": {(0.0, 0.1): "holds", (-0.1, -0.01): "does not hold", (-0.1, 0.0): "inconclusive"},
+    "above": {(0.0, 0.1): "inconclusive", (0.0, 0.0): "does not hold", (0.01, 0.1): "holds"},
+    "at_most": {(-0.1, 0.0): "holds", (0.01, 0.1): "does not hold", (0.0, 0.1): "inconclusive"},
+    "below": {(-0.1, 0.0): "inconclusive", (0.0, 0.0): "does not hold", (-0.1, -0.01): "holds"},
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_the_verdict_is_the_side_of_the_whole_interval(name):
+    (check,) = claim(kind="value", measure="nDCG@10", **{name: 0.0}).checks
+    for (low, high), verdict in EDGES[name].items():
+        assert Finding(check, TASK, Value(0.0, low, high), "").verdict == verdict, (low, high)
+    assert Finding(check, TASK, Value(0.0), "").verdict == "inconclusive"
+    assert Finding(check, TASK, None, "why").verdict == "not testable"
+
+
+@pytest.mark.parametrize(
+    ("lows", "verdict"),
+    [((1, 1), "holds"), ((1, -1), "does not hold"), ((None, -1), "does not hold"),
+     ((None, 1), "not testable"), ((0, 1), "inconclusive"), ((0, None), "not testable")],
+)  # fmt: skip
+def test_a_claim_holds_in_every_check_and_fails_in_one(lows, verdict):
+    tested = claim(kind="value", measure="nDCG@10", at_least=0.0)
+    ends = {1: (0.1, 0.2), -1: (-0.2, -0.1), 0: (-0.1, 0.1)}
+    findings = [
+        Finding(tested.checks[0], TASK, None if low is None else Value(0.0, *ends[low]), "")
+        for low in lows
+    ]
+    assert Result(tested, findings).verdict == verdict
+
+
+def test_candidates_of_what_is_judged_relevant(tmp_path):
+    records = {**stored(tmp_path, "a/x", rotated(4)), **stored(tmp_path, "a/y", rotated(0))}
+    check = claim(kind="candidates", truth="judgements", than="a/y", level=1.0, at_most=0.5)
+    relevant = {query: [DOCS[(row + 5) % len(DOCS)]] for row, query in enumerate(QUERIES)}
+    found = only(check, records, lambda record: relevant)
+    assert found.value.parts == (2, 6)
+    assert check.cells() == [("a/x", TASK), ("a/y", TASK)]
+    assert "not opened" in only(check, records).reason
+
+
+def test_queries_that_training_did_not_see(tmp_path):
+    values = np.linspace(0, 1, len(QUERIES))
+    apart = np.arange(len(QUERIES)) < 10
+    records = stored(tmp_path, "a/x", rotated(0), ndcg=values + apart * 0.5, unseen=apart)
+    check = claim(kind="difference", than="a/y", measure="nDCG@10", unseen=True)
+    there = {**records, **stored(tmp_path, "a/y", rotated(0), ndcg=values)}
+    found = only(check, there)
+    assert found.value.value == pytest.approx(0.5)
+    assert found.value.n == 10
+    assert "queries with unseen relevant documents" in markdown([evaluate_claim(check, there)])
+    plain = dict.fromkeys(there, there["a/y", TASK])
+    assert "training did not see" in only(check, plain).reason
+
+
+def test_another_measure_of_the_other(tmp_path):
+    records = {**stored(tmp_path, "a/x", rotated(0)), **stored(tmp_path, "a/y", rotated(0))}
+    other = claim(kind="difference", than="a/y", measure="nDCG@10", than_measure="RR")
+    assert "'RR' was not measured" in only(other, records).reason
+
+
+def test_a_ratio_of_latencies_has_the_interval_of_resampled_queries(tmp_path):
+    rng = np.random.default_rng(0)
+    times = {"a/x": rng.gamma(9, 0.11, 200), "a/y": rng.gamma(9, 0.1, 200)}
+    records = {}
+    for method, ms in times.items():
+        records |= stored(tmp_path, method, rotated(0), latency=ms)
+    check = claim(kind="ratio", than="a/y", figure="profile.latency.total.p50_ms", at_most=2.0)
+    found = only(check, records)
+    assert found.value.low < found.value.value < found.value.high
+    exact = scipy.stats.bootstrap(
+        (times["a/x"], times["a/y"]),
+        lambda a, b, axis: np.median(a, axis=axis) / np.median(b, axis=axis),
+        method="percentile", n_resamples=2000, rng=1,
+    ).confidence_interval  # fmt: skip
+    assert found.value.low == pytest.approx(exact.low, abs=0.03)
+    assert found.value.high == pytest.approx(exact.high, abs=0.03)
+    assert found.verdict == "holds"
+    bare = {
+        key: (record, tmp_path / "elsewhere" / "r.json") for key, (record, _) in records.items()
+    }
+    assert only(check, bare).verdict == "inconclusive"
 
 
 def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
     failed = make_record("a/y", status="failed")
     records = {**stored(tmp_path, "a/x", rotated(0)), ("a/y", TASK): (failed, tmp_path)}
     result = evaluate_claim(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
-    assert result.verdict == "not testable here"
+    assert result.verdict == "not testable"
     assert "stopped at 4.0 GiB" in result.reason
     result = evaluate_claim(claim(kind="difference", than="a/z", measure="nDCG@10"), records)
     assert "a/z on stdlib/functions: not measured" in result.reason
@@ -230,7 +325,7 @@ def test_page_and_json_say_the_same(tmp_path):
     again = claims_from_json(claims_to_json(results, records), {"c": tested, "u": untestable})
     assert markdown(again) == page
     assert "| [c](#c) | **holds** | 1 of 1 |" in page
-    assert "| [u](#u) | not testable here | never released |" in page
+    assert "| [u](#u) | not testable | never released |" in page
     assert ".7000" in page
     assert json.loads(render(claims_page(results, records), "json")) == json.loads(
         claims_to_json(results, records)
@@ -249,7 +344,8 @@ def test_page_and_json_say_the_same(tmp_path):
         ('untestable = "no weights"\nchecks = [{ kind = "value", of = "a", measure = "RR",'
          " at_least = 0 }]", "either 'checks' or a reason"),
         ("", "either 'checks' or a reason"),
-        ('checks = [{ kind = "value", of = "a", measure = "RR", at_least = 0,'
+        ('checks = [{ kind = "value", of = "a", measure = "RR", at_least = 0 }]', "'reported'"),
+        ('checks = [{ kind = "value", of = "a", measure = "RR", at_least = 0, reported = "1",'
          ' tasks = ["u"] }]', "not among the claim's 'tasks'"),
     ],
 )  # fmt: skip
@@ -283,4 +379,6 @@ def test_the_claims_of_this_repository_name_what_is_defined():
             if check.measure:
                 for task in check.tasks or claim.tasks:
                     assert check.measure in place.task(task).measures, (claim.name, task)
+                    other = check.than_measure or check.measure
+                    assert other in place.task(check.than_on or task).measures, claim.name
         assert kinds <= set(CHECKS)

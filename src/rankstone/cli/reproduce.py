@@ -73,7 +73,7 @@ def claims(
         Missing, typer.Option("--missing", help="What to do about runs that are not stored.")
     ] = Missing.run,
 ) -> None:
-    """Test the claims of papers on own runs: each holds, does not hold, or is untestable.
+    """Test the claims of papers on own runs: each holds, does not hold, or cannot be decided.
 
     Exit code 1 when a claim does not hold. A page of Markdown has its numbers as .json beside it.
     """

@@ -9,15 +9,21 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
+
+UNSEEN = "unseen"
+"""Name of the column of queries whose relevant documents are not relevant in training."""
 
 
 class PerQuery(NamedTuple):
     query_ids: list[str]
     measures: dict[str, Floats]
     """Measure name -> (n_queries,) values."""
+    unseen: NDArray[np.bool_] | None = None
+    """(n_queries,) True where no relevant document is relevant in training; None: not recorded."""
 
 
 class RawLatency(NamedTuple):
@@ -27,28 +33,35 @@ class RawLatency(NamedTuple):
     search_ms: Floats
 
 
-def write_per_query(path: Path, query_ids: Sequence[str], measures: Mapping[str, Floats]) -> None:
-    """Write `query`, then one float64 column per measure, in the mapping's order.
+def write_per_query(
+    path: Path,
+    query_ids: Sequence[str],
+    measures: Mapping[str, Floats],
+    unseen: NDArray[np.bool_] | None = None,
+) -> None:
+    """Write `query`, one float64 column per measure, in the mapping's order, and `unseen`.
 
     Raises:
-        ResultsError: A measure is named `query`, or does not have one value per query.
+        ResultsError: A measure is named as another column, or does not have one value per query.
     """
     for name, values in measures.items():
-        if name == "query" or np.shape(values) != (len(query_ids),):
+        if name in ("query", UNSEEN) or np.shape(values) != (len(query_ids),):
             raise ResultsError(
                 f"{path}: measure '{name}' has shape {np.shape(values)};"
                 f" expected one value for each of {len(query_ids)} queries."
             )
     columns = {name: pa.array(np.asarray(v, np.float64)) for name, v in measures.items()}
-    _write(path, {"query": pa.array(list(query_ids), pa.string()), **columns})
+    more = {} if unseen is None else {UNSEEN: pa.array(unseen, pa.bool_())}
+    _write(path, {"query": pa.array(list(query_ids), pa.string()), **columns, **more})
 
 
 def read_per_query(path: Path) -> PerQuery:
     """Read the file of `write_per_query`; a ResultsError names the file."""
     table = _read(path, ["query"])
-    names = [name for name in table.column_names if name != "query"]
+    names = [name for name in table.column_names if name not in ("query", UNSEEN)]
     values = {name: table[name].to_numpy().astype(np.float64) for name in names}
-    return PerQuery(table["query"].to_pylist(), values)
+    unseen = table[UNSEEN].to_numpy() if UNSEEN in table.column_names else None
+    return PerQuery(table["query"].to_pylist(), values, unseen)
 
 
 def write_latency(path: Path, encode_ms: Floats, search_ms: Floats) -> None:

@@ -16,7 +16,7 @@ from rankstone.runners.search.hubness import BankIndex, BankNormalisation, hubne
 from rankstone.runners.testing import PlainContext
 
 DIM, N, N_BANK, N_QUERIES = 6, 40, 25, 30
-MODES = ("IS", "DIS", "DualIS", "DualDIS")
+MODES = ("IS", "DIS", "DualIS", "DualDIS-exp")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,39 @@ def test_every_mode_is_its_formula(tmp_path, mode, k):
     np.testing.assert_allclose(hits.scores, -np.sort(-want, axis=1), rtol=1e-4, atol=1e-4)
 
 
+def dis_factor(similarity, bank, beta, k):
+    """(n_queries, N): the inverted softmax where the query's best document is active, else raw."""
+    active = {int(doc) for row in bank for doc in np.argsort(-row)[:k]}
+    among = np.where(np.isfinite(bank), np.exp(beta * bank), 0).sum(axis=0)
+    softmax = np.exp(beta * similarity) / among
+    on = np.array([int(row.argmax()) in active for row in similarity])
+    return np.where(on[:, None], softmax, similarity), on
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_dualdis_is_the_product_of_two_dis(tmp_path, k):
+    """As published; the few similarities below zero rank by the rule that the class states."""
+    encoder = Drawn(scale=0.5)
+    queries, similarity, train, among = matrices(encoder)
+    np.fill_diagonal(among, -np.inf)
+    (first, on), (second, also) = (
+        dis_factor(np.maximum(similarity, 1e-6), bank, beta, k)
+        for bank, beta in ((train, 1.5), (among, 0.7))
+    )
+    index = built(tmp_path, encoder, mode="DualDIS", beta=1.5, beta2=0.7, k=k)
+    hits = index.search(queries, N)
+    kinds = set()
+    for row, wanted in enumerate(first * second):
+        positive = np.flatnonzero(similarity[row] > 1e-6)
+        found = [doc for doc in hits.docs[row].tolist() if doc in set(positive.tolist())]
+        assert found == positive[np.argsort(-wanted[positive], kind="stable")].tolist()
+        kinds.add((bool(on[row]), bool(also[row])))
+    assert len(kinds) > 1
+    assert {True, False} in map(set, kinds), "one bank alone is active for some query"
+    few = index.search(queries, 3)
+    np.testing.assert_array_equal(few.docs, hits.docs[:, :3])
+
+
 def test_inverted_softmax_is_exp_over_sum(tmp_path):
     encoder = Drawn(scale=0.5)
     _, similarity, bank, _ = matrices(encoder)
@@ -124,8 +157,8 @@ def test_scores_in_the_hundreds_do_not_overflow(tmp_path):
     assert 20 * abs(matrices(encoder)[1]).max() > 10_000, "exp of it is infinite"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hits = built(tmp_path, encoder, mode="DualDIS").search(queries, N)
-    want = expected(encoder, "DualDIS", 20.0, 3.0, 1)
+        hits = built(tmp_path, encoder, mode="DualDIS-exp").search(queries, N)
+    want = expected(encoder, "DualDIS-exp", 20.0, 3.0, 1)
     np.testing.assert_array_equal(hits.docs, np.argsort(-want, axis=1))
 
 
@@ -169,7 +202,7 @@ def test_a_reloaded_index_is_the_same(tmp_path, mode):
         np.testing.assert_array_equal(one, other)
     assert loaded.nbytes() == index.nbytes()
     banks = 2 if "Dual" in mode else 1
-    assert index.nbytes() == N * (DIM + banks) * 4 + ("DIS" in mode) * banks * N
+    assert index.nbytes() == N * (DIM + banks) * 4 + ("DIS" in mode) * banks * N + 8 * banks
 
 
 def test_without_training_queries_the_error_names_the_key(tmp_path):

@@ -8,6 +8,7 @@ chapter 13).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +22,27 @@ from rankstone.evaluation import sign_flips
 from rankstone.evaluation.conventions import Rules, ordered
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, of_means, of_ratio
-from rankstone.leaderboards.costs import BY_PLACE, obstacle
-from rankstone.results.per_query import read_per_query
+from rankstone.leaderboards.costs import BY_PLACE, CACHED, Cost, obstacle
+from rankstone.results.per_query import read_latency, read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import Kind, side_file
 from rankstone.results.trec_run import read_run
 
 PROTOCOL = Rules()
+JUDGED = "judgements"
+"""The truth that is labelled relevance, and no run."""
+Relevant = Callable[[RunRecord], Mapping[str, list[str]]]
+"""A record -> the relevant documents of each query of its task."""
+
+
+def unopened(record: RunRecord) -> Mapping[str, list[str]]:
+    """A `Relevant` without data sets."""
+    raise ResultsError(f"{record.task.name}: its judgements were not opened.")
 
 
 class Value(NamedTuple):
-    """A number and the ends of its interval; None where it has none, such as a count of bytes."""
+    """A number and the ends of its interval: None where it is not known, equal where it is exact,
+    such as a count of bytes, or a mean over the very queries that the paper has."""
 
     value: float
     low: float | None = None
@@ -45,9 +56,10 @@ class Value(NamedTuple):
 class Cell:
     """A record with what lies beside it."""
 
-    def __init__(self, record: RunRecord, path: Path) -> None:
+    def __init__(self, record: RunRecord, path: Path, relevant: Relevant = unopened) -> None:
         self.record = record
         self._path = path
+        self._relevant = relevant
 
     @property
     def name(self) -> str:
@@ -69,6 +81,28 @@ class Cell:
         return {
             query: docs[ends[n] : ends[n + 1]].tolist() for n, query in enumerate(run.query_ids)
         }
+
+    @cached_property
+    def relevant(self) -> Mapping[str, list[str]]:
+        """Query id -> ids of its relevant documents."""
+        return self._relevant(self.record)
+
+    @cached_property
+    def unseen(self) -> set[str] | None:
+        """Queries whose relevant documents training did not see; None where that is not stored."""
+        read = read_per_query(self._file("per_query"))
+        if read.unseen is None:
+            return None
+        return {q for q, apart in zip(read.query_ids, read.unseen, strict=True) if apart}
+
+    def latencies(self, part: str) -> Floats | None:
+        """Milliseconds of each timed query in `encode`, `search` or both; None if not stored."""
+        path = side_file(self.record, self._path, "latency")
+        if path is None:
+            return None
+        raw = read_latency(path)
+        given = {"encode": raw.encode_ms, "search": raw.search_ms}
+        return given.get(part, raw.encode_ms + raw.search_ms)
 
     def figure(self, name: str) -> float:
         """A number of the record by its path: `profile.index.memory_bytes`."""
@@ -106,6 +140,18 @@ def _paired(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[Float
     return np.array(list(one.values())), np.array([other[query] for query in one])
 
 
+def _measured(check: Any, cells: Mapping[str, Cell]) -> tuple[Floats, Floats]:
+    """The values of `of` and `than`, of the queries that training did not see if asked for."""
+    of = cells["of"].measure(check.measure)
+    than = cells["than"].measure(check.than_measure or check.measure)
+    if not check.unseen:
+        return _paired(of, than)
+    apart = next((s for s in (c.unseen for c in cells.values()) if s is not None), None)
+    if apart is None:
+        raise ResultsError("neither record holds which queries training did not see. Run both anew")
+    return _paired(*({q: v for q, v in one.items() if q in apart} for one in (of, than)))
+
+
 def _mean(values: Floats, *parts: float) -> Value:
     low, high = of_means(values[:, None])
     return Value(float(values.mean()), float(low[0]), float(high[0]), len(values), parts)
@@ -119,32 +165,69 @@ def _mean_difference(of: Floats, than: Floats) -> Value:
 
 def difference(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean over queries of the measure of `of` less that of `than`."""
-    return _mean_difference(*_paired(*(cells[r].measure(check.measure) for r in ("of", "than"))))
+    return _mean_difference(*_measured(check, cells))
 
 
 def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean of the measure of `of` as a share of that of `than`."""
-    of, than = _paired(*(cells[role].measure(check.measure) for role in ("of", "than")))
+    of, than = _measured(check, cells)
     means = float(of.mean()), float(than.mean())
     if means[1] == 0:
         raise ResultsError(f"{cells['than'].name}: its {check.measure} is 0, of which no share is.")
-    return Value(means[0] / means[1], *of_ratio(of, than), len(of), means)
+    ends = of_ratio(of, than)
+    known = ends if np.isfinite(ends).all() else (None, None)
+    return Value(means[0] / means[1], *known, len(of), means)
 
 
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
-    """The mean of the measure of `of`."""
-    return _mean(np.array(list(cells["of"].measure(check.measure).values())))
+    """The mean of the measure of `of`, exact: the paper's is of the same queries."""
+    return _exact(float(np.mean(list(cells["of"].measure(check.measure).values()))))
+
+
+def _exact(number: float, *parts: float) -> Value:
+    return Value(number, number, number, parts=parts)
 
 
 def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
-    """A figure of `of` over that of `than`, where the two may be compared."""
+    """A figure of `of` over that of `than`, where the two may be compared.
+
+    Bytes are exact. A percentile of latencies has the interval of resampled queries, where the raw
+    latencies are stored beside both records.
+    """
     of, than = (cells[role] for role in ("of", "than"))
     cost = BY_PLACE.get(check.figure)
     reason = obstacle(cost, of.record, than.record) if cost is not None else ""
+    reason = reason or _unsteady(cost, of, than)
     if reason:
         raise ResultsError(f"their {check.figure} is not compared: {reason}.")
     parts = of.figure(check.figure), than.figure(check.figure)
-    return Value(parts[0] / parts[1], parts=parts)
+    if cost is None or cost.of_machine:
+        return _percentiles(check.figure, of, than, parts)
+    return _exact(parts[0] / parts[1], *parts)
+
+
+def _unsteady(cost: Cost | None, *cells: Cell) -> str:
+    """The reason why a latency of these records proves nothing; empty where there is none."""
+    flags = [flag for cell in cells if cost and (flag := cost.flag(cell.record))]
+    return next((flag.note for flag in flags if flag is not CACHED), "")
+
+
+def _percentiles(figure: str, of: Cell, than: Cell, parts: tuple[float, float]) -> Value:
+    """The ratio of two percentiles of latency, `profile.latency.<part>.p<rank>_ms`."""
+    ratio = Value(parts[0] / parts[1], parts=parts)
+    found = re.fullmatch(r"profile\.latency\.(\w+)\.p(\d+)_ms", figure)
+    raw = [cell.latencies(found[1]) for cell in (of, than)] if found else [None, None]
+    if found is None or raw[0] is None or raw[1] is None:
+        return ratio
+    rank, rng = float(found[2]), np.random.default_rng(SEED)
+    drawn = [
+        np.percentile(rng.choice(ms, (RESAMPLES, len(ms))), rank, axis=1)
+        for ms in raw
+        if ms is not None
+    ]
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(drawn[0] / drawn[1], [tail, 100 - tail])
+    return ratio._replace(low=float(low), high=float(high), n=len(raw[0]))
 
 
 def overlap(check: Any, cells: Mapping[str, Cell]) -> Value:
@@ -176,10 +259,12 @@ def candidates(check: Any, cells: Mapping[str, Cell]) -> Value:
     """Candidates of `of` over those of `than` by which `level` of the k best of `truth` are found.
 
     The number is the smallest depth at which that share of the (query, document) pairs, over all
-    queries, is among the candidates. What a run does not hold counts as deeper than all.
+    queries, is among the candidates. What a run does not hold counts as deeper than all. Where
+    `truth` is `judgements`, the pairs are all that are judged relevant.
     """
-    truth = cells["truth"].rankings
-    of, than = (_ranks(truth, cells[role].rankings, check.k) for role in ("of", "than"))
+    truth = cells["truth"].rankings if "truth" in cells else cells["of"].relevant
+    k = check.k or max(map(len, truth.values()))
+    of, than = (_ranks(truth, cells[role].rankings, k) for role in ("of", "than"))
 
     def counted(rows: Ints) -> float:
         return _depth(of[rows], check.level) / _depth(than[rows], check.level)
@@ -254,7 +339,7 @@ def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
         raise ResultsError(f"{cells['of'].name}: the record does not say its multiply-adds.")
     n = record.task.n_documents
     parts = float(n * work["per_document"] + work["per_query"]), float(n * dims[-1])
-    return Value(parts[0] / parts[1], parts=parts)
+    return _exact(parts[0] / parts[1], *parts)
 
 
 CHECKS: dict[str, Check] = {
@@ -265,8 +350,8 @@ CHECKS: dict[str, Check] = {
     "overlap": Check(overlap, ("truth", "k"), "share of the {k} best of {truth} in {of}"),
     "candidates": Check(
         candidates,
-        ("than", "truth", "k", "level"),
-        "candidates for {level} of the {k} best of {truth}: {of} ÷ {than}",
+        ("than", "truth", "level"),
+        "candidates for {level} of {pairs}: {of} ÷ {than}",
     ),
     "multiply-adds": Check(multiply_adds, (), "multiply-adds of {of} ÷ of comparing whole vectors"),
     "hubness": Check(hubness, ("than", "k"), "skewness of N_{k}: {of} − {than}"),

@@ -7,17 +7,30 @@ interval and the bound that the claim puts on it.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import ResultsError, did_you_mean
-from rankstone.leaderboards.papers.checks import CHECKS, Cell, Value
+from rankstone.errors import RankstoneError, did_you_mean
+from rankstone.leaderboards.papers.checks import (
+    CHECKS,
+    JUDGED,
+    Cell,
+    Relevant,
+    Value,
+    unopened,
+)
 from rankstone.results.store import Found
 from rankstone.strict import Spec
 
-Verdict = Literal["holds", "does not hold", "not testable here"]
+Verdict = Literal["holds", "does not hold", "inconclusive", "not testable"]
 UNMEASURED = "not measured"
+BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
+    "at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt,
+}  # fmt: skip
+"""Keys of bounds, and how a value keeps them."""
 ACROSS = ("difference", "share", "ratio")
 """Kinds of check that compare values and no documents, and so runs of two tasks as well."""
 
@@ -25,7 +38,8 @@ ACROSS = ("difference", "share", "ratio")
 class CheckSpec(Spec):
     """One relation: a table `[[checks]]` of a claim."""
 
-    LATER = frozenset({"than_on"})
+    DOCUMENTATION = frozenset({"reported"})
+    LATER = frozenset({"than_on", "than_measure", "unseen", "above", "below"})
 
     kind: str
     """A key of `rankstone.leaderboards.papers.checks.CHECKS`."""
@@ -40,8 +54,18 @@ class CheckSpec(Spec):
     k: int | None = Field(default=None, ge=1)
     at: int | None = Field(default=None, ge=1)
     level: float | None = Field(default=None, gt=0, le=1)
+    reported: str = ""
+    """Finding of the paper, as it states it."""
+    than_measure: str | None = None
+    """The measure of `than`, if another: one at equal cost, say."""
+    unseen: bool = False
+    """Only queries whose relevant documents are not relevant in training."""
     at_least: float | None = None
+    above: float | None = None
+    """The same, without equality."""
     at_most: float | None = None
+    below: float | None = None
+    """The same, without equality."""
     tasks: tuple[str, ...] = ()
     """Only these of the claim's tasks."""
     than_on: str | None = None
@@ -54,7 +78,8 @@ class CheckSpec(Spec):
     @property
     def methods(self) -> dict[str, str]:
         """Role -> full name of the method whose run it needs."""
-        roles = {"of": self.of, "than": self.than, "truth": self.truth}
+        truth = None if self.truth == JUDGED else self.truth
+        roles = {"of": self.of, "than": self.than, "truth": truth}
         return {role: method for role, method in roles.items() if method is not None}
 
     @model_validator(mode="after")
@@ -67,9 +92,31 @@ class CheckSpec(Spec):
             raise ValueError(f"a check of the kind '{self.kind}' needs the key '{missing[0]}'")
         if self.than_on and (self.than is None or self.kind not in ACROSS):
             raise ValueError(f"'than_on' is for {', '.join(ACROSS)}, with 'than'")
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("either 'at_least' or 'at_most' is the bound of a check")
+        if self.truth != JUDGED and self.kind == "candidates" and self.k is None:
+            raise ValueError("candidates of a run's best need 'k'")
+        if self.truth == JUDGED and self.kind != "candidates":
+            raise ValueError(f"'{JUDGED}' is a truth of candidates alone")
+        if (self.than_measure or self.unseen) and self.kind not in ("difference", "share"):
+            raise ValueError("'than_measure' and 'unseen' are for difference and share")
+        if len(self._bounds) != 1:
+            raise ValueError(f"one of {', '.join(BOUNDS)} is the bound of a check")
         return self
+
+    @property
+    def _bounds(self) -> dict[str, float]:
+        given = {name: getattr(self, name) for name in BOUNDS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def bound(self) -> tuple[str, float]:
+        """The key of the bound, and the bound."""
+        ((name, value),) = self._bounds.items()
+        return name, value
+
+    def keeps(self, value: float) -> bool:
+        """Return if `value` lies on the right side of the bound."""
+        name, bound = self.bound
+        return bool(BOUNDS[name](value, bound))
 
 
 class ClaimSpec(Spec):
@@ -82,12 +129,14 @@ class ClaimSpec(Spec):
     """Authors, venue, where in the paper."""
     tasks: tuple[str, ...] = ()
     differs: str = ""
-    """Differences between this test and the paper's own."""
+    """Differences between this test and the paper's own; empty: the setting is the paper's."""
+    control: bool = False
+    """A control of our own, which no paper claims."""
     untestable: str = ""
     """Reason why nobody can test it with public weights; it then has no checks."""
     checks: tuple[CheckSpec, ...] = ()
 
-    DOCUMENTATION = frozenset({"statement", "source", "differs"})
+    DOCUMENTATION = frozenset({"statement", "source", "differs", "control"})
 
     @model_validator(mode="after")
     def _is_testable_or_says_why(self) -> ClaimSpec:
@@ -95,6 +144,9 @@ class ClaimSpec(Spec):
             raise ValueError("a claim has either 'checks' or a reason why it is 'untestable'")
         if self.checks and not self.tasks:
             raise ValueError("a claim with checks needs 'tasks'")
+        silent = not self.control and any(not check.reported for check in self.checks)
+        if silent:
+            raise ValueError("a check of a paper's claim says in 'reported' what the paper found")
         strange = {task for check in self.checks for task in check.tasks} - set(self.tasks)
         if strange:
             raise ValueError(f"'{min(strange)}' is not among the claim's 'tasks'")
@@ -121,24 +173,17 @@ class Finding(NamedTuple):
     """Reason why there is no value."""
 
     @property
-    def holds(self) -> bool | None:
-        """True where the value keeps the bound; None without a value."""
-        if self.value is None:
-            return None
-        if self.check.at_least is not None:
-            return self.value.value >= self.check.at_least
-        return self.value.value <= (self.check.at_most or 0.0)
-
-    @property
-    def clear(self) -> bool:
-        """True where the whole interval lies on one side of the bound."""
+    def verdict(self) -> Verdict:
+        """The side of the bound that the whole interval lies on; inconclusive if on both."""
         value = self.value
-        if value is None or value.low is None or value.high is None:
-            return value is not None
-        least, most = self.check.at_least, self.check.at_most
-        bound = least if least is not None else most
-        assert bound is not None
-        return value.low >= bound or value.high <= bound
+        if value is None:
+            return "not testable"
+        if value.low is None or value.high is None:
+            return "inconclusive"
+        sides = {self.check.keeps(value.low), self.check.keeps(value.high)}
+        if len(sides) == 2:
+            return "inconclusive"
+        return "holds" if sides == {True} else "does not hold"
 
 
 class Result(NamedTuple):
@@ -150,10 +195,9 @@ class Result(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """It holds where every check does, on every task; one that fails is enough against it."""
-        found = [finding.holds for finding in self.findings]
-        if False in found:
-            return "does not hold"
-        return "not testable here" if None in found or not found else "holds"
+        found = {finding.verdict for finding in self.findings} or {"not testable"}
+        order: tuple[Verdict, ...] = ("does not hold", "not testable", "inconclusive", "holds")
+        return next(verdict for verdict in order if verdict in found)
 
     @property
     def reason(self) -> str:
@@ -162,17 +206,17 @@ class Result(NamedTuple):
         return self.claim.untestable or "; ".join(reasons)
 
 
-def evaluate_claim(claim: ClaimSpec, records: Found) -> Result:
-    """Every check of `claim` on every task, from `records`."""
+def evaluate_claim(claim: ClaimSpec, records: Found, relevant: Relevant = unopened) -> Result:
+    """Every check of `claim` on every task, from `records` and what is judged relevant."""
     findings = [
-        _finding(check, task, records)
+        _finding(check, task, records, relevant)
         for check in claim.checks
         for task in check.tasks or claim.tasks
     ]
     return Result(claim, findings)
 
 
-def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
+def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) -> Finding:
     cells: dict[str, Cell] = {}
     for role, method in check.methods.items():
         on = check.task_of(role, task)
@@ -183,8 +227,8 @@ def _finding(check: CheckSpec, task: str, records: Found) -> Finding:
             return Finding(check, task, None, f"{method} on {on}: {UNMEASURED}{scored}")
         if record.status != "ok":
             return Finding(check, task, None, record.failure())
-        cells[role] = Cell(record, path)
+        cells[role] = Cell(record, path, relevant)
     try:
         return Finding(check, task, CHECKS[check.kind].function(check, cells), "")
-    except ResultsError as error:
+    except RankstoneError as error:
         return Finding(check, task, None, str(error))

@@ -16,11 +16,14 @@ from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import ExactIndex, Vectors, dense
+from rankstone.runners.top_k import largest
 
 Positions = NDArray[np.int64]
 Bank = tuple[Vectors, float, Positions | None]
 """Vectors, their beta, and where they are in the corpus, if they are."""
-Mode = Literal["IS", "DIS", "DualIS", "DualDIS"]
+Mode = Literal["IS", "DIS", "DualIS", "DualDIS", "DualDIS-exp"]
+LEAST = 1e-6
+"""A similarity below it enters a logarithm as this."""
 BANK_BLOCK = 4096
 """Vectors of a bank that are compared with a piece of the corpus at once."""
 
@@ -49,12 +52,18 @@ class BankNormalisation(OverEncoder):
 
     DIS normalises a query only if the document most similar to it is activated, that is among the
     `k` most similar ones of a vector of the bank; otherwise its further coordinate is 0, and all of
-    its row is raw. In DualDIS each bank decides so by itself. A raw factor enters as
-    exp(beta <q, g>), which ranks as <q, g> does: the product of a raw similarity and a softmax, as
-    published, has no logarithm below zero.
+    its row is raw. DualDIS is the product of two DIS: each bank decides by itself, and one that the
+    query does not activate contributes the raw similarity, so that
 
-    Scores are in units of the similarity. Once O(bank x n x dim), per query O(n x dim), twice for
-    DIS, which searches for the most similar document first. Ties are broken by faiss.
+        log s'(q, g) = log <q, g> + beta <q, g> - h(g)
+
+    where one of the two is activated, and <q, g> ranks where none is. The publication states no
+    rule for similarities below zero; here one below 1e-6 enters the logarithm as 1e-6.
+    `DualDIS-exp` is a form of our own: a raw factor enters as exp(beta <q, g>).
+
+    Scores are in units of the similarity, and comparable within a query. Once O(bank x n x dim),
+    per query O(n x dim), twice for DIS, which searches for the most similar document first. Ties
+    are broken by faiss, and in DualDIS go to the lower position.
     """
 
     DESCRIPTION: ClassVar[str] = "bank normalisation, exact inner product with more coordinates"
@@ -89,7 +98,12 @@ class BankNormalisation(OverEncoder):
                 Derived(documents, lambda piece, at: np.hstack([dense(piece), penalties[at]]))
             )
             active = [self._activated(index, bank, n) for bank in banks if "DIS" in self.mode]
-        return BankIndex(index, n_banks=len(banks), activated=np.array(active, dtype=bool))
+        return BankIndex(
+            index,
+            betas=np.array([beta for _, beta, _ in banks]),
+            activated=np.array(active, dtype=bool),
+            product=self.mode == "DualDIS",
+        )
 
     def _queries(self, context: Context) -> Vectors:
         texts = context.train_queries
@@ -121,19 +135,43 @@ class BankIndex(SavedIndex):
     """Vectors with the hubness of each document as further coordinates."""
 
     index: ExactIndex
-    n_banks: int
+    betas: NDArray[np.float64]
+    """(n_banks,)"""
     activated: NDArray[np.bool_]
     """(n_banks, n) for DIS; (0,) where every query is normalised."""
+    product: bool
+    """A bank that is not activated contributes the raw similarity as a factor."""
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = np.asarray(dense(queries))
-        asked = _raw(queries, self.n_banks)
-        normalised = np.ones((len(queries), self.n_banks), dtype=bool)
+        n_banks = len(self.betas)
+        asked = _raw(queries, n_banks)
+        normalised = np.ones((len(queries), n_banks), dtype=bool)
         if self.activated.size:
             best = self.index.search(asked, 1).docs[:, 0]
             normalised = self.activated[:, best].T
         asked[:, queries.shape[1] :] = np.where(normalised, np.float32(-1), np.float32(0))
-        return self.index.search(asked, k)
+        hits = self.index.search(asked, k)
+        for row in np.flatnonzero(normalised.any(1) & ~normalised.all(1)) if self.product else ():
+            docs, scores = self._product(queries[row], normalised[row], k)
+            hits.docs[row, : len(docs)], hits.scores[row, : len(docs)] = docs, scores
+        return hits
+
+    def _product(
+        self, query: Vectors, normalised: NDArray[np.bool_], k: int
+    ) -> tuple[Positions, Vectors]:
+        """The best documents by a raw similarity times a softmax, from all of them."""
+        total, beta = self.betas.sum(), self.betas @ normalised
+        scores = [np.empty(0, np.float32)]
+        for block in self.index.blocks():
+            similarity = block[:, : len(query)] @ query
+            penalty = block[:, len(query) :] @ normalised.astype(np.float32)
+            logs = np.log(np.maximum(similarity, LEAST)) + beta * similarity
+            scores.append((logs / total - penalty).astype(np.float32))
+        found = np.concatenate(scores)
+        kept = largest(found, k)
+        docs = kept[np.lexsort((kept, -found[kept]))]
+        return docs, found[docs]
 
 
 def _raw(queries: Vectors, n_banks: int) -> Vectors:

@@ -61,7 +61,7 @@ class ExactIndex:
         check_queries(queries, self._dim if len(self._rows) else None)
         best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
         position = 0
-        for block in self._blocks():
+        for block in self.blocks():
             depth = min(best.k, len(block))
             scores, docs = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
             best.add_result(scores, docs + position)
@@ -69,7 +69,7 @@ class ExactIndex:
         best.finalize()
         return padded(best.I, best.D, k)
 
-    def _blocks(self) -> Iterator[Vectors]:
+    def blocks(self) -> Iterator[Vectors]:
         """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
         if isinstance(self._rows, np.ndarray):
             yield from (self._rows,) if len(self._rows) else ()
@@ -92,7 +92,7 @@ class ExactIndex:
 
     def save(self, folder: Path) -> None:
         with (folder / "vectors.f32").open("wb") as file:
-            for block in self._blocks():
+            for block in self.blocks():
                 file.write(block.data)
         about = {"rows": len(self._rows), "dim": self._dim}
         (folder / "vectors.json").write_text(json.dumps(about))

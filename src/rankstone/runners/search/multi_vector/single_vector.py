@@ -26,18 +26,18 @@ PAIRS = 2**20
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SingleVector(WithGraph):
-    """Documents in the order of their best token: max over q in Q, p in P of <q, p>.
+    """Documents of the nearest token of each query token, then of the second nearest, and so on.
 
-    The candidates of ColBERT's end-to-end retrieval (Khattab and Zaharia, SIGIR 2020, section 3.6),
-    and with it the baseline of MUVERA (arXiv:2405.19504, section 3.1): each token of a query finds
-    the `depth` tokens of highest inner product among those of all documents; the documents they are
-    of, each once, are ordered by the best token. So fewer than k documents may be found. With
-    `rescore = n` the n best are scored again by exact MaxSim.
+    The candidates of ColBERT's end-to-end retrieval (Khattab and Zaharia, SIGIR 2020, section 3.6)
+    in the order of MUVERA's baseline (arXiv:2405.19504, section 3.1): each token of a query finds
+    the `depth` tokens of highest inner product among those of all documents; the list is rank 1 of
+    every query token in their order, then rank 2 of every token, and so on, each document once. So
+    fewer than k documents may be found, and a score is the negative place in that list. With
+    `rescore = n` the n first are scored again by exact MaxSim.
 
     An exact search compares every token of every document, 4 d bytes each where they fit in memory,
-    with each token of a query. Ties of documents go to the lower position, ties of tokens at
-    rank `depth` are broken by faiss. A document without tokens is never found, and a query
-    without tokens finds nothing.
+    with each token of a query. Ties of tokens are broken by faiss. A document without tokens is
+    never found, and a query without tokens finds nothing.
     """
 
     DESCRIPTION: ClassVar[str] = "documents of the nearest tokens of each query token"
@@ -106,18 +106,19 @@ class SingleVectorIndex(SavedIndex):
             owners = np.searchsorted(self.ends, found.docs, side="right")
             owners[found.docs < 0] = -1
             for start, stop in pairwise(part.offsets):
-                own = owners[start:stop].ravel(), found.scores[start:stop].ravel()
-                docs, scores = _best_of_each(*own)
-                hits.docs[row, : len(docs)], hits.scores[row, : len(docs)] = docs[:k], scores[:k]
+                docs = _rank_by_rank(owners[start:stop])[:k]
+                hits.docs[row, : len(docs)] = docs
+                hits.scores[row, : len(docs)] = -np.arange(len(docs), dtype=np.float32)
                 row += 1
         return hits
 
 
-def _best_of_each(docs: NDArray[np.int64], scores: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Each document once, with its highest score; best first, ties by position. -1 is none."""
-    found = docs >= 0
-    docs, scores = docs[found], scores[found]
-    order = np.lexsort((docs, -scores))
-    _, firsts = np.unique(docs[order], return_index=True)
-    kept = order[np.sort(firsts)]
-    return docs[kept], scores[kept]
+def _rank_by_rank(owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Documents of (n_tokens, depth) found tokens by rank, then by query token, each once.
+
+    -1 is none.
+    """
+    docs = owners.T.ravel()
+    docs = docs[docs >= 0]
+    _, firsts = np.unique(docs, return_index=True)
+    return docs[np.sort(firsts)]
