@@ -174,9 +174,10 @@ def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     means = float(of.mean()), float(than.mean())
     if means[1] == 0:
         raise ResultsError(f"{cells['than'].name}: its {check.measure} is 0, of which no share is.")
-    ends = of_ratio(of, than)
-    known = ends if np.isfinite(ends).all() else (None, None)
-    return Value(means[0] / means[1], *known, len(of), means)
+    low, high = of_ratio(of, than)
+    if not np.isfinite([low, high]).all():
+        return Value(means[0] / means[1], n=len(of), parts=means)
+    return Value(means[0] / means[1], low, high, len(of), means)
 
 
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
