@@ -178,7 +178,8 @@ def make_figures(shape: dict[str, Any], scale: float) -> dict[str, Any]:
 def make_latency(encode_ms: float, search_ms: float) -> Latency:
     encode, search = make_percentiles(encode_ms), make_percentiles(search_ms)
     total = make_percentiles(encode_ms + search_ms)
-    return Latency(encode=encode, search=search, total=total, n=200, warmup=20, threads=2, k=100)
+    facts = {"n": 400, "queries": 200, "warmup": 20, "threads": 2, "k": 100}
+    return Latency(encode=encode, search=search, total=total, **facts)
 
 
 def make_percentiles(ms: float) -> Percentiles:
@@ -189,6 +190,14 @@ def make_percentiles(ms: float) -> Percentiles:
         p99_ms=ms * 1.83,
         max_ms=ms * 3,
         mean_ms=ms * 1.04,
+        intervals={
+            "p50_ms": (ms * 0.98, ms * 1.02),
+            "p90_ms": (ms * 1.15, ms * 1.27),
+            "p95_ms": (ms * 1.25, ms * 1.5),
+            "p99_ms": (ms * 1.6, ms * 2.9),
+        },
+        autocorrelation=0.05,
+        effective_n=400,
     )
 
 

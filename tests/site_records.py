@@ -9,7 +9,7 @@ import numpy as np
 import zstandard
 
 from rankstone.results.per_query import write_latency, write_per_query
-from rankstone.results.record import RunRecord
+from rankstone.results.record import RANKS, RunRecord
 from rankstone.results.store import ResultStore, Staged
 from tests.records import METHODS, make_record
 
@@ -41,10 +41,10 @@ def many_records(methods: int, tasks: int) -> list[RunRecord]:
 def scaled(profile: Any, factor: float) -> Any:
     """Return the profile with every cost multiplied by `factor`."""
     latency, index = profile.latency, profile.index
-    total = {name: value * factor for name, value in latency.total}
+    points = {name: latency.total[name] * factor for name in (*RANKS, "max_ms", "mean_ms")}
     return profile.model_copy(
         update={
-            "latency": latency.model_copy(update={"total": type(latency.total)(**total)}),
+            "latency": latency.model_copy(update={"total": type(latency.total)(**points)}),
             "index": index.model_copy(update={"memory_bytes": int(index.memory_bytes * factor)}),
             "peak_rss_bytes": int(profile.peak_rss_bytes * factor),
         }

@@ -67,7 +67,8 @@ def test_a_cell_is_measured_and_stored(place: Path) -> None:
     # d0, d1, d2 for every query: ranks 1, 2, 3.
     assert record["measures"]["RR@10"]["mean"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert set(record["profile"]["phases"]) >= {"load", "index", "encode_queries", "search"}
-    assert record["profile"]["latency"]["n"] == 3
+    latency = record["profile"]["latency"]
+    assert (latency["queries"], latency["n"]) >= (3, 368)  # again in turn until p99 has an interval
     stored = list((place / "results").rglob("*.json"))
     assert len(stored) == 1
     assert json.loads(stored[0].read_text())["measures"]["RR@10"]["mean"] == pytest.approx(11 / 18)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from rankstone.results.record import SCHEMA_VERSION, RunRecord
+from rankstone.results.record import PARTS, SCHEMA_VERSION, Profile, RunRecord
 from rankstone.results.schema import json_schema, schema_text
 from rankstone.results.serialise import from_json, to_json
 from tests.records import make_counted_record, make_imported_record, make_record
@@ -17,15 +17,28 @@ HERE = Path(__file__).parent
 PUBLISHED = HERE.parents[1] / "results" / "schema.json"
 
 
-WRITTEN = {1: make_record, 2: make_counted_record, 3: make_imported_record, 4: make_record}
+WRITTEN = {
+    1: make_record, 2: make_counted_record, 3: make_imported_record, 4: make_record, 5: make_record
+}  # fmt: skip
 """What the golden file of each version holds: figures that a version added are in its own."""
 
 
 def as_written(version: int) -> RunRecord:
     """The record of that version, whose definition named its adapter by a path."""
     record = WRITTEN[version]()
+    if version < 5 and record.profile is not None:
+        record = record.model_copy(update={"profile": with_early_latency(record.profile)})
     method = record.method.model_copy(update={"adapter": "rankstone.runners.bm25:BM25"})
     return record.model_copy(update={"method": method})
+
+
+def with_early_latency(profile: Profile) -> Profile:
+    """The profile with 200 latencies without intervals, of which p99 would have no upper end."""
+    assert profile.latency is not None
+    unknown = {"intervals": {}, "autocorrelation": None, "effective_n": None, "p99_ms": None}
+    parts = {part: profile.latency[part].model_copy(update=unknown) for part in PARTS}
+    latency = profile.latency.model_copy(update={**parts, "n": 200, "queries": None})
+    return profile.model_copy(update={"latency": latency})
 
 
 def test_every_version_has_a_file() -> None:

@@ -18,7 +18,7 @@ from rankstone.leaderboards.gate import judge, judge_ratio
 from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
 from rankstone.leaderboards.pages.gate import page
 from rankstone.results.per_query import write_per_query
-from rankstone.results.record import Latency, Percentiles
+from rankstone.results.record import RANKS, Latency, Percentiles
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
 from tests.conftest import ROOT
@@ -50,7 +50,7 @@ def slower(times):
     profile = make_record().profile
     latency = profile.latency
     changed = {
-        part: Percentiles(**{k: v * times for k, v in latency[part].model_dump().items()})
+        part: Percentiles(**{k: latency[part][k] * times for k in (*RANKS, "max_ms", "mean_ms")})
         for part in ("encode", "search", "total")
     }
     latency = Latency(**{**latency.model_dump(), **changed})

@@ -1,31 +1,141 @@
+"""Percentiles of latency: by numpy, by the binomial distribution, and by simulation."""
+
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from rankstone.errors import ResultsError
-from rankstone.profiling.latency import percentiles, summarise
+from rankstone.execution import timed_queries
+from rankstone.execution.timed_queries import time_queries
+from rankstone.profiling.latency import autocorrelation, effective_number, percentiles, summarise
+from rankstone.results.record import LEAST, RANKS
 
-times = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=200)
+times = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=400, max_size=500)
+
+
+def alike(n: int, r: float, seed: int) -> np.ndarray:
+    """A stationary first-order process of exponential latencies, by its normal scores."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=n)
+    for i in range(1, n):
+        noise[i] = r * noise[i - 1] + np.sqrt(1 - r * r) * noise[i]
+    return stats.expon.ppf(stats.norm.cdf(noise))
 
 
 def test_worked_example() -> None:
-    found = percentiles([4.0, 1.0, 3.0, 2.0, 5.0])
-    assert found.p50_ms == 3.0
-    assert found.p90_ms == pytest.approx(4.6)
+    found = percentiles([4.0, 1.0, 3.0, 2.0, 5.0, 0.5])
+    assert found.p50_ms == 2.5
+    assert found.intervals == {"p50_ms": (0.5, 5.0)}  # as of the sign test: 2 / 2^6 = .031
+    assert (found.p90_ms, found.p99_ms) == (None, None)
     assert found.max_ms == 5.0
-    assert found.mean_ms == 3.0
+    assert found.mean_ms == pytest.approx(15.5 / 6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=10)
 @given(times)
 def test_equal_to_numpy(values: list[float]) -> None:
+    values = np.random.default_rng(0).permutation(np.sort(values)).tolist()
     found = percentiles(values)
-    for q in (50, 90, 95, 99):
-        assert found[f"p{q}_ms"] == pytest.approx(float(np.percentile(values, q)))
-    assert found.p50_ms <= found.p90_ms <= found.p95_ms <= found.p99_ms <= found.max_ms
+    for name, q in RANKS.items():
+        if found.effective_n == len(values):
+            assert found[name] == pytest.approx(float(np.percentile(values, q)))
+            assert found.intervals[name][0] <= found[name] <= found.intervals[name][1]
+
+
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
+def test_a_percentile_has_an_upper_end_from_as_many_as_the_binomial_says(name, least) -> None:
+    share = RANKS[name] / 100
+    assert (
+        stats.binom.sf(least - 1, least, share)
+        <= 0.025
+        < stats.binom.sf(least - 2, least - 1, share)
+    )
+    rng = np.random.default_rng(0)
+    assert percentiles(rng.permutation(np.arange(least)))[name] is not None
+    assert percentiles(rng.permutation(np.arange(least - 1)))[name] is None
+
+
+@pytest.mark.parametrize("n", [6, 40, 200, 1000])
+@pytest.mark.parametrize("name", RANKS)
+def test_intervals_are_the_narrowest_order_statistics_of_that_confidence(n, name) -> None:
+    """Of latencies 1 ... n the ends are their own ranks, as the binomial gives them."""
+    found = percentiles(np.random.default_rng(0).permutation(np.arange(1, n + 1)))
+    if found[name] is None:
+        return
+    low, high = map(int, found.intervals[name])
+    drawn = stats.binom(n, RANKS[name] / 100)
+    assert drawn.cdf(low - 1) <= 0.025 < drawn.cdf(low)
+    assert drawn.sf(high - 1) <= 0.025 < drawn.sf(high - 2)
+
+
+@pytest.mark.parametrize(("r", "n"), [(0.0, 400), (0.6, 2000)])
+def test_intervals_cover(r: float, n: int) -> None:
+    """Taken for independent, latencies of autocorrelation .6 cover p90 in .82 of the trials."""
+    trials, true = 200, float(stats.expon.ppf(0.9))
+    covered = 0
+    for seed in range(trials):
+        low, high = percentiles(alike(n, r, seed)).intervals["p90_ms"]
+        covered += low <= true <= high
+    assert covered / trials >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / trials)
+
+
+def test_autocorrelation_is_that_of_the_process_and_lowers_the_number() -> None:
+    values = alike(4000, 0.7, 1)
+    by_pandas = float(np.corrcoef(values[1:], values[:-1])[0, 1])
+    assert autocorrelation(values) == pytest.approx(by_pandas, abs=0.01)
+    normal = stats.norm.ppf(stats.expon.cdf(values))
+    assert effective_number(normal) == pytest.approx(4000 * 0.3 / 1.7, rel=0.15)
+    assert effective_number(alike(400, 0.0, 2)) == 400
+    assert autocorrelation(np.full(9, 0.1)) is None
+    found = summarise(values, values, warmup=0, threads=1, k=1).total
+    assert found.effective_n < 1500
+    assert found.p99_ms is not None
+
+
+def asked(n_queries: int, pace_s: float, monkeypatch) -> tuple[list[int], object]:
+    """The queries asked, and the timing, of a method of that pace under a clock of its own."""
+    now, rows, rng = [0.0], list[int](), np.random.default_rng(0)
+
+    def ask(row: int) -> tuple[float, float]:
+        rows.append(row)
+        taken = pace_s * rng.uniform(0.9, 1.1, 2) / 2
+        now[0] += taken.sum()
+        return tuple(taken * 1e3)
+
+    monkeypatch.setattr(timed_queries, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return rows, time_queries(ask, n_queries, seed=3)
+
+
+@pytest.mark.parametrize("n_queries", [1, 3, 30, 250, 5000])
+def test_timing_goes_on_until_every_percentile_has_an_interval(n_queries, monkeypatch) -> None:
+    rows, found = asked(n_queries, 0.001, monkeypatch)
+    summary = summarise(found.encode_ms, found.search_ms, warmup=1, threads=1, k=1)
+    assert all(summary[part].intervals.keys() == RANKS.keys() for part in ("encode", "total"))
+    assert summary.n == 368
+    assert found.queries == min(n_queries, 368)
+    timed = rows[found.warmup :]
+    assert len(set(timed[:n_queries])) == min(n_queries, len(timed))  # in turn
+    fresh = timed[: max(0, n_queries - found.warmup)]
+    assert not set(fresh) & set(rows[: found.warmup])
+
+
+@pytest.mark.parametrize(
+    ("pace_s", "n", "missing"),
+    [(0.02, 368, set()), (0.05, 200, {"p99_ms"}), (2.0, 16, {"p90_ms", "p95_ms", "p99_ms"})],
+)
+def test_timing_ends_at_its_bound_and_leaves_out_what_has_no_upper_end(
+    pace_s, n, missing, monkeypatch
+) -> None:
+    _, found = asked(1000, pace_s, monkeypatch)
+    summary = summarise(found.encode_ms, found.search_ms, warmup=1, threads=1, k=1)
+    assert summary.n == pytest.approx(n, abs=2)
+    assert {name for name in RANKS if summary.total[name] is None} == missing
 
 
 @pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [-1.0]])
@@ -35,8 +145,9 @@ def test_what_is_no_latency(values: list[float]) -> None:
 
 
 def test_the_total_is_summed_per_query() -> None:
-    found = summarise(np.array([1.0, 9.0]), np.array([9.0, 1.0]), warmup=3, threads=2, k=10)
+    ones, nines = np.array([1.0, 9.0] * 3), np.array([9.0, 1.0] * 3)
+    found = summarise(ones, nines, warmup=3, threads=2, k=10)
     assert (found.total.p50_ms, found.total.max_ms) == (10.0, 10.0)
-    assert (found.encode.p50_ms, found.n, found.warmup, found.k) == (5.0, 2, 3, 10)
+    assert (found.encode.p50_ms, found.n, found.warmup, found.k) == (5.0, 6, 3, 10)
     with pytest.raises(ResultsError, match="differ in number"):
         summarise(np.array([1.0]), np.array([]), warmup=0, threads=1, k=1)

@@ -29,7 +29,7 @@ def test_figures_of_a_row() -> None:
     assert row["queries_per_s"] == pytest.approx(4007 / (0.041 + 0.62 * 1.7))
     assert row["index_memory_bytes"] == 6_812_004
     assert row["total_p99_ms"] == pytest.approx(0.661 * 1.83)
-    assert (row["threads"], row["timed_queries"], row["cached"]) == (2, 200, None)
+    assert (row["threads"], row["timed_queries"], row["cached"]) == (2, 400, None)
 
 
 def test_a_cached_phase_is_named() -> None:

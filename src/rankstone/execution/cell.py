@@ -18,14 +18,9 @@ from rankstone.encodings.duplicates import encode_distinct
 from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
-from rankstone.execution.events import EventStream, bounded
-from rankstone.execution.job import (
-    LATENCY_BUDGET_S,
-    LATENCY_QUERIES,
-    LATENCY_WARMUP,
-    QUERY_BATCH,
-    Job,
-)
+from rankstone.execution.events import BOOKKEEPING, EventStream, bounded
+from rankstone.execution.job import QUERY_BATCH, Job
+from rankstone.execution.timed_queries import time_queries
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
@@ -88,6 +83,7 @@ class CellRun:
                 latency = self._latency(runner, index, dataset)
                 others = before.others_cores(Reading.now())
                 latency = latency.model_copy(update={"others_cores": others})
+                self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 self._write_files(evaluation, dataset)
             dataset.unchanged()
@@ -172,30 +168,22 @@ class CellRun:
         return Hits(docs, scores)
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
-        """Time queries one by one in a closed loop; sample and order depend on the seed alone."""
-        texts, k = dataset.query_texts, self._depth(dataset)
-        chosen = np.random.default_rng(self.job.seed).permutation(len(texts))[:LATENCY_QUERIES]
-        self.events.progress("latency", 0, None)
-        warmup, deadline = 0, time.monotonic() + LATENCY_BUDGET_S
-        for row in chosen[:LATENCY_WARMUP]:
-            index.search(runner.encode([texts[row]], "query"), k)
-            warmup += 1
-            if time.monotonic() > deadline:
-                break
-        times: list[tuple[float, float]] = []
-        deadline = time.monotonic() + LATENCY_BUDGET_S
-        for row in chosen:
+        texts, k, progress = dataset.query_texts, self._depth(dataset), self.events.progress
+
+        def ask(row: int) -> tuple[float, float]:
             start = time.perf_counter()
             query = runner.encode([texts[row]], "query")
             middle = time.perf_counter()
             index.search(query, k)
-            times.append((middle - start, time.perf_counter() - middle))
-            self.events.progress("latency", len(times), len(chosen))
-            if time.monotonic() > deadline:
-                break
-        encode, search = np.array(times).T * 1e3
+            return (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
+
+        progress("latency", 0, None)
+        encode, search, warmup, queries = time_queries(
+            ask, len(texts), seed=self.job.seed, report=lambda n: progress("latency", n, None)
+        )
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
-        return summarise(encode, search, warmup=warmup, threads=self.job.threads, k=k)
+        facts = {"warmup": warmup, "threads": self.job.threads, "k": k, "queries": queries}
+        return summarise(encode, search, **facts)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
         """Save the index to measure its size, which stays unknown if the disk is too small."""

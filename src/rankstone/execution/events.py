@@ -17,6 +17,8 @@ from typing import Any
 from rankstone.errors import AdapterError, RankstoneError
 
 KINDS = ("progress", "result", "error")
+BOOKKEEPING = "write results"
+"""Name of the time after all phases: what was measured is written. Its memory is no cost."""
 PROGRESS_INTERVAL_S = 0.1
 LONGEST_TEXT = 20_000
 """Characters of a message that are kept."""

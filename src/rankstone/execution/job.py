@@ -9,10 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from rankstone.benchmarks.dataset import Sources
 from rankstone.specs import MethodSpec, TaskSpec
 
-LATENCY_QUERIES = 200
-LATENCY_WARMUP = 20
-LATENCY_BUDGET_S = 30.0
-"""Time limit of the warm-up, and of the timed queries; slow methods are timed on fewer queries."""
 QUERY_BATCH = 1024
 
 

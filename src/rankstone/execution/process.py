@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 import psutil
 
 from rankstone.execution.descendants import MARK, descendants, end_process
-from rankstone.execution.events import LONGEST_EVENT, bounded, parsed
+from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, bounded, parsed
 from rankstone.execution.job import Job
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
@@ -53,7 +53,7 @@ class Outcome:
     phases: Mapping[str, Phase] = field(default_factory=dict)
     """Phases charged before an error."""
     peak_rss_bytes: int | None = None
-    """Largest resident size observed of the process and its children."""
+    """Largest resident size observed of the process and its children, until it writes results."""
 
 
 def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
@@ -161,7 +161,8 @@ class _Watch:
         self.seen.update(below)
         sample = resident_bytes(self._child.pid, below)
         resident, self._last = min(sample, self._last), sample
-        self._peak = max(self._peak, resident)
+        if self._phase != BOOKKEEPING:
+            self._peak = max(self._peak, resident)
         return resident
 
     def _reported(self, event: Mapping[str, Any]) -> Outcome:

@@ -213,7 +213,9 @@ class Sweep:
             measures=measured.measures,
             queries=measured.queries,
             truncation=measured.truncation,
-            profile=measured.profile.model_copy(update={"peak_rss_bytes": outcome.peak_rss_bytes}),
+            profile=measured.profile.model_copy(
+                update={"peak_rss_bytes": _peak(measured.profile, outcome)}
+            ),
             environment=measured.environment,
             provenance=Provenance(
                 started=started,
@@ -223,6 +225,15 @@ class Sweep:
             ),
             warnings=measured.warnings,
         )
+
+
+def _peak(profile: Profile, outcome: Outcome) -> int | None:
+    """Return the largest of what was observed from outside, and of the phases that were run here.
+
+    A short peak falls between two observations; that of a cached phase is of an earlier run.
+    """
+    own = (phase.peak_rss_bytes for phase in profile.phases.values() if not phase.from_cache)
+    return max((n for n in (outcome.peak_rss_bytes, *own) if n is not None), default=None)
 
 
 def run_cells(

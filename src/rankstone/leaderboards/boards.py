@@ -228,6 +228,9 @@ def _cost(
     unit, values = cost.in_unit(values)
     if len(tasks) > 1:
         notes.append(f"{name}: {cost.over_tasks} over the tasks")
+    timed = [m for (m, _), (r, _) in cells.items() if r.profile and r.profile.latency]
+    unknown = [m for m, value in zip(names, values, strict=True) if value is None and m in timed]
+    notes += cost.without(unknown, len(names))
     flags = _flags(cost, names, cells)
     notes += [flag.note for flag in flags.values()]
     head = f"{name}, {unit}" if unit else name

@@ -15,13 +15,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 from rankstone.leaderboards.numbers import REUSED, UNSTEADY, memory_unit
-from rankstone.results.record import RunRecord
+from rankstone.results.record import LEAST, PARTS, Percentiles, RunRecord
 
 BUILDING = ("encode_documents", "index")
 SEARCHING = ("encode_queries", "search", "rerank")
 ENCODING = ("encode_documents", "encode_queries")
-PARTS = ("encode", "search", "total")
-"""Parts of a latency."""
 SPREAD = 5.0
 """A 95th percentile above so many medians is unsteady."""
 BUSY_SHARE, BUSY_CORES = 0.1, 0.25
@@ -95,6 +93,16 @@ class Cost:
             return CACHED
         part = self.place.removeprefix("profile.latency.").partition(".")[0]
         return VARIED if part in unsteady_parts(record) else None
+
+    def without(self, labels: Sequence[str], of_all: int) -> Iterator[str]:
+        """Yield why measured latencies give `labels` no such percentile, out of `of_all`."""
+        least = LEAST.get(self.place.rpartition(".")[2])
+        if least and labels:
+            of = "" if len(labels) == of_all else f" of {', '.join(labels)}"
+            yield (
+                f"no {self.name}{of}: below {least} independent latencies its 95% interval has no"
+                " upper end"
+            )
 
     def is_reused(self, record: RunRecord) -> bool:
         """Return if the figure of `record` is not of its own run."""
@@ -203,7 +211,13 @@ def unsteady_parts(record: RunRecord) -> tuple[str, ...]:
     cores, busy = record.environment.cores or 1, latency.others_cores or 0.0
     if busy > max(BUSY_CORES, BUSY_SHARE * cores):
         return PARTS
-    return tuple(p for p in PARTS if latency[p].p95_ms > SPREAD * latency[p].p50_ms)
+    return tuple(part for part in PARTS if _is_spread(latency[part]))
+
+
+def _is_spread(part: Percentiles) -> bool:
+    if part.p50_ms is None or part.p95_ms is None:
+        return False
+    return part.p95_ms > SPREAD * part.p50_ms
 
 
 def mark_of(cost: Cost, record: RunRecord) -> str:

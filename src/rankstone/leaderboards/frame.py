@@ -12,7 +12,7 @@ import pandas as pd
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.numbers import is_known
-from rankstone.results.record import RunRecord
+from rankstone.results.record import Latency, RunRecord
 from rankstone.specs import canonical_digest
 
 TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
@@ -23,6 +23,9 @@ FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "ind
                   "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
                   "total_p99_ms", "peak_rss_bytes", "peak_gpu_bytes",
                   "flop_utilisation")  # fmt: skip
+INTERVAL_COLUMNS = tuple(
+    f"total_{name}_{end}_ms" for name in ("p50", "p95", "p99") for end in ("low", "high")
+)
 TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query_tokens_cut",
                       "pair_cut", "pair_tokens_cut")  # fmt: skip
 
@@ -50,6 +53,7 @@ def leaderboard(
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
           `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents);
+        * `total_p50_low_ms`, `total_p50_high_ms`, and those of p95 and p99: 95% intervals;
         * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`, `pair_cut`,
           `pair_tokens_cut`: shares truncated at the model's limit (pairs: what a scorer read);
         * per measure `<m>`, `<m> low`, `<m> high`.
@@ -60,7 +64,7 @@ def leaderboard(
     names = list(measures) if measures is not None else measure_order(records)
     rows = [_row(record, names) for record in records]
     columns = [f"{name}{end}" for name in names for end in ("", " low", " high")]
-    numbers = [*FIGURE_COLUMNS, *TRUNCATION_COLUMNS, *columns]
+    numbers = [*FIGURE_COLUMNS, *INTERVAL_COLUMNS, *TRUNCATION_COLUMNS, *columns]
     frame = pd.DataFrame(rows, columns=[*TEXT_COLUMNS, *COUNT_COLUMNS, *numbers])
     kinds = {**dict.fromkeys(TEXT_COLUMNS, "object"), **dict.fromkeys(COUNT_COLUMNS, "Int64"),
              **dict.fromkeys(numbers, "float64")}  # fmt: skip
@@ -151,6 +155,18 @@ def _figures(record: RunRecord) -> dict[str, Any]:
         "unsteady": _flagged(record, VARIED),
         "timed_queries": profile.latency.n if profile.latency else None,
         **{name: BY_COLUMN[name].of(record) for name in FIGURE_COLUMNS},
+        **_intervals(profile.latency),
+    }
+
+
+def _intervals(latency: Latency | None) -> dict[str, float]:
+    """The 95% intervals of the percentiles of the whole latency, as far as they are known."""
+    found = latency.total.intervals if latency else {}
+    return {
+        f"total_{name.removesuffix('_ms')}_{end}_ms": value
+        for name, ends in found.items()
+        for end, value in zip(("low", "high"), ends, strict=True)
+        if f"total_{name.removesuffix('_ms')}_{end}_ms" in INTERVAL_COLUMNS
     }
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from rankstone.specs import MethodSpec, TaskSpec
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 Status = Literal["ok", "failed", "timeout", "oom"]
 Role = Literal["query", "document", "pair"]
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -203,15 +203,29 @@ class Phase(Section):
     """Share of items read from a cache, charged with the cost of the run that filled it."""
 
 
-class Percentiles(Section):
-    """Milliseconds."""
+RANKS = {"p50_ms": 50, "p90_ms": 90, "p95_ms": 95, "p99_ms": 99}
+"""Fields of percentiles, and their ranks."""
+LEAST = {"p50_ms": 6, "p90_ms": 36, "p95_ms": 72, "p99_ms": 368}
+"""Independent latencies from which the 95% interval of a percentile is finite: of p99 an upper end
+exists where .99^n is at most .025."""
+PARTS = ("encode", "search", "total")
 
-    p50_ms: Amount
-    p90_ms: Amount
-    p95_ms: Amount
-    p99_ms: Amount
+
+class Percentiles(Section):
+    """Milliseconds; null where the latencies are too few for a finite 95% interval."""
+
+    p50_ms: Amount | None = None
+    p90_ms: Amount | None = None
+    p95_ms: Amount | None = None
+    p99_ms: Amount | None = None
     max_ms: Amount
     mean_ms: Amount
+    intervals: dict[Name, tuple[Amount, Amount]] = {}
+    """95% interval of each percentile, by order statistics; empty in records before schema 5."""
+    autocorrelation: Value | None = None
+    """Lag-1 autocorrelation of the latencies in the order they were measured."""
+    effective_n: Count | None = None
+    """Independent latencies that they count as: n, unless the autocorrelation is large."""
 
 
 class Latency(Section):
@@ -221,6 +235,8 @@ class Latency(Section):
     search: Percentiles
     total: Percentiles
     n: Count
+    queries: Count | None = None
+    """Different queries among the n, which are asked in turn; null before schema 5."""
     warmup: Count
     threads: Count
     k: Count
@@ -240,7 +256,8 @@ class Profile(Section):
     latency: Latency | None = None
     index: IndexSize | None = None
     peak_rss_bytes: Count | None = None
-    """High-water mark of the whole cell."""
+    """Largest resident size of the process and its children during the phases and the measurement
+    of latency; before schema 5, also while the results were written."""
     peak_flops_per_s: Amount | None = None
     """Peak rate of large matrix products at the encoder's precision, threads and device, measured
     during encoding; null if not counted, or if encodings came from another machine."""

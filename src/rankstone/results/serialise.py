@@ -16,7 +16,7 @@ import pydantic
 from pydantic import BaseModel
 
 from rankstone.errors import ResultsError
-from rankstone.results.record import SCHEMA_VERSION, RunRecord
+from rankstone.results.record import LEAST, PARTS, SCHEMA_VERSION, RunRecord
 from rankstone.strict import canonical_digest
 
 DIGEST = "digest"
@@ -28,10 +28,32 @@ LARGEST = 2**63
 """Bound of integers: readers in other languages, and tables, hold 64 bits."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
+
+def _without_open_percentiles(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body without the percentiles of latency whose interval would have no upper end."""
+    profile = _section(body, "profile")
+    latency = _section(profile, "latency")
+    n = latency.get("n")
+    open_ended = [name for name, least in LEAST.items() if isinstance(n, int) and n < least]
+    parts = {
+        name: {**part, **dict.fromkeys(part.keys() & open_ended)}
+        for name in PARTS
+        if (part := _section(latency, name))
+    }
+    return {**body, "profile": {**profile, "latency": {**latency, **parts}}} if parts else body
+
+
+def _section(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a section that may be absent, or, in a damaged record, something else."""
+    found = body.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 UPGRADES: dict[int, Upgrade] = {
     1: lambda body: body,  # 2 adds tokens, flops, GPU memory and FLOP utilisation: unknown before
     2: lambda body: body,  # 3 adds whose rules the numbers follow; intervals may be unknown
     3: lambda body: body,  # 4 adds the digest of the record itself
+    4: _without_open_percentiles,  # 5 adds intervals of latencies
 }
 """Version -> the function that turns a body of that version into one of the next version."""
 

@@ -14,7 +14,15 @@ from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import read_latency, read_per_query
-from rankstone.results.record import INTERVALS, Latency, Measure, Policy, RunRecord
+from rankstone.results.record import (
+    INTERVALS,
+    PARTS,
+    Latency,
+    Measure,
+    Percentiles,
+    Policy,
+    RunRecord,
+)
 from rankstone.results.serialise import digest_fault
 from rankstone.results.side_files import side_file_faults
 from rankstone.results.store import content_of
@@ -126,8 +134,14 @@ def _latency(record: RunRecord, path: Path) -> Iterator[str]:
         return
     try:
         raw = read_latency(path.with_name(name))
-        of_run = {"warmup": stored.warmup, "threads": stored.threads, "k": stored.k}
-        found = summarise(raw.encode_ms, raw.search_ms, **of_run)
+        found = summarise(
+            raw.encode_ms,
+            raw.search_ms,
+            warmup=stored.warmup,
+            threads=stored.threads,
+            k=stored.k,
+            queries=stored.queries,
+        )
     except RankstoneError as error:
         yield f"latency: {error}"
         return
@@ -137,10 +151,24 @@ def _latency(record: RunRecord, path: Path) -> Iterator[str]:
 def _latency_figures(stored: Latency, found: Latency) -> Iterator[str]:
     if stored.n != found.n:
         yield f"latency: n is {stored.n}, recomputed {found.n}"
-    for part in ("encode", "search", "total"):
-        for name, value in found[part].model_dump().items():
-            if not math.isclose(stored[part][name], value, rel_tol=EXACT, abs_tol=EXACT):
-                yield f"latency: {part} {name} is {stored[part][name]}, recomputed {value}"
+    for part in PARTS:
+        recomputed = _figures(found[part])
+        for name, value in _figures(stored[part]).items():
+            # Figures that records of early schemas lack are not among the stored ones.
+            if not _equal(value, recomputed.get(name), EXACT, relative=EXACT):
+                yield f"latency: {part} {name} is {value}, recomputed {recomputed.get(name)}"
+
+
+def _figures(part: Percentiles) -> dict[str, float | None]:
+    """Return the figures of a part, the ends of intervals beside the percentiles."""
+    found = part.model_dump(exclude={"intervals"})
+    ends = {
+        f"{name} {end}": value
+        for name, interval in part.intervals.items()
+        for end, value in zip(("low", "high"), interval, strict=True)
+    }
+    added = () if part.intervals else ("autocorrelation", "effective_n")
+    return {name: value for name, value in {**found, **ends}.items() if name not in added}
 
 
 def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
@@ -176,10 +204,10 @@ def _measures(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
                 yield f"queries: {field} is {record.queries[field]}, recomputed {counted}"
 
 
-def _equal(stored: Any, found: Any, tolerance: float) -> bool:
+def _equal(stored: Any, found: Any, tolerance: float, relative: float = 0.0) -> bool:
     if stored is None or found is None:
         return stored is found
-    return math.isclose(stored, found, rel_tol=0.0, abs_tol=tolerance)
+    return math.isclose(stored, found, rel_tol=relative, abs_tol=tolerance)
 
 
 def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterator[str]:

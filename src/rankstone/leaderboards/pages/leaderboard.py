@@ -198,7 +198,10 @@ def _efficiency(task: str, rows: pd.DataFrame) -> Table:
         subtitle=_machine(rows.iloc[0]),
         columns=tuple(columns),
         rows=tuple(zip(*cells, strict=True)),
-        notes=tuple(dict.fromkeys(flag.note for found in flags for flag in found.values())),
+        notes=(
+            *dict.fromkeys(flag.note for found in flags for flag in found.values()),
+            *_open_ended(rows),
+        ),
     )
 
 
@@ -207,6 +210,12 @@ def _flags(row: Mapping[Any, Any]) -> dict[str, Flag]:
     named = {"unsteady": VARIED, "reused": CACHED}
     known = {key: flag for key, flag in named.items() if is_known(row[key])}
     return {name: flag for key, flag in known.items() for name in str(row[key]).split(", ")}
+
+
+def _open_ended(rows: pd.DataFrame) -> Iterator[str]:
+    timed = rows[rows["timed_queries"].notna()]
+    for name, cost in BY_COLUMN.items():
+        yield from cost.without(list(timed["label"][timed[name].isna()]), len(rows))
 
 
 def _heading(cost: Cost, unit: str) -> tuple[str, ...]:

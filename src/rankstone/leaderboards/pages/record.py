@@ -15,15 +15,17 @@ from rankstone.leaderboards.numbers import (
     REUSED,
     UNKNOWN,
     UNSTEADY,
+    count,
     flagged,
     interval,
     memory_unit,
     significant,
 )
-from rankstone.results.record import Latency, Percentiles, Phase, Profile, RunRecord
+from rankstone.results.record import LEAST, PARTS, RANKS, Latency, Phase, Profile, RunRecord
 from rankstone.results.serialise import to_json
 
 GIGA = 1e9
+POINTS = (*RANKS, "max_ms", "mean_ms")
 SHORT = 12
 """Digits of a digest that are shown."""
 Row = tuple[str, Any]
@@ -160,7 +162,7 @@ def _profile(record: RunRecord) -> Iterator[Block]:
         yield from (Heading("phases"), _phases(profile))
     cached = any(phase.from_cache for phase in profile.phases.values())
     peak = bytes_text(profile.peak_rss_bytes) + (REUSED if cached else "")
-    rows: list[Row] = [("peak RSS of the cell", peak)]
+    rows: list[Row] = [("peak RSS of all phases", peak)]
     if index := profile.index:
         rows += [
             ("index in memory", bytes_text(index.memory_bytes)),
@@ -172,25 +174,45 @@ def _profile(record: RunRecord) -> Iterator[Block]:
 
 def _latency(record: RunRecord, latency: Latency) -> Table:
     heads, *rows = latency_rows(record, latency)
-    note = (
-        f"{latency.n:,} queries one at a time after {latency.warmup:,} to warm up,"
-        f" {latency.threads} threads, k = {latency.k:,}"
-    )
-    notes = [note, *([VARIED.note] if unsteady_parts(record) else [])]
+    notes = [*latency_notes(latency), *([VARIED.note] if unsteady_parts(record) else [])]
     return table(heads, rows, figures=heads[1:], notes=notes)
 
 
 def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
-    """Return the percentiles in milliseconds: a row of heads, then one for each part."""
+    """Return the percentiles in milliseconds: a row of heads, then for each part one of figures,
+    and one of their 95% intervals where these are known."""
     varied = unsteady_parts(record)
-    parts = {"encode": latency.encode, "search": latency.search, "total": latency.total}
-    return [
-        ["ms", *(name.removesuffix("_ms") for name in Percentiles.model_fields)],
-        *(
-            [part, *(flagged(ms, UNSTEADY if part in varied else "") for _, ms in values)]
-            for part, values in parts.items()
-        ),
-    ]
+    rows = [["ms", *(name.removesuffix("_ms") for name in POINTS)]]
+    for name in PARTS:
+        part, mark = latency[name], UNSTEADY if name in varied else ""
+        rows.append([name, *(flagged(part[point], mark) for point in POINTS)])
+        if part.intervals:
+            ends = (part.intervals.get(point) for point in POINTS)
+            rows.append(["95% interval", *("–".join(map(significant, e or ())) for e in ends)])
+    return rows
+
+
+def latency_notes(latency: Latency) -> Iterator[str]:
+    """Yield how the latencies were measured, and what their number does not permit."""
+    of = f" of {count(latency.queries, 'query', 'queries')}" if latency.queries else " queries"
+    yield (
+        f"{latency.n:,}{of} one at a time after {latency.warmup:,} to warm up,"
+        f" {latency.threads} threads, k = {latency.k:,}"
+    )
+    for name in PARTS:
+        known, r = latency[name].effective_n, latency[name].autocorrelation
+        if known is not None and r is not None and known < latency.n:
+            yield (
+                f"{name}: successive latencies are alike (autocorrelation {r:.2f});"
+                f" {latency.n:,} count as {known:,} independent ones"
+            )
+    for name, least in LEAST.items():
+        without = [part for part in PARTS if latency[part][name] is None]
+        if without:
+            yield (
+                f"no {name.removesuffix('_ms')} of {', '.join(without)}: its 95% interval needs"
+                f" {least:,} independent latencies"
+            )
 
 
 def _phases(profile: Profile) -> Table:

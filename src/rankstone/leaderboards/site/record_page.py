@@ -17,6 +17,7 @@ from rankstone.leaderboards.pages.record import (
     bytes_text,
     environment_rows,
     facts,
+    latency_notes,
     latency_rows,
     method_rows,
     phase_mark,
@@ -90,7 +91,7 @@ def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
         remark = f"{significant(each)} bytes per document" if each is not None else ""
         yield "index in memory", bytes_text(profile.index.memory_bytes), remark
     mark = mark_of(BY_NAME["peak RSS"], record)
-    yield "peak memory", bytes_text(profile.peak_rss_bytes, mark), "of the whole cell"
+    yield "peak memory", bytes_text(profile.peak_rss_bytes, mark), "of all phases"
 
 
 def _commands(record: RunRecord) -> tuple[list[str], str]:
@@ -128,8 +129,12 @@ def _latency(entry: Entry) -> dict[str, Any]:
     latency = entry.record.profile.latency if entry.record.profile else None
     if latency is None:
         return {"latency": None}
-    percentiles, histogram = latency_rows(entry.record, latency), _histogram(entry, latency)
-    return {"latency": latency, "percentiles": percentiles, "histogram": histogram}
+    return {
+        "latency": latency,
+        "percentiles": latency_rows(entry.record, latency),
+        "latency_notes": list(latency_notes(latency)),
+        "histogram": _histogram(entry, latency),
+    }
 
 
 def _histogram(entry: Entry, latency: Latency) -> Plot | str:
@@ -146,10 +151,13 @@ def _histogram(entry: Entry, latency: Latency) -> Plot | str:
         kind="latency",
         rows={
             "rows": [{"ms": rounded(float(ms))} for ms in total],
-            "marks": [{"name": n, "ms": rounded(latency.total[key])} for n, key in MARKS.items()],
+            "marks": [
+                {"name": name, "ms": rounded(ms)}
+                for name, key in MARKS.items()
+                if (ms := latency.total[key]) is not None
+            ],
         },
-        label=f"Histogram of the latency of {len(total):,} queries;"
-        " p50, p95 and p99 are in the table",
+        label=f"Histogram of {len(total):,} latencies; their percentiles are in the table",
     )
 
 

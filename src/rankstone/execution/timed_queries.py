@@ -1,0 +1,79 @@
+"""Queries timed one by one in a closed loop, until their percentiles have intervals."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rankstone.arrays import Floats
+from rankstone.profiling.latency import further
+
+QUERIES = 200
+WARMUP = 20
+BUDGET_S = 30.0
+"""Time limit of the warm-up, and of the timed queries; slow methods are timed on fewer queries."""
+FURTHER_S = 5.0
+"""Time limit of further queries, for percentiles that have no finite interval yet."""
+Ask = Callable[[int], tuple[float, float]]
+"""Answers the query of a row; returns the milliseconds of encoding and of searching it."""
+
+
+class Timed(NamedTuple):
+    encode_ms: Floats
+    search_ms: Floats
+    warmup: int
+    queries: int
+    """Different queries among the timed ones."""
+
+
+def time_queries(
+    ask: Ask,
+    n_queries: int,
+    *,
+    seed: int,
+    report: Callable[[int], None] = lambda done: None,
+) -> Timed:
+    """Time queries in an order that depends on the seed alone, again and again if they are few.
+
+    The first timed query is the one after the last of the warm-up, which are timed again only when
+    all others were.
+
+    Args:
+        report: Receives the number of timed queries after each.
+    """
+    rows = np.random.default_rng(seed).permutation(n_queries).tolist()
+    turns = itertools.cycle(rows)
+    warmup = len(_asked(ask, turns, min(WARMUP, (n_queries + 1) // 2), BUDGET_S))
+    found: list[tuple[float, float]] = []
+
+    def timed(row: int) -> tuple[float, float]:
+        taken = ask(row)
+        report(len(found) + 1)
+        return taken
+
+    found += _asked(timed, turns, min(QUERIES, n_queries), BUDGET_S)
+    end = time.monotonic() + FURTHER_S
+    encode, search = np.array(found).T
+    while 0 < (missing := further(encode, search)) * _pace_s(found) <= end - time.monotonic():
+        found += _asked(timed, turns, missing, end - time.monotonic())
+        encode, search = np.array(found).T
+    return Timed(encode, search, warmup, min(len(found), n_queries))
+
+
+def _asked(ask: Ask, turns: Iterator[int], n: int, limit_s: float) -> list[tuple[float, float]]:
+    """Ask the next `n` queries, or those that begin within the limit, at least one."""
+    end, taken = time.monotonic() + limit_s, []
+    for row in itertools.islice(turns, n):
+        taken.append(ask(row))
+        if time.monotonic() > end:
+            break
+    return taken
+
+
+def _pace_s(found: list[tuple[float, float]]) -> float:
+    """Return the mean seconds of a query."""
+    return float(np.sum(found)) / len(found) / 1e3
