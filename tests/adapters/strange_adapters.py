@@ -141,3 +141,25 @@ class Telling(Constant):
 
     def index(self, documents: Any, context: Any) -> ConstantIndex:
         return ConstantIndex(sum(len(chunk) for chunk in documents), self.damage)
+
+
+class BigSave(Constant):
+    """Takes memory only while it saves its index, which is bookkeeping."""
+
+    def index(self, documents: Any, context: Any) -> "BigSaveIndex":
+        return BigSaveIndex(len(documents), self.damage)
+
+
+class BigSaveIndex(ConstantIndex):
+    def save(self, folder: Path) -> None:
+        held = bytearray(b"x" * 2**30)
+        time.sleep(0.7)
+        (folder / "n").write_text(str(len(held)))
+
+
+class BriefPeak(Constant):
+    """Takes memory in a phase, for too short a time to be seen from outside."""
+
+    def index(self, documents: Any, context: Any) -> ConstantIndex:
+        held = bytearray(b"x" * 2**30)
+        return ConstantIndex(len(documents) + 0 * len(held), self.damage)

@@ -134,6 +134,12 @@ def test_the_timeout_ends_a_cell(place: Path) -> None:
     assert "search" in record.error.message
 
 
+def test_the_peak_is_that_of_the_phases_and_not_of_the_bookkeeping(place: Path) -> None:
+    bookkeeping, phase = run(place, "bigsave", "briefpeak")
+    assert bookkeeping.status == phase.status == "ok"
+    assert (bookkeeping.profile.peak_rss_bytes or 0) < 2**30 < (phase.profile.peak_rss_bytes or 0)
+
+
 def test_the_memory_limit_ends_a_cell(place: Path) -> None:
     (record,) = run(place, "hungry", memory_limit_bytes=2**30)
     assert record.status == "oom"

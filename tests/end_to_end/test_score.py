@@ -364,7 +364,7 @@ def test_definitions_are_verified(place: Path, kind: str, changes: Any, words: s
 
 def test_latencies_and_removed_measures_are_verified(place: Path) -> None:
     record, store = score(place, "--on", "letters"), ResultStore(place / "results")
-    times = np.random.default_rng(0).gamma(3, 1, (2, 50))
+    times = np.random.default_rng(0).gamma(3, 1, (2, 80))
     write_latency(place / "latency", *times)
     latency = summarise(*times, warmup=2, threads=1, k=4)
     files = {k: side_file(record, store.path(record), k) for k in ("run", "per_query")}
@@ -372,11 +372,17 @@ def test_latencies_and_removed_measures_are_verified(place: Path) -> None:
     profile = Profile(latency=latency)
     good = store.write(record.model_copy(update={"profile": profile}), staged)
     assert call(place, "verify").exit_code == 0
-    tenth = latency.total.model_copy(update={"p95_ms": latency.total.p95_ms / 100})
+    assert latency.total.p95_ms is not None
+    assert latency.total.p99_ms is None
+    ends = {**latency.total.intervals, "p50_ms": (0.0, 9.0)}
+    wrong = {"p95_ms": latency.total.p95_ms / 100, "p99_ms": 7.0, "intervals": ends}
+    tenth = latency.total.model_copy(update=wrong)
     resigned(place, "profile", latency=latency.model_copy(update={"total": tenth, "n": 7}))
     found = call(place, "verify")
     assert "latency: total p95_ms is" in found.stdout
-    assert "latency: n is 7, recomputed 50" in found.stdout
+    assert "latency: total p99_ms is 7.0, recomputed None" in found.stdout
+    assert "latency: total p50_ms low is 0.0" in found.stdout
+    assert "latency: n is 7, recomputed 80" in found.stdout
     resigned(place, "profile", latency=None)
     assert "latency: the record has no figures" in call(place, "verify").stdout
     fewer = {name: measure for name, measure in good.measures.items() if name != "AP"}
