@@ -89,6 +89,34 @@ def test_letters_name_those_that_are_significantly_below(stored):
     assert any("Holm" in note for note in made.notes)
 
 
+def test_bold_is_what_is_not_significantly_below_the_best(tmp_path):
+    found = [put(tmp_path, m, "toy/one", v) for m, v in [("a/best", 0.5), ("a/low", 0.3)]]
+    values = np.clip(np.random.default_rng(1).normal(0.5, 0.1, 80), 0, 1)
+    values[0] -= 0.01  # one query differs
+    write_per_query(tmp_path / "values", [f"q{i}" for i in range(80)], {"nDCG@10": values})
+    record = make_record("a/close", "toy/one")
+    measure = record.measures["nDCG@10"].model_copy(update={"mean": float(values.mean())})
+    record = record.model_copy(update={"measures": {"nDCG@10": measure}})
+    store = ResultStore(tmp_path / "results")
+    kept = store.write(record, Staged(per_query=tmp_path / "values"))
+    found.append((kept, store.path(kept)))
+    made = column(
+        board(spec(tasks=["toy/one"], significance=True), found, tasks=["toy/one"]), "one"
+    )
+    assert {m: made[m].mark for m in made} == {"a/best": "best", "a/close": "best", "a/low": ""}
+    assert made["a/close"].value < made["a/best"].value
+
+
+def test_the_headlines_of_a_suite_are_averaged_as_it_says(stored):
+    inner = SuiteSpec(name="inner", description="d", members=("toy/one",), measures=("nDCG@10",))
+    suite = SuiteSpec(
+        name="s", description="d", members=("toy/two", "toy/two", inner), measures=("nDCG@10",)
+    )
+    made = board(spec(tasks=["s"]), stored, tasks=TASKS, suite=suite)
+    one, two = (column(made, task)["dense/e5"].value for task in ("one", "two"))
+    assert column(made, "mean")["dense/e5"].value == pytest.approx((2 * two + one) / 3)
+
+
 def test_what_cannot_be_paired_is_not_tested_and_said(stored, tmp_path):
     other = put(tmp_path, "dense/other", "toy/one", 0.9, corpus="another")
     made = board(spec(significance=True), [*stored, other], tasks=TASKS)

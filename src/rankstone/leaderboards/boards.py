@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 from statistics import fmean
 from string import ascii_lowercase
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -107,7 +109,8 @@ def board(
         for task, column in found.items()
     }
     notes: list[str] = []
-    above = _above(spec, names, tasks, cells, notes) if spec.significance else {}
+    tests = _tests(spec, names, tasks, cells, notes) if spec.significance else []
+    above = _above(spec, names, tests)
     heads, entries = [], list[list[Cell]]()
     for task, values in columns.items():
         heads.append(task)
@@ -120,7 +123,8 @@ def board(
             )
             for name in names
         ]
-        entries.append(_marked(column))
+        close = _close(spec, tests, task, values)
+        entries.append(_marked(column, close=[name in close for name in names]))
     if spec.mean and len(tasks) > 1:
         heads.append("mean")
         means = _means(spec, names, cells, columns, suite, notes)
@@ -200,7 +204,7 @@ def _means(
             shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
             notes.append(f"{name}: no mean, for there is no record on {shown}")
             means.append(None)
-        elif suite is not None and spec.measure is not None:
+        elif suite is not None:
             own = {task: cells[name, task][0] for task in columns}
             mean = mean_of(suite, spec.measure, own)
             means.append(None if math.isnan(mean) else mean)
@@ -276,11 +280,16 @@ def _marked(
     competing: Sequence[float | None] | None = None,
     *,
     higher_is_better: bool = True,
+    close: Sequence[bool] = (),
 ) -> list[Cell]:
-    """The column with its best and second marked, of the figures `competing`, or of all."""
+    """The column with its best and second marked, of the figures `competing`, or of all.
+
+    Args:
+        close: cells that a test found not significantly below the best, which are marked like it.
+    """
     values = [_number(cell) for cell in column] if competing is None else competing
     texts = [cell.text for cell in column]
-    marks = marked(texts, values, higher_is_better=higher_is_better, second=True)
+    marks = marked(texts, values, higher_is_better=higher_is_better, second=True, close=close)
     return [replace(cell, mark=mark) for cell, mark in zip(column, marks, strict=True)]
 
 
@@ -288,28 +297,55 @@ def _number(cell: Cell) -> float | None:
     return cell.value if isinstance(cell.value, float) else None
 
 
-def _above(
+class _Pair(NamedTuple):
+    """Two methods on one task, the better first."""
+
+    better: str
+    worse: str
+    task: str
+    adjusted: float
+    """p by Holm's method over all pairs of the board."""
+
+
+def _tests(
     spec: TableSpec, names: Sequence[str], tasks: Sequence[str], cells: Cells, notes: list[str]
+) -> list[_Pair]:
+    """All pairs of the board that can be tested."""
+    pairs, p_values = list[_Pair](), list[float]()
+    for task, (one, other) in product(tasks, combinations(names, 2)):
+        tested = _tested(spec, cells.get((one, task)), cells.get((other, task)), notes)
+        if tested is not None:
+            better, worse = (one, other) if tested[0] > 0 else (other, one)
+            pairs.append(_Pair(better, worse, task, 1.0))
+            p_values.append(tested[1])
+    return [pair._replace(adjusted=p) for pair, p in zip(pairs, holm(p_values), strict=True)]
+
+
+def _above(
+    spec: TableSpec, names: Sequence[str], pairs: Sequence[_Pair]
 ) -> dict[tuple[str, str], str]:
-    """Letters of the methods that a cell is significantly above of, over all pairs of the board."""
-    pairs, p_values = list[tuple[str, str, str]](), list[float]()
-    for task in tasks:
-        for place, one in enumerate(names):
-            for other in names[place + 1 :]:
-                tested = _tested(spec, cells.get((one, task)), cells.get((other, task)), notes)
-                if tested is not None:
-                    up, down = (one, other) if tested[0] > 0 else (other, one)
-                    pairs.append((up, down, task))
-                    p_values.append(tested[1])
+    """Letters of the methods that a cell is significantly above of."""
     below: dict[tuple[str, str], list[str]] = {}
-    for (better, worse, task), p in zip(pairs, holm(p_values), strict=True):
-        if p <= spec.level:
-            below.setdefault((better, task), []).append(worse)
+    for pair in pairs:
+        if pair.adjusted <= spec.level:
+            below.setdefault((pair.better, pair.task), []).append(pair.worse)
     known = _letters(names)
     separator = "" if len(names) <= len(ascii_lowercase) else ","
     return {
         cell: separator.join(letter for name, letter in known.items() if name in worse)
         for cell, worse in below.items()
+    }
+
+
+def _close(
+    spec: TableSpec, pairs: Sequence[_Pair], task: str, values: Mapping[str, float | None]
+) -> set[str]:
+    """The methods that are tested against the best of a task, and not significantly below it."""
+    best = max((v for v in values.values() if v is not None), default=None)
+    return {
+        pair.worse
+        for pair in pairs
+        if pair.task == task and values[pair.better] == best and pair.adjusted > spec.level
     }
 
 
@@ -370,6 +406,7 @@ def _legend(spec: TableSpec, cells: Cells) -> list[str]:
     if spec.significance:
         legend.append(
             "letters: significantly above that method (paired sign-flip test at"
-            f" {spec.level:g}, by Holm's method over all pairs of the board)"
+            f" {spec.level:g}, by Holm's method over all pairs of the board); bold: the best, and"
+            " what is not significantly below it"
         )
     return legend

@@ -23,6 +23,7 @@ from rankstone.evaluation.significance import ratio
 from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, obstacle
 from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
+from rankstone.leaderboards.suites import shares
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Stored
 from rankstone.specs import SuiteSpec
@@ -232,14 +233,14 @@ def _suite_test(
     rule: QualityRule,
     there: Mapping[CellName, Pair],
 ) -> _Test | Judgement:
-    cell, shares = (method, suite.name), _shares(suite)
-    absent = [task for task in shares if (method, task) not in there]
+    cell, parts = (method, suite.name), shares(suite)
+    absent = [task for task in parts if (method, task) not in there]
     if absent:
         detail = f"no mean over the suite: both sides lack {', '.join(absent[:3])}"
         return _judged(cell, measure, "incomparable", detail)
     values: list[tuple[Floats, Floats]] = []
     queries: list[tuple[str, str]] = []
-    for task in shares:
+    for task in parts:
         try:
             names, of, than = _values(there[method, task], measure)
         except ResultsError as error:
@@ -247,24 +248,13 @@ def _suite_test(
         values.append((of, than))
         queries += [(task, name) for name in names]
     weights = np.concatenate(
-        [np.full(len(of), share / len(of)) for share, (of, _) in zip(shares.values(), values,
+        [np.full(len(of), share / len(of)) for share, (of, _) in zip(parts.values(), values,
                                                                      strict=True)]
     )  # fmt: skip
     of, than = (np.concatenate(side) for side in zip(*values, strict=True))
     means = float(than @ weights), float(of @ weights)
     member = Member(of - than, rule.allowance, weights * len(of), (suite.name, tuple(queries)))
     return _Test(cell, rule, measure, member, means)
-
-
-def _shares(suite: SuiteSpec, share: float = 1.0) -> dict[str, float]:
-    """Task -> its share of the suite's mean; a member that is a suite counts once."""
-    shares: dict[str, float] = {}
-    for member in suite.members:
-        part = share / len(suite.members)
-        own = _shares(member, part) if isinstance(member, SuiteSpec) else {member: part}
-        for task, value in own.items():
-            shares[task] = shares.get(task, 0.0) + value
-    return shares
 
 
 def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:

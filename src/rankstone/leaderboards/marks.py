@@ -15,13 +15,15 @@ def marked(
     *,
     higher_is_better: bool = True,
     second: bool = False,
+    close: Sequence[bool] = (),
 ) -> list[Mark]:
-    """The marks of a column: all that read like the best are the best.
+    """The marks of a column: all that read like the best, or are close to it, are the best.
 
     Args:
         texts: the cells as they are read.
         values: their figures; None for what does not compete.
         second: whether the second best is marked, where a third is below it.
+        close: True for each that is not significantly below the best; empty where nothing is known.
 
     A column with fewer than two competitors has no marks.
     """
@@ -32,9 +34,10 @@ def marked(
     marks: dict[str, Mark] = {ranks[0]: "best"}
     if second and len(ranks) > 2:
         marks[ranks[1]] = "second"
+    near = close or [False] * len(texts)
     return [
-        "" if value is None else marks.get(text, "")
-        for text, value in zip(texts, values, strict=True)
+        "" if value is None else "best" if tied else marks.get(text, "")
+        for text, value, tied in zip(texts, values, near, strict=True)
     ]
 
 

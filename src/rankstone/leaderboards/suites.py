@@ -75,15 +75,28 @@ def _row(
     }
 
 
-def mean_of(suite: SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
-    """The mean over the suite's members of one method's records by task; NaN if one is missing."""
-    values = [_value(member, measure, cells) for member in suite.members]
-    return math.fsum(values) / len(values)
+def shares(suite: SuiteSpec, share: float = 1.0) -> dict[str, float]:
+    """Task -> its share of the suite's mean; a member that is a suite counts once."""
+    found: dict[str, float] = {}
+    for member in suite.members:
+        part = share / len(suite.members)
+        own = shares(member, part) if isinstance(member, SuiteSpec) else {member: part}
+        for task, value in own.items():
+            found[task] = found.get(task, 0.0) + value
+    return found
 
 
-def _value(member: str | SuiteSpec, measure: str, cells: Mapping[str, RunRecord]) -> float:
-    """A member's figure; NaN, which any mean of it becomes, where it is missing."""
-    if isinstance(member, SuiteSpec):
-        return mean_of(member, measure, cells)
-    found = cells[member].measures.get(measure) if member in cells else None
-    return math.nan if found is None else found.mean
+def mean_of(suite: SuiteSpec, measure: str | None, cells: Mapping[str, RunRecord]) -> float:
+    """The suite's mean of one method's records by task; NaN if one is missing.
+
+    Args:
+        measure: None: the headline of each task.
+    """
+    return math.fsum(
+        share * _value(cells.get(task), measure) for task, share in shares(suite).items()
+    )
+
+
+def _value(record: RunRecord | None, measure: str | None) -> float:
+    found = record and record.measures.get(measure or record.task.headline)
+    return found.mean if found else math.nan
