@@ -19,6 +19,7 @@ __all__ = [
     "export",
     "gate",
     "leaderboard",
+    "power",
     "report",
     "reproduce",
     "run",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     export = as_function(Session.export)
     gate = as_function(Session.gate)
     leaderboard = as_function(Session.leaderboard)
+    power = as_function(Session.power)
     report = as_function(Session.report)
     reproduce = as_function(Session.reproduce)
     run: Callable[..., list[RunRecord]]

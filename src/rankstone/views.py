@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.document import Page
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
+    from rankstone.leaderboards.power import Power
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore, Stored
 
@@ -125,6 +126,34 @@ class Views(Catalogue):
 
         tasks = None if on is None else several(on)
         return compare_stored(self.store, baseline, several(others), tasks=tasks, measure=measure)
+
+    def power(
+        self,
+        method: str,
+        other: str,
+        *,
+        on: Sequence[str] | str | None = None,
+        differences: Sequence[float] = (0.01,),
+        comparisons: int = 1,
+        level: float = 0.05,
+        measure: str | None = None,
+    ) -> list[Power]:
+        """Return what comparisons of methods that differ as these two can show, task by task.
+
+        Args:
+            method, other: of stored records, in full or by their last parts.
+            on: only these tasks.
+            differences: means for which the queries that show them are counted.
+            comparisons: size of the family, at `level` together.
+            measure: instead of each task's headline.
+
+        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        """
+        from rankstone.leaderboards.power import Setting, power_stored
+
+        setting = Setting(tuple(differences), comparisons, level)
+        tasks = None if on is None else several(on)
+        return power_stored(self.store, method, other, setting, tasks=tasks, measure=measure)
 
     def gate(
         self,

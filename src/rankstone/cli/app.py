@@ -19,7 +19,7 @@ import typer
 
 from rankstone import __version__
 from rankstone.cli.cache import app as cache_app
-from rankstone.cli.compare import compare
+from rankstone.cli.compare import compare, power
 from rankstone.cli.data import app as data_app
 from rankstone.cli.exchange import convert, export, import_results
 from rankstone.cli.gate import gate
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ESCAPED = "rankstone"
 """Name of the handler of characters that an encoding lacks."""
-SEVERAL = (["run"], ["compare"], ["gate"], ["report"])
+SEVERAL = (["run"], ["compare"], ["power"], ["gate"], ["report"])
 """Commands whose --on may be followed by several tasks."""
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ app.add_typer(records, name="records")
 app.command("list")(list_definitions)
 app.command("import")(import_results)
 for verb in (
-    run, score, verify, show, leaderboard, convert, claims, compare, gate, report, export,
+    run, score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,
     reproduce, site, doctor,
 ):  # fmt: skip
     app.command()(verb)

@@ -21,10 +21,10 @@ import numpy as np
 
 from rankstone.arrays import Floats
 from rankstone.evaluation.intervals import SEED
+from rankstone.evaluation.power import POWER, detectable
 from rankstone.evaluation.sign_flips import LOG_2, TIE, bounds, p_above
 
 Correction = Literal["holm", "max-t"]
-POWER = 0.8
 FLIPS_PER_GROUP = 5
 """Random flips are this often the number of groups divided by the level."""
 BATCH_VALUES = 2**24
@@ -116,18 +116,9 @@ def _clean(member: Member) -> Member:
 
 
 def _detectable(member: Member, level: float) -> float:
-    """Return the minimum detectable drop of a one-sided paired test at `level` with `POWER`.
-
-    For differences as spread as these, allowance + (t_{1-level} + t_{power}) s / sqrt(n) with n - 1
-    degrees of freedom (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6); no
-    drop is detectable where even equal signs of all n differences have a p of 2^-n above `level`.
-    """
-    from scipy.stats import t
-
+    """Return the minimum detectable drop of a one-sided test, as differences as spread as these."""
     n = len(member.differences)
-    if n < 2 or n * LOG_2 < -np.log(level):
-        return float("inf")
-    return float(member.allowance + (t.isf(level, n - 1) + t.ppf(POWER, n - 1)) * member.error)
+    return member.allowance + detectable(member.error * float(np.sqrt(n)), n, level)
 
 
 def _needed(member: Member, level: float) -> float:

@@ -71,20 +71,30 @@ def compare(
     Raises:
         ResultsError: no task has both, or the values per query are not there, or of other queries.
     """
+    found = [
+        _one(of, than, measure or of[0].task.headline)
+        for of, than in _pairs(baseline, others, records)
+    ]
+    adjusted = holm([one.paired.p for one in found])
+    return [one._replace(adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _pairs(
+    baseline: str, others: Sequence[str], records: Mapping[tuple[str, str], Stored]
+) -> list[tuple[Stored, Stored]]:
     found = []
     for task in dict.fromkeys(task for _, task in records):
         for other in others:
             pair = records.get((other, task)), records.get((baseline, task))
             if pair[0] is not None and pair[1] is not None:
-                found.append(_one(pair[0], pair[1], measure or pair[0][0].task.headline))
+                found.append((pair[0], pair[1]))
     if not found:
         named = ", ".join([baseline, *others])
         raise ResultsError(
             f"no task has records of {baseline} and another of {named}."
             " Measure them: rankstone run METHOD... --on TASK"
         )
-    adjusted = holm([one.paired.p for one in found])
-    return [one._replace(adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+    return found
 
 
 def compare_stored(
@@ -99,6 +109,28 @@ def compare_stored(
 
     Methods and tasks are named in full or by their last parts.
     """
+    of, than, cells = _named(store, baseline, others, tasks)
+    return compare(of, than, cells, measure=measure)
+
+
+def stored_pairs(
+    store: ResultStore,
+    baseline: str,
+    others: Sequence[str],
+    *,
+    tasks: Sequence[str] | None = None,
+) -> list[tuple[Stored, Stored]]:
+    """Return the records of each of `others` and of `baseline`, on every task that has both.
+
+    Names are those of `compare_stored`. Raises ResultsError where there are none.
+    """
+    return _pairs(*_named(store, baseline, others, tasks))
+
+
+def _named(
+    store: ResultStore, baseline: str, others: Sequence[str], tasks: Sequence[str] | None
+) -> tuple[str, list[str], dict[tuple[str, str], Stored]]:
+    """The methods by full name, and the cells of the tasks."""
     cells = {cell: one for cell, one in store.cells().items() if one[0].status == "ok"}
     methods = list(dict.fromkeys(method for method, _ in cells))
     if tasks is not None:
@@ -108,7 +140,7 @@ def compare_stored(
     of, *than = [
         recorded_name(name, methods, "method", store.folder) for name in (baseline, *others)
     ]
-    return compare(of, than, cells, measure=measure)
+    return of, than, cells
 
 
 def _one(of: Stored, than: Stored, measure: str) -> Comparison:
