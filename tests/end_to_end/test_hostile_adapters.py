@@ -26,7 +26,7 @@ MORE_ENDINGS = {
     "Interrupts": ("KeyboardInterrupt", ""),
     "Recurses": ("RecursionError", "recursion depth"),
     "Closes": ("ProcessDied", "exited with code 1"),
-    "Negative": ("AdapterError", "'profile.index.memory_bytes' is negative: -5"),
+    "Negative": ("AdapterError", "profile.index.memory_bytes"),
     "NaNBytes": ("ValidationError", "nan"),
     "Immense": ("OverflowError", ""),
     "DescribesMuch": ("AdapterError", "bytes"),

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -169,7 +169,6 @@ class _Watch:
         try:
             if event["event"] == "result":
                 check_storable(event["body"])
-                _check_counts(event["body"])
                 measured = Measured.model_validate(event["body"])
                 return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
             return self._failed(event)
@@ -210,22 +209,6 @@ def error_info(kind: str, message: str, traceback: str | None = None) -> ErrorIn
         message=bounded(message),
         traceback=None if traceback is None else bounded(traceback),
     )
-
-
-def _check_counts(body: Mapping[str, Any]) -> None:
-    """Raise ValueError for a negative count, size or duration."""
-    for section in ("truncation", "profile"):
-        for key, value in _numbers(body[section], section):
-            if value < 0:
-                raise ValueError(f"'{key}' is negative: {value}")
-
-
-def _numbers(value: Any, key: str) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in nested dictionaries, with their keys from the root."""
-    if isinstance(value, int | float):
-        yield key, value
-    for name, item in value.items() if isinstance(value, dict) else ():
-        yield from _numbers(item, f"{key}.{name}")
 
 
 def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
