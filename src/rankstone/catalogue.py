@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from rankstone.errors import DataError, DefinitionError
 from rankstone.files import PathLike
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
-from rankstone.workspace import Workspace
+from rankstone.workspace import Workspace, write_workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +32,8 @@ class Catalogue:
     """The folders of a session, and its commands that only list or prepare."""
 
     workspace: PathLike | None = None
-    """Folder with `benchmarks/` and `runners/`; the nearest ancestor by default."""
+    """Folder whose definitions lie over the packaged ones; by default the nearest one upwards with
+    `rankstone.toml`, `runners/` or `benchmarks/`."""
     results: PathLike | None = None
     """Folder of the records; `results/` of the workspace by default."""
     data: PathLike | None = None
@@ -41,20 +43,31 @@ class Catalogue:
 
     @property
     def definitions(self) -> Workspace:
-        """The workspace's definitions.
+        """The workspace's definitions, over the packaged ones.
 
-        Raises: DefinitionError, where `workspace` is not one.
+        Raises: DefinitionError, where `workspace` is no folder.
         """
         return Workspace.find(Path(self.workspace) if self.workspace is not None else None)
 
     @property
     def sources(self) -> Sources:
         """The folders in which data is looked up and kept."""
-        return Sources.find(self.data, self.cache)
+        definitions = self.definitions
+        data = self.data or os.environ.get("RANKSTONE_DATA") or definitions.folder("data")
+        cache = self.cache or os.environ.get("RANKSTONE_CACHE") or definitions.folder("cache")
+        return Sources.find(data, cache)
 
     @property
     def encodings_folder(self) -> Path:
         return self.sources.cache / "encodings"
+
+    @staticmethod
+    def init(folder: PathLike = ".") -> list[Path]:
+        """Write a commented workspace into `folder`, and return its files.
+
+        Raises: DefinitionError, before anything is written, where one of them is there.
+        """
+        return write_workspace(Path(folder))
 
     def tasks(self, names: Sequence[str] = ()) -> list[TaskSpec]:
         """Return the tasks and suites' tasks `names`, or all that are defined."""
@@ -129,7 +142,8 @@ class Catalogue:
         from rankstone.leaderboards.papers.published import published_of, read_published
 
         definitions = self.definitions
-        rows = read_published(definitions.published)
+        files = [layer / "leaderboards" / "published.csv" for layer in definitions.layers]
+        rows = [row for file in files if file.is_file() for row in read_published(file)]
         if method is None:
             return rows
         spec = definitions.method(method)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
 from rankstone.errors import DefinitionError
 from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
-from rankstone.strict import chosen, load_folder
+from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
 from rankstone.workspace import several
 
@@ -284,7 +284,7 @@ class Session(Views):
         from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
 
         definitions = self.definitions
-        wanted = chosen(load_folder(ClaimSpec, definitions.claims), names, "Claim")
+        wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), names, "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
         cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
         for method, task in cells:
@@ -310,7 +310,7 @@ class Session(Views):
         from rankstone.leaderboards.papers import tables as papers
 
         definitions, sources = self.definitions, self.sources
-        wanted = chosen(load_folder(papers.PaperSpec, definitions.papers), tables, "Table")
+        wanted = chosen(definitions.load(papers.PaperSpec, "leaderboards/papers"), tables, "Table")
         known = papers.Known.of(
             definitions.methods(definitions.method_names()),
             definitions.tasks,

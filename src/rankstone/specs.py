@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -131,7 +131,7 @@ class MethodSpec(AdapterSpec):
     """One retrieval method: the content of `runners/<family>/<name>.toml`."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
-        {"description", "citation", "licence", "published", "weights"}
+        {"description", "citation", "licence", "published", "weights", "stated_in"}
     )
     LATER: ClassVar[frozenset[str]] = AdapterSpec.LATER | {"on"}
 
@@ -154,10 +154,13 @@ class MethodSpec(AdapterSpec):
     weights: Literal["public", "unavailable"] = "public"
     """`unavailable`: never released, so the method needs a path to weights."""
 
+    stated_in: str = ""
+    """The file that was read, or the form that was given; not a key of the file."""
+
     @property
     def file(self) -> str:
-        """The definition's file, inside the workspace, for messages."""
-        return f"runners/{self.name.partition('+')[0]}.toml"
+        """The definition's file, for messages."""
+        return self.stated_in or f"runners/{self.name.partition('+')[0]}.toml"
 
     def on_task(self, task: str) -> Self:
         """Return this method as it runs on `task`, its members too: `on` is applied and empty."""
@@ -305,43 +308,54 @@ class SuiteSpec(Spec):
         return tuple(dict.fromkeys(name for names in nested for name in names))
 
 
-def load_method(name: str, folder: Path, _seen: tuple[str, ...] = ()) -> MethodSpec:
-    """Return the method `<family>/<stem>` of the runners `folder`, with its members resolved."""
-    path = folder / f"{name}.toml"
-    if name in _seen:
+def load_method(name: str, *folders: Path, seen: tuple[str, ...] = ()) -> MethodSpec:
+    """Return the method `<family>/<stem>` of the first of the runners `folders` that has it."""
+    files = [folder / f"{name}.toml" for folder in folders]
+    path = next((file for file in files if file.is_file()), files[0])
+    if name in seen:
         raise DefinitionError(f"{path}: key 'members': the method contains itself. Remove it.")
+    return read_method(path, name, *folders, seen=(*seen, name))
+
+
+def read_method(path: Path, name: str, *folders: Path, seen: tuple[str, ...] = ()) -> MethodSpec:
+    """Return the method in a file under a name, with its members, of `folders`, resolved."""
     values = read_toml(path)
-    if "name" in values:
-        raise DefinitionError(
-            f"{path}: unknown key 'name': the path of the file names the method. Remove it."
-        )
-    seen = (*_seen, name)
-    members = _members(values, f"{path}: key 'members'", folder, seen)
-    inner = _members(values.get("scorer"), f"{path}: key 'scorer.members'", folder, seen)
+    for key in ("name", "stated_in"):
+        if key in values:
+            raise DefinitionError(
+                f"{path}: unknown key '{key}': the path of the file names the method. Remove it."
+            )
+    members = _members(values, f"{path}: key 'members'", folders, seen)
+    inner = _members(values.get("scorer"), f"{path}: key 'scorer.members'", folders, seen)
     spec = build_spec(MethodSpec, {**values, "name": name}, path)
     scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
-    return spec.model_copy(update={"members": members, "scorer": scorer})
+    changed = {"members": members, "scorer": scorer, "stated_in": str(path)}
+    return spec.model_copy(update=changed)
 
 
-def _members(table: Any, key: str, folder: Path, seen: tuple[str, ...]) -> tuple[MethodSpec, ...]:
+def _members(
+    table: Any, key: str, folders: Sequence[Path], seen: tuple[str, ...]
+) -> tuple[MethodSpec, ...]:
     """Remove the names `members` from `table` and return their methods."""
     members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
         raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
-    known = method_names(folder)
+    known = method_names(*folders)
     resolved = []
     for member in members:
         try:
-            full = resolve_name(member, known, "Runner", folder)
+            full = resolve_name(member, known, "Runner", folders[0])
         except DefinitionError as error:
             raise DefinitionError(f"{key}: {error}") from None
-        resolved.append(load_method(full, folder, seen))
+        resolved.append(load_method(full, *folders, seen=seen))
     return tuple(resolved)
 
 
-def method_names(folder: Path) -> list[str]:
-    """`<family>/<stem>` of every definition below the runners `folder`."""
-    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.toml"))
+def method_names(*folders: Path) -> list[str]:
+    """`<family>/<stem>` of every definition below the runners `folders`."""
+    return sorted(
+        {p.relative_to(f).with_suffix("").as_posix() for f in folders for p in f.rglob("*.toml")}
+    )
 
 
 def load_family(path: Path) -> dict[str, TaskSpec]:
@@ -371,19 +385,21 @@ def load_aliases(path: Path) -> dict[str, str]:
     return {f"{path.stem}/{alias}": name for alias, name in aliases.items()}
 
 
-def load_suites(path: Path) -> dict[str, SuiteSpec]:
+def load_suites(*paths: Path) -> dict[str, SuiteSpec]:
     """Return all suites of `benchmarks/suites.toml`, by name, with member suites resolved.
+
+    Of several files the first precedes.
 
     A member with a slash is a task, one without is a suite. The workspace checks that the tasks
     are defined.
     """
-    if not path.is_file():
-        return {}
     found = {
         name: build_spec(SuiteSpec, {**own, "name": name}, path, f"suites.{name}")
+        for path in reversed(paths)
+        if path.is_file()
         for name, own in _named_tables(_tables(path, "description", "suites"), "suites", path)
     }
-    return {name: _with_members(suite, found, path) for name, suite in found.items()}
+    return {name: _with_members(suite, found, paths[0]) for name, suite in found.items()}
 
 
 def _with_members(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rankstone.catalogue import Catalogue
 from rankstone.errors import ResultsError
 from rankstone.files import PathLike
-from rankstone.strict import chosen, load_folder
+from rankstone.strict import chosen
 from rankstone.workspace import Workspace, several
 
 if TYPE_CHECKING:
@@ -92,9 +92,10 @@ class Views(Catalogue):
         from rankstone.results.store import ResultStore
 
         definitions = self.definitions
-        [spec] = chosen(load_folder(TableSpec, definitions.leaderboards), [name], "Leaderboard")
+        [spec] = chosen(definitions.load(TableSpec, "leaderboards"), [name], "Leaderboard")
         named = spec.records and self.results is None
-        store = ResultStore(definitions.root / spec.records) if named else self._store(definitions)
+        holder = definitions.holder(f"leaderboards/{name}.toml")
+        store = ResultStore(holder / spec.records) if named else self._store(definitions)
         stored = store.stored()
         alone = len(spec.tasks) == 1 and spec.tasks[0] in definitions.suites
         return board(

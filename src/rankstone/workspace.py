@@ -1,17 +1,18 @@
-"""Finds the definitions: `--workspace`, the nearest ancestor folder, or the packaged copy."""
+"""Finds the definitions: those of the workspace, laid over the packaged ones."""
 
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
-from rankstone.files import PathLike
+from rankstone.files import PathLike, copy
 from rankstone.runners.names import named_by_content
 from rankstone.specs import (
     MethodSpec,
@@ -23,32 +24,69 @@ from rankstone.specs import (
     load_suites,
     method_names,
 )
-from rankstone.strict import resolve_name
+from rankstone.strict import Spec, SpecT, build_spec, load_folder, read_toml, resolve_name
 
 SUITES = "suites.toml"
+SETTINGS = "rankstone.toml"
 Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
+
+
+class Settings(Spec):
+    """Folders that a workspace states in its `rankstone.toml`; relative ones start there."""
+
+    results: str | None = None
+    """Records, instead of `results`."""
+    data: str | None = None
+    """Local mirror of collections in BEIR layout; `--data` and `RANKSTONE_DATA` precede."""
+    cache: str | None = None
+    """Prepared corpora and encodings; `--cache` and `RANKSTONE_CACHE` precede."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A folder that holds `benchmarks/` and `runners/`."""
+    """A folder of definitions, in `benchmarks/`, `runners/` and `leaderboards/`, and those
+    beneath."""
 
     root: Path
+    base: Path | None = None
+    """The definitions beneath, which stay where `root` has none of the name."""
 
     @classmethod
     def find(cls, explicit: Path | None = None, start: Path | None = None) -> Workspace:
-        """The workspace at `explicit`, else the nearest ancestor of `start`, else the packaged."""
-        if explicit is not None:
-            if not _is_workspace(explicit):
-                raise DefinitionError(
-                    f"{explicit} is not a workspace: it needs the folders benchmarks/ and runners/."
-                )
-            return cls(root=explicit.resolve())
+        """The workspace at `explicit`, else the nearest ancestor of `start`, over the packaged."""
+        packaged = packaged_definitions()
+        if explicit is not None and not explicit.is_dir():
+            raise DefinitionError(
+                f"{explicit}: no folder is there. Make a workspace: rankstone init {explicit}"
+            )
         here = (start or Path.cwd()).resolve()
-        for folder in (here, *here.parents):
-            if _is_workspace(folder):
-                return cls(root=folder)
-        return cls(root=packaged_definitions())
+        above = (folder for folder in (here, *here.parents) if _is_workspace(folder))
+        root = next(above, packaged) if explicit is None else explicit.resolve()
+        return cls(root=root, base=None if root == packaged else packaged)
+
+    @property
+    def layers(self) -> tuple[Path, ...]:
+        """The folders of definitions; an earlier one precedes."""
+        return (self.root,) if self.base is None else (self.root, self.base)
+
+    @cached_property
+    def settings(self) -> Settings:
+        path = self.root / SETTINGS
+        return build_spec(Settings, read_toml(path), path) if path.is_file() else Settings()
+
+    def folder(self, name: Literal["results", "data", "cache"]) -> Path | None:
+        """The folder that the settings state."""
+        stated = getattr(self.settings, name)
+        return None if stated is None else self.root / Path(os.path.expandvars(stated)).expanduser()
+
+    def holder(self, file: str) -> Path:
+        """The first of the layers that holds `file`."""
+        return next((layer for layer in self.layers if (layer / file).is_file()), self.root)
+
+    def load(self, kind: type[SpecT], folder: str) -> dict[str, SpecT]:
+        """The definitions in a folder of each layer, by name."""
+        layers = reversed(self.layers)
+        return {n: one for layer in layers for n, one in load_folder(kind, layer / folder).items()}
 
     @property
     def runners(self) -> Path:
@@ -82,15 +120,20 @@ class Workspace:
     def results(self) -> Path:
         """Default folder of records: beside the definitions, unless those are packaged."""
         base = Path.cwd() if self.root == packaged_definitions() else self.root
-        return base / "results"
+        return self.folder("results") or base / "results"
+
+    @property
+    def _runners(self) -> tuple[Path, ...]:
+        return tuple(layer / "runners" for layer in self.layers)
 
     def method_names(self) -> list[str]:
-        return method_names(self.runners)
+        return method_names(*self._runners)
 
     def method(self, name: str) -> MethodSpec:
         """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous."""
-        full = resolve_name(name, self.method_names(), "Runner", self.runners)
-        return self._by_task(load_method(full, self.runners))
+        own = method_names(self.runners)
+        full = resolve_name(name, _preferred(name, own, self.method_names()), "Runner", self.root)
+        return self._by_task(load_method(full, *self._runners))
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
         """Return `method`, and its members, with `on` by single tasks."""
@@ -158,7 +201,7 @@ class Workspace:
     @cached_property
     def suites(self) -> dict[str, SuiteSpec]:
         """Every suite, by name."""
-        return load_suites(self.benchmarks / SUITES)
+        return load_suites(*(layer / "benchmarks" / SUITES for layer in self.layers))
 
     def task(self, name: str) -> TaskSpec:
         """The task of that full name or alias, or just of its last parts if that is unambiguous.
@@ -174,7 +217,12 @@ class Workspace:
                 return unwritten
         whole, *cuts = name.split("@")
         try:
-            full = resolve_name(whole, names, "Task", self.benchmarks)
+            own = [
+                n
+                for path in self._families(self.root)
+                for n in (*load_family(path), *load_aliases(path))
+            ]
+            full = resolve_name(whole, _preferred(whole, own, names), "Task", self.root)
         except DefinitionError as error:
             message = str(error).rstrip(".")
             raise DefinitionError(f"{message}. A task may also be {FORMS}.") from None
@@ -218,8 +266,30 @@ class Workspace:
             return self.task(name)
         return recorded_task(name, source, split, relevance=relevance) or self.task(name)
 
-    def _families(self) -> list[Path]:
-        return sorted(p for p in self.benchmarks.glob("*.toml") if p.name != SUITES)
+    def _families(self, *layers: Path) -> list[Path]:
+        """Files of tasks in `layers`, or all; a later one precedes."""
+        folders = [layer / "benchmarks" for layer in layers or reversed(self.layers)]
+        found = (sorted(folder.glob("*.toml")) for folder in folders)
+        return [path for paths in found for path in paths if path.name != SUITES]
+
+
+def write_workspace(folder: Path) -> list[Path]:
+    """Write a commented workspace into `folder`, and return its files.
+
+    Raises: DefinitionError, before anything is written, where one of them is there.
+    """
+    template = Path(__file__).with_name("workspace_template")
+    names = sorted(p.relative_to(template) for p in template.rglob("*") if p.is_file())
+    for name in names:
+        if (folder / name).exists():
+            raise DefinitionError(
+                f"{folder / name} exists, and is not replaced. Name another folder:"
+                " rankstone init DIR"
+            )
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(template / name, folder / name)
+    return [folder / name for name in names]
 
 
 def several(given: Sequence[Named] | str) -> Sequence[Named | str]:
@@ -227,8 +297,15 @@ def several(given: Sequence[Named] | str) -> Sequence[Named | str]:
     return [given] if isinstance(given, str) else given
 
 
+def _preferred(name: str, own: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """Return the names among which `name` is sought: the workspace's own where one ends on it."""
+    ending = [full for full in own if full.endswith(f"/{name}")]
+    return known if name in known else ending or known
+
+
 def _is_workspace(folder: Path) -> bool:
-    return any((folder / "benchmarks").glob("*.toml")) and (folder / "runners").is_dir()
+    folders = (folder / "runners", folder / "benchmarks")
+    return (folder / SETTINGS).is_file() or any(one.is_dir() for one in folders)
 
 
 def packaged_definitions() -> Path:

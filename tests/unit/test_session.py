@@ -51,7 +51,7 @@ def test_a_named_folder_of_records_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="--results"):
         Session(results=tmp_path / "none", workspace=ROOT).records()
     with pytest.raises(DefinitionError):
-        _ = Session(workspace=tmp_path).definitions
+        _ = Session(workspace=tmp_path / "none").definitions
 
 
 def test_weights_are_for_one_method(tmp_path: Path) -> None:

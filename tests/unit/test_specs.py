@@ -171,9 +171,9 @@ def test_every_packaged_definition_is_valid() -> None:
     assert all(isinstance(task, TaskSpec) for task in place.tasks.values())
 
 
-def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="needs the folders benchmarks/ and runners/"):
-        Workspace.find(tmp_path)
+def test_a_workspace_must_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="rankstone init"):
+        Workspace.find(tmp_path / "none")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

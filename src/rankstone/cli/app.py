@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
@@ -64,6 +65,17 @@ def doctor(here: Session) -> None:
     stdout().print(here.doctor())
 
 
+@command()
+def init(
+    here: Session,
+    folder: Annotated[Path, typer.Argument(help="Folder of the workspace [this one].")] = Path(),
+) -> None:
+    """Write a commented workspace: settings, a method, a task, rules of the gate, a CI workflow."""
+    for path in here.init(folder):
+        echo(path)
+    echo("Try it: rankstone run mine/bm25-long bm25 --on mine/tickets", err=True)
+
+
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 app.add_typer(records, name="records")
@@ -71,7 +83,7 @@ app.command("list")(list_definitions)
 app.command("import")(import_results)
 for verb in (
     run, score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,
-    reproduce, site, doctor,
+    reproduce, site, doctor, init,
 ):  # fmt: skip
     app.command()(verb)
 

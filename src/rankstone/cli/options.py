@@ -33,7 +33,7 @@ FOLDERS = {
         help="Prepared corpora and encodings [the user's cache folder].",
     ),
     "workspace": typer.Option(
-        "--workspace", help="Folder with benchmarks/ and runners/ [nearest ancestor]."
+        "--workspace", help="Folder of definitions over the packaged ones [nearest ancestor]."
     ),
 }  # fmt: skip
 """Options of the folders of a session."""

@@ -103,7 +103,7 @@ class Sweep:
     def _check(self, method: MethodSpec) -> None:
         """Build the runner; what is no fault of its definition is reported by its cells."""
         try:
-            build_runner(method, str(self.workspace / method.file))
+            build_runner(method)
         except ModelError:
             return
         except (KeyboardInterrupt, RankstoneError):
