@@ -16,7 +16,7 @@ IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 if IN_PARALLEL:  # one process a core; read when numpy, torch and faiss are imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # forks at each import and conversion
-# transformers copies a checkpoint's code to a folder named like the checkpoint's: "model", for many.
+# transformers copies a checkpoint's code to a folder named as the checkpoint's is: often "model".
 MODULES = tempfile.TemporaryDirectory(prefix="rankstone-modules-")
 os.environ["HF_MODULES_CACHE"] = MODULES.name
 settings.register_profile("rankstone", deadline=None)  # a neighbour may be using the core
