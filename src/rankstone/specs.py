@@ -131,7 +131,7 @@ class MethodSpec(AdapterSpec):
     """One retrieval method: the content of `runners/<family>/<name>.toml`."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
-        {"description", "citation", "licence", "published", "weights", "stated_in"}
+        {"description", "citation", "licence", "published", "weights", "stated_in", "trained_on"}
     )
     LATER: ClassVar[frozenset[str]] = AdapterSpec.LATER | {"on"}
 
@@ -151,6 +151,9 @@ class MethodSpec(AdapterSpec):
     """Licence of the weights: an SPDX name, or the name that their owners use."""
     published: str | None = None
     """Name of this method in `leaderboards/published.csv`; None: its own name."""
+    trained_on: tuple[str, ...] | None = None
+    """Collections that its weights were trained on, as parts of the names of data sets (`msmarco`);
+    None: not known."""
     weights: Literal["public", "unavailable"] = "public"
     """`unavailable`: never released, so the method needs a path to weights."""
 

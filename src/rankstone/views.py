@@ -77,14 +77,21 @@ class Views(Catalogue):
 
         return leaderboard(self._records() if records is None else list(records))
 
-    def suite_means(self, suite: str) -> pd.DataFrame:
-        """Return the mean over a suite of every method that has stored records of it."""
+    def suite_means(self, suite: str, *, zero_shot: bool = False) -> pd.DataFrame:
+        """Return the mean over a suite of every method that has stored records of it, or only of
+        those that learnt from no training split of its tasks."""
         from rankstone.leaderboards.suites import suite_means
+        from rankstone.leaderboards.trained import zero_shot as without_trained
 
-        return suite_means(self._records(), self.definitions.suite(suite))
+        records = self._records()
+        kept = without_trained(records) if zero_shot else records
+        return suite_means(kept, self.definitions.suite(suite))
 
-    def board(self, name: str) -> Board:
+    def board(self, name: str, *, zero_shot: bool = False) -> Board:
         """Return the defined leaderboard `name` over the records it names, or those of `results`.
+
+        Args:
+            zero_shot: leave out methods that learnt from a task's training split.
 
         Raises: RankstoneError, where it is not defined or its records cannot be read.
         """
@@ -99,7 +106,7 @@ class Views(Catalogue):
         stored = store.stored()
         alone = len(spec.tasks) == 1 and spec.tasks[0] in definitions.suites
         return board(
-            spec,
+            spec.model_copy(update={"zero_shot": spec.zero_shot or zero_shot}),
             stored,
             tasks=[task.name for task in definitions.named(spec.tasks)],
             suite=definitions.suite(spec.tasks[0]) if alone else None,

@@ -115,7 +115,8 @@ def test_the_rescoring_is_charged_apart(tmp_path):
     shown = []
     context = CellContext(
         progress=lambda *step: shown.append(step), texts=TEXTS,
-        train_queries=(), train_judgements=None, seed=0, threads=1, device="cpu", work=tmp_path,
+        queries_of_training=(), judgements_of_training=None, seed=0, threads=1, device="cpu",
+        work=tmp_path,
         clock=clock,
         cache=SimpleNamespace(chunks=PlainContext(texts=TEXTS, work=tmp_path).encoded),
     )  # fmt: skip

@@ -27,17 +27,23 @@ def leaderboard(
     suite: Annotated[
         str | None, typer.Option("--suite", help="Means over this suite instead.")
     ] = None,
+    zero_shot: Annotated[
+        bool,
+        typer.Option("--zero-shot", help="Without methods trained on a task's training split."),
+    ] = False,
 ) -> None:
     """Print quality and efficiency of all stored records, or a defined leaderboard."""
     from rankstone.leaderboards.pages import board
     from rankstone.leaderboards.pages import suite as means
+    from rankstone.leaderboards.trained import zero_shot as without_trained
 
     if table is not None:
-        out.draw(board.page(here.board(table)), "leaderboard")
+        out.draw(board.page(here.board(table, zero_shot=zero_shot)), "leaderboard")
     elif suite is not None:
-        out.draw(means.page(here.suite_means(suite)), "means")
+        out.draw(means.page(here.suite_means(suite, zero_shot=zero_shot)), "means")
     else:
-        out.board([record for record, _ in here.records()])
+        found = [record for record, _ in here.records()]
+        out.board(without_trained(found) if zero_shot else found)
 
 
 @command("results", "data", "cache", "workspace")

@@ -238,7 +238,7 @@ def _evaluate(
     }
     bounds = _tie_bounds(ranking, placement, parsed, relevance, per_query)
     return Evaluation(
-        measures=_records(per_query, bounds),
+        measures=measures_of(per_query, bounds),
         per_query=per_query,
         query_ids=query_ids,
         ranking=ranking,
@@ -268,16 +268,22 @@ def _tie_bounds(
     }
 
 
-def _records(
-    per_query: Mapping[str, Floats], bounds: Mapping[str, dict[str, float]]
+def measures_of(
+    per_query: Mapping[str, Floats], bounds: Mapping[str, dict[str, float]] | None = None
 ) -> dict[str, Measure]:
+    """Return the mean of each measure with its interval, and its bounds under ties."""
     if not per_query:
         return {}
+    known = bounds or {}
     ends = intervals.of_means(np.column_stack(list(per_query.values())))
     columns = zip(per_query.items(), *(end.tolist() for end in ends), strict=True)
     return {
         name: Measure(
-            mean=float(value.mean()), low=low, high=high, n=len(value), **bounds.get(name, {})
+            mean=float(value.mean()),
+            low=low,
+            high=high,
+            n=len(value),
+            **known.get(name, {}),
         )
         for (name, value), low, high in columns
     }

@@ -21,6 +21,7 @@ from rankstone.execution.context import CellContext
 from rankstone.execution.events import BOOKKEEPING, EventStream, bounded
 from rankstone.execution.job import QUERY_BATCH, Job
 from rankstone.execution.timed_queries import time_queries
+from rankstone.execution.training import Seen, scored_unseen, seen, trained_on
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
@@ -33,6 +34,7 @@ from rankstone.results.record import (
     MethodInfo,
     Profile,
     TaskInfo,
+    TrainedOn,
     TruncationInfo,
 )
 from rankstone.results.trec_run import write_run
@@ -85,12 +87,16 @@ class CellRun:
                 latency = latency.model_copy(update={"others_cores": others})
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
-                self._write_files(evaluation, dataset)
+                apart = seen(dataset) if context.learnt else None
+                self._write_files(evaluation, dataset, apart)
             dataset.unchanged()
         return Measured(
             task=TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text),
-            method=MethodInfo.of(self.job.method, runner.describe()),
+            method=MethodInfo.of(self.job.method, runner.describe()).model_copy(
+                update={"trained_on": self._trained_on(context)}
+            ),
             measures=evaluation.measures,
+            unseen=apart and scored_unseen(evaluation, apart),
             queries=evaluation.queries,
             truncation=_truncation(
                 query=self._query_truncation,
@@ -114,6 +120,10 @@ class CellRun:
             warnings=[*dataset.warnings, *cache.damaged, *_messages(caught)],
         )
 
+    def _trained_on(self, context: CellContext) -> list[TrainedOn]:
+        fitted = "train" in self.clock.phases()
+        return trained_on(self.job.method, self.job.task, learnt=context.learnt, fitted=fitted)
+
     @property
     def _task(self) -> TaskSpec:
         """The task, with the method's text template if that has one."""
@@ -136,8 +146,8 @@ class CellRun:
     def _context(self, dataset: Dataset, cache: EncodingCache, work: Path) -> CellContext:
         return CellContext(
             texts=CorpusTexts(dataset.corpus),
-            train_queries=dataset.train_queries,
-            train_judgements=dataset.train_judgements,
+            queries_of_training=dataset.train_queries,
+            judgements_of_training=dataset.train_judgements,
             seed=self.job.seed,
             threads=self.job.threads,
             device="cpu",
@@ -200,9 +210,14 @@ class CellRun:
         size = index.nbytes()
         return IndexSize(memory_bytes=size, disk_bytes=disk, bytes_per_document=size / n_documents)
 
-    def _write_files(self, evaluation: Evaluation, dataset: Dataset) -> None:
+    def _write_files(self, evaluation: Evaluation, dataset: Dataset, apart: Seen | None) -> None:
         staging, ranking = self.job.staging, evaluation.ranking
-        write_per_query(staging / "per_query.parquet", dataset.query_ids, evaluation.per_query)
+        write_per_query(
+            staging / "per_query.parquet",
+            dataset.query_ids,
+            evaluation.per_query,
+            apart and apart.unseen,
+        )
         write_run(
             staging / "run.trec.zst",
             dataset.query_ids,

@@ -22,8 +22,8 @@ class CellContext:
     """Context of one cell. It holds no test query, so an index cannot learn from one."""
 
     texts: Sequence[str]
-    train_queries: Sequence[str]
-    train_judgements: Judged
+    queries_of_training: Sequence[str]
+    judgements_of_training: Judged
     seed: int
     threads: int
     device: str
@@ -33,6 +33,20 @@ class CellContext:
     progress: Progress = silent
     pairs: Truncation | None = field(default=None, init=False)
     """Truncation by a scorer's limit of the pairs counted so far."""
+    learnt: bool = field(default=False, init=False)
+    """An index took training queries, or their judgements."""
+
+    @property
+    def train_queries(self) -> Sequence[str]:
+        """Texts of the training split's queries; `learnt` records that there were some."""
+        self.learnt |= len(self.queries_of_training) > 0
+        return self.queries_of_training
+
+    @property
+    def train_judgements(self) -> Judged:
+        """Judgements of the training split; `learnt` records that there were some."""
+        self.learnt |= len(self.judgements_of_training.query) > 0
+        return self.judgements_of_training
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:

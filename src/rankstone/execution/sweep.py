@@ -211,6 +211,7 @@ class Sweep:
             method=measured.method,
             policy=Policy.of(task),
             measures=measured.measures,
+            unseen=measured.unseen,
             queries=measured.queries,
             truncation=measured.truncation,
             profile=measured.profile.model_copy(

@@ -26,6 +26,7 @@ from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.marks import letters, marked
 from rankstone.leaderboards.numbers import flagged, interval, quality
 from rankstone.leaderboards.suites import mean_of
+from rankstone.leaderboards.trained import trained_notes
 from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
@@ -47,6 +48,8 @@ class TableSpec(Spec):
     families: tuple[str, ...] = ()
     licences: tuple[str, ...] = ()
     """Only methods whose weights have one of these licences."""
+    zero_shot: bool = False
+    """Leave out methods that learnt from the training split of a task."""
     machine: str | None = None
     measure: str | None = None
     """None: each task's headline."""
@@ -79,6 +82,8 @@ class Board:
     heads: tuple[str, ...]
     """Headings of the columns after the method."""
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    trained: frozenset[str] = frozenset()
+    """Methods that learnt from the training split of a task."""
     letters: Mapping[str, str] = field(default_factory=dict)
     """Method -> its letter, where significance is shown."""
     notes: tuple[str, ...] = ()
@@ -139,6 +144,7 @@ def board(
         title=spec.title,
         heads=tuple(_unique(heads)),
         rows=rows,
+        trained=frozenset(r.method.name for r, _ in cells.values() if r.is_trained),
         letters=_letters(names) if spec.significance else {},
         notes=tuple(dict.fromkeys([*_legend(spec, cells), *notes])),
     )
@@ -159,6 +165,7 @@ def _cells(
         licence = methods[method].licence if method in methods else ""
         return (
             record.status == "ok"
+            and not (spec.zero_shot and record.is_trained)
             and task in tasks
             and (not spec.methods or method in spec.methods)
             and (not spec.families or method.rpartition("/")[0] in spec.families)
@@ -409,4 +416,5 @@ def _legend(spec: TableSpec, cells: Cells) -> list[str]:
             f" {spec.level:g}, by Holm's method over all pairs of the board); bold: the best, and"
             " what is not significantly below it"
         )
+    legend += trained_notes(record for record, _ in cells.values())
     return legend

@@ -12,11 +12,13 @@ import pandas as pd
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.numbers import is_known
+from rankstone.leaderboards.trained import trained_note
 from rankstone.results.record import Latency, RunRecord
 from rankstone.specs import canonical_digest
 
 TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
-                "cpu", "gpu", "cached", "reused", "unsteady", "error")  # fmt: skip
+                "cpu", "gpu", "cached", "reused", "unsteady", "trained_on",
+                "trained", "error")  # fmt: skip
 COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "depth", "threads",
                  "timed_queries")  # fmt: skip
 FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
@@ -46,7 +48,9 @@ def leaderboard(
           main measure), `data` (short digest of corpus, queries and judgements: rows of unequal
           `data` are not comparable), `split`, `interval` (what low and high mean), `cpu`, `gpu`,
           `cached` (phases read from a cache, comma-separated), `reused` (figures that are not of
-          this run), `unsteady` (latencies that varied too much), `error`;
+          this run), `unsteady` (latencies that varied too much), `trained_on`, `trained`
+          (on the training split of the collection: a note, with the score on unseen queries),
+          `error`;
         * `documents`, `queries`, `queries_missing`, `queries_tied`, `depth`, `threads`,
           `timed_queries` (of the latencies);
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
@@ -106,6 +110,8 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
         "data": canonical_digest(task.sha256)[:8] if task.sha256 else None,
         "split": task.split,
         "interval": record.policy.intervals,
+        "trained_on": ", ".join(record.method.trained_on) or None,
+        "trained": trained_note(record) if record.is_trained else None,
         "cpu": here.cpu,
         "gpu": here.gpu,
         "error": record.error.message if record.error else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,8 @@ from rankstone.specs import MethodSpec, TaskSpec
 SCHEMA_VERSION = 5
 Status = Literal["ok", "failed", "timeout", "oom"]
 Role = Literal["query", "document", "pair"]
+TRAINING: Final = "training split of this collection"
+TrainedOn = Literal["none", "corpus", "training split of this collection", "other"]
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories that no name holds: they move a terminal's cursor, or break a page."""
 
@@ -110,6 +112,8 @@ class MethodInfo(Section):
     parameters: dict[str, Any] = {}
     description: dict[str, Any] = {}
     """`describe()` of the runner: model id, revision, file hashes, prompts, max length ..."""
+    trained_on: list[TrainedOn] = []
+    """Data that it was trained on, as far as it is known; empty: unknown."""
 
     @classmethod
     def of(cls, method: MethodSpec, description: Mapping[str, Any] | None = None) -> Self:
@@ -165,6 +169,18 @@ class Measure(Section):
     worst: Value | None = None
     n: Count | None = None
     """Queries over which the mean is taken."""
+
+
+class Unseen(Section):
+    """Figures of a method that learnt from the training split, over queries none of whose relevant
+    documents is relevant in that split."""
+
+    queries: Count
+    seen_judgements: Count
+    """Relevant judgements of the test whose documents are relevant in training as well."""
+    relevant_judgements: Count
+    """Relevant judgements of the test."""
+    measures: dict[Name, Measure] = {}
 
 
 class QuerySummary(Section):
@@ -299,6 +315,7 @@ class Measured(Section):
     method: MethodInfo
     environment: Environment
     measures: dict[Name, Measure] = {}
+    unseen: Unseen | None = None
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     profile: Profile = Profile()
@@ -357,6 +374,8 @@ class RunRecord(Section):
     method: MethodInfo
     policy: Policy
     measures: dict[Name, Measure] = {}
+    unseen: Unseen | None = None
+    """Null where the method learnt nothing from training, or that shares no relevant document."""
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""
@@ -370,6 +389,11 @@ class RunRecord(Section):
     def headline(self) -> Measure | None:
         """The task's headline measure; None where it was not measured."""
         return self.measures.get(self.task.headline)
+
+    @property
+    def is_trained(self) -> bool:
+        """True if it is known to have learnt from the training split of the collection."""
+        return TRAINING in self.method.trained_on
 
     def identity(self) -> dict[str, Any]:
         """Return facts that identify the run, stored with conclusions from it."""

@@ -16,7 +16,7 @@ import pydantic
 from pydantic import BaseModel
 
 from rankstone.errors import ResultsError
-from rankstone.results.record import LEAST, PARTS, SCHEMA_VERSION, RunRecord
+from rankstone.results.record import LEAST, PARTS, SCHEMA_VERSION, TRAINING, RunRecord
 from rankstone.strict import canonical_digest
 
 DIGEST = "digest"
@@ -26,6 +26,8 @@ DEEPEST = 64
 """Levels of nesting that a record may have."""
 LARGEST = 2**63
 """Bound of integers: readers in other languages, and tables, hold 64 bits."""
+LEARNERS = ("anncur", "bank_normalisation", "jpq", "repconc")
+"""Adapters of records before version 4 that learnt from training queries."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -52,10 +54,24 @@ def _section(body: Mapping[str, Any], name: str) -> dict[str, Any]:
 UPGRADES: dict[int, Upgrade] = {
     1: lambda body: body,  # 2 adds tokens, flops, GPU memory and FLOP utilisation: unknown before
     2: lambda body: body,  # 3 adds whose rules the numbers follow; intervals may be unknown
-    3: lambda body: body,  # 4 adds the digest of the record itself
+    3: lambda body: _trained(body),  # 4 adds the digest of the record itself, and `trained_on`
     4: _without_open_percentiles,  # 5 adds intervals of latencies
 }
 """Version -> the function that turns a body of that version into one of the next version."""
+
+
+def _trained(body: dict[str, Any]) -> dict[str, Any]:
+    """Add what is known: a method of `LEARNERS` has learnt, unless a warning says it could not."""
+    method = body.get("method")
+    if not isinstance(method, dict) or body.get("status") != "ok":
+        return body
+    parameters = method.get("parameters") or {}
+    tuned = parameters.get("weights") == "tuned"
+    warned = any("training queries" in str(warning) for warning in body.get("warnings", ()))
+    from_documents = parameters.get("queries_from") == "documents"
+    if warned or from_documents or not (tuned or method.get("adapter") in LEARNERS):
+        return body
+    return {**body, "method": {**method, "trained_on": [TRAINING]}}
 
 
 def to_json(record: RunRecord) -> str:

@@ -13,7 +13,7 @@ from rankstone.errors import RankstoneError, ResultsError
 from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.profiling.latency import summarise
-from rankstone.results.per_query import read_latency, read_per_query
+from rankstone.results.per_query import PerQuery, read_latency, read_per_query
 from rankstone.results.record import (
     INTERVALS,
     PARTS,
@@ -204,6 +204,22 @@ def _measures(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
                 yield f"queries: {field} is {record.queries[field]}, recomputed {counted}"
 
 
+def _unseen(record: RunRecord, stored: PerQuery) -> Iterator[str]:
+    """Compare the figures over unseen queries with the values per query."""
+    if (record.unseen is None) != (stored.unseen is None):
+        yield "unseen: the record and its values per query differ in whether there are such queries"
+    if record.unseen is None or stored.unseen is None:
+        return
+    n = int(stored.unseen.sum())
+    if record.unseen.queries != n:
+        yield f"unseen: {record.unseen.queries} queries, recomputed {n}"
+    for name, figures in record.unseen.measures.items():
+        values = stored.measures.get(name)
+        mean = None if values is None or not n else float(values[stored.unseen].mean())
+        if not _equal(figures.mean, mean, EXACT):
+            yield f"unseen: {name} is {figures.mean}, recomputed {mean}"
+
+
 def _equal(stored: Any, found: Any, tolerance: float, relative: float = 0.0) -> bool:
     if stored is None or found is None:
         return stored is found
@@ -222,6 +238,7 @@ def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterato
     if stored.query_ids != list(evaluation.query_ids):
         yield "per_query: its queries, or their order, differ from those that are judged"
         return
+    yield from _unseen(record, stored)
     for name in stored.measures.keys() - evaluation.per_query.keys():
         yield f"per_query: {name} is stored, and is no measure of the record"
     for name, found in evaluation.per_query.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rankstone.leaderboards.boards import Board
 from rankstone.leaderboards.document import Cell, Column, Page, Table
+from rankstone.leaderboards.trained import labelled
 
 
 def page(board: Board) -> Page:
@@ -28,12 +29,19 @@ def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, objec
     """The figures, and the reasons to read some with care in columns of their own."""
     cells = dict(zip(board.heads, row, strict=True))
     notes = {f"{head} note": cell.note for head, cell in cells.items() if cell.note}
-    return {"method": method, **{head: cell.value for head, cell in cells.items()}, **notes}
+    trained = {"trained": method in board.trained} if board.trained else {}
+    return {
+        "method": method,
+        **trained,
+        **{head: cell.value for head, cell in cells.items()},
+        **notes,
+    }
 
 
 def _labelled(board: Board, method: str) -> str:
     letter = board.letters.get(method)
-    return f"{method} ({letter})" if letter else method
+    name = labelled(method, method in board.trained)
+    return f"{name} ({letter})" if letter else name
 
 
 def _body(board: Board) -> dict[str, object]:
@@ -42,7 +50,11 @@ def _body(board: Board) -> dict[str, object]:
         "letters": dict(board.letters),
         "notes": board.notes,
         "rows": [
-            {"method": method, **dict(zip(board.heads, map(_cell, row), strict=True))}
+            {
+                "method": method,
+                "trained": method in board.trained,
+                **dict(zip(board.heads, map(_cell, row), strict=True)),
+            }
             for method, row in board.rows
         ],
     }

@@ -17,6 +17,7 @@ from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
 from rankstone.leaderboards.frame import framed, leaderboard, truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import is_known
+from rankstone.leaderboards.trained import labelled
 from rankstone.results.record import RunRecord
 
 
@@ -36,11 +37,15 @@ def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False)
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
     """The tables of the frame: quality and costs of each task."""
     names = _short_names(frame) if short_names else {}
-    labelled = frame.assign(
-        label=[names.get(method, method) for method in frame["method"]], data=known_data(frame)
+    named = frame.assign(
+        label=[
+            labelled(names.get(method, method), is_known(trained))
+            for method, trained in zip(frame["method"], frame["trained"], strict=True)
+        ],
+        data=known_data(frame),
     )
     found: list[Table] = []
-    for (task, _), rows in labelled.groupby(["task", "data"], sort=False, dropna=False):
+    for (task, _), rows in named.groupby(["task", "data"], sort=False, dropna=False):
         found.append(_quality(str(task), rows))
         timed = rows[(rows["status"] == "ok") & rows[list(BY_COLUMN)].notna().any(axis=1)]
         for _, here in timed.groupby(["machine", "threads"], sort=False, dropna=False):
@@ -101,6 +106,7 @@ def _quality(task: str, rows: pd.DataFrame) -> Table:
             *_interval_note(done, measures),
             *_without_results(done),
             *_truncation(done),
+            *_trained(done),
             *_failures(failed, stale),
         ),
     )
@@ -170,6 +176,12 @@ def _truncation(done: pd.DataFrame) -> Iterator[str]:
     for row in done.to_dict("records"):
         if text := truncated(row):
             yield f"{row['label']}: {text}"
+
+
+def _trained(done: pd.DataFrame) -> Iterator[str]:
+    for method, note in zip(done["method"], done["trained"], strict=True):
+        if is_known(note):
+            yield f"{method}: {note}"
 
 
 def _failures(failed: pd.DataFrame, stale: Sequence[bool]) -> Iterator[str]:

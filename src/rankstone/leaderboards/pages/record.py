@@ -21,6 +21,7 @@ from rankstone.leaderboards.numbers import (
     memory_unit,
     significant,
 )
+from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import LEAST, PARTS, RANKS, Latency, Phase, Profile, RunRecord
 from rankstone.results.serialise import to_json
 
@@ -135,6 +136,9 @@ def task_rows(record: RunRecord) -> Iterator[Row]:
 def method_rows(record: RunRecord) -> Iterator[Row]:
     method = record.method
     yield "adapter", method.adapter
+    yield "trained on", trained_text(record)
+    if record.is_trained:
+        yield "zero-shot", f"no: {trained_note(record)}"
     yield from _flat({**method.parameters, **method.description})
 
 

@@ -16,6 +16,7 @@ from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.pages import compare as compare_page
 from rankstone.leaderboards.pages.leaderboard import tables
 from rankstone.leaderboards.pages.plots import quality_against_cost
+from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Cell, ResultStore, Stored, cells, recorded_name
 
@@ -82,9 +83,12 @@ def _methods(records: Sequence[RunRecord]) -> Block:
             record.method.adapter.rpartition(":")[2] or record.method.adapter,
             model or "–",
             "–" if limit is None else _limits(limit),
+            trained_text(record),
             record.method.digest[:8],
         )
-    return table(("method", "adapter", "model", "longest input", "definition"), rows.values())
+    return table(
+        ("method", "adapter", "model", "longest input", "trained on", "definition"), rows.values()
+    )
 
 
 def _limits(limit: object) -> str:
@@ -212,6 +216,8 @@ def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _of_record(record: RunRecord, where: str) -> Iterator[str]:
+    if record.is_trained:
+        yield f"{where}: {trained_note(record)}"
     if text := truncated(truncation(record)):
         yield f"{where}: {text}"
     queries = record.queries

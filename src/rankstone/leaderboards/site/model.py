@@ -15,6 +15,7 @@ from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
+from rankstone.leaderboards.trained import labelled
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import Kind, side_file
 from rankstone.results.store import cells
@@ -176,7 +177,8 @@ class Site:
         return {name for name in names if names.count(name) > 1}
 
     def label(self, entry: Entry) -> str:
-        return f"{entry.method} @{entry.machine}" if entry.method in self.twice else entry.method
+        name = labelled(entry.method, entry.record.is_trained)
+        return f"{name} @{entry.machine}" if entry.method in self.twice else name
 
 
 def make_site(

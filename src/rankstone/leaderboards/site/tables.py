@@ -12,6 +12,7 @@ from rankstone.leaderboards.frame import truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import UNKNOWN
 from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
+from rankstone.leaderboards.trained import labelled, trained_notes
 
 HEATS = 9
 """Steps of the shade behind figures; the stylesheet defines as many."""
@@ -148,7 +149,8 @@ def _row(
         "data-licence": site.licence(entry.method),
         "data-page": entry.page,
     }
-    return Row(keys, site.colour(entry.method), entry.method, machine, page, cells)
+    name = labelled(entry.method, entry.record.is_trained)
+    return Row(keys, site.colour(entry.method), name, machine, page, cells)
 
 
 def _text_head(name: str) -> Head:
@@ -248,6 +250,7 @@ def notes(site: Site, board: Board) -> Iterator[str]:
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
     flags = [cost.flag(entry.record) for cost in COSTS for entry in board.entries]
     yield from dict.fromkeys(f"{flag.note}." for flag in flags if flag)
+    yield from (f"{note}." for note in trained_notes(entry.record for entry in board.done))
     for entry in board.done:
         if text := truncated(entry.row):
             yield f"{site.label(entry)}: {text}."

@@ -1,0 +1,94 @@
+"""Data that a method was trained on, and its figures on queries that training did not see.
+
+A method that learnt from the training split of a collection has seen the documents that are
+relevant there. Where some are relevant in the test as well, it is scored once more on the queries
+none of whose relevant documents it saw (docs: protocols of quality).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.benchmarks.dataset import Dataset, Judgements
+from rankstone.evaluation.evaluate import Evaluation, measures_of
+from rankstone.results.record import TRAINING, TrainedOn, Unseen
+from rankstone.specs import AdapterSpec, MethodSpec, TaskSpec
+
+ORDER: tuple[TrainedOn, ...] = ("none", "corpus", TRAINING, "other")
+
+
+def trained_on(
+    method: MethodSpec, task: TaskSpec, *, learnt: bool, fitted: bool
+) -> list[TrainedOn]:
+    """Return the data that `method` was trained on, as far as it is known; empty: unknown.
+
+    Args:
+        learnt: it took training queries or their judgements.
+        fitted: it learnt something of the corpus.
+    """
+    found: set[TrainedOn] = set(_of_weights(method, task))
+    found |= {TRAINING} if learnt else {"corpus"} if fitted else set()
+    if not found and not any(spec.models for spec in _parts(method)):
+        return ["none"]
+    return [kind for kind in ORDER if kind in found]
+
+
+def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
+    here = set(task.dataset.split("/"))
+    for part in _parts(method):
+        for name in (isinstance(part, MethodSpec) and part.trained_on) or ():
+            yield TRAINING if name in here else "other"
+
+
+def _parts(spec: AdapterSpec) -> Iterator[AdapterSpec]:
+    yield spec
+    inner = [
+        *spec.members,
+        *([spec.scorer] if isinstance(spec, MethodSpec) and spec.scorer else []),
+    ]
+    for one in inner:
+        yield from _parts(one)
+
+
+class Seen(NamedTuple):
+    """Queries of the test by what training saw of them."""
+
+    unseen: NDArray[np.bool_]
+    """(n_queries,) no relevant document is relevant in training."""
+    judgements: int
+    """Relevant judgements whose documents are relevant in training."""
+    relevant: int
+
+
+def seen(dataset: Dataset) -> Seen | None:
+    """Return what the training split saw; None where it shares no relevant document."""
+    taught = np.unique(_relevant(dataset.train_judgements, dataset.task.relevance)[1])
+    rows, documents = _relevant(dataset.judgements, dataset.task.relevance)
+    shared = (documents >= 0) & np.isin(documents, taught)
+    if not shared.any():
+        return None
+    unseen = np.ones(len(dataset.query_ids), dtype=bool)
+    unseen[rows[shared]] = False
+    return Seen(unseen, int(shared.sum()), len(rows))
+
+
+def _relevant(judgements: Judgements, least: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and documents of the relevant judgements."""
+    kept = judgements.label >= least
+    return judgements.query[kept], judgements.document[kept]
+
+
+def scored_unseen(evaluation: Evaluation, found: Seen) -> Unseen:
+    """Return the measures over the queries that training did not see."""
+    n = int(found.unseen.sum())
+    values = {name: column[found.unseen] for name, column in evaluation.per_query.items()}
+    return Unseen(
+        queries=n,
+        seen_judgements=found.judgements,
+        relevant_judgements=found.relevant,
+        measures=measures_of(values) if n else {},
+    )

@@ -1,0 +1,48 @@
+"""Methods that learnt from a collection's training split, apart from zero-shot ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rankstone.leaderboards.numbers import quality
+from rankstone.results.record import TRAINING, RunRecord
+
+UNKNOWN_TRAINING = "not known"
+
+
+def trained_text(record: RunRecord) -> str:
+    """Return in words the data that the record's method was trained on."""
+    return ", ".join(record.method.trained_on) or UNKNOWN_TRAINING
+
+
+def labelled(name: str, trained: bool) -> str:
+    """Return the name of a method, marked where it learnt from the training split."""
+    return f"{name} (trained)" if trained else name
+
+
+def trained_note(record: RunRecord) -> str:
+    """Return in a sentence that the method is no zero-shot one, and its score on unseen queries."""
+    unseen = record.unseen
+    note = f"trained on the {TRAINING}, no zero-shot method"
+    if unseen is None:
+        return note
+    note += (
+        f"; it saw the documents of {unseen.seen_judgements:,} of {unseen.relevant_judgements:,}"
+        " relevant judgements"
+    )
+    headline = unseen.measures.get(record.task.headline)
+    if headline is None:
+        return f"{note}, and no query is unseen"
+    return f"{note}; {record.task.headline} {quality(headline.mean)} on {unseen.queries:,} others"
+
+
+def trained_notes(records: Iterable[RunRecord]) -> Iterator[str]:
+    """Yield a note for each record of a method that learnt from the training split."""
+    for record in records:
+        if record.is_trained:
+            yield f"{record.method.name} on {record.task.name}: {trained_note(record)}"
+
+
+def zero_shot(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return the records without those of methods that learnt from the training split."""
+    return [record for record in records if not record.is_trained]

@@ -1,0 +1,261 @@
+"""Methods that learnt from a training split: what records say, how they are scored and shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rankstone
+from rankstone.benchmarks.dataset import Judgements, Sources
+from rankstone.benchmarks.store import open_dataset
+from rankstone.execution.training import seen, trained_on
+from rankstone.leaderboards.boards import TableSpec, board
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages import board as board_page
+from rankstone.leaderboards.pages import leaderboard as leaderboard_page
+from rankstone.leaderboards.pages import record as record_page
+from rankstone.leaderboards.pages.report import report
+from rankstone.leaderboards.trained import zero_shot
+from rankstone.results.record import TRAINING, Measure, RunRecord, Unseen
+from rankstone.results.serialise import from_json
+from rankstone.scoring.verification import _unseen
+from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.workspace import Workspace
+from tests.conftest import ROOT
+from tests.records import make_record
+
+TASK = "stdlib/functions"
+
+
+def judgements(pairs: list[tuple[int, int, int]]) -> Judgements:
+    rows, documents, labels = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    return Judgements(query=rows, document=documents, label=labels.astype(np.int32))
+
+
+def dataset(train: Any, test: Any, n: int, relevance: int = 1) -> Any:
+    return SimpleNamespace(
+        train_judgements=judgements(train),
+        judgements=judgements(test),
+        query_ids=[f"q{i}" for i in range(n)],
+        task=SimpleNamespace(relevance=relevance),
+    )
+
+
+pair = st.tuples(st.integers(0, 5), st.integers(-1, 8), st.integers(0, 2))
+
+
+@given(st.lists(pair, unique_by=lambda p: p[:2]), st.lists(pair, unique_by=lambda p: p[:2]),
+       st.integers(1, 2))  # fmt: skip
+def test_unseen_queries_have_no_relevant_document_of_training(train, test, least) -> None:
+    taught = {doc for _, doc, label in train if label >= least and doc >= 0}
+    shared = [(query, doc) for query, doc, label in test if label >= least and doc in taught]
+    found = seen(dataset(train, test, 6, least))
+    if not shared:
+        assert found is None
+        return
+    assert found is not None
+    assert found.judgements == len(shared)
+    assert found.relevant == sum(label >= least for _, _, label in test)
+    assert {row for row in range(6) if not found.unseen[row]} == {query for query, _ in shared}
+
+
+MODEL = {"id": "someone/model"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "expected"),
+    [
+        ({}, {}, ["none"]),
+        ({}, {"fitted": True}, ["corpus"]),
+        ({}, {"fitted": True, "learnt": True}, [TRAINING]),
+        ({"model": MODEL}, {}, []),
+        ({"model": MODEL}, {"learnt": True}, [TRAINING]),
+        ({"model": MODEL, "trained_on": ["nq"]}, {}, ["other"]),
+        ({"model": MODEL, "trained_on": ["msmarco", "nq"]}, {}, [TRAINING, "other"]),
+        ({"model": MODEL, "trained_on": ["nq"]}, {"fitted": True}, ["corpus", "other"]),
+    ],
+)
+def test_what_a_method_was_trained_on(changes: Any, options: Any, expected: list[str]) -> None:
+    given = {"name": "a/x", "description": "d", "adapter": "dense", **changes}
+    method = MethodSpec.model_validate_json(json.dumps(given))
+    task = TaskSpec(
+        name="msmarco/dev", description="d", loader="beir", dataset="msmarco/passage", split="dev"
+    )
+    found = trained_on(method, task, **{"learnt": False, "fitted": False, **options})
+    assert found == expected
+    outer = MethodSpec(name="a/y", description="d", adapter="two_stage", members=(method,))
+    assert trained_on(outer, task, **{"learnt": False, "fitted": False, **options}) == expected
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A workspace with a collection of which training saw two of three test documents."""
+    folder = tmp_path / "data" / "tiny" / "words"
+    (folder / "qrels").mkdir(parents=True)
+    words = ["apple", "bread", "cider", "dates", "egg", "flour", "grape", "honey"]
+    texts = [f"{word} {word} common" for word in words]
+    documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts)]
+    queries = [{"_id": f"q{i}", "text": w} for i, w in enumerate(words)]
+    queries += [{"_id": f"t{i}", "text": f"common {w}"} for i, w in enumerate(words)]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    head = "query-id\tcorpus-id\tscore\n"
+    (folder / "qrels" / "test.tsv").write_text(head + "q0\td0\t1\nq1\td1\t1\nq2\td2\t1\n")
+    (folder / "qrels" / "train.tsv").write_text(head + "t0\td0\t1\nt1\td1\t1\nt5\td5\t1\n")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "tiny.toml").write_text(
+        '[tasks.words]\ndescription = "d"\nloader = "beir"\ntrain_split = "train"\n'
+        'depth = 5\nmeasures = ["nDCG@5", "RR@5"]\nheadline = "nDCG@5"\n'
+    )
+    (tmp_path / "runners" / "toy").mkdir(parents=True)
+    toys = tmp_path / "runners" / "toy"
+    (toys / "plain.toml").write_text('description = "d"\nadapter = "bm25"\n')
+    (toys / "other.toml").write_text(
+        'description = "d"\nadapter = "bm25"\n[parameters]\nk1 = 0.1\nb = 0.0\n'
+    )
+    (toys / "tuned.toml").write_text(
+        'description = "d"\nadapter = "weighted_fusion"\nmembers = ["toy/plain", "toy/other"]\n'
+        '[parameters]\nnormalisation = "zscore"\nweights = "tuned"\n'
+    )
+    return tmp_path
+
+
+def test_a_cell_that_takes_training_queries_says_so(place: Path) -> None:
+    records = {
+        record.method.name: record
+        for record in rankstone.run(
+            ["toy/plain", "toy/tuned"], "tiny/words", workspace=place, data=place / "data",
+            results=place / "results", cache=place / "cache",
+        )
+    }  # fmt: skip
+    plain, tuned = records["toy/plain"], records["toy/tuned"]
+    assert (plain.error, tuned.error) == (None, None)
+    assert (plain.method.trained_on, plain.unseen) == (["none"], None)
+    assert tuned.method.trained_on == [TRAINING]
+    assert tuned.unseen is not None
+    assert (tuned.unseen.queries, tuned.unseen.seen_judgements) == (1, 2)
+    assert tuned.unseen.relevant_judgements == 3
+    assert tuned.unseen.measures["nDCG@5"].n == 1
+    session = rankstone.Session(
+        workspace=place, data=place / "data", results=place / "results", cache=place / "cache"
+    )
+    for record, path in session.records():
+        assert session.verify(record, path) == []
+
+
+def trained(scale: float = 1.5) -> RunRecord:
+    record = make_record("compressed/jpq", scale=scale)
+    method = record.method.model_copy(update={"trained_on": [TRAINING]})
+    apart = Unseen(
+        queries=109, seen_judgements=216, relevant_judgements=339,
+        measures={"nDCG@10": Measure(mean=0.48)},
+    )  # fmt: skip
+    return record.model_copy(update={"method": method, "unseen": apart})
+
+
+PLAIN = make_record("lexical/bm25")
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html", "terminal"])
+def test_every_view_tells_trained_from_zero_shot(form: str, tmp_path: Path) -> None:
+    stored = [(record, tmp_path / "r.json") for record in (trained(), PLAIN)]
+    spec = TableSpec(name="b", title="b", tasks=(TASK,))
+    pages = [
+        leaderboard_page.page([record for record, _ in stored]),
+        board_page.page(board(spec, stored, tasks=[TASK])),
+        record_page.page(trained()),
+        report(stored),
+    ]
+    for page in pages:
+        text = " ".join(render(page, form, width=250).split())
+        assert "216 of 339 relevant judgements" in text
+        assert ".480 on 109 others" in text
+    for page in pages[:2]:
+        text = render(page, form, width=250)
+        assert "compressed/jpq (trained)" in text
+        assert "lexical/bm25 (trained)" not in text
+
+
+def test_programs_read_it_and_boards_leave_it_out(tmp_path: Path) -> None:
+    stored = [(record, tmp_path / "r.json") for record in (trained(), PLAIN)]
+    spec = TableSpec(name="b", title="b", tasks=(TASK,))
+    page = board_page.page(board(spec, stored, tasks=[TASK]))
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(render(page, "csv")))}
+    assert {name: row["trained"] for name, row in rows.items()} == {
+        "compressed/jpq": "True", "lexical/bm25": "False",
+    }  # fmt: skip
+    frame = json.loads(render(leaderboard_page.page([trained(), PLAIN]), "json"))
+    assert [row["trained_on"] for row in frame] == [TRAINING, None]
+    apart = spec.model_copy(update={"zero_shot": True})
+    assert [name for name, _ in board(apart, stored, tasks=[TASK]).rows] == ["lexical/bm25"]
+    assert zero_shot([trained(), PLAIN]) == [PLAIN]
+
+
+def test_verify_recomputes_the_figures_of_unseen_queries() -> None:
+    values = SimpleNamespace(
+        unseen=np.array([True, False, True]), measures={"nDCG@10": np.array([0.4, 1.0, 0.6])}
+    )
+    good = Unseen(queries=2, seen_judgements=1, relevant_judgements=3,
+                  measures={"nDCG@10": Measure(mean=0.5)})  # fmt: skip
+    assert list(_unseen(PLAIN.model_copy(update={"unseen": good}), values)) == []  # type: ignore[arg-type]
+    bad = good.model_copy(update={"queries": 3, "measures": {"nDCG@10": Measure(mean=0.6)}})
+    faults = list(_unseen(PLAIN.model_copy(update={"unseen": bad}), values))  # type: ignore[arg-type]
+    assert len(faults) == 2
+    assert list(_unseen(PLAIN, values))  # type: ignore[arg-type]
+
+
+def published(task: str) -> set[str]:
+    """Methods of published records of `task` that learnt from its training split."""
+    folder = ROOT / "results" / "reference" / "search" / task
+    records = [from_json(path.read_bytes(), path) for path in folder.rglob("*@*.json")]
+    assert len(records) > 30
+    return {record.method.name for record in records if record.is_trained}
+
+
+def test_published_records_of_learners_are_known_as_such() -> None:
+    assert published("classic/cranfield") == set(), "it has no training split"
+    assert published("beir/scifact") == {
+        "compressed/minilm-jpq48", "compressed/minilm-repconc48", "hubness/minilm-is",
+        "hubness/minilm-qbnorm", "hubness/minilm-dualis", "hubness/minilm-dualdis",
+        "hybrid/zscore-bm25-minilm-tuned", "rerank/minilm-tokens-anncur",
+    }  # fmt: skip
+
+
+def judged(data_folder: Path, split: str) -> list[list[str]]:
+    """Rows of the judgements in the archive of SciFact."""
+    archive = zstandard.open(data_folder / "beir" / "scifact.tar.zst", "rb")
+    with archive as raw, tarfile.open(fileobj=raw, mode="r|") as files:
+        for member in files:
+            if member.name.endswith(f"qrels/{split}.tsv"):
+                file = files.extractfile(member)
+                assert file is not None
+                return [line.split("\t") for line in file.read().decode().splitlines()[1:]]
+    raise AssertionError(split)
+
+
+def test_scifact_shares_216_of_339_test_judgements_with_training(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    """Counted from the files, and by the rule over the prepared collection."""
+    train, test = (judged(data_folder, split) for split in ("train", "test"))
+    taught = {doc for _, doc, label in train if int(label) > 0}
+    shared = [(query, doc) for query, doc, _ in test if doc in taught]
+    assert (len(shared), len(test)) == (216, 339)
+    task = Workspace.find(ROOT).task("beir/scifact")
+    opened = open_dataset(task, Sources(data=data_folder, cache=tmp_path))
+    found = seen(opened)
+    assert found is not None
+    assert (found.judgements, found.relevant) == (216, 339)
+    queries = np.array(opened.query_ids)
+    assert set(queries[~found.unseen]) == {query for query, _ in shared}
