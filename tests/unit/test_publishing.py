@@ -1,0 +1,72 @@
+"""Records of uncommitted code, or of a loaded machine, are not published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rankstone.cli.app import app
+from rankstone.leaderboards.publishing import faults, refused
+from rankstone.results.record import RunRecord
+from rankstone.results.store import ResultStore
+from tests.conftest import ROOT
+from tests.records import make_record
+
+
+def of_code(record: RunRecord, commit: str | None, dirty: bool | None) -> RunRecord:
+    here = record.environment.model_copy(update={"git_commit": commit, "git_dirty": dirty})
+    return record.model_copy(update={"environment": here})
+
+
+GOOD = of_code(make_record("a/good"), "c0ffee", False)
+
+
+def loaded(record: RunRecord, cores: float) -> RunRecord:
+    assert record.profile is not None
+    assert record.profile.latency is not None
+    latency = record.profile.latency.model_copy(update={"others_cores": cores})
+    profile = record.profile.model_copy(update={"latency": latency})
+    return record.model_copy(update={"profile": profile})
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (GOOD, ""),
+        (loaded(GOOD, 0.1), ""),
+        (loaded(GOOD, 1.5), "under other load"),
+        (of_code(GOOD, "c0ffee", True), "uncommitted"),
+        (of_code(GOOD, None, None), "not known"),
+    ],
+)
+def test_faults(record: RunRecord, reason: str) -> None:
+    found = list(faults(record))
+    assert len(found) == bool(reason)
+    assert all(reason in fault for fault in found)
+
+
+def test_only_records_without_faults_are_copied(tmp_path: Path) -> None:
+    store, to = ResultStore(tmp_path / "results"), tmp_path / "published"
+    kept = store.path(store.write(GOOD))
+    store.write(of_code(make_record("a/dirty"), "c0ffee", True))
+    store.write(of_code(make_record("a/elsewhere", "other/task"), "c0ffee", False))
+    command = ["records", "publish", "--results", str(store.folder), str(to), "stdlib/"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1, done.output
+    assert "refused: a/dirty on stdlib/functions: measured with uncommitted changes" in done.output
+    copied = [path.relative_to(to) for path in to.rglob("*.json")]
+    assert copied == [kept.relative_to(store.folder)]
+
+
+def test_the_published_records_with_faults_are_counted() -> None:
+    """Until they are measured again, no more than these; a new one may not join them."""
+    folders = ("demo", "local", "papers", "search")
+    stores = [ResultStore(ROOT / "results" / "reference" / folder) for folder in folders]
+    stored = [one for store in stores for one in store.stored()]
+    assert len(stored) == 140
+    lacking = refused(stored)
+    uncommitted = [one for one, reasons in lacking if "uncommitted" in reasons[0]]
+    assert len(uncommitted) <= 50
+    assert len(lacking) <= 59
