@@ -104,6 +104,18 @@ def make_counted_record() -> RunRecord:
     return record.model_copy(update={"profile": profile})
 
 
+def make_paid_record() -> RunRecord:
+    """A record of an encoder behind an API, 2 million tokens of whose documents cost $0.04."""
+    record = make_counted_record()
+    assert record.profile is not None
+    phases = dict(record.profile.phases)
+    for name, tokens, usd in (("encode_documents", 2_000_000, 0.04), ("encode_queries", 500, 1e-5)):
+        paid = {"billed_tokens": tokens, "usd": usd}
+        phases[name] = phases[name].model_copy(update=paid)
+    profile = record.profile.model_copy(update={"phases": phases})
+    return record.model_copy(update={"profile": profile})
+
+
 def make_imported_record() -> RunRecord:
     """A record of means that another tool published."""
     record = make_record("dense/all-minilm-l6-v2")

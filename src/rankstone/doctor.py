@@ -46,6 +46,7 @@ EXTRAS = {
     "ann": ("search in graphs, lists and codes (HNSW, IVF, PQ, binary)", ("faiss-cpu", "numba")),
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),
     "beir": ("downloads of MS MARCO, BEIR and NQ", ("beir", "ir-datasets")),
+    "api": ("embedding and reranking APIs", ("httpx2",)),
     "site": ("plots and the leaderboard site", ("altair", "vl-convert-python")),
 }  # fmt: skip
 """Extra -> what it is for, and the distributions that make it up."""

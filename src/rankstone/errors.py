@@ -9,6 +9,9 @@ RankstoneError              faults that a user can correct; messages state what,
 ├── MissingExtraError       a method needs an optional dependency that is not installed
 ├── ModelError              model files are missing or not the ones expected
 ├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
+├── ApiError                a server of models refused, failed for good, or answered nonsense
+│   ├── RefusedError        the server refused a request, which costs nothing
+│   └── BudgetError         the next request could cost more than the budget of the run
 ├── MeasureError            a measure is unknown, or deeper than the run
 └── ResultsError            records cannot be read, written or upgraded
 """
@@ -67,6 +70,18 @@ class ModelError(RankstoneError):
 
 class AdapterError(RankstoneError):
     """A runner or an index broke its contract."""
+
+
+class ApiError(RankstoneError):
+    """A server of models refused, failed for good, or answered what it must not."""
+
+
+class RefusedError(ApiError):
+    """A server refused a request (4xx), and does not charge it."""
+
+
+class BudgetError(ApiError):
+    """The next request could cost more than what is left of the budget."""
 
 
 class MeasureError(RankstoneError):

@@ -25,6 +25,8 @@ class _Table(NamedTuple):
 
 ADAPTERS = {
     "anncur": "search.blackbox.anncur:AnnCur",
+    "api": "encoders.api:ApiEncoder",
+    "api_rerank": "scorers.api_rerank:ApiScorer",
     "asymmetric": "compose.asymmetric:Asymmetric",
     "bank_normalisation": "search.hubness:BankNormalisation",
     "bebr": "search.binary.bebr:Bebr",

@@ -73,6 +73,8 @@ class Session(Views):
         seed: int = 0,
         force: bool = False,
         model_path: PathLike | None = None,
+        budget_tokens: int | None = None,
+        budget_usd: float | None = None,
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -85,11 +87,13 @@ class Session(Views):
             seed: of everything random.
             force: measure again where results with matching digests are stored.
             model_path: folder with the weights of the one method, instead of its definition's.
+            budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
+                them fails before it does, and its finished shards are kept.
 
         Raises: RankstoneError, where a name or a definition is wrong.
         """
         from rankstone.execution.process import Limits
-        from rankstone.execution.sweep import Sweep
+        from rankstone.execution.sweep import Limit, Purse, Sweep
 
         definitions = self.definitions
         return Sweep(
@@ -103,6 +107,7 @@ class Session(Views):
             limits=Limits(timeout_s=timeout_s, memory_bytes=memory_limit_bytes),
             seed=seed,
             force=force,
+            purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,
         )
 

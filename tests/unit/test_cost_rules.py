@@ -18,7 +18,7 @@ from rankstone.leaderboards.costs import (
 from rankstone.leaderboards.frame import FIGURE_COLUMNS, leaderboard
 from rankstone.leaderboards.marks import letters, marked
 from rankstone.results.record import RunRecord
-from tests.records import METHODS, make_counted_record, make_record
+from tests.records import METHODS, make_paid_record, make_record
 
 CACHED = "hybrid/rrf-bm25-wordllama-minilm"
 LATENCY, INDEX, RSS = (BY_NAME[name] for name in ("p95 latency", "index", "peak RSS"))
@@ -38,12 +38,14 @@ def test_names_columns_and_places_are_unique() -> None:
 
 
 def test_the_frame_has_the_figures_of_the_record() -> None:
-    record = make_counted_record()
+    record = make_paid_record()
     (row,) = leaderboard([record]).to_dict("records")
     for name, cost in BY_COLUMN.items():
         assert row[name] == cost.of(record), name
     assert LATENCY.of(record) == record.profile.latency.total.p95_ms
     assert INDEX.of(make_record(profile=None)) is None
+    assert (row["billed_tokens"], row["price_usd"]) == (2_000_500, 0.04001)
+    assert BY_COLUMN["price_usd"].of(make_record()) is None
 
 
 @pytest.mark.parametrize(

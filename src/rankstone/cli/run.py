@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rankstone import RunRecord, Session
     from rankstone.execution.sweep import Sweep
 
+THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
 BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -46,6 +47,10 @@ def run(
     model_path: Annotated[
         Path | None, typer.Option("--model-path", help="Folder with the one METHOD's weights.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="What APIs may cost: 2.50 (US dollars) or 2Mtokens."),
+    ] = None,
 ) -> None:
     """Run every METHOD on every TASK and store one record per cell."""
     plan = here.sweep(
@@ -58,10 +63,13 @@ def run(
         seed=seed,
         force=force,
         model_path=model_path,
+        **parse_budget(budget),
     )
     records = _drawn(plan)
     Output().board(records)
     echo(f"records: {plan.store.folder}", err=True)
+    if plan.purse.spent.tokens:
+        echo(f"APIs: {plan.purse.spent}", err=True)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 
@@ -72,6 +80,18 @@ def parse_bytes(text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"'{text}' is not a size; write it as in 8GiB or 512MiB")
     return int(float(match[1]) * BYTES[match[2].lower()])
+
+
+def parse_budget(text: str | None) -> dict[str, Any]:
+    """`"2.50"` -> US dollars, `"2Mtokens"` -> tokens, as arguments of `Session.sweep`."""
+    if text is None:
+        return {}
+    match = re.fullmatch(r"\s*\$?(\d+(?:\.\d+)?)\s*([km]?)\s*(tokens)?\s*", text, re.IGNORECASE)
+    if match is None or (match[2] and not match[3]):
+        raise typer.BadParameter(f"'{text}' is not a budget; write it as in 2.50 or 2Mtokens")
+    if match[3] is None:
+        return {"budget_usd": float(match[1])}
+    return {"budget_tokens": int(float(match[1]) * THOUSANDS[match[2].lower()])}
 
 
 def _drawn(plan: Sweep) -> list[RunRecord]:

@@ -332,7 +332,10 @@ class ShardedChunks(EncodedCorpus):
         with clock.pause():
             if self._peak is None and meter.flops:
                 self._peak = self.kernel.peak()
-            cost = Cost(*spent, *peaks, meter.tokens, meter.flops, self._peak, self._cache.hardware)
+            cost = Cost(
+                *spent, *peaks, meter.tokens, meter.flops, self._peak, self._cache.hardware,
+                meter.billed_tokens, meter.usd,
+            )  # fmt: skip
             counts = self._runner.truncation(texts, "document")
             if self._cache.unchanged is not None:
                 self._cache.unchanged()

@@ -35,6 +35,19 @@ class Meter:
     def flops(self) -> float | None:
         return self.work.flops or None
 
+    @property
+    def billed_tokens(self) -> int | None:
+        return self.work.billed_tokens or None
+
+    @property
+    def usd(self) -> float | None:
+        return self.work.usd or None
+
+    def charged(self) -> dict[str, Any]:
+        """Return what a clock adds to a phase."""
+        names = ("tokens", "flops", "billed_tokens", "usd")
+        return {name: getattr(self, name) for name in names}
+
 
 @contextlib.contextmanager
 def metered(
@@ -47,7 +60,7 @@ def metered(
             with listening(meter):
                 yield meter
         finally:
-            clock.add_work(phase, tokens=meter.tokens, flops=meter.flops)
+            clock.add_work(phase, **meter.charged())
 
 
 class Kernel(NamedTuple):

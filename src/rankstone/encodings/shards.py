@@ -47,6 +47,8 @@ class Cost(NamedTuple):
     """Peak of `hardware` at the encoder's precision; null where no flops are known."""
     hardware: str | None = None
     """Machine and threads: speeds are compared only where they are equal."""
+    billed_tokens: int | None = None
+    usd: float | None = None
 
     def charged(self) -> dict[str, Any]:
         """Return the part that a clock charges to a phase."""

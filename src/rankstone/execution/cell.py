@@ -38,6 +38,7 @@ from rankstone.results.record import (
     TruncationInfo,
 )
 from rankstone.results.trec_run import write_run
+from rankstone.runners.api.budget import SPENT, Purse, paying
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.specs import TaskSpec
@@ -57,7 +58,9 @@ class CellRun:
 
     def run(self) -> Measured:
         """Return the measured part of the record; write its files to the job's staging folder."""
+        purse = Purse(self.job.budget, ledger=self.job.staging / SPENT)
         with (
+            paying(purse),
             warnings.catch_warnings(record=True) as caught,
             tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
         ):

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from rankstone.benchmarks.dataset import Sources
+from rankstone.runners.api.budget import UNLIMITED, Limit
 from rankstone.specs import MethodSpec, TaskSpec
 
 QUERY_BATCH = 1024
@@ -27,6 +28,8 @@ class Job(BaseModel):
     threads: int
     workspace: Path
     command: tuple[str, ...] = ()
+    budget: Limit = UNLIMITED
+    """Upper bounds of what requests to APIs may cost."""
 
     @property
     def sources(self) -> Sources:

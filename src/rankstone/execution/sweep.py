@@ -35,6 +35,8 @@ from rankstone.results.record import (
     now,
 )
 from rankstone.results.store import ResultStore, Staged
+from rankstone.runners.api.budget import Limit as Limit
+from rankstone.runners.api.budget import Purse as Purse
 from rankstone.runners.construct import (
     build_runner,
     code_digest,
@@ -78,6 +80,8 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     force: bool = False
+    purse: Purse = field(default_factory=Purse)
+    """Budget of all cells for requests to APIs."""
     command: tuple[str, ...] = ()
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
@@ -152,6 +156,7 @@ class Sweep:
             with temporary_folder(self.store.folder, ".cell-{}") as staging:
                 job = self._job(method, task, staging, threads)
                 outcome = run_process(job, self.limits, reporter)
+                self.purse.take_over(staging)
                 record = self._record(method, task, dataset, key, outcome, started)
                 record = self.store.write(record, _side_files(staging, outcome))
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)
@@ -180,6 +185,7 @@ class Sweep:
             threads=threads,
             workspace=self.workspace,
             command=self.command,
+            budget=self.purse.left,
         )
 
     def _record(

@@ -139,6 +139,17 @@ def _gpu(record: RunRecord) -> float | None:
     return max((p.peak_gpu_bytes for p in phases if p.peak_gpu_bytes is not None), default=None)
 
 
+def _paid(field: str) -> Callable[[RunRecord], float | None]:
+    """The sum over all phases of what an API counted or cost."""
+
+    def total(record: RunRecord) -> float | None:
+        phases = record.profile.phases.values() if record.profile else ()
+        known = [phase[field] for phase in phases if phase[field] is not None]
+        return math.fsum(known) if known else None
+
+    return total
+
+
 # fmt: off
 COSTS: tuple[Cost, ...] = (
     Cost(name="documents per second", column="documents_per_s", heading=("docs/s",), priority=3,
@@ -173,6 +184,11 @@ COSTS: tuple[Cost, ...] = (
     Cost(name="share of peak FLOP/s", column="flop_utilisation", heading=("of peak", "FLOP/s"),
          place="profile.flop_utilisation", higher_is_better=True, ranked=False,
          phases=("encode_documents",), priority=11),
+    Cost(name="API tokens", column="billed_tokens", heading=("API", "tokens"),
+         compute=_paid("billed_tokens"), of_machine=False, ranked=False, phases=ENCODING,
+         over_tasks="sum", priority=4),
+    Cost(name="API price", column="price_usd", heading=("price", "$"), compute=_paid("usd"),
+         unit="$", of_machine=False, phases=ENCODING, over_tasks="sum", priority=2),
 )
 # fmt: on
 BY_NAME: Mapping[str, Cost] = {cost.name: cost for cost in COSTS}

@@ -24,7 +24,7 @@ COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "dep
 FIGURE_COLUMNS = ("documents_per_s", "queries_per_s", "index_memory_bytes", "index_disk_bytes",
                   "encode_p50_ms", "search_p50_ms", "total_p50_ms", "total_p95_ms",
                   "total_p99_ms", "peak_rss_bytes", "peak_gpu_bytes",
-                  "flop_utilisation")  # fmt: skip
+                  "flop_utilisation", "billed_tokens", "price_usd")  # fmt: skip
 INTERVAL_COLUMNS = tuple(
     f"total_{name}_{end}_ms" for name in ("p50", "p95", "p99") for end in ("low", "high")
 )
@@ -56,7 +56,8 @@ def leaderboard(
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
-          `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents);
+          `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents),
+          `billed_tokens` (input tokens that an API counted), `price_usd` (theirs);
         * `total_p50_low_ms`, `total_p50_high_ms`, and those of p95 and p99: 95% intervals;
         * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`, `pair_cut`,
           `pair_tokens_cut`: shares truncated at the model's limit (pairs: what a scorer read);

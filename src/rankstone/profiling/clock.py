@@ -27,10 +27,20 @@ class _Tally:
     peak_gpu_bytes: int | None = None
     tokens: int = 0
     flops: float = 0.0
+    billed_tokens: int = 0
+    usd: float = 0.0
 
-    def add_work(self, tokens: int | None, flops: float | None) -> None:
+    def add_work(
+        self,
+        tokens: int | None,
+        flops: float | None,
+        billed_tokens: int | None = None,
+        usd: float | None = None,
+    ) -> None:
         self.tokens += tokens or 0
         self.flops += flops or 0.0
+        self.billed_tokens += billed_tokens or 0
+        self.usd += usd or 0.0
 
     def add_peaks(self, rss: int | None, gpu: int | None) -> None:
         self.peak_rss_bytes = larger(self.peak_rss_bytes, rss)
@@ -77,10 +87,18 @@ class Clock:
             self._settle()
             self._stack, self.paused = stack, was_paused
 
-    def add_work(self, name: str, *, tokens: int | None, flops: float | None) -> None:
+    def add_work(
+        self,
+        name: str,
+        *,
+        tokens: int | None,
+        flops: float | None,
+        billed_tokens: int | None = None,
+        usd: float | None = None,
+    ) -> None:
         """Count work that an encoder reported in the phase `name`, which has begun."""
         if not self.paused:
-            self._tallies[name].add_work(tokens, flops)
+            self._tallies[name].add_work(tokens, flops, billed_tokens, usd)
 
     def add_cached(
         self,
@@ -93,6 +111,8 @@ class Clock:
         peak_gpu_bytes: int | None = None,
         tokens: int | None = None,
         flops: float | None = None,
+        billed_tokens: int | None = None,
+        usd: float | None = None,
     ) -> None:
         """Charge the cost, in the run that filled the cache, of `items` read from it."""
         tally = self._tallies.setdefault(name, _Tally())
@@ -100,7 +120,7 @@ class Clock:
         tally.cached_items += items
         tally.wall_s += wall_s
         tally.cpu_s += cpu_s
-        tally.add_work(tokens, flops)
+        tally.add_work(tokens, flops, billed_tokens, usd)
         tally.add_peaks(peak_rss_bytes, peak_gpu_bytes)
 
     def phases(self) -> dict[str, Phase]:
@@ -115,6 +135,8 @@ class Clock:
                 peak_gpu_bytes=tally.peak_gpu_bytes,
                 tokens=tally.tokens or None,
                 flops=tally.flops or None,
+                billed_tokens=tally.billed_tokens or None,
+                usd=tally.usd or None,
                 from_cache=tally.cached_items / tally.items if tally.cached_items else 0.0,
             )
             for name, tally in self._tallies.items()

@@ -215,6 +215,10 @@ class Phase(Section):
     """Tokens read by models, with special tokens, without padding; null if not counted."""
     flops: Amount | None = None
     """Nominal floating-point operations on these tokens; a multiply-add counts as two."""
+    billed_tokens: Count | None = None
+    """Input tokens that the server of an API counted; null without one."""
+    usd: Amount | None = None
+    """Price of these tokens in US dollars; null where none is stated."""
     from_cache: Amount = 0.0
     """Share of items read from a cache, charged with the cost of the run that filled it."""
 

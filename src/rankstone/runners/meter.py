@@ -21,9 +21,19 @@ class Work(NamedTuple):
     flops: float = 0.0
     """Nominal floating-point operations on these tokens, without padding; a multiply-add counts as
     two."""
+    billed_tokens: int = 0
+    """Tokens that the server of an API counted."""
+    usd: float = 0.0
+    """Their price in US dollars."""
 
     def plus(self, other: Work) -> Work:
-        return Work(self.texts + other.texts, self.tokens + other.tokens, self.flops + other.flops)
+        return Work(
+            self.texts + other.texts,
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+            self.billed_tokens + other.billed_tokens,
+            self.usd + other.usd,
+        )
 
 
 _listener: ContextVar[Callable[[Work], None] | None] = ContextVar("listener", default=None)

@@ -1,0 +1,169 @@
+"""Budget of a run: tokens and money that requests to APIs may cost.
+
+A request is sent only if its upper bound fits into what is left, so that the budget is not
+exceeded. Before many requests, an estimate for all of them is compared too: paid answers are lost
+where a shard stays incomplete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from rankstone.errors import BudgetError
+
+SPENT = "spent.json"
+"""File in which the process of a cell states what it spent."""
+MARGIN = 1.1
+"""Of the estimate for many texts, over the tokens per byte of the texts so far."""
+TOKENS_PER_BYTE = 0.3
+"""Before any answer: about that of English."""
+PER_TEXT = 16
+"""Tokens that a server may add to a text, such as special tokens and a prefix of its own."""
+
+
+class Amount(NamedTuple):
+    """Tokens, and their price in US dollars."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+    @classmethod
+    def of(cls, tokens: int, price: float | None) -> Amount:
+        """Return the amount for `tokens` at `price` dollars per million."""
+        return cls(tokens, tokens * (price or 0.0) / 1e6)
+
+    def plus(self, other: Amount) -> Amount:
+        return Amount(self.tokens + other.tokens, self.usd + other.usd)
+
+    def __str__(self) -> str:
+        money = f" (${self.usd:.6g})" if self.usd else ""
+        return f"{self.tokens:,} tokens{money}"
+
+    def minus(self, other: Amount) -> Amount:
+        return Amount(self.tokens - other.tokens, self.usd - other.usd)
+
+
+class Limit(NamedTuple):
+    """Upper bounds; None is without bound."""
+
+    tokens: int | None = None
+    usd: float | None = None
+
+    def less(self, spent: Amount) -> Limit:
+        return Limit(
+            None if self.tokens is None else max(self.tokens - spent.tokens, 0),
+            None if self.usd is None else max(self.usd - spent.usd, 0.0),
+        )
+
+    def holds(self, amount: Amount) -> bool:
+        within_tokens = self.tokens is None or amount.tokens <= self.tokens
+        return within_tokens and (self.usd is None or amount.usd <= self.usd)
+
+
+NOTHING, UNLIMITED = Amount(), Limit()
+
+
+def bound(texts: Sequence[str]) -> int:
+    """Return the most tokens that `texts` can have: no tokenizer makes more of them than bytes."""
+    return sum(len(text.encode("utf-8", "replace")) + PER_TEXT for text in texts)
+
+
+@dataclass
+class Purse:
+    """What is spent of a limit; threads may share it."""
+
+    limit: Limit = UNLIMITED
+    ledger: Path | None = None
+    """File that always states what is spent, and what requests under way may cost."""
+    spent: Amount = NOTHING
+    _reserved: Amount = field(default=NOTHING, init=False)
+    _seen: tuple[int, int] = field(default=(0, 0), init=False)
+    """Tokens and bytes of the answers so far."""
+    _changed: threading.Condition = field(
+        default_factory=threading.Condition, init=False, repr=False
+    )
+
+    @property
+    def left(self) -> Limit:
+        return self.limit.less(self.spent)
+
+    def expect(self, texts: Sequence[str], price: float | None) -> None:
+        """Raise BudgetError if `texts` will probably cost more than is left."""
+        if self.limit.usd is not None and price is None:
+            raise BudgetError(
+                "A budget of money needs the price of a method's tokens: state parameters.price,"
+                " US dollars per million input tokens, or give --budget in tokens."
+            )
+        tokens, size = self._seen
+        rate = tokens / size if size else TOKENS_PER_BYTE
+        expected = int(rate * MARGIN * sum(len(text.encode("utf-8", "replace")) for text in texts))
+        self._check(Amount.of(expected, price), f"the next {len(texts):,} texts take about")
+
+    def reserve(self, texts: Sequence[str], price: float | None) -> Amount:
+        """Set aside the upper bound of a request; BudgetError if it is not left.
+
+        Waits for requests under way where the bound fits only once they are settled.
+        """
+        amount = Amount.of(bound(texts), price)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._reserved.tokens or self._holds(amount))
+            self._check(amount, f"the next request of {len(texts):,} texts takes at most")
+            self._reserved = self._reserved.plus(amount)
+            self._write()
+        return amount
+
+    def settle(self, reserved: Amount, texts: Sequence[str], cost: Amount) -> None:
+        """Replace what was set aside for an answered request by its cost."""
+        with self._changed:
+            self._reserved = self._reserved.minus(reserved)
+            self.spent = self.spent.plus(cost)
+            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+            self._seen = self._seen[0] + cost.tokens, self._seen[1] + size
+            self._write()
+            self._changed.notify_all()
+
+    def take_over(self, folder: Path) -> None:
+        """Add what the process of a cell stated in `folder`."""
+        with contextlib.suppress(FileNotFoundError):
+            self.spent = self.spent.plus(Amount(*json.loads((folder / SPENT).read_bytes())))
+
+    def _holds(self, amount: Amount) -> bool:
+        return self.limit.holds(self.spent.plus(self._reserved).plus(amount))
+
+    def _check(self, amount: Amount, noun: str) -> None:
+        if not self._holds(amount):
+            raise BudgetError(
+                f"--budget: {self.spent} are spent, and {noun} {amount}, more than"
+                " the budget. Finished shards are kept; run again with a larger --budget to go on."
+            )
+
+    def _write(self) -> None:
+        if self.ledger is not None:
+            temporary = self.ledger.with_suffix(".new")  # a killed process leaves the old one whole
+            temporary.write_text(json.dumps(self.spent.plus(self._reserved)))
+            temporary.replace(self.ledger)
+
+
+_purse: ContextVar[Purse | None] = ContextVar("purse", default=None)
+
+
+def current() -> Purse:
+    """Return the purse of this run, or one without a limit."""
+    return _purse.get() or Purse()
+
+
+@contextlib.contextmanager
+def paying(purse: Purse) -> Iterator[None]:
+    """Pay the requests made in this thread inside the block from `purse`."""
+    token = _purse.set(purse)
+    try:
+        yield
+    finally:
+        _purse.reset(token)

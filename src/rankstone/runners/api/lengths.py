@@ -1,0 +1,104 @@
+"""Lengths of texts that are sent to an API: estimated, batched, truncated and counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.runners.protocols import STRICT, Json, Truncation
+
+BYTES_PER_TOKEN = 4
+"""The estimate where there is no tokenizer: about that of English, and cautious elsewhere."""
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Lengths:
+    """Limits of a text's length, applied before it is sent: the server's own cannot be counted."""
+
+    max_characters: Positive | None = None
+    """Characters of a text, prompt included; the rest is left out."""
+    max_length: Positive | None = None
+    """Tokens of a text, prompt and special tokens included; needs `tokenizer`."""
+    tokenizer: str = ""
+    """A `tokenizer.json` of the model, for counting; without it tokens are estimated."""
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and not self.tokenizer:
+            raise DefinitionError(
+                "key 'parameters.max_length': tokens cannot be counted without a tokenizer. State"
+                " parameters.tokenizer, the file tokenizer.json of the model, or max_characters."
+            )
+        if self.tokenizer and not Path(self.tokenizer).expanduser().is_file():
+            raise DefinitionError(f"key 'parameters.tokenizer': no file {self.tokenizer}.")
+
+    def described(self) -> dict[str, Json]:
+        body: dict[str, Json] = {
+            "max_characters": self.max_characters, "max_length": self.max_length
+        }  # fmt: skip
+        if self.tokenizer:
+            file = Path(self.tokenizer).expanduser().read_bytes()
+            body["tokenizer_sha256"] = hashlib.sha256(file).hexdigest()
+        return body
+
+    def sizes(self, texts: Sequence[str]) -> list[int]:
+        """Return tokens of each text, estimated where there is no tokenizer."""
+        if self.tokenizer:
+            return [len(ids) for ids in self._encoded(texts, special=True)]
+        return [len(t.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 for t in texts]
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts within the limits."""
+        cut = [text[: self.max_characters] for text in texts]
+        if self.max_length is None:
+            return cut
+        keep = max(self.max_length - self._special, 0)
+        ends = [[end for _, end in text.offsets] for text in self._encoded(cut, special=False)]
+        return [
+            text if len(stops) <= keep else text[: stops[keep - 1] if keep else 0]
+            for text, stops in zip(cut, ends, strict=True)
+        ]
+
+    def left_out(self, texts: Sequence[str]) -> Truncation | None:
+        """Count what the limits leave out, in tokens, or in characters without a tokenizer."""
+        if self.max_length is None and self.max_characters is None:
+            return None
+        count = self.sizes if self.tokenizer else lambda read: [len(text) for text in read]
+        whole, kept = np.array(count(texts)), np.array(count(self.cut(texts)))
+        return Truncation.of(whole.astype(np.int64), kept.astype(np.int64))
+
+    def _encoded(self, texts: Sequence[str], *, special: bool) -> Any:
+        return self._tokenizer.encode_batch(list(texts), add_special_tokens=special)
+
+    @property
+    def _special(self) -> int:
+        return int(self._tokenizer.num_special_tokens_to_add(False))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(Path(self.tokenizer).expanduser()))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+
+def batches(sizes: Sequence[int], *, texts: int, tokens: int) -> Iterator[slice]:
+    """Yield consecutive runs of at most so many texts and tokens; a longer text is a run alone."""
+    start = total = 0
+    for row, size in enumerate(sizes):
+        if row > start and (row - start == texts or total + size > tokens):
+            yield slice(start, row)
+            start, total = row, 0
+        total += size
+    if len(sizes) > start:
+        yield slice(start, len(sizes))

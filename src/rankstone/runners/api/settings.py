@@ -1,0 +1,192 @@
+"""Parameters that all APIs have, and the requests that they make of texts."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import ApiError, DefinitionError, RankstoneWarning, RefusedError
+from rankstone.runners.api.answers import Answer
+from rankstone.runners.api.budget import NOTHING, Amount, Purse, current
+from rankstone.runners.api.client import Client
+from rankstone.runners.api.lengths import Lengths, Positive, batches
+from rankstone.runners.meter import Work, report
+from rankstone.runners.protocols import STRICT, Json
+
+FACTS = (
+    "root", "owned_by", "max_model_len", "model_id", "model_sha", "model_dtype",
+    "max_input_length", "digest",
+)  # fmt: skip
+"""Facts of a model that servers state and that do not change with their start."""
+ONE = ["warm up"]
+
+
+class Request(NamedTuple):
+    """Body of a request, and the texts in it that are paid for."""
+
+    body: dict[str, Any]
+    texts: Sequence[str]
+    n: int
+    """Texts that the answer is about."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ApiSettings(Lengths):
+    """Base of adapters that ask a server; they keep no key, only the name of its variable.
+
+    Only `base_url`, `model_id`, the dimensions, prompts, fields and lengths can change an answer:
+    batches, concurrency, patience and price are not described.
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {"httpx2": "api"}
+
+    base_url: str
+    """Without the last part of the path: `https://api.openai.com/v1`."""
+    model_id: str
+    """Name by which the server knows the model."""
+    key_env: str = ""
+    """Name of the environment variable that holds the key; empty where the server needs none."""
+    batch_texts: Positive = 32
+    """Texts per request; the default is the most that Text Embeddings Inference accepts."""
+    batch_tokens: Positive = 8192
+    """Tokens per request; a longer text is sent alone."""
+    concurrency: Positive = 4
+    """Requests at the same time."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds to wait for an answer."""
+    retries: Annotated[int, Field(ge=0)] = 6
+    """Further attempts after 429, 5xx, a timeout or a broken connection."""
+    price: Annotated[float, Field(ge=0)] | None = None
+    """US dollars per million input tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise DefinitionError(
+                "key 'parameters.base_url': not an address. Write it as in http://localhost:8080/v1"
+            )
+        if url.username or url.password or url.query or url.fragment:
+            raise DefinitionError(
+                "key 'parameters.base_url': holds a user, a password or a query, which records"
+                " would show. Put the key into an environment variable and name it: key_env."
+            )
+        if self.key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env):
+            raise DefinitionError(
+                "key 'parameters.key_env': not the name of an environment variable. State the"
+                " name, never the key itself."
+            )
+
+    def identity(self) -> dict[str, Json]:
+        """Describe the model: as it is asked for, and as its server describes it.
+
+        Raises:
+            ApiError: the server cannot be reached, or refuses.
+        """
+        return {
+            "model": self.model_id,
+            "revision": None,
+            "url": self.base_url.rstrip("/"),
+            "server": self._server,
+            **self.described(),
+        }
+
+    def answers(
+        self, path: str, requests: Sequence[Request], read: Callable[[Any, int, str], Answer]
+    ) -> Iterator[Answer]:
+        """Yield the answers in order, a few asked for at the same time; report their tokens.
+
+        Raises:
+            ApiError: as `Client.post` and `read`; BudgetError where they could cost too much.
+        """
+        purse = current()
+        purse.expect([text for request in requests for text in request.texts], self.price)
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            yield from pool.map(lambda one: self._answer(path, one, read, purse), requests)
+
+    def batched(self, texts: Sequence[str], beside: int = 0) -> list[slice]:
+        """Return runs of `texts` that fit into requests, each text with so many tokens `beside`."""
+        sizes = [size + beside for size in self.sizes(texts)]
+        return list(batches(sizes, texts=self.batch_texts, tokens=self.batch_tokens))
+
+    def reported(self, answer: Answer) -> None:
+        """Report the tokens of an answer to the meter; in the thread that encodes."""
+        tokens, usd = Amount.of(answer.tokens or 0, self.price)
+        report(Work(len(answer.values), tokens, billed_tokens=tokens, usd=usd))
+
+    def probe(self) -> Answer:
+        """Return the answer for one short text."""
+        raise NotImplementedError
+
+    def _answer(
+        self, path: str, request: Request, read: Callable[[Any, int, str], Answer], purse: Purse
+    ) -> Answer:
+        """Ask once; what a failure may have cost is its upper bound."""
+        spent = reserved = purse.reserve(request.texts, self.price)
+        where, body = f"{self._client.base_url}/{path}", {"model": self.model_id, **request.body}
+        try:
+            answer = read(self._client.post(path, body), request.n, where)
+            if answer.tokens is not None:
+                spent = Amount.of(answer.tokens, self.price)
+        except RefusedError:
+            spent = NOTHING
+            raise
+        finally:
+            purse.settle(reserved, request.texts, spent)
+        if answer.tokens is None and self.price is not None:
+            raise ApiError(
+                f"{where}: the server does not count tokens ('usage'), so their price is not"
+                " known. Remove parameters.price."
+            )
+        return answer
+
+    @cached_property
+    def _client(self) -> Client:
+        return Client(
+            self.base_url, key_env=self.key_env, timeout=self.timeout, retries=self.retries
+        )
+
+    @cached_property
+    def _probed(self) -> Answer:
+        """Answer for a short text, and a warning, once for each object."""
+        answer = self.probe()
+        limits = "" if self.max_characters or self.max_length else (
+            " nor what it truncates of long texts (see max_characters)"
+        )  # fmt: skip
+        warnings.warn(
+            f"{self.model_id} at {self.base_url}: the weights behind an API cannot be verified,"
+            f"{limits} and may change under the same name.",
+            RankstoneWarning,
+            stacklevel=2,
+        )
+        return answer
+
+    @cached_property
+    def _server(self) -> dict[str, Json]:
+        """What the server states of its model: in answers, in the list of its models (OpenAI,
+        vLLM, Ollama), and in the facts that TEI and Ollama give."""
+        said: dict[str, Json] = {"model": self._probed.model}
+        client, root = self._client, self._client.base_url.removesuffix("/v1")
+        listed = client.stated(f"{client.base_url}/models").get("data")
+        tags = client.stated(f"{root}/api/tags").get("models")
+        for found in (
+            _named(listed, "id", self.model_id),
+            client.stated(f"{root}/info"),
+            _named(tags, "name", self.model_id) or _named(tags, "name", f"{self.model_id}:latest"),
+        ):
+            said |= {key: found[key] for key in FACTS if isinstance(found.get(key), str | int)}
+        return said
+
+
+def _named(items: Any, key: str, name: str) -> dict[str, Any]:
+    """Return the object of a list whose `key` is `name`; empty where there is none."""
+    found = (item for item in items or () if isinstance(item, dict) and item.get(key) == name)
+    return next(found, {}) if isinstance(items, list) else {}
