@@ -76,20 +76,27 @@ def test_power_at_the_printed_drop(kind, n, level, capsys):
         sys.stdout.write(
             f"{kind}: {n} queries, level {level:g}: power {seen / trials:.3f} at {drop:.4f}" + "\n"
         )
-    assert 0.72 <= seen / trials <= 0.88
+    # Of few differing queries a drop of all of them is seen more often: the signs alone show it.
+    assert 0.72 <= seen / trials <= (0.92 if (kind, n) == ("sparse", 50) else 0.88)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("n", "trials"), [(50, 150), pytest.param(300, 3000, marks=pytest.mark.slow)]
+    ("n", "trials"),
+    [(50, 150), *(pytest.param(n, 3000, marks=pytest.mark.slow) for n in (20, 50, 300))],
 )
-def test_intervals_of_differences_cover(kind, n, trials):
+def test_intervals_of_differences_cover(kind, n, trials, capsys):
     rng = np.random.default_rng(n)
     found = [bounds(KINDS[kind](rng, n) + 0.02, 0.025) for _ in range(trials)]
     coverage = np.mean([low <= 0.02 <= high for low, high in found])
-    # Where about five of fifty queries differ no method known covers as often as it says.
-    least = 0.93 if n == 300 or kind == "dense" else 0.85
-    assert least - 2 * np.sqrt(0.05 / trials) <= coverage <= 0.97 + 2 * np.sqrt(0.05 / trials)
+    if trials == 3000:
+        with capsys.disabled():
+            sys.stdout.write(f"{kind}: {n} queries: difference covered {coverage:.3f}" + "\n")
+    # Where two to five queries move no method known covers as often as it says.
+    few = n < 300 and kind != "dense"
+    least, most = (0.85, 0.99) if few else (0.93, 0.97)
+    error = 2 * np.sqrt(0.05 / trials)
+    assert least - error <= coverage <= most + error
 
 
 @pytest.mark.slow
