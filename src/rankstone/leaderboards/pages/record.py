@@ -184,7 +184,7 @@ def _latency(record: RunRecord, latency: Latency) -> Table:
 
 def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
     """Return the percentiles in milliseconds: a row of heads, then for each part one of figures,
-    and one of their 95% intervals where these are known."""
+    and one of their intervals where these are known."""
     varied = unsteady_parts(record)
     rows = [["ms", *(name.removesuffix("_ms") for name in POINTS)]]
     for name in PARTS:
@@ -192,15 +192,15 @@ def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
         rows.append([name, *(flagged(part[point], mark) for point in POINTS)])
         if part.intervals:
             ends = (part.intervals.get(point) for point in POINTS)
-            rows.append(["95% interval", *("–".join(map(significant, e or ())) for e in ends)])
+            rows.append(["95%", *("–".join(map(significant, e or ())) for e in ends)])
     return rows
 
 
 def latency_notes(latency: Latency) -> Iterator[str]:
     """Yield how the latencies were measured, and what their number does not permit."""
-    of = f" of {count(latency.queries, 'query', 'queries')}" if latency.queries else " queries"
+    of = f" latencies of {count(latency.queries, 'query', 'queries')}," if latency.queries else ""
     yield (
-        f"{latency.n:,}{of} one at a time after {latency.warmup:,} to warm up,"
+        f"{latency.n:,}{of or ' queries'} one at a time after {latency.warmup:,} to warm up,"
         f" {latency.threads} threads, k = {latency.k:,}"
     )
     for name in PARTS:
