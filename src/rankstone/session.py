@@ -14,7 +14,7 @@ from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
-from rankstone.workspace import several
+from rankstone.workspace import NONE, Changes, several
 
 if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison as RulesComparison
@@ -75,6 +75,7 @@ class Session(Views):
         model_path: PathLike | None = None,
         budget_tokens: int | None = None,
         budget_usd: float | None = None,
+        changes: Changes = NONE,
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -89,6 +90,7 @@ class Session(Views):
             model_path: folder with the weights of the one method, instead of its definition's.
             budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
                 them fails before it does, and its finished shards are kept.
+            changes: parameters by hand, a label, candidates of cross-encoders.
 
         Raises: RankstoneError, where a name or a definition is wrong.
         """
@@ -97,7 +99,7 @@ class Session(Views):
 
         definitions = self.definitions
         return Sweep(
-            methods=tuple(definitions.methods(methods, weights=model_path)),
+            methods=tuple(definitions.methods(methods, weights=model_path, changes=changes)),
             tasks=tuple(
                 t.limited(queries=limit_queries, depth=k) for t in definitions.named(tasks)
             ),
@@ -112,6 +114,18 @@ class Session(Views):
         )
 
     run = _completed(sweep)
+
+    def with_measures(
+        self, records: Sequence[RunRecord], measures: Sequence[str]
+    ) -> list[RunRecord]:
+        """Return stored records with `measures`, computed from their runs and stored where absent.
+
+        Raises: RankstoneError, where a measure is unknown or deeper than the run, or data changed.
+        """
+        from rankstone.scoring.later_measures import with_measures
+
+        store = self.store
+        return [with_measures(record, measures, store, self._judged) for record in records]
 
     def score(
         self,

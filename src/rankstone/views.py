@@ -41,7 +41,8 @@ class Views(Catalogue):
         Raises: ResultsError, where the named folder of records or one of the records is absent.
         """
         store = self._present_store()
-        return [store.named(name) for name in names] if names else store.stored()
+        named = self.definitions.recorded
+        return [store.named(named(name)) for name in names] if names else store.stored()
 
     def all_records(
         self, names: Sequence[str] = (), *, changed: bool = False
@@ -132,8 +133,9 @@ class Views(Catalogue):
         """
         from rankstone.leaderboards.compare import compare_stored
 
-        tasks = None if on is None else several(on)
-        return compare_stored(self.store, baseline, several(others), tasks=tasks, measure=measure)
+        tasks, named = None if on is None else several(on), self.definitions.recorded
+        than = [named(other) for other in several(others)]
+        return compare_stored(self.store, named(baseline), than, tasks=tasks, measure=measure)
 
     def power(
         self,
@@ -187,7 +189,8 @@ class Views(Catalogue):
         tasks, stated = None if on is None else several(on), rules_of(rules)
         named = [rule.suite for rule in stated.quality if rule.suite is not None]
         suites = {name: self.definitions.suite(name) for name in named}
-        return judge_stored(self.store, baseline, candidate, stated, tasks=tasks, suites=suites)
+        sides = map(self.definitions.recorded, (baseline, candidate))
+        return judge_stored(self.store, *sides, stated, tasks=tasks, suites=suites)
 
     def report(
         self,
@@ -203,6 +206,9 @@ class Views(Catalogue):
         """
         from rankstone.leaderboards.pages.report import report_stored
 
+        named = self.definitions.recorded
+        methods = methods and [named(method) for method in methods]
+        baseline = baseline and named(baseline)
         return report_stored(self.store, methods, on, baseline=baseline, title=title)
 
     def export(self, records: Sequence[str] | None, to: str, folder: PathLike) -> list[Path]:

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeVar
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import PathLike, copy
-from rankstone.runners.names import named_by_content
+from rankstone.runners.names import labelled, named_by_content
+from rankstone.runners.unwritten.changes import NONE, Changes
+from rankstone.runners.unwritten.forms import HUB, MTEB, is_form, method_of, recorded_label
 from rankstone.specs import (
     MethodSpec,
     SuiteSpec,
@@ -130,7 +132,10 @@ class Workspace:
         return method_names(*self._runners)
 
     def method(self, name: str) -> MethodSpec:
-        """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous."""
+        """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous; or a form of
+        `runners.unwritten.forms`."""
+        if self._is_form(name):
+            return self.methods(name)[0]
         own = method_names(self.runners)
         full = resolve_name(name, _preferred(name, own, self.method_names()), "Runner", self.root)
         return self._by_task(load_method(full, *self._runners))
@@ -160,18 +165,72 @@ class Workspace:
         return found
 
     def methods(
-        self, given: Sequence[str | MethodSpec] | str, *, weights: PathLike | None = None
+        self,
+        given: Sequence[str | MethodSpec] | str,
+        *,
+        weights: PathLike | None = None,
+        changes: Changes = NONE,
     ) -> list[MethodSpec]:
-        """The methods `given`, names by specs; of a single one, with the weights in a folder.
+        """The methods `given`, each once, names by specs, with the `changes` of a command.
 
         One that is not as its name is defined has another name (`runners.names`).
+
+        Args:
+            given: names of definitions, forms of `runners.unwritten.forms`, or specs.
+            weights: folder with the weights of the one method.
         """
-        chosen = [self.method(m) if isinstance(m, str) else m for m in several(given)]
-        if weights is not None:
-            if len(chosen) != 1:
-                raise DefinitionError("--model-path is for one method at a time. Name one.")
-            chosen = [chosen[0].at(Path(weights).resolve())]
-        return [named_by_content(method, self._definition) for method in chosen]
+        for option, stated in (("--model-path", weights), ("--name", changes.name)):
+            if stated is not None and len(several(given)) != 1:
+                raise DefinitionError(f"{option} is for one method at a time. Name one.")
+        first = self.methods([changes.candidates])[0] if changes.candidates else None
+        chosen = [self._changed(m, weights, changes, first) for m in several(given)]
+        rescored = any(first in method.members for method in chosen)
+        if (first or changes.depth) and not rescored:
+            raise DefinitionError(
+                "--candidates and --depth are for a cross-encoder without a definition, and none is"
+                " named. Name one (hf:ORG/NAME or its folder), or leave them out."
+            )
+        return _each_once(chosen)
+
+    def _changed(
+        self,
+        given: str | MethodSpec,
+        weights: PathLike | None,
+        changes: Changes,
+        first: MethodSpec | None,
+    ) -> MethodSpec:
+        """One method as its name states it, then with the `changes`, under its own name."""
+        if isinstance(given, MethodSpec):
+            method = given
+        elif self._is_form(given):
+            method = method_of(given, changes, first, self._runners)
+        else:
+            method = self.method(given)
+        method = method if weights is None else method.at(Path(weights).resolve())
+        plain = named_by_content(self._by_task(method), self._definition)
+        changed = changes.applied(plain)
+        if changed != plain:
+            changed = named_by_content(
+                changed, lambda name: plain if name == plain.name else self._definition(name)
+            )
+        return changed if changes.name is None else labelled(changed, changes.name)
+
+    def _is_form(self, name: str) -> bool:
+        """True if `name` is a form; a definition precedes a folder of the same name."""
+        names = self.method_names()
+        return not any(f"/{full}".endswith(f"/{name}") for full in names) and is_form(name)
+
+    def recorded(self, name: str) -> str:
+        """The name under which records of a method are, of a hub model its beginning.
+
+        A name of no such form, and a path that is no model's, stays.
+        """
+        if name.startswith(HUB):
+            return recorded_label(name)
+        path = Path(name).expanduser()
+        model = (path / "config.json").is_file() or (path.suffix == ".toml" and path.is_file())
+        formed = name.startswith(MTEB) or (model and self._is_form(name))
+        return self.methods(name)[0].name if formed else name
 
     def _definition(self, name: str) -> MethodSpec | None:
         return self.method(name) if name in self.method_names() else None
@@ -271,6 +330,19 @@ class Workspace:
         folders = [layer / "benchmarks" for layer in layers or reversed(self.layers)]
         found = (sorted(folder.glob("*.toml")) for folder in folders)
         return [path for paths in found for path in paths if path.name != SUITES]
+
+
+def _each_once(methods: Sequence[MethodSpec]) -> list[MethodSpec]:
+    """The methods, each once; DefinitionError where two of one name are not the same."""
+    found = dict[str, MethodSpec]()
+    for method in methods:
+        other = found.setdefault(method.name, method)
+        if other.digest() != method.digest():
+            raise DefinitionError(
+                f"two methods are named '{method.name}': {other.file} and {method.file}."
+                " Rename one, or run them apart with --name."
+            )
+    return list(found.values())
 
 
 def write_workspace(folder: Path) -> list[Path]:

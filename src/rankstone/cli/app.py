@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 ESCAPED = "rankstone"
 """Name of the handler of characters that an encoding lacks."""
-SEVERAL = (["run"], ["compare"], ["power"], ["gate"], ["report"])
-"""Commands whose --on may be followed by several tasks."""
+SEVERAL = (["run"], ["leaderboard"], ["compare"], ["power"], ["gate"], ["report"])
+"""Commands whose --on may be followed by several tasks, and --measures by several measures."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,7 +112,7 @@ def _run(given: list[str]) -> str | int | None:
     """Run the command; return the exit code."""
     try:
         # Where one task is meant, a name behind --on TASK is an argument.
-        app(spread(given, "--on") if given[:1] in SEVERAL else given)
+        app(spread(spread(given, "--on"), "--measures") if given[:1] in SEVERAL else given)
     except RankstoneError as error:
         echo(f"error: {error}", err=True)
         return 2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Rules = StrEnum("Rules", ["trec_eval", "msmarco", "beir", "mteb"])
 
 
-@command("results", "workspace")
+@command("results", "data", "cache", "workspace")
 def leaderboard(
     here: Session,
     out: Output,
@@ -32,12 +32,18 @@ def leaderboard(
         bool,
         typer.Option("--zero-shot", help="Without methods trained on a task's training split."),
     ] = False,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option("--measures", help="Measures to add, computed from the stored runs."),
+    ] = None,
 ) -> None:
     """Print quality and efficiency of all stored records, or a defined leaderboard."""
     from rankstone.leaderboards.pages import board
     from rankstone.leaderboards.pages import suite as means
     from rankstone.leaderboards.trained import zero_shot as without_trained
 
+    if measures:
+        here.with_measures([record for record, _ in here.records()], measures)
     if table is not None:
         out.draw(board.page(here.board(table, zero_shot=zero_shot)), "leaderboard")
     elif suite is not None:

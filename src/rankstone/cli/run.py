@@ -22,7 +22,13 @@ BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 @command("results", "data", "cache", "workspace")
 def run(
     here: Session,
-    methods: Annotated[list[str], typer.Argument(help="Methods (rankstone list runners).")],
+    methods: Annotated[
+        list[str],
+        typer.Argument(
+            help="Methods (rankstone list runners), hf:ORG/NAME[@REVISION], mteb:NAME, ./FOLDER"
+            " with weights, ./FILE.toml."
+        ),
+    ],
     on: Annotated[
         list[str], typer.Option("--on", help="Tasks and suites (rankstone list benchmarks).")
     ],
@@ -51,8 +57,32 @@ def run(
         str | None,
         typer.Option("--budget", help="What APIs may cost: 2.50 (US dollars) or 2Mtokens."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Label of the one METHOD, before its digest.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter; repeatable."),
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Device of the model.")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="fp32, bf16 or int8 [the definition's].")
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option("--candidates", help="Method whose results a cross-encoder re-scores."),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, help="Candidates of each query [100].")
+    ] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option("--measures", help="Measures beside the task's, from the stored runs."),
+    ] = None,
 ) -> None:
     """Run every METHOD on every TASK and store one record per cell."""
+    from rankstone.session import Changes
+
     plan = here.sweep(
         methods,
         on,
@@ -64,8 +94,18 @@ def run(
         force=force,
         model_path=model_path,
         **parse_budget(budget),
+        changes=Changes(
+            settings=tuple(settings or ()),
+            device=device,
+            precision=precision,
+            name=name,
+            candidates=candidates,
+            depth=depth,
+        ),
     )
     records = _drawn(plan)
+    if measures:
+        records = here.with_measures(records, measures)
     Output().board(records)
     echo(f"records: {plan.store.folder}", err=True)
     if plan.purse.spent.tokens:

@@ -195,7 +195,10 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
     read = read_per_query(file)
     if measure not in read.measures:
         known = ", ".join(read.measures)
-        raise ResultsError(f"{where}: '{measure}' was not measured. It has: {known}.")
+        raise ResultsError(
+            f"{where}: '{measure}' was not measured. It has: {known}."
+            f" Compute it from the stored runs: rankstone leaderboard --measures '{measure}'"
+        )
     return dict(zip(read.query_ids, read.measures[measure].tolist(), strict=True))
 
 

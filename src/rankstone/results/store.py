@@ -336,7 +336,10 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
 
 
 def _ending_on(name: str, known: Iterable[str]) -> list[str]:
-    return [full for full in known if full == name or full.endswith(f"/{name}")]
+    """Return those of `known` that are `name` or end on it, or else do so before their digest."""
+    names = list(known)
+    whole = [full for full in names if f"/{full}".endswith(f"/{name}")]
+    return whole or [n for n in names if f"/{n.partition('+')[0]}".endswith(f"/{name}")]
 
 
 def content_of(path: Path) -> bytes:

@@ -40,6 +40,14 @@ def named_by_content(method: MethodSpec, defined: Defined) -> MethodSpec:
     return method.model_copy(update={"name": method.name + suffix})
 
 
+def labelled(method: MethodSpec, label: str) -> MethodSpec:
+    """Return `method` under another label; what identifies its content stays in the name."""
+    _, plus, marks = method.name.partition("+")
+    digest = method.model_copy(update={"name": ""}).digest()[:DIGITS]
+    name = f"{label}+{marks}" if plus else f"{label}+definition-{digest}"
+    return method.model_copy(update={"name": name})
+
+
 def _with_named_members(method: MethodSpec, defined: Defined) -> MethodSpec:
     def named(part: Part) -> Part:
         members = tuple(named_by_content(member, defined) for member in part.members)

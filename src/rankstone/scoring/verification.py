@@ -51,12 +51,12 @@ def differences(
     yield from _latency(record, path)
     try:
         found = judged(record)
-        yield from _data(record, found)
+        yield from changed_data(record, found)
         yield from _definition(record, found)
         if record.files.run is None:
             yield "run: the record has none, so nothing can be recomputed"
             return
-        evaluation = _evaluated(record, path, found)
+        evaluation = evaluated(record, path, found, list(record.measures))
     except RankstoneError as error:
         yield f"cannot be recomputed: {error}"
         return
@@ -98,7 +98,8 @@ def compare_rules(
     )
 
 
-def _data(record: RunRecord, judged: Judged) -> Iterator[str]:
+def changed_data(record: RunRecord, judged: Judged) -> Iterator[str]:
+    """Compare the data with that of the record."""
     recorded, found = record.task.sha256, judged.info.sha256
     for part in sorted(recorded.keys() | found.keys()):
         if recorded.get(part) != found.get(part):
@@ -171,13 +172,14 @@ def _figures(part: Percentiles) -> dict[str, float | None]:
     return {name: value for name, value in {**found, **ends}.items() if name not in added}
 
 
-def _evaluated(record: RunRecord, path: Path, judged: Judged) -> Evaluation:
+def evaluated(record: RunRecord, path: Path, judged: Judged, measures: Sequence[str]) -> Evaluation:
+    """Evaluate the stored run of the record at `path` by the rules of the record."""
     rules = record.policy
     run = judged.read(path.with_name(str(record.files.run)))
     return evaluate_run(
         run,
         judged.qrels_for(run),
-        measures=list(record.measures),
+        measures=measures,
         depth=rules.depth,
         relevance=rules.relevance,
         drop_self=rules.self_hits == "drop",

@@ -93,11 +93,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def foreign_modules(folder: Path) -> list[str]:
     """The types in `modules.json` that the library does not have; none of a damaged file."""
+    return [kind for kind in module_types(folder) if not kind.startswith(LIBRARY)]
+
+
+def module_types(folder: Path) -> list[str]:
+    """The types in `modules.json`, in their order; none of a damaged file."""
     try:
         entries = FORMS["modules.json"].validate_python(_content(folder / "modules.json"))
     except (ValueError, OSError):
         return []
-    return [m["type"] for m in entries if not m["type"].startswith(LIBRARY)]
+    return [m["type"] for m in entries]
 
 
 def _faults(model: LocatedModel) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""Changes of a method on the command line: `--set`, `--device`, `--precision`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from rankstone.errors import DefinitionError
+from rankstone.specs import MethodSpec
+
+SCORER = "scorer."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Options of a command beside the names of methods."""
+
+    settings: tuple[str, ...] = ()
+    """`key=value` each, a parameter; `scorer.key=value` one of the scorer, `text=TEMPLATE`."""
+    device: str | None = None
+    precision: str | None = None
+    name: str | None = None
+    """Label of the one method, before what identifies its content."""
+    candidates: str | None = None
+    """The method whose results a cross-encoder re-scores ..."""
+    depth: int | None = None
+    """... and how many of them."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Keys that are set, and their values."""
+        return dict(map(_parsed, self.settings))
+
+    def applied(self, method: MethodSpec) -> MethodSpec:
+        """Return `method` with the values; `adapter` is no change, but says how a model is used."""
+        values, scorer = self.values, method.scorer
+        values.pop("adapter", None)
+        at_model = "" if method.models or scorer is None else SCORER
+        stated = {"device": self.device, "precision": self.precision}
+        values |= {at_model + key: value for key, value in stated.items() if value is not None}
+        changed: dict[str, Any] = {"text": values.pop("text")} if "text" in values else {}
+        inner = {k.removeprefix(SCORER): v for k, v in values.items() if k.startswith(SCORER)}
+        if inner and scorer is None:
+            raise DefinitionError(
+                f"--set {SCORER}{next(iter(inner))}: '{method.name}' has no scorer."
+            )
+        own = {key: value for key, value in values.items() if not key.startswith(SCORER)}
+        if scorer is not None and inner:
+            parameters = _merged(scorer.parameters, inner)
+            changed["scorer"] = scorer.model_copy(update={"parameters": parameters})
+        changed["parameters"] = _merged(method.parameters, own)
+        # What is set by hand holds on every task.
+        on = {task: {k: v for k, v in keys.items() if k not in own} for task, keys in
+              method.on.items()}  # fmt: skip
+        return method.model_copy(
+            update={**changed, "on": {t: keys for t, keys in on.items() if keys}}
+        )
+
+
+def _parsed(setting: str) -> tuple[str, Any]:
+    key, sign, text = setting.partition("=")
+    if not sign or not key.strip():
+        raise DefinitionError(f"--set {setting}: write KEY=VALUE, as in --set max_length=256.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a string without quotes
+    return key.strip(), value
+
+
+def _merged(parameters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return `parameters` with `values`, whose keys lead into tables by dots."""
+    merged = dict(parameters)
+    for key, value in values.items():
+        first, dot, rest = key.partition(".")
+        table = merged.get(first)
+        inner = table if isinstance(table, dict) else {}
+        merged[first] = _merged(inner, {rest: value}) if dot else value
+    return merged
+
+
+NONE = Changes()

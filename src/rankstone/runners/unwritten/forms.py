@@ -1,0 +1,200 @@
+"""Methods named without a definition.
+
+    hf:ORG/NAME, hf:ORG/NAME@REVISION     a model of the hub
+    mteb:NAME                             a model of MTEB's registry, with its prompts and revision
+    ./folder                              a folder with a model's weights
+    ./mine.toml                           a definition outside a workspace
+
+A recorded name states the content: the hub's commit (`hf/org/name+revision-1a2b3c4d`), a digest of
+the folder's files (`folder/mine+weights-5e6f7a8b`), or of the definition.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.models import LocatedModel, locate, locate_here
+from rankstone.runners.names import DIGITS
+from rankstone.runners.unwritten.changes import Changes
+from rankstone.runners.unwritten.layouts import layout
+from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec, read_method
+
+HUB, MTEB = "hf:", "mteb:"
+FORMS = "hf:ORG/NAME[@REVISION], mteb:NAME, a folder with weights (./DIR) or a file (./FILE.toml)"
+CANDIDATES = 100
+ANSWER_S = 4.0
+"""Seconds in which the hub must answer whether it has a model."""
+_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+
+
+class Found(NamedTuple):
+    """A model, and the label of the method that it makes."""
+
+    model: ModelSpec
+    files: LocatedModel
+    label: str
+    prompts: Mapping[str, str] | None = None
+
+
+def is_form(name: str) -> bool:
+    """Return True if `name` is written as one of the forms, or is the path of one."""
+    if name.startswith((HUB, MTEB, "./", "../", "/", "~")):
+        return True
+    path = Path(name)
+    return path.is_file() if path.suffix == ".toml" else bool(name) and path.is_dir()
+
+
+def recorded_label(name: str) -> str:
+    """Return the beginning of the recorded names of a hub model, for looking up records."""
+    identifier, _, revision = name.removeprefix(HUB).partition("@")
+    commit = re.fullmatch(rf"[0-9a-f]{{{DIGITS},40}}", revision)
+    return f"hf/{identifier}" + (f"+revision-{revision[:DIGITS]}" if commit else "")
+
+
+def method_of(
+    name: str, changes: Changes, first: MethodSpec | None, runners: tuple[Path, ...]
+) -> MethodSpec:
+    """Return the method that `name` describes in a form above, before `changes` are applied.
+
+    Args:
+        first: the method whose candidates a cross-encoder re-scores.
+        runners: folders of the definitions that a file may name as members.
+
+    Raises: DefinitionError or ModelError, where the model or what its files say is not enough.
+    """
+    if not name.startswith((HUB, MTEB)):
+        path = Path(name).expanduser().resolve()
+        if path.suffix == ".toml" and not path.is_dir():
+            method = read_method(path, f"file/{_safe(path.stem)}", *runners)
+            mark = method.model_copy(update={"name": ""}).digest()[:DIGITS]
+            return method.model_copy(update={"name": f"{method.name}+definition-{mark}"})
+    return _of_model(name, _found(name), changes, first)
+
+
+def _found(name: str) -> Found:
+    if name.startswith(HUB):
+        return _on_hub(name, *_parts(name.removeprefix(HUB), name))
+    if name.startswith(MTEB):
+        return _in_registry(name)
+    path = Path(name).expanduser().resolve()
+    if not path.is_dir():
+        raise DefinitionError(f"'{name}': {path}: no such folder. A method may be {FORMS}.")
+    model = ModelSpec(id=path.name, path=str(path))
+    return Found(model, locate(model), f"folder/{_safe(path.name)}")
+
+
+def _of_model(name: str, found: Found, changes: Changes, first: MethodSpec | None) -> MethodSpec:
+    values = changes.values
+    adapter, parameters = layout(found.files, values)
+    if found.prompts and adapter in ("dense", "sparse"):
+        parameters = {**parameters, "prompts": dict(found.prompts)}
+    label = found.label + (f"+{adapter}" if "adapter" in values else "")
+    described: dict[str, Any] = {"description": f"{name}, as its files say.", "stated_in": name}
+    if adapter != "cross_encoder":
+        return MethodSpec(
+            name=label, adapter=adapter, parameters=parameters, model=found.model, **described
+        )
+    if first is None:
+        raise DefinitionError(
+            f"'{name}' is a cross-encoder, which re-scores candidates of another method."
+            " Name it: --candidates bm25 --depth 100"
+        )
+    depth = changes.depth or CANDIDATES
+    return MethodSpec(
+        name=f"{label}+candidates-{_safe(first.name)}-{depth}",
+        adapter="two_stage",
+        parameters={"depth": depth},
+        members=(first,),
+        scorer=ScorerSpec(adapter=adapter, parameters=parameters, model=found.model),
+        **described,
+    )
+
+
+def _parts(text: str, name: str) -> tuple[str, str | None]:
+    identifier, _, revision = text.partition("@")
+    if not _ID.fullmatch(identifier):
+        raise DefinitionError(f"'{name}': '{identifier}' is not ORG/NAME. Write hf:ORG/NAME.")
+    return identifier, revision or None
+
+
+def _on_hub(name: str, identifier: str, revision: str | None) -> Found:
+    """Return a model of the hub at its commit, from the cache or fetched."""
+    asked = ModelSpec(id=identifier, revision=revision)
+    found = locate_here(asked) or _fetched(name, asked)
+    mark = f"+revision-{str(found.revision)[:DIGITS]}"
+    model = ModelSpec(id=identifier, revision=found.revision)
+    return Found(model, found, f"hf/{identifier}{mark}")
+
+
+def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ModelError(
+            f"'{name}' needs the hub's client. Install: pip install 'rankstone[dense]'"
+        )
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub import errors as faults
+
+    revision = f" --revision {asked.revision}" if asked.revision else ""
+    fetch = f"Fetch it once where there is a network: hf download {asked.id}{revision}"
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(f"'{name}' is not in the hub's cache, and HF_HUB_OFFLINE is set. {fetch}")
+    try:
+        info = HfApi().model_info(asked.id, revision=asked.revision, timeout=ANSWER_S)
+    except faults.GatedRepoError as error:
+        raise _gated(name, asked.id) from error
+    except faults.RevisionNotFoundError as error:
+        raise ModelError(f"'{name}': the hub has no revision '{asked.revision}' of it.") from error
+    except faults.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"'{name}': the hub has no such model, or it is private. Correct the name, or sign in:"
+            " hf auth login"
+        ) from error
+    except Exception as error:  # of whichever HTTP library the client uses
+        raise ModelError(
+            f"'{name}' is not in the hub's cache, and {constants.ENDPOINT} cannot be reached"
+            f" ({type(error).__name__}). {fetch}"
+        ) from error
+    try:
+        return locate(asked.model_copy(update={"revision": info.sha}))
+    except ModelError as error:
+        if getattr(info, "gated", False):
+            raise _gated(name, asked.id) from error
+        raise
+
+
+def _gated(name: str, identifier: str) -> ModelError:
+    return ModelError(
+        f"'{name}' is gated. Accept its terms on https://huggingface.co/{identifier}, then sign in:"
+        " hf auth login (or set HF_TOKEN)"
+    )
+
+
+def _in_registry(name: str) -> Found:
+    """Return a model of MTEB's registry, with its revision and its prompts."""
+    if importlib.util.find_spec("mteb") is None:
+        raise DefinitionError(f"'{name}' needs MTEB's registry. Install: pip install mteb")
+    import mteb  # type: ignore[import-not-found,unused-ignore]
+
+    wanted = name.removeprefix(MTEB)
+    try:
+        meta = mteb.get_model_meta(wanted)
+    except Exception as error:  # KeyError or ValueError, by its version
+        raise DefinitionError(
+            f"'{name}': MTEB's registry has no such model ({str(error).splitlines()[0]:.200})."
+            f" Name one of mteb.get_model_metas(), or the hub's: hf:{wanted}"
+        ) from error
+    own = (getattr(meta, "loader_kwargs", None) or {}).get("model_prompts") or {}
+    prompts = {"query": own.get("query"), "document": own.get("document") or own.get("passage")}
+    found = _on_hub(name, str(meta.name), meta.revision)
+    stated = {role: words for role, words in prompts.items() if words}
+    label = f"mteb{found.label.removeprefix('hf')}"
+    return found._replace(label=label, prompts={"query": "", "document": "", **stated})
+
+
+def _safe(label: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", label, flags=re.ASCII).strip("-._") or "method"

@@ -1,0 +1,157 @@
+"""The kind of a model by its own files: the adapter and the parameters that they state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from rankstone.errors import ModelError
+from rankstone.runners.models import WEIGHTS, LocatedModel
+from rankstone.runners.transformer.checkpoint_files import module_types, read_json
+from rankstone.runners.transformer.encoder import PROMPT_NAMES
+
+LIBRARY = "config_sentence_transformers.json"
+STANFORD = "artifact.metadata"
+MOST_TOKENS = 10**6
+"""A longer `model_max_length` stands for "without a limit"."""
+
+
+class Layout(NamedTuple):
+    """An adapter and its parameters."""
+
+    adapter: str
+    parameters: dict[str, Any]
+
+
+def layout(model: LocatedModel, stated: Mapping[str, Any]) -> Layout:
+    """Return how the files of `model` say that it retrieves.
+
+    Args:
+        stated: values by hand; `adapter` precedes what the files say.
+
+    Raises: ModelError, where there are no weights, or neither says enough.
+    """
+    if not any(name.endswith(WEIGHTS) for name in model.files):
+        raise ModelError(
+            f"Model '{model.id}': no weights in {model.folder} ({', '.join(WEIGHTS)})."
+            " Name the folder that `save_pretrained` wrote."
+        )
+    adapter = stated.get("adapter") or _adapter(model)
+    parameters = PARAMETERS.get(adapter, lambda model: {})(model)
+    if adapter == "late_interaction":
+        _require(model, {**parameters, **stated})
+    return Layout(adapter, parameters)
+
+
+def _adapter(model: LocatedModel) -> str:
+    """Return the adapter of the model's kind."""
+    types, library = module_types(model.folder), read_json(model.folder / LIBRARY)
+    kind, classes = library.get("model_type"), _architectures(model)
+    if "HF_ColBERT" in classes or kind in ("ColBERT", "MultiVectorEncoder"):
+        return "late_interaction"
+    if "query_prefix" in library:
+        return "late_interaction"
+    if kind == "SparseEncoder" or any(t.endswith("SpladePooling") for t in types):
+        return "sparse"
+    if kind == "CrossEncoder" or any(c.endswith("ForSequenceClassification") for c in classes):
+        return "cross_encoder"
+    if any(t.endswith(".Pooling") for t in types):
+        return "dense"
+    seen = f"{' or '.join(classes) or 'no architecture'}, {', '.join(types) or 'no modules.json'}"
+    raise ModelError(
+        f"Model '{model.id}': its files do not say how it retrieves ({seen}). State it:"
+        " --set adapter=dense --set pooling=cls (or mean, last, max), --set adapter=sparse, or"
+        " --set adapter=cross_encoder."
+    )
+
+
+def _architectures(model: LocatedModel) -> list[str]:
+    return [
+        str(name) for name in read_json(model.folder / "config.json").get("architectures") or ()
+    ]
+
+
+def _prompts(model: LocatedModel) -> dict[str, Any]:
+    """Return the model's own prompts by role, where it has any; names are those of the library."""
+    own = read_json(model.folder / LIBRARY).get("prompts") or {}
+    found = {role: next((own[n] for n in names if own.get(n)), None)
+             for role, names in PROMPT_NAMES.items()}  # fmt: skip
+    prompts = {role: words for role, words in found.items() if words is not None}
+    return {"prompts": prompts} if prompts else {}
+
+
+def _pairs(model: LocatedModel) -> dict[str, Any]:
+    """Return the length that the model's tokenizer states, as the library takes it."""
+    length = read_json(model.folder / "tokenizer_config.json").get("model_max_length")
+    stated = isinstance(length, int) and 8 <= length < MOST_TOKENS
+    return {"max_length": length} if stated else {}
+
+
+def _late_interaction(model: LocatedModel) -> dict[str, Any]:
+    stanford = "HF_ColBERT" in _architectures(model)
+    found = _of_stanford(model) if stanford else _of_pylate(model)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _of_stanford(model: LocatedModel) -> dict[str, Any]:
+    """Return what ColBERT's own settings state, with its code's defaults of the markers."""
+    own = read_json(model.folder / STANFORD)
+    return {
+        "query_length": own.get("query_maxlen"),
+        "document_length": own.get("doc_maxlen"),
+        "query_marker": own.get("query_token_id") or "[unused0]",
+        "document_marker": own.get("doc_token_id") or "[unused1]",
+        "dim": own.get("dim"),
+        "attend_to_mask": bool(own.get("attend_to_mask_tokens")),
+        "skip": "punctuation" if own.get("mask_punctuation", True) else "nothing",
+    }
+
+
+def _of_pylate(model: LocatedModel) -> dict[str, Any]:
+    """Return what PyLate's settings state, or those of sentence-transformers' own format."""
+    own = read_json(model.folder / LIBRARY)
+    inner = read_json(model.folder / "sentence_bert_config.json")
+    prompts = own.get("prompts") or {}
+    expansion = inner.get("query_expansion") or {}
+    plainly = "query_expansion" in inner and not inner["query_expansion"]
+    return {
+        "query_length": own.get("query_length")
+        or expansion.get("length")
+        or inner.get("query_length"),
+        "document_length": own.get("document_length") or inner.get("document_length"),
+        "query_marker": own.get("query_prefix") or prompts.get("query"),
+        "document_marker": own.get("document_prefix") or prompts.get("document"),
+        "dim": _width(model),
+        "augment_queries": bool(own.get("do_query_expansion", not plainly)),
+        "attend_to_mask": bool(own.get("attend_to_expansion_tokens", expansion.get("attend"))),
+        "skip": "punctuation" if own.get("skiplist_words", True) else "nothing",
+    }
+
+
+def _width(model: LocatedModel) -> int | None:
+    """Return the width of the last linear map among the modules."""
+    configs = [
+        n for n in sorted(model.files) if PurePosixPath(n).name == "config.json" and "/" in n
+    ]
+    widths = [read_json(model.folder / name).get("out_features") for name in configs]
+    return next((width for width in reversed(widths) if isinstance(width, int)), None)
+
+
+def _require(model: LocatedModel, stated: Mapping[str, Any]) -> None:
+    """Raise ModelError for a parameter of late interaction that nobody states."""
+    needed = ("query_length", "document_length", "query_marker", "document_marker", "dim")
+    missing = [key for key in needed if key not in stated]
+    if missing:
+        options = " ".join(f"--set {key}=VALUE" for key in missing)
+        raise ModelError(
+            f"Model '{model.id}': its files do not state {', '.join(missing)}. State it: {options}"
+        )
+
+
+PARAMETERS = {
+    "dense": _prompts,
+    "sparse": _prompts,
+    "cross_encoder": _pairs,
+    "late_interaction": _late_interaction,
+}
