@@ -1,5 +1,5 @@
-"""A data set hub on 127.0.0.1 that serves the files of local folders: the few calls that the
-library `datasets` makes of the real one."""
+"""A hub on 127.0.0.1 that serves the files of local folders: the few calls that the libraries
+`datasets` and `huggingface_hub` make of the real one. A folder with a file `GATED` is gated."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        path = self.path.partition("?")[0].removeprefix("/api").removeprefix("/datasets/")
+        path = self.path.partition("?")[0].removeprefix("/api")
+        path = path.removeprefix("/datasets").removeprefix("/models").removeprefix("/")
         owner, name, what, *rest = [*path.split("/"), "", "", ""]
         if f"{owner}/{name}" not in self.repositories:
             return self.send(404, {"X-Error-Code": "RepoNotFound"})
         commit, root = self.repositories[f"{owner}/{name}"]
         revision, inner = rest[0], "/".join(part for part in rest[1:] if part)
-        if revision not in (commit, "main"):
+        if revision not in (commit, "main", ""):
             return self.send(404, {"X-Error-Code": "RevisionNotFound"})
+        if (root / "GATED").is_file():
+            return self.send(403, {"X-Error-Code": "GatedRepo"})
         if what == "resolve" and (root / inner).is_file():
             content = (root / inner).read_bytes()
             headers = {"x-repo-commit": commit, "etag": f'"{_oid(content)}"'}
             return self.send_range(headers, content)
-        if what == "revision":
+        if what in ("", "revision"):
             siblings = [{"rfilename": entry["path"]} for entry in _listing(root)]
             return self.send_json({"id": f"{owner}/{name}", "sha": commit, "siblings": siblings})
         if what == "tree":

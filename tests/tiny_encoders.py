@@ -330,3 +330,11 @@ def modular_star_encoder(folder: Path) -> None:
     remote_code(
         folder, kind="ModularStarEncoder", auto_class="AutoModel", body=MOSE_BODY, vocabulary=size
     )
+
+
+def write_modules(folder: Path, modules: dict[str, str], **library: Any) -> None:
+    """Lay out sentence-transformers' settings: path of each module -> its type."""
+    listed = [{"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.{kind}"}
+              for n, (path, kind) in enumerate(modules.items())]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(library))

@@ -14,7 +14,8 @@ from rankstone.files import PathLike
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
-from rankstone.workspace import NONE, Changes, several
+from rankstone.workspace import NONE, several
+from rankstone.workspace import Changes as Changes
 
 if TYPE_CHECKING:
     from rankstone.evaluation.conventions import Comparison as RulesComparison

@@ -189,8 +189,8 @@ class Views(Catalogue):
         tasks, stated = None if on is None else several(on), rules_of(rules)
         named = [rule.suite for rule in stated.quality if rule.suite is not None]
         suites = {name: self.definitions.suite(name) for name in named}
-        sides = map(self.definitions.recorded, (baseline, candidate))
-        return judge_stored(self.store, *sides, stated, tasks=tasks, suites=suites)
+        before, after = map(self.definitions.recorded, (baseline, candidate))
+        return judge_stored(self.store, before, after, stated, tasks=tasks, suites=suites)
 
     def report(
         self,

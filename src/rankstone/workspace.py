@@ -14,7 +14,8 @@ from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import PathLike, copy
 from rankstone.runners.names import labelled, named_by_content
-from rankstone.runners.unwritten.changes import NONE, Changes
+from rankstone.runners.unwritten.changes import NONE as NONE
+from rankstone.runners.unwritten.changes import Changes as Changes
 from rankstone.runners.unwritten.forms import HUB, MTEB, is_form, method_of, recorded_label
 from rankstone.specs import (
     MethodSpec,

@@ -160,7 +160,7 @@ def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
             f" ({type(error).__name__}). {fetch}"
         ) from error
     try:
-        return locate(asked.model_copy(update={"revision": info.sha}))
+        return locate(asked)
     except ModelError as error:
         if getattr(info, "gated", False):
             raise _gated(name, asked.id) from error

@@ -38,7 +38,7 @@ def layout(model: LocatedModel, stated: Mapping[str, Any]) -> Layout:
             " Name the folder that `save_pretrained` wrote."
         )
     adapter = stated.get("adapter") or _adapter(model)
-    parameters = PARAMETERS.get(adapter, lambda model: {})(model)
+    parameters = PARAMETERS[adapter](model) if adapter in PARAMETERS else {}
     if adapter == "late_interaction":
         _require(model, {**parameters, **stated})
     return Layout(adapter, parameters)
