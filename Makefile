@@ -61,8 +61,6 @@ papers: $(VENV)/.core  ## Reproduce published tables, as far as RANKSTONE_DATA r
 	    --on msmarco/dl$$year-judgements --results results/papers || exit 2; done; done
 	$(BIN)/rankstone run $(PAPERS) --on beir/scifact beir/nfcorpus --results results/papers
 	-$(BIN)/rankstone records publish --results results/papers results/reference/papers
-	@# Whose machine it was is nobody's concern.
-	find results/reference/papers -name '*.json' -exec sed -i "s#$$RANKSTONE_DATA#\$$RANKSTONE_DATA#g" {} +
 	-@$(BIN)/rankstone reproduce --missing skip --results results/reference/papers -o leaderboards/papers.md
 
 SEARCH := dense/all-minilm-l6-v2 ann/minilm-hnsw ann/minilm-ivf ann/minilm-ivf-1-probe \

@@ -60,6 +60,16 @@ def test_only_records_without_faults_are_copied(tmp_path: Path) -> None:
     assert copied == [kept.relative_to(store.folder)]
 
 
+def test_a_published_record_names_no_folder_of_a_machine(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RANKSTONE_DATA", "/home/someone/data")
+    warned = GOOD.model_copy(update={"warnings": ["no split in /home/someone/data/beir/x"]})
+    store, to = ResultStore(tmp_path / "results"), tmp_path / "published"
+    store.write(warned)
+    CliRunner().invoke(app, ["records", "publish", "--results", str(store.folder), str(to)])
+    (read,) = ResultStore(to).records()  # a record whose digest is wrong is not read
+    assert read.warnings == ["no split in $RANKSTONE_DATA/beir/x"]
+
+
 def test_the_published_records_with_faults_are_counted() -> None:
     """Until they are measured again, no more than these; a new one may not join them."""
     folders = ("demo", "local", "papers", "search")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from shutil import copyfile
 
 from rankstone.leaderboards.costs import unsteady_parts
 from rankstone.results.record import RunRecord
+from rankstone.results.serialise import to_json
 from rankstone.results.store import Stored
 
 
@@ -41,6 +42,16 @@ def publish(stored: Iterable[Stored], root: Path, to: Path, tasks: Iterable[str]
             continue
         target = to / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(path, target)
+        target.write_text(to_json(_without_places(record)), encoding="utf-8")
         copied.append(target)
     return copied
+
+
+def _without_places(record: RunRecord) -> RunRecord:
+    """Return `record` with the folder of the data under its variable's name, whatever it was."""
+    folder = os.environ.get("RANKSTONE_DATA")
+    if not folder:
+        return record
+    return RunRecord.model_validate_json(
+        record.model_dump_json().replace(folder, "$RANKSTONE_DATA")
+    )
