@@ -1,12 +1,10 @@
-"""`rankstone doctor`: installed libraries, available models and data, and what to install.
+"""`rankstone doctor`: what `run` would do, installed libraries, data, and what to install.
 
-No model or data is loaded, and no method's library: packages are looked up, not opened.
+Runners are built as `run` builds them; no model or data is loaded, and nothing is fetched.
 """
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -17,7 +15,6 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Literal
 
@@ -27,10 +24,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.errors import DefinitionError, RankstoneError
+from rankstone.errors import RankstoneError
 from rankstone.profiling import machine
-from rankstone.registry import target
-from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, TaskSpec
+from rankstone.runners.outlook import Kind, Outlook, finder, outlook
+from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
 
 State = Literal["ok", "absent", "wrong"]
@@ -63,6 +60,13 @@ class Finding:
     detail: str
 
 
+SUMMARY = "Summary"
+KINDS: dict[Kind, str] = {
+    "runs": "run", "fetches": "download their model first",
+    "needs an extra": "need libraries that are not installed",
+    "needs weights": "need weights that were not released", "fails": "fail",
+}  # fmt: skip
+STATES: dict[Kind, State] = {"runs": "ok", "fails": "wrong"}
 AT_HAND = ("prepared", "at hand", "embedded")
 OTHER = "see below"
 """The state of `rankstone data list` that it explains below its table, task by task."""
@@ -88,14 +92,16 @@ def report(workspace: Workspace, sources: Sources) -> RenderableType:
 
 def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
     """All findings of the report, section by section."""
-    return [
+    found = [
+        *_runners(workspace),
+        *_benchmarks(workspace, sources),
         *_system(sources),
         *_libraries(),
         *_extras(),
         *_java(),
-        *_runners(workspace),
-        *_benchmarks(workspace, sources),
     ]
+    order = (SUMMARY, "System", "Libraries", "Extras", "Java", "Runners", "Benchmarks")
+    return sorted(found, key=lambda finding: order.index(finding.section))
 
 
 def _system(sources: Sources) -> Iterator[Finding]:
@@ -179,116 +185,20 @@ def _java_version() -> str | None:
 
 
 def _runners(workspace: Workspace) -> Iterator[Finding]:
+    """What `run` would do with each method, and before that how many of each kind."""
+    find, outlooks = finder(), dict[str, Outlook]()
     for name in workspace.method_names():
         try:
-            state, detail = _method_state(workspace.method(name))
+            outlooks[name] = outlook(workspace.method(name), find)
         except RankstoneError as error:
-            state, detail = "wrong", str(error)
-        yield Finding(section="Runners", name=name, state=state, detail=detail)
-
-
-def _method_state(method: AdapterSpec) -> tuple[State, str]:
-    """State of the libraries and models of the method and its parts on this machine."""
-    if (reason := _adapter_fault(method.adapter)) is not None:
-        return "wrong", reason
-    if extras := _missing_extras(method.adapter):
-        installs = ", ".join(f"pip install 'rankstone[{extra}]'" for extra in extras)
-        return "absent", f"needs libraries that are not installed. Install: {installs}"
-    parts = [_method_state(member) for member in method.members]
-    if method.model is not None:
-        parts.append(_model_state(method.model))
-    if isinstance(method, MethodSpec) and method.scorer is not None:
-        parts.append(_method_state(method.scorer))
-    missing = {detail: state for state, detail in parts if state != "ok"}
-    if missing:
-        return ("wrong" if "wrong" in missing.values() else "absent"), "; ".join(missing)
-    if len(parts) == 1:
-        return "ok", parts[0][1]
-    return "ok", method.description if isinstance(method, MethodSpec) else ""
-
-
-def _adapter_fault(adapter: str) -> str | None:
-    try:
-        module = target("adapter", adapter, "").partition(":")[0]
-    except DefinitionError as error:
-        return str(error).removeprefix(": ")
-    return None if _source(module) else f"adapter module '{module}' is not installed"
-
-
-def _missing_extras(adapter: str) -> list[str]:
-    """Extras that an adapter names in its `requires` and that are not all installed.
-
-    Read from the source, for importing adapters imports their libraries. An adapter whose
-    `requires` is not a literal is taken to need nothing.
-    """
-    module, _, name = target("adapter", adapter, "").partition(":")
-    source = _source(module)
-    text = source.read_text(encoding="utf-8") if source and source.suffix == ".py" else ""
-    needed: dict[str, str] = {}
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            needed = _literal(node, "requires")
-    return sorted({extra for library, extra in needed.items() if not _source(library)})
-
-
-def _literal(node: ast.ClassDef, name: str) -> dict[str, str]:
-    """The dictionary that a class assigns to `name` in its body; empty if it is not a literal."""
-    for statement in node.body:
-        if isinstance(statement, ast.AnnAssign):
-            target: ast.expr = statement.target
-        elif isinstance(statement, ast.Assign):
-            target = statement.targets[0]
-        else:
-            continue
-        if isinstance(target, ast.Name) and target.id == name and statement.value:
-            with contextlib.suppress(ValueError, TypeError):
-                return dict(ast.literal_eval(statement.value))
-    return {}
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module."""
-    spec = _spec(module)
-    return Path(spec.origin or module) if spec else None
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """The module, found without importing it (its parent packages are)."""
-    with contextlib.suppress(ImportError, ValueError):
-        return importlib.util.find_spec(module)
-    return None
-
-
-def _model_state(model: ModelSpec) -> tuple[State, str]:
-    """Location of the model: explicit path, package, then hub cache. Hashes are not checked."""
-    if model.path is not None:
-        path = Path(os.path.expandvars(model.path)).expanduser()
-        return ("ok", f"{model.id} in {path}") if path.is_dir() else ("absent", f"{path} is absent")
-    if model.package is not None and _package_folder(model.package):
-        return "ok", f"{model.id} in the package {model.package.partition('/')[0]}"
-    if _hub_snapshot(model.id):
-        return "ok", f"{model.id} in the hub cache"
-    if model.package is not None:
-        module = model.package.partition("/")[0]
-        return "absent", f"{model.id}: package {module} is not installed; the hub may have it"
-    return "absent", f"{model.id}: not here; the first run downloads it"
-
-
-def _package_folder(package: str) -> Path | None:
-    """The folder `package/folder` inside an installed package, found without importing it."""
-    module, _, inner = package.partition("/")
-    spec = _spec(module)
-    for base in (spec.submodule_search_locations or []) if spec else []:
-        if (folder := Path(base, inner)).is_dir():
-            return folder
-    return None
-
-
-def _hub_snapshot(model: str) -> bool:
-    """Return True if the Hugging Face cache holds a revision of `model`."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    return any((hub / f"models--{model.replace('/', '--')}" / "snapshots").glob("*"))
+            outlooks[name] = Outlook("fails", str(error))
+    counts = Counter(kind for kind, _ in outlooks.values())
+    numbers = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
+    detail = f"of {len(outlooks)}: {', '.join(numbers)}"
+    state: State = "ok" if counts["runs"] else "absent"
+    yield Finding(section=SUMMARY, name="methods", state=state, detail=detail)
+    for name, (kind, detail) in outlooks.items():
+        yield Finding(section="Runners", name=name, state=STATES.get(kind, "absent"), detail=detail)
 
 
 def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
@@ -317,6 +227,10 @@ def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Findi
     for name, task in tasks.items():
         counts = families.setdefault(name.partition("/")[0], Counter())
         counts[entry(task, sources).state] += 1
+    total = sum(families.values(), Counter[str]())
+    here = sum(total[word] for word in AT_HAND)
+    detail = f"{here} of {len(tasks)} tasks at hand, {total['to fetch']} to fetch"
+    yield Finding(section=SUMMARY, name="tasks", state="ok" if here else "absent", detail=detail)
     for family, counts in families.items():
         known = [f"{counts[word]} {word}" for word in MEANINGS if counts[word] and word != OTHER]
         other = [f"{counts[OTHER]} in other ways (rankstone data list)"] if counts[OTHER] else []

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from rankstone import doctor
 from rankstone.benchmarks.availability import entry
 from rankstone.benchmarks.dataset import Sources
 from rankstone.doctor import EXTRAS, Finding, findings, report
+from rankstone.errors import RankstoneError
+from rankstone.runners.construct import build_runner
 from rankstone.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -56,58 +59,104 @@ def test_a_missing_extra_prints_its_install_line(
     assert "pip install 'rankstone[dense]'" in found["dense"].detail
 
 
+ADAPTER = """
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass(kw_only=True)
+class C:
+    {requires}
+    model: Any = None
+    members: Any = ()
+    depth: int = 1
+
+    def encode(self, texts, role): ...
+    def index(self, documents, context): ...
+"""
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "third_party_adapter.py").write_text(ADAPTER.format(requires=""))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'adapter = "third_party_adapter:C"\n'
+    sys.modules.pop("third_party_adapter", None)
+
+
 def test_models_within_reach(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str
 ) -> None:
-    snapshot = tmp_path / "hub" / "models--org--cached" / "snapshots" / "abc"
+    pytest.importorskip("huggingface_hub")
+    snapshot = tmp_path / "hub" / "models--org--cached" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (snapshot / "model.safetensors").touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(
+        "huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", tmp_path / "hub"
+    )
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("MODELS", str(tmp_path))
-    adapter = 'adapter = "json:JSONDecoder"\n'
     add_runner(workspace, "none", adapter)
     add_runner(workspace, "path", f'{adapter}[model]\nid = "a"\npath = "$MODELS/hub"')
     add_runner(workspace, "nopath", f'{adapter}[model]\nid = "a"\npath = "/absent"')
     add_runner(workspace, "package", f'{adapter}[model]\nid = "a"\npackage = "numpy/random"')
     add_runner(workspace, "nopackage", f'{adapter}[model]\nid = "a"\npackage = "absent_x/y"')
-    add_runner(workspace, "cached", f'{adapter}[model]\nid = "org/cached"')
+    add_runner(workspace, "cached", f'{adapter}[model]\nid = "org/cached"\nrevision = "{"a" * 40}"')
     add_runner(workspace, "hub", f'{adapter}[model]\nid = "org/other"')
     add_runner(workspace, "mixed", f'{adapter}members = ["none", "hub"]')
+    add_runner(workspace, "unknown", f"{adapter}[parameters]\nwidth = 1")
     add_runner(workspace, "broken", "adaptor = 1")
     add_runner(workspace, "nowhere", 'adapter = "absent_module.x:C"')
+    add_runner(workspace, "closed", f'{adapter}weights = "unavailable"\n[model]\nid = "a"')
     found = find(workspace, tmp_path)
     states = {name[2:]: f.state for name, f in found.items() if name.startswith("x/")}
     assert states == {
-        "none": "ok", "path": "ok", "nopath": "absent", "package": "ok", "nopackage": "absent",
-        "cached": "ok", "hub": "absent", "mixed": "absent", "broken": "wrong", "nowhere": "wrong",
+        "none": "ok", "path": "ok", "nopath": "wrong", "package": "ok", "nopackage": "absent",
+        "cached": "ok", "hub": "absent", "mixed": "absent", "unknown": "wrong", "broken": "wrong",
+        "nowhere": "wrong", "closed": "absent",
     }  # fmt: skip
     assert "the first run downloads it" in found["x/mixed"].detail
+    assert found["x/cached"].detail == "org/cached (hub cache)"
+    assert found["methods"].detail == (
+        "of 12: 4 run, 3 download their model first, 1 need weights that were not released, 4 fail"
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    offline = find(workspace, tmp_path)["x/hub"]
+    assert (offline.state, "hf download org/other" in offline.detail) == ("wrong", True)
+
+
+def test_it_says_what_run_says(workspace: Workspace, tmp_path: Path, adapter: str) -> None:
+    add_runner(workspace, "unknown", f"{adapter}[parameters]\nwidth = 1")
+    with pytest.raises(RankstoneError) as raised:
+        build_runner(workspace.method("unknown"))
+    assert find(workspace, tmp_path)["x/unknown"].detail == str(raised.value)
+
+
+def test_a_module_that_ends_the_program_ends_its_method_alone(
+    workspace: Workspace, tmp_path: Path, adapter: str
+) -> None:
+    (tmp_path / "third_party_adapter.py").write_text("raise SystemExit(3)")
+    add_runner(workspace, "ours", adapter)
+    found = find(workspace, tmp_path)["x/ours"]
+    assert (found.state, found.detail) == ("wrong", "SystemExit: 3")
 
 
 @pytest.mark.parametrize(
     ("requires", "state"),
     [
-        ('requires: ClassVar[Mapping[str, str]] = {"absent_x": "dense", "json": "site"}', "absent"),
+        ('requires = {"absent_x": "dense", "json": "site"}', "absent"),
         ('requires = {"json": "dense"}', "ok"),
-        ("requires = dict(other)", "ok"),
         ("pass", "ok"),
     ],
 )
 def test_libraries_of_an_adapter_are_looked_up(
-    workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    requires: str,
-    state: str,
+    workspace: Workspace, tmp_path: Path, adapter: str, requires: str, state: str
 ) -> None:
-    """The module raises on import: it must only be read."""
-    code = f"raise SystemExit\nclass C:\n    {requires}\n"
-    (tmp_path / "third_party_adapter.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    add_runner(workspace, "ours", 'adapter = "third_party_adapter:C"')
+    (tmp_path / "third_party_adapter.py").write_text(ADAPTER.format(requires=requires))
+    add_runner(workspace, "ours", adapter)
     found = find(workspace, tmp_path)["x/ours"]
     assert found.state == state
     assert ("pip install 'rankstone[dense]'" in found.detail) == (state == "absent")
-    assert "[site]" not in found.detail
 
 
 def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:
@@ -149,6 +198,7 @@ def test_the_report_fits_a_narrow_terminal(tmp_path: Path) -> None:
     lines = [line.rstrip() for line in capture.get().splitlines()]
     assert max(map(len, lines)) <= 80
     assert any("lexical/bm25" in line for line in lines)
+    assert lines[0] == "Summary"
     assert {"System", "Libraries", "Extras", "Java", "Runners", "Benchmarks"} <= set(lines)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pydantic
@@ -18,17 +18,19 @@ from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.protocols import AnyRunner
-from rankstone.specs import AdapterSpec, MethodSpec, ScorerSpec
+from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
 
+Find = Callable[[ModelSpec], LocatedModel]
 NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
 
 
-def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
+def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> AnyRunner:
     """Return the runner that `spec` defines, with its members built and its model located.
 
     Args:
         spec: The method.
         where: Source named in errors; by default the file of the definition.
+        find: Finds a model's files.
 
     Raises:
         DefinitionError: The adapter does not exist, or a parameter is unknown or of a wrong type.
@@ -41,12 +43,12 @@ def build_runner(spec: MethodSpec, where: str = "") -> AnyRunner:
     _refuse_other_texts(spec, where)
     name, more = f"Runner '{spec.name}'", {}
     if spec.scorer is not None:
-        more["scorer"] = _build(spec.scorer, name, f"{where}: table 'scorer'")
-    runner: AnyRunner = _build(spec, name, where, **more)
+        more["scorer"] = _build(spec.scorer, name, f"{where}: table 'scorer'", find)
+    runner: AnyRunner = _build(spec, name, where, find, **more)
     return runner
 
 
-def _build(spec: AdapterSpec, name: str, where: str, **more: Any) -> Any:
+def _build(spec: AdapterSpec, name: str, where: str, find: Find, **more: Any) -> Any:
     """Construct the adapter with the parameters of `spec` and the arguments `more`."""
     adapter = load_adapter(spec, where)
     for library, extra in getattr(adapter, "requires", {}).items():
@@ -59,14 +61,15 @@ def _build(spec: AdapterSpec, name: str, where: str, **more: Any) -> Any:
     arguments = {**spec.parameters, **more}
     if spec.members:
         arguments["members"] = tuple(
-            build_runner(member, f"{where}: member '{member.name}'") for member in spec.members
+            build_runner(member, f"{where}: member '{member.name}'", find=find)
+            for member in spec.members
         )
-    return _construct(adapter, {**arguments, **located_models(spec)}, where)
+    return _construct(adapter, {**arguments, **located_models(spec, find)}, where)
 
 
-def located_models(spec: AdapterSpec) -> dict[str, LocatedModel]:
+def located_models(spec: AdapterSpec, find: Find = locate) -> dict[str, LocatedModel]:
     """Return the models of `spec` by key (`model`, `query_model`); ModelError if one is absent."""
-    return {key: locate(model) for key, model in spec.models.items()}
+    return {key: find(model) for key, model in spec.models.items()}
 
 
 def refuse_unavailable(spec: MethodSpec) -> None:

@@ -1,0 +1,81 @@
+"""Forecast of a run: what `run` would do with a method here, found by building its runner."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple
+
+from rankstone.errors import MissingExtraError, ModelError, RankstoneError
+from rankstone.runners.construct import Find, build_runner
+from rankstone.runners.models import LocatedModel, locate, locate_here
+from rankstone.specs import MethodSpec, ModelSpec
+
+Kind = Literal["runs", "fetches", "needs weights", "needs an extra", "fails"]
+
+
+class Outlook(NamedTuple):
+    """What `run` would do, and why."""
+
+    kind: Kind
+    detail: str
+
+
+class AbsentModelError(ModelError):
+    """A model is not on this machine; `run` would fetch it."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        super().__init__(model.id)
+        self.model = model
+
+
+def finder() -> Find:
+    """Return `locate` without the network, which reads the files of each model once."""
+    known: dict[str, LocatedModel] = {}
+
+    def find(model: ModelSpec) -> LocatedModel:
+        key = model.model_dump_json()
+        if key not in known:
+            found = locate(model) if model.path is not None else locate_here(model)
+            if found is None:
+                raise AbsentModelError(model)
+            known[key] = found
+        return known[key]
+
+    return find
+
+
+def outlook(method: MethodSpec, find: Find) -> Outlook:
+    """Build the runner of `method` as `run` does, but for models that are not here."""
+    origins: dict[str, str] = {}
+
+    def noted(model: ModelSpec) -> LocatedModel:
+        found = find(model)
+        origins[model.id] = found.origin
+        return found
+
+    try:
+        build_runner(method, find=noted)
+    except AbsentModelError as error:
+        return _absent(error.model)
+    except MissingExtraError as error:
+        return Outlook("needs an extra", str(error))
+    except ModelError as error:
+        own = method.weights == "unavailable"
+        return Outlook("needs weights" if own else "fails", str(error))
+    except RankstoneError as error:
+        return Outlook("fails", str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+        return Outlook("fails", f"{type(error).__name__}: {error}")
+    models = ", ".join(f"{name} ({origin})" for name, origin in origins.items())
+    return Outlook("runs", models or method.description)
+
+
+def _absent(model: ModelSpec) -> Outlook:
+    if model.obtain:
+        return Outlook("needs weights", f"{model.id}: {model.obtain}")
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        wanted = f"hf download {model.id}"
+        return Outlook("fails", f"{model.id} is not here, and HF_HUB_OFFLINE is set: {wanted}")
+    return Outlook("fetches", f"{model.id} is not here; the first run downloads it")
