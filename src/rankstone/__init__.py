@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 __version__ = "0.1.0"
 __all__ = [
+    "Hits",
     "RankstoneError",
     "RunRecord",
+    "Runner",
     "Session",
     "__version__",
     "board",
@@ -19,6 +21,8 @@ __all__ = [
     "export",
     "gate",
     "leaderboard",
+    "per_query",
+    "plot",
     "power",
     "report",
     "reproduce",
@@ -51,6 +55,8 @@ def as_function(verb: Callable[..., T]) -> Callable[..., T]:
 if TYPE_CHECKING:
     from rankstone.errors import RankstoneError
     from rankstone.results.record import RunRecord
+    from rankstone.runners.protocols import Defaults as Runner
+    from rankstone.runners.protocols import Hits
     from rankstone.session import Session
 
     board = as_function(Session.board)
@@ -60,6 +66,8 @@ if TYPE_CHECKING:
     gate = as_function(Session.gate)
     leaderboard = as_function(Session.leaderboard)
     power = as_function(Session.power)
+    per_query = as_function(Session.per_query)
+    plot = as_function(Session.plot)
     report = as_function(Session.report)
     reproduce = as_function(Session.reproduce)
     run: Callable[..., list[RunRecord]]
@@ -67,7 +75,12 @@ if TYPE_CHECKING:
     site = as_function(Session.site)
     verify = as_function(Session.verify)
 
-_HOMES = {"RankstoneError": "rankstone.errors", "RunRecord": "rankstone.results.record"}
+_HOMES = {
+    "Hits": ("rankstone.runners.protocols", "Hits"),
+    "RankstoneError": ("rankstone.errors", "RankstoneError"),
+    "RunRecord": ("rankstone.results.record", "RunRecord"),
+    "Runner": ("rankstone.runners.protocols", "Defaults"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -77,7 +90,8 @@ def __getattr__(name: str) -> Any:
     """
     if name not in __all__:
         raise AttributeError(f"module 'rankstone' has no attribute '{name}'")
-    home = vars(importlib.import_module(_HOMES.get(name, "rankstone.session")))
-    found = home[name] if name in home else as_function(getattr(home["Session"], name))
+    module, attribute = _HOMES.get(name, ("rankstone.session", name))
+    home = vars(importlib.import_module(module))
+    found = home[attribute] if attribute in home else as_function(getattr(home["Session"], name))
     globals()[name] = found
     return found

@@ -13,7 +13,7 @@ from rankstone.errors import DataError, DefinitionError
 from rankstone.files import PathLike
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
-from rankstone.workspace import Workspace, write_workspace
+from rankstone.workspace import Tasks, Workspace, several, write_workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,12 +69,12 @@ class Catalogue:
         """
         return write_workspace(Path(folder))
 
-    def tasks(self, names: Sequence[str] = ()) -> list[TaskSpec]:
+    def tasks(self, names: Tasks = ()) -> list[TaskSpec]:
         """Return the tasks and suites' tasks `names`, or all that are defined."""
         definitions = self.definitions
         return definitions.named(names) if names else list(definitions.tasks.values())
 
-    def availability(self, names: Sequence[str] = ()) -> list[Entry]:
+    def availability(self, names: Tasks = ()) -> list[Entry]:
         """Return the state of the data of the tasks `names`, or of all."""
         from rankstone.benchmarks.availability import entry
 
@@ -122,7 +122,7 @@ class Catalogue:
 
         return statistics(dataset)
 
-    def encodings(self, names: Sequence[str] = ()) -> list[Encoding]:
+    def encodings(self, names: Sequence[str] | str = ()) -> list[Encoding]:
         """Return the encodings in the cache: keys, or those of methods, or all.
 
         Raises: DataError, where the named cache is absent, or a name is of no encoding.
@@ -132,7 +132,7 @@ class Catalogue:
         if self.cache is not None and not self.sources.cache.is_dir():
             raise DataError(f"{self.cache}: no folder is there. Name that of the cache: --cache")
         present = entries(self.encodings_folder)
-        return named(present, names) if names else present
+        return named(present, several(names)) if names else present
 
     def published(self, method: str | None = None) -> list[Published]:
         """Return the values that others published, of one method or all.

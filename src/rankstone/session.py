@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Callable, Collection, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, cast
 
 from rankstone.errors import DefinitionError
 from rankstone.files import PathLike
-from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.specs import TaskSpec
 from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
-from rankstone.workspace import NONE, several
+from rankstone.workspace import NONE, Methods, Tasks, several
 from rankstone.workspace import Changes as Changes
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rankstone.evaluation.conventions import Comparison as RulesComparison
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.papers.claims import Result
     from rankstone.leaderboards.papers.tables import Reproduction
+    from rankstone.leaderboards.shown import ShownList
     from rankstone.leaderboards.site.build import Built
     from rankstone.leaderboards.site.model import Texts
     from rankstone.results.record import RunRecord
@@ -36,10 +41,10 @@ Missing = Literal["run", "skip"]
 
 def _completed(
     plan: Callable[Concatenate[Session, P], Sweep],
-) -> Callable[Concatenate[Session, P], list[RunRecord]]:
+) -> Callable[Concatenate[Session, P], ShownList[RunRecord]]:
     """The method that runs what `plan` returns, with the parameters of `plan`."""
 
-    def run(self: Session, /, *args: P.args, **options: P.kwargs) -> list[RunRecord]:
+    def run(self: Session, /, *args: P.args, **options: P.kwargs) -> ShownList[RunRecord]:
         """Run every method on every task, each cell in a fresh process, and store its record.
 
         The arguments are those of `sweep`.
@@ -48,7 +53,10 @@ def _completed(
 
         Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
         """
-        return list(plan(self, *args, **options).run(self._reporter))
+        from rankstone.leaderboards.pages.leaderboard import page
+        from rankstone.leaderboards.shown import ShownList
+
+        return ShownList(plan(self, *args, **options).run(self._reporter), page, "record")
 
     return functools.wraps(plan, assigned=(), updated=())(run)
 
@@ -64,8 +72,8 @@ class Session(Views):
 
     def sweep(
         self,
-        methods: Sequence[str | MethodSpec] | str,
-        tasks: Sequence[str | TaskSpec] | str,
+        methods: Methods,
+        tasks: Tasks,
         *,
         k: int | None = None,
         limit_queries: int | None = None,
@@ -81,7 +89,9 @@ class Session(Views):
         """Return the cells that `run` with the same arguments runs, not yet run.
 
         Args:
-            methods: names (`rankstone list runners`) or specs.
+            methods: names (`rankstone list runners`), specs, or Python objects: runners (see
+                `rankstone.Runner`), and functions `search(queries, k)` that return a score by
+                document id for each query. A single one needs no list, nor does a task.
             tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
             k: depth of the runs, instead of the tasks' own.
             limit_queries: number of judged queries to use, the first ones.
@@ -130,20 +140,22 @@ class Session(Views):
 
     def score(
         self,
-        run: PathLike,
+        run: PathLike | Mapping[str, Mapping[str, float]] | pd.DataFrame,
         on: str | TaskSpec | None = None,
         *,
-        qrels: PathLike | None = None,
+        qrels: PathLike | Mapping[str, Mapping[str, int]] | pd.DataFrame | None = None,
         relevance: int = 1,
         name: str | None = None,
     ) -> RunRecord:
         """Score a TREC run file of any other tool, and store its record beside those of runners.
 
         Args:
-            run: the file, plain or compressed.
+            run: the file, plain or compressed; or {query: {document: score}}, or a data frame with
+                the columns query, document and score (or those of ir_measures or PyTerrier).
             on: the task; or else
-            qrels: a file of judgements, in TREC or BEIR form, under which a label of at least
-                `relevance` is relevant.
+            qrels: a file of judgements, in TREC or BEIR form, or the same in memory with a column
+                label, under which a label of at least `relevance` is relevant. What is given in
+                memory is kept in the cache, so that the record can be verified.
             name: of the method in the record; `runs/<file name>` by default.
 
         Returns: the record as stored; its ``warnings`` state what is odd about the file.
@@ -151,20 +163,27 @@ class Session(Views):
         Raises: RankstoneError, where the file, the task or its data is wrong.
         """
         from rankstone.benchmarks.task_names import file_task
+        from rankstone.scoring.in_memory import is_in_memory, write_file
         from rankstone.scoring.score_file import score_file
         from rankstone.scoring.task_qrels import open_judged
 
+        if is_in_memory(run):
+            with tempfile.TemporaryDirectory(prefix="rankstone-run-") as folder:
+                file = write_file(run, "run", Path(folder))
+                return self.score(file, on, qrels=qrels, relevance=relevance, name=name)
+        if is_in_memory(qrels):
+            qrels = write_file(qrels, "qrels", self.sources.cache / "judgements")
         definitions = self.definitions
         if on is not None and qrels is None:
             task = definitions.task(on) if isinstance(on, str) else on
         elif qrels is not None and on is None:
-            task = file_task(Path(qrels), relevance=relevance)
+            task = file_task(Path(cast("PathLike", qrels)), relevance=relevance)
         else:
             raise DefinitionError(
                 "Name either a task (--on TASK) or a file of judgements (--qrels)."
             )
         return score_file(
-            Path(run),
+            Path(cast("PathLike", run)),
             open_judged(task, self.sources, self._reporter),
             self._store(definitions),
             name=name,
@@ -210,7 +229,9 @@ class Session(Views):
 
         return list(differences(record, Path(path), self._judged))
 
-    def remove_records(self, names: Sequence[str] = (), *, failed: bool = False) -> list[Path]:
+    def remove_records(
+        self, names: Sequence[str] | str = (), *, failed: bool = False
+    ) -> list[Path]:
         """Delete stored records with the files beside them, and return their files.
 
         Args:
@@ -223,7 +244,7 @@ class Session(Views):
         from rankstone.results.removal import chosen_files
 
         store = self._present_store()
-        paths = chosen_files(store, names, failed=failed)
+        paths = chosen_files(store, several(names), failed=failed)
         for path in paths:
             store.remove(path)
         return paths
@@ -251,7 +272,7 @@ class Session(Views):
         rounds: int,
         rules: PathLike | GateRules | None = None,
         report: Callable[[str], None] = lambda what: None,
-    ) -> list[Judgement]:
+    ) -> ShownList[Judgement]:
         """Judge whether the second of two versions is more expensive, measured in turns here.
 
         Args:
@@ -265,6 +286,8 @@ class Session(Views):
         from rankstone.execution.ab_comparison import Rounds, looks, measure_cells
         from rankstone.leaderboards.gate import judge_ratio
         from rankstone.leaderboards.gate_rules import AB_LEVEL, ab_rules
+        from rankstone.leaderboards.pages.gate import page
+        from rankstone.leaderboards.shown import ShownList
 
         if not methods or not tasks:
             raise DefinitionError("--ab needs what to run. Name it: --method METHOD --on TASK")
@@ -286,10 +309,11 @@ class Session(Views):
             arguments=tuple(str(part) for pair in given if pair[1] for part in pair),
             report=report,
         )
-        return [judgement for found in measured for judgement in judged(found)]
+        every = (judgement for found in measured for judgement in judged(found))
+        return ShownList(every, page, "judgement")
 
     def claims(
-        self, names: Sequence[str] = (), *, missing: Missing = "run"
+        self, names: Sequence[str] | str = (), *, missing: Missing = "run"
     ) -> tuple[list[Result], Found]:
         """Test the claims `names`, or all, on the runs that they need.
 
@@ -304,7 +328,7 @@ class Session(Views):
         from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
 
         definitions = self.definitions
-        wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), names, "Claim")
+        wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), several(names), "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
         cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
         for method, task in cells:
@@ -315,7 +339,7 @@ class Session(Views):
         return found, records
 
     def reproduce(
-        self, tables: Sequence[str] = (), *, missing: Missing = "skip"
+        self, tables: Sequence[str] | str = (), *, missing: Missing = "skip"
     ) -> list[Reproduction]:
         """Compare the published `tables`, or all, with what was measured.
 
@@ -330,7 +354,8 @@ class Session(Views):
         from rankstone.leaderboards.papers import tables as papers
 
         definitions, sources = self.definitions, self.sources
-        wanted = chosen(definitions.load(papers.PaperSpec, "leaderboards/papers"), tables, "Table")
+        every = definitions.load(papers.PaperSpec, "leaderboards/papers")
+        wanted = chosen(every, several(tables), "Table")
         known = papers.Known.of(
             definitions.methods(definitions.method_names()),
             definitions.tasks,
@@ -379,9 +404,10 @@ class Session(Views):
 
     @property
     def _reporter(self) -> Reporter:
+        from rankstone.execution.reporting import Lines, in_notebook
         from rankstone.execution.sweep import Silent
 
-        return self.reporter or Silent()
+        return self.reporter or (Lines(sys.stderr) if in_notebook() else Silent())
 
     def _relevant(self, record: RunRecord) -> dict[str, list[str]]:
         """Query -> the documents that the record's policy counts as relevant."""

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankstone.catalogue import Catalogue
-from rankstone.errors import ResultsError
+from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.files import PathLike
 from rankstone.strict import chosen
-from rankstone.workspace import Workspace, several
+from rankstone.workspace import Methods, Tasks, Workspace, names_of, several
 
 if TYPE_CHECKING:
     import pandas as pd
+    from altair import LayerChart
 
     from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.compare import Comparison
-    from rankstone.leaderboards.document import Page
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.power import Power
+    from rankstone.leaderboards.shown import Leaderboard, ShownList, ShownPage
     from rankstone.results.record import RunRecord
     from rankstone.results.store import ResultStore, Stored
 
@@ -35,17 +36,16 @@ class Views(Catalogue):
         """The folder of the records, which may be absent."""
         return self._store(self.definitions)
 
-    def records(self, names: Sequence[str] = ()) -> list[Stored]:
+    def records(self, names: Sequence[str] | str = ()) -> list[Stored]:
         """Return the stored records and their files: those `names`, or all.
 
         Raises: ResultsError, where the named folder of records or one of the records is absent.
         """
         store = self._present_store()
-        named = self.definitions.recorded
-        return [store.named(named(name)) for name in names] if names else store.stored()
+        return [store.named(one) for one in self._recorded(names)] if names else store.stored()
 
     def all_records(
-        self, names: Sequence[str] = (), *, changed: bool = False
+        self, names: Sequence[str] | str = (), *, changed: bool = False
     ) -> list[Stored | ResultsError]:
         """Return `records`, and for each file that is no record the reason.
 
@@ -58,7 +58,7 @@ class Views(Catalogue):
 
         store = ResultStore(self._present_store().folder, changed=changed)
         if names:
-            return [store.named(name) for name in names]
+            return [store.named(name) for name in several(names)]
         return [
             read if isinstance(read, ResultsError) else (read, store.path(read))
             for read in store.each()
@@ -71,12 +71,25 @@ class Views(Catalogue):
 
         return has_digest(content_of(Path(path)), Path(path))
 
-    def leaderboard(self, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
+    def leaderboard(self, records: Iterable[RunRecord] | RunRecord | None = None) -> Leaderboard:
         """Return one row per record, by default of all stored: quality with intervals, latency,
-        memory, index size, status."""
+        memory, index size, status; a frame that a notebook draws as the command does."""
         from rankstone.leaderboards.frame import leaderboard
+        from rankstone.leaderboards.shown import Leaderboard
 
-        return leaderboard(self._records() if records is None else list(records))
+        given = self._records() if records is None else alone_or_all(records)
+        return Leaderboard(leaderboard(given))
+
+    def per_query(self, names: Sequence[str] | str = ()) -> pd.DataFrame:
+        """Return the measures of each query of the stored records `names`, or of all.
+
+        Returns: the columns task, method and query, then one per measure.
+
+        Raises: ResultsError, where a record or its values are absent.
+        """
+        from rankstone.leaderboards.frame import per_query
+
+        return per_query([one for one in self.records(names) if names or one[0].status == "ok"])
 
     def suite_means(self, suite: str, *, zero_shot: bool = False) -> pd.DataFrame:
         """Return the mean over a suite of every method that has stored records of it, or only of
@@ -114,28 +127,50 @@ class Views(Catalogue):
             methods=definitions.defined(record.method.name for record, _ in stored),
         )
 
+    def plot(self, on: str) -> LayerChart:
+        """Return quality against p95 latency of the stored records of the task `on`.
+
+        Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
+        """
+        from rankstone.leaderboards.pages.plots import can_plot, chart
+        from rankstone.results.store import recorded_name
+
+        if not can_plot():
+            raise MissingExtraError("A plot", "site")
+        records = self._records()
+        known = list(dict.fromkeys(record.task.name for record in records))
+        name = recorded_name(on, known, "task", self.store.folder)
+        drawn = chart([record for record in records if record.task.name == name])
+        if drawn is None:
+            raise ResultsError(f"{name}: a plot needs two records with quality and latency.")
+        return drawn
+
     def compare(
         self,
-        baseline: str,
-        others: Sequence[str] | str,
+        baseline: Methods,
+        others: Methods,
         *,
-        on: Sequence[str] | str | None = None,
+        on: Tasks | None = None,
         measure: str | None = None,
-    ) -> list[Comparison]:
+    ) -> ShownList[Comparison]:
         """Compare `baseline` with each of `others`, query by query, on every task that has both.
 
         Args:
-            baseline, others: methods of stored records, in full or by their last parts.
+            baseline, others: methods of stored records, in full or by their last parts, or the
+                objects that were run.
             on: only these tasks.
             measure: instead of each task's headline.
 
         Raises: RankstoneError, where a name has no record, or records cannot be compared.
         """
         from rankstone.leaderboards.compare import compare_stored
+        from rankstone.leaderboards.pages.compare import page
+        from rankstone.leaderboards.shown import ShownList
 
-        tasks, named = None if on is None else several(on), self.definitions.recorded
-        than = [named(other) for other in several(others)]
-        return compare_stored(self.store, named(baseline), than, tasks=tasks, measure=measure)
+        [than], tasks = self._recorded(baseline), None if on is None else names_of(on)
+        of = self._recorded(others)
+        found = compare_stored(self.store, than, of, tasks=tasks, measure=measure)
+        return ShownList(found, page, "comparison")
 
     def power(
         self,
@@ -171,8 +206,8 @@ class Views(Catalogue):
         candidate: str,
         *,
         rules: PathLike | GateRules | None = None,
-        on: Sequence[str] | str | None = None,
-    ) -> list[Judgement]:
+        on: Tasks | None = None,
+    ) -> ShownList[Judgement]:
         """Judge by stored records whether `candidate` may replace `baseline`.
 
         Args:
@@ -185,33 +220,36 @@ class Views(Catalogue):
         """
         from rankstone.leaderboards.gate import judge_stored
         from rankstone.leaderboards.gate_rules import rules_of
+        from rankstone.leaderboards.pages.gate import page
+        from rankstone.leaderboards.shown import ShownList
 
-        tasks, stated = None if on is None else several(on), rules_of(rules)
+        tasks, stated = None if on is None else names_of(on), rules_of(rules)
         named = [rule.suite for rule in stated.quality if rule.suite is not None]
         suites = {name: self.definitions.suite(name) for name in named}
-        before, after = map(self.definitions.recorded, (baseline, candidate))
-        return judge_stored(self.store, before, after, stated, tasks=tasks, suites=suites)
+        before, after = self._recorded((baseline, candidate))
+        found = judge_stored(self.store, before, after, stated, tasks=tasks, suites=suites)
+        return ShownList(found, page, "judgement")
 
     def report(
         self,
-        methods: Sequence[str] | None = None,
-        on: Sequence[str] | None = None,
+        methods: Methods | None = None,
+        on: Tasks | None = None,
         *,
-        baseline: str | None = None,
+        baseline: Methods | None = None,
         title: str = "Retrieval report",
-    ) -> Page:
+    ) -> ShownPage:
         """Return one page about the stored records of `methods` on the tasks `on`, or all.
 
         Raises: RankstoneError, where a name has no record, or records cannot be compared.
         """
         from rankstone.leaderboards.pages.report import report_stored
+        from rankstone.leaderboards.shown import shown_page
 
-        named = self.definitions.recorded
-        methods = methods and [named(method) for method in methods]
-        baseline = baseline and named(baseline)
-        return report_stored(self.store, methods, on, baseline=baseline, title=title)
+        of, side = self._recorded(methods or ()), self._recorded(baseline or ())
+        tasks, than = names_of(on or ()), side[0] if side else None
+        return shown_page(report_stored(self.store, of, tasks, baseline=than, title=title))
 
-    def export(self, records: Sequence[str] | None, to: str, folder: PathLike) -> list[Path]:
+    def export(self, records: Sequence[str] | str | None, to: str, folder: PathLike) -> list[Path]:
         """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
         `parquet`.
 
@@ -221,12 +259,16 @@ class Views(Catalogue):
 
         store = self.store
         if records:
-            stored = [store.named(name) for name in records]
+            stored = [store.named(name) for name in several(records)]
         else:
             stored = [one for one in store.stored() if one[0].status == "ok"]
         if not stored:
             raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
         return export(stored, to, Path(folder))
+
+    def _recorded(self, methods: Methods) -> list[str]:
+        """Return the names under which records of methods are."""
+        return [self.definitions.recorded(name) for name in names_of(methods)]
 
     def _store(self, definitions: Workspace) -> ResultStore:
         from rankstone.results.store import ResultStore
@@ -241,6 +283,13 @@ class Views(Catalogue):
 
     def _records(self) -> list[RunRecord]:
         return self._present_store().records()
+
+
+def alone_or_all(given: Iterable[RunRecord] | RunRecord) -> list[RunRecord]:
+    """Return one record, or several, as a list."""
+    from rankstone.results.record import RunRecord
+
+    return [given] if isinstance(given, RunRecord) else list(given)
 
 
 def no_folder(folder: PathLike) -> ResultsError:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import PathLike, copy
 from rankstone.runners.names import labelled, named_by_content
+from rankstone.runners.objects.method import import_method, is_object_name, object_method
 from rankstone.runners.unwritten.changes import NONE as NONE
 from rankstone.runners.unwritten.changes import Changes as Changes
 from rankstone.runners.unwritten.forms import HUB, MTEB, is_form, method_of, recorded_label
@@ -31,7 +32,9 @@ from rankstone.strict import Spec, SpecT, build_spec, load_folder, read_toml, re
 
 SUITES = "suites.toml"
 SETTINGS = "rankstone.toml"
-Named = TypeVar("Named", str, str | MethodSpec, str | TaskSpec)
+Methods = Sequence[str | MethodSpec | Any] | str | MethodSpec | Any
+"""Names, specs, runners and functions that search, or one of them."""
+Tasks = Sequence[str | TaskSpec] | str | TaskSpec
 
 
 class Settings(Spec):
@@ -134,7 +137,9 @@ class Workspace:
 
     def method(self, name: str) -> MethodSpec:
         """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous; or a form of
-        `runners.unwritten.forms`."""
+        `runners.unwritten.forms`, or the Python object `package.module:NAME`."""
+        if is_object_name(name):
+            return import_method(name)
         if self._is_form(name):
             return self.methods(name)[0]
         own = method_names(self.runners)
@@ -166,18 +171,14 @@ class Workspace:
         return found
 
     def methods(
-        self,
-        given: Sequence[str | MethodSpec] | str,
-        *,
-        weights: PathLike | None = None,
-        changes: Changes = NONE,
+        self, given: Methods, *, weights: PathLike | None = None, changes: Changes = NONE
     ) -> list[MethodSpec]:
         """The methods `given`, each once, names by specs, with the `changes` of a command.
 
         One that is not as its name is defined has another name (`runners.names`).
 
         Args:
-            given: names of definitions, forms of `runners.unwritten.forms`, or specs.
+            given: names of definitions, forms of `runners.unwritten.forms`, specs, or objects.
             weights: folder with the weights of the one method.
         """
         for option, stated in (("--model-path", weights), ("--name", changes.name)):
@@ -195,14 +196,14 @@ class Workspace:
 
     def _changed(
         self,
-        given: str | MethodSpec,
+        given: Any,
         weights: PathLike | None,
         changes: Changes,
         first: MethodSpec | None,
     ) -> MethodSpec:
         """One method as its name states it, then with the `changes`, under its own name."""
-        if isinstance(given, MethodSpec):
-            method = given
+        if not isinstance(given, str):
+            method = object_method(given)
         elif self._is_form(given):
             method = method_of(given, changes, first, self._runners)
         else:
@@ -228,6 +229,8 @@ class Workspace:
         """
         if name.startswith(HUB):
             return recorded_label(name)
+        if is_object_name(name):
+            return import_method(name).name
         path = Path(name).expanduser()
         model = (path / "config.json").is_file() or (path.suffix == ".toml" and path.is_file())
         formed = name.startswith(MTEB) or (model and self._is_form(name))
@@ -315,7 +318,7 @@ class Workspace:
             return [self.tasks[task] for task in self.suite(name).tasks]
         return [self.task(name)]
 
-    def named(self, given: Sequence[str | TaskSpec] | str) -> list[TaskSpec]:
+    def named(self, given: Tasks) -> list[TaskSpec]:
         """The tasks `given`, suites replaced by their tasks and names by specs, each once."""
         specs = [s for t in several(given) for s in (self.expand(t) if isinstance(t, str) else [t])]
         return list({spec.name: spec for spec in specs}.values())
@@ -365,9 +368,19 @@ def write_workspace(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def several(given: Sequence[Named] | str) -> Sequence[Named | str]:
-    """One name, or several, as a sequence."""
-    return [given] if isinstance(given, str) else given
+def several(given: Any) -> list[Any]:
+    """One name, spec or object, or several, as a list."""
+    alone = isinstance(given, str | Spec) or callable(given) or hasattr(given, "encode")
+    return [given] if alone or not isinstance(given, Iterable) else list(given)
+
+
+def names_of(given: Any) -> list[str]:
+    """Return the names of one name, spec or object, or of several."""
+    return [one if isinstance(one, str) else _named(one).name for one in several(given)]
+
+
+def _named(given: Any) -> MethodSpec | TaskSpec:
+    return given if isinstance(given, TaskSpec) else object_method(given)
 
 
 def _preferred(name: str, own: Sequence[str], known: Sequence[str]) -> Sequence[str]:

@@ -33,7 +33,13 @@ def theirs(tmp_path, monkeypatch):
 
 
 def test_imports_are_followed_inside_functions_and_round_in_circles(theirs):
-    expected = {"theirs.adapter", "theirs.shared", "theirs.inner.deep", "rankstone.runners.top_k"}
+    expected = {
+        "theirs",
+        "theirs.adapter",
+        "theirs.shared",
+        "theirs.inner.deep",
+        "rankstone.runners.top_k",
+    }
     assert set(adapter_files(theirs[0])) == expected
 
 

@@ -183,6 +183,28 @@ class CorpusTexts(Sequence[str]):
             yield from block
 
 
+class CorpusIds:
+    """Ids of the documents by position, read on access: `Context.ids`."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self._corpus)
+
+    def __getitem__(self, position: int) -> str:
+        return self._corpus.ids(np.array([range(len(self))[position]], dtype=np.int64))[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), BLOCK):
+            stop = min(start + BLOCK, len(self))
+            yield from self._corpus.ids(np.arange(start, stop, dtype=np.int64))
+
+    def positions(self, ids: Sequence[str]) -> Ints:
+        """Return the (len(ids),) positions of documents; -1 for an unknown id."""
+        return self._corpus.positions(ids)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judgements:
     """Judgements of one split over integer positions, sorted by query, then document.

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from rankstone.benchmarks.dataset import CorpusTexts, Dataset
+from rankstone.benchmarks.dataset import CorpusIds, CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.duplicates import encode_distinct
 from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
+from rankstone.execution.contract import hits_of, index_of, notes_of, one_each
 from rankstone.execution.events import BOOKKEEPING, EventStream, bounded
 from rankstone.execution.job import QUERY_BATCH, Job
 from rankstone.execution.timed_queries import time_queries
@@ -40,6 +41,7 @@ from rankstone.results.record import (
 from rankstone.results.trec_run import write_run
 from rankstone.runners.api.budget import SPENT, Purse, paying
 from rankstone.runners.construct import build_runner
+from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.specs import TaskSpec
 
@@ -67,13 +69,14 @@ class CellRun:
             warnings.simplefilter("default")
             with self.clock.phase("load"):
                 dataset = open_dataset(self._task, self.job.sources)
-                runner = build_runner(self.job.method)
-                runner.encode(["warm up"], "query")  # loads the model
+                runner = build_runner(unpack(self.job.method, self.job.staging))
+                name = self.job.method.name
+                one_each(runner.encode(["warm up"], "query"), 1, name)  # loads the model
             cache = self._cache(dataset)
             documents = cache.chunks(runner)
             context = self._context(dataset, cache, Path(work))
             with self.clock.phase("index", items=len(dataset.corpus)):
-                index = runner.index(documents, context)
+                index = index_of(runner.index(documents, context), name)
             before = Reading.now()
             hits = self._search(runner, index, dataset)
             with self.clock.phase("evaluate", items=len(dataset.query_ids)):
@@ -120,7 +123,7 @@ class CellRun:
             ),
             cache_keys=sorted({*cache.keys_hit, *cache.keys_filled}),
             resumed=cache.resumed,
-            warnings=[*dataset.warnings, *cache.damaged, *_messages(caught)],
+            warnings=[*dataset.warnings, *cache.damaged, *notes_of(index), *_messages(caught)],
         )
 
     def _trained_on(self, context: CellContext) -> list[TrainedOn]:
@@ -149,6 +152,7 @@ class CellRun:
     def _context(self, dataset: Dataset, cache: EncodingCache, work: Path) -> CellContext:
         return CellContext(
             texts=CorpusTexts(dataset.corpus),
+            ids=CorpusIds(dataset.corpus),
             queries_of_training=dataset.train_queries,
             judgements_of_training=dataset.train_judgements,
             seed=self.job.seed,
@@ -174,8 +178,9 @@ class CellRun:
                 self._query_truncation = Truncation.add(self._query_truncation, counts)
             with metered(self.clock, "encode_queries", len(batch)):
                 queries = encode_distinct(runner, batch, "query")
+                one_each(queries, len(batch), self.job.method.name)
             with self.clock.phase("search", items=len(batch)):
-                batches.append(index.search(queries, k))
+                batches.append(hits_of(index.search(queries, k), self.job.method.name))
             self.events.progress("search", start + len(batch), len(texts))
         docs, scores = map(np.concatenate, zip(*batches, strict=True))
         return Hits(docs, scores)
@@ -199,19 +204,13 @@ class CellRun:
         return summarise(encode, search, **facts)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
-        """Save the index to measure its size, which stays unknown if the disk is too small."""
-        folder = work / "index"
-        folder.mkdir()
-        disk: int | None = None
-        try:
-            index.save(folder)
-            disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        except OSError as error:
-            warnings.warn(
-                f"the index could not be saved to measure its size: {error}", stacklevel=1
-            )
-        size = index.nbytes()
-        return IndexSize(memory_bytes=size, disk_bytes=disk, bytes_per_document=size / n_documents)
+        """Return the sizes of the index: unknown where it has no `nbytes`, or no `save`."""
+        size = index.nbytes() if hasattr(index, "nbytes") else None
+        return IndexSize(
+            memory_bytes=size,
+            disk_bytes=_saved_bytes(index, work / "index") if hasattr(index, "save") else None,
+            bytes_per_document=None if size is None else size / n_documents,
+        )
 
     def _write_files(self, evaluation: Evaluation, dataset: Dataset, apart: Seen | None) -> None:
         staging, ranking = self.job.staging, evaluation.ranking
@@ -229,6 +228,17 @@ class CellRun:
             dataset.corpus.ids,
             tag=self.job.method.name,
         )
+
+
+def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
+    """Save the index to measure its size, which stays unknown if the disk is too small."""
+    folder.mkdir()
+    try:
+        index.save(folder)
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        warnings.warn(f"the index could not be saved to measure its size: {error}", stacklevel=1)
+        return None
 
 
 def _truncation(**roles: Truncation | None) -> dict[Any, TruncationInfo]:

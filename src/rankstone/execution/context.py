@@ -12,7 +12,7 @@ from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.metering import metered
 from rankstone.profiling.clock import Clock
 from rankstone.progress import Progress, silent
-from rankstone.runners.protocols import Chunks, Judged, Runner, Truncation
+from rankstone.runners.protocols import Chunks, DocumentIds, Judged, Runner, Truncation
 
 Rep = TypeVar("Rep")
 
@@ -22,6 +22,7 @@ class CellContext:
     """Context of one cell. It holds no test query, so an index cannot learn from one."""
 
     texts: Sequence[str]
+    ids: DocumentIds
     queries_of_training: Sequence[str]
     judgements_of_training: Judged
     seed: int

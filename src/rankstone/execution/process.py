@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, cast
 
 import psutil
@@ -179,10 +180,15 @@ class _Watch:
     def _failed(self, event: Mapping[str, Any]) -> Outcome:
         return Outcome(
             status="oom" if event["kind"] == "oom" else "failed",
-            error=error_info(event["type"], event["message"], event["traceback"]),
+            error=error_info(event["type"], event["message"], self._with_log(event["traceback"])),
             phases={n: Phase.model_validate(p) for n, p in event["phases"].items()},
             peak_rss_bytes=self._peak or None,
         )
+
+    def _with_log(self, traceback: str) -> str:
+        """Return the traceback, and what the process printed before."""
+        log = _tail(self._log)
+        return f"{traceback}\n\nOutput of the process:\n{log}" if log else traceback
 
     def _died(self) -> Outcome:
         """Return the outcome of a process that ended without a report: killed, or crashed."""
@@ -235,7 +241,7 @@ def _environment(job: Job) -> dict[str, str]:
         "TQDM_DISABLE": "1",
     }
     # The child imports the package from where the parent did, installed or not.
-    path = os.pathsep.join(entry for entry in sys.path if entry)
+    path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
     return {**os.environ, **fixed, "PYTHONPATH": path}
 
 

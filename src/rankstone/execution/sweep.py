@@ -44,6 +44,7 @@ from rankstone.runners.construct import (
     parts,
     refuse_unavailable,
 )
+from rankstone.runners.objects.method import pack
 from rankstone.specs import MethodSpec, TaskSpec
 
 
@@ -154,6 +155,7 @@ class Sweep:
                 return former
             # On the disk of the results, so that files can be renamed into place.
             with temporary_folder(self.store.folder, ".cell-{}") as staging:
+                pack(method, staging)
                 job = self._job(method, task, staging, threads)
                 outcome = run_process(job, self.limits, reporter)
                 self.purse.take_over(staging)

@@ -26,6 +26,7 @@ def main() -> None:
     """Report the measurement of the job, or the error that ended it, and wait to be ended."""
     events = EventStream(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # the process is killed
     text = sys.stdin.readline()
     adopt_orphans()
     parent = threading.Thread(target=_die_with_parent, args=[_private_stdin()], daemon=True)

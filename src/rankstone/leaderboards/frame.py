@@ -9,11 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.numbers import is_known
 from rankstone.leaderboards.trained import trained_note
+from rankstone.results.per_query import read_per_query
 from rankstone.results.record import Latency, RunRecord
+from rankstone.results.side_files import side_file
+from rankstone.results.store import Stored
 from rankstone.specs import canonical_digest
 
 TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
@@ -75,6 +79,22 @@ def leaderboard(
              **dict.fromkeys(numbers, "float64")}  # fmt: skip
     order = sorted(range(len(records)), key=lambda i: _rank(records[i]))
     return frame.astype(kinds).iloc[order].reset_index(drop=True)
+
+
+def per_query(stored: Iterable[Stored]) -> pd.DataFrame:
+    """Return the values of records: task, method and query, then one column per measure.
+
+    Raises ResultsError where one has no values.
+    """
+    parts = []
+    for record, path in stored:
+        file = side_file(record, path, "per_query")
+        if file is None:
+            raise ResultsError(f"{path}: there are no values per query beside it. (rankstone run)")
+        found = read_per_query(file)
+        names = {"task": record.task.name, "method": record.method.name}
+        parts.append(pd.DataFrame({**names, "query": found.query_ids, **found.measures}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def measure_order(records: Iterable[RunRecord]) -> list[str]:

@@ -74,7 +74,7 @@ def significant(value: float | None) -> str:
     digits = 2 - math.floor(math.log10(abs(rounded)))
     if abs(rounded) >= 0.01:
         digits = min(digits, 3)
-    return f"{rounded:,.{max(0, digits)}f}"
+    return f"{number if digits >= 0 else rounded:,.{max(0, digits)}f}"  # rounded once
 
 
 def flagged(value: float | None, mark: str) -> str:

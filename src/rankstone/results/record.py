@@ -7,6 +7,7 @@ Unknown is null, never 0.
 
 from __future__ import annotations
 
+import importlib
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -388,6 +389,16 @@ class RunRecord(Section):
     provenance: Provenance
     files: Files = Files()
     warnings: list[str] = []
+
+    def __repr__(self) -> str:
+        found = self.headline
+        value = f", {self.task.headline} {found.mean:.3f}" if found else ""
+        return f"<{self.method.name} on {self.task.name}: {self.status}{value}>"
+
+    def _repr_html_(self) -> str:
+        """Return the record as a notebook shows it, drawn by the room that draws records."""
+        drawn = importlib.import_module("rankstone.leaderboards.shown").record_html(self)
+        return str(drawn)
 
     @property
     def headline(self) -> Measure | None:

@@ -6,28 +6,31 @@ import ast
 import hashlib
 import importlib
 import inspect
+import sys
+import sysconfig
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
+from types import FunctionType
 
 from rankstone.specs import canonical_digest
 
 HOME = __package__
 
 
-def adapter_digest(adapter: type) -> str:
+def adapter_digest(adapter: type | FunctionType) -> str:
     """sha256 over the files of `adapter_files`: an edited adapter is another adapter."""
     files = adapter_files(adapter).items()
     return canonical_digest({name: hashlib.sha256(code).hexdigest() for name, code in files})
 
 
-def adapter_files(adapter: type) -> dict[str, bytes]:
+def adapter_files(adapter: type | FunctionType) -> dict[str, bytes]:
     """Module -> content of its file, of the module that defines `adapter` and those it imports.
 
-    Imports are followed, inside functions too, into the adapter's own package and into the room of
-    runners, and no further: other libraries are identified by their versions. They are read, not
-    run, for some import torch.
+    Imports are followed, inside functions too, into the adapter's own package, its own folder where
+    that is not one of installed packages, and the room of runners, and no further: other libraries
+    are identified by their versions. They are read, not run, for some import torch.
     """
     homes = _homes(adapter.__module__)
     found = {adapter.__module__: Path(inspect.getfile(adapter)).read_bytes()}
@@ -41,19 +44,32 @@ def adapter_files(adapter: type) -> dict[str, bytes]:
     return found
 
 
+def from_library(name: str) -> bool:
+    """Return True for a module of Python, of an installed package, or of Rankstone."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return name != "__main__"
+    installed = {"site-packages", "dist-packages"} & {*Path(file).parts}
+    python = Path(file).is_relative_to(sysconfig.get_path("stdlib"))
+    return bool(installed) or python or name.partition(".")[0] == "rankstone"
+
+
 def _homes(module: str) -> dict[str, Path]:
-    """Packages whose modules are followed -> their folders."""
+    """Packages whose modules are followed -> their folders; of the name "", folders of modules."""
     homes = {HOME: Path(__file__).parent}
     top, _, inside = module.partition(".")
     if inside and not module.startswith(f"{HOME}."):
         homes[top] = Path(next(iter(importlib.import_module(top).__path__)))
+    if not from_library(module):
+        file = Path(str(sys.modules[module].__file__))
+        homes[""] = homes[top].parent if inside else file.parent
     return homes
 
 
 def _file(name: str, homes: dict[str, Path]) -> Path | None:
     """The file of the module `name`; None where it is not a module, or lies elsewhere."""
     for home, folder in homes.items():
-        if name.startswith(f"{home}."):
+        if not home or name.startswith(f"{home}."):
             path = folder.joinpath(*name.removeprefix(f"{home}.").split("."))
             files = (path.with_suffix(".py"), path / "__init__.py")
             return next((file for file in files if file.is_file()), None)

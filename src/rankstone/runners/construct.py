@@ -17,7 +17,8 @@ from rankstone import registry
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
-from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.objects.method import ObjectMethod
+from rankstone.runners.protocols import AnyRunner, lacking
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
 
 Find = Callable[[ModelSpec], LocatedModel]
@@ -37,6 +38,10 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
         MissingExtraError: A library that the adapter needs is not installed.
         ModelError: The model's files are missing, or not the pinned ones.
     """
+    if isinstance(spec, ObjectMethod):
+        spec.refuse_settings()
+        _refuse_missing_extras(spec.runner, spec.name)
+        return spec.runner
     where = where or spec.file
     load_adapter(spec, where)
     refuse_unavailable(spec)
@@ -45,15 +50,18 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
     if spec.scorer is not None:
         more["scorer"] = _build(spec.scorer, name, f"{where}: table 'scorer'", find)
     runner: AnyRunner = _build(spec, name, where, find, **more)
+    if missing := lacking(runner):
+        raise DefinitionError(
+            f"{where}: key 'adapter': '{spec.adapter}' has no '{missing[0]}'. Inherit from"
+            " rankstone.Runner, which defines all but encode and index."
+        )
     return runner
 
 
 def _build(spec: AdapterSpec, name: str, where: str, find: Find, **more: Any) -> Any:
     """Construct the adapter with the parameters of `spec` and the arguments `more`."""
     adapter = load_adapter(spec, where)
-    for library, extra in getattr(adapter, "requires", {}).items():
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(name, extra)
+    _refuse_missing_extras(adapter, name)
     for key in sorted(NOT_PARAMETERS & set(spec.parameters)):
         raise DefinitionError(
             f"{where}: key 'parameters.{key}': not a parameter. Move it to the top of the file."
@@ -65,6 +73,12 @@ def _build(spec: AdapterSpec, name: str, where: str, find: Find, **more: Any) ->
             for member in spec.members
         )
     return _construct(adapter, {**arguments, **located_models(spec, find)}, where)
+
+
+def _refuse_missing_extras(adapter: Any, name: str) -> None:
+    for library, extra in getattr(adapter, "requires", {}).items():
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtraError(name, extra)
 
 
 def located_models(spec: AdapterSpec, find: Find = locate) -> dict[str, LocatedModel]:
@@ -97,7 +111,11 @@ def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
     """Return the digest of the adapter's code of each of the method's `parts`."""
-    return {name: adapter_digest(load_adapter(part, spec.file)) for name, part in parts(spec)}
+    return {
+        name: adapter_digest(load_adapter(part, spec.file))
+        for name, part in parts(spec)
+        if not isinstance(part, ObjectMethod)  # its parameters hold a digest of its code
+    }
 
 
 def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
@@ -117,9 +135,9 @@ def load_adapter(spec: AdapterSpec, where: str) -> Any:
     """
     adapter = registry.load("adapter", spec.adapter, where)
     methods = ("score",) if isinstance(spec, ScorerSpec) else ("encode", "index")
-    lacking = [name for name in methods if not callable(getattr(adapter, name, None))]
-    if not isinstance(adapter, type) or lacking:
-        fault = f"has no method '{lacking[0]}'" if isinstance(adapter, type) else "is not a class"
+    missing = [name for name in methods if not callable(getattr(adapter, name, None))]
+    if not isinstance(adapter, type) or missing:
+        fault = f"has no method '{missing[0]}'" if isinstance(adapter, type) else "is not a class"
         raise DefinitionError(
             f"{where}: key 'adapter': '{spec.adapter}' {fault}. Name a class with"
             f" {' and '.join(methods)} (rankstone.runners.protocols)."

@@ -114,6 +114,18 @@ class Chunks(Protocol[RepOut]):
         ...
 
 
+class DocumentIds(Protocol):
+    """Ids of the corpus: a sequence by position, read lazily, and the way back."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int, /) -> str: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the (len(ids),) positions of documents; -1 for an unknown id."""
+        ...
+
+
 class Context(Protocol):
     """Everything that an index may use besides the encoded corpus.
 
@@ -124,6 +136,11 @@ class Context(Protocol):
     @property
     def texts(self) -> Sequence[str]:
         """The corpus, by position, with the task's text template applied; read lazily."""
+        ...
+
+    @property
+    def ids(self) -> DocumentIds:
+        """Ids of the documents, by position."""
         ...
 
     @property
@@ -211,13 +228,23 @@ class Runner(Protocol[Rep]):
 
 
 class Defaults:
-    """Base of runners with the usual answers to what a `Runner` need not define.
+    """Base of runners (`rankstone.Runner`) that need define only `encode` and `index`.
 
-    Nothing optional is required, encodings are not kept in shards, and nothing is truncated.
+    Nothing optional is required, encodings are not kept in shards, nothing is truncated, and the
+    description is a digest of code and attributes.
     """
 
     requires: ClassVar[Mapping[str, str]] = {}
     cacheable: ClassVar[bool] = False
+
+    def describe(self) -> Mapping[str, Json]:
+        """Return the class, the plain attributes, and the sha256 of code and all attributes."""
+        from rankstone.runners.objects.content import content_digest
+
+        state = getattr(self, "__dict__", {}).items()
+        plain = {k: v for k, v in state if isinstance(v, bool | int | float | str)}
+        name = type(self).__qualname__
+        return {"class": name, "parameters": plain, "sha256": content_digest(self)}
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Count what the model's limit truncates of `texts`; None where the method has no limit."""
@@ -251,3 +278,11 @@ class Scorer(Protocol):
 
 AnyRunner = Runner[Any]
 AnyIndex = Index[Any]
+MEMBERS = ("encode", "index", "describe", "truncation", "cacheable")
+
+
+def lacking(runner: object) -> list[str]:
+    """Return the members of `Runner` that an object, or a class, does not have."""
+    methods = MEMBERS[:-1]
+    missing = [name for name in methods if not callable(getattr(runner, name, None))]
+    return missing + [name for name in MEMBERS[-1:] if not hasattr(runner, name)]

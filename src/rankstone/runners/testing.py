@@ -57,6 +57,14 @@ class Pairs:
         return np.ones(len(self.query), dtype=np.int32)
 
 
+class PlainIds(tuple[str, ...]):
+    """Ids of documents in memory."""
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        places = {name: place for place, name in enumerate(self)}
+        return np.array([places.get(name, -1) for name in ids], dtype=np.int64)
+
+
 @dataclass(kw_only=True)
 class PlainContext:
     """A context over `texts` without clock and cache."""
@@ -70,6 +78,11 @@ class PlainContext:
     device: str = "cpu"
     phases: list[str] = field(default_factory=list)
     """Phases in the order of entry."""
+
+    @property
+    def ids(self) -> PlainIds:
+        """`d0`, `d1`, ... in the order of the texts."""
+        return PlainIds(f"d{place}" for place in range(len(self.texts)))
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:

@@ -5,16 +5,27 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rankstone.leaderboards.document import Page
+from rankstone.leaderboards.document import Page, neutral
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 
 def draw(page: Page) -> str:
+    return _rendered(page, whole=True)
+
+
+def fragment(page: Page) -> str:
+    """Return the page without head and style, as a part of another page."""
+    return neutral(_rendered(page, whole=False))
+
+
+def _rendered(page: Page, *, whole: bool) -> str:
     blocks = [(type(block).__name__, block) for block in page.blocks]
     titles = (page.title, *(table.title for table in page.tables), "rankstone")
-    return _template().render(page=page, blocks=blocks, title=next(filter(None, titles))) + "\n"
+    return _template().render(
+        page=page, blocks=blocks, title=next(filter(None, titles)), whole=whole
+    )
 
 
 @cache

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rankstone.leaderboards.costs import BY_NAME, conditions, mark_of, pareto_optimal
 from rankstone.results.record import RunRecord
+
+if TYPE_CHECKING:
+    from altair import LayerChart
 
 NEEDED = ("altair", "vl_convert")
 LATENCY = BY_NAME["p95 latency"]
@@ -20,10 +23,24 @@ def can_plot() -> bool:
 
 
 def quality_against_cost(records: Sequence[RunRecord]) -> str:
-    """The headline of one task against p95 latency on a logarithmic axis, with intervals, as SVG.
+    """The `chart` of the records of one task as SVG.
 
-    Empty where fewer than two records have both, or nothing is installed that draws. A line joins
-    the Pareto-optimal methods of each machine and number of threads.
+    Empty where fewer than two records have both figures, or nothing is installed that draws.
+    """
+    drawn = chart(records) if can_plot() else None
+    if drawn is None:
+        return ""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(drawn.to_json())
+    return re.sub(r"<\?xml[^>]*>", "", svg)
+
+
+def chart(records: Sequence[RunRecord]) -> LayerChart | None:
+    """The headline of one task against p95 latency on a logarithmic axis, with intervals.
+
+    None where fewer than two records have both. A line joins the Pareto-optimal methods of each
+    machine and number of threads.
     """
     optimal = pareto_optimal(LATENCY, records)
     points = [
@@ -31,10 +48,9 @@ def quality_against_cost(records: Sequence[RunRecord]) -> str:
         for record, stands in zip(records, optimal, strict=True)
         if (point := _point(record, stands)) is not None
     ]
-    if len(points) < 2 or not can_plot():
-        return ""
+    if len(points) < 2:
+        return None
     import altair
-    import vl_convert
 
     data = altair.InlineData(values=points)
     x = altair.X("latency:Q", title="p95 latency, ms").scale(type="log")
@@ -46,9 +62,8 @@ def quality_against_cost(records: Sequence[RunRecord]) -> str:
     bars = bars.encode(y=altair.Y("low:Q", title=points[0]["measure"]), y2="high:Q")
     dots = base.mark_point(filled=True, size=70, color="#4c78a8").encode(y=y)
     names = base.mark_text(align="left", dx=8, dy=-6).encode(y=y, text="method:N")
-    chart = (front + bars + dots + names).properties(width=560, height=320)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_json())
-    return re.sub(r"<\?xml[^>]*>", "", svg)
+    drawn: LayerChart = (front + bars + dots + names).properties(width=560, height=320)
+    return drawn
 
 
 def _point(record: RunRecord, optimal: bool) -> dict[str, Any] | None:

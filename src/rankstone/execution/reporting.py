@@ -1,0 +1,44 @@
+"""Progress of a sweep as plain lines, for notebooks and logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rankstone.results.record import RunRecord
+
+INTERVAL_S = 10.0
+
+
+def in_notebook() -> bool:
+    """Return True in a process that Jupyter draws."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class Lines:
+    """A line as each cell begins and ends, and one of its progress every ten seconds."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._clock, self._last, self._cell = out, clock, clock(), ""
+
+    def __call__(self, work: str, done: int, total: int | None) -> None:
+        now = self._clock()
+        if now - self._last >= INTERVAL_S:
+            self._last = now
+            self._write(f"{self._cell}  {work} {done:,}" + (f" of {total:,}" if total else ""))
+
+    def started(self, cell: str) -> None:
+        self._cell, self._last = cell, self._clock()
+        self._write(f"{cell} ...")
+
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        how = "stored before" if reused else f"{seconds:.1f} s"
+        self._write(f"{record!r}, {how}" + (f"; {record.failure()}" if record.error else ""))
+        self._cell = ""
+
+    def _write(self, line: str) -> None:
+        self._out.write(f"{line}\n")
+        self._out.flush()

@@ -1,0 +1,184 @@
+"""Results in a notebook: short `repr`, escaped HTML, frames; runs and judgements in memory."""
+
+from __future__ import annotations
+
+import io
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pytest
+
+import rankstone
+from rankstone.errors import DefinitionError
+from rankstone.execution.reporting import Lines, in_notebook
+from rankstone.results.per_query import write_per_query
+from rankstone.results.store import ResultStore, Staged
+from rankstone.scoring.in_memory import write_file
+from tests.pages import Tags
+from tests.records import make_record
+
+HOSTILE = "a/<img src=x onerror=alert(1)>&\x1b[2J"
+OF, THAN = "dense/all-minilm-l6-v2", "lexical/bm25"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    queries = [f"q{n}" for n in range(40)]
+    for method in (OF, THAN):
+        values = {"nDCG@10": rng.random(40), "AP": rng.random(40)}
+        write_per_query(tmp_path / "values", queries, values)
+        staged = Staged(per_query=tmp_path / "values")
+        ResultStore(tmp_path / "results").write(make_record(method), staged)
+    return tmp_path / "results"
+
+
+def check_html(html: str) -> None:
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+    assert "table" in tags.seen
+    assert not {"html", "style", "script", "meta", "body"} & set(tags.seen)
+
+
+def test_views_are_drawn_by_a_notebook(results: Path) -> None:
+    shown = {
+        "<1 comparison>": rankstone.compare(THAN, OF, results=results),
+        "<1 judgement>": rankstone.gate(THAN, OF, results=results),
+        "<leaderboard: 2 records, 2 methods, 1 tasks>": rankstone.leaderboard(results=results),
+    }
+    for text, one in shown.items():
+        assert repr(one) == text
+        check_html(one._repr_html_())
+        frame = one.to_frame()
+        assert type(frame) is pd.DataFrame
+        assert len(frame) == len(one)
+        assert "stdlib/functions" in str(one)
+    report = rankstone.report(baseline=THAN, results=results)
+    assert repr(report).startswith("<Retrieval report: ")
+    check_html(report._repr_html_())
+    assert len(report.to_frame()) > 2
+
+
+def test_the_frame_of_a_comparison_holds_its_figures(results: Path) -> None:
+    [one] = found = rankstone.compare(THAN, [OF], results=results)
+    row = found.to_frame().iloc[0]
+    assert (row["of"], row["than"], row["mean_of"]) == (one.of, one.than, one.mean_of)
+    assert row["p"] == one.paired.p
+
+
+def test_a_record_is_short_and_drawn_escaped() -> None:
+    record = make_record()
+    assert repr(record) == "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>"
+    check_html(record._repr_html_())
+    hostile = record.model_copy(
+        update={"task": record.task.model_copy(update={"source": HOSTILE, "name": HOSTILE})}
+    )
+    html = hostile._repr_html_()
+    assert "&lt;img" in html
+    assert not {"<img", "\x1b"} & {part for part in ("<img", "\x1b") if part in html}
+
+
+def test_per_query_is_a_frame(results: Path) -> None:
+    frame = rankstone.per_query(results=results)
+    assert list(frame.columns) == ["task", "method", "query", "nDCG@10", "AP"]
+    assert len(frame) == 80
+    alone = rankstone.per_query(THAN, results=results)
+    assert set(alone["method"]) == {THAN}
+    assert alone["AP"].tolist() == frame[frame["method"] == THAN]["AP"].tolist()
+
+
+def test_a_plot_is_a_chart_of_altair(results: Path) -> None:
+    pytest.importorskip("altair")
+    drawn = rankstone.plot("functions", results=results).to_dict()
+    [points] = drawn["datasets"].values()
+    assert {point["method"] for point in points} == {OF, THAN}
+    with pytest.raises(rankstone.RankstoneError, match="modules"):
+        rankstone.plot("modules", results=results)
+
+
+def test_one_needs_no_list(results: Path) -> None:
+    class Mine(rankstone.Runner):
+        def encode(self, texts: Any, role: Any) -> Any: ...
+        def index(self, documents: Any, context: Any) -> Any: ...
+
+    with pytest.raises(rankstone.RankstoneError, match=r"python/Mine\+"):
+        rankstone.compare(THAN, Mine(), results=results)
+    [record] = [r for r, _ in rankstone.Session(results=results).records(THAN)]
+    assert len(rankstone.leaderboard(record, results=results)) == 1
+    assert len(rankstone.report(THAN, "stdlib/functions", results=results).tables) > 1
+
+
+RUN = {"q1": {"a b": 3.0, "c": 2.5, "d": 1.0}, "q2": {"c": 0.5, "d": 0.25}}
+QRELS = {"q1": {"c": 1, "x": 1}, "q2": {"d": 2}, "q3": {"a b": 1}}
+
+
+def frame(values: Mapping[str, Mapping[str, float]], *columns: str) -> pd.DataFrame:
+    rows = [(q, d, v) for q, row in values.items() for d, v in row.items()]
+    return pd.DataFrame(rows, columns=[*columns])
+
+
+@pytest.mark.parametrize(
+    ("run", "qrels"),
+    [
+        (RUN, QRELS),
+        (frame(RUN, "qid", "docno", "score"), frame(QRELS, "qid", "docno", "label")),
+        (frame(RUN, "query_id", "doc_id", "score"), frame(QRELS, "query", "document", "relevance")),
+    ],
+)
+def test_runs_and_judgements_in_memory_are_scored(run: Any, qrels: Any, tmp_path: Path) -> None:
+    session = rankstone.Session(results=tmp_path / "results", cache=tmp_path / "cache")
+    record = session.score(run, qrels=qrels, name="mine")
+    expected = ir_measures.calc_aggregate([ir_measures.nDCG @ 10, ir_measures.AP], QRELS, RUN)
+    measured = {str(measure): value for measure, value in expected.items()}
+    assert record.measures["AP"].mean == pytest.approx(measured["AP"])
+    assert record.method.name == "mine"
+    [(stored, path)] = session.records()
+    assert session.verify(stored, path) == []
+
+
+def test_a_name_in_memory_follows_content(tmp_path: Path) -> None:
+    one = write_file(RUN, "run", tmp_path)
+    assert one == write_file(frame(RUN, "qid", "docid", "score"), "run", tmp_path)
+    assert one != write_file({**RUN, "q2": {"c": 0.5}}, "run", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (frame(RUN, "q", "docno", "score"), "no column 'query', but q, docno, score"),
+        ({"q": {"d": float("nan")}}, "expected a finite number"),
+        ({"q": {"d": "1"}}, "expected a finite number"),
+        ({"q": ["d"]}, "query 'q' has a list"),
+    ],
+)
+def test_faults_in_memory_are_named(given: Any, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=fault):
+        write_file(given, "run", tmp_path)
+    with pytest.raises(DefinitionError, match=r"0\.5 of query 'q' is not an integer"):
+        write_file({"q": {"d": 0.5}}, "qrels", tmp_path)
+
+
+def test_progress_is_lines_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not in_notebook()
+    shell = type("ZMQInteractiveShell", (), {})()
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)  # type: ignore[arg-type]
+    assert in_notebook()
+    out, now = io.StringIO(), iter([0.0, 0.0, 5.0, 11.0, 12.0])
+    lines = Lines(out, clock=lambda: next(now))
+    lines.started("bm25 on t")
+    for done in (10, 20, 30):
+        lines("encode", done, 1000)
+    lines.finished(make_record(), reused=False, seconds=3.25)
+    assert out.getvalue().splitlines() == [
+        "bm25 on t ...",
+        "bm25 on t  encode 20 of 1,000",
+        "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>, 3.2 s",
+    ]
