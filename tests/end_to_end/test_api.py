@@ -119,6 +119,7 @@ def test_a_run_is_measured_paid_and_keeps_the_key(api, tmp_path, capsys):
     board = rankstone.leaderboard([encoded, reranked])
     assert set(board["billed_tokens"]) == {total(r, "billed_tokens") for r in (encoded, reranked)}
     assert encoded.method.description["url"] == api.url
+    assert encoded.method.trained_on == reranked.method.trained_on == []  # not known
     assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in api.headers)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {".json", ".shard", ".parquet"} <= {path.suffix for path in written}
@@ -163,6 +164,7 @@ def test_a_killed_run_goes_on_at_the_first_missing_shard(api, tmp_path):
     assert record.profile.phases["encode_documents"].billed_tokens == 3 * N
 
 
+@pytest.mark.slow
 def test_a_budget_holds_over_all_cells_and_keeps_finished_shards(api, tmp_path):
     write(tmp_path, N)
     define(tmp_path, api)

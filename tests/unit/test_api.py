@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rankstone.encodings.metering import Meter
 from rankstone.errors import ApiError, BudgetError, DefinitionError, RankstoneWarning
 from rankstone.runners.api import client
-from rankstone.runners.api.budget import Limit, Purse, bound, paying
+from rankstone.runners.api.budget import Amount, Limit, Purse, bound, paying
 from rankstone.runners.api.lengths import Lengths, batches
 from rankstone.runners.encoders.api import ApiEncoder
 from rankstone.runners.meter import listening
@@ -370,6 +370,15 @@ def test_what_will_not_last_for_all_texts_is_not_begun(api):
         with pytest.raises(BudgetError, match="the next 200 texts take about"):
             runner.encode(TEXTS * 5, "document")
     assert len(api.sent()) == 20
+
+
+def test_an_estimate_is_not_that_of_the_probe_alone():
+    """Seven bytes may count as many tokens, with what the server adds to a text."""
+    purse = Purse(Limit(tokens=5000))
+    purse.settle(Purse().reserve(["warm up"], None), ["warm up"], Amount(13))
+    purse.expect(["ten bytes "] * 1000, None)
+    with pytest.raises(BudgetError):
+        purse.expect(["ten bytes "] * 2000, None)
 
 
 def test_a_budget_of_money_needs_a_price(api):

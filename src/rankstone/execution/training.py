@@ -32,7 +32,7 @@ def trained_on(
     """
     found: set[TrainedOn] = set(_of_weights(method, task))
     found |= {TRAINING} if learnt else {"corpus"} if fitted else set()
-    if not found and not any(spec.models for spec in _parts(method)):
+    if not found and not any(_has_model(part) for part in _parts(method)):
         return ["none"]
     return [kind for kind in ORDER if kind in found]
 
@@ -42,6 +42,11 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
     for part in _parts(method):
         for name in (isinstance(part, MethodSpec) and part.trained_on) or ():
             yield TRAINING if name in here else "other"
+
+
+def _has_model(part: AdapterSpec) -> bool:
+    """True if it has weights, here or (`model_id`) behind an API."""
+    return bool(part.models) or "model_id" in part.parameters
 
 
 def _parts(spec: AdapterSpec) -> Iterator[AdapterSpec]:

@@ -22,8 +22,8 @@ SPENT = "spent.json"
 """File in which the process of a cell states what it spent."""
 MARGIN = 1.1
 """Of the estimate for many texts, over the tokens per byte of the texts so far."""
-TOKENS_PER_BYTE = 0.3
-"""Before any answer: about that of English."""
+TOKENS_PER_BYTE, PRIOR_BYTES = 0.3, 10_000
+"""About that of English, which counts as much as so many bytes of texts that were answered."""
 PER_TEXT = 16
 """Tokens that a server may add to a text, such as special tokens and a prefix of its own."""
 
@@ -102,7 +102,7 @@ class Purse:
                 " US dollars per million input tokens, or give --budget in tokens."
             )
         tokens, size = self._seen
-        rate = tokens / size if size else TOKENS_PER_BYTE
+        rate = (tokens + TOKENS_PER_BYTE * PRIOR_BYTES) / (size + PRIOR_BYTES)
         expected = int(rate * MARGIN * sum(len(text.encode("utf-8", "replace")) for text in texts))
         self._check(Amount.of(expected, price), f"the next {len(texts):,} texts take about")
 
