@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -17,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankstone.encodings.metering import Meter
-from rankstone.errors import ApiError, BudgetError, DefinitionError, RankstoneWarning
+from rankstone.errors import (
+    ApiError,
+    DefinitionError,
+    RankstoneWarning,
+)
 from rankstone.runners.api import client
-from rankstone.runners.api.budget import Amount, Limit, Purse, bound, paying
 from rankstone.runners.api.lengths import Lengths, batches
 from rankstone.runners.encoders.api import ApiEncoder
 from rankstone.runners.meter import listening
@@ -326,75 +328,6 @@ def test_tokens_are_truncated_by_the_models_tokenizer(tmp_path):
         Lengths(max_length=3)
 
 
-# Tokens, prices, budgets
-
-
-def tokens(texts):
-    return sum(len(text.split()) for text in texts)
-
-
-def test_the_servers_tokens_are_metered_in_the_thread_that_encodes(api):
-    meter = Meter(lambda texts: None)
-    runner = encoder(api, price=2.0, batch_texts=7)
-    runner.encode([], "document")
-    with listening(meter):
-        runner.encode(TEXTS, "document")
-    assert meter.tokens == meter.billed_tokens == tokens(TEXTS)
-    assert meter.usd == pytest.approx(tokens(TEXTS) * 2e-6)
-    assert meter.work.texts == len(TEXTS)
-
-
-def test_a_price_needs_the_servers_count(api):
-    api.usage = False
-    encoder(api).encode(["a"], "query")
-    with pytest.raises(ApiError, match=r"does not count tokens.*Remove parameters\.price"):
-        encoder(api, price=1.0).encode(["a"], "query")
-
-
-@pytest.mark.parametrize("limit", [60, 200, 700, 1300])
-def test_a_budget_is_never_exceeded_and_nothing_is_lost_where_it_lasts(api, tmp_path, limit):
-    purse, runner = Purse(Limit(tokens=limit), tmp_path / "spent.json"), encoder(api, batch_texts=4)
-    runs = [TEXTS] * 99
-    with paying(purse), pytest.raises(BudgetError, match=r"the budget.*larger --budget"):
-        _ = [runner.encode(run, "document") for run in runs]
-    paid = sum(tokens(body["input"]) for body in api.asked)
-    assert purse.spent.tokens == paid <= limit
-    assert json.loads(purse.ledger.read_text())[0] >= paid
-    assert limit - paid < 2 * bound(TEXTS)
-
-
-def test_what_will_not_last_for_all_texts_is_not_begun(api):
-    runner, purse = encoder(api, batch_texts=1), Purse(Limit(tokens=250))
-    with paying(purse):
-        runner.encode(TEXTS[:20], "document")  # 82 tokens, from which the rate is known
-        with pytest.raises(BudgetError, match="the next 200 texts take about"):
-            runner.encode(TEXTS * 5, "document")
-    assert len(api.sent()) == 20
-
-
-def test_an_estimate_is_not_that_of_the_probe_alone():
-    """Seven bytes may count as many tokens, with what the server adds to a text."""
-    purse = Purse(Limit(tokens=5000))
-    purse.settle(Purse().reserve(["warm up"], None), ["warm up"], Amount(13))
-    purse.expect(["ten bytes "] * 1000, None)
-    with pytest.raises(BudgetError):
-        purse.expect(["ten bytes "] * 2000, None)
-
-
-def test_a_budget_of_money_needs_a_price(api):
-    with paying(Purse(Limit(usd=1.0))):
-        with pytest.raises(BudgetError, match=r"parameters\.price"):
-            encoder(api).encode(["a"], "query")
-        encoder(api, price=1.0).encode(["a"], "query")
-        with pytest.raises(BudgetError, match=r"\$"):
-            encoder(api, price=1e6).encode(["a"], "query")
-
-
-@given(text=st.text(max_size=50))
-def test_no_byte_level_tokenizer_makes_more_tokens_than_the_bound(text):
-    assert len(text.encode()) < bound([text])
-
-
 # Reranking
 
 
@@ -432,17 +365,3 @@ def test_reranking_is_described_metered_and_counted(api):
         one.score("a b", ["c d e", "f"])
     assert meter.billed_tokens == 7  # "a b" twice, "c d", "f"
     assert one.truncation("a b", ["c d e", "f"]) == (2, 1, 12, 2)
-
-
-def test_threads_share_one_purse():
-    purse = Purse(Limit(tokens=2000))
-
-    def pay():
-        for _ in range(50):
-            with_room = purse.reserve(["a"], None)
-            purse.settle(with_room, ["a"], type(with_room)(1))
-
-    threads = [threading.Thread(target=pay) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert purse.spent.tokens == 200
