@@ -343,7 +343,7 @@ def _members(
     members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
         raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
-    known = method_names(*folders)
+    known = method_names(*folders) if members else []
     resolved = []
     for member in members:
         try:

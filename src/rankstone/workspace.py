@@ -142,8 +142,10 @@ class Workspace:
             return import_method(name)
         if self._is_form(name):
             return self.methods(name)[0]
-        own = method_names(self.runners)
-        full = resolve_name(name, _preferred(name, own, self.method_names()), "Runner", self.root)
+        known = self.method_names()
+        if name not in known:
+            known = _preferred(name, method_names(self.runners), known)
+        full = resolve_name(name, known, "Runner", self.root)
         return self._by_task(load_method(full, *self._runners))
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
@@ -219,8 +221,9 @@ class Workspace:
 
     def _is_form(self, name: str) -> bool:
         """True if `name` is a form; a definition precedes a folder of the same name."""
-        names = self.method_names()
-        return not any(f"/{full}".endswith(f"/{name}") for full in names) and is_form(name)
+        if not is_form(name):
+            return False
+        return not any(f"/{full}".endswith(f"/{name}") for full in self.method_names())
 
     def recorded(self, name: str) -> str:
         """The name under which records of a method are, of a hub model its beginning.
@@ -383,7 +386,7 @@ def _named(given: Any) -> MethodSpec | TaskSpec:
     return given if isinstance(given, TaskSpec) else object_method(given)
 
 
-def _preferred(name: str, own: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def _preferred(name: str, own: Sequence[str], known: list[str]) -> list[str]:
     """Return the names among which `name` is sought: the workspace's own where one ends on it."""
     ending = [full for full in own if full.endswith(f"/{name}")]
     return known if name in known else ending or known

@@ -22,6 +22,7 @@ WITHOUT_EFFECT = {
     "py.typed",
     "session.py",
     "views.py",
+    "workspace_template",
     "workspace.py",
     *(
         f"results/{name}.py"
