@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rankstone.encodings.metering import Meter
 from rankstone.errors import ApiError, BudgetError
+from rankstone.runners.api import client
 from rankstone.runners.api.budget import Amount, Limit, Purse, bound, paying
 from rankstone.runners.encoders.api import ApiEncoder
 from rankstone.runners.meter import listening
@@ -59,7 +60,7 @@ def test_a_price_needs_the_servers_count(api):
 def test_a_budget_is_never_exceeded_and_nothing_is_lost_where_it_lasts(api, tmp_path, limit):
     purse, runner = Purse(Limit(tokens=limit), tmp_path / "spent.json"), encoder(api, batch_texts=4)
     runs = [TEXTS] * 99
-    with paying(purse), pytest.raises(BudgetError, match=r"the budget.*larger --budget"):
+    with paying(purse), pytest.raises(BudgetError, match=r"more than is left\..*larger --budget"):
         _ = [runner.encode(run, "document") for run in runs]
     paid = sum(tokens(body["input"]) for body in api.asked)
     assert purse.spent.tokens == paid <= limit
@@ -97,6 +98,23 @@ def test_a_budget_of_money_needs_a_price(api):
 @given(text=st.text(max_size=50))
 def test_no_byte_level_tokenizer_makes_more_tokens_than_the_bound(text):
     assert len(text.encode()) < bound([text])
+
+
+def test_requests_that_time_out_count_as_spent(api, monkeypatch):
+    """The server may have charged them, and said so in an answer that never arrived."""
+    monkeypatch.setattr(client, "sleep", lambda seconds: None)
+    runner, one = encoder(api, timeout=0.1), bound(["a b"])
+    runner.encode([], "query")
+    api.slow_s, api.slow_first = 0.3, 1
+    purse = Purse(Limit(tokens=2 * one))
+    with paying(purse):
+        runner.encode(["a b"], "query")
+        assert purse.spent.tokens == one + 2
+    api.slow_first, purse = 9, Purse(Limit(tokens=2 * one))
+    with paying(purse), pytest.raises(BudgetError, match="repeating a request of 1 texts"):
+        runner.encode(["a b"], "query")
+    assert purse.spent.tokens == 2 * one
+    assert len(api.asked) == 1 + 2 + 2
 
 
 def test_threads_share_one_purse():

@@ -129,6 +129,14 @@ class Purse:
             self._write()
             self._changed.notify_all()
 
+    def lose(self, reserved: Amount, texts: Sequence[str]) -> None:
+        """Count a request without an answer as spent; BudgetError if it cannot be repeated."""
+        with self._changed:
+            self.spent = self.spent.plus(reserved)
+            self._write()
+            if not self._holds(NOTHING):
+                raise self._error(reserved, f"repeating a request of {len(texts):,} texts takes")
+
     def take_over(self, folder: Path) -> None:
         """Add what the process of a cell stated in `folder`."""
         with contextlib.suppress(FileNotFoundError):
@@ -139,10 +147,13 @@ class Purse:
 
     def _check(self, amount: Amount, noun: str) -> None:
         if not self._holds(amount):
-            raise BudgetError(
-                f"--budget: {self.spent} are spent, and {noun} {amount}, more than"
-                " the budget. Finished shards are kept; run again with a larger --budget to go on."
-            )
+            raise self._error(amount, noun)
+
+    def _error(self, amount: Amount, noun: str) -> BudgetError:
+        return BudgetError(
+            f"--budget: {self.spent} are spent, and {noun} {amount}, more than is left."
+            " Finished shards are kept; run again with a larger --budget to go on."
+        )
 
     def _write(self) -> None:
         if self.ledger is not None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -39,10 +40,14 @@ class Client:
         self._http = httpx2.Client(headers=headers, timeout=timeout, verify=tls)
         weakref.finalize(self, self._http.close)
 
-    def post(self, path: str, body: Any) -> Any:
-        """Return the JSON that the server answers; ApiError if it refuses or fails for good."""
+    def post(self, path: str, body: Any, lost: Callable[[], None] = lambda: None) -> Any:
+        """Return the JSON that the server answers; ApiError if it refuses or fails for good.
+
+        Args:
+            lost: Called before a request is repeated whose answer, if there was one, is lost.
+        """
         url = f"{self.base_url}/{path}"
-        answer = self._send("POST", url, body, AGAIN)
+        answer = self._send("POST", url, body, AGAIN, lost)
         if not answer.is_success:
             raise RefusedError(self._refusal(url, answer))
         try:
@@ -62,10 +67,18 @@ class Client:
             body = {}
         return body if isinstance(body, dict) else {}
 
-    def _send(self, method: str, url: str, body: Any, again: tuple[int, ...]) -> Any:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        again: tuple[int, ...],
+        lost: Callable[[], None] = lambda: None,
+    ) -> Any:
         """Return the answer, after retries where a fault may pass."""
         for attempt in range(self._retries + 1):
             asked: float | None = None
+            broken = True
             try:
                 answer = self._http.request(method, url, json=body)
             except self._faults as error:
@@ -73,12 +86,14 @@ class Client:
                 if isinstance(error, self._unreachable) and not self._answered:
                     break
             else:
-                self._answered = True
+                self._answered, broken = True, False
                 if answer.status_code not in again:
                     return answer
                 fault, asked = self._status(answer), retry_after(answer.headers)
             if attempt == self._retries or (asked or 0.0) > PATIENCE_S:
                 break
+            if broken:
+                lost()
             sleep(wait_s(attempt, asked))
         wait = f" It asks to wait {asked:g} s." if asked else ""
         raise ApiError(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import ApiError, DefinitionError, RankstoneWarning, RefusedError
+from rankstone.errors import ApiError, BudgetError, DefinitionError, RankstoneWarning, RefusedError
 from rankstone.runners.api.answers import Answer
 from rankstone.runners.api.budget import NOTHING, Amount, Purse, current
 from rankstone.runners.api.client import Client
@@ -133,10 +133,11 @@ class ApiSettings(Lengths):
         spent = reserved = purse.reserve(request.texts, self.price)
         where, body = f"{self._client.base_url}/{path}", {"model": self.model_id, **request.body}
         try:
-            answer = read(self._client.post(path, body), request.n, where)
+            raw = self._client.post(path, body, lambda: purse.lose(reserved, request.texts))
+            answer = read(raw, request.n, where)
             if answer.tokens is not None:
                 spent = Amount.of(answer.tokens, self.price)
-        except RefusedError:
+        except (RefusedError, BudgetError):
             spent = NOTHING
             raise
         finally:
