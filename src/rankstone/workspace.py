@@ -228,15 +228,18 @@ class Workspace:
     def recorded(self, name: str) -> str:
         """The name under which records of a method are, of a hub model its beginning.
 
-        A name of no such form, and a path that is no model's, stays.
+        A name of no such form, and a path that is no model's, stays; `@TASK` may follow.
         """
-        if name.startswith(HUB):
-            return recorded_label(name)
+        method, at, task = name.rpartition("@")
+        if at and "/" in task:
+            return f"{self.recorded(method)}@{task}"
+        if name.startswith(HUB) and (label := recorded_label(name)):
+            return label
         if is_object_name(name):
             return import_method(name).name
         path = Path(name).expanduser()
         model = (path / "config.json").is_file() or (path.suffix == ".toml" and path.is_file())
-        formed = name.startswith(MTEB) or (model and self._is_form(name))
+        formed = name.startswith((HUB, MTEB)) or (model and self._is_form(name))
         return self.methods(name)[0].name if formed else name
 
     def _definition(self, name: str) -> MethodSpec | None:

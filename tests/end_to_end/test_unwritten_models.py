@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rankstone import Session
-from rankstone.errors import MeasureError
+from rankstone.errors import MeasureError, ResultsError
 from tests.conftest import ROOT
 from tests.hub_server import hub
 from tests.tiny_models import write_encoder
@@ -90,6 +90,10 @@ def test_one_line_runs_models_of_the_hub(place: Path, address: str) -> None:
     [compared] = session.compare("hf:org/dense", "hf:org/cross", measure="nDCG@1")
     assert (compared.than, compared.measure) == (dense, "nDCG@1")
     assert [record.method.name for record, _ in session.records(["hf:org/dense"])] == [dense]
+    task = records[0].task.name
+    assert session.records([f"hf:org/dense@{task}"]) == session.records([f"{dense}@{task}"])
+    with pytest.raises(ResultsError):
+        session.records(["hf:org/dense@stdlib/modules"])
     assert [fault for one in session.records() for fault in session.verify(*one)] == []
     with pytest.raises(MeasureError):
         session.with_measures(records, ["nDCG@5000"])

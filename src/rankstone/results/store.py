@@ -11,6 +11,7 @@ own, ``...@<machine>.failed.json``; it never replaces results and is deleted by 
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import time
 import warnings
@@ -34,6 +35,8 @@ SLOTS = (".json", ".failed.json")
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
 """Digits of the sha256 in a side file's name."""
+_MARKS = re.compile(r"\+[^@]*")
+"""Digests at the end of a method's name."""
 
 
 Stored = tuple[RunRecord, Path]
@@ -219,7 +222,8 @@ class ResultStore:
         for record in self.records():
             records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
         exact = [key for key in records if key == name or key.endswith(f"/{name}")]
-        found = exact or [key for key in records if name in key]
+        bare = [key for key in records if f"/{_MARKS.sub('', key)}".endswith(f"/{name}")]
+        found = exact or bare or [key for key in records if name in key]
         if len(found) != 1:
             fault = (
                 f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"

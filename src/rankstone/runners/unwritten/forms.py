@@ -49,11 +49,13 @@ def is_form(name: str) -> bool:
     return path.is_file() if path.suffix == ".toml" else bool(name) and path.is_dir()
 
 
-def recorded_label(name: str) -> str:
-    """Return the beginning of the recorded names of a hub model, for looking up records."""
-    identifier, _, revision = name.removeprefix(HUB).partition("@")
-    commit = re.fullmatch(rf"[0-9a-f]{{{DIGITS},40}}", revision)
-    return f"hf/{identifier}" + (f"+revision-{revision[:DIGITS]}" if commit else "")
+def recorded_label(name: str) -> str | None:
+    """Return the beginning of the recorded names of a hub model; None for a tag or a branch, whose
+    commit must be looked up."""
+    identifier, at, revision = name.removeprefix(HUB).partition("@")
+    if at and not re.fullmatch(rf"[0-9a-f]{{{DIGITS},40}}", revision):
+        return None
+    return f"hf/{identifier}" + (f"+revision-{revision[:DIGITS]}" if at else "")
 
 
 def method_of(
