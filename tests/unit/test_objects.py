@@ -138,6 +138,22 @@ def test_code_in_a_file_is_read_with_what_it_imports(
     assert sys.path[-1] == str(tmp_path)  # behind all libraries
 
 
+@pytest.mark.parametrize("line", ["import beside", "from beside import x as beside"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_script_is_read_with_the_modules_beside_it(
+    line: str, inside: bool, tmp_path: Path
+) -> None:
+    body = f"    {line}\n    return beside\n"
+    code = f"def search(queries, k):\n{body}" if inside else f"{line}\ndef search(q, k): beside\n"
+    (tmp_path / "script.py").write_text(f"{DIGEST}{code}print(digest(search))")
+    found = []
+    for text in ("def x(): return 1\n", "def x(): return 1\n# edited\n"):
+        (tmp_path / "beside.py").write_text(text)
+        command = [sys.executable, str(tmp_path / "script.py")]
+        found += [subprocess.run(command, capture_output=True, check=True).stdout]
+    assert found[0] != found[1]
+
+
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

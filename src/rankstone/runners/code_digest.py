@@ -8,11 +8,11 @@ import importlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 from rankstone.specs import canonical_digest
 
@@ -21,8 +21,16 @@ HOME = __package__
 
 def adapter_digest(adapter: type | FunctionType) -> str:
     """sha256 over the files of `adapter_files`: an edited adapter is another adapter."""
-    files = adapter_files(adapter).items()
-    return canonical_digest({name: hashlib.sha256(code).hexdigest() for name, code in files})
+    return _digest(adapter_files(adapter))
+
+
+def module_digest(module: ModuleType) -> str:
+    """sha256 over the file of a module and those that it imports, as of an adapter's."""
+    return _digest(_files_from(module.__name__, Path(str(module.__file__))))
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    return canonical_digest({n: hashlib.sha256(code).hexdigest() for n, code in files.items()})
 
 
 def adapter_files(adapter: type | FunctionType) -> dict[str, bytes]:
@@ -32,8 +40,12 @@ def adapter_files(adapter: type | FunctionType) -> dict[str, bytes]:
     that is not one of installed packages, and the room of runners, and no further: other libraries
     are identified by their versions. They are read, not run, for some import torch.
     """
-    homes = _homes(adapter.__module__)
-    found = {adapter.__module__: Path(inspect.getfile(adapter)).read_bytes()}
+    return _files_from(adapter.__module__, Path(inspect.getfile(adapter)))
+
+
+def _files_from(name: str, file: Path) -> dict[str, bytes]:
+    homes = _homes(name)
+    found = {name: file.read_bytes()}
     waiting = list(found)
     while waiting:
         for name in _imports(found[module := waiting.pop()], module):
@@ -49,9 +61,16 @@ def from_library(name: str) -> bool:
     file = getattr(sys.modules.get(name), "__file__", None)
     if file is None:
         return name != "__main__"
-    installed = {"site-packages", "dist-packages"} & {*Path(file).parts}
-    python = Path(file).is_relative_to(sysconfig.get_path("stdlib"))
-    return bool(installed) or python or name.partition(".")[0] == "rankstone"
+    return is_installed(file) or name.partition(".")[0] == "rankstone"
+
+
+def is_installed(file: str | None) -> bool:
+    """Return True for a file of Python or of an installed package, and for no file at all."""
+    if file is None or not Path(file).is_file():
+        return True
+    packaged = {"site-packages", "dist-packages"} & {*Path(file).parts}
+    homes = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
+    return bool(packaged) or any(Path(file).is_relative_to(home) for home in homes)
 
 
 def _homes(module: str) -> dict[str, Path]:

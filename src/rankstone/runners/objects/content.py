@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
+import dis
 import functools
 import hashlib
+import importlib.util
 import inspect
 import sys
 import textwrap
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from rankstone.runners.code_digest import adapter_digest, from_library
+from rankstone.runners.code_digest import adapter_digest, from_library, is_installed, module_digest
 from rankstone.specs import canonical_digest
 
 SCALARS = (type(None), bool, int, float, complex, str)
@@ -80,10 +82,16 @@ class _Reader:
             held = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
             return ["array", value.dtype.str, value.shape, held]
         if kind is types.ModuleType:
-            return ["module", value.__name__, _version(value.__name__)]
+            return self._module(value)
         if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
             return self._code(value)
         return self._state(value)
+
+    def _module(self, module: types.ModuleType) -> list[Any]:
+        name = module.__name__
+        if from_library(name) or not getattr(module, "__file__", None):
+            return ["module", name, _version(name)]
+        return ["module", name, module_digest(module)]
 
     def _pairs(self, values: dict[Any, Any]) -> list[Any]:
         return ["dict", *sorted([self.digest(k), self.digest(v)] for k, v in values.items())]
@@ -113,6 +121,7 @@ class _Reader:
             for name in code.co_names
             if name in function.__globals__
         }
+        used |= {f"import {name}": importlib.import_module(name) for name in _own_imports(function)}
         cells = []
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # not filled yet
@@ -152,6 +161,18 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
             yield from _codes(part)
+
+
+def _own_imports(function: types.FunctionType) -> set[str]:
+    """Return the modules of one's own that a function imports when it is called."""
+    names = {
+        step.argval
+        for code in _codes(function.__code__)
+        for step in dis.get_instructions(code)
+        if step.opname == "IMPORT_NAME" and step.argval not in ("", "__main__")
+    }
+    tops = {name: importlib.util.find_spec(name.partition(".")[0]) for name in names}
+    return {name for name, spec in tops.items() if spec and not is_installed(spec.origin)}
 
 
 def _source(function: types.FunctionType) -> str:
