@@ -56,7 +56,9 @@ def _completed(
         from rankstone.leaderboards.pages.leaderboard import page
         from rankstone.leaderboards.shown import ShownList
 
-        return ShownList(plan(self, *args, **options).run(self._reporter), page, "record")
+        records = list(plan(self, *args, **options).run(self._reporter))
+        more = cast("Sequence[str]", options.get("measures", ()))
+        return ShownList(self.with_measures(records, more), page, "record")
 
     return functools.wraps(plan, assigned=(), updated=())(run)
 
@@ -85,6 +87,7 @@ class Session(Views):
         budget_tokens: int | None = None,
         budget_usd: float | None = None,
         changes: Changes = NONE,
+        measures: Sequence[str] = (),
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -102,18 +105,21 @@ class Session(Views):
             budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
                 them fails before it does, and its finished shards are kept.
             changes: parameters by hand, a label, candidates of cross-encoders.
+            measures: beside the task's; `run` adds them to the stored records (`with_measures`).
 
         Raises: RankstoneError, where a name or a definition is wrong.
         """
+        from rankstone.evaluation.evaluate import parse_all
         from rankstone.execution.process import Limits
         from rankstone.execution.sweep import Limit, Purse, Sweep
 
         definitions = self.definitions
+        named = [t.limited(queries=limit_queries, depth=k) for t in definitions.named(tasks)]
+        for task in named:
+            parse_all(measures, task.depth, task.judge)
         return Sweep(
             methods=tuple(definitions.methods(methods, weights=model_path, changes=changes)),
-            tasks=tuple(
-                t.limited(queries=limit_queries, depth=k) for t in definitions.named(tasks)
-            ),
+            tasks=tuple(named),
             sources=self.sources,
             store=self._store(definitions),
             workspace=definitions.root,

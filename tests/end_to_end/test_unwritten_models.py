@@ -95,6 +95,8 @@ def test_one_line_runs_models_of_the_hub(place: Path, address: str) -> None:
     with pytest.raises(ResultsError):
         session.records(["hf:org/dense@stdlib/modules"])
     assert [fault for one in session.records() for fault in session.verify(*one)] == []
+    with pytest.raises(MeasureError, match="nope"):
+        session.sweep("bm25", str(place / "tickets"), measures=["nope@3"])
     with pytest.raises(MeasureError):
         session.with_measures(records, ["nDCG@5000"])
 

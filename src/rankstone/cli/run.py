@@ -93,6 +93,7 @@ def run(
         seed=seed,
         force=force,
         model_path=model_path,
+        measures=measures or (),
         **parse_budget(budget),
         changes=Changes(
             settings=tuple(settings or ()),
