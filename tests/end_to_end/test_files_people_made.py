@@ -13,6 +13,7 @@ import lzma
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from rankstone.session import Session
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 
+packed = partial(gzip.compress, mtime=0)  # the same bytes, and so names of tests, in every process
+
+
 QRELS = "q1 0 d1 1\nq1 0 d2 0\nq2 0 d3 2\nq2 0 d4 1\n"
 RUN = "q1 Q0 d1 1 3.5 t\nq1 Q0 d2 2 2.5 t\nq2 Q0 d9 1 9 t\nq2 Q0 d3 2 8 t\n" + "".join(
     f"q{q} Q0 x{n} {n} -{n} t\n" for n in range(3, 11) for q in (1, 2)
@@ -39,7 +43,7 @@ RIGHT = (1 + (2 / math.log2(3)) / (2 + 1 / math.log2(3))) / 2
 BOM = "\ufeff"
 Packer = Callable[[bytes], bytes]
 PACK: dict[str, Packer] = {
-    "gzip": gzip.compress,
+    "gzip": packed,
     "zstandard": zstandard.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
@@ -80,7 +84,7 @@ def mean(record: RunRecord) -> float:
         (RUN.replace(" ", "\t").replace("\td1\t", "\td1 \t"), QRELS),
         (RUN.replace(" d1 ", " d1\u00a0 ").replace("q2 Q0 d3", "q2\u3000 Q0 \u2003d3"), QRELS),
         *((pack(RUN.encode()), pack(QRELS.encode())) for pack in PACK.values()),
-        (gzip.compress(RUN[:40].encode()) + gzip.compress(RUN[40:].encode()), QRELS),
+        (packed(RUN[:40].encode()) + packed(RUN[40:].encode()), QRELS),
         (bz2.compress(RUN[:40].encode()) + bz2.compress(RUN[40:].encode()), QRELS),
         (lzma.compress((BOM + RUN).encode()), bz2.compress(("#\n" + QRELS).encode())),
     ],
@@ -106,13 +110,13 @@ def test_the_same_number(tmp_path: Path, run: str | bytes, qrels: str | bytes) -
         (RUN, "", "holds no judgements"),
         ("", QRELS, "x.trec: is empty"),
         ("# comment\n\n", QRELS, "x.trec: is empty"),
-        (gzip.compress(b""), QRELS, "x.trec: is empty"),
+        (packed(b""), QRELS, "x.trec: is empty"),
         (RUN.replace(" 9 t", " 9_0 t"), QRELS, "x.trec:3: the score b'9_0' is not a number"),
         (RUN.replace(" d9 ", " \u2003 "), QRELS, "x.trec:3: an id is empty"),
         (RUN.encode("utf-16"), QRELS, "UTF-16. Convert it: iconv"),
         (b"PK\x03\x04" + RUN.encode(), QRELS, "zip archive. Unpack it: unzip -p x.trec > FILE"),
         (RUN, b"\x1f\x9d" + QRELS.encode(), "Unix compress. Unpack it: gzip -dc x.qrels > FILE"),
-        (gzip.compress(bz2.compress(RUN.encode())), QRELS, "compressed twice. Unpack it once"),
+        (packed(bz2.compress(RUN.encode())), QRELS, "compressed twice. Unpack it once"),
         *((pack(RUN.encode())[:-9], QRELS, r"x\.trec: ") for pack in PACK.values()),
         *((RUN, pack(QRELS.encode())[:-9], "x.qrels: truncated") for pack in PACK.values()),
     ],
