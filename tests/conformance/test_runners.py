@@ -87,11 +87,17 @@ REPEATED = (
 )
 """Built twice under the marker slow: they take seconds, and train as `compressed/minilm-itq` does,
 or score as `rerank/bm25-minilm-bi`."""
-TRAINED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name
-    for name in (*REACHED, *TINY)
-    if name == FIRST[kind(SPECS[name])]
-]
+HEAVY = {"late_interaction/minilm-muvera-10240"}
+"""Under the marker slow altogether: a query takes a minute, as the paper sets it."""
+
+
+def unless_slow(names, slow=HEAVY):
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
+
+
+TRAINED = unless_slow(
+    [name for name in (*REACHED, *TINY) if name == FIRST[kind(SPECS[name])]], {*REPEATED, *HEAVY}
+)
 
 
 ENCODERS = ("dense", "sparse", "late_interaction", "vdr", "bm25", "tests")
@@ -135,10 +141,12 @@ def subject(request, tmp_path_factory):
     return runner, index, runner.encode(QUERIES, "query"), context
 
 
-every = pytest.mark.parametrize("subject", [*REACHED, *TINY], indirect=True, scope="module")
-genuine = pytest.mark.parametrize("subject", REACHED, indirect=True, scope="module")
+every = pytest.mark.parametrize(
+    "subject", unless_slow([*REACHED, *TINY]), indirect=True, scope="module"
+)
+genuine = pytest.mark.parametrize("subject", unless_slow(REACHED), indirect=True, scope="module")
 KEPT = [n for n in (*REACHED, *TINY) if load_adapter(SPECS[n], n).cacheable is not False]
-cacheable = pytest.mark.parametrize("subject", KEPT, indirect=True, scope="module")
+cacheable = pytest.mark.parametrize("subject", unless_slow(KEPT), indirect=True, scope="module")
 first_of_a_kind = pytest.mark.parametrize("subject", TRAINED, indirect=True, scope="module")
 """Of definitions that differ in numbers alone the first: training can take seconds."""
 
