@@ -70,10 +70,6 @@ BOTH_ENGINES = ("tas-b", "contriever", "e5-base-v2")
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(
-            "transformers.dynamic_module_utils.HF_MODULES_CACHE",
-            str(tmp_path_factory.mktemp("modules")),
-        )
         yield
 
 

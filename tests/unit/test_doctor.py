@@ -63,8 +63,10 @@ ADAPTER = """
 from dataclasses import dataclass
 from typing import Any
 
+import rankstone
+
 @dataclass(kw_only=True)
-class C:
+class C(rankstone.Runner):
     {requires}
     model: Any = None
     members: Any = ()
@@ -155,7 +157,7 @@ def test_libraries_of_an_adapter_are_looked_up(
     (tmp_path / "third_party_adapter.py").write_text(ADAPTER.format(requires=requires))
     add_runner(workspace, "ours", adapter)
     found = find(workspace, tmp_path)["x/ours"]
-    assert found.state == state
+    assert found.state == state, found
     assert ("pip install 'rankstone[dense]'" in found.detail) == (state == "absent")
 
 

@@ -114,7 +114,7 @@ def test_the_rescoring_is_charged_apart(tmp_path):
     clock = Clock()
     shown = []
     context = CellContext(
-        progress=lambda *step: shown.append(step), texts=TEXTS,
+        progress=lambda *step: shown.append(step), texts=TEXTS, ids=(),
         queries_of_training=(), judgements_of_training=None, seed=0, threads=1, device="cpu",
         work=tmp_path,
         clock=clock,

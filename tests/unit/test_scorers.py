@@ -420,7 +420,7 @@ def counted(scorer, candidates):
     total = meter.Work()
     for work in heard:
         total = total.plus(work)
-    return total
+    return total[:3]
 
 
 def flops(tokens, attended):
