@@ -108,6 +108,7 @@ test: $(VENV)/.dev  ## The whole suite, in a process a core
 
 slow: $(VENV)/.dev  ## What takes minutes: further published values from the genuine weights
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --hypothesis-profile whole tests/properties tests/unit
 
 check: $(VENV)/.dev  ## Format, lint, types
 	$(BIN)/ruff format --check .

@@ -19,7 +19,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # forks at each import and c
 # transformers copies a checkpoint's code to a folder named as the checkpoint's is: often "model".
 MODULES = tempfile.TemporaryDirectory(prefix="rankstone-modules-")
 os.environ["HF_MODULES_CACHE"] = MODULES.name
-settings.register_profile("rankstone", deadline=None)  # a neighbour may be using the core
+settings.register_profile("rankstone", deadline=None, max_examples=50)  # others may use the core
+settings.register_profile("whole", deadline=None, max_examples=300)  # `make slow`
 settings.load_profile("rankstone")
 
 

@@ -144,7 +144,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pass]:
     texts = dataset.corpus.texts(0, len(dataset.corpus))
     context = PlainContext(texts=texts, work=tmp_path_factory.mktemp("work"))
     index = runner.index(MemoryChunks(runner, texts, chunk_size=len(texts)), context)
-    queries = list(dataset.query_texts)[:60]  # few enough, and of which six count as independent
+    queries = list(dataset.query_texts)[:60]
     plain = make_record()
 
     def one_pass(share: float) -> RunRecord:

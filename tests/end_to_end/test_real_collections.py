@@ -49,6 +49,7 @@ def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Pa
     assert 0.66 <= record["measures"]["nDCG@10"]["mean"] <= 0.69
 
 
+@pytest.mark.slow  # an interrupted encoding, below, is compared with a whole one
 def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
     folder = generated(tmp_path / "words")
     first, second = (
