@@ -9,8 +9,10 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.servers import listening
 
 DIM = 16
 Fault = Callable[[dict[str, Any]], Any]
@@ -135,15 +137,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(api: Api) -> Iterator[Api]:
     """Serve on a free port of the loopback."""
-    handler = type("Bound", (Handler,), {"api": api})
-    with ThreadingHTTPServer(("127.0.0.1", api.port), handler) as server:
-        server.daemon_threads = True
+    with listening(type("Bound", (Handler,), {"api": api}), api.port) as server:
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a killed client
         api.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+        yield api

@@ -82,14 +82,20 @@ class Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(served: Served) -> Iterator[Served]:
     """Serve on a free port of the loopback, or on the one that `served` had before."""
-    handler = type("Bound", (Handler,), {"served": served})
-    with ThreadingHTTPServer(("127.0.0.1", served.port), handler) as server:
-        server.daemon_threads = True
+    with listening(type("Bound", (Handler,), {"served": served}), served.port) as server:
         served.port = server.server_address[1]
+        yield served
+
+
+@contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], port: int) -> Iterator[ThreadingHTTPServer]:
+    """Answer on the loopback in a thread; port 0: a free one."""
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield served
+            yield server
         finally:
             server.shutdown()
             thread.join()

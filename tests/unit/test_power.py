@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
-from rankstone.evaluation.power import detectable, least_moved, queries_needed
-from rankstone.evaluation.sign_flips import p_above, p_two_sided
+from rankstone.evaluation.power import detectable, queries_needed
+from rankstone.evaluation.sign_flips import least_moved, p_above, p_two_sided
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.power import page
 from rankstone.leaderboards.power import Setting

@@ -21,8 +21,8 @@ import numpy as np
 
 from rankstone.arrays import Floats
 from rankstone.evaluation.intervals import SEED
-from rankstone.evaluation.power import POWER, detectable
-from rankstone.evaluation.sign_flips import LOG_2, TIE, bounds, p_above
+from rankstone.evaluation.power import detectable, queries_needed
+from rankstone.evaluation.sign_flips import TIE, bounds, p_above
 
 Correction = Literal["holm", "max-t"]
 FLIPS_PER_GROUP = 5
@@ -47,12 +47,16 @@ class Member(NamedTuple):
         return -float(np.average(self.differences, weights=self.weights))
 
     @property
+    def deviation(self) -> float:
+        """Standard deviation of the differences, by their weights."""
+        weights = 1.0 if self.weights is None else self.weights
+        spread = (self.differences + self.drop) * weights
+        return float(np.sqrt((spread**2).sum() / max(len(spread) - 1, 1)))
+
+    @property
     def error(self) -> float:
         """Standard error of the mean."""
-        n = len(self.differences)
-        weights = np.ones(n) if self.weights is None else self.weights
-        spread = (self.differences + self.drop) * weights
-        return float(np.sqrt((spread**2).sum() / max(n - 1, 1) / n))
+        return self.deviation / float(np.sqrt(len(self.differences)))
 
 
 class Drop(NamedTuple):
@@ -117,20 +121,13 @@ def _clean(member: Member) -> Member:
 
 def _detectable(member: Member, level: float) -> float:
     """Return the minimum detectable drop of a one-sided test, as differences as spread as these."""
-    n = len(member.differences)
-    return member.allowance + detectable(member.error * float(np.sqrt(n)), n, level)
+    return member.allowance + detectable(member.deviation, len(member.differences), level)
 
 
 def _needed(member: Member, level: float) -> float:
     """Return the number of queries that would decide it, on either side of the allowance."""
-    from scipy.stats import norm
-
-    gap, n = abs(member.drop - member.allowance), len(member.differences)
-    least = -np.log(level) / LOG_2
-    if gap <= TIE:
-        return float("inf")
-    reach = (norm.isf(level) + norm.ppf(POWER)) * member.error * np.sqrt(n)
-    return float(np.ceil(max((reach / gap) ** 2, least)))
+    gap = abs(member.drop - member.allowance)
+    return queries_needed(gap, member.deviation, level) if gap > TIE else float("inf")
 
 
 def _max_t(family: Sequence[Member], level: float) -> tuple[list[float], list[tuple[float, float]]]:

@@ -15,16 +15,11 @@ import math
 
 from scipy.special import stdtrit
 
-from rankstone.evaluation.sign_flips import LOG_2
+from rankstone.evaluation.sign_flips import least_moved
 
 POWER = 0.8
 LARGEST = 10**9
 """Queries beyond which a number is unknown."""
-
-
-def least_moved(level: float) -> int:
-    """Return the differing queries below which no sign-flip test reaches a one-sided `level`."""
-    return math.ceil(-math.log(level) / LOG_2 - 1e-9)
 
 
 def detectable(deviation: float, n: int, level: float, power: float = POWER) -> float:

@@ -16,6 +16,7 @@ into certain acceptance of a hundred comparisons, does not exist. The one floor 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +75,11 @@ def log_p_above(differences: Floats, than: float = 0.0, weights: Floats | None =
     return min(max(tail, -len(magnitudes) * LOG_2), 0.0)
 
 
+def least_moved(level: float) -> int:
+    """Return the differing queries below which no sign-flip test reaches a one-sided `level`."""
+    return math.ceil(-math.log(level) / LOG_2 - 1e-9)
+
+
 def bounds(differences: Floats, level: float, weights: Floats | None = None) -> Bounds:
     """Return the values that the test does not reject, each side at `level`.
 
@@ -86,7 +92,7 @@ def bounds(differences: Floats, level: float, weights: Floats | None = None) -> 
 
 def _low(differences: Floats, level: float, weights: Floats | None) -> float:
     """Return the lower bound: the root of p(m) = level, which rises with m."""
-    if len(differences) * LOG_2 < -np.log(level):
+    if len(differences) < least_moved(level):
         return -np.inf
     mean, spread = float(np.average(differences, weights=weights)), float(np.ptp(differences))
     if spread <= TIE:

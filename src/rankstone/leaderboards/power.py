@@ -10,8 +10,8 @@ import numpy as np
 
 from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
-from rankstone.evaluation.power import detectable, least_moved, queries_needed
-from rankstone.evaluation.sign_flips import TIE
+from rankstone.evaluation.power import detectable, queries_needed
+from rankstone.evaluation.sign_flips import TIE, least_moved
 from rankstone.leaderboards.compare import paired_values, stored_pairs
 from rankstone.results.store import ResultStore, Stored
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rankstone.evaluation.power import POWER, least_moved
+from rankstone.evaluation.power import POWER
+from rankstone.evaluation.sign_flips import least_moved
 from rankstone.leaderboards.document import Page, Paragraph, table
 from rankstone.leaderboards.numbers import UNKNOWN, finite, fixed, quality, signed
 from rankstone.leaderboards.power import Power, Setting
