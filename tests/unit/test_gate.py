@@ -179,6 +179,11 @@ def test_a_suite_is_judged_as_it_averages(sides):
     # .04 on one of the two tasks of a member that counts half.
     assert one.baseline - one.candidate == pytest.approx(0.01)
     assert one.verdict == "regression"
+    elsewhere = SuiteSpec(name="all", description="d", members=("b/x",), measures=("nDCG@10",))
+    (idle,) = judge(*cells, rules, {"all": elsewhere})
+    assert idle.outcome == "fail", idle.detail
+    both = GateRules(quality=(QualityRule(), QualityRule(suite="all")))
+    assert "missing" in {one.verdict for one in judge(*cells, both, {"all": elsewhere})}
     del cells[1][BM25, "a/two"]
     found = judge(*cells, rules, {"all": suite})
     assert {one.outcome for one in found} == {"fail", "incomparable"}

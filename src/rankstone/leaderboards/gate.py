@@ -181,8 +181,8 @@ def _quality(
             made += [_test(c, rule, pair) for c, pair in there.items() if _applies(rule.tasks, c)]
     tests = [one for one in made if isinstance(one, _Test)]
     family = drops([test.member for test in tests], rules.level, rules.correction)
-    found = {id(t): _verdict(t, drop, rules) for t, drop in zip(tests, family, strict=True)}
-    return [one if isinstance(one, Judgement) else found[id(one)] for one in made]
+    verdicts = (_verdict(t, drop, rules) for t, drop in zip(tests, family, strict=True))
+    return [one if isinstance(one, Judgement) else next(verdicts) for one in made]
 
 
 def _test(cell: CellName, rule: QualityRule, pair: Pair) -> _Test | Judgement:
@@ -223,6 +223,9 @@ def _suite_tests(
         what = "the suite averages nothing. Name a 'measure' in the rule."
         return [_judged(("", suite.name), "rule", "missing", what)]
     methods = dict.fromkeys(method for method, task in there if task in suite.tasks)
+    if not methods:
+        what = "no record is of a task of this suite. Correct 'suite'."
+        return [_judged(("", suite.name), "rule", "missing", what)]
     return [_suite_test(m, suite, measure, rule, there) for m in methods]
 
 
@@ -271,7 +274,7 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
     elif found.high <= rule.allowance + TIE:
         verdict = "equivalent"
     detail += f" ({_interval(found)}), adjusted p {found.adjusted:.2g}; {_power(found, n)}"
-    needed = int(found.needed) if np.isfinite(found.needed) and found.needed < 1e9 else None
+    needed = int(found.needed) if np.isfinite(found.needed) else None
     if verdict == "undecided":
         detail += f"; about {needed:,} queries would decide" if needed else ""
     judged = _judged(test.cell, name, verdict, detail)._replace(
