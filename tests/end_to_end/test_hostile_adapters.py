@@ -99,3 +99,11 @@ def test_a_cell_that_ends_in_more_ways_is_recorded(workspace: Path) -> None:
     records = run(workspace, "Babbles", "Forks", "Describes")
     assert [record.status for record in records] == ["ok"] * 3
     assert records[2].method.description == {"share": None}
+
+
+def test_an_adapter_that_ends_the_process_is_refused_before_anything_runs(workspace: Path) -> None:
+    (workspace / "deadly_adapter.py").write_text("import os\nos._exit(0)\n")
+    definition = 'description = "d"\nadapter = "deadly_adapter:Method"\n'
+    (workspace / "runners" / "deadly.toml").write_text(definition)
+    with pytest.raises(rankstone.RankstoneError, match=r"ended the process .* exit code 0"):
+        rankstone.run("deadly", "tiny/one", workspace=workspace, results=workspace / "results")

@@ -16,6 +16,7 @@ from rankstone.execution.cell_key import cell_key
 from rankstone.execution.events import described
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, run_process
+from rankstone.execution.trial import refuse_deadly
 from rankstone.files import temporary_folder
 from rankstone.profiling.machine import (
     PACKAGES,
@@ -89,7 +90,8 @@ class Sweep:
         """Yield each cell's record, in order, as soon as it is stored.
 
         Raises RankstoneError before anything runs if the definition of a method is invalid, an
-        extra is not installed, a measure is unknown or too deep, or results cannot be written.
+        extra is not installed, an adapter ends the process that imports it, a measure is unknown or
+        too deep, or results cannot be written.
         """
         self.store.check_writable()
         for method in {m.digest(): m for m in self._as_run()}.values():
@@ -107,6 +109,7 @@ class Sweep:
 
     def _check(self, method: MethodSpec) -> None:
         """Build the runner; what is no fault of its definition is reported by its cells."""
+        refuse_deadly(method)
         try:
             build_runner(method)
         except ModelError:

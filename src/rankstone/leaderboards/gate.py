@@ -62,7 +62,9 @@ class Judgement(NamedTuple):
     again; None where there is none, or the number of queries permits none."""
     high: float | None = None
     p: float | None = None
-    """Of a drop above the allowance, adjusted over the family."""
+    """Of a drop above the allowance, on its own."""
+    adjusted: float | None = None
+    """The same, adjusted over the family."""
     detectable: float | None = None
     """The minimum detectable drop on these queries with 80% power."""
     needed: int | None = None
@@ -273,7 +275,8 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
         verdict = "regression"
     elif found.high <= rule.allowance + TIE:
         verdict = "equivalent"
-    detail += f" ({_interval(found)}), adjusted p {found.adjusted:.2g}; {_power(found, n)}"
+    detail += f" ({_interval(found)}), p {found.p:.2g}, adjusted p {found.adjusted:.2g}"
+    detail += f"; {_power(found, n)}"
     needed = int(found.needed) if np.isfinite(found.needed) else None
     if verdict == "undecided":
         detail += f"; about {needed:,} queries would decide" if needed else ""
@@ -282,7 +285,8 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
         candidate=test.means[1],
         low=_finite(found.low),
         high=_finite(found.high),
-        p=found.adjusted,
+        p=found.p,
+        adjusted=found.adjusted,
         detectable=_finite(found.detectable),
         needed=needed if verdict == "undecided" else None,
     )

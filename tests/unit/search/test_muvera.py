@@ -151,11 +151,19 @@ def test_more_bits_come_closer_to_maxsim():
     assert short[-1] > 0
 
 
-def test_the_final_projection_keeps_inner_products_about_as_they_are():
+@pytest.mark.parametrize("projection", ["signs", "count_sketch"])
+def test_the_final_projection_keeps_inner_products_about_as_they_are(projection):
     queries, documents = texts([6] * 10, 16, 1), texts([20] * 30, 16, 2)
 
     def products(final):
-        own = encoder(0, 16, repetitions=4, simhash_bits=3, inner_dim=8, final_dim=final)
+        own = encoder(
+            dim=16,
+            repetitions=4,
+            simhash_bits=3,
+            inner_dim=8,
+            final_dim=final,
+            final_projection=projection,
+        )
         encoded = own.queries(queries.tokens, queries.lengths)
         assert encoded.shape[1] == (final or 256)
         return encoded @ own.documents(documents.tokens, documents.lengths).T

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from rankstone.runners.saved import SavedIndex, resident_bytes
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+FinalProjection = Literal["signs", "count_sketch"]
 BATCH_BYTES = 32 * 2**20
 """Texts are encoded in batches of so many bytes of projected tokens and of encodings."""
 FINAL_BYTES = 2**30
@@ -33,6 +35,7 @@ class FdeShape:
     simhash_bits: int
     inner_dim: int
     final_dim: int | None = None
+    final_projection: FinalProjection = "signs"
 
     @property
     def block_size(self) -> int:
@@ -60,12 +63,15 @@ class FixedDimensionalEncoder(SavedIndex):
     where d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are
     none; of a document the mean, and if there are none psi of the token whose bits differ from b in
     the fewest positions; the first such token of the document. The blocks of all repetitions make
-    the R 2^k d_inner dimensions, which random signs may project to `final_dim` once more.
-    Everything is scaled so that the inner product is of MaxSim's own size: by 1/sqrt(R) on both
-    sides, and by 1/sqrt(final_dim).
+    the R 2^k d_inner dimensions, which may be projected to `final_dim` once more: by a matrix of
+    random signs, scaled by 1/sqrt(final_dim), or by a count sketch, which adds each coordinate with
+    a random sign to one random coordinate of the result (Charikar, Chen, Farach-Colton, Finding
+    Frequent Items in Data Streams, ICALP 2002). Both keep inner products in expectation; a count
+    sketch takes one addition per coordinate instead of `final_dim`. The inner product is of
+    MaxSim's own size: both sides are scaled by 1/sqrt(R).
 
-    This is the paper's form. Google's code (google/graph-mining) sketches by one sign per
-    coordinate, and does not scale.
+    Random signs are the paper's text. Google's code (google/graph-mining) uses count sketches for
+    both projections, and does not scale by 1/sqrt(R).
 
     Encoding n tokens takes n d R (k + d_inner) multiply-adds, and filling R 2^k k minima per
     document, however many tokens that has: minima of (differing bits, position) spread along the
@@ -81,15 +87,31 @@ class FixedDimensionalEncoder(SavedIndex):
     seed: int
 
     @cached_property
+    def _sketch(self) -> Any:
+        """(full_dim, final_dim) sparse, one random sign per row; None without a count sketch."""
+        shape = self.shape
+        if not shape.final_dim or shape.final_projection != "count_sketch":
+            return None
+        from scipy.sparse import csr_array
+
+        rng = np.random.default_rng([self.seed, 2])
+        columns = rng.integers(shape.final_dim, size=shape.full_dim, dtype=np.int32)
+        signs = _random_signs(rng, shape.full_dim, 1).ravel()
+        starts = np.arange(shape.full_dim + 1, dtype=np.int32)
+        return csr_array((signs, columns, starts), shape=(shape.full_dim, shape.final_dim))
+
+    @cached_property
     def _final(self) -> tuple[Floats, ...]:
         shape = self.shape
+        if shape.final_projection != "signs":
+            return ()
         if not shape.final_dim or 4 * shape.full_dim * shape.final_dim > FINAL_BYTES:
             return ()
         return tuple(self._drawn_final(number) for number in range(shape.repetitions))
 
     def nbytes(self) -> int:
         """Bytes of the matrices."""
-        return super().nbytes() + resident_bytes(self._final)
+        return super().nbytes() + resident_bytes(self._final) + resident_bytes(self._sketch)
 
     @classmethod
     def draw(cls, shape: FdeShape, seed: int) -> FixedDimensionalEncoder:
@@ -187,9 +209,12 @@ class FixedDimensionalEncoder(SavedIndex):
         return projected
 
     def _finally(self, blocks: Floats) -> Floats:
-        """(n_texts, fde_dim), by one repetition after another."""
+        """(n_texts, fde_dim) encodings; signs project one repetition after another."""
         if self.shape.final_dim is None:
             return blocks
+        if self._sketch is not None:
+            sketched: Floats = blocks @ self._sketch
+            return sketched
         size = self.shape.block_size
         total = np.zeros((len(blocks), self.shape.final_dim), np.float32)
         for number in range(self.shape.repetitions):

@@ -16,7 +16,11 @@ from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
 from rankstone.runners.search.faiss.graph import WithGraph
-from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder
+from rankstone.runners.search.multi_vector.fde import (
+    FdeShape,
+    FinalProjection,
+    FixedDimensionalEncoder,
+)
 from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 from rankstone.runners.search.quantisation.quantiser import pq_256_8
 
@@ -49,6 +53,8 @@ class Muvera(WithGraph):
     """d_proj of the paper: what tokens are projected to. None: they are not."""
     final_dim: Annotated[int, Field(ge=1)] | None = None
     """d_final of the paper: what the concatenated blocks are projected to. None: they are not."""
+    final_projection: FinalProjection = "signs"
+    """Dense random signs, as in the paper's text, or a count sketch, as in its authors' code."""
     search: Literal["exact", "hnsw", "pq"] = "exact"
     """Comparison of encodings: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
     paper's, one by one."""
@@ -78,6 +84,7 @@ class Muvera(WithGraph):
             simhash_bits=self.simhash_bits,
             inner_dim=self.inner_dim or dim,
             final_dim=self.final_dim,
+            final_projection=self.final_projection,
         )
 
     def _searchable(self, vectors: Mapped, size: int, context: Context) -> AnyIndex:

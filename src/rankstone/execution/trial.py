@@ -1,0 +1,91 @@
+"""Construction of a method in a process of its own: code that is not Rankstone's may end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rankstone.errors import AdapterError
+from rankstone.execution.descendants import MARK, end_process
+from rankstone.registry import target
+from rankstone.runners.construct import build_runner, parts
+from rankstone.runners.objects.method import ObjectMethod
+from rankstone.specs import MethodSpec
+
+LIMIT_S = 300.0
+SURVIVED = b"survived"
+
+
+def refuse_deadly(method: MethodSpec) -> None:
+    """Raise AdapterError if importing or constructing the method's own adapters ends a process.
+
+    Methods of Rankstone's adapters, and of objects, which this process holds already, are not
+    tried. Errors are left to the construction in this process.
+    """
+    if not any(_foreign(method)):
+        return
+    ended = _tried(method)
+    if ended is None:
+        raise AdapterError(
+            f"{method.file}: adapter '{method.adapter}' was not constructed within {LIMIT_S:g} s."
+            " Start servers and load weights in encode or index."
+        )
+    code, output = ended
+    if not output.endswith(SURVIVED):
+        raise AdapterError(
+            f"{method.file}: adapter '{method.adapter}' ended the process that imported and"
+            f" constructed it, with exit code {code}. Correct its module."
+        )
+
+
+def _tried(method: MethodSpec) -> tuple[int, bytes] | None:
+    """Return exit code and output of the trial, whose processes have ended; None if it took long.
+
+    The output is a file: a pipe could be held open by a process that the adapter started.
+    """
+    mark = secrets.token_hex(8)
+    path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
+    with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as output:
+        job.write(method.model_dump_json().encode())
+        job.seek(0)
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rankstone.execution.trial"],
+            stdin=job,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path, MARK: mark},
+            start_new_session=True,
+        )
+        try:
+            code = child.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            end_process(child, mark)
+        output.seek(0)
+        return code, output.read()
+
+
+def _foreign(method: MethodSpec) -> list[str]:
+    """Return the adapters that are not part of this package."""
+    own = [part.adapter for _, part in parts(method) if not isinstance(part, ObjectMethod)]
+    modules = [target("adapter", name, method.file) for name in own]
+    return [module for module in modules if not module.startswith("rankstone.")]
+
+
+def main() -> None:
+    """Construct the method that standard input holds, and report that the process survived."""
+    with contextlib.suppress(BaseException):  # the caller's own construction raises it again
+        build_runner(MethodSpec.model_validate_json(sys.stdin.buffer.read()))
+    sys.stdout.flush()
+    os.write(1, SURVIVED)
+    os._exit(0)  # threads of the adapter do not hold the trial up
+
+
+if __name__ == "__main__":
+    main()
