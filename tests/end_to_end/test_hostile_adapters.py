@@ -101,7 +101,10 @@ def test_a_cell_that_ends_in_more_ways_is_recorded(workspace: Path) -> None:
     assert records[2].method.description == {"share": None}
 
 
-def test_an_adapter_that_ends_the_process_is_refused_before_anything_runs(workspace: Path) -> None:
+def test_an_adapter_that_ends_the_process_is_refused_before_anything_runs(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(workspace))
     (workspace / "deadly_adapter.py").write_text("import os\nos._exit(0)\n")
     definition = 'description = "d"\nadapter = "deadly_adapter:Method"\n'
     (workspace / "runners" / "deadly.toml").write_text(definition)
