@@ -1,0 +1,121 @@
+"""Agreement of a few collections with a whole suite, over published values of many methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from rankstone.arrays import Floats
+from rankstone.leaderboards.papers.rank_agreement import Agreement, agreement, signs, tau_b
+from rankstone.leaderboards.papers.tables import PaperSpec, RowSpec
+
+CLOSE = 0.02
+"""Methods whose means differ by less are close: what one wants to tell apart."""
+EXTERNAL = ", external"
+"""End of the name of a row whose values MTEB took from the model's authors."""
+
+
+class Systems(NamedTuple):
+    """Published methods with a value on every task of a suite."""
+
+    names: tuple[str, ...]
+    """`<table>: <row>`."""
+    tasks: tuple[str, ...]
+    values: Floats
+    """(n_systems, n_tasks)"""
+
+    def mean(self, tasks: Iterable[str]) -> Floats:
+        """Return the (n_systems,) means over some of the tasks."""
+        return np.asarray(self.values[:, [self.tasks.index(task) for task in tasks]].mean(axis=1))
+
+
+class Quick(NamedTuple):
+    """A quick suite against the full one."""
+
+    tasks: tuple[str, ...]
+    full: Agreement
+    """With the mean of all tasks, which holds the quick ones."""
+    rest: Agreement
+    """With the mean of the tasks that are not quick."""
+    better: float
+    """Share of the choices of as many tasks whose tau-b with the rest is higher."""
+    in_order: float
+    """Share of the pairs of methods that the quick suite puts in the order of the full mean."""
+    close_in_order: float
+    """The same of the pairs that are `CLOSE`."""
+
+
+def systems(
+    papers: Mapping[str, PaperSpec], tasks: Sequence[str], measure: str = "nDCG@10"
+) -> Systems:
+    """Return the systems of `papers` that have a value on each of `tasks`, each once.
+
+    Rows of one table, method and name are one system. Of the systems of one method of ours the
+    first counts, and of equal values, which are quoted, too.
+    """
+    found: dict[object, tuple[str, tuple[float, ...]]] = {}
+    for name, values, method in _complete(papers, tasks, measure):
+        if values not in (known for _, known in found.values()):
+            found.setdefault(method or name, (name, values))
+    names, rows = zip(*found.values(), strict=True)
+    return Systems(names, tuple(tasks), np.array(rows))
+
+
+def _complete(
+    papers: Mapping[str, PaperSpec], tasks: Sequence[str], measure: str
+) -> Iterator[tuple[str, tuple[float, ...], str | None]]:
+    for table, paper in sorted(papers.items()):
+        merged: dict[tuple[str, str | None], dict[str, float]] = {}
+        for row in paper.rows:
+            if row.measure == measure:
+                merged.setdefault((_plain(row), row.method), {}).update(row.expected)
+        for (name, method), values in merged.items():
+            if values.keys() >= set(tasks):
+                yield f"{table}: {name}", tuple(values[task] for task in tasks), method
+
+
+def _plain(row: RowSpec) -> str:
+    return row.row.removesuffix(EXTERNAL)
+
+
+def quick(found: Systems, tasks: Sequence[str], choices: Floats) -> Quick:
+    """Return how the mean of some of the tasks ranks the systems.
+
+    Args:
+        choices: tau-b of all choices of as many tasks, of `of_choices`.
+    """
+    fast, full = found.mean(tasks), found.mean(found.tasks)
+    rest = agreement(fast, found.mean(_others(found, tasks)))
+    same = signs(fast) * signs(full) > 0
+    pairs = np.triu(np.ones_like(same), 1)
+    close = pairs & (np.abs(full[:, None] - full[None, :]) < CLOSE)
+    return Quick(
+        tuple(tasks),
+        agreement(fast, full),
+        rest,
+        float((choices > rest.tau.value).mean()),
+        float(same[pairs].mean()),
+        float(same[close].mean()),
+    )
+
+
+def of_choices(found: Systems, size: int) -> Floats:
+    """Return tau-b of every choice of `size` tasks with the mean of the others."""
+    once = np.ones((1, len(found.names)))
+    chosen = combinations(found.tasks, size)
+    means = ((found.mean(tasks), found.mean(_others(found, tasks))) for tasks in chosen)
+    return np.array([tau_b(one, other, once)[0] for one, other in means])
+
+
+def _others(found: Systems, tasks: Sequence[str]) -> list[str]:
+    return [task for task in found.tasks if task not in tasks]
+
+
+def sampled(papers: Mapping[str, PaperSpec]) -> int:
+    """Return the number of published values on samples of BEIR (NanoBEIR)."""
+    rows = [row for paper in papers.values() for row in paper.rows]
+    names = [name for row in rows for name in (*row.expected, *row.elsewhere)]
+    return sum("nano" in name.lower() for name in names)
