@@ -361,12 +361,24 @@ def method_names(*folders: Path) -> list[str]:
     )
 
 
-def load_family(path: Path) -> dict[str, TaskSpec]:
-    """Return all tasks of one `benchmarks/<family>.toml`, by full name.
+class Family(NamedTuple):
+    """The content of one `benchmarks/<family>.toml`."""
+
+    tasks: dict[str, TaskSpec]
+    """By full name."""
+    aliases: dict[str, str]
+    """Full second name -> full name of a task."""
+    yields: bool = False
+    """True if the last parts of its names stand for tasks of other families, where these have the
+    same: `scifact` is `beir/scifact`, and not `nano-beir/scifact`."""
+
+
+def load_family(path: Path) -> Family:
+    """Return the tasks of one family.
 
     `[defaults]` holds keys that every task of the family shares; a task's own keys win.
     """
-    values = _tables(path, "description", "aliases", "defaults", "tasks")
+    values = _tables(path, "description", "yields", "aliases", "defaults", "tasks")
     tasks: dict[str, TaskSpec] = {}
     for stem, own in _named_tables(values, "tasks", path):
         name = f"{path.stem}/{stem}"
@@ -374,12 +386,10 @@ def load_family(path: Path) -> dict[str, TaskSpec]:
             raise DefinitionError(f"{path}: key 'tasks.\"{stem}\"': a part of the name is empty.")
         merged = {"dataset": name, **values.get("defaults", {}), **own, "name": name}
         tasks[name] = build_spec(TaskSpec, merged, path, f"tasks.{stem}")
-    return tasks
+    return Family(tasks, _aliases(values.get("aliases", {}), path), bool(values.get("yields")))
 
 
-def load_aliases(path: Path) -> dict[str, str]:
-    """Return the `[aliases]` of one family: full second name -> full name of a task."""
-    aliases = _tables(path, "description", "aliases", "defaults", "tasks").get("aliases", {})
+def _aliases(aliases: Mapping[str, Any], path: Path) -> dict[str, str]:
     for alias, name in aliases.items():
         if not isinstance(name, str):
             raise DefinitionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,10 @@ from rankstone.runners.unwritten.changes import NONE as NONE
 from rankstone.runners.unwritten.changes import Changes as Changes
 from rankstone.runners.unwritten.forms import HUB, MTEB, is_form, method_of, recorded_label
 from rankstone.specs import (
+    Family,
     MethodSpec,
     SuiteSpec,
     TaskSpec,
-    load_aliases,
     load_family,
     load_method,
     load_suites,
@@ -144,7 +144,7 @@ class Workspace:
             return self.methods(name)[0]
         known = self.method_names()
         if name not in known:
-            known = _preferred(name, method_names(self.runners), known)
+            known = _preferred(name, known, method_names(self.runners))
         full = resolve_name(name, known, "Runner", self.root)
         return self._by_task(load_method(full, *self._runners))
 
@@ -252,12 +252,12 @@ class Workspace:
     @cached_property
     def tasks(self) -> dict[str, TaskSpec]:
         """Every task of every family, by full name."""
-        return {n: spec for path in self._families() for n, spec in load_family(path).items()}
+        return {n: spec for family in self._families for n, spec in family.tasks.items()}
 
     @cached_property
     def aliases(self) -> dict[str, str]:
         """Second names of tasks: full second name -> full name of a task."""
-        found = {a: name for path in self._families() for a, name in load_aliases(path).items()}
+        found = {a: name for family in self._families for a, name in family.aliases.items()}
         for alias, name in found.items():
             if name not in self.tasks or alias in self.tasks:
                 fault = f"'{name}' is not defined" if name not in self.tasks else "names a task"
@@ -286,12 +286,8 @@ class Workspace:
                 return unwritten
         whole, *cuts = name.split("@")
         try:
-            own = [
-                n
-                for path in self._families(self.root)
-                for n in (*load_family(path), *load_aliases(path))
-            ]
-            full = resolve_name(whole, _preferred(whole, own, names), "Task", self.root)
+            known = _preferred(whole, names, *self._groups())
+            full = resolve_name(whole, known, "Task", self.root)
         except DefinitionError as error:
             message = str(error).rstrip(".")
             raise DefinitionError(f"{message}. A task may also be {FORMS}.") from None
@@ -335,11 +331,23 @@ class Workspace:
             return self.task(name)
         return recorded_task(name, source, split, relevance=relevance) or self.task(name)
 
-    def _families(self, *layers: Path) -> list[Path]:
-        """Files of tasks in `layers`, or all; a later one precedes."""
-        folders = [layer / "benchmarks" for layer in layers or reversed(self.layers)]
-        found = (sorted(folder.glob("*.toml")) for folder in folders)
-        return [path for paths in found for path in paths if path.name != SUITES]
+    @cached_property
+    def _loaded(self) -> dict[Path, Family]:
+        """Files of tasks, and what they define; a later one precedes."""
+        found = (sorted((layer / "benchmarks").glob("*.toml")) for layer in reversed(self.layers))
+        paths = (path for family in found for path in family if path.name != SUITES)
+        return {path: load_family(path) for path in paths}
+
+    @property
+    def _families(self) -> Iterable[Family]:
+        return self._loaded.values()
+
+    def _groups(self) -> Iterator[list[str]]:
+        """Names of tasks whose last parts precede those of later groups."""
+        own = [family for path, family in self._loaded.items() if self.root in path.parents]
+        for families in (own, self._families):
+            yield _names(family for family in families if not family.yields)
+            yield _names(families)
 
 
 def _each_once(methods: Sequence[MethodSpec]) -> list[MethodSpec]:
@@ -389,10 +397,17 @@ def _named(given: Any) -> MethodSpec | TaskSpec:
     return given if isinstance(given, TaskSpec) else object_method(given)
 
 
-def _preferred(name: str, own: Sequence[str], known: list[str]) -> list[str]:
-    """Return the names among which `name` is sought: the workspace's own where one ends on it."""
-    ending = [full for full in own if full.endswith(f"/{name}")]
-    return known if name in known else ending or known
+def _preferred(name: str, known: list[str], *groups: Sequence[str]) -> list[str]:
+    """Return the names among which `name` is sought: those of the first group that end on it."""
+    if name in known:
+        return known
+    ending = ([full for full in group if full.endswith(f"/{name}")] for group in groups)
+    return next(filter(None, ending), known)
+
+
+def _names(families: Iterable[Family]) -> list[str]:
+    """Return the names and second names of the tasks of `families`."""
+    return [name for family in families for name in (*family.tasks, *family.aliases)]
 
 
 def _is_workspace(folder: Path) -> bool:

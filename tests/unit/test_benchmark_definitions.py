@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,18 @@ import pytest
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.loaders.beir_zip import in_ir_datasets
+from rankstone.benchmarks.loaders.irds import document_converter, query_converter
 from rankstone.benchmarks.store import find_raw, open_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.evaluation.measure_names import parse
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
+from tests.unit.test_irds import probe
 
 PLACE = Workspace.find(Path(__file__).parents[2])
 TASKS = PLACE.tasks
 ZIPPED = sorted(name for name, task in TASKS.items() if task.loader == "beir_zip")
-IRDS = sorted(name for name, task in TASKS.items() if task.loader == "irds")
+IRDS = sorted(n for n, t in TASKS.items() if t.loader == "irds" and "by_hand" not in t.source)
 # Table 1 of the BEIR paper (arXiv:2104.08663): test queries, documents, relevant documents a query
 TABLE_1 = {
     "trec-covid": (50, 171_332, 493.5),
@@ -70,10 +74,13 @@ def test_self_hits_are_dropped_where_queries_are_documents() -> None:
 
 
 def test_labels_of_trec_dl_passages_count_from_two() -> None:
-    strict = {name for name, task in TASKS.items() if task.relevance != 1}
+    strict = {name: task.relevance for name, task in TASKS.items() if task.relevance != 1}
     pools = {"msmarco/dl-pool", "msmarco/dl-pool-19", "msmarco/dl-pool-20"}
-    judged = {"msmarco/dl19-judgements", "msmarco/dl20-judgements"}
-    assert strict == {"msmarco/trec-dl-2019", "msmarco/trec-dl-2020", *pools, *judged}
+    judged = {f"msmarco/dl{year}-judgements" for year in (19, 20)}
+    judged |= {f"msmarco-v2/dl{year}-judgements" for year in (21, 22, 23)}
+    passages = {f"msmarco/trec-dl-{year}" for year in (2019, 2020)}
+    passages |= {f"msmarco-v2/trec-dl-{year}" for year in (2021, 2022, 2023)}
+    assert strict == dict.fromkeys(passages | pools | judged, 2)
 
 
 def test_capped_recall_stands_beside_recall() -> None:
@@ -82,35 +89,33 @@ def test_capped_recall_stands_beside_recall() -> None:
     assert "R@100" in TASKS["beir/trec-covid"].measures
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
-def test_measures_can_be_computed(name: str) -> None:
-    task = TASKS[name]
-    assert task.headline in task.measures
-    for measure in task.measures:
+def test_measures_can_be_computed() -> None:
+    for measure in {measure for task in TASKS.values() for measure in task.measures}:
         parse(measure)
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
-def test_licence_and_terms_are_stated_and_change_no_digest(name: str) -> None:
-    task = TASKS[name]
-    assert task.licence
-    assert len(task.terms) > 20
-    silent = task.model_copy(update={"licence": "", "terms": ""})
-    assert silent.digest() == task.digest()
+def test_licence_and_terms_are_stated_and_change_no_digest() -> None:
+    for name, task in TASKS.items():
+        assert task.licence, name
+        assert len(task.terms) > 20, name
+        silent = task.model_copy(update={"licence": "", "terms": ""})
+        assert silent.digest() == task.digest()
 
 
 def test_trec_dl_documents_have_the_official_average_precision() -> None:
     """Craswell et al., arXiv:2003.07820 and 2102.07662: documents are ranked to depth 100."""
-    family = {name: t for name, t in TASKS.items() if name.startswith("msmarco-doc/")}
-    assert len(family) == 3
-    assert all("AP@100" in t.measures and "AP" not in t.measures for t in family.values())
+    family = [t for name, t in TASKS.items() if name.startswith(("msmarco-doc/", "msmarco-v2-doc"))]
+    graded = [task for task in family if "dev" not in task.split]
+    assert len(graded) == 2 + 2 * 3
+    assert all("AP@100" in t.measures and "AP" not in t.measures for t in graded)
 
 
-@pytest.mark.parametrize("name", [*ZIPPED, *IRDS])
-def test_the_train_split_is_declared(name: str, tmp_path: Path) -> None:
-    task = TASKS[name]
-    splits = list(find_raw(task, Sources(data=None, cache=tmp_path)).splits())
-    assert {task.split, task.train_split or task.split} <= set(splits)
+def test_the_train_split_is_declared(tmp_path: Path) -> None:
+    sources = Sources(data=None, cache=tmp_path)
+    for name in (*ZIPPED, *IRDS):
+        task = TASKS[name]
+        splits = list(find_raw(task, sources).splits())
+        assert {task.split, task.train_split or task.split} <= set(splits), name
     assert not any(tmp_path.iterdir())
 
 
@@ -145,16 +150,88 @@ def test_ir_datasets_has_beirs_sets_from_the_same_files(name: str, tmp_path: Pat
     check_counts(TASKS[name], id, ids)
 
 
-@pytest.mark.parametrize("name", IRDS)
-def test_ir_datasets_has_the_ids_and_files(name: str, library: Any) -> None:
-    source = TASKS[name].source
-    listed = library.util.DownloadConfig.contents()[source["id"]]
-    named = {file for files in source["files"].values() for file in files}
-    assert named <= set(listed)
-    assert set(source["files"]) <= {"documents", "queries", *source["splits"]}
-    assert all(listed[file]["expected_md5"] for file in named)
-    assert all(library.load(id).has_queries() for id in source["splits"].values())
-    check_counts(TASKS[name], source["id"], source["splits"])
+def families(*names: str) -> list[str]:
+    return [name for name in IRDS if name.startswith(tuple(f"{family}/" for family in names))]
+
+
+@pytest.mark.parametrize(
+    "names", [families("msmarco", "msmarco-doc", "msmarco-v2", "msmarco-v2-doc"),
+              families("nano-beir"), families("bright"), families("lotte"), families("miracl"),
+              families("mr-tydi")],
+)  # fmt: skip
+def test_ir_datasets_has_the_ids_and_files(names: list[str], library: Any) -> None:
+    assert len(names) >= 9
+    for name in names:
+        source = TASKS[name].source
+        splits = source.get("splits", {"test": source["id"]})
+        files = source.get("files", {})
+        listed = library.util.DownloadConfig.contents()[source["id"].partition("/")[0]]
+        for pattern in (pattern for of in files.values() for pattern in of):
+            named = fnmatch.filter(listed, pattern)
+            assert named, name
+            assert all(listed[file]["expected_md5"] for file in named)
+        assert set(files) <= {"documents", "queries", *splits}
+        assert all(library.load(id).has_queries() for id in splits.values())
+        check_counts(TASKS[name], source["id"], splits)
+
+
+def test_templates_lose_no_text_of_the_documents(library: Any) -> None:
+    for name in IRDS:
+        kind = library.load(TASKS[name].source["id"]).docs_cls()
+        record = probe(kind, "x")
+        document = document_converter(kind)(record)
+        text = TASKS[name].text.format(title=document.title, text=document.text)
+        stated = record.default_text() if hasattr(kind, "default_text") else record.text
+        assert text.split() == stated.split(), name
+
+
+def test_the_families_are_whole(library: Any) -> None:
+    for family, ids in (
+        ("nano-beir", r"nano-beir/[\w-]+"),
+        ("bright", r"bright/[\w-]+"),
+        ("lotte", r"lotte/\w+/test/\w+"),
+        ("miracl", r"miracl/\w+/dev"),
+        ("mr-tydi", r"mr-tydi/\w+/test"),
+    ):
+        there = {id for id in library.registry if re.fullmatch(ids, id)}
+        assert {judged_id(TASKS[name]) for name in families(family)} == there
+
+
+def judged_id(task: TaskSpec) -> str:
+    """Return the id of ir_datasets that holds the task's judgements."""
+    return str(task.source.get("splits", {}).get(task.split, task.source["id"]))
+
+
+def test_judgements_of_trec_dl_alone_are_those_of_the_runs(library: Any) -> None:
+    qrels = {name: task for name, task in TASKS.items() if task.loader == "qrels"}
+    alone = {name: task for name, task in qrels.items() if "irds_id" in task.source}
+    assert len(alone) == 6
+    for name, task in alone.items():
+        id, listed = task.source["irds_id"], task.source["listed"]
+        assert library.util.DownloadConfig.contents()[id.partition("/")[0]][listed]["expected_md5"]
+        whole = TASKS[name.replace("/dl", "/trec-dl-20").removesuffix("-judgements")]
+        assert whole.source["splits"][whole.split] == id
+        assert whole.counts.model_copy(update={"documents": None}) == task.counts
+        same = ("relevance", "measures", "headline")
+        assert [getattr(task, key) for key in same] == [getattr(whole, key) for key in same]
+
+
+def test_headlines_are_the_official_measures() -> None:
+    """As ir_datasets names them, but for two: BRIGHT's long documents have R@1 in the paper and in
+    MTEB, and the dev queries of MS MARCO v2 RR@100 in the reference runs of Anserini."""
+    import ir_datasets
+
+    stated = 0
+    for name in IRDS:
+        task = TASKS[name]
+        official = ir_datasets.load(judged_id(task)).documentation().get("official_measures", [])
+        own = {"long": "Success@1", "dev1": "RR@10", "dev2": "RR@10"}
+        expected = next((own[part] for part in name.split("/") if part in own), task.headline)
+        if name == "msmarco-doc/dev":  # a measure of the leaderboard, at another depth
+            expected = "RR@10"
+        stated += bool(official)
+        assert not official or expected in official, name
+    assert stated > 40
 
 
 def check_counts(task: TaskSpec, id: str, ids: dict[str, str]) -> None:
@@ -162,12 +239,39 @@ def check_counts(task: TaskSpec, id: str, ids: dict[str, str]) -> None:
     import ir_datasets
 
     own, split = ir_datasets.load(id).metadata(), ir_datasets.load(ids[task.split]).metadata()
-    assert task.counts.documents == own["docs"]["count"]
-    assert task.counts.judgements == split["qrels"]["count"]
+    assert task.counts.documents == own["docs"]["count"], task.name
+    assert task.counts.judgements == split["qrels"]["count"], task.name
     if "trec-dl" in ids[task.split]:
         split = ir_datasets.load(f"{ids[task.split]}/judged").metadata()
-    assert task.counts.queries == split["queries"]["count"]
+    assert task.counts.queries == split["queries"]["count"], task.name
     assert ir_datasets.load(ids[task.split]).has_qrels()
+
+
+def test_short_names_are_those_of_the_full_sets() -> None:
+    assert PLACE.task("scifact").name == "beir/scifact"
+    assert PLACE.task("stackoverflow").name == "loco/stackoverflow"
+    assert PLACE.task("nano-beir/scifact").name == "nano-beir/scifact"
+    assert PLACE.task("yo").name == "miracl/yo"
+    with pytest.raises(DefinitionError, match="'ar' is ambiguous: miracl/ar, mr-tydi/ar"):
+        PLACE.task("ar")
+
+
+def test_robust04_is_read_from_the_disks_as_beir_read_it(library: Any, tmp_path: Path) -> None:
+    """examples/dataset of beir-cellar/beir: `trec-robust04` of ir_datasets, and descriptions."""
+    task, data = TASKS["beir/robust04"], library.load("trec-robust04")
+    assert task.counts.documents == data.metadata()["docs"]["count"]
+    listed = library.util.DownloadConfig.contents()["trec-robust04"]["docs"]
+    assert task.source["by_hand"] == listed["cache_path"]
+    disks = library.util.home_path() / "trec-robust04" / listed["cache_path"]
+    sources = Sources(data=None, cache=tmp_path)
+    with pytest.raises(DataError, match=f"Put the files in {disks}"):
+        find_raw(task, sources)
+    disks.mkdir(parents=True)
+    assert list(find_raw(task, sources).splits()) == ["test"]
+    topic = data.queries_cls()("301", "a title", "a description", "a narrative")
+    assert query_converter(type(topic), task.source["query"])(topic).text == "a description"
+    with pytest.raises(DefinitionError, match=r"has no field 'descripton'. Did you mean: desc"):
+        query_converter(type(topic), "descripton")
 
 
 @pytest.mark.parametrize("name", ["dl19", "nothing-of-the-kind"])

@@ -135,7 +135,10 @@ def test_beir_counts_holes_over_all_queries_and_over_k() -> None:
     assert row.theirs == pytest.approx((0.9 + 1.0) / 2)
 
 
-@pytest.mark.parametrize(("dataset", "expected"), [("beir/fiqa", 1.0), ("beir/nfcorpus", 0.5)])
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [("beir/fiqa", 1.0), ("beir/nfcorpus", 0.5), ("nano-beir/fiqa", 0.5)],
+)
 def test_mteb_drops_self_hits_on_some_collections(dataset: str, expected: float) -> None:
     run, qrels = {"q": {"q": 2.0, "a": 1.0}}, {"q": {"a": 1}}
     found = compared(run, qrels, MTEB, "RR@10", dataset=dataset)["RR@10"]

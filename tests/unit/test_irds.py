@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 
+from rankstone.benchmarks.availability import entry
 from rankstone.benchmarks.dataset import Dataset, Document, Query, Sources
 from rankstone.benchmarks.loaders import irds
 from rankstone.benchmarks.storage import download
@@ -348,6 +349,43 @@ def test_named_files_are_fetched_by_us_and_found_by_the_library(
     asked = [("/docs.tsv", None), ("/docs.tsv", "bytes=20-"), ("/dl/queries.tsv", None)]
     assert served.asked == [*asked, ("/dl/qrels", None)]
     assert {header["User-Agent"] for header in served.headers} == {"rankstone"}
+
+
+@pytest.mark.usefixtures("library")
+def test_files_are_named_by_patterns_too(served: Served, tmp_path: Path) -> None:
+    source = {"id": "tiny", "splits": {"dl": "tiny/dl"}, "files": {"queries": ["*/queries.tsv"]}}
+    assert opened(tmp_path, "", source=source, split="dl").query_ids == ("q4",)
+    ours = [path for path, _ in served.asked if path.endswith("queries.tsv")]
+    assert sorted(ours) == ["/dev/queries.tsv", "/dl/queries.tsv", "/train/queries.tsv"]
+
+
+@pytest.mark.usefixtures("library")
+def test_judgements_of_an_id_score_run_files_without_its_documents(
+    served: Served, tmp_path: Path
+) -> None:
+    source = {"irds_id": "tiny/dl", "listed": "dl/qrels"}
+    alone = task("", loader="qrels", source=source, counts={"queries": 1, "judgements": 2})
+    sources = Sources(data=None, cache=tmp_path / "cache")
+    assert entry(alone, sources).state == "to fetch"
+    assert served.asked == []
+    assert open_judged(alone, sources).qrels == {"q4": {"d1": 2, "d2": 0}}
+    assert [path for path, _ in served.asked] == ["/dl/qrels"]
+    assert entry(alone, sources).state == "judgements"
+
+
+@pytest.mark.usefixtures("library")
+def test_pins_may_count_repeated_judgements(home: Path, tmp_path: Path) -> None:
+    write(home / "tiny", {"dl/qrels": "q4 0 d1 2\nq4 0 d1 2\nq4 0 d2 0\n"})
+    alone = {"loader": "qrels", "source": {"irds_id": "tiny/dl"}}
+    for n in (2, 3):
+        pinned = {"counts": {"judgements": n}}
+        assert opened(tmp_path, "tiny", split="dl", **pinned).judgements.label.tolist() == [2, 0]
+        sources = Sources(data=None, cache=tmp_path / "cache")
+        assert open_judged(task("", **alone, **pinned), sources).qrels == {"q4": {"d1": 2, "d2": 0}}
+    for other in ({}, alone):
+        wrong = task("tiny", split="dl", counts={"judgements": 4}, **other)
+        with pytest.raises(DataError, match="expected 4 judgements, found 2"):
+            open_judged(wrong, Sources(data=None, cache=tmp_path / "cache"))
 
 
 @pytest.mark.usefixtures("library")

@@ -103,7 +103,7 @@ def test_what_is_not_as_the_task_says_is_refused(
 
 @pytest.mark.parametrize("source", [{}, {"file": "a", "folder": "b"}])
 def test_a_source_is_a_folder_or_a_file(sources: Sources, source: dict[str, str]) -> None:
-    with pytest.raises(DefinitionError, match="either 'folder' or 'file'"):
+    with pytest.raises(DefinitionError, match="one of 'folder', 'file' and 'irds_id'"):
         judged(task(source=source), sources)
 
 

@@ -114,7 +114,7 @@ def test_the_description_is_not_in_the_digest(place: Workspace) -> None:
 def test_defaults_are_shared_and_a_task_wins(place: Workspace) -> None:
     path = place.benchmarks / "b.toml"
     path.write_text("[defaults]\ndepth = 7\nrelevance = 2\n" + TASK + "depth = 9\n")
-    task = load_family(path)["b/t"]
+    task = load_family(path).tasks["b/t"]
     assert (task.depth, task.relevance, task.dataset) == (9, 2, "b/t")
 
 

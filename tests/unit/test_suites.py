@@ -42,10 +42,11 @@ RETROMAE_PRIVATE = {"bioasq": 0.421, "signal1m": 0.265, "trec-news": 0.428, "rob
 RETROMAE_CQA = 0.317
 
 
-@pytest.mark.parametrize("name", sorted(PLACE.suites))
-def test_every_task_of_a_suite_is_defined(name: str) -> None:
-    tasks = PLACE.suites[name].tasks
-    assert [task.name for task in PLACE.expand(name)] == list(tasks)
+def test_every_task_of_a_suite_is_defined_and_has_its_measures() -> None:
+    for name, suite in PLACE.suites.items():
+        tasks = PLACE.expand(name)
+        assert [task.name for task in tasks] == list(suite.tasks)
+        assert all(set(suite.measures) <= set(task.measures) for task in tasks), name
 
 
 def test_the_suites_are_those_of_the_field() -> None:
@@ -60,6 +61,14 @@ def test_the_suites_are_those_of_the_field() -> None:
         "loco-v0": (5, 5),
         "loco-v1": (12, 12),
         "quick": (2, 2),
+        "nano-beir": (13, 13),
+        "bright": (12, 12),
+        "bright-long": (8, 8),
+        "msmarco-v2": (3, 3),
+        "lotte-search": (6, 6),
+        "lotte-forum": (6, 6),
+        "miracl": (18, 18),
+        "mr-tydi": (11, 11),
     }
 
 

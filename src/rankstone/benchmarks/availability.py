@@ -60,8 +60,10 @@ class Entry:
 def entry(task: TaskSpec, sources: Sources) -> Entry:
     """Return the state of the data of `task`, without reading any or asking a server."""
     try:
-        if isinstance(ask_loader(task, sources), RawJudgements):
-            return Entry(task=task, state="judgements", counts=task.counts)
+        raw = ask_loader(task, sources)
+        if isinstance(raw, RawJudgements):
+            state: State = "judgements" if raw.present() else "to fetch"
+            return Entry(task=task, state=state, counts=task.counts)
         copy = find_copy(task, sources)
         stored = copy.counts()
     except RankstoneError as error:

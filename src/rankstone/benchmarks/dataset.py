@@ -118,6 +118,8 @@ class RawJudgements:
     splits: Callable[[], Sequence[str]]
     source: str
     """Path or address, for the record."""
+    present: Callable[[], bool] = lambda: True
+    """False where they are downloaded when they are first read."""
 
 
 class Corpus(Protocol):

@@ -39,6 +39,8 @@ class ResolvedSplit:
     queries: Any
     """Table of the judged queries in file order: `row` in the queries table, and
     `self_position` of the document of the same id, -1 if none."""
+    n_repeated: int = 0
+    """Judgements left out because the pair was judged before."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -74,12 +76,14 @@ def resolve_split(
         )
     order = np.lexsort((document_codes, places, rows))
     order = order[known[order]]
-    order, warning = _without_repeats(
+    order, n_repeated = _without_repeats(
         order, rows, document_codes, labels, (query_ids, document_ids), where
     )
     n_unknown = int((places[order] < 0).sum())
     if n_unknown:
         warnings.append(f"{where}: {n_unknown} judgements of documents the corpus does not hold")
+    if n_repeated:
+        warnings.append(_repeated(where, n_repeated))
     judged = np.unique(rows[order])
     return ResolvedSplit(
         judgements=pa.table(
@@ -92,7 +96,8 @@ def resolve_split(
             }
         ),
         queries=_asked(judged, documents, queries),
-        warnings=[*warnings, *warning],
+        n_repeated=n_repeated,
+        warnings=warnings,
     )
 
 
@@ -194,8 +199,8 @@ def _without_repeats(
     labels: NDArray[np.int32],
     ids: tuple[Any, Any],
     where: str,
-) -> tuple[Ints, list[str]]:
-    """Return `order` with one entry per (query, document) pair, and warnings on dropped ones."""
+) -> tuple[Ints, int]:
+    """Return `order` with one entry per (query, document) pair, and the number of dropped ones."""
     same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
     conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
     if len(conflict):
@@ -205,10 +210,11 @@ def _without_repeats(
             f"{labels[first]} and {labels[second]} (judgements {first + 1} and {second + 1}). "
             "Keep one."
         )
-    if not same.any():
-        return order, []
-    kept = order[np.concatenate([[True], ~same])]
-    return kept, [f"{where}: {int(same.sum())} judgements are repeated and count once"]
+    return order[np.concatenate([[True], ~same])], int(same.sum())
+
+
+def _repeated(where: str, n: int) -> str:
+    return f"{where}: {n} judgements are repeated and count once"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,14 +239,13 @@ def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
     where = f"{task.name}: judgements of the split '{task.split}' ({raw.source})"
     qrels, n_repeated = _by_query(raw.judgements(task.split), where)
     counts = {"queries": len(qrels), "judgements": sum(map(len, qrels.values()))}
-    check_pins(task, counts, {"judgements": _digest(qrels)}, raw.source)
+    check_pins(task, counts, {"judgements": _digest(qrels)}, raw.source, n_repeated)
     first = dict(list(qrels.items())[: task.limit_queries])
-    warning = f"{where}: {n_repeated} judgements are repeated and count once"
     return JudgedQueries(
         qrels=first,
         sha256={"judgements": _digest(first)},
         source=raw.source,
-        warnings=(warning,) if n_repeated else (),
+        warnings=(_repeated(where, n_repeated),) if n_repeated else (),
     )
 
 

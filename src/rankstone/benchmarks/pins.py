@@ -64,13 +64,22 @@ def _digest(table: Any) -> str:
 
 
 def check_pins(
-    task: TaskSpec, counts: Mapping[str, int], digests: Mapping[str, str], source: str
+    task: TaskSpec,
+    counts: Mapping[str, int],
+    digests: Mapping[str, str],
+    source: str,
+    n_repeated: int = 0,
 ) -> None:
-    """Refuse data whose `counts` or `digests` (of existing parts) differ from the pins."""
+    """Refuse data whose `counts` or `digests` (of existing parts) differ from the pins.
+
+    Args:
+        n_repeated: repeated judgements, which `counts` leaves out; sources count them or do not.
+    """
     advice = f"Delete {source} and fetch again."
     for what, count in counts.items():
         pinned = getattr(task.counts, what)
-        if pinned is not None and pinned != count:
+        rows = count + n_repeated if what == "judgements" else count
+        if pinned not in (None, count, rows):
             raise DataError(f"{task.name}: expected {pinned} {what}, found {count}. {advice}")
     for part, expected in task.sha256.items():
         if part in digests and digests[part] != expected:

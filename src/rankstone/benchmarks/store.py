@@ -287,6 +287,7 @@ class _Stored:
         body = {
             "sha256": split_digests(self.task, judgements, judged, self.queries),
             "counts": {"queries": len(judged), "judgements": len(judgements)},
+            **({"n_repeated": found.n_repeated} if found.n_repeated else {}),
             "warnings": [*extra, *found.warnings],
         }
         write_meta(folder, {**body, "excluded_labels": list(excluded)} if excluded else body)
@@ -306,7 +307,7 @@ def _check_pins(task: TaskSpec, stored: _Stored, split: _Split) -> None:
         "judgements": len(split.judgements),
     }
     digests = {"corpus": stored.meta["corpus"]["sha256"], **split.meta["sha256"]}
-    check_pins(task, found, digests, stored.raw.source)
+    check_pins(task, found, digests, stored.raw.source, split.meta.get("n_repeated", 0))
 
 
 def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:

@@ -77,6 +77,8 @@ class Tool:
     """True if its user may choose the lowest relevant label of a measure."""
     drops_self_on: frozenset[str] = frozenset()
     """Collections on which it drops self hits, where it decides that by collection."""
+    keeps_self_in: frozenset[str] = frozenset()
+    """Families whose collections of these names keep them."""
     always: tuple[str, ...] = ()
     """Rankstone's names of measures that it always reports."""
     note: str = ""
@@ -84,7 +86,8 @@ class Tool:
 
     def rules_on(self, form: Form, dataset: str) -> Rules:
         """Return the rules of `form` on a collection such as `beir/fiqa`."""
-        if self.drops_self_on.isdisjoint(dataset.split("/")):
+        parts = dataset.split("/")
+        if self.drops_self_on.isdisjoint(parts) or not self.keeps_self_in.isdisjoint(parts):
             return form.rules
         return replace(form.rules, self_hits="drop")
 
@@ -150,7 +153,10 @@ MTEB = Tool(
     source="mteb 2.26.24 (_evaluators/retrieval_metrics.py, ignore_identical_ids of its tasks)",
     digits=5,
     note="mrr_at_k is not rounded; all are to six decimals in the files that it writes",
-    drops_self_on=frozenset({"arguana", "fever", "fiqa", "msmarco", "quora"}),
+    drops_self_on=frozenset(
+        {"arguana", "fever", "fever-hard-negatives", "fiqa", "msmarco", "quora"}
+    ),
+    keeps_self_in=frozenset({"nano-beir"}),
     forms={
         "nDCG": Form(name="ndcg_at_{k}", rules=_MTEB),
         "AP": Form(name="map_at_{k}", rules=_MTEB),

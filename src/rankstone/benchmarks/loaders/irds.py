@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.loaders import beir
 from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import (
     ChecksumError,
@@ -45,6 +47,9 @@ def load(
     id: str,
     splits: Mapping[str, str] | None = None,
     files: Mapping[str, Sequence[str]] | None = None,
+    query: str | None = None,
+    by_hand: str | None = None,
+    instructions: str = "",
 ) -> RawDataset:
     """Return the documents of `id`, with the queries and judgements of `id` and of its splits.
 
@@ -54,14 +59,22 @@ def load(
             id below `id` that has judgements over the same documents, named by the rest of its
             id, and the judgements of `id` itself as `test`.
         files: `documents`, `queries` or a split -> files that are fetched before it is read, by
-            the names that ir_datasets' list of downloads gives them below the first part of `id`.
+            the names that ir_datasets' list of downloads gives them below the first part of `id`,
+            or patterns of such names (`corpus/*`).
+        query: the field of its queries that is their text, if not the usual one.
+        by_hand: the path, below ir_datasets' folder of the first part of `id`, of files that may
+            not be redistributed and are put there by hand.
+        instructions: how to obtain these, for the error where they are not there.
 
     Raises (the callables of the result, too):
         MissingExtraError: ir_datasets is not installed.
-        DefinitionError: it has no such id, or no such file.
-        DataError: as `rankstone.benchmarks.storage.download.fetch`.
+        DefinitionError: it has no such id, no such file, or no such field.
+        DataError: as `rankstone.benchmarks.storage.download.fetch`; or what is put there by hand
+            is not there.
     """
-    found = _Collection(sources, id, splits, files or {})
+    if by_hand is not None:
+        _refuse_absence(task, sources, _folder(id, sources) / by_hand, instructions)
+    found = _Collection(sources, id, splits, files or {}, query)
     return RawDataset(
         documents=found.documents,
         queries=found.queries,
@@ -80,7 +93,7 @@ def library(sources: Sources) -> Any:
 
     It reads the variables when it is first imported: a home that was set before stays.
     """
-    os.environ.setdefault("IR_DATASETS_HOME", str(sources.cache / "ir_datasets"))
+    os.environ.setdefault("IR_DATASETS_HOME", str(_home(sources)))
     # Small files, too, are looked up where `_prefetch` leaves them.
     os.environ.setdefault("IR_DATASETS_SMALL_FILE_SIZE", "0")
     try:
@@ -88,6 +101,14 @@ def library(sources: Sources) -> Any:
     except ImportError:
         raise MissingExtraError("ir_datasets", "beir") from None
     return ir_datasets
+
+
+def _home(sources: Sources) -> Path:
+    return Path(os.environ.get("IR_DATASETS_HOME") or sources.cache / "ir_datasets")
+
+
+def _folder(id: str, sources: Sources) -> Path:
+    return _home(sources) / id.partition("/")[0]
 
 
 class _Collection:
@@ -99,8 +120,10 @@ class _Collection:
         id: str,
         splits: Mapping[str, str] | None,
         files: Mapping[str, Sequence[str]],
+        query: str | None = None,
     ) -> None:
         self._sources, self._id, self._splits, self._files = sources, id, splits, files
+        self._query = query
         self.warnings: set[str] = set()
 
     @cached_property
@@ -124,7 +147,8 @@ class _Collection:
             if not dataset.has_queries():
                 continue
             with self._reading("queries"):
-                for query in map(query_converter(dataset.queries_cls()), dataset.queries_iter()):
+                convert = query_converter(dataset.queries_cls(), self._query)
+                for query in map(convert, dataset.queries_iter()):
                     if query.id not in seen:
                         seen[query.id] = hash(query.text)
                         yield query
@@ -166,8 +190,8 @@ class _Collection:
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         """Fetch the files that `what` is read from; translate what ir_datasets raises."""
-        for name in self._files.get(what, ()):
-            _prefetch(library(self._sources), self._id.partition("/")[0], name, self._sources)
+        for file in _listed(self._id, self._files.get(what, ()), self._sources):
+            _prefetch(file, self._sources)
         try:
             yield
         except Exception as error:
@@ -181,16 +205,53 @@ def _same_documents(one: Any, other: Any) -> bool:
     return bool(other.has_docs() and one.has_docs() and one.docs_handler() == other.docs_handler())
 
 
-def _prefetch(module: Any, top: str, name: str, sources: Sources) -> None:
-    """Fetch a file of ir_datasets' list of downloads to the path where it looks for it."""
+class _File(NamedTuple):
+    """A file of ir_datasets' list of downloads, and the path where it looks for it."""
+
+    entry: Mapping[str, Any]
+    path: Path
+
+
+def _listed(id: str, names: Sequence[str], sources: Sources) -> list[_File]:
+    """Return the files that `names`, or patterns of names, stand for in the list of `id`."""
+    if not names:
+        return []
+    module, top = library(sources), id.partition("/")[0]
     listed = module.util.DownloadConfig.contents().get(top, {})
-    if name not in listed:
-        hint = did_you_mean(name, listed) or f" It lists: {', '.join(listed) or 'none'}."
-        raise DefinitionError(f"ir_datasets lists no download '{name}' for '{top}'.{hint}")
-    entry = listed[name]
-    home = module.util.home_path()
-    cached = entry.get("cache_path")
-    path = home / top / cached if cached else home / "downloads" / entry["expected_md5"]
+    found = []
+    for name in names:
+        of_name = [one for one in listed if one == name or fnmatch(one, name)]
+        if not of_name:
+            hint = did_you_mean(name, listed) or f" It lists: {', '.join(listed) or 'none'}."
+            raise DefinitionError(f"ir_datasets lists no download '{name}' for '{top}'.{hint}")
+        found += [_File(listed[one], _path(module, top, listed[one])) for one in of_name]
+    return found
+
+
+def _path(module: Any, top: str, entry: Mapping[str, Any]) -> Path:
+    home, cached = Path(module.util.home_path()), entry.get("cache_path")
+    return home / top / str(cached) if cached else home / "downloads" / str(entry["expected_md5"])
+
+
+def fetched(id: str, names: Sequence[str], sources: Sources) -> bool:
+    """Return True if the listed files of `id` are where ir_datasets looks for them.
+
+    It is imported only where it has kept something of the kind before.
+    """
+    if not _folder(id, sources).is_dir():
+        return False
+    return all(file.path.exists() for file in _listed(id, names, sources))
+
+
+def _refuse_absence(task: TaskSpec, sources: Sources, path: Path, instructions: str) -> None:
+    if not path.exists():
+        enough = f"Put the files in {path}, and run again; or convert them."
+        beir.load(task, sources, instructions=f"{instructions} {enough}")
+
+
+def _prefetch(file: _File, sources: Sources) -> None:
+    """Fetch a listed file to the path where ir_datasets looks for it."""
+    entry, path = file
     headers = entry.get("download_args", {}).get("headers", {})
     remote = Remote(url=entry["url"], md5=entry["expected_md5"], headers=headers)
     try:
@@ -229,10 +290,17 @@ def _is_whole(kind: Any, *names: str) -> bool:
         return False
 
 
-def query_converter(kind: type[Any]) -> Callable[[Any], Query]:
-    """Return a function that converts queries of ir_datasets' type `kind` to their `default_text`;
-    of a type that has none, to the text, the title, or the query."""
+def query_converter(kind: type[Any], field: str | None = None) -> Callable[[Any], Query]:
+    """Return a function that converts queries of ir_datasets' type `kind` to their `field`.
+
+    None: to their `default_text`; of a type that has none, to the text, the title, or the query.
+    """
     fields = getattr(kind, "_fields", ())
+    if field is not None:
+        if field not in fields:
+            hint = did_you_mean(field, fields) or f" Its fields: {', '.join(fields)}."
+            raise DefinitionError(f"ir_datasets: {kind.__name__} has no field '{field}'.{hint}")
+        return lambda query: Query(query.query_id, getattr(query, field) or "")
     name = next((name for name in ("text", "title", "query") if name in fields), None)
     if name is None or hasattr(kind, "default_text"):
         return lambda query: Query(query.query_id, _text(query))
