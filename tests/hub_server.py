@@ -26,6 +26,9 @@ class _Handler(BaseHTTPRequestHandler):
         revision, inner = rest[0], "/".join(part for part in rest[1:] if part)
         if revision not in (commit, "main", ""):
             return self.send(404, {"X-Error-Code": "RevisionNotFound"})
+        if (root / "REFUSED").is_file():
+            said = "Invalid credentials in Authorization header"
+            return self.send(401, {"X-Error-Message": said})
         if (root / "GATED").is_file():
             return self.send(403, {"X-Error-Code": "GatedRepo"})
         if what == "resolve" and (root / inner).is_file():

@@ -18,6 +18,7 @@ __all__ = [
     "board",
     "claims",
     "compare",
+    "composite",
     "export",
     "gate",
     "leaderboard",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     board = as_function(Session.board)
     claims = as_function(Session.claims)
     compare = as_function(Session.compare)
+    composite = as_function(Session.composite)
     export = as_function(Session.export)
     gate = as_function(Session.gate)
     leaderboard = as_function(Session.leaderboard)

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import DataError, DefinitionError
 from rankstone.files import PathLike
 from rankstone.progress import Progress, silent
-from rankstone.specs import TaskSpec
-from rankstone.workspace import Tasks, Workspace, several, write_workspace
+from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.workspace import Methods, Tasks, Workspace, several, write_workspace
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,6 +68,17 @@ class Catalogue:
         Raises: DefinitionError, before anything is written, where one of them is there.
         """
         return write_workspace(Path(folder))
+
+    def composite(self, adapter: str, members: Methods, **parameters: Any) -> MethodSpec:
+        """Return a method made of `members`, for `run`: names in any form, specs, or objects.
+
+        Args:
+            adapter: its kind, such as `reciprocal_rank_fusion` or `weighted_fusion`.
+            parameters: of the adapter, as in a definition's `[parameters]`.
+
+        Raises: RankstoneError, where a member is wrong.
+        """
+        return self.definitions.composite(adapter, members, parameters)
 
     def tasks(self, names: Tasks = ()) -> list[TaskSpec]:
         """Return the tasks and suites' tasks `names`, or all that are defined."""

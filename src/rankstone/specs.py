@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
-from rankstone.strict import Spec, absurd, build_spec, read_toml, resolve_name
+from rankstone.strict import Spec, absurd, build_spec, read_toml
 from rankstone.strict import canonical_digest as canonical_digest
 
 REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
@@ -309,56 +309,6 @@ class SuiteSpec(Spec):
         """Full names of all tasks, those of member suites in the order of members."""
         nested = [(m,) if isinstance(m, str) else m.tasks for m in self.members]
         return tuple(dict.fromkeys(name for names in nested for name in names))
-
-
-def load_method(name: str, *folders: Path, seen: tuple[str, ...] = ()) -> MethodSpec:
-    """Return the method `<family>/<stem>` of the first of the runners `folders` that has it."""
-    files = [folder / f"{name}.toml" for folder in folders]
-    path = next((file for file in files if file.is_file()), files[0])
-    if name in seen:
-        raise DefinitionError(f"{path}: key 'members': the method contains itself. Remove it.")
-    return read_method(path, name, *folders, seen=(*seen, name))
-
-
-def read_method(path: Path, name: str, *folders: Path, seen: tuple[str, ...] = ()) -> MethodSpec:
-    """Return the method in a file under a name, with its members, of `folders`, resolved."""
-    values = read_toml(path)
-    for key in ("name", "stated_in"):
-        if key in values:
-            raise DefinitionError(
-                f"{path}: unknown key '{key}': the path of the file names the method. Remove it."
-            )
-    members = _members(values, f"{path}: key 'members'", folders, seen)
-    inner = _members(values.get("scorer"), f"{path}: key 'scorer.members'", folders, seen)
-    spec = build_spec(MethodSpec, {**values, "name": name}, path)
-    scorer = spec.scorer and spec.scorer.model_copy(update={"members": inner})
-    changed = {"members": members, "scorer": scorer, "stated_in": str(path)}
-    return spec.model_copy(update=changed)
-
-
-def _members(
-    table: Any, key: str, folders: Sequence[Path], seen: tuple[str, ...]
-) -> tuple[MethodSpec, ...]:
-    """Remove the names `members` from `table` and return their methods."""
-    members = table.pop("members", []) if isinstance(table, dict) else []
-    if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
-        raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
-    known = method_names(*folders) if members else []
-    resolved = []
-    for member in members:
-        try:
-            full = resolve_name(member, known, "Runner", folders[0])
-        except DefinitionError as error:
-            raise DefinitionError(f"{key}: {error}") from None
-        resolved.append(load_method(full, *folders, seen=seen))
-    return tuple(resolved)
-
-
-def method_names(*folders: Path) -> list[str]:
-    """`<family>/<stem>` of every definition below the runners `folders`."""
-    return sorted(
-        {p.relative_to(f).with_suffix("").as_posix() for f in folders for p in f.rglob("*.toml")}
-    )
 
 
 class Family(NamedTuple):

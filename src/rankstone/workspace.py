@@ -13,20 +13,27 @@ from typing import Any, Literal
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.files import PathLike, copy
+from rankstone.runners.method_files import load_method, method_names
 from rankstone.runners.names import labelled, named_by_content
 from rankstone.runners.objects.method import import_method, is_object_name, object_method
 from rankstone.runners.unwritten.changes import NONE as NONE
 from rankstone.runners.unwritten.changes import Changes as Changes
-from rankstone.runners.unwritten.forms import HUB, MTEB, is_form, method_of, recorded_label
+from rankstone.runners.unwritten.forms import (
+    HUB,
+    LUCENE,
+    SOURCES,
+    from_folder,
+    is_form,
+    method_of,
+    recorded_label,
+)
 from rankstone.specs import (
     Family,
     MethodSpec,
     SuiteSpec,
     TaskSpec,
     load_family,
-    load_method,
     load_suites,
-    method_names,
 )
 from rankstone.strict import Spec, SpecT, build_spec, load_folder, read_toml, resolve_name
 
@@ -146,7 +153,14 @@ class Workspace:
         if name not in known:
             known = _preferred(name, known, method_names(self.runners))
         full = resolve_name(name, known, "Runner", self.root)
-        return self._by_task(load_method(full, *self._runners))
+        return self._by_task(load_method(full, *self._runners, unwritten=self._unwritten))
+
+    def _unwritten(self, name: str, folder: Path) -> MethodSpec | None:
+        """The member `name` of a file in `folder`, in another form than a definition's name."""
+        if is_object_name(name):
+            return import_method(name, folder)
+        formed = self._is_form(name, folder)
+        return self.methods([from_folder(name, folder)])[0] if formed else None
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
         """Return `method`, and its members, with `on` by single tasks."""
@@ -207,7 +221,7 @@ class Workspace:
         if not isinstance(given, str):
             method = object_method(given)
         elif self._is_form(given):
-            method = method_of(given, changes, first, self._runners)
+            method = method_of(given, changes, first, self._runners, self._unwritten)
         else:
             method = self.method(given)
         method = method if weights is None else method.at(Path(weights).resolve())
@@ -219,9 +233,20 @@ class Workspace:
             )
         return changed if changes.name is None else labelled(changed, changes.name)
 
-    def _is_form(self, name: str) -> bool:
+    def composite(self, adapter: str, members: Methods, parameters: dict[str, Any]) -> MethodSpec:
+        """A method of the kind `adapter` made of `members`, named by its content."""
+        method = MethodSpec(
+            name=f"python/{adapter}",
+            description=f"A {adapter} of methods named in Python.",
+            adapter=adapter,
+            parameters=parameters,
+            members=tuple(self.methods(members)),
+        )
+        return labelled(method, method.name)
+
+    def _is_form(self, name: str, folder: Path = Path()) -> bool:
         """True if `name` is a form; a definition precedes a folder of the same name."""
-        if not is_form(name):
+        if not is_form(name, folder):
             return False
         return not any(f"/{full}".endswith(f"/{name}") for full in self.method_names())
 
@@ -233,13 +258,13 @@ class Workspace:
         method, at, task = name.rpartition("@")
         if at and "/" in task:
             return f"{self.recorded(method)}@{task}"
-        if name.startswith(HUB) and (label := recorded_label(name)):
+        if name.startswith((HUB, LUCENE)) and (label := recorded_label(name)):
             return label
         if is_object_name(name):
             return import_method(name).name
         path = Path(name).expanduser()
         model = (path / "config.json").is_file() or (path.suffix == ".toml" and path.is_file())
-        formed = name.startswith((HUB, MTEB)) or (model and self._is_form(name))
+        formed = name.startswith(SOURCES) or (model and self._is_form(name))
         return self.methods(name)[0].name if formed else name
 
     def _definition(self, name: str) -> MethodSpec | None:

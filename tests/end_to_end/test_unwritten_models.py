@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rankstone import Session
-from rankstone.errors import MeasureError, ResultsError
+from rankstone.errors import MeasureError, ModelError, ResultsError
 from tests.conftest import ROOT
 from tests.hub_server import hub
 from tests.tiny_models import write_encoder
@@ -41,6 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cross_encoder(folder / "cross")
     write_encoder(folder / "gated")
     (folder / "gated" / "GATED").touch()
+    (folder / "refused").mkdir()
+    (folder / "refused" / "REFUSED").touch()
     return folder
 
 
@@ -50,6 +52,7 @@ def address(place: Path) -> Iterator[str]:
         "org/dense": (COMMIT, place / "mine"),
         "org/cross": (OTHER, place / "cross"),
         "org/gated": (COMMIT, place / "gated"),
+        "org/refused": (COMMIT, place / "refused"),
     }
     with hub(repositories) as found:
         yield found
@@ -104,22 +107,31 @@ def test_one_line_runs_models_of_the_hub(place: Path, address: str) -> None:
 @pytest.mark.parametrize(
     ("name", "offline", "said"),
     [
-        ("hf:org/unknown", "1", "is not in the hub's cache, and HF_HUB_OFFLINE is set"),
-        ("hf:org/unknown", "0", "cannot be reached"),
-        ("hf:org/unknown", "hub", "the hub has no such model"),
-        ("hf:org/dense@nope", "hub", "no revision 'nope'"),
-        ("hf:org/gated", "hub", "is gated. Accept its terms"),
+        ("hf:org/unknown", True, "is not in the hub's cache, and HF_HUB_OFFLINE is set"),
+        ("hf:org/unknown", False, "the hub has no such model"),
+        ("hf:org/dense@nope", False, "no revision 'nope'"),
+        ("hf:org/gated", False, "is gated. Accept its terms"),
+        ("hf:org/refused", False, "the hub refuses your token (401). Sign in again"),
     ],
 )
 def test_models_that_cannot_be_had(
-    place: Path, address: str, name: str, offline: str, said: str
-) -> None:
-    endpoint = {"endpoint": address} if offline == "hub" else {}
+    address: str, name: str, offline: bool, said: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    constants = pytest.importorskip("huggingface_hub").constants
+    for key, value in {"HF_HUB_OFFLINE": offline, "ENDPOINT": address,
+                       "HF_HUB_CACHE": str(tmp_path)}.items():  # fmt: skip
+        monkeypatch.setattr(constants, key, value)
+    with pytest.raises(ModelError) as caught:
+        Session().definitions.methods(name)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_model_without_a_network_is_one_line(place: Path) -> None:
     began = time.monotonic()
-    done = rankstone(
-        place, "run", name, "--on", "./tickets", offline=offline.replace("hub", "0"), **endpoint
-    )
+    done = rankstone(place, "run", "hf:org/unknown", "--on", "./tickets")
     assert time.monotonic() - began < 20, "five seconds on a machine of its own"
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert "cannot be reached" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

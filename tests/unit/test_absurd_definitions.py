@@ -8,7 +8,8 @@ import pytest
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.construct import build_runner
-from rankstone.specs import MethodSpec, load_family, load_method
+from rankstone.runners.method_files import load_method
+from rankstone.specs import MethodSpec, load_family
 
 HEAD = 'description = "d"\nadapter = "bm25"\n'
 TASK = '[tasks.a]\ndescription = "d"\nloader = "beir"\n'

@@ -20,13 +20,14 @@ from rankstone.runners.adapter_json import from_json, to_json
 from rankstone.runners.compose.two_stage import TwoStage
 from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.encoders.bm25 import BM25
+from rankstone.runners.method_files import load_method
 from rankstone.runners.protocols import Hits, Truncation
 from rankstone.runners.representations.pieces import SavedTexts
 from rankstone.runners.search.blackbox.black_box import ScoredTexts
 from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 from rankstone.runners.testing import PlainContext
 from rankstone.runners.top_k import beneath
-from rankstone.specs import MethodSpec, load_method
+from rankstone.specs import MethodSpec
 from tests import tiny_rerankers as tiny
 from tests.tiny_rerankers import SharedLetters
 

@@ -6,13 +6,13 @@ import pydantic
 import pytest
 
 from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.runners.method_files import load_method
 from rankstone.specs import (
     MethodSpec,
     ModelSpec,
     TaskSpec,
     canonical_digest,
     load_family,
-    load_method,
 )
 from rankstone.workspace import Workspace
 

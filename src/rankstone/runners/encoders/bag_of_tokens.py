@@ -93,6 +93,11 @@ class VocabularyEncoder(TransformerSettings):
     def index(self, documents: Chunks[SparseRows], context: Context) -> InvertedIndex:
         return InvertedIndex.build(documents)
 
+    def vocabulary(self, role: Role) -> list[str]:
+        """The tokens of the vocabulary by their numbers; of entries without one, nothing."""
+        tokenizer = self._tower(role).tokens.tokenizer
+        return [tokenizer.id_to_token(number) or "" for number in range(self._width(role))]
+
     def _finisher(self, role: Role) -> Finish:
         engine, row = self._tower(role).engine, self._row(role)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.runners.objects.content import by_value, content_digest
 from rankstone.runners.objects.function import SearchFunction
 from rankstone.runners.protocols import AnyRunner, lacking
-from rankstone.specs import MethodSpec
+from rankstone.specs import AdapterSpec, MethodSpec
 
 ADAPTER = "object"
 """The adapter of records of objects."""
@@ -77,24 +76,29 @@ def is_object_name(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
-def import_method(name: str) -> MethodSpec:
+def import_method(name: str, folder: Path | None = None) -> MethodSpec:
     """Return the method `package.module:NAME`, also of a module in the current directory.
+
+    Args:
+        folder: of modules, instead of the current directory.
 
     Raises:
         DefinitionError: there is no such module or name, or it is no method.
     """
     module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - entries of sys.path are texts
-        sys.path.append(os.getcwd())  # noqa: PTH109 - last, so that it hides no library
+    here = str((folder or Path.cwd()).resolve())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that it hides no library
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise DefinitionError(f"'{name}': {error}. Install what it imports.") from error
         raise DefinitionError(
-            f"'{name}': there is no module '{module}', installed or in the current directory."
-            " Correct it, or change to its directory."
+            f"'{name}': there is no module '{module}', installed or in {here}. Correct it, or"
+            " change to its directory."
         ) from None
+    _refuse_hidden(name, found, Path(here, *module.split(".")))
     if not hasattr(found, attribute):
         public = [one for one in vars(found) if not one.startswith("_")]
         hint = did_you_mean(attribute, public)
@@ -104,24 +108,57 @@ def import_method(name: str) -> MethodSpec:
     return object_method(getattr(found, attribute))
 
 
+def _refuse_hidden(name: str, found: types.ModuleType, path: Path) -> None:
+    """Raise DefinitionError where the module at `path` is another than `found`, of its name."""
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    own = next((file for file in files if file.is_file()), None)
+    other = getattr(found, "__file__", None)
+    if own and not (other and own.samefile(other)):
+        raise DefinitionError(
+            f"'{name}': {own} is hidden by another module of its name, {other or 'of Python'}."
+            " Rename one, or run them apart."
+        )
+
+
 def pack(method: MethodSpec, folder: Path) -> None:
-    """Write the object of `method`, if it is one, into `folder`."""
-    if isinstance(method, ObjectMethod):
+    """Write the objects of `method` and its members, if there are any, into `folder`."""
+    found = {part.name: part.runner for part in _objects(method)}
+    if found:
         import cloudpickle
 
-        (folder / FILE).write_bytes(cloudpickle.dumps(method.runner))
+        (folder / FILE).write_bytes(cloudpickle.dumps(found))
 
 
 def unpack(method: MethodSpec, folder: Path) -> MethodSpec:
-    """Return `method` with its object, if it is one, from `folder`."""
+    """Return `method` with the objects that `pack` wrote."""
     path = folder / FILE
-    if method.adapter != ADAPTER or not path.is_file():
+    if not path.is_file():
         return method
     import cloudpickle
 
-    found = ObjectMethod(**method.model_dump(exclude={"members", "scorer"}))
-    found._runner = cloudpickle.loads(path.read_bytes())
-    return found
+    return _with_runners(method, cloudpickle.loads(path.read_bytes()))
+
+
+def _objects(method: MethodSpec) -> Iterator[ObjectMethod]:
+    """Yield the objects among a method and its members."""
+    if isinstance(method, ObjectMethod):
+        yield method
+    for member in (*method.members, *(method.scorer.members if method.scorer else ())):
+        yield from _objects(member)
+
+
+def _with_runners(method: MethodSpec, runners: Mapping[str, Any]) -> MethodSpec:
+    """Return `method` with the objects `runners` as those of its parts of these names."""
+
+    def found(part: AdapterSpec) -> dict[str, Any]:
+        return {"members": tuple(_with_runners(member, runners) for member in part.members)}
+
+    if method.adapter == ADAPTER and method.name in runners:
+        made = ObjectMethod(**method.model_dump(exclude={"members", "scorer"}))
+        made._runner = runners[method.name]
+        return made
+    scorer = method.scorer and method.scorer.model_copy(update=found(method.scorer))
+    return method.model_copy(update={**found(method), "scorer": scorer})
 
 
 def _name(value: Any) -> str:

@@ -2,11 +2,13 @@
 
     hf:ORG/NAME, hf:ORG/NAME@REVISION     a model of the hub
     mteb:NAME                             a model of MTEB's registry, with its prompts and revision
+    lucene:NAME                           a prebuilt index of pyserini, as its registry names it
     ./folder                              a folder with a model's weights
     ./mine.toml                           a definition outside a workspace
 
-A recorded name states the content: the hub's commit (`hf/org/name+revision-1a2b3c4d`), a digest of
-the folder's files (`folder/mine+weights-5e6f7a8b`), or of the definition.
+A recorded name states the content: the hub's commit (`hf/org/name+revision-1a2b3c4d`), the digest
+of the index (`lucene/name+index-9c0d1e2f`), of the folder's files (`folder/mine+weights-5e6f7a8b`),
+or of the definition.
 """
 
 from __future__ import annotations
@@ -18,14 +20,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.runners.lucene.prebuilt_indexes import folder_of, look_up
+from rankstone.runners.method_files import Unwritten, load_method, none_unwritten, read_method
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.runners.names import DIGITS
 from rankstone.runners.unwritten.changes import Changes
 from rankstone.runners.unwritten.layouts import layout
-from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec, read_method
+from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec
 
-HUB, MTEB = "hf:", "mteb:"
-FORMS = "hf:ORG/NAME[@REVISION], mteb:NAME, a folder with weights (./DIR) or a file (./FILE.toml)"
+HUB, MTEB, LUCENE = "hf:", "mteb:", "lucene:"
+SOURCES = (HUB, MTEB, LUCENE)
+FORMS = (
+    "hf:ORG/NAME[@REVISION], mteb:NAME, lucene:NAME, a folder with weights (./DIR) or a file"
+    " (./FILE.toml)"
+)
 CANDIDATES = 100
 ANSWER_S = 4.0
 """Seconds in which the hub must answer whether it has a model."""
@@ -41,17 +49,24 @@ class Found(NamedTuple):
     prompts: Mapping[str, str] | None = None
 
 
-def is_form(name: str) -> bool:
-    """Return True if `name` is written as one of the forms, or is the path of one."""
-    if name.startswith((HUB, MTEB, "./", "../", "/", "~")):
+def is_form(name: str, folder: Path = Path()) -> bool:
+    """Return True if `name` is written as one of the forms, or is the path of one from `folder`."""
+    if name.startswith((*SOURCES, "./", "../", "/", "~")):
         return True
-    path = Path(name)
+    path = folder / name
     return path.is_file() if path.suffix == ".toml" else bool(name) and path.is_dir()
 
 
+def from_folder(name: str, folder: Path) -> str:
+    """Return a form whose path, if it is one, begins at `folder`."""
+    return name if name.startswith(SOURCES) else str(folder / Path(name).expanduser())
+
+
 def recorded_label(name: str) -> str | None:
-    """Return the beginning of the recorded names of a hub model; None for a tag or a branch, whose
-    commit must be looked up."""
+    """Return the beginning of the recorded names of a hub model or a prebuilt index; None for a tag
+    or a branch, whose commit must be looked up."""
+    if name.startswith(LUCENE):
+        return f"lucene/{name.removeprefix(LUCENE)}"
     identifier, at, revision = name.removeprefix(HUB).partition("@")
     if at and not re.fullmatch(rf"[0-9a-f]{{{DIGITS},40}}", revision):
         return None
@@ -59,23 +74,53 @@ def recorded_label(name: str) -> str | None:
 
 
 def method_of(
-    name: str, changes: Changes, first: MethodSpec | None, runners: tuple[Path, ...]
+    name: str,
+    changes: Changes,
+    first: MethodSpec | None,
+    runners: tuple[Path, ...],
+    unwritten: Unwritten = none_unwritten,
 ) -> MethodSpec:
     """Return the method that `name` describes in a form above, before `changes` are applied.
 
     Args:
         first: the method whose candidates a cross-encoder re-scores.
         runners: folders of the definitions that a file may name as members.
+        unwritten: finds members that a file names in another form.
 
     Raises: DefinitionError or ModelError, where the model or what its files say is not enough.
     """
+    if name.startswith(LUCENE):
+        return _prebuilt(name, runners)
     if not name.startswith((HUB, MTEB)):
         path = Path(name).expanduser().resolve()
         if path.suffix == ".toml" and not path.is_dir():
-            method = read_method(path, f"file/{_safe(path.stem)}", *runners)
+            label = f"file/{_safe(path.stem)}"
+            method = read_method(path, label, *runners, unwritten=unwritten)
             mark = method.model_copy(update={"name": ""}).digest()[:DIGITS]
             return method.model_copy(update={"name": f"{method.name}+definition-{mark}"})
     return _of_model(name, _found(name), changes, first)
+
+
+def _prebuilt(name: str, runners: tuple[Path, ...]) -> MethodSpec:
+    """Return the method of a prebuilt index, which is in pyserini's cache from then on."""
+    entry = look_up(name.removeprefix(LUCENE))
+    if entry.kind == "impacts" and entry.encoder is None:
+        raise DefinitionError(
+            f"'{name}' holds impacts of an encoder without a definition here. Write a FILE.toml"
+            ' with adapter = "lucene_prebuilt_impact", its encoder as members = ["hf:ORG/NAME"],'
+            f' and parameters = {{prebuilt = "{entry.name}", md5 = "{entry.md5}"}}.'
+        )
+    folder_of(entry.name, entry.md5)
+    words = {"fields": entry.fields, "language": entry.language} if entry.encoder is None else {}
+    return MethodSpec(
+        name=f"lucene/{entry.name}+index-{entry.md5[:DIGITS]}",
+        description=f"Pyserini's prebuilt index {entry.name}.",
+        adapter="lucene_prebuilt" if entry.encoder is None else "lucene_prebuilt_impact",
+        parameters={"prebuilt": entry.name, "md5": entry.md5, **words},
+        members=() if entry.encoder is None else (load_method(entry.encoder, *runners),),
+        trained_on=entry.trained_on,
+        stated_in=name,
+    )
 
 
 def _found(name: str) -> Found:
@@ -156,6 +201,8 @@ def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
             f"'{name}': the hub has no such model, or it is private. Correct the name, or sign in:"
             " hf auth login"
         ) from error
+    except faults.HfHubHTTPError as error:
+        raise ModelError(f"'{name}': {_refused(error, constants.ENDPOINT)}") from error
     except Exception as error:  # of whichever HTTP library the client uses
         raise ModelError(
             f"'{name}' is not in the hub's cache, and {constants.ENDPOINT} cannot be reached"
@@ -167,6 +214,16 @@ def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
         if getattr(info, "gated", False):
             raise _gated(name, asked.id) from error
         raise
+
+
+def _refused(error: Any, endpoint: str) -> str:
+    """Return what an answer of the hub means that is none about the model."""
+    status = error.response.status_code
+    if status == 401:
+        return (
+            "the hub refuses your token (401). Sign in again: hf auth login (or correct HF_TOKEN)"
+        )
+    return f"{endpoint} answers {status}. Try again later."
 
 
 def _gated(name: str, identifier: str) -> ModelError:

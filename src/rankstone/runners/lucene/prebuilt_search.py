@@ -1,0 +1,206 @@
+"""A Lucene index of others, whose documents are those of the collection that have its ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import AdapterError
+from rankstone.runners.adapter_json import from_json, to_json
+from rankstone.runners.lucene.folder_index import (
+    ABOUT,
+    ID,
+    SEARCH,
+    FolderIndex,
+    Searcher,
+    Top,
+    falling,
+)
+from rankstone.runners.lucene.impacts import SIMILARITY, ImpactQueries, quantised
+from rankstone.runners.lucene.jvm import java, upcast
+from rankstone.runners.lucene.lucene_index import WordQueries, bm25, english
+from rankstone.runners.protocols import DocumentIds
+from rankstone.runners.representations.sparse_rows import Row, SparseRows
+
+PIECE = 10_000
+"""Documents whose ids are read at once."""
+POSITIONS, VOCABULARY = "positions.npy", "vocabulary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrebuiltSettings:
+    """How a prebuilt index is searched."""
+
+    name: str
+    folder: str
+    separate_ties: bool
+    threads: int
+    k1: float = 0.9
+    b: float = 0.4
+    fields: Mapping[str, float] | None = None
+    """Field of words -> weight; None for an index of impacts."""
+    language: str = "en"
+    query_scale: float = 1.0
+
+
+class PrebuiltIndex(FolderIndex):
+    """Searches in a folder of pyserini's cache, which stays where it is.
+
+    Documents that the collection does not have are left out, and others take their places. Ties,
+    also at rank k, go to the lower id in byte order, as Anserini breaks them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: PrebuiltSettings,
+        positions: NDArray[np.int64],
+        vocabulary: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        """`positions`: in the corpus, of Lucene's documents; -1 for those that it does not have.
+
+        `vocabulary`: terms of impacts by the encoder's numbers.
+        """
+        super().__init__(folder, settings)
+        self._positions, self._vocabulary, self._notes = positions, vocabulary, notes
+
+    @classmethod
+    def open(
+        cls, settings: PrebuiltSettings, ids: DocumentIds, vocabulary: Sequence[str] = ()
+    ) -> PrebuiltIndex:
+        """Read the ids of all documents. Raises AdapterError where the collection has none."""
+        folder = Path(settings.folder)
+        own = _ids(folder)
+        positions = ids.positions(own)
+        return cls(
+            folder, settings, positions, vocabulary, _notes(settings.name, own, ids, positions)
+        )
+
+    def notes(self) -> list[str]:
+        """Return sentences about documents that only the index or only the collection has."""
+        return list(self._notes)
+
+    def nbytes(self) -> int:
+        return super().nbytes() + self._positions.nbytes
+
+    def save(self, folder: Path) -> None:
+        """Write links to the files, which are not copied: they are not this index's own."""
+        for path in self._files():
+            (folder / path.name).symlink_to(path.resolve())
+        np.save(folder / POSITIONS, self._positions)
+        (folder / VOCABULARY).write_text(json.dumps(list(self._vocabulary)))
+        (folder / ABOUT).write_text(json.dumps(to_json(self._settings)))
+
+    @classmethod
+    def load(cls, folder: Path) -> PrebuiltIndex:
+        settings = from_json(json.loads((folder / ABOUT).read_text()))
+        vocabulary = json.loads((folder / VOCABULARY).read_text())
+        return cls(Path(settings.folder), settings, np.load(folder / POSITIONS), vocabulary)
+
+    def _asked(self, queries: Any) -> Sequence[Any]:
+        return queries.rows() if isinstance(queries, SparseRows) else queries  # type: ignore[no-any-return]
+
+    def _top(self, searcher: _Prebuilt, query: Any, k: int) -> Top:
+        asked = searcher.query(query, self._vocabulary)
+        wanted = k
+        while True:
+            docs, scores = searcher.best(asked, wanted)
+            positions = self._positions[docs]
+            first = np.sort(np.unique(positions, return_index=True)[1])  # of each document once
+            kept = first[positions[first] >= 0]
+            if len(kept) >= k or len(docs) < wanted:
+                break
+            wanted *= 2
+        found, values = positions[kept][:k], scores[kept][:k]
+        return Top(found, falling(values) if self._settings.separate_ties else values)
+
+    @cached_property
+    def _searcher(self) -> _Prebuilt:
+        return _Prebuilt(self._folder, self._settings)
+
+
+class _Prebuilt:
+    """One query at a time; may be shared by threads."""
+
+    def __init__(self, folder: Path, settings: PrebuiltSettings) -> None:
+        words = settings.fields is not None
+        self._searcher = Searcher(folder, bm25(settings) if words else java(SIMILARITY)())
+        self._words = words and WordQueries(
+            settings.fields or {}, analyser(folder, settings.language)
+        )
+        self._impacts, self._scale = ImpactQueries(), settings.query_scale
+        field, kind = java(f"{SEARCH}.SortField"), java(f"{SEARCH}.SortField$Type")
+        self._order = java(f"{SEARCH}.Sort")(field.FIELD_SCORE, field(ID, kind.STRING_VAL))
+
+    def query(self, given: str | Row, vocabulary: Sequence[str]) -> Any:
+        if self._words:
+            return self._words.query(given)
+        terms, impacts = quantised(given, self._scale)  # type: ignore[arg-type]
+        named = ((vocabulary[term], impact) for term, impact in zip(terms, impacts, strict=True))
+        return self._impacts.query({term: int(impact) for term, impact in named})
+
+    def best(self, query: Any, k: int) -> Top:
+        return self._searcher.best(query, k, self._order, True)
+
+
+def analyser(folder: Path, language: str) -> Any:
+    """Java's analyser of a language, as Anserini's searcher has it."""
+    if language == "en":
+        return english()
+    searcher = java("io.anserini.search.SimpleSearcher")(str(folder))
+    searcher.set_language(language)
+    return searcher.get_analyzer()
+
+
+def _ids(folder: Path) -> list[str]:
+    """The ids of all documents in Lucene's order; read by Anserini, in pieces."""
+    searcher = Searcher(folder, java(SIMILARITY)())
+    everything = upcast(f"{SEARCH}.Query", java(f"{SEARCH}.MatchAllDocsQuery")())
+    reader = searcher.java.getIndexReader()
+    if reader.maxDoc() != reader.numDocs():
+        raise AdapterError(f"{folder}: documents of the index are deleted. Fetch it again.")
+    found, last = list[str](), None
+    read = java("io.anserini.search.ScoredDocs").fromTopDocs
+    while True:
+        piece = searcher.java.searchAfter(last, everything, PIECE)
+        ids: list[str] = searcher.as_json(read(piece, searcher.java).docids)
+        if not ids:
+            return found
+        found += ids
+        last = piece.scoreDocs[-1]
+
+
+def _notes(
+    name: str, own: Sequence[str], ids: DocumentIds, positions: NDArray[np.int64]
+) -> list[str]:
+    """Count the documents that only one of the two has; AdapterError where none is shared."""
+    what = f"lucene:{name}"
+    unknown = np.flatnonzero(positions < 0)
+    if len(own) and len(unknown) == len(own):
+        raise AdapterError(
+            f"{what}: none of its {len(own):,} documents, such as '{own[0]}', is in the collection,"
+            f" whose ids are such as '{ids[0] if len(ids) else ''}'. Name the index of the task's"
+            " collection."
+        )
+    held = np.zeros(len(ids), dtype=np.bool_)
+    held[positions[positions >= 0]] = True
+    notes = list[str]()
+    if len(unknown):
+        notes.append(
+            f"{what}: {len(unknown):,} of its {len(own):,} documents are not in the collection and"
+            f" are left out, such as '{own[unknown[0]]}'"
+        )
+    if not held.all():
+        notes.append(
+            f"{what}: {int((~held).sum()):,} of the collection's {len(ids):,} documents are not in"
+            f" the index and cannot be found, such as '{ids[int(np.flatnonzero(~held)[0])]}'"
+        )
+    return notes
