@@ -143,7 +143,7 @@ class Catalogue:
         if self.cache is not None and not self.sources.cache.is_dir():
             raise DataError(f"{self.cache}: no folder is there. Name that of the cache: --cache")
         present = entries(self.encodings_folder)
-        return named(present, several(names)) if names else present
+        return named(present, map(self.definitions.recorded, several(names))) if names else present
 
     def published(self, method: str | None = None) -> list[Published]:
         """Return the values that others published, of one method or all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -138,6 +139,23 @@ def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> 
         f"{what} '{name}' is not defined in {folder}.{did_you_mean(name, known)}"
         f" (rankstone list {noun})"
     )
+
+
+def named_among(name: str, recorded: Iterable[str]) -> list[str]:
+    """Return those of `recorded`, methods, tasks or METHOD@TASK, that `name` stands for.
+
+    They are named in full or by their last parts; where none is, digests at the end of a method
+    (`+weights-1a2b3c4d`) may be left out, all or the last ones.
+    """
+    known = list(recorded)
+    whole = [full for full in known if f"/{full}".endswith(f"/{name}")]
+    return whole or [full for full in known if _without_digests(name, full)]
+
+
+def _without_digests(name: str, full: str) -> bool:
+    (method, at, task), (own, _, tested) = name.partition("@"), full.partition("@")
+    marked = re.fullmatch(rf"(.*/)?{re.escape(method)}(\+.*)?", own) is not None
+    return marked and (not at or f"/{tested}".endswith(f"/{task}"))
 
 
 def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:

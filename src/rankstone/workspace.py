@@ -255,9 +255,14 @@ class Workspace:
 
         A name of no such form, and a path that is no model's, stays; `@TASK` may follow.
         """
-        method, at, task = name.rpartition("@")
-        if at and "/" in task:
-            return f"{self.recorded(method)}@{task}"
+        if Path(name).is_file() and Path(name).suffix != ".toml":
+            return name
+        whole, *rest = name.split("@")
+        hub = name.startswith(HUB)  # whose revision stands before the task
+        cut = next((n for n, part in enumerate(rest) if "/" in part or not hub), None)
+        if cut is not None and not Path(name).exists():
+            method, task = "@".join([whole, *rest[:cut]]), "@".join(rest[cut:])
+            return f"{self.recorded(method)}@{self._recorded_task(task)}"
         if name.startswith((HUB, LUCENE)) and (label := recorded_label(name)):
             return label
         if is_object_name(name):
@@ -266,6 +271,12 @@ class Workspace:
         model = (path / "config.json").is_file() or (path.suffix == ".toml" and path.is_file())
         formed = name.startswith(SOURCES) or (model and self._is_form(name))
         return self.methods(name)[0].name if formed else name
+
+    def _recorded_task(self, name: str) -> str:
+        """The name under which records of a task are; one that is no path or source stays."""
+        defined = any(f"/{full}".endswith(f"/{name}") for full in (*self.tasks, *self.aliases))
+        unwritten = None if defined else task_of(name)
+        return name if unwritten is None else unwritten.name
 
     def _definition(self, name: str) -> MethodSpec | None:
         return self.method(name) if name in self.method_names() else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from rankstone.encodings.shards import ABOUT, DamagedShardError, read_about, read_info
 from rankstone.errors import DataError, did_you_mean
+from rankstone.strict import named_among
 
 DIGEST = 64
 """Length of a key."""
@@ -112,7 +113,7 @@ def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
     """
     chosen: dict[str, Entry] = {}
     for name in names:
-        of_method = [e for e in present if any(name in _names(m) for m in e.uses("method"))]
+        of_method = [entry for entry in present if named_among(name, entry.uses("method"))]
         found = of_method or [e for e in present if e.key.startswith(name)]
         if not found:
             raise DataError(
@@ -123,10 +124,6 @@ def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
             raise DataError(f"'{name}' is a prefix of several keys: {keys}. Give more digits.")
         chosen |= {entry.key: entry for entry in found}
     return list(chosen.values())
-
-
-def _names(method: str) -> tuple[str, str]:
-    return method, method.rpartition("/")[2]
 
 
 def _near(present: Sequence[Entry], name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.results.store import ResultStore, Stored
+from rankstone.strict import named_among
 
 
 def chosen_files(store: ResultStore, names: Sequence[str], *, failed: bool = False) -> list[Path]:
@@ -31,21 +32,19 @@ def chosen_files(store: ResultStore, names: Sequence[str], *, failed: bool = Fal
 
 
 def _named(name: str, stored: Sequence[Stored], store: ResultStore) -> list[Path]:
-    found = [
-        path
-        for record, path in stored
-        if name == "" or _is(name, record.method.name, record.task.name)
-    ]
+    """Return the files of the records of a method, or METHOD@TASK; of all, where it is empty."""
+    by_name = dict[str, list[Path]]()
+    for record, path in stored:
+        key = f"{record.method.name}@{record.task.name}" if "@" in name else record.method.name
+        by_name.setdefault(key, []).append(path)
+    found = named_among(name, by_name) if name else list(by_name)
+    methods = sorted({key.partition("@")[0] for key in found})
     if name and not found:
-        known = [record.method.name for record, _ in stored]
         raise ResultsError(
-            f"no record of '{name}' in {store.folder}.{did_you_mean(name, known)}"
+            f"no record of '{name}' in {store.folder}.{did_you_mean(name, by_name)}"
             " Name a method, METHOD@TASK, or a file. (rankstone records ls)"
         )
-    return found
-
-
-def _is(name: str, method: str, task: str) -> bool:
-    """Test a method or METHOD@TASK, in full or without its first parts."""
-    full = f"{method}@{task}" if "@" in name else method
-    return f"/{full}".endswith(f"/{name}")
+    by_digest = found and not f"/{found[0]}".endswith(f"/{name}")
+    if name and by_digest and len(methods) > 1:
+        raise ResultsError(f"'{name}' is ambiguous: {', '.join(methods)}. Name one in full.")
+    return [path for key in found for path in by_name[key]]

@@ -11,7 +11,6 @@ own, ``...@<machine>.failed.json``; it never replaces results and is deleted by 
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 import time
 import warnings
@@ -24,6 +23,7 @@ from rankstone.files import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import Files, RunRecord
 from rankstone.results.serialise import from_json, to_json
 from rankstone.results.side_files import SUFFIXES, files_intact
+from rankstone.strict import named_among
 
 REFERENCE = "reference"
 """The committed sub-folder of `results/`, a separate store."""
@@ -35,8 +35,6 @@ SLOTS = (".json", ".failed.json")
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
 """Digits of the sha256 in a side file's name."""
-_MARKS = re.compile(r"\+[^@]*")
-"""Digests at the end of a method's name."""
 
 
 Stored = tuple[RunRecord, Path]
@@ -221,9 +219,7 @@ class ResultStore:
         records: dict[str, list[RunRecord]] = {}
         for record in self.records():
             records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
-        exact = [key for key in records if key == name or key.endswith(f"/{name}")]
-        bare = [key for key in records if f"/{_MARKS.sub('', key)}".endswith(f"/{name}")]
-        found = exact or bare or [key for key in records if name in key]
+        found = named_among(name, records) or [key for key in records if name in key]
         if len(found) != 1:
             fault = (
                 f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
@@ -256,7 +252,7 @@ class ResultStore:
         if folder.is_dir():
             return ResultStore(folder).cells()
         stored = self.cells()
-        full = _ending_on(name, {method for method, _ in stored})
+        full = named_among(name, {method for method, _ in stored})
         return {
             (label, task): one
             for (method, task), one in stored.items()
@@ -326,7 +322,7 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
     Raises:
         ResultsError: The name matches none, or several.
     """
-    matches = _ending_on(name, known)
+    matches = named_among(name, known)
     if name in known:
         return name
     if len(matches) == 1:
@@ -337,13 +333,6 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
         f"no record of the {kind} '{name}' in {folder}.{did_you_mean(name, known)}"
         f" There are: {', '.join(known) or 'none'}."
     )
-
-
-def _ending_on(name: str, known: Iterable[str]) -> list[str]:
-    """Return those of `known` that are `name` or end on it, or else do so before their digest."""
-    names = list(known)
-    whole = [full for full in names if f"/{full}".endswith(f"/{name}")]
-    return whole or [n for n in names if f"/{n.partition('+')[0]}".endswith(f"/{name}")]
 
 
 def content_of(path: Path) -> bytes:
