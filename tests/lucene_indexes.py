@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rankstone.runners.lucene.jvm import java
 
 
-def write_index(
-    folder: Path, documents: Mapping[str, Mapping[str, Any]], options: str = ""
-) -> None:
-    """Write documents (id -> fields, or a `vector` of term -> impact) as Anserini does."""
+def write_words(folder: Path, documents: Mapping[str, str], options: str = "") -> None:
+    """Write documents (id -> text) as Anserini does."""
     folder.mkdir(parents=True)
     kind = java("io.anserini.index.SimpleIndexer")
-    vectors = any("vector" in fields for fields in documents.values())
-    collection = "JsonVectorCollection -impact -pretokenized" if vectors else "JsonCollection"
-    line = f"-input {folder} -index {folder} -collection {collection} {options}"
+    line = f"-input {folder} -index {folder} -collection JsonCollection {options}"
     indexer = kind(kind.parseArgs(line.split()))
-    for name, fields in documents.items():
-        indexer.addRawDocument(json.dumps({"id": name, "contents": "", **fields}))
+    for name, text in documents.items():
+        indexer.addRawDocument(json.dumps({"id": name, "contents": text}))
     indexer.close()
+
+
+def write_impacts(folder: Path, documents: Mapping[str, Mapping[str, int]]) -> None:
+    """Write documents (id -> impact of each term) as Anserini does: each term so many times."""
+    texts = {
+        name: " ".join(term for term, impact in impacts.items() for _ in range(impact))
+        for name, impacts in documents.items()
+    }
+    write_words(folder, texts, "-impact -pretokenized")

@@ -45,6 +45,8 @@ def tuples(queries, k):
 if __name__ == "__main__":
     records = rankstone.run([Ours(), Talks, found, tuples], "./collection", results="results")
     records += rankstone.run(found, "./collection", results="results")
+    fused = rankstone.composite("reciprocal_rank_fusion", [Ours(), found, "bm25"], k=10)
+    records += rankstone.run(fused, "./collection", results="results")
     print(json.dumps([record.model_dump(mode="json") for record in records]))
 """
 Records = Mapping[str, Mapping[str, Any]]
@@ -78,7 +80,7 @@ def execute(folder: Path, *arguments: str, path: Path | None = None, code: int =
 def records(folder: Path) -> Records:
     found = json.loads(execute(folder, "mine.py"))
     assert found[2] == found[4]  # of a lone function: reused
-    return {one["method"]["parameters"]["object"]: one for one in found}
+    return {one["method"]["parameters"].get("object", "fused"): one for one in found}
 
 
 def test_a_class_of_a_script_runs(records: Records) -> None:
@@ -87,6 +89,17 @@ def test_a_class_of_a_script_runs(records: Records) -> None:
     assert record["measures"]["nDCG@10"]["mean"] == 1
     assert record["method"]["name"].startswith("python/Ours+")
     assert record["profile"]["index"]["memory_bytes"] is None
+
+
+def test_objects_are_members_of_a_fusion(records: Records) -> None:
+    record = records["fused"]
+    assert record["error"] is None
+    assert record["measures"]["nDCG@10"]["mean"] == 1
+    assert record["method"]["name"].startswith("python/reciprocal_rank_fusion+definition-")
+    assert record["method"]["parameters"] == {"k": 10}
+    assert set(record["profile"]["index"].values()) == {None}, "a member does not state its size"
+    [note] = record["warnings"]
+    assert "such as 'nowhere'" in note
 
 
 def test_a_function_is_timed_scored_and_recorded(records: Records) -> None:

@@ -44,7 +44,7 @@ def expected(exact, k):
 
 
 def test_weights_become_whole_numbers_or_are_refused() -> None:
-    terms, impacts = quantised((np.arange(6), np.array([0.004, 0.006, 0.125, 1, 2.345, 0])), 100)
+    terms, impacts = quantised((np.arange(6), np.array([0.004, 0.006, 0.125, 1, 2.344, 0])), 100)
     assert (terms.tolist(), impacts.tolist()) == ([1, 2, 3, 4], [1, 12, 100, 234])
     for weight in (-1.0, np.nan, np.inf, LARGEST / 100):
         with pytest.raises(AdapterError, match="whole numbers from 0 below 16,777,216"):
@@ -99,14 +99,14 @@ def test_ties_go_to_the_lower_position_and_no_shared_term_finds_nothing(tmp_path
 
 def test_scores_are_those_of_anserinis_own_searcher(tmp_path: Path) -> None:
     from rankstone.runners.lucene.jvm import java
-    from tests.lucene_indexes import write_index
+    from tests.lucene_indexes import write_impacts
 
     documents, queries = rows(60, seed=5), rows(6, seed=6)
     written = {
-        f"{number:04d}": {"vector": {f"t{term}": int(n) for term, n in enumerate(own) if n}}
+        f"{number:04d}": {f"t{term}": int(n) for term, n in enumerate(own)}
         for number, own in enumerate(whole_numbers(documents, 100))
     }
-    write_index(tmp_path / "peer", written)
+    write_impacts(tmp_path / "peer", written)
     (tmp_path / "own").mkdir()
     own = ImpactIndex.build([documents], tmp_path / "own", Scales(documents=100, queries=100))
     peer = java("io.anserini.search.SimpleImpactSearcher")(str(tmp_path / "peer"))

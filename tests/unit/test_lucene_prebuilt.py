@@ -33,10 +33,10 @@ TEXTS = ("the quick fox", "a fox and a bear", "rivers", "the bear's river", "fox
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of `TEXTS` under the ids d9, d8 ... d4."""
-    from tests.lucene_indexes import write_index
+    from tests.lucene_indexes import write_words
 
     folder = tmp_path_factory.mktemp("prebuilt") / "tiny"
-    write_index(folder, {f"d{9 - n}": {"contents": text} for n, text in enumerate(TEXTS)})
+    write_words(folder, {f"d{9 - n}": text for n, text in enumerate(TEXTS)})
     return folder
 
 
@@ -114,10 +114,10 @@ class Spelled(Defaults):
 
 
 def test_impacts_are_asked_for_by_the_tokens_of_the_encoder(cache: Path, tmp_path: Path) -> None:
-    from tests.lucene_indexes import write_index
+    from tests.lucene_indexes import write_impacts
 
     vectors = {"d1": {"a": 3, "b": 200}, "d0": {"b": 5}, "d2": {"z": 7}}
-    write_index(tmp_path / "impacts", {name: {"vector": v} for name, v in vectors.items()})
+    write_impacts(tmp_path / "impacts", vectors)
     place_in(cache, tmp_path / "impacts")
     runner = LucenePrebuiltImpact(members=(Spelled(),), prebuilt="tiny", md5=MD5)
     index = runner.index(None, PlainContext(texts=["x"] * 3, work=tmp_path))
@@ -219,7 +219,7 @@ def test_a_run_from_the_name_to_the_record(
     documents = [json.dumps({"_id": f"d{n}", "text": "x"}) for n in range(9)]
     (tmp_path / "mine" / "corpus.jsonl").write_text("\n".join(documents))
     (tmp_path / "mine" / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "rivers"}))
-    (tmp_path / "mine" / "qrels" / "test.tsv").write_text("q\tc\ts\nq\td6\t1\n")
+    (tmp_path / "mine" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td6\t1\n")
     session = rankstone.Session(results=tmp_path / "results", cache=tmp_path / "cache")
     [record] = session.run("lucene:tiny", str(tmp_path / "mine"))
     assert record.error is None

@@ -9,13 +9,15 @@ import pytest
 from scipy.sparse import csc_array
 
 from rankstone.runners.encoders.bm25 import BM25
-from rankstone.runners.saved import SavedIndex
+from rankstone.runners.saved import SavedIndex, throughout
 
 
 @dataclass(frozen=True, eq=False)
 class Part(SavedIndex):
     vectors: Any
     context: Any = None
+
+    def search(self, queries, k): ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +80,23 @@ def test_the_description_is_plain_json(tmp_path):
     written = json.loads((tmp_path / "index.json").read_text())
     assert written["name"] == "x"
     assert "context" not in written
+
+
+class Foreign:
+    """An index of another's, without `save`."""
+
+    def search(self, queries, k): ...
+
+    def nbytes(self):
+        return 1
+
+    def notes(self):
+        return ["a note"]
+
+
+def test_an_index_can_only_be_saved_if_its_parts_can():
+    assert throughout(whole(), "save")
+    assert throughout(Part(Part(np.zeros(2))), "save")
+    assert not throughout(Part(Foreign()), "save")
+    assert throughout(Part(Foreign()), "nbytes")
+    assert Part((Foreign(), Part(Foreign()))).notes() == ["a note"] * 2

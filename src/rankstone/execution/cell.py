@@ -43,6 +43,7 @@ from rankstone.runners.api.budget import SPENT, Purse, paying
 from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
+from rankstone.runners.saved import throughout
 from rankstone.specs import TaskSpec
 
 WARNINGS = 100
@@ -204,11 +205,11 @@ class CellRun:
         return summarise(encode, search, **facts)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
-        """Return the sizes of the index: unknown where it has no `nbytes`, or no `save`."""
-        size = index.nbytes() if hasattr(index, "nbytes") else None
+        """Return the sizes of the index: unknown where a part has no `nbytes`, or no `save`."""
+        size = index.nbytes() if throughout(index, "nbytes") else None
         return IndexSize(
             memory_bytes=size,
-            disk_bytes=_saved_bytes(index, work / "index") if hasattr(index, "save") else None,
+            disk_bytes=_saved_bytes(index, work / "index") if throughout(index, "save") else None,
             bytes_per_document=None if size is None else size / n_documents,
         )
 

@@ -41,10 +41,27 @@ class SavedIndex:
         """Bytes of arrays and parts; what is read from disk is not counted."""
         return sum(resident_bytes(value) for _, value in self._fields())
 
+    def notes(self) -> list[str]:
+        """Return what the indexes inside have to say about their results, for the record."""
+        return [note for part in _inside(self) for note in getattr(part, "notes", list)()]
+
     def _fields(self) -> Iterator[tuple[str, Any]]:
         for field in fields(self):  # type: ignore[arg-type]
             if field.init and field.name != CONTEXT:
                 yield field.name, getattr(self, field.name)
+
+
+def throughout(index: Any, method: str) -> bool:
+    """Return True if `index`, and every index inside it, has `method`: those of others may lack
+    `save` and `nbytes`."""
+    return hasattr(index, method) and all(throughout(part, method) for part in _inside(index))
+
+
+def _inside(index: Any) -> Iterator[Any]:
+    """Yield the indexes among the fields of an index."""
+    for _, value in index._fields() if isinstance(index, SavedIndex) else ():
+        parts = value if isinstance(value, tuple) else (value,)
+        yield from (part for part in parts if hasattr(part, "search"))
 
 
 def resident_bytes(value: Any) -> int:

@@ -106,15 +106,12 @@ class ImpactQueries:
 
     def __init__(self) -> None:
         self._generator = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
-        self._json = java("com.fasterxml.jackson.databind.ObjectMapper")()
-        named = java("java.lang.Class").forName
-        names = ("java.util.HashMap", "java.lang.String", "java.lang.Float")
-        self._kind = self._json.getTypeFactory().constructMapType(*map(named, names))
+        reader = java("com.fasterxml.jackson.databind.ObjectMapper")().readerForMapOf
+        self._read = reader(java("java.lang.Class").forName("java.lang.Float")).readValue
 
     def query(self, impacts: dict[str, int]) -> Any:
         # A text crosses to Java at once; a map would entry by entry.
-        text = java("java.lang.String")(json.dumps(impacts))
-        return self._generator.buildQuery(CONTENTS, self._json.readValue(text, self._kind))
+        return self._generator.buildQuery(CONTENTS, self._read(json.dumps(impacts)))
 
 
 def quantised(row: Row, scale: float) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,11 +26,14 @@ ENCODERS = {"splade-pp-ed": "sparse/splade-pp-ed", "splade-v3": "sparse/splade-v
 """End of the name of an index of impacts -> the method that encodes its queries."""
 
 
+Kind = Literal["words", "impacts"]
+
+
 class Prebuilt(NamedTuple):
     """An entry of the registry."""
 
     name: str
-    kind: Literal["words", "impacts"]
+    kind: Kind
     md5: str
     """Of the archive; pyserini calls the folder in its cache after it."""
     url: str
@@ -69,18 +73,10 @@ def look_up(name: str) -> Prebuilt:
         MissingExtraError: pyserini is not installed.
     """
     words, impacts, others = _registry()
-    for kind, entries in (("words", words), ("impacts", impacts)):
-        if name in entries:
-            entry = entries[name]
-            same = tuple(n for n, one in entries.items() if one["md5"] == entry["md5"])
-            return Prebuilt(
-                name,
-                kind,
-                entry["md5"],
-                entry["urls"][0],
-                entry["documents"],
-                same,  # type: ignore[arg-type]
-            )
+    if name in words:
+        return _entry(name, "words", words)
+    if name in impacts:
+        return _entry(name, "impacts", impacts)
     what = f"'lucene:{name}': pyserini {version('pyserini')}"
     if name in others:
         raise DefinitionError(
@@ -92,6 +88,12 @@ def look_up(name: str) -> Prebuilt:
         f"{what} has no prebuilt index of this name.{hint} Correct it. (They are listed on"
         " https://github.com/castorini/pyserini/blob/master/docs/prebuilt-indexes.md)"
     )
+
+
+def _entry(name: str, kind: Kind, entries: Mapping[str, Any]) -> Prebuilt:
+    own = entries[name]
+    same = tuple(other for other, entry in entries.items() if entry["md5"] == own["md5"])
+    return Prebuilt(name, kind, own["md5"], own["urls"][0], own["documents"], same)
 
 
 def folder_of(name: str, md5: str) -> Path:

@@ -106,7 +106,8 @@ class PrebuiltIndex(FolderIndex):
         return cls(Path(settings.folder), settings, np.load(folder / POSITIONS), vocabulary)
 
     def _asked(self, queries: Any) -> Sequence[Any]:
-        return queries.rows() if isinstance(queries, SparseRows) else queries  # type: ignore[no-any-return]
+        rows: Sequence[Any] = queries.rows() if isinstance(queries, SparseRows) else queries
+        return rows
 
     def _top(self, searcher: _Prebuilt, query: Any, k: int) -> Top:
         asked = searcher.query(query, self._vocabulary)
@@ -131,19 +132,17 @@ class _Prebuilt:
     """One query at a time; may be shared by threads."""
 
     def __init__(self, folder: Path, settings: PrebuiltSettings) -> None:
-        words = settings.fields is not None
-        self._searcher = Searcher(folder, bm25(settings) if words else java(SIMILARITY)())
-        self._words = words and WordQueries(
-            settings.fields or {}, analyser(folder, settings.language)
-        )
+        fields, analysis = settings.fields or {}, analyser(folder, settings.language)
+        self._searcher = Searcher(folder, bm25(settings) if fields else java(SIMILARITY)())
+        self._words = WordQueries(fields, analysis)
         self._impacts, self._scale = ImpactQueries(), settings.query_scale
         field, kind = java(f"{SEARCH}.SortField"), java(f"{SEARCH}.SortField$Type")
         self._order = java(f"{SEARCH}.Sort")(field.FIELD_SCORE, field(ID, kind.STRING_VAL))
 
     def query(self, given: str | Row, vocabulary: Sequence[str]) -> Any:
-        if self._words:
+        if isinstance(given, str):
             return self._words.query(given)
-        terms, impacts = quantised(given, self._scale)  # type: ignore[arg-type]
+        terms, impacts = quantised(given, self._scale)
         named = ((vocabulary[term], impact) for term, impact in zip(terms, impacts, strict=True))
         return self._impacts.query({term: int(impact) for term, impact in named})
 
