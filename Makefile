@@ -9,7 +9,7 @@ DEV    := dense,ann,sparse,dev,beir,site,lucene
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
 
-.PHONY: help demo local publish papers search claims reference test slow check format speed gpu clean
+.PHONY: help demo local publish papers search claims reference docs test slow check format speed gpu clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,7 +51,7 @@ publish: $(VENV)/.core  ## Publish what demo and local measured as the reference
 	@$(MAKE) --no-print-directory reference
 
 # Published tables: what runs on the collections and run files of RANKSTONE_DATA. A cell that deviates
-# is told on the page.
+# is reported on the page.
 PAPERS := all-minilm-l6-v2 bm25-mteb lucene-bm25-flat lucene-bm25-multifield
 
 papers: $(VENV)/.core  ## Reproduce published tables, as far as RANKSTONE_DATA reaches
@@ -88,7 +88,7 @@ search: $(VENV)/.core  ## Measure every search algorithm on two collections of R
 	-$(BIN)/rankstone records publish --results results/search results/reference/search beir/ classic/
 	@$(MAKE) --no-print-directory reference
 
-claims: $(VENV)/.core  ## Hold papers' claims against runs; those of search are reused
+claims: $(VENV)/.core  ## Check papers' claims against runs; those of search are reused
 	for run in bm25-anserini tas-b; do \
 	  $(BIN)/rankstone score "$$RANKSTONE_DATA/runs/$$run.dl19.trec.zst" --name runs/$$run \
 	    --on msmarco/dl19-judgements --results results/search || exit 2; done
@@ -102,6 +102,10 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 	@for table in leaderboards/*.toml; do name=$$(basename $$table .toml); \
 	  $(BIN)/rankstone leaderboard $$name --format markdown -o leaderboards/$$name.md; \
 	  $(BIN)/rankstone leaderboard $$name --format latex -o leaderboards/$$name.tex; done
+
+docs: $(VENV)/.core  ## Build the pages of docs/ as a site in build/docs
+	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --quiet
 
 test: $(VENV)/.dev  ## The whole suite, in a process a core
 	-@$(BIN)/python -m compileall -q src

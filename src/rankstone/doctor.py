@@ -185,7 +185,7 @@ def _java_version() -> str | None:
 
 
 def _runners(workspace: Workspace) -> Iterator[Finding]:
-    """What `run` would do with each method, and before that how many of each kind."""
+    """Yield what `run` would do with each method, after the number of each kind."""
     find, outlooks = finder(), dict[str, Outlook]()
     for name in workspace.method_names():
         try:

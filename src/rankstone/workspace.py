@@ -311,7 +311,7 @@ class Workspace:
     def task(self, name: str) -> TaskSpec:
         """The task of that full name or alias, or just of its last parts if that is unambiguous.
 
-        Cuts such as `@first100` and `@k20` are applied. A name that is not defined may be a
+        Limits such as `@first100` and `@k20` are applied. A name that is not defined may be a
         path (see `benchmarks.task_names`). A defined task precedes a folder of the same name:
         write `./name` for the folder.
         """

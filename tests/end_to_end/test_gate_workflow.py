@@ -1,4 +1,4 @@
-"""The README's two examples of the gate, run as they are printed, in a repository of their own."""
+"""The page's two examples of the gate, run as they are printed, in a repository of their own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import yaml
 
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+PAGE = (ROOT / "docs/guides/ci-gate.md").read_text(encoding="utf-8")
+BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 (WORKFLOW,) = (block for block in BLOCKS if "jobs" in block)
 (HOOKS,) = (block for block in BLOCKS if "repos" in block)
-(RULES,) = re.findall(r"```toml\n(level = .*?)```", README, re.DOTALL)
+(RULES,) = re.findall(r"```toml\n(level = .*?)```", PAGE, re.DOTALL)
 PULL_REQUEST = {"${{ github.base_ref }}": "main", "stdlib/functions": "stdlib/modules"}
 """What GitHub fills in, and a smaller task in place of a larger."""
 
@@ -97,7 +97,7 @@ def test_the_hook_runs_as_printed(checkout: Path) -> None:
     (hook,) = HOOKS["repos"][0]["hooks"]
     assert (hook["language"], hook["pass_filenames"]) == ("system", False)
     entry = shlex.split(here(hook["entry"]))
-    (told,) = re.findall(r"measured once \(`(rankstone run [^`]*)`\)", README)
+    (told,) = re.findall(r"measured once \(`(rankstone run [^`]*)`\)", PAGE)
     shutil.rmtree(checkout / "results", ignore_errors=True)
     done = run(checkout, entry, COLUMNS="200")  # sentences are not wrapped
     assert done.returncode == 1, done.stdout + done.stderr

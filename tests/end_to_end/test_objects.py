@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 from tests.letters_collection import write_collection
 
 PACKAGE = ROOT / "tests" / "packages" / "letters"
-README = (ROOT / "README.md").read_text().partition("### My code\n\n```python\n")[2]
-DEFINITIONS = README.partition("\nif __name__")[0]
+GUIDE = (ROOT / "docs/guides/my-code.md").read_text().partition('title="mine.py"\n')[2]
+DEFINITIONS = GUIDE.partition("\nif __name__")[0]
 SCRIPT = """
 import json
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +14,13 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.encoders.api import ApiEncoder
 from rankstone.runners.scorers.api_rerank import ApiScorer
 from rankstone.specs import MethodSpec
+from tests.documents import pages
 
-DOCUMENTS = [Path(__file__).parents[2] / name for name in ("README.md", "docs/apis.md")]
 DEFINED = [
-    tomllib.loads(text)
-    for path in DOCUMENTS
-    for text in re.findall(r"```toml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    if 'adapter = "api' in text
+    tomllib.loads(block.text)
+    for page in pages()
+    for block in page.blocks
+    if block.language == "toml" and 'adapter = "api' in block.text
 ]
 
 

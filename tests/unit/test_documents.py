@@ -1,5 +1,6 @@
-"""README and CONTRIBUTING name every command, and nothing that there is not."""
+"""Pages for readers name every command, nothing that there is not, and link to what is there."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -12,12 +13,16 @@ from rankstone.cli.app import app
 from rankstone.runners.construct import load_adapter
 from rankstone.specs import MethodSpec
 from rankstone.workspace import Workspace
+from tests.documents import pages
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = {page.path: page.text for page in pages()}
+DOCUMENTS = "\n".join(PAGES.values())
+COMMANDS = PAGES["docs/commands.md"]
 WORKSPACE = Workspace.find(ROOT)
-TOMLS = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+TOMLS = [block.text for page in pages() for block in page.blocks if block.language == "toml"]
+WITHOUT_PARTS = [text for text in TOMLS if "adapter" in text and "members" not in text]
+GENERATED = re.compile(r"(docs/)?(reference/\w+|notebook)\.md")
 
 
 def commands() -> list[str]:
@@ -30,9 +35,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_is_in_the_readme(command):
+def test_every_command_is_in_the_overview(command):
     group, _, inner = command.partition(" ")
-    lines = [line for line in README.split("\n") if f"rankstone {group}" in line]
+    lines = [line for line in COMMANDS.split("\n") if f"rankstone {group}" in line]
     assert any(re.search(rf"\b{inner}\b", line) for line in lines), command
 
 
@@ -48,11 +53,11 @@ def test_every_method_that_is_named_is_defined():
     assert set(named) <= set(WORKSPACE.method_names())
 
 
-@pytest.mark.parametrize("text", [text for text in TOMLS if "adapter" in text])
-def test_the_methods_of_the_readme_can_be_built(text):
+@pytest.mark.parametrize("text", WITHOUT_PARTS)
+def test_the_methods_of_the_pages_can_be_built(text):
     values = tomllib.loads(text)
     spec = MethodSpec.model_validate({**values, "name": "mine/method"})
-    fields = load_adapter(spec, "README.md").__dataclass_fields__
+    fields = load_adapter(spec, "docs").__dataclass_fields__
     assert set(spec.parameters) <= set(fields)
 
 
@@ -73,9 +78,36 @@ def test_every_path_in_the_documents_exists():
         "runners/lexical/bm25-long.toml",
         "runners/dense/mine.toml",
         "runners/api/mine.toml",
+        "runners/api/e5.toml",
+        "runners/ann/",
+        "runners/compressed/",
         "benchmarks/mine.toml",
     }
     assert set(missing) - examples - {"results/leaderboard.md"} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        name, _, anchor = target.partition("#")
+        if name.startswith("https://"):
+            continue
+        linked = (ROOT / page).parent / name if name else ROOT / page
+        path = os.path.relpath(linked, ROOT)
+        assert linked.exists() or GENERATED.fullmatch(path), target
+        assert not anchor or anchor in anchors(PAGES[path]), target
+
+
+def anchors(text: str) -> set[str]:
+    """Ids of a page: of headings, as GitHub and mkdocs make them, and stated ones."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    plain = {re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings}
+    stated = set(re.findall(r'<a id="(\w+)">', text))
+    return stated | {re.sub(r"[\s-]+", "-", heading) for heading in plain}
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].split()) < 1200
 
 
 def test_the_tree_in_contributing_is_the_tree():

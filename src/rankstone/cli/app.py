@@ -3,7 +3,7 @@
 Nothing heavy is imported before it is needed, so that help is instant.
 
 Exit codes: 0 success; 1 a cell failed, a claim does not hold, or a check differs; 2 wrong usage, or
-a fault in definitions, data or results that stops everything; 130 interrupted.
+an error in definitions, data or results that stops everything; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def version(
 
 @command("data", "cache", "workspace")
 def doctor(here: Session) -> None:
-    """Report what is installed and available, and what to install for what."""
+    """Report installed extras, available data, and what `run` would do with each method."""
     stdout().print(here.doctor())
 
 
@@ -89,7 +89,7 @@ for verb in (
 
 
 def main() -> NoReturn:
-    """The entry point: faults meant for the user are printed without a traceback."""
+    """Run the command line; errors meant for the user are printed without a traceback."""
     warnings.showwarning = _shown
     codecs.register_error(ESCAPED, _escaped)
     for name in ("stdout", "stderr"):
@@ -101,7 +101,7 @@ def main() -> NoReturn:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes at its end: what is left goes nowhere.
+        # The interpreter flushes at its end: discard what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         echo(f"error: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
         sys.exit(2)
@@ -140,7 +140,7 @@ def _shown(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings as a line for the user; those of libraries are not his concern."""
+    """Print Rankstone's own warnings as a line; those of libraries are not shown."""
     if issubclass(category, RankstoneWarning):
         echo(f"warning: {message}", err=True)
 

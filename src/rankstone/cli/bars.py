@@ -85,7 +85,7 @@ class Bars:
         self("start", 0, None)
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        """Print a line about the record of the cell, whose bars are taken away."""
+        """Print a line about the record of the cell, and remove its bars."""
         self._clear()
         self._cell = ""
         summary = _summary(record, reused=reused, seconds=seconds)
@@ -105,7 +105,7 @@ class Bars:
         self._show(name)
         if not done and total is None:
             return
-        if done < begun.done:  # it is done once more: another member of the method has begun
+        if done < begun.done:  # it restarts: another member of the method has begun
             begun.since, begun.at = done, now
         begun.done, elapsed = done, now - begun.at
         rate = (done - begun.since) / elapsed if elapsed else 0.0
@@ -123,7 +123,7 @@ class Bars:
     def _begin(self, name: str, label: str, work: str, done: int, now: float) -> _Begun:
         description = f"{escape(label)}  [cyan]{escape(work)}[/]".lstrip()
         bar = self._progress.add_task(description, total=None, figures="")
-        # A download that goes on begins where it stopped: that much took no time.
+        # A resumed download starts at its old size: that part took no time.
         self._begun[name] = _Begun(bar, done, now, done)
         self._printed = now
         return self._begun[name]

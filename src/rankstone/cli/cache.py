@@ -1,4 +1,4 @@
-"""`rankstone cache`: the encodings that runs kept: listed, verified, removed."""
+"""`rankstone cache`: list, verify and remove cached encodings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rankstone import Session
     from rankstone.encodings.inventory import Entry
 
-app = typer.Typer(no_args_is_help=True, help="Encodings kept by runs: list, verify, remove.")
+app = typer.Typer(no_args_is_help=True, help="Cached encodings: list, verify, remove.")
 
 NamesArgument = Annotated[
     list[str] | None,
@@ -30,7 +30,7 @@ NamesArgument = Annotated[
 @app.command("ls")
 @command("cache")
 def list_keys(here: Session) -> None:
-    """Every key: its size, whether it is whole, and what made it."""
+    """List keys with size, completeness, and the methods and tasks that use them."""
     from rich import box
     from rich.filesize import decimal
     from rich.table import Table
@@ -61,7 +61,7 @@ def list_keys(here: Session) -> None:
 @app.command()
 @command("cache")
 def verify(here: Session, names: NamesArgument = None) -> None:
-    """Read every byte again and compare it with what was written; exit 1 where it differs."""
+    """Compare cached encodings with their checksums; exit code 1 if any differs."""
     faulty = 0
     for entry in here.encodings(names or ()):
         faults = list(entry.faults())
@@ -70,7 +70,7 @@ def verify(here: Session, names: NamesArgument = None) -> None:
         lines = [f"{state:<8} {entry.short_key}  {_shards(entry)} shards", *faults]
         echo("\n         ".join(lines))
     if faulty:
-        echo(f"{faulty} damaged: the next run encodes them again")
+        echo(f"{faulty} damaged; the next run encodes them again")
         raise typer.Exit(1)
 
 
@@ -80,12 +80,10 @@ def remove(
     here: Session,
     names: NamesArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Every key.")] = False,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Only what no run has finished.")
-    ] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Only incomplete keys.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
 ) -> None:
-    """Delete keys, or all keys that methods used, also those that other methods share."""
+    """Delete keys, or all keys of the named methods, including shared ones."""
     from rich.filesize import decimal
 
     if bool(names) + everything + partial != 1:

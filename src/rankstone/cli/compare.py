@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def compare(
     here: Session,
     out: Output,
-    baseline: Annotated[str, typer.Argument(help="Method to compare the others with.")],
-    others: Annotated[list[str], typer.Argument(help="One method or more.")],
+    baseline: Annotated[str, typer.Argument(help="Baseline of the comparisons.")],
+    others: Annotated[list[str], typer.Argument(help="Methods to compare with the baseline.")],
     on: Annotated[
         list[str] | None, typer.Option("--on", help="Tasks [all that have both].")
     ] = None,
@@ -25,7 +25,7 @@ def compare(
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Print differences with intervals, paired tests, effect, and the queries that changed most."""
+    """Compare methods by query: differences, intervals, paired tests, most changed queries."""
     from rankstone.leaderboards.pages.compare import page
 
     found = here.compare(baseline, others, on=on, measure=measure)
@@ -37,23 +37,25 @@ def power(
     here: Session,
     out: Output,
     method: Annotated[str, typer.Argument(help="Method with stored records.")],
-    other: Annotated[str, typer.Argument(help="Another, that differs as those to be compared.")],
+    other: Annotated[
+        str, typer.Argument(help="Second method; the pair should differ as those to be compared.")
+    ],
     on: Annotated[
         list[str] | None, typer.Option("--on", help="Tasks [all that have both].")
     ] = None,
     difference: Annotated[
         list[float] | None,
-        typer.Option("--difference", help="Count the queries that show it; repeat it [.01]."),
+        typer.Option("--difference", help="Difference to detect; repeatable [.01]."),
     ] = None,
     comparisons: Annotated[
-        int, typer.Option("--comparisons", min=1, help="Comparisons that are made together.")
+        int, typer.Option("--comparisons", min=1, help="Number of comparisons made together.")
     ] = 1,
-    level: Annotated[float, typer.Option("--level", help="Level of all together.")] = 0.05,
+    level: Annotated[float, typer.Option("--level", help="Family-wise significance level.")] = 0.05,
     measure: Annotated[
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Print the drop that the queries can show, and the queries that a difference needs."""
+    """Print the minimum detectable drop, and the number of queries that a difference needs."""
     from rankstone.leaderboards.pages.power import page
     from rankstone.leaderboards.power import Setting
 

@@ -1,4 +1,4 @@
-"""`rankstone data`: collections listed, prepared, verified and described."""
+"""`rankstone data`: list, prepare, verify and describe collections."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def list_tasks(
         list[str] | None, typer.Argument(metavar="TASK", help="Only these [all].")
     ] = None,
 ) -> None:
-    """List tasks, with the size and the state of their data."""
+    """List tasks with the size and availability of their data."""
     from rankstone.cli.data_view import availability
 
     out.draw(availability(here.availability(tasks or ()), here.sources), "tasks")
@@ -47,7 +47,7 @@ def list_tasks(
 @app.command()
 @command("data", "cache", "workspace")
 def prepare(here: Session, tasks: TasksArgument) -> None:
-    """Fetch and convert, so that runs find the data ready."""
+    """Download and convert the data of tasks."""
     from rankstone.cli.bars import Bars
 
     def one(name: str, task: TaskSpec) -> bool:
@@ -67,9 +67,9 @@ def prepare(here: Session, tasks: TasksArgument) -> None:
 @app.command()
 @command("data", "cache", "workspace")
 def verify(here: Session, tasks: TasksArgument) -> None:
-    """Hash prepared data again and compare it with the pins.
+    """Compare prepared data with its digests and with the pinned counts and digests.
 
-    It is compared with the digests of its preparation as well. Exit code 1 where it differs.
+    Exit code 1 if anything differs.
     """
 
     def one(name: str, task: TaskSpec) -> bool:
@@ -91,7 +91,7 @@ def verify(here: Session, tasks: TasksArgument) -> None:
 @app.command()
 @command("data", "cache", "workspace")
 def path(here: Session, task: TaskArgument) -> None:
-    """Print the folder of the prepared copy, for scripts."""
+    """Print the folder of the prepared data, for scripts."""
     echo(here.data_path(task))
 
 

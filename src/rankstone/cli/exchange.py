@@ -1,4 +1,4 @@
-"""`rankstone export`, `import` and `convert`: records and checkpoints of other tools."""
+"""`rankstone export`, `import` and `convert`: files of other tools."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ImportForm(StrEnum):
 @command("results", "workspace")
 def export(
     here: Session,
-    to: Annotated[ExportForm, typer.Option("--to", help="The form.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    to: Annotated[ExportForm, typer.Option("--to", help="Output format.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     records: Annotated[
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
 ) -> None:
-    """Write records as TREC runs, runs with ir_metadata, MTEB's JSON, or one Parquet table."""
+    """Write records as TREC runs, runs with ir_metadata, MTEB results, or a Parquet table."""
     for path in here.export(records, to.value, output):
         echo(f"written: {path}")
 
@@ -39,13 +39,13 @@ def export(
 def import_results(
     here: Session,
     files: Annotated[list[Path], typer.Argument(help="MTEB's JSON files, or TREC runs.")],
-    source: Annotated[ImportForm, typer.Option("--from", help="What they are.")],
+    source: Annotated[ImportForm, typer.Option("--from", help="Format of the files.")],
     on: Annotated[str | None, typer.Option("--on", help="Task of TREC runs.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the method.")] = None,
 ) -> None:
-    """Store results of others as records, so that they stand in the same tables."""
+    """Store results of other tools as records, to be shown in the same tables."""
     if source is ImportForm.mteb and on is not None:
-        raise typer.BadParameter("MTEB's files name their task; --on goes with TREC runs")
+        raise typer.BadParameter("MTEB's files name their task: use --on with TREC runs only")
     if source is ImportForm.trec and on is None:
         raise typer.BadParameter("a TREC run does not name its task: --on TASK")
     for path in here.import_(files, source.value, on=on, name=name):
@@ -58,12 +58,12 @@ def import_results(
 @command()
 def convert(
     here: Session,
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of DPR's or AR2's own form.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint in DPR's or AR2's format.")],
     like: Annotated[
-        Path, typer.Option("--like", help="Folder of the encoder that it started from.")
+        Path, typer.Option("--like", help="Folder of the encoder that training started from.")
     ],
-    to: Annotated[Path, typer.Option("--to", help="Folder that the two towers go into.")],
+    to: Annotated[Path, typer.Option("--to", help="Output folder of the two encoders.")],
 ) -> None:
-    """Make encoders of a pickled checkpoint, read as data and never run as code."""
+    """Convert a pickled checkpoint into two encoders, without executing its code."""
     for folder in here.convert(checkpoint, like, to):
         echo(f"written: {folder}")

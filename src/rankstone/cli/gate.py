@@ -1,4 +1,4 @@
-"""`rankstone gate`: judges in CI whether a candidate may replace a baseline."""
+"""`rankstone gate`: regression check of a candidate against a baseline, for CI."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ def gate(
     here: Session,
     out: Output,
     baseline: Annotated[
-        str, typer.Option("--baseline", help="Folder of records, or a method; a version with --ab.")
+        str,
+        typer.Option(
+            "--baseline", help="Folder of records, or a method; with --ab a checkout or commit."
+        ),
     ],
-    candidate: Annotated[str, typer.Option("--candidate", help="The same of the candidate.")],
+    candidate: Annotated[str, typer.Option("--candidate", help="Candidate, in the same form.")],
     rules: Annotated[
-        Path | None, typer.Option("--rules", help="TOML of what may be lost [headline −.005].")
+        Path | None, typer.Option("--rules", help="TOML file of allowances [headline −.005].")
     ] = None,
     rounds: Annotated[
         int | None,
         typer.Option(
-            "--ab", min=2, help="Rounds: run both versions here in turns, and judge the ratios."
+            "--ab",
+            min=2,
+            help="Measure both versions alternately on this machine, at most this many rounds.",
         ),
     ] = None,
     method: Annotated[
@@ -40,16 +45,18 @@ def gate(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write JSON here.")] = None,
 ) -> None:
-    """Judge a candidate by its baseline.
+    """Compare a candidate with its baseline and report regressions.
 
-    Exit code 0: it passes; 1: it fails, or a record is missing; 2: it cannot be compared.
+    Exit code 0: pass; 1: a regression or a missing record; 2: undecided or not comparable.
     """
     from rankstone.leaderboards.gate import exit_code
     from rankstone.leaderboards.pages.gate import page
 
     if rounds is None:
         if method:
-            raise typer.BadParameter("records are there already; --method goes with --ab")
+            raise typer.BadParameter(
+                "--method selects what --ab runs; without --ab stored records are compared"
+            )
         found = here.gate(baseline, candidate, rules=rules, on=on)
     else:
         found = here.gate_ab(

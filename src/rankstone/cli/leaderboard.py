@@ -23,21 +23,22 @@ def leaderboard(
     here: Session,
     out: Output,
     table: Annotated[
-        str | None, typer.Argument(help="One that leaderboards/ defines [all records, by task].")
+        str | None,
+        typer.Argument(help="Leaderboard defined in leaderboards/ [all records, by task]."),
     ] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Means over this suite instead.")
+        str | None, typer.Option("--suite", help="Print means over this suite.")
     ] = None,
     zero_shot: Annotated[
         bool,
-        typer.Option("--zero-shot", help="Without methods trained on a task's training split."),
+        typer.Option("--zero-shot", help="Leave out methods trained on a task's training split."),
     ] = False,
     measures: Annotated[
         list[str] | None,
-        typer.Option("--measures", help="Measures to add, computed from the stored runs."),
+        typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
 ) -> None:
-    """Print quality and efficiency of all stored records, or a defined leaderboard."""
+    """Print quality and costs of all stored records, or a defined leaderboard."""
     from rankstone.leaderboards.pages import board
     from rankstone.leaderboards.pages import suite as means
     from rankstone.leaderboards.trained import zero_shot as without_trained
@@ -59,11 +60,11 @@ def show(
     out: Output,
     record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
     rules: Annotated[
-        Rules | None, typer.Option("--as", help="Beside the rules of another tool.")
+        Rules | None, typer.Option("--as", help="Compare with the rules of this tool.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Show one record in full, or its run under another tool's rules."""
+    """Show one record, or its run scored under another tool's rules."""
     from rankstone.leaderboards.pages.record import comparison_page, page
 
     if as_json:
@@ -82,7 +83,7 @@ records = typer.Typer(no_args_is_help=True, help="Stored records: list, remove."
 @records.command("ls")
 @command("results", "workspace")
 def list_records(here: Session, out: Output) -> None:
-    """List every record with its status and file, failures and unreadable files included."""
+    """List records with status and file, including failures and unreadable files."""
     from rankstone.leaderboards.pages.records import page
 
     out.draw(page(here.all_records()), "records")
@@ -98,7 +99,7 @@ def remove_records(
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only failures.")] = False,
 ) -> None:
-    """Delete records, of all machines, with the files beside them."""
+    """Delete records of all machines, with their side files."""
     if not names and not failed:
         raise typer.BadParameter("name records, or give --failed")
     removed = here.remove_records(names or (), failed=failed)

@@ -23,14 +23,16 @@ Kind = StrEnum("Kind", ["runners", "benchmarks", "published"])
 def list_definitions(
     here: Session,
     out: Output,
-    kind: Kind,
+    kind: Annotated[Kind, typer.Argument(help="Definitions to list.")],
     method: Annotated[
-        str | None, typer.Argument(help="With published: only the values of this method.")
+        str | None, typer.Argument(help="With published: values of this method only.")
     ] = None,
 ) -> None:
-    """List methods to run, tasks to run them on, or values that others published."""
+    """List methods, tasks and suites, or published values."""
     if method is not None and kind is not Kind.published:
-        raise typer.BadParameter(f"a method goes with: rankstone list published {method}")
+        raise typer.BadParameter(
+            f"methods select published values: rankstone list published {method}"
+        )
     if kind is Kind.runners:
         page = _runners(here)
     elif kind is Kind.benchmarks:

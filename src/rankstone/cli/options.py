@@ -26,14 +26,14 @@ FOLDERS = {
         "--results", help="Folder of the records [results/ of the workspace]."
     ),
     "data": typer.Option(
-        "--data", envvar="RANKSTONE_DATA", help="Local mirror of collections in BEIR layout."
+        "--data", envvar="RANKSTONE_DATA", help="Folder of collections in BEIR layout."
     ),
     "cache": typer.Option(
         "--cache", envvar="RANKSTONE_CACHE",
         help="Prepared corpora and encodings [the user's cache folder].",
     ),
     "workspace": typer.Option(
-        "--workspace", help="Folder of definitions over the packaged ones [nearest ancestor]."
+        "--workspace", help="Folder with your definitions [nearest ancestor that has some]."
     ),
 }  # fmt: skip
 """Options of the folders of a session."""
@@ -47,13 +47,14 @@ SUFFIXES = {
     ".svg": Format.svg, ".tex": Format.latex, ".html": Format.html, "": Format.markdown,
 }  # fmt: skip
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Format [terminal; of a FILE, by its suffix].")
+    Format | None,
+    typer.Option("--format", help="Output format [terminal; for a FILE, by its suffix]."),
 ]
 PAGES: dict[str, Any] = {
     "form": FormatOption,
     "output": Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file."),
     ],
 }
 """Options of commands that draw a page."""
@@ -149,7 +150,7 @@ def chosen(form: Format | None, output: Path | None, default: Format = Format.te
         raise typer.BadParameter(f"{output}: name a file that ends in {known}, or give --format")
     if form is Format.terminal and by_suffix is not form:
         raise typer.BadParameter(
-            f"{output}: text as on the terminal belongs into a .txt file. (--format markdown)"
+            f"{output}: terminal output is written to .txt files only. (--format markdown)"
         )
     return form or by_suffix or default
 

@@ -1,4 +1,4 @@
-"""`rankstone report` and `rankstone site`: records as one page, and as a folder of pages."""
+"""`rankstone report` and `rankstone site`: records as one page or as a static site."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def report(
     methods: Annotated[list[str] | None, typer.Argument(help="Methods [all with records].")] = None,
     on: Annotated[list[str] | None, typer.Option("--on", help="Tasks [all with records].")] = None,
     baseline: Annotated[
-        str | None, typer.Option("--baseline", help="Method to compare the others with.")
+        str | None, typer.Option("--baseline", help="Baseline of the comparisons.")
     ] = None,
-    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Retrieval report",
+    title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Retrieval report",
 ) -> None:
-    """Write methods, tasks, settings, tables, plots, comparisons and caveats in one page.
+    """Write a page with methods, tasks, tables, plots, comparisons and caveats.
 
     The default format is Markdown.
     """
@@ -51,9 +51,9 @@ def site(
         ),
     ] = 5,
 ) -> None:
-    """Write all records as one folder of static pages: open its index.html, or serve it as it is.
+    """Write all records as a static site: open its index.html, or serve the folder.
 
-    Query and document texts stand on the pages of pairs where their data set is within reach.
+    Pages of pairs show query and document texts if their collection is available locally.
     """  # fmt: skip
     built = here.site(output, pairs=pairs)
     echo(

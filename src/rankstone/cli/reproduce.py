@@ -1,4 +1,4 @@
-"""`rankstone reproduce` and `rankstone claims`: publications compared with what was measured."""
+"""`rankstone reproduce` and `rankstone claims`: compare publications with measurements."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def reproduce(
     here: Session,
     out: Output,
     tables: Annotated[
-        list[str] | None, typer.Argument(help="Published tables [all, of what is stored].")
+        list[str] | None, typer.Argument(help="Published tables [all, from stored records].")
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="How much of each table is reproduced; runs nothing.")
+        bool, typer.Option("--list", help="List tables with the share reproduced; runs nothing.")
     ] = False,
     missing: Annotated[
         Missing | None,
         typer.Option(
             "--missing",
-            help="What to do about runs that are not stored [run, if tables are named].",
+            help="Run or skip missing cells [run, if tables are named].",
         ),
     ] = None,
 ) -> None:
-    """Reproduce published TABLES: each cell is within the tolerance, above, below, or not run.
+    """Reproduce published TABLES; each value is within, above or below its tolerance, or not run.
 
-    Exit code 1 when a cell deviates. A page of Markdown has its numbers as .json beside it.
+    Exit code 1 if a value deviates. Markdown files get a .json file with the numbers.
     """
     from rankstone.cli.bars import drawn
     from rankstone.leaderboards.pages.papers import coverage_page, page
@@ -49,8 +49,8 @@ def reproduce(
         raise typer.BadParameter("--list runs nothing")
     if missing is Missing.run and not tables:
         raise DefinitionError(
-            "All tables take terabytes and weeks. Name those to run (rankstone reproduce --list),"
-            " or take what is stored: --missing skip"
+            "Running all tables takes terabytes and weeks. Name those to run (rankstone reproduce"
+            " --list), or use stored records only: --missing skip"
         )
     runs = bool(tables) and not listed and missing is not Missing.skip
     with drawn(here) as here:
@@ -70,12 +70,12 @@ def claims(
     out: Output,
     names: Annotated[list[str] | None, typer.Argument(help="Claims [all].")] = None,
     missing: Annotated[
-        Missing, typer.Option("--missing", help="What to do about runs that are not stored.")
+        Missing, typer.Option("--missing", help="Run or skip missing cells.")
     ] = Missing.run,
 ) -> None:
-    """Test the claims of papers on own runs: each holds, does not hold, or cannot be decided.
+    """Check claims of papers: each holds, does not hold, is inconclusive or not testable.
 
-    Exit code 1 when a claim does not hold. A page of Markdown has its numbers as .json beside it.
+    Exit code 1 if a claim does not hold. Markdown files get a .json file with the numbers.
     """
     from rankstone.cli.bars import drawn
     from rankstone.leaderboards.pages.claims import page

@@ -35,34 +35,35 @@ def run(
     k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
     limit_queries: Annotated[
         int | None,
-        typer.Option("--limit-queries", min=1, help="Number of queries to use, the first ones."),
+        typer.Option("--limit-queries", min=1, help="Use only the first N judged queries."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Seconds a cell may take.")
+        float | None, typer.Option("--timeout", min=0, help="Time limit of a cell, in seconds.")
     ] = None,
     memory_limit: Annotated[
-        str | None, typer.Option("--memory-limit", help="Memory a cell may use, as in 8GiB.")
+        str | None, typer.Option("--memory-limit", help="Memory limit of a cell, as in 8GiB.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Measure again, also where results with matching digests are stored."
-        ),
+        typer.Option("--force", help="Run cells whose results are already stored."),
     ] = False,
     model_path: Annotated[
-        Path | None, typer.Option("--model-path", help="Folder with the one METHOD's weights.")
+        Path | None,
+        typer.Option("--model-path", help="Folder with the weights of the only METHOD."),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", help="What APIs may cost: 2.50 (US dollars) or 2Mtokens."),
+        typer.Option("--budget", help="Limit of API costs: 2.50 (US dollars) or 2Mtokens."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Label of the one METHOD, before its digest.")
+        str | None, typer.Option("--name", help="Label of the only METHOD, before its digest.")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A parameter; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set a parameter of the methods; repeatable."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Device of the model.")] = None,
     precision: Annotated[
@@ -70,17 +71,18 @@ def run(
     ] = None,
     candidates: Annotated[
         str | None,
-        typer.Option("--candidates", help="Method whose results a cross-encoder re-scores."),
+        typer.Option("--candidates", help="First-stage method of a cross-encoder."),
     ] = None,
     depth: Annotated[
-        int | None, typer.Option("--depth", min=1, help="Candidates of each query [100].")
+        int | None,
+        typer.Option("--depth", min=1, help="Number of candidates for each query [100]."),
     ] = None,
     measures: Annotated[
         list[str] | None,
-        typer.Option("--measures", help="Measures beside the task's, from the stored runs."),
+        typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
 ) -> None:
-    """Run every METHOD on every TASK and store one record per cell."""
+    """Evaluate every METHOD on every TASK and store one record per cell."""
     from rankstone.session import Changes
 
     plan = here.sweep(

@@ -1,4 +1,4 @@
-"""`rankstone score` and `rankstone verify`: run files of other tools, and records recomputed."""
+"""`rankstone score` and `rankstone verify`: score run files, recompute stored records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from rankstone.cli.options import Format, FormatOption, Output, command, echo
 
-UNDIGESTED = "without digest: written before records had one; only its figures are verified"
+UNDIGESTED = "without digest (written by an early version): only its figures are verified"
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def score(
     here: Session,
     run: Annotated[Path, typer.Argument(help="A TREC run file, plain or compressed.")],
-    on: Annotated[str | None, typer.Option("--on", help="Task it was made for.")] = None,
+    on: Annotated[str | None, typer.Option("--on", help="Task of the run.")] = None,
     qrels: Annotated[
-        Path | None, typer.Option("--qrels", help="Judgements, where no task has them.")
+        Path | None, typer.Option("--qrels", help="File of judgements, instead of a task.")
     ] = None,
     relevance: Annotated[
         int | None, typer.Option("--relevance", help="With --qrels: lowest relevant label [1].")
@@ -31,11 +31,11 @@ def score(
     ] = None,
     form: FormatOption = None,
 ) -> None:
-    """Score a run file of any other tool, store its record and compare it."""
+    """Score a run file of another tool, store its record and print the leaderboard."""
     from rankstone.cli.bars import drawn
 
     if relevance is not None and qrels is None:
-        raise typer.BadParameter("the task defines what is relevant; --relevance goes with --qrels")
+        raise typer.BadParameter("the task defines relevance: use --relevance with --qrels only")
     with drawn(here) as here:
         least = 1 if relevance is None else relevance
         record = here.score(run, on, qrels=qrels, relevance=least, name=name)

@@ -67,7 +67,7 @@ class Drop(NamedTuple):
     """Lower end of the simultaneous confidence interval of the drop; -inf where n permits none."""
     high: float
     p: float
-    """Of the hypothesis that the drop is at most the allowance, on its own."""
+    """p-value of the hypothesis that the drop is at most the allowance, unadjusted."""
     adjusted: float
     """The same within the family: at most `level` exactly where a drop above it is shown."""
     detectable: float

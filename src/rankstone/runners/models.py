@@ -104,7 +104,7 @@ def _looked_up(
 
 
 def _compared_revision(model: ModelSpec, files: Mapping[str, str]) -> str | None:
-    """Return the revision that a path is said to hold, if its files are those of that commit."""
+    """Return the stated revision of a path, if its files are those of that commit."""
     if model.revision is None:
         return None
     found = locate_here(model.model_copy(update={"package": None}))

@@ -14,7 +14,7 @@ Kind = Literal["runs", "fetches", "needs weights", "needs an extra", "fails"]
 
 
 class Outlook(NamedTuple):
-    """What `run` would do, and why."""
+    """Forecast of what `run` would do, and why."""
 
     kind: Kind
     detail: str

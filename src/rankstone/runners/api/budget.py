@@ -21,7 +21,7 @@ from rankstone.errors import BudgetError
 SPENT = "spent.json"
 """File in which the process of a cell states what it spent."""
 MARGIN = 1.1
-"""Of the estimate for many texts, over the tokens per byte of the texts so far."""
+"""Ratio of the estimate for many texts to the tokens per byte of the texts so far."""
 TOKENS_PER_BYTE, PRIOR_BYTES = 0.3, 10_000
 """About that of English, which counts as much as so many bytes of texts that were answered."""
 PER_TEXT = 16
@@ -77,7 +77,7 @@ def bound(texts: Sequence[str]) -> int:
 
 @dataclass
 class Purse:
-    """What is spent of a limit; threads may share it."""
+    """Spending below a limit; threads may share it."""
 
     limit: Limit = UNLIMITED
     ledger: Path | None = None

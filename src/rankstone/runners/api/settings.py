@@ -172,8 +172,8 @@ class ApiSettings(Lengths):
 
     @cached_property
     def _server(self) -> dict[str, Json]:
-        """What the server states of its model: in answers, in the list of its models (OpenAI,
-        vLLM, Ollama), and in the facts that TEI and Ollama give."""
+        """Facts that the server states about its model: in answers, in the list of its models
+        (OpenAI, vLLM, Ollama), and in what TEI and Ollama report."""
         said: dict[str, Json] = {"model": self._probed.model}
         client, root = self._client, self._client.base_url.removesuffix("/v1")
         listed = client.stated(f"{client.base_url}/models").get("data")

@@ -139,7 +139,7 @@ def _width(model: LocatedModel) -> int | None:
 
 
 def _require(model: LocatedModel, stated: Mapping[str, Any]) -> None:
-    """Raise ModelError for a parameter of late interaction that nobody states."""
+    """Raise ModelError for a parameter of late interaction that is stated nowhere."""
     needed = ("query_length", "document_length", "query_marker", "document_marker", "dim")
     missing = [key for key in needed if key not in stated]
     if missing:

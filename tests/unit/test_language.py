@@ -1,0 +1,87 @@
+"""Wording of everything a person reads: the terms that CONTRIBUTING's rules leave out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+TERMS = {
+    "dear": "expensive", "dearer": "more expensive", "told": "reported", "said": "messages",
+    "cut": "truncated", "cuts": "truncates", "place": "workspace, or path", "nobody": "not ...",
+    "on the front": "Pareto-optimal", "that no commit holds": "uncommitted changes",
+    "sees drops above": "minimum detectable drop", "measured before with": "matching digests",
+    "exact protocol of each field": "each benchmark's official evaluation protocol",
+    "never a sweep": "stop one run without aborting the sweep", "cannot pass": "... fail",
+    "takes from the model's own settings": "inherits from the model's configuration",
+}  # fmt: skip
+"""Term -> the one to prefer."""
+COMMON = ("place", "nobod")
+"""Beginnings of terms that are plain English in docstrings."""
+BANNED = re.compile(rf"\b(?:{'|'.join(map(re.escape, TERMS))})\b", re.IGNORECASE)
+ALLOWED = re.compile(r"\b(?:in|the) place of\b|\bin its place\b|\bcan pass\b")
+STARTS = re.compile(r"(?:What|Whether|Of)\b")
+CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "results/*.md", "leaderboards/README.md")
+    for path in ROOT.glob(pattern)
+)
+MODULES = [
+    path
+    for path in sorted((ROOT / "src" / "rankstone").rglob("*.py"))
+    if "leaderboards" not in path.relative_to(ROOT).parts
+]
+PRINTED = [path for path in MODULES if path.parent.name == "cli" or path.name == "session.py"]
+"""Modules all of whose texts are printed: help, messages."""
+
+
+def faults(text: str) -> list[str]:
+    """Return the terms to avoid, each with the one to prefer."""
+    kept = BANNED.findall(ALLOWED.sub("", CODE.sub("", text)))
+    return [f"{term}: {TERMS[term.lower()]}" for term in kept if not term.isupper()]
+
+
+def docstrings(tree: ast.Module | ast.stmt) -> Iterator[str]:
+    """Yield docstrings, those of attributes and constants too."""
+    for line in getattr(tree, "body", ()):
+        if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant):
+            yield str(line.value.value)
+        yield from docstrings(line)
+
+
+def constants(tree: ast.Module) -> Iterator[str]:
+    """Yield every text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_pages(path: Path) -> None:
+    assert faults(path.read_text(encoding="utf-8")) == []
+
+
+def test_docstrings_and_messages() -> None:
+    found = {}
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = list(docstrings(tree))
+        bad = [f"starts: {text[:40]}" for text in texts if STARTS.match(text)]
+        bad += [one for text in texts for one in faults(text) if one[:5] not in COMMON]
+        if path in PRINTED:
+            bad += [fault for text in constants(tree) for fault in faults(text)]
+        if bad:
+            found[path.relative_to(ROOT).as_posix()] = bad
+    assert found == {}
+
+
+@pytest.mark.parametrize("text", ["the model's limit cuts 13.8%", "On the front", "it is dear"])
+def test_a_term_to_avoid_is_found(text: str) -> None:
+    assert faults(text)
+    assert not faults("pagers in the place of `cut`, reported")
