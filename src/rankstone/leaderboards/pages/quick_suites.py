@@ -138,8 +138,8 @@ def _notes() -> Iterator[str]:
 def _limits(papers: Mapping[str, PaperSpec]) -> Iterator[str]:
     n = sampled(papers)
     yield (
-        f"NanoBEIR: {n or 'none'} of the published values are on its samples, so that nothing is"
-        " said of it here. The subsets above are whole sets with all their queries; samples of"
+        f"NanoBEIR: {n or 'none'} of the published values are on its samples, so that this page"
+        " does not cover it. The subsets above are whole sets with all their queries; samples of"
         " fifty queries add the noise of queries."
     )
     yield (

@@ -95,7 +95,7 @@ class FolderIndex:
 
     @cached_property
     def _searcher(self) -> Any:
-        """What `_top` searches with, shared by threads."""
+        """Searcher of `_top`, shared by threads."""
         raise NotImplementedError
 
 

@@ -35,7 +35,7 @@ class Prebuilt(NamedTuple):
     name: str
     kind: Kind
     md5: str
-    """Of the archive; pyserini calls the folder in its cache after it."""
+    """Digest of the archive; pyserini calls the folder in its cache after it."""
     url: str
     documents: int
     same: tuple[str, ...]
