@@ -205,8 +205,9 @@ class Workspace:
         rescored = any(first in method.members for method in chosen)
         if (first or changes.depth) and not rescored:
             raise DefinitionError(
-                "--candidates and --depth are for a cross-encoder without a definition, and none is"
-                " named. Name one (hf:ORG/NAME or its folder), or leave them out."
+                "--candidates and --depth are for a cross-encoder or another model that re-scores,"
+                " without a definition, and none is named. Name one (hf:ORG/NAME or its folder), or"
+                " leave them out."
             )
         return _each_once(chosen)
 

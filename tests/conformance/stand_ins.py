@@ -15,7 +15,7 @@ from rankstone.errors import ModelError
 from rankstone.runners.construct import load_adapter, parts, refuse_unavailable
 from rankstone.runners.models import locate
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec
-from tests import tiny_models, tiny_rerankers
+from tests import tiny_language_models, tiny_models, tiny_rerankers
 
 Write = Callable[[Path], Any]
 Part = TypeVar("Part", bound=AdapterSpec)
@@ -89,6 +89,9 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
         tiny_rerankers.write_uni_encoder,
         {"query_length": 32, "document_length": 32},
     ),
+    "rerank/bm25-qwen3-reranker-0.6b": (tiny_language_models.write_causal, {"max_length": 400}),
+    "rerank/bm25-monot5-base": (tiny_language_models.write_seq2seq, SHORT),
+    "rerank/bm25-rank-zephyr": (tiny_language_models.write_silent, {"passage_words": 6}),
     "rerank/svdr-msmarco-beta": (_vdr, {"shift": 20, "top_k": 16}),
     "sparse/splade-pp-ed": (tiny_models.write_masked, {}),
     "sparse/opensearch-doc-v2-mini": (_idf, {}),

@@ -12,6 +12,7 @@ pytest.importorskip("httpx2")
 from rankstone.errors import MissingExtraError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.encoders.api import ApiEncoder
+from rankstone.runners.scorers.api_listwise import ApiListwise
 from rankstone.runners.scorers.api_rerank import ApiScorer
 from rankstone.specs import MethodSpec
 from tests.documents import pages
@@ -26,11 +27,11 @@ DEFINED = [
 
 @pytest.mark.parametrize("values", DEFINED)
 def test_the_definitions_in_the_documents_are_built(values):
-    assert len(DEFINED) == 3
+    assert len(DEFINED) == 4
     bm25 = MethodSpec(name="lexical/bm25", description="d", adapter="bm25")
     members = [bm25 for _ in values.get("members", ())]
     runner = build_runner(MethodSpec(**{**values, "name": "api/mine", "members": tuple(members)}))
-    assert isinstance(getattr(runner, "scorer", runner), ApiEncoder | ApiScorer)
+    assert isinstance(getattr(runner, "scorer", runner), ApiEncoder | ApiScorer | ApiListwise)
 
 
 def test_without_the_extra_the_install_line_is_printed(monkeypatch):

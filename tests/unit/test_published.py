@@ -17,6 +17,12 @@ from rankstone.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[2]
 WORKSPACE = Workspace.find(ROOT)
 ROWS = read_published(WORKSPACE.published)
+RERANKERS = (
+    "bge-reranker-v2-m3", "mxbai-rerank-xsmall-v1", "mxbai-rerank-base-v1",
+    "mxbai-rerank-large-v1", "gte-reranker-modernbert-base", "ettin-reranker-150m",
+    "qwen3-reranker-0.6b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2", "monot5-base",
+    "rank-zephyr", "rank-vicuna", "jina-reranker-v2",
+)  # fmt: skip
 WITHOUT = {
     "late_interaction/minilm-tokens": "ours alone",
     "rerank/bm25-cet": "no value of it could be found",
@@ -32,6 +38,7 @@ WITHOUT = {
     "sparse/svdr-tqa": "none found",
     "dense/unixcoder": "published with other lengths and without comments, or fine-tuned",
     **dict.fromkeys((f"dense/m2-bert-{n}" for n in ("2k", "8k", "32k")), "of other weights"),
+    **dict.fromkeys((f"rerank/bm25-{name}" for name in RERANKERS), "of other candidates, or none"),
     "sparse/vdr-msmarco": "a gain only",
     "dense/all-minilm-l6-v2-bf16": "published at fp32 only",
     "dense/all-minilm-l6-v2-int8": "published at fp32 only",

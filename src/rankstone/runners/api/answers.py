@@ -21,6 +21,10 @@ class Answer(NamedTuple):
     """Input tokens, as the server counts them; None where it does not say."""
     model: str | None
     """Name of the model, as the server gives it."""
+    text: str = ""
+    """What a language model wrote ..."""
+    written: int = 0
+    """... and the tokens of it, as the server counts them."""
 
 
 def read_embeddings(body: Any, n: int, where: str) -> Answer:
@@ -60,6 +64,24 @@ def read_scores(body: Any, n: int, where: str) -> Answer:
     scores = np.empty(n, dtype=np.float32)
     scores[found] = _matrix([[_field(row, name, where)] for row in rows], where)[:, 0]
     return Answer(scores, *_about(body if isinstance(body, dict) else {}))
+
+
+def read_chat(body: Any, n: int, where: str) -> Answer:
+    """Read ``{"choices": [{"message": {"content"}}], "usage", "model"}``; a refusal has no text.
+
+    Raises:
+        ApiError: there is no message, or its content is no text.
+    """
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list) or not choices:
+        raise ApiError(f"{where}: the answer has no 'choices'. Correct parameters.base_url.")
+    content = _field(_field(choices[0], "message", where), "content", where)
+    if not isinstance(content, str | None):
+        raise ApiError(f"{where}: expected a text, found {content!r:.60}.")
+    usage = body.get("usage")
+    written = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    tokens = int(written) if _count(written) else 0
+    return Answer(np.empty(0, np.float32), *_about(body), content or "", tokens)
 
 
 def _items(body: Any, key: str, n: int, where: str) -> list[Any]:

@@ -106,12 +106,17 @@ class Purse:
         expected = int(rate * MARGIN * sum(len(text.encode("utf-8", "replace")) for text in texts))
         self._check(Amount.of(expected, price), f"the next {len(texts):,} texts take about")
 
-    def reserve(self, texts: Sequence[str], price: float | None) -> Amount:
+    def reserve(
+        self, texts: Sequence[str], price: float | None, answer: Amount = NOTHING
+    ) -> Amount:
         """Set aside the upper bound of a request; BudgetError if it is not left.
 
         Waits for requests under way where the bound fits only once they are settled.
+
+        Args:
+            answer: upper bound of what is written for it.
         """
-        amount = Amount.of(bound(texts), price)
+        amount = Amount.of(bound(texts), price).plus(answer)
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved.tokens or self._holds(amount))
             self._check(amount, f"the next request of {len(texts):,} texts takes at most")

@@ -36,6 +36,8 @@ class Request(NamedTuple):
     texts: Sequence[str]
     n: int
     """Texts that the answer is about."""
+    most: int = 0
+    """Tokens that may be written for it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -119,8 +121,16 @@ class ApiSettings(Lengths):
 
     def reported(self, answer: Answer) -> None:
         """Report the tokens of an answer to the meter; in the thread that encodes."""
-        tokens, usd = Amount.of(answer.tokens or 0, self.price)
+        tokens, usd = self.cost(answer)
         report(Work(len(answer.values), tokens, billed_tokens=tokens, usd=usd))
+
+    def written(self, tokens: int) -> Amount:
+        """Return what so many tokens cost that are written, not read."""
+        return Amount.of(tokens, None)
+
+    def cost(self, answer: Answer) -> Amount:
+        """Return what an answer cost, as far as the server counts it."""
+        return Amount.of(answer.tokens or 0, self.price).plus(self.written(answer.written))
 
     def probe(self) -> Answer:
         """Return the answer for one short text."""
@@ -130,13 +140,14 @@ class ApiSettings(Lengths):
         self, path: str, request: Request, read: Callable[[Any, int, str], Answer], purse: Purse
     ) -> Answer:
         """Ask once; what a failure may have cost is its upper bound."""
-        spent = reserved = purse.reserve(request.texts, self.price)
+        most = self.written(request.most)
+        spent = reserved = purse.reserve(request.texts, self.price, most)
         where, body = f"{self._client.base_url}/{path}", {"model": self.model_id, **request.body}
         try:
             raw = self._client.post(path, body, lambda: purse.lose(reserved, request.texts))
             answer = read(raw, request.n, where)
             if answer.tokens is not None:
-                spent = Amount.of(answer.tokens, self.price)
+                spent = self.cost(answer)
         except (RefusedError, BudgetError):
             spent = NOTHING
             raise

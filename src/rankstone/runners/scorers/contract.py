@@ -23,6 +23,15 @@ def require_scorer(scorer: Any) -> None:
         )
 
 
+def require_scores(scorer: Any) -> None:
+    """Raise DefinitionError where `scorer` only orders the candidates that it is given together."""
+    if getattr(scorer, "listwise", False):
+        raise DefinitionError(
+            f"table 'scorer': {type(scorer).__name__} orders candidates of one list, and its scores"
+            ' of two lists cannot be compared. Use it behind adapter = "two_stage".'
+        )
+
+
 def checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:
     """Check the scores that `scorer` gave for `n` documents; AdapterError if they are not `n`."""
     scores: NDArray[np.float32] = np.asarray(given, dtype=np.float32)

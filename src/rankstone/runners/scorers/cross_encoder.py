@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import Annotated, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.scorers.settings import ScorerSettings
+from rankstone.runners.protocols import STRICT, Json
+from rankstone.runners.scorers.settings import PairScorer
 from rankstone.runners.transformer.network import Head, Loaded, Network
-from rankstone.runners.transformer.tokens import PairTokens
+from rankstone.runners.transformer.tokens import ChatPairs, PairTokens
 from rankstone.runners.transformer.tower import Tower
 
 
@@ -23,18 +21,24 @@ from rankstone.runners.transformer.tower import Tower
 class Classifier(Head):
     """The kind of a network that reads a pair and gives one number."""
 
+    instruction: str | None = None
+
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load
 
-        return load(network)
+        return load(network, self.instruction)
 
 
 class PairTower(Tower):
     """Pairs of texts, each in one sequence."""
 
     @cached_property
-    def tokens(self) -> PairTokens:
+    def tokens(self) -> PairTokens | ChatPairs:
         facts = self.facts
+        if facts.library_tokens:
+            assert self.limit is not None
+            stated = facts.prompts.get("instruction")
+            return ChatPairs(self.tokenizer, pad=facts.pad, limit=self.limit, instruction=stated)
         return PairTokens(
             self.tokenizer,
             pad=facts.pad,
@@ -45,45 +49,33 @@ class PairTower(Tower):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CrossEncoderScorer(ScorerSettings):
+class CrossEncoderScorer(PairScorer):
     """The single logit of a sequence classifier over `[CLS] query [SEP] document [SEP]`.
 
     Equal to ``CrossEncoder.predict`` of sentence-transformers up to the last bits, with the model's
     own activation, but for a sigmoid: that would not move a rank, but tie what it saturates. A pair
-    that is too long loses tokens of its longer text first.
+    that is too long loses tokens of its longer text first. A model whose files hold a chat template
+    for pairs (a causal one, of sentence-transformers 5.4 or later) is given that, and loses the end
+    of the document.
     """
 
     max_length: Annotated[int, Field(ge=8)] = 512
     """Tokens per pair, special tokens included; never more than the model's own limit."""
+    instruction: str | None = None
+    """Description of the task, where the model's chat template takes one; None: the model's own."""
 
     def describe(self) -> Mapping[str, Json]:
+        facts = self._pairs.facts
         return {
+            **super().describe(),
             "scorer": "cross-encoder",
-            **self._described(self._pairs.engines),
-            "max_length": self._pairs.limit,
-            "truncation": "longest first",
-            "modules": cast("Json", self._pairs.facts.modules),
+            "truncation": "end" if facts.library_tokens else "longest first",
+            "modules": cast("Json", facts.modules),
+            **({"instruction": facts.prompts["instruction"]} if facts.prompts else {}),
         }
-
-    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        scores = np.empty(len(documents), dtype=np.float32)
-        if len(documents):
-            tokenised = self._tokens.pairs(query, documents)
-            for rows, batch in self._pairs.batches(tokenised, lambda output, ids, mask: output):
-                scores[rows] = batch[:, 0]
-        return scores
-
-    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        limit = self._pairs.limit
-        assert limit is not None
-        return Truncation.of(self._tokens.pairs(query, documents).counts, limit)
-
-    @property
-    def _tokens(self) -> PairTokens:
-        return cast("PairTokens", self._pairs.tokens)
 
     @cached_property
     def _pairs(self) -> Tower:
-        engines = self._engines(Classifier(), self.model)
+        engines = self._engines(Classifier(instruction=self.instruction), self.model)
         limit = min(self.max_length, engines.facts.limit or self.max_length)
         return self._tower(engines, "document", limit, PairTower)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.models import LocatedModel
-from rankstone.runners.protocols import STRICT, Json, Role
+from rankstone.runners.protocols import STRICT, Json, Role, Truncation
 from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype, Name, Precision
 from rankstone.runners.transformer.network import Head, Network
@@ -64,3 +66,37 @@ class ScorerSettings:
     def _described(self, engines: Engines) -> dict[str, Json]:
         """Return the entries that the descriptions of all scorers share."""
         return {**self.model.describe(), **engines.describe()}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PairScorer(ScorerSettings):
+    """Base of scorers that read a query and a candidate in one sequence.
+
+    Its `_pairs`, a `Tower`, has tokens with a method `pairs(query, documents)`.
+    """
+
+    max_length: Annotated[int, Field(ge=8)]
+    """Tokens per pair."""
+
+    def describe(self) -> Mapping[str, Json]:
+        return {**self._described(self._pairs.engines), "max_length": self._pairs.limit}
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        scores = np.empty(len(documents), dtype=np.float32)
+        if len(documents):
+            tokenised = self._tokens.pairs(query, documents)
+            for rows, batch in self._pairs.batches(tokenised, lambda output, ids, mask: output):
+                scores[rows] = batch[:, 0]
+        return scores
+
+    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
+        counts, kept = self._tokens.pairs(query, documents)[::-1]
+        return Truncation.of(counts, np.array([len(ids) for ids in kept], dtype=np.int64))
+
+    @property
+    def _tokens(self) -> Any:
+        return self._pairs.tokens
+
+    @property
+    def _pairs(self) -> Tower:
+        raise NotImplementedError

@@ -151,6 +151,11 @@ class RescoredIndex(SavedIndex):
                 self._rescore(queries[row : row + 1], hits.docs[row], hits.scores[row])
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
+    def notes(self) -> list[str]:
+        """Return what the scorer has to say about its scores."""
+        notes = getattr(self.scored, "notes", None)
+        return list(notes()) if callable(notes) else []
+
     def _rescore(self, query: Any, docs: NDArray[np.int64], scores: Scores) -> None:
         """Sort the best of one row into their new order, in the given arrays."""
         n_found = int((docs >= 0).sum())

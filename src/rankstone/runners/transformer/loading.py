@@ -32,6 +32,7 @@ TASKS = {
     "AutoModelForCausalLM": "text-generation",
 }
 """Classes of transformers -> the library's names of them."""
+OUTPUTS = {"fill-mask": "logits", "text-generation": "logits"}
 TOKENIZER_FILES = re.compile(r"token|^(vocab|merges|spiece|sentencepiece|special)")
 ROUTES = ("document", "default")
 
@@ -49,15 +50,15 @@ def checkpoint(network: Network, kind: Any) -> Any | None:
 def opened(network: Network, kind: Any) -> Any:
     """Load the model's folder as `kind`, a model class of the library."""
     network.check_code(foreign_modules(network.model.folder))
-    model = kind(str(network.model.folder), device="cpu", **_arguments(network, shared=True))
-    _check(first(model), network)
+    model = kind(str(network.model.folder), device="cpu", **arguments(network, shared=True))
+    check(first(model), network)
     return model
 
 
 def plain(network: Network, task: str) -> Any:
     """The library's module of a plain transformer, for `task` in the library's words."""
     task = TASKS[network.auto_class] if _check_task(network) else task
-    output = network.output or {"fill-mask": "logits"}.get(task, "last_hidden_state")
+    output = network.output or OUTPUTS.get(task, "last_hidden_state")
     name = "sentence_embedding" if network.output else "token_embeddings"
     text = {"text": {"method": "forward", "method_output_name": output}}
     with _folder(network) as folder:
@@ -66,9 +67,9 @@ def plain(network: Network, task: str) -> Any:
             transformer_task=task,
             modality_config=text,
             module_output_name=name,
-            **_arguments(network),
+            **arguments(network),
         )
-    _check(module, network)
+    check(module, network)
     if network.output is not None:
         _choose(module, network)
     return module
@@ -107,7 +108,7 @@ def _check_task(network: Network) -> bool:
     return network.auto_class != "AutoModel"
 
 
-def _arguments(network: Network, shared: bool = False) -> dict[str, Any]:
+def arguments(network: Network, shared: bool = False) -> dict[str, Any]:
     """Keyword arguments that keep the library to the files, in float32."""
     local = {"local_files_only": True, "trust_remote_code": network.trust_remote_code}
     own = {"model_kwargs": {**local, "dtype": torch.float32}}
@@ -188,13 +189,10 @@ def _check_vocabulary(made: Any) -> None:
         )
 
 
-def _check(module: Any, network: Network) -> None:
+def check(module: Any, network: Network) -> None:
     """Raise where weights are missing, for which random numbers stand in; leave at a layer."""
     model = module.auto_model
-    usual: Any = PreTrainedModel.from_pretrained  # marks what it loads
-    flagged = type(model).from_pretrained.__func__ is usual.__func__
-    parameters = dict(model.named_parameters()) if flagged else {}
-    missing = [n for n, p in parameters.items() if not getattr(p, "_is_hf_initialized", False)]
+    missing = absent(model)
     needed = [n for n in missing if "pooler" not in n]
     if needed:
         raise ModelError(
@@ -210,6 +208,14 @@ def _check(module: Any, network: Network) -> None:
     _check_vocabulary(module.tokenizer)
     if module.tokenizer.pad_token is None:  # padding is masked, whatever it is
         module.tokenizer.pad_token = module.tokenizer.eos_token or module.tokenizer.unk_token
+
+
+def absent(model: Any) -> list[str]:
+    """Names of the weights that were in no file; none where the model's code loads them itself."""
+    usual: Any = PreTrainedModel.from_pretrained  # marks what it loads
+    flagged = type(model).from_pretrained.__func__ is usual.__func__
+    parameters = dict(model.named_parameters()) if flagged else {}
+    return [n for n, p in parameters.items() if not getattr(p, "_is_hf_initialized", False)]
 
 
 def leave(model: Any, exit_layer: int, name: str) -> None:
@@ -264,12 +270,19 @@ def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
     return found.float()
 
 
-def facts(model: Any, *, words: torch.Tensor | None = None, more: Sequence[Any] = ()) -> Facts:
+def facts(
+    model: Any,
+    *,
+    words: torch.Tensor | None = None,
+    more: Sequence[Any] = (),
+    library_tokens: bool | None = None,
+) -> Facts:
     """Settings of `model`, of the library, and of its tokenizer.
 
     Args:
         words: weights of a map onto the vocabulary that is not among the modules.
         more: the modules behind the transformer, where those of the model are not meant.
+        library_tokens: the fact of this name; None: found by comparing tokens of single texts.
     """
     module = first(model)
     made, net = module.tokenizer, module.auto_model
@@ -279,6 +292,8 @@ def facts(model: Any, *, words: torch.Tensor | None = None, more: Sequence[Any] 
     roles = {"query": "query_length", "document": "document_length"}
     lengths = {r: getattr(module, name, None) for r, name in roles.items()}
     pad = made.pad_token_id
+    if library_tokens is None:
+        library_tokens = not same_tokens(library_ids(module), made)
     return Facts(
         limit=min((n for n in (stated, learnt) if n), default=None),
         limits={role: int(n) for role, n in lengths.items() if n},
@@ -286,7 +301,7 @@ def facts(model: Any, *, words: torch.Tensor | None = None, more: Sequence[Any] 
         embeddings=_embeddings(net),
         pad=int(pad or 0),
         truncation_side=made.truncation_side,
-        library_tokens=not same_tokens(library_ids(module), made),
+        library_tokens=library_tokens,
         special_tokens={
             part: token for part, token in made.special_tokens_map.items() if isinstance(token, str)
         },

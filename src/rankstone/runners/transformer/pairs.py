@@ -1,8 +1,8 @@
-"""Classifiers of pairs of texts. Imports torch: import this inside functions."""
+"""Networks that score pairs of texts. Imports torch: import this inside functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,43 +12,56 @@ from torch import nn
 
 from rankstone.errors import ModelError
 from rankstone.runners.transformer import loading
-from rankstone.runners.transformer.flops import costs
+from rankstone.runners.transformer.flops import Costs, costs
 from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import PROBED_QUERY, SECOND, PairTokens, Tokens
+
+CHAT = "message"
+"""The library's name of pairs that a chat template makes into one text."""
+TASKS = ("sequence-classification", "feature-extraction", "text-generation")
 
 
 class Scores(nn.Module):
     """(ids, mask) -> (n, 1) by the library's modules; the mask is `SECOND` at a pair's second text,
     as `PairTokens` makes it."""
 
-    def __init__(self, modules: Sequence[Any], activation: Any, *, types: bool) -> None:
+    def __init__(self, modules: Sequence[Any], activation: Any, more: dict[str, Any]) -> None:
         super().__init__()
         self.backbone, self.behind = modules[0], nn.ModuleList(modules[1:])
-        self.activation, self.types = activation, types
+        self.activation, self.more = activation, more
+        self.types = "token_type_ids" in modules[0].tokenizer.model_input_names
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        features = {"input_ids": ids, "attention_mask": (mask > 0).long()}
+        features = {"input_ids": ids, "attention_mask": (mask > 0).long(), **self.more}
         if self.types:
             features["token_type_ids"] = (mask == SECOND).long()
         features = self.backbone(features)
-        features["scores"] = features["scores"].float()
+        name = self.backbone.module_output_name
+        features[name] = features[name].float()
         for module in self.behind:
             features = module(features)
         scores: torch.Tensor = self.activation(features["scores"])
         return scores
 
 
-def load(network: Network) -> Loaded:
+def load(network: Network, instruction: str | None = None) -> Loaded:
     """The library's CrossEncoder. A sigmoid at its end is left out: it would not move a rank, but
-    tie what it saturates."""
+    tie what it saturates.
+
+    Args:
+        instruction: for a model with a chat template that takes one; None: its own.
+    """
     model: Any = loading.opened(network, CrossEncoder)
-    _check(model, network)
+    _check(model, network, instruction)
     transformer, net = loading.first(model), loading.first(model).auto_model
     own = model.activation_fn
     activation = nn.Identity() if isinstance(own, nn.Sigmoid) else own
-    types = "token_type_ids" in transformer.tokenizer.model_input_names
-    facts = loading.facts(model)
-    facts = replace(facts, costs=costs(net.base_model), library_tokens=False, prompts={})
+    chat = CHAT in transformer.modality_config
+    if chat and instruction is None:
+        instruction = model.prompts.get(model.default_prompt_name)
+    facts = loading.facts(model, library_tokens=chat)
+    prompts = {"instruction": instruction} if instruction else {}
+    facts = replace(facts, costs=costs(net.base_model), prompts=prompts)
 
     def oracle(texts: Sequence[str], prompt: str) -> Array:
         pairs = [(PROBED_QUERY, text) for text in texts]
@@ -57,11 +70,13 @@ def load(network: Network) -> Loaded:
         )
         return scores[:, None]
 
+    more: dict[str, Any] = {"modality": CHAT} if chat else {}
+    more |= {"logits_to_keep": 1} if transformer.transformer_task == "text-generation" else {}
     return Loaded(
         model=model,
-        network=Scores(list(model), activation, types=types).eval(),
+        network=Scores(list(model), activation, more).eval(),
         facts=facts,
-        tokenizer=transformer.tokenizer,
+        tokenizer=transformer if chat else transformer.tokenizer,
         oracle=oracle,
         tokens_of=lambda tokens, prompt: paired(tokens, facts.truncation_side),
     )
@@ -71,24 +86,140 @@ def paired(tokens: Tokens, side: Any) -> PairTokens:
     return PairTokens(tokens.tokenizer, pad=tokens.pad, limit=tokens.limit, truncation_side=side)
 
 
-def _check(model: Any, network: Network) -> None:
-    """Raise ModelError for what is not a classifier of one label, with all its weights."""
+def _check(model: Any, network: Network, instruction: str | None) -> None:
+    """Raise ModelError for what does not give one score, with all its weights."""
     net, what = loading.first(model).auto_model, f"Model '{network.model.id}'"
-    if loading.first(model).transformer_task != "sequence-classification":
-        raise ModelError(f"{what} scores pairs by generating text, which is not supported.")
+    task = loading.first(model).transformer_task
+    chat = CHAT in loading.first(model).modality_config
+    if task not in TASKS or (task == "text-generation" and not chat):
+        raise ModelError(
+            f"{what} scores pairs by generating text, and its files do not state the prompt. Name"
+            ' it: adapter = "causal_reranker", and scorer.parameters.template.'
+        )
     if model.num_labels != 1:
         raise ModelError(f"{what} has {model.num_labels} labels: a scorer needs a model with one.")
-    if model.default_prompt_name is not None:
+    if model.default_prompt_name is not None and not chat:
         raise ModelError(
             f"{what} puts the prompt '{model.default_prompt_name}' before texts, which is not"
             " supported. Remove default_prompt_name from its settings."
         )
-    named = net.named_parameters()
-    missing = [n for n, p in named if not getattr(p, "_is_hf_initialized", False)]
-    if missing:
+    if instruction is not None and not chat:
+        raise ModelError(f"{what} takes no instruction. Remove scorer.parameters.instruction.")
+    if missing := loading.absent(net):
         raise ModelError(
             f"{what}: no weights '{missing[0]}' in {network.model.folder} ({len(missing)} missing)."
             " Name a model that was trained to classify pairs."
         )
-    if getattr(loading.first(model).tokenizer, "backend_tokenizer", None) is None:
-        raise ModelError(f"{what}: its tokenizer is not one of the library 'tokenizers'.")
+    _check_backend(loading.first(model).tokenizer, network)
+
+
+class Answers(nn.Module):
+    """(ids, mask) -> (n, 1): the logit of one next token less that of another.
+
+    The token is the one behind the last of `ids`, which are padded on the left; with `start`, the
+    first that a decoder writes behind that token.
+    """
+
+    def __init__(self, model: Any, tokens: tuple[int, int], start: int | None) -> None:
+        super().__init__()
+        self.backbone, self.tokens, self.start = model, tokens, start
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        more: dict[str, Any] = {"logits_to_keep": 1}
+        if self.start is not None:
+            more = {"decoder_input_ids": torch.full_like(ids[:, :1], self.start)}
+        output = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False, **more)
+        (yes, no), logits = self.tokens, output.logits[:, -1].float()
+        return (logits[:, yes] - logits[:, no])[:, None]
+
+
+class _Seq2Seq:
+    """A model of transformers in the form of the library's first module, which it has none of."""
+
+    def __init__(self, network: Network) -> None:
+        from transformers import AutoModelForSeq2SeqLM
+
+        settings = loading.arguments(network)["model_kwargs"]
+        self.tokenizer = loading.tokenizer(network)
+        self.auto_model = AutoModelForSeq2SeqLM.from_pretrained(network.model.folder, **settings)
+        loading.check(self, network)
+
+    def preprocess(self, texts: Sequence[str]) -> dict[str, Any]:
+        return {"input_ids": [self.tokenizer(text)["input_ids"] for text in texts]}
+
+
+def load_answer(
+    network: Network,
+    words: tuple[str, str],
+    prompts: Callable[[Tokens], Tokens],
+    *,
+    decoder: bool,
+) -> Loaded:
+    """A language model as a scorer: the log-odds of the first of two tokens as its next.
+
+    Args:
+        words: the tokens, as the vocabulary has them.
+        prompts: makes the tokens of prompts of those of texts.
+        decoder: the model has an encoder of the prompt and a decoder of the answer.
+    """
+    module: Any = _Seq2Seq(network) if decoder else loading.plain(network, "text-generation")
+    net, made = module.auto_model, module.tokenizer
+    _check_backend(made, network)
+    tokens = _ids(words, made, network)
+    if not decoder:
+        start, spent = None, costs(net.base_model)
+    else:
+        start, spent = _start(net), _encoder_costs(net)
+    facts = replace(loading.facts([module]), costs=spent, library_tokens=False)
+    return Loaded(
+        model=[module],
+        network=Answers(net, tokens, start).eval(),
+        facts=facts,
+        tokenizer=made,
+        tokens_of=lambda tokens, prompt: prompts(tokens),
+    )
+
+
+def load_writer(network: Network) -> Loaded:
+    """A causal language model that writes text, for `generate` of transformers."""
+    module: Any = loading.plain(network, "text-generation")
+    net = module.auto_model
+    facts = replace(loading.facts([module]), costs=costs(net), library_tokens=True)
+    return Loaded(model=[module], network=net.eval(), facts=facts, tokenizer=module.tokenizer)
+
+
+def _start(net: Any) -> int:
+    """The token before the decoder's first."""
+    stated = (
+        getattr(c, "decoder_start_token_id", None) for c in (net.config, net.generation_config)
+    )
+    return int(next((one for one in stated if one is not None), net.config.pad_token_id))
+
+
+def _ids(words: tuple[str, str], tokenizer: Any, network: Network) -> tuple[int, int]:
+    vocabulary = tokenizer.get_vocab()
+    for word in words:
+        if word not in vocabulary:
+            raise ModelError(
+                f"Model '{network.model.id}': no token '{word}' in its vocabulary, which its prompt"
+                " asks for. State the model's own prompt: scorer.parameters.template."
+            )
+    yes, no = (int(vocabulary[word]) for word in words)
+    return yes, no
+
+
+def _encoder_costs(net: Any) -> Costs:
+    """Costs of the encoder, and of the keys and values that the decoder makes of its outputs; the
+    decoder itself reads one token, which is left out as a pooler is."""
+    whole = costs(net.get_encoder())
+    cross = [m for n, m in net.get_decoder().named_modules() if n.endswith("EncDecAttention")]
+    return whole._replace(
+        weights=whole.weights + sum(m.k.weight.numel() + m.v.weight.numel() for m in cross)
+    )
+
+
+def _check_backend(tokenizer: Any, network: Network) -> None:
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(
+            f"Model '{network.model.id}': its tokenizer is not one of the library 'tokenizers'."
+        )

@@ -238,6 +238,37 @@ class PairTokens(Tokens):
         return table, mask
 
 
+class ChatPairs(Tokens):
+    """Pairs as a module of sentence-transformers makes them into one text, by a chat template."""
+
+    def __init__(self, module: Any, *, pad: int, limit: int, instruction: str | None) -> None:
+        """
+        Args:
+            module: the library's transformer; this object sets its limit.
+            instruction: text of the system, where the template has one.
+        """
+        self.tokenizer, self.pad, self.limit = module, pad, limit
+        self._side, self._instruction = module.tokenizer.padding_side, instruction
+
+    def pairs(self, query: str, documents: Sequence[str]) -> Tokenised:
+        """The ids of `query` with each of `documents`, truncated at the limit."""
+        ids = self._ids(query, documents, self.limit)
+        counts = np.array([len(one) for one in ids], dtype=np.int64)
+        full = np.flatnonzero(counts == self.limit)
+        whole = self._ids(query, [documents[row] for row in full], None)
+        counts[full] = [len(one) for one in whole]
+        return Tokenised(ids, counts)
+
+    def _ids(self, query: str, documents: Sequence[str], limit: int | None) -> list[Ids]:
+        if not len(documents):
+            return []
+        self.tokenizer.tokenizer.model_max_length = limit or 10**9
+        given = [(query, text) for text in documents]
+        made = self.tokenizer.preprocess(given, prompt=self._instruction)
+        rows = zip(made["input_ids"], made["attention_mask"], strict=True)
+        return [ids[mask.bool()].numpy() for ids, mask in rows]
+
+
 def check_ids(ids: Sequence[Ids], known: int | None, token: Callable[[int], str | None]) -> None:
     """ModelError for an id that is not below `known`, the number of embeddings; None: any is.
 

@@ -25,7 +25,7 @@ from rankstone.runners.method_files import Unwritten, load_method, none_unwritte
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.runners.names import DIGITS
 from rankstone.runners.unwritten.changes import Changes
-from rankstone.runners.unwritten.layouts import layout
+from rankstone.runners.unwritten.layouts import SCORERS, layout
 from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec
 
 HUB, MTEB, LUCENE = "hf:", "mteb:", "lucene:"
@@ -34,6 +34,8 @@ FORMS = (
     "hf:ORG/NAME[@REVISION], mteb:NAME, lucene:NAME, a folder with weights (./DIR) or a file"
     " (./FILE.toml)"
 )
+LOADERS = {"Qwen3RerankerWrapper": "causal_reranker", "MonoT5Reranker": "seq2seq_reranker"}
+"""Classes of MTEB that load models -> adapters, where the models' files do not tell."""
 CANDIDATES = 100
 ANSWER_S = 4.0
 """Seconds in which the hub must answer whether it has a model."""
@@ -47,6 +49,8 @@ class Found(NamedTuple):
     files: LocatedModel
     label: str
     prompts: Mapping[str, str] | None = None
+    adapter: str | None = None
+    """The kind of the model, where a registry states it."""
 
 
 def is_form(name: str, folder: Path = Path()) -> bool:
@@ -83,7 +87,7 @@ def method_of(
     """Return the method that `name` describes in a form above, before `changes` are applied.
 
     Args:
-        first: the method whose candidates a cross-encoder re-scores.
+        first: the method whose candidates a model re-scores.
         runners: folders of the definitions that a file may name as members.
         unwritten: finds members that a file names in another form.
 
@@ -137,18 +141,18 @@ def _found(name: str) -> Found:
 
 def _of_model(name: str, found: Found, changes: Changes, first: MethodSpec | None) -> MethodSpec:
     values = changes.values
-    adapter, parameters = layout(found.files, values)
+    adapter, parameters = layout(found.files, {"adapter": found.adapter, **values})
     if found.prompts and adapter in ("dense", "sparse"):
         parameters = {**parameters, "prompts": dict(found.prompts)}
     label = found.label + (f"+{adapter}" if "adapter" in values else "")
     described: dict[str, Any] = {"description": f"{name}, as its files say.", "stated_in": name}
-    if adapter != "cross_encoder":
+    if adapter not in SCORERS:
         return MethodSpec(
             name=label, adapter=adapter, parameters=parameters, model=found.model, **described
         )
     if first is None:
         raise DefinitionError(
-            f"'{name}' is a cross-encoder, which re-scores candidates of another method."
+            f"'{name}' re-scores candidates of another method ({adapter})."
             " Name it: --candidates bm25 --depth 100"
         )
     depth = changes.depth or CANDIDATES
@@ -252,7 +256,9 @@ def _in_registry(name: str) -> Found:
     found = _on_hub(name, str(meta.name), meta.revision)
     stated = {role: words for role, words in prompts.items() if words}
     label = f"mteb{found.label.removeprefix('hf')}"
-    return found._replace(label=label, prompts={"query": "", "document": "", **stated})
+    adapter = LOADERS.get(getattr(getattr(meta, "loader", None), "__name__", ""))
+    both = {"query": "", "document": "", **stated}
+    return found._replace(label=label, prompts=both, adapter=adapter)
 
 
 def _safe(label: str) -> str:

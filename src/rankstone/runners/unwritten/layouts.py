@@ -13,6 +13,10 @@ from rankstone.runners.transformer.encoder import PROMPT_NAMES
 
 LIBRARY = "config_sentence_transformers.json"
 STANFORD = "artifact.metadata"
+SCORERS = ("cross_encoder", "causal_reranker", "seq2seq_reranker", "listwise")
+"""Adapters of models that re-score candidates."""
+PROMPTS = {"qwen3": "qwen3", "qwen2": "mxbai-v2"}
+"""Type of a causal model -> the prompt of the released rerankers of that type."""
 MOST_TOKENS = 10**6
 """A longer `model_max_length` stands for "without a limit"."""
 
@@ -61,8 +65,8 @@ def _adapter(model: LocatedModel) -> str:
     seen = f"{' or '.join(classes) or 'no architecture'}, {', '.join(types) or 'no modules.json'}"
     raise ModelError(
         f"Model '{model.id}': its files do not say how it retrieves ({seen}). State it:"
-        " --set adapter=dense --set pooling=cls (or mean, last, max), --set adapter=sparse, or"
-        " --set adapter=cross_encoder."
+        " --set adapter=dense --set pooling=cls (or mean, last, max), --set adapter=sparse, or for"
+        f" one that re-scores --set adapter={', '.join(SCORERS[:-1])} or {SCORERS[-1]}."
     )
 
 
@@ -86,6 +90,12 @@ def _pairs(model: LocatedModel) -> dict[str, Any]:
     length = read_json(model.folder / "tokenizer_config.json").get("model_max_length")
     stated = isinstance(length, int) and 8 <= length < MOST_TOKENS
     return {"max_length": length} if stated else {}
+
+
+def _causal(model: LocatedModel) -> dict[str, Any]:
+    """Return the prompt of the released rerankers of the model's type."""
+    kind = read_json(model.folder / "config.json").get("model_type")
+    return {"template": PROMPTS[kind]} if kind in PROMPTS else {}
 
 
 def _late_interaction(model: LocatedModel) -> dict[str, Any]:
@@ -153,5 +163,6 @@ PARAMETERS = {
     "dense": _prompts,
     "sparse": _prompts,
     "cross_encoder": _pairs,
+    "causal_reranker": _causal,
     "late_interaction": _late_interaction,
 }

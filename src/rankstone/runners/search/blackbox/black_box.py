@@ -31,7 +31,7 @@ from rankstone.runners.protocols import (
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.representations.pieces import Positional
 from rankstone.runners.saved import SavedIndex
-from rankstone.runners.scorers.contract import checked, require_scorer
+from rankstone.runners.scorers.contract import checked, require_scorer, require_scores
 from rankstone.runners.search.rescoring import Positions, Scored, ScoredRepresentations, Scores
 
 
@@ -63,6 +63,11 @@ class ScoredTexts(SavedIndex):
         if self.context is not None:
             self.context.count_pairs(lambda: self.scorer.truncation(asked, texts))
         return checked(self.scorer.score(asked, texts), len(texts), self.scorer)
+
+    def notes(self) -> list[str]:
+        """Return what the scorer has to say about its scores, for the record."""
+        notes = getattr(self.scorer, "notes", None)
+        return [str(note) for note in notes()] if callable(notes) else []
 
     def against(self, queries: Sequence[str]) -> Positional:
         """Keep the scores, which are expensive, in shards: a killed run goes on from there."""
@@ -124,6 +129,7 @@ class OverBlackBox(Defaults):
             )
         if self.scorer is not None:
             require_scorer(self.scorer)
+            require_scores(self.scorer)
 
     def describe(self) -> Mapping[str, Json]:
         own = (field.name for field in dataclasses.fields(self))

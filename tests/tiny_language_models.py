@@ -1,0 +1,101 @@
+"""Tiny random language models in the layouts of released rerankers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rankstone.runners.models import LocatedModel
+from tests.tiny_rerankers import located
+
+CHAT = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
+PIECES = (
+    "Query", ":", "Document", "Relevant", "true", "false", "yes", "no", "fox", "bear", "river",
+    "engine", "the", "crosses", "which", "violin",
+)  # fmt: skip
+
+
+def write_causal(folder: Path, kind: str = "qwen3", **changes: Any) -> LocatedModel:
+    """A causal model with Qwen's byte-level tokenizer, as transformers saves both."""
+    import transformers
+
+    name = {"qwen3": "Qwen3", "qwen2": "Qwen2", "llama": "Llama"}[kind]
+    tokenizer = byte_tokenizer()
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
+        "max_position_embeddings": 4096, "initializer_range": 0.3, "tie_word_embeddings": True,
+        "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
+        "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    config = getattr(transformers, f"{name}Config")(**{**sizes, **changes})
+    _seeded(getattr(transformers, f"{name}ForCausalLM"), config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return located(folder)
+
+
+def write_silent(folder: Path) -> LocatedModel:
+    """A Llama that ends every answer at once, with Zephyr's chat template: no ranking."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    write_causal(folder, "llama", tie_word_embeddings=False)
+    model = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():  # all logits are equal, and the first token ends the answer
+        model.lm_head.weight.zero_()
+    model.config.eos_token_id = model.generation_config.eos_token_id = 0
+    model.save_pretrained(folder)
+    return located(folder)
+
+
+def byte_tokenizer() -> Any:
+    from tokenizers import pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("y", "e"), ("ye", "s"), ("n", "o"), ("t", "h"), ("th", "e")]
+    tokens = [*CHAT, *alphabet, *("".join(pair) for pair in merges)]
+    made = Qwen2Tokenizer(
+        vocab={token: n for n, token in enumerate(tokens)},
+        merges=merges,
+        eos_token="<|im_end|>",
+        additional_special_tokens=list(CHAT[1:3]),
+        model_max_length=4096,
+    )
+    made.add_tokens(list(CHAT[3:]))
+    return made
+
+
+def write_seq2seq(folder: Path) -> LocatedModel:
+    """T5ForConditionalGeneration with a sentencepiece vocabulary, as monoT5 is saved."""
+    import string
+
+    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    letters = [(one, -9.0) for one in string.printable if not one.isspace()]
+    words = [(f"▁{piece}", -3.0) for piece in PIECES] + [(":", -3.0)]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
+    vocab = list(dict([*special, *letters, *words]).items())
+    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
+        decoder_start_token_id=0, initializer_factor=3.0,
+    )  # fmt: skip
+    _seeded(T5ForConditionalGeneration, config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return located(folder)
+
+
+def _seeded(kind: Any, config: Any) -> Any:
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind(config).eval()
+
+
+def write_settings(folder: Path, **values: Any) -> None:
+    """Change keys of `config.json`."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
