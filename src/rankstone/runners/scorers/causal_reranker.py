@@ -17,7 +17,7 @@ QWEN3 = Template(
     before="<|im_start|>system\nJudge whether the Document meets the requirements based on the"
     ' Query and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>'
     "\n<|im_start|>user\n",
-    instruction="<Instruct>: {instruction}\n",
+    instruction="<Instruct>: {task}\n",
     query="<Query>: {query}\n",
     document="<Document>: {document}",
     after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
@@ -29,7 +29,7 @@ MXBAI_V2 = Template(
     no="0",
     before="<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful"
     " assistant.<|im_end|>\n<|im_start|>user\n",
-    instruction="instruction: {instruction}\n",
+    instruction="instruction: {task}\n",
     query="query: {query}",
     document="\ndocument: {document}",
     after="\nYou are a search relevance expert who evaluates how well documents match search"

@@ -41,7 +41,7 @@ class Template:
     """... and "not relevant"."""
     before: str = ""
     instruction: str = ""
-    """Text with `{instruction}`, before the query; left out without an instruction."""
+    """Text with `{task}`, before the query; left out without an instruction."""
     query: str = "{query}"
     document: str = "{document}"
     after: str = ""
@@ -55,7 +55,7 @@ class Template:
 
     def of_query(self, query: str, instruction: str | None) -> str:
         stated = self.default if instruction is None else instruction
-        led = self.instruction.format(instruction=stated) if stated else ""
+        led = self.instruction.format(task=stated) if stated else ""
         return led + self.query.format(query=query)
 
     def of_document(self, document: str) -> str:
@@ -228,6 +228,6 @@ def _template_of(parts: Mapping[str, Any]) -> Template:
     except (KeyError, IndexError, ValueError) as error:
         raise DefinitionError(
             f"table 'parameters.template': {type(error).__name__} {error}. Its texts may hold"
-            " {instruction}, {query} and {document}, each in its own; double other braces."
+            " {task}, {query} and {document}, each in its own; double other braces."
         ) from None
     return made
