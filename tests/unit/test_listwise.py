@@ -324,11 +324,14 @@ def test_a_local_model_answers_greedily(local):
 
 
 def test_long_passages_are_shortened_to_the_context(local):
-    short = dataclasses.replace(local, context=1000, passage_words=50)
-    ids = short._fitted("fox", ["river " * 40, "engine"], 980)
-    assert 900 < len(ids) <= 980
-    assert short.notes() == [] or "shortened" in short.notes()[0]
+    short = dataclasses.replace(local, passage_words=5)
+    passages = ["river " * 60, "engine"]
+    whole = short._fitted("fox", passages, 2000)
+    assert whole == short._ids("fox", [" ".join(["river"] * 50), "engine"])
+    assert short.notes() == []
+    assert len(whole) - 120 < len(short._fitted("fox", passages, len(whole) - 40)) < len(whole) - 40
     assert short.tally.shortened == 1
+    assert "passages of 1 of 0 prompts" in short.notes()[0]
     with pytest.raises(DefinitionError, match="do not hold a prompt of 2 passages"):
         short._fitted("fox", ["river", "engine"], 300)
 

@@ -183,12 +183,13 @@ def test_prompted_scorers_keep_the_contract(qwen3, mxbai, monot5):
         assert json.dumps(other.describe()) != described
 
 
-def test_openvino_gives_the_same_scores(qwen3, monot5):
+@pytest.mark.parametrize("kind", ["qwen3", pytest.param("monot5", marks=pytest.mark.slow)])
+def test_openvino_gives_the_same_scores(request, kind):
     pytest.importorskip("openvino")
-    for scorer in (qwen3, monot5):
-        exported = dataclasses.replace(scorer, engine="openvino")
-        scores = scorer.score(QUERY, DOCUMENTS)
-        np.testing.assert_allclose(exported.score(QUERY, DOCUMENTS), scores, rtol=1e-4, atol=1e-3)
+    scorer = request.getfixturevalue(kind)
+    exported = dataclasses.replace(scorer, engine="openvino")
+    scores = scorer.score(QUERY, DOCUMENTS)
+    np.testing.assert_allclose(exported.score(QUERY, DOCUMENTS), scores, rtol=1e-4, atol=1e-3)
 
 
 def test_prompts_that_do_not_fit_are_refused(qwen3, monot5):

@@ -145,5 +145,5 @@ def test_rerankers_without_a_definition(chat, tmp_path):
     assert build_runner(made).scorer.max_length == 8192
     made = method(tmp_path / "t5", "adapter=seq2seq_reranker", "scorer.max_length=90", **behind)
     assert build_runner(made).scorer.max_length == 90
-    made = method(tmp_path / "qwen", "adapter=listwise", "scorer.window=5", **behind)
-    assert build_runner(made).scorer.window == 5
+    made = method(tmp_path / "qwen", "adapter=listwise", "scorer.window=12", **behind)
+    assert build_runner(made).scorer.window == 12

@@ -144,9 +144,6 @@ class _Seq2Seq:
         self.auto_model = AutoModelForSeq2SeqLM.from_pretrained(network.model.folder, **settings)
         loading.check(self, network)
 
-    def preprocess(self, texts: Sequence[str]) -> dict[str, Any]:
-        return {"input_ids": [self.tokenizer(text)["input_ids"] for text in texts]}
-
 
 def load_answer(
     network: Network,
@@ -170,7 +167,7 @@ def load_answer(
         start, spent = None, costs(net.base_model)
     else:
         start, spent = _start(net), _encoder_costs(net)
-    facts = replace(loading.facts([module]), costs=spent, library_tokens=False)
+    facts = replace(loading.facts([module], library_tokens=False), costs=spent)
     return Loaded(
         model=[module],
         network=Answers(net, tokens, start).eval(),
@@ -184,7 +181,7 @@ def load_writer(network: Network) -> Loaded:
     """A causal language model that writes text, for `generate` of transformers."""
     module: Any = loading.plain(network, "text-generation")
     net = module.auto_model
-    facts = replace(loading.facts([module]), costs=costs(net), library_tokens=True)
+    facts = replace(loading.facts([module], library_tokens=True), costs=costs(net))
     return Loaded(model=[module], network=net.eval(), facts=facts, tokenizer=module.tokenizer)
 
 

@@ -1,7 +1,8 @@
 """Attention of rows that see nothing, for exported graphs. Imports torch.
 
-Local attention leaves the padding of a short text without any key to attend to. Torch gives such
-rows zeros; OpenVINO divides by zero, and later layers carry that into the text.
+Local attention leaves the padding of a short text without any key to attend to, and causal
+attention that on its left. Torch gives such rows zeros; OpenVINO divides by zero, and later layers
+carry that into the text.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def attention(
 
 @contextlib.contextmanager
 def zeros_where_blind(model: Any) -> Iterator[None]:
-    """`model`, of transformers, with this attention where it has layers of local attention."""
+    """`model`, of transformers, with this attention where padding may be blind."""
     kinds = getattr(model.config, "layer_types", None) or []
-    if "sliding_attention" not in kinds or model.config._attn_implementation != "sdpa":
+    able = "sliding_attention" in kinds or type(model).__name__.endswith("ForCausalLM")
+    if not able or model.config._attn_implementation != "sdpa":
         yield
         return
     AttentionInterface.register(NAME, attention)
