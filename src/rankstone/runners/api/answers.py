@@ -79,7 +79,7 @@ def read_chat(body: Any, n: int, where: str) -> Answer:
     if not isinstance(content, str | None):
         raise ApiError(f"{where}: expected a text, found {content!r:.60}.")
     usage = body.get("usage")
-    written = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    written = usage.get("completion_tokens", 0) if isinstance(usage, dict) else 0
     tokens = int(written) if _count(written) else 0
     return Answer(np.empty(0, np.float32), *_about(body), content or "", tokens)
 

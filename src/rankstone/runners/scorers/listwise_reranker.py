@@ -121,7 +121,7 @@ class ListwiseReranker(Listwise):
 
         own, tokenizer = self._network.generation_config, self._loaded.tokenizer
         ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
-        return GenerationConfig(
+        return GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=most,
             do_sample=False,
             num_beams=1,

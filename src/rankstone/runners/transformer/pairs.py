@@ -129,7 +129,8 @@ class Answers(nn.Module):
         if self.start is not None:
             more = {"decoder_input_ids": torch.full_like(ids[:, :1], self.start)}
         output = self.backbone(input_ids=ids, attention_mask=mask, use_cache=False, **more)
-        (yes, no), logits = self.tokens, output.logits[:, -1].float()
+        logits: torch.Tensor = output.logits[:, -1].float()
+        yes, no = self.tokens
         return (logits[:, yes] - logits[:, no])[:, None]
 
 

@@ -255,7 +255,7 @@ class ChatPairs(Tokens):
         ids = self._ids(query, documents, self.limit)
         counts = np.array([len(one) for one in ids], dtype=np.int64)
         full = np.flatnonzero(counts == self.limit)
-        whole = self._ids(query, [documents[row] for row in full], None)
+        whole = self._ids(query, [documents[int(row)] for row in full], None)
         counts[full] = [len(one) for one in whole]
         return Tokenised(ids, counts)
 
