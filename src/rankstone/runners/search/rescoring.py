@@ -152,9 +152,8 @@ class RescoredIndex(SavedIndex):
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
     def notes(self) -> list[str]:
-        """Return what the scorer has to say about its scores."""
-        notes = getattr(self.scored, "notes", None)
-        return list(notes()) if callable(notes) else []
+        """Return what indexes inside, and the scorer, have to say about their results."""
+        return [*super().notes(), *getattr(self.scored, "notes", list)()]
 
     def _rescore(self, query: Any, docs: NDArray[np.int64], scores: Scores) -> None:
         """Sort the best of one row into their new order, in the given arrays."""
