@@ -13,6 +13,7 @@ from rankstone.errors import DataError, DefinitionError
 from rankstone.files import PathLike
 from rankstone.progress import Progress, silent
 from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.strict import chosen
 from rankstone.workspace import Methods, Tasks, Workspace, several, write_workspace
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rankstone.benchmarks.prepared import Copy
     from rankstone.benchmarks.stats import Statistics
     from rankstone.encodings.inventory import Entry as Encoding
+    from rankstone.leaderboards.boards import TableSpec
     from rankstone.leaderboards.papers.published import Published
     from rankstone.results.record import RunRecord
 
@@ -166,6 +168,20 @@ class Catalogue:
             )
         return found
 
+    def defined_board(self, name: str) -> tuple[TableSpec, Path | None]:
+        """Return the board that `leaderboards/` defines as `name`, and the folder of its records;
+        None where those are the ones of the session.
+
+        Raises: DefinitionError, where it is not defined.
+        """
+        from rankstone.leaderboards.boards import TableSpec
+
+        definitions = self.definitions
+        [spec] = chosen(definitions.load(TableSpec, "leaderboards"), [name], "Leaderboard")
+        own = self.results is not None or not spec.records
+        holder = definitions.holder(f"leaderboards/{name}.toml")
+        return spec, None if own else holder / spec.records
+
     def convert(self, checkpoint: PathLike, like: PathLike, to: PathLike) -> list[Path]:
         """Write the two encoders of a checkpoint in the form of DPR or AR2 into folders of `to`.
 
@@ -191,3 +207,11 @@ class Catalogue:
         return self.definitions.recorded_task(
             task.name, task.source or "", task.split, relevance=record.policy.relevance
         )
+
+
+def expanded(task: str, definitions: Workspace) -> list[str]:
+    """Return the full names of a task, a suite or a form; none where no definition has it."""
+    try:
+        return [spec.name for spec in definitions.named(task)]
+    except DefinitionError:
+        return []  # a task of records alone, or a pattern

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, cast
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Unpack, cast
 
 from rankstone.errors import DefinitionError
 from rankstone.files import PathLike
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.site.build import Built
     from rankstone.leaderboards.site.model import Texts
     from rankstone.results.record import RunRecord
+    from rankstone.results.selection import Filters
     from rankstone.results.store import Cell, Found
     from rankstone.scoring.task_qrels import Judged
 
@@ -57,7 +58,7 @@ def _completed(
         from rankstone.leaderboards.shown import ShownList
 
         records = list(plan(self, *args, **options).run(self._reporter))
-        more = cast("Sequence[str]", options.get("measures", ()))
+        more = cast("Sequence[str] | str", options.get("measures", ()))
         return ShownList(self.with_measures(records, more), page, "record")
 
     return functools.wraps(plan, assigned=(), updated=())(run)
@@ -87,7 +88,7 @@ class Session(Views):
         budget_tokens: int | None = None,
         budget_usd: float | None = None,
         changes: Changes = NONE,
-        measures: Sequence[str] = (),
+        measures: Sequence[str] | str = (),
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -116,7 +117,7 @@ class Session(Views):
         definitions = self.definitions
         named = [t.limited(queries=limit_queries, depth=k) for t in definitions.named(tasks)]
         for task in named:
-            parse_all(measures, task.depth, task.judge)
+            parse_all(several(measures), task.depth, task.judge)
         return Sweep(
             methods=tuple(definitions.methods(methods, weights=model_path, changes=changes)),
             tasks=tuple(named),
@@ -133,7 +134,7 @@ class Session(Views):
     run = _completed(sweep)
 
     def with_measures(
-        self, records: Sequence[RunRecord], measures: Sequence[str]
+        self, records: Sequence[RunRecord], measures: Sequence[str] | str
     ) -> list[RunRecord]:
         """Return stored records with `measures`, computed from their runs and stored where absent.
 
@@ -141,8 +142,8 @@ class Session(Views):
         """
         from rankstone.scoring.later_measures import with_measures
 
-        store = self.store
-        return [with_measures(record, measures, store, self._judged) for record in records]
+        store, names = self.store, several(measures)
+        return [with_measures(record, names, store, self._judged) for record in records]
 
     def score(
         self,
@@ -250,9 +251,28 @@ class Session(Views):
         from rankstone.results.removal import chosen_files
 
         store = self._present_store()
-        paths = chosen_files(store, several(names), failed=failed)
+        paths = chosen_files(store, self._recorded(names), failed=failed)
         for path in paths:
             store.remove(path)
+        return paths
+
+    def label_records(self, names: Sequence[str] | str, label: str | None) -> list[Path]:
+        """Give stored records a label that boards show for their method, or none, and return their
+        files. It is no part of a record's digest, and nothing but boards reads it.
+
+        Args:
+            names: methods, METHOD@TASK, or files.
+
+        Raises: ResultsError, before anything is written, where a name has no record.
+        """
+        from rankstone.results.removal import chosen_files
+
+        store = self._present_store()
+        paths = chosen_files(store, self._recorded(names))
+        for path in paths:
+            store.load(path)
+        for path in paths:
+            store.label(path, label)
         return paths
 
     def compare_rules(self, record: RunRecord, path: PathLike, tool: str) -> list[RulesComparison]:
@@ -374,7 +394,7 @@ class Session(Views):
         records = self._measured({c for p in wanted for c in papers.needed(p, known)}, missing)
         return [papers.reproduce_table(paper, records, known) for paper in wanted]
 
-    def site(self, output: PathLike, *, pairs: int = 5) -> Built:
+    def site(self, output: PathLike, *, pairs: int = 5, **filters: Unpack[Filters]) -> Built:
         """Write the stored records as one folder of static pages; an older site is replaced.
 
         Texts of queries and documents are looked up where their data is; nothing is fetched.
@@ -394,7 +414,7 @@ class Session(Views):
         store = self._store(definitions)
         if not store.folder.is_dir():
             raise no_folder(store.folder)
-        stored = store.stored()
+        stored = self._selection(**filters).of(store.stored(), store.folder)
 
         def look(
             record: RunRecord, queries: Collection[str], documents: Collection[str]

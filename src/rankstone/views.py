@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
-from rankstone.catalogue import Catalogue
+from rankstone.catalogue import Catalogue, expanded
 from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.files import PathLike
-from rankstone.strict import chosen
 from rankstone.workspace import Methods, Tasks, Workspace, names_of, several
 
 if TYPE_CHECKING:
     import pandas as pd
     from altair import LayerChart
 
-    from rankstone.leaderboards.boards import Board
     from rankstone.leaderboards.compare import Comparison
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.power import Power
     from rankstone.leaderboards.shown import Leaderboard, ShownList, ShownPage
     from rankstone.results.record import RunRecord
+    from rankstone.results.selection import Filters, Origin, Selection
     from rankstone.results.store import ResultStore, Stored
+    from rankstone.specs import MethodSpec
+
+    Records = Sequence[str | MethodSpec | RunRecord] | str | MethodSpec | RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +38,32 @@ class Views(Catalogue):
         """The folder of the records, which may be absent."""
         return self._store(self.definitions)
 
-    def records(self, names: Sequence[str] | str = ()) -> list[Stored]:
-        """Return the stored records and their files: those `names`, or all.
+    def records(self, names: Records = (), **filters: Unpack[Filters]) -> list[Stored]:
+        """Return the stored records and their files, those `names` or all, that `filters` keep.
 
-        Raises: ResultsError, where the named folder of records or one of the records is absent.
+        Args:
+            names: files, parts of METHOD@TASK, or records as `run` returns them; one or several.
+
+        Raises: ResultsError, where the named folder of records, a record, or what a filter names is
+            absent.
         """
         store = self._present_store()
-        return [store.named(one) for one in self._recorded(names)] if names else store.stored()
+        found = [self._named(one, store) for one in alone_or_all(names)] or store.stored()
+        return self._selection(**filters).of(found, store.folder)
+
+    def _named(self, given: str | MethodSpec | RunRecord, store: ResultStore) -> Stored:
+        from rankstone.results.record import RunRecord
+
+        if isinstance(given, RunRecord):
+            return given, store.path(given)
+        return store.named(self._recorded(given)[0])
 
     def all_records(
-        self, names: Sequence[str] | str = (), *, changed: bool = False
+        self,
+        names: Sequence[str] | str = (),
+        *,
+        changed: bool = False,
+        **filters: Unpack[Filters],
     ) -> list[Stored | ResultsError]:
         """Return `records`, and for each file that is no record the reason.
 
@@ -59,10 +77,13 @@ class Views(Catalogue):
         store = ResultStore(self._present_store().folder, changed=changed)
         if names:
             return [store.named(name) for name in several(names)]
-        return [
+        every = [
             read if isinstance(read, ResultsError) else (read, store.path(read))
             for read in store.each()
         ]
+        good = [one for one in every if not isinstance(one, ResultsError)]
+        kept = {path for _, path in self._selection(**filters).of(good, store.folder)}
+        return [one for one in every if isinstance(one, ResultsError) or one[1] in kept]
 
     def has_digest(self, path: PathLike) -> bool:
         """Return False for a record of an early version, which carries no digest of itself."""
@@ -71,16 +92,22 @@ class Views(Catalogue):
 
         return has_digest(content_of(Path(path)), Path(path))
 
-    def leaderboard(self, records: Iterable[RunRecord] | RunRecord | None = None) -> Leaderboard:
+    def leaderboard(
+        self, records: Iterable[RunRecord] | RunRecord | None = None, **filters: Unpack[Filters]
+    ) -> Leaderboard:
         """Return one row per record, by default of all stored: quality with intervals, latency,
         memory, index size, status; a frame that a notebook draws as the command does."""
         from rankstone.leaderboards.frame import leaderboard
         from rankstone.leaderboards.shown import Leaderboard
 
-        given = self._records() if records is None else alone_or_all(records)
-        return Leaderboard(leaderboard(given))
+        if records is None:
+            stored = self.records(**filters)
+        else:
+            given = [(record, Path()) for record in alone_or_all(records)]
+            stored = self._selection(**filters).of(given, Path("the records given"))
+        return Leaderboard(leaderboard(record for record, _ in stored))
 
-    def per_query(self, names: Sequence[str] | str = ()) -> pd.DataFrame:
+    def per_query(self, names: Records = ()) -> pd.DataFrame:
         """Return the measures of each query of the stored records `names`, or of all.
 
         Returns: the columns task, method and query, then one per measure.
@@ -91,58 +118,88 @@ class Views(Catalogue):
 
         return per_query([one for one in self.records(names) if names or one[0].status == "ok"])
 
-    def suite_means(self, suite: str, *, zero_shot: bool = False) -> pd.DataFrame:
+    def suite_means(
+        self, suite: str, *, zero_shot: bool = False, **filters: Unpack[Filters]
+    ) -> pd.DataFrame:
         """Return the mean over a suite of every method that has stored records of it, or only of
         those that learnt from no training split of its tasks."""
         from rankstone.leaderboards.suites import suite_means
         from rankstone.leaderboards.trained import zero_shot as without_trained
 
-        records = self._records()
+        records = [record for record, _ in self.records(**filters)]
         kept = without_trained(records) if zero_shot else records
         return suite_means(kept, self.definitions.suite(suite))
 
-    def board(self, name: str, *, zero_shot: bool = False) -> Board:
-        """Return the defined leaderboard `name` over the records it names, or those of `results`.
+    def board(
+        self,
+        name: str | None = None,
+        *,
+        measures: Sequence[str] | str = (),
+        columns: Sequence[str] | str = (),
+        title: str = "Leaderboard",
+        sort: str = "mean",
+        intervals: bool = False,
+        significance: bool = False,
+        zero_shot: bool = False,
+        **filters: Unpack[Filters],
+    ) -> ShownPage:
+        """Return methods by tasks: the leaderboard that `leaderboards/` defines as `name`, over the
+        records that it names or those of `results`, or else one of `measures` and `columns`.
 
         Args:
+            measures: of each task; its headline by default.
+            columns: costs, `mean`, and more measures.
+            title, sort, intervals, significance: as in a definition.
             zero_shot: leave out methods that learnt from a task's training split.
 
-        Raises: RankstoneError, where it is not defined or its records cannot be read.
+        Raises: RankstoneError, where something is not defined or records cannot be read.
         """
-        from rankstone.leaderboards.boards import TableSpec, board
+        from rankstone.leaderboards.boards import board, stated
+        from rankstone.leaderboards.pages.board import page
+        from rankstone.leaderboards.shown import shown_page
         from rankstone.results.store import ResultStore
 
         definitions = self.definitions
-        [spec] = chosen(definitions.load(TableSpec, "leaderboards"), [name], "Leaderboard")
-        named = spec.records and self.results is None
-        holder = definitions.holder(f"leaderboards/{name}.toml")
-        store = ResultStore(holder / spec.records) if named else self._store(definitions)
-        stored = store.stored()
-        alone = len(spec.tasks) == 1 and spec.tasks[0] in definitions.suites
-        return board(
+        spec, folder = self.defined_board(name) if name else (None, None)
+        store = ResultStore(folder) if folder is not None else self._present_store()
+        stored = self._selection(**filters).of(store.stored(), store.folder)
+        there = dict.fromkeys(record.task.name for record, _ in stored)
+        if spec is not None:
+            named = list(spec.tasks)
+            every = [task.name for task in definitions.named(named)]
+            tasks = [task for task in every if task in there or not filters.get("on")]
+        else:
+            named = names_of(filters.get("on") or ())
+            every = [task for one in named for task in expanded(one, definitions)]
+            tasks = list(dict.fromkeys([*(task for task in every if task in there), *there]))
+            shown = {"sort": sort, "intervals": intervals, "significance": significance}
+            spec = stated(tasks, several(measures), several(columns), title=title, **shown)
+        whole = len(named) == 1 and named[0] in definitions.suites and tasks == every
+        made = board(
             spec.model_copy(update={"zero_shot": spec.zero_shot or zero_shot}),
             stored,
-            tasks=[task.name for task in definitions.named(spec.tasks)],
-            suite=definitions.suite(spec.tasks[0]) if alone else None,
+            tasks=tasks,
+            suite=definitions.suite(named[0]) if whole else None,
             methods=definitions.defined(record.method.name for record, _ in stored),
         )
+        return shown_page(page(made))
 
-    def plot(self, on: str) -> LayerChart:
+    def plot(self, on: Tasks, **origin: Unpack[Origin]) -> LayerChart:
         """Return quality against p95 latency of the stored records of the task `on`.
 
         Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
         """
         from rankstone.leaderboards.pages.plots import can_plot, chart
-        from rankstone.results.store import recorded_name
 
         if not can_plot():
             raise MissingExtraError("A plot", "site")
-        records = self._records()
-        known = list(dict.fromkeys(record.task.name for record in records))
-        name = recorded_name(on, known, "task", self.store.folder)
-        drawn = chart([record for record in records if record.task.name == name])
+        records = [record for record, _ in self.records(on=on, **origin)]
+        names = list(dict.fromkeys(record.task.name for record in records))
+        drawn = chart(records) if len(names) == 1 else None
         if drawn is None:
-            raise ResultsError(f"{name}: a plot needs two records with quality and latency.")
+            raise ResultsError(
+                f"{', '.join(names)}: a plot needs two records of a task with latency."
+            )
         return drawn
 
     def compare(
@@ -167,18 +224,18 @@ class Views(Catalogue):
         from rankstone.leaderboards.pages.compare import page
         from rankstone.leaderboards.shown import ShownList
 
-        [than], tasks = self._recorded(baseline), None if on is None else names_of(on)
-        of = self._recorded(others)
+        [than], of = self._recorded(baseline), self._recorded(others)
+        tasks = None if on is None else self._tasks(on)
         found = compare_stored(self.store, than, of, tasks=tasks, measure=measure)
         return ShownList(found, page, "comparison")
 
     def power(
         self,
-        method: str,
-        other: str,
+        method: Methods,
+        other: Methods,
         *,
-        on: Sequence[str] | str | None = None,
-        differences: Sequence[float] = (0.01,),
+        on: Tasks | None = None,
+        differences: Sequence[float] | float = 0.01,
         comparisons: int = 1,
         level: float = 0.05,
         measure: str | None = None,
@@ -186,7 +243,7 @@ class Views(Catalogue):
         """Return what comparisons of methods that differ as these two can show, task by task.
 
         Args:
-            method, other: of stored records, in full or by their last parts.
+            method, other: of stored records, in full or by their last parts, or objects.
             on: only these tasks.
             differences: means for which the queries that show them are counted.
             comparisons: size of the family, at `level` together.
@@ -196,9 +253,10 @@ class Views(Catalogue):
         """
         from rankstone.leaderboards.power import Setting, power_stored
 
-        setting = Setting(tuple(differences), comparisons, level)
-        tasks = None if on is None else several(on)
-        return power_stored(self.store, method, other, setting, tasks=tasks, measure=measure)
+        setting = Setting(tuple(several(differences)), comparisons, level)
+        tasks = None if on is None else self._tasks(on)
+        of, than = (self._recorded(one)[0] for one in (method, other))
+        return power_stored(self.store, of, than, setting, tasks=tasks, measure=measure)
 
     def gate(
         self,
@@ -214,7 +272,7 @@ class Views(Catalogue):
             baseline, candidate: folders of records, whose cells are compared by method and task; or
                 methods of `results`, compared by task.
             rules: a file, or the rules; by default a headline may drop .005, and .02 at most.
-            on: only these tasks, by full name.
+            on: only these tasks.
 
         Raises: RankstoneError, where a side or a rule is absent.
         """
@@ -223,9 +281,11 @@ class Views(Catalogue):
         from rankstone.leaderboards.pages.gate import page
         from rankstone.leaderboards.shown import ShownList
 
-        tasks, stated = None if on is None else names_of(on), rules_of(rules)
+        definitions, stated = self.definitions, rules_of(rules)
+        given = None if on is None else names_of(on)
+        tasks = given and [t for one in given for t in expanded(one, definitions) or [one]]
         named = [rule.suite for rule in stated.quality if rule.suite is not None]
-        suites = {name: self.definitions.suite(name) for name in named}
+        suites = {name: definitions.suite(name) for name in named}
         before, after = self._recorded((baseline, candidate))
         found = judge_stored(self.store, before, after, stated, tasks=tasks, suites=suites)
         return ShownList(found, page, "judgement")
@@ -237,33 +297,46 @@ class Views(Catalogue):
         *,
         baseline: Methods | None = None,
         title: str = "Retrieval report",
+        **origin: Unpack[Origin],
     ) -> ShownPage:
         """Return one page about the stored records of `methods` on the tasks `on`, or all.
 
         Raises: RankstoneError, where a name has no record, or records cannot be compared.
         """
-        from rankstone.leaderboards.pages.report import report_stored
+        from rankstone.leaderboards.pages.report import report
         from rankstone.leaderboards.shown import shown_page
 
-        of, side = self._recorded(methods or ()), self._recorded(baseline or ())
-        tasks, than = names_of(on or ()), side[0] if side else None
-        return shown_page(report_stored(self.store, of, tasks, baseline=than, title=title))
+        store = self._present_store()
+        every = store.stored()
+        kept = self._selection(methods=methods, on=on, **origin).of(every, store.folder)
+        than = self._recorded(baseline)[0] if baseline is not None else None
+        if than is not None:
+            machine = origin.get("machine")
+            side = self._selection(methods=than, on=on, machine=machine).of(every, store.folder)
+            than = side[0][0].method.name if side else than
+            paths = {path for _, path in [*kept, *side]}
+            kept = [one for one in every if one[1] in paths]
+        return shown_page(report(kept, baseline=than, title=title))
 
-    def export(self, records: Sequence[str] | str | None, to: str, folder: PathLike) -> list[Path]:
+    def export(
+        self,
+        records: Records | None,
+        to: str,
+        folder: PathLike,
+        **filters: Unpack[Filters],
+    ) -> list[Path]:
         """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
-        `parquet`.
+        `parquet`. A warning names those on tasks that MTEB lacks, which it does not get.
 
         Raises: RankstoneError, where a record is absent, or lacks what the form needs.
         """
         from rankstone.results.exports import export
 
-        store = self.store
-        if records:
-            stored = [store.named(name) for name in several(records)]
-        else:
-            stored = [one for one in store.stored() if one[0].status == "ok"]
+        stored = self.records(records or (), **filters)
+        if not records:
+            stored = [one for one in stored if one[0].status == "ok"]
         if not stored:
-            raise ResultsError(f"{store.folder}: no records to export. (rankstone run)")
+            raise ResultsError(f"{self.store.folder}: no records to export. (rankstone run)")
         return export(stored, to, Path(folder))
 
     def _recorded(self, methods: Methods) -> list[str]:
@@ -281,15 +354,35 @@ class Views(Catalogue):
             raise no_folder(self.results)
         return self.store
 
-    def _records(self) -> list[RunRecord]:
-        return self._present_store().records()
+    def _tasks(self, on: Tasks) -> list[str]:
+        """Return the names of the tasks `on` that have records."""
+        return list(dict.fromkeys(record.task.name for record, _ in self.records(on=on)))
+
+    def _selection(
+        self,
+        *,
+        methods: Methods | None = None,
+        on: Tasks | None = None,
+        family: Sequence[str] | str | None = None,
+        machine: Sequence[str] | str | None = None,
+    ) -> Selection:
+        """Return the filter of records that a command states."""
+        from rankstone.results.selection import Selection
+
+        definitions = self.definitions
+        return Selection(
+            methods=self._recorded(methods or ()),
+            tasks={name: expanded(name, definitions) for name in names_of(on or ())},
+            families=several(family or ()),
+            machines=several(machine or ()),
+        )
 
 
-def alone_or_all(given: Iterable[RunRecord] | RunRecord) -> list[RunRecord]:
-    """Return one record, or several, as a list."""
+def alone_or_all(given: Any) -> list[Any]:
+    """Return a record or a name, or several, as a list."""
     from rankstone.results.record import RunRecord
 
-    return [given] if isinstance(given, RunRecord) else list(given)
+    return [given] if isinstance(given, RunRecord) else several(given)
 
 
 def no_folder(folder: PathLike) -> ResultsError:

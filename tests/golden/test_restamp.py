@@ -22,7 +22,10 @@ FORMER, PRESENT = "a" * 64, "b" * 64
 def written(digest: str = FORMER, **more: object) -> str:
     record = make_record()
     method = record.method.model_copy(update={"adapter": PATH, "digest": digest, **more})
-    return record.model_copy(update={"method": method}).model_dump_json(indent=2) + "\n"
+    return (
+        record.model_copy(update={"method": method}).model_dump_json(indent=2, exclude={"label"})
+        + "\n"
+    )
 
 
 def content(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.boards import Board, TableSpec, board
@@ -21,6 +22,7 @@ from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
 from rankstone.strict import chosen, load_folder
+from tests.conftest import ROOT
 from tests.pages import Tags
 from tests.records import make_record
 
@@ -165,6 +167,50 @@ def test_every_form_has_every_figure(stored):
     assert json.loads(render(page(made), "json"))["rows"][0]["one"]["value"] == value.value
     with pytest.raises(ResultsError, match="Did you mean: latex"):
         render(page(made), "latx")
+
+
+def test_a_board_of_columns_needs_no_definition(stored, tmp_path):
+    for record, path in stored:
+        found = record.measures["nDCG@10"]
+        both = {"nDCG@10": found, "R@100": found.model_copy(update={"mean": found.mean / 2})}
+        changed = record.model_copy(update={"measures": both})
+        values = Staged(per_query=path.with_name(record.files.per_query))
+        ResultStore(tmp_path / "results").write(changed, values)
+    session = rankstone.Session(results=tmp_path / "results", workspace=ROOT)
+    columns = ["mean", "Recall@100", "p95 latency", "index_memory_bytes"]
+    made = session.board(on="toy/*", measures="nDCG@10", columns=columns, sort="R@100")
+    rows = made.to_frame().set_index("method")
+    means = {record.method.name: {} for record, _ in stored}
+    for record, _ in stored:
+        means[record.method.name][record.task.name] = record.measures["nDCG@10"].mean
+    for method, by_task in means.items():
+        assert rows["one nDCG@10"][method] == by_task["toy/one"]
+        assert rows["two R@100"][method] == by_task["toy/two"] / 2
+        expected = np.mean(list(by_task.values()))
+        assert rows["mean nDCG@10"][method] == pytest.approx(expected)
+        assert rows["mean R@100"][method] == pytest.approx(expected / 2)
+    assert list(rows.index) == sorted(means, key=lambda m: -rows["mean R@100"][m])
+    assert [*rows.columns[-2:]] == ["p95 latency, ms", "index, MiB"]
+    alone = session.board(on="toy/two", columns=["R@100", "P@5"], significance=True).to_frame()
+    assert list(alone.columns) == ["method", "R@100", "P@5"]
+    assert alone["P@5"].isna().all()
+    arguments = ["--columns", "nDCG@10", "--columns", "mean", "--format", "latex"]
+    options = ["--results", str(tmp_path / "results"), "--title", "Toys", "--intervals"]
+    found = CliRunner().invoke(app, ["leaderboard", *arguments, *options]).output
+    assert r"\caption{Toys}" in found
+    assert r"\scriptsize [" in found
+    with pytest.raises(DefinitionError, match=r"'p95' is not .*p95 latency"):
+        session.board(columns="p95")
+    with pytest.raises(DefinitionError, match="no column 'index' to sort by"):
+        session.board(columns="mean", sort="index")
+
+
+def test_a_suite_without_all_its_tasks_has_a_plain_mean(tmp_path):
+    for task, mean in (("beir/scifact", 0.5), ("beir/nfcorpus", 0.3)):
+        put(tmp_path, "dense/e5", task, mean)
+    session = rankstone.Session(results=tmp_path / "results", workspace=ROOT)
+    [row] = session.board(on="beir-13", columns="mean").to_frame().to_dict("records")
+    assert row["mean"] == pytest.approx((row["scifact"] + row["nfcorpus"]) / 2)
 
 
 HOSTILE = Board(

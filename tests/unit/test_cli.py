@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,34 @@ def test_one_bad_definition_hides_no_runner(tmp_path: Path, text: str) -> None:
     assert "lexical/bm25 " in said
 
 
+def test_lists_are_filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rankstone.workspace.packaged_definitions", lambda: tmp_path)
+    runner, task = 'description = "{}"\nadapter = "{}"\n', '[tasks.{}]\ndescription = "{}"\n'
+    for name, text in {
+        "benchmarks/mine.toml": task.format("a", "Tickets of ours") + 'loader = "beir"\n',
+        "benchmarks/other.toml": task.format("b", "Mails") + 'loader = "irds"\nsource.id = "m"\n',
+        "benchmarks/suites.toml": '[suites.both]\ndescription = "d"\nmembers = ["mine/a"]',
+        "runners/mine/m.toml": runner.format("BM25 on tickets", "bm25"),
+        "runners/mined/m.toml": runner.format("BM25", "bm25"),
+        "runners/mine/deep/v.toml": runner.format("Vectors", "dense"),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def listed(*arguments: str) -> list[str]:
+        found = invoke("list", *arguments, "--json", "--workspace", tmp_path)
+        return [row["name"] for row in json.loads(found.stdout)]
+
+    assert listed("runners", "TICKETS") == ["mine/m"]
+    assert listed("runners", "--family", "mine") == ["mine/deep/v", "mine/m"]
+    assert listed("runners", "--kind", "bm25", "--family", "mine") == ["mine/m"]
+    assert listed("benchmarks", "--family", "mine") == ["mine/a"]
+    assert listed("benchmarks", "--kind", "irds") == ["other/b"]
+    assert listed("benchmarks", "--kind", "suite") == ["both"]
+    assert listed("benchmarks", "no such text") == []
+    assert invoke("list", "published", "--family", "dense").exit_code == 2
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(
     "command",
@@ -87,7 +116,7 @@ def test_commands_offer_the_same_formats(command: tuple[str | Path, ...], form: 
 
 def test_the_format_of_a_file_follows_from_its_suffix(tmp_path: Path) -> None:
     command = ("list", "benchmarks", "--workspace", ROOT, "-o")
-    starts = {"a.md": "| name |", "a.csv": "table,name", "a.json": "[", "a.html": "<!doctype html>"}
+    starts = {"a.md": "| name |", "a.csv": "name,kind", "a.json": "[", "a.html": "<!doctype html>"}
     for name, start in starts.items():
         assert invoke(*command, tmp_path / name).exit_code == 0
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)

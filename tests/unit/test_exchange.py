@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import rankstone
 from rankstone.cli.app import app
-from rankstone.errors import DefinitionError, ResultsError
+from rankstone.errors import DefinitionError, RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.results.exports import MTEB_TASKS
 from rankstone.results.per_query import write_per_query
@@ -22,7 +22,7 @@ from rankstone.results.trec_run import write_run
 from rankstone.session import Session
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
-from tests.records import make_record
+from tests.records import MACHINE, make_record
 
 TASK, METHOD = "beir/scifact", "dense/all-minilm-l6-v2"
 QUERIES, DOCS = ["q 1", "q2"], ["d1", "d2", "d3"]
@@ -94,10 +94,8 @@ def test_one_parquet_table_of_every_value(results, tmp_path):
 
 
 def test_mteb_and_back(results, tmp_path):
-    (path,) = exported(results, tmp_path, "mteb")
-    assert path.relative_to(tmp_path / "mteb").as_posix() == (
-        "dense__all-minilm-l6-v2/rankstone/SciFact.json"
-    )
+    path, _ = exported(results, tmp_path, "mteb")
+    assert path.name == "SciFact.json"
     body = json.loads(path.read_text())
     assert body["scores"]["test"][0]["main_score"] == body["scores"]["test"][0]["ndcg_at_10"]
     elsewhere = tmp_path / "others"
@@ -112,6 +110,54 @@ def test_mteb_and_back(results, tmp_path):
     frame = leaderboard([own, record])
     assert len(frame) == 2
     assert frame["nDCG@10 low"].isna().tolist().count(True) == 1
+
+
+# As mteb 2.26.24 has them: `TaskResult` and `ModelMeta`, without the fields that have a default.
+TASK_RESULT = {"dataset_revision": str, "task_name": str, "mteb_version": str | None,
+               "scores": dict, "evaluation_time": float | None}  # fmt: skip
+MODEL_META = {
+    "loader", "name", "revision", "release_date", "languages", "n_parameters", "memory_usage_mb",
+    "max_tokens", "embed_dim", "license", "open_weights", "public_training_code",
+    "public_training_data", "framework", "similarity_fn_name", "use_instructions",
+    "training_datasets",
+}  # fmt: skip
+
+
+def test_mteb_finds_what_is_exported(results, tmp_path):
+    """By the rules of `mteb.ResultCache`: its paths, and the fields that it needs."""
+    store = ResultStore(results)
+    for machine in ("aaaaaaaa", "bbbbbbbb"):
+        record = make_record(METHOD, TASK, machine=machine)
+        bare = record.task.model_copy(update={"sha256": {}})
+        store.write(record.model_copy(update={"task": bare}))
+    store.write(make_record("lexical/bm25", "stdlib/functions"))
+    with pytest.warns(RankstoneWarning, match="skipped, .*: lexical/bm25 on stdlib/functions"):
+        exported(results, tmp_path, "mteb")
+    found = list((tmp_path / "mteb").glob("results/*/*/*.json"))
+    assert sorted(p.name for p in found) == ["SciFact.json", "model_meta.json"]
+    (path,) = (p for p in found if p.name != "model_meta.json")
+    meta = json.loads(path.with_name("model_meta.json").read_text())
+    assert set(meta) >= MODEL_META
+    name, revision = path.relative_to(tmp_path / "mteb" / "results").parts[:2]
+    assert (meta["name"].replace("/", "__"), meta["revision"]) == (name, revision)
+    body = json.loads(path.read_text())
+    for key, kind in TASK_RESULT.items():
+        assert isinstance(body[key], kind), key
+    ((split, (scores,)),) = body["scores"].items()
+    assert split == "test"
+    assert isinstance(scores["main_score"], float)
+    assert (scores["hf_subset"], scores["languages"]) == ("default", ["eng-Latn"])
+
+
+def test_runs_of_one_cell_of_two_machines_have_two_files(results, tmp_path):
+    record, path = ResultStore(results).named(f"{METHOD}@{TASK}")
+    here = record.environment.model_copy(update={"machine": "ffffffff"})
+    staged = Staged(run=path.with_name(record.files.run))
+    ResultStore(results).write(record.model_copy(update={"environment": here}), staged)
+    names = {path.name for path in exported(results, tmp_path, "trec")}
+    assert names == {
+        f"dense_all-minilm-l6-v2@beir_scifact@{machine}.trec" for machine in (MACHINE, "ffffffff")
+    }
 
 
 def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
@@ -160,8 +206,9 @@ def test_faults_of_export_leave_nothing(results, tmp_path):
     with pytest.raises(ResultsError, match="MTEB has no such task"):
         rankstone.export(None, "mteb", tmp_path / "out", results=tmp_path / "other")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ResultsError, match="no records to export"):
-        rankstone.export(None, "trec", tmp_path / "out", results=tmp_path / "nowhere")
+        rankstone.export(None, "trec", tmp_path / "out", results=tmp_path / "empty")
 
 
 def test_every_task_that_mteb_has_is_one_of_ours():
@@ -174,7 +221,7 @@ def test_by_command(results, tmp_path):
     arguments = ["--results", str(results), "-o", str(tmp_path / "out")]
     found = CliRunner().invoke(app, ["export", "minilm", "--to", "mteb", *arguments])
     assert found.exit_code == 0, found.output
-    (path,) = (tmp_path / "out").rglob("*.json")
+    (path,) = (tmp_path / "out").rglob("SciFact.json")
     into = ["--results", str(tmp_path / "in")]
     found = CliRunner().invoke(app, ["import", str(path), "--from", "mteb", *into])
     assert "record: " in found.output

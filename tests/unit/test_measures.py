@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from math import log2
 
+import ir_measures
 import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError, MeasureError
 from rankstone.evaluation.evaluate import evaluate_run
+from rankstone.evaluation.measure_names import canonical
 
 RUN = """
 q1 d1 9
@@ -49,6 +51,20 @@ def read_qrels(text):
 def score(*measures, run=RUN, qrels=QRELS, **options):
     options.setdefault("depth", 5)
     return evaluate_run(read_run(run), read_qrels(qrels), measures=measures, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("recall@100", "R@100"), ("Recall@5", "R@5"), ("ndcg@10", "nDCG@10"), ("mrr@10", "RR@10"),
+        ("map", "AP"), ("MAP(rel=2)@10", "AP(rel=2)@10"), ("p@5", "P@5"), ("AP", "AP"),
+    ],
+)  # fmt: skip
+def test_a_measure_has_one_name_in_records(name: str, known: str) -> None:
+    assert canonical(name) == known
+    assert ir_measures.parse_measure(known) == ir_measures.parse_measure(
+        name if name[0].isupper() else known
+    )
 
 
 @pytest.mark.parametrize(

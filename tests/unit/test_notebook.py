@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ from rankstone.execution.reporting import Lines, in_notebook
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.scoring.in_memory import write_file
+from rankstone.workspace import Workspace
+from tests.conftest import ROOT
 from tests.pages import Tags
 from tests.records import make_record
 
 HOSTILE = "a/<img src=x onerror=alert(1)>&\x1b[2J"
-OF, THAN = "dense/all-minilm-l6-v2", "lexical/bm25"
+OF, THAN, TASK = "dense/all-minilm-l6-v2", "lexical/bm25", "stdlib/functions"
+PLACE = Workspace.find(ROOT)
+SPECS = {OF: PLACE.method(OF), THAN: PLACE.method(THAN), TASK: PLACE.task(TASK)}
 
 
 @pytest.fixture
@@ -113,6 +117,56 @@ def test_one_needs_no_list(results: Path) -> None:
     [record] = [r for r, _ in rankstone.Session(results=results).records(THAN)]
     assert len(rankstone.leaderboard(record, results=results)) == 1
     assert len(rankstone.report(THAN, "stdlib/functions", results=results).tables) > 1
+
+
+def alone(one: Any) -> Any:
+    return one
+
+
+def listed(one: Any) -> list[Any]:
+    return [one]
+
+
+def refused(verb: Callable[..., Any], names: Any) -> str:
+    with pytest.raises(DefinitionError, match="'none' is not defined") as caught:
+        verb(names)
+    return str(caught.value)
+
+
+Several = Callable[[Any], Any]
+ONE_OR_MORE: dict[str, Callable[[Several, rankstone.Session, Path], Any]] = {
+    "board": lambda s, here, _: here.board(columns=s("mean"), methods=s(OF), on=s(TASK)),
+    "claims": lambda s, here, _: refused(here.claims, s("none")),
+    "compare": lambda s, here, _: here.compare(s(SPECS[THAN]), s(SPECS[OF]), on=s(SPECS[TASK])),
+    "composite": lambda s, here, _: here.composite("chunked", s(SPECS[THAN]), words=9).digest(),
+    "export": lambda s, here, out: here.export(s(here.records(OF)[0][0]), "parquet", out),
+    "gate": lambda s, here, _: here.gate(THAN, OF, on=s(SPECS[TASK])),
+    "leaderboard": lambda s, here, _: here.leaderboard(s(here.records(OF)[0][0]), on=s(TASK)),
+    "per_query": lambda s, here, _: here.per_query(s(here.records(OF)[0][0])),
+    "plot": lambda s, here, _: here.plot(s(SPECS[TASK])).to_dict()["datasets"],
+    "power": lambda s, here, _: here.power(s(SPECS[THAN]), s(OF), on=s(TASK)),
+    "report": lambda s, here, _: here.report(s(SPECS[OF]), s(SPECS[TASK]), baseline=s(THAN)),
+    "reproduce": lambda s, here, _: refused(here.reproduce, s("none")),
+    "run": lambda s, here, _: here.sweep(s(SPECS[OF]), s(SPECS[TASK]), measures=s("P@5")).tasks,
+    "site": lambda s, here, out: here.site(out / "site", methods=s(SPECS[OF]), on=s(TASK)),
+}
+ALWAYS_ONE = {"score", "verify"}
+"""Functions about one run, and one record."""
+
+
+@pytest.mark.parametrize("verb", [name for name in rankstone.__all__ if name.islower()])
+def test_one_needs_no_list_wherever_several_do(
+    verb: str, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if verb in {*ALWAYS_ONE, "__version__"}:
+        return
+    monkeypatch.setattr("rankstone.leaderboards.pages.report.quality_against_cost", lambda _: "")
+    monkeypatch.setattr(
+        "rankstone.leaderboards.site.build.build", lambda site, *_, **__: site.cells
+    )
+    here = rankstone.Session(results=results, workspace=ROOT)
+    one, several = (str(ONE_OR_MORE[verb](s, here, results.parent)) for s in (alone, listed))
+    assert one == several
 
 
 RUN = {"q1": {"a b": 3.0, "c": 2.5, "d": 1.0}, "q2": {"c": 0.5, "d": 0.25}}

@@ -113,4 +113,4 @@ def test_by_command(results, tmp_path):
     with pytest.raises(ResultsError, match="Did you mean: lexical/bm25"):
         rankstone.report(["bm26"], results=results)
     with pytest.raises(ResultsError, match="no records to report on"):
-        rankstone.report(results=tmp_path / "nowhere")
+        rankstone.report(results=tmp_path / "page")

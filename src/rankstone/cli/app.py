@@ -9,6 +9,7 @@ an error in definitions, data or results that stops everything; 130 interrupted.
 from __future__ import annotations
 
 import codecs
+import functools
 import io
 import os
 import sys
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 
 ESCAPED = "rankstone"
 """Name of the handler of characters that an encoding lacks."""
-SEVERAL = (["run"], ["leaderboard"], ["compare"], ["power"], ["gate"], ["report"])
-"""Commands whose --on may be followed by several tasks, and --measures by several measures."""
+SEVERAL = (
+    "run", "leaderboard", "compare", "power", "gate", "report", "site", "export", "records"
+)  # fmt: skip
+"""Commands whose options `LISTS` may be followed by several names."""
+LISTS = ("--on", "--measures", "--columns", "--methods", "--family", "--machine")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,7 +116,8 @@ def _run(given: list[str]) -> str | int | None:
     """Run the command; return the exit code."""
     try:
         # Where one task is meant, a name behind --on TASK is an argument.
-        app(spread(spread(given, "--on"), "--measures") if given[:1] in SEVERAL else given)
+        several = given[:1] and given[0] in SEVERAL
+        app(functools.reduce(spread, LISTS, given) if several else given)
     except RankstoneError as error:
         echo(f"error: {error}", err=True)
         return 2

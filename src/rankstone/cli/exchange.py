@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import command, echo
+from rankstone.cli.options import Filters, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -24,6 +24,7 @@ class ImportForm(StrEnum):
 @command("results", "workspace")
 def export(
     here: Session,
+    filters: Filters,
     to: Annotated[ExportForm, typer.Option("--to", help="Output format.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     records: Annotated[
@@ -31,7 +32,7 @@ def export(
     ] = None,
 ) -> None:
     """Write records as TREC runs, runs with ir_metadata, MTEB results, or a Parquet table."""
-    for path in here.export(records, to.value, output):
+    for path in here.export(records, to.value, output, **filters):
         echo(f"written: {path}")
 
 

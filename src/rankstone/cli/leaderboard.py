@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command, echo
+from rankstone.cli.options import Filters, Output, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -22,6 +21,7 @@ Rules = StrEnum("Rules", ["trec_eval", "msmarco", "beir", "mteb"])
 def leaderboard(
     here: Session,
     out: Output,
+    filters: Filters,
     table: Annotated[
         str | None,
         typer.Argument(help="Leaderboard defined in leaderboards/ [all records, by task]."),
@@ -37,20 +37,47 @@ def leaderboard(
         list[str] | None,
         typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--columns",
+            help="One table, methods by tasks: measures, mean, costs such as 'p95 latency', index.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", help="With --columns: a column of it, or method.")
+    ] = "mean",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="With --columns: intervals of measures.")
+    ] = False,
+    significance: Annotated[
+        bool, typer.Option("--significance", help="With --columns: paired tests of all methods.")
+    ] = False,
+    title: Annotated[str, typer.Option("--title", help="With --columns: its title.")] = (
+        "Leaderboard"
+    ),
 ) -> None:
-    """Print quality and costs of all stored records, or a defined leaderboard."""
-    from rankstone.leaderboards.pages import board
+    """Print quality and costs of stored records by task, as one table, or as defined."""
+    from rankstone.leaderboards.boards import measures_among
     from rankstone.leaderboards.pages import suite as means
     from rankstone.leaderboards.trained import zero_shot as without_trained
 
-    if measures:
-        here.with_measures([record for record, _ in here.records()], measures)
-    if table is not None:
-        out.draw(board.page(here.board(table, zero_shot=zero_shot)), "leaderboard")
+    if columns and (table or suite):
+        raise typer.BadParameter("--columns makes a table of its own; leave out TABLE and --suite")
+    if added := measures_among([*(measures or ()), *(columns or ())]):
+        here.with_measures([record for record, _ in here.records(**filters)], added)
+    if columns:
+        made = here.board(
+            measures=measures or (), columns=columns, title=title, sort=sort, intervals=intervals,
+            significance=significance, zero_shot=zero_shot, **filters,
+        )  # fmt: skip
+        out.draw(made, "leaderboard")
+    elif table is not None:
+        out.draw(here.board(table, zero_shot=zero_shot, **filters), "leaderboard")
     elif suite is not None:
-        out.draw(means.page(here.suite_means(suite, zero_shot=zero_shot)), "means")
+        out.draw(means.page(here.suite_means(suite, zero_shot=zero_shot, **filters)), "means")
     else:
-        found = [record for record, _ in here.records()]
+        found = [record for record, _ in here.records(**filters)]
         out.board(without_trained(found) if zero_shot else found)
 
 
@@ -62,13 +89,10 @@ def show(
     rules: Annotated[
         Rules | None, typer.Option("--as", help="Compare with the rules of this tool.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Show one record, or its run scored under another tool's rules."""
     from rankstone.leaderboards.pages.record import comparison_page, page
 
-    if as_json:
-        out = replace(out, form=Format.json)
     [(found, path)] = here.records([record])
     if rules is None:
         out.draw(page(found), "record")
@@ -77,16 +101,52 @@ def show(
     out.draw(comparison_page(found, rules.value, rows), "record")
 
 
-records = typer.Typer(no_args_is_help=True, help="Stored records: list, remove.")
+records = typer.Typer(
+    no_args_is_help=True, help="Stored records: list, show, label, remove, publish."
+)
 
 
 @records.command("ls")
 @command("results", "workspace")
-def list_records(here: Session, out: Output) -> None:
+def list_records(here: Session, out: Output, filters: Filters) -> None:
     """List records with status and file, including failures and unreadable files."""
     from rankstone.leaderboards.pages.records import page
 
-    out.draw(page(here.all_records()), "records")
+    out.draw(page(here.all_records(**filters)), "records")
+
+
+@records.command("show")
+@command("results", "workspace")
+def summarise_record(
+    here: Session,
+    out: Output,
+    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+) -> None:
+    """Summarise one record: outcome, quality, speed, memory, origin. (rankstone show: in full)"""
+    from rankstone.leaderboards.pages.record_summary import page
+
+    [(found, path)] = here.records([record])
+    out.draw(page(found, path), "record")
+
+
+@records.command("label")
+@command("results", "workspace")
+def label_records(
+    here: Session,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="RECORD... LABEL", help="Records as for rm; then '' for no label."),
+    ],
+) -> None:
+    """Show a LABEL instead of the method's name on boards, which name the method in a note.
+
+    A record that is measured again has none.
+    """
+    *named, label = names
+    if not named:
+        raise typer.BadParameter("name a record, then the label")
+    for path in here.label_records(named, label):
+        echo(str(path))
 
 
 @records.command("rm")

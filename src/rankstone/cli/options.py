@@ -50,12 +50,32 @@ FormatOption = Annotated[
     Format | None,
     typer.Option("--format", help="Output format [terminal; for a FILE, by its suffix]."),
 ]
+FILTERS = {
+    "methods": Annotated[
+        list[str] | None,
+        typer.Option("--methods", help="Only these: names, or patterns such as 'dense/*'."),
+    ],
+    "on": Annotated[
+        list[str] | None,
+        typer.Option("--on", help="Only these tasks, suites, or patterns such as 'beir/*'."),
+    ],
+    "family": Annotated[
+        list[str] | None, typer.Option("--family", help="Only methods of these families.")
+    ],
+    "machine": Annotated[
+        list[str] | None, typer.Option("--machine", help="Only records of these machines.")
+    ],
+}
+"""Options that choose among stored records."""
+Filters = dict[str, Any]
+"""Their values."""
 PAGES: dict[str, Any] = {
     "form": FormatOption,
     "output": Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file."),
     ],
+    "as_json": Annotated[bool, typer.Option("--json", help="The same as --format json.")],
 }
 """Options of commands that draw a page."""
 
@@ -65,20 +85,27 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function a command, its parameter `here` the session of the options `folders`.
 
-    A parameter `out` becomes the options of format and file; `default` is then the format.
+    A parameter `out` becomes the options of format and file; `default` is then the format. A
+    parameter `filters` becomes those of `FILTERS` that the function does not have itself.
     """
 
     def made(function: Callable[..., None]) -> Callable[..., None]:
         # `Session` is imported when the command runs: its import would delay the help.
         hints = get_type_hints(function, localns={"Session": object}, include_extras=True)
         own = inspect.signature(function).parameters
-        draws = "out" in own
+        options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders}
+        pages = {name: one for name, one in PAGES.items() if "out" in own and name not in own}
+        filters = {n: one for n, one in FILTERS.items() if "filters" in own and n not in own}
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            if draws:
-                file = given.pop("output")
-                given["out"] = Output(form=chosen(given.pop("form"), file, default), file=file)
+            if pages:
+                form, file = given.pop("form"), given.pop("output")
+                if "as_json" in pages and given.pop("as_json"):
+                    form = Format.json
+                given["out"] = Output(form=chosen(form, file, default), file=file)
+            if filters:
+                given["filters"] = {name: given.pop(name) for name in filters}
             named = {name: given.pop(name) for name in folders}
             line = (Path(sys.argv[0]).name, *sys.argv[1:])
             try:
@@ -89,13 +116,12 @@ def command(
                 echo("Interrupted.", err=True)
                 raise typer.Exit(130) from None
 
-        options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders} | (
-            PAGES if draws else {}
-        )
+        replaced = {"here", "out", "filters"}
         parameters = [
-            *(own[n].replace(annotation=hints[n]) for n in own if n not in ("here", "out")),
-            *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=one)
-              for name, one in options.items()),
+            *(own[n].replace(annotation=hints[n]) for n in own if n not in replaced),
+            *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=one,
+                                default=False if name == "as_json" else None)
+              for name, one in {**filters, **options, **pages}.items()),
         ]  # fmt: skip
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {}

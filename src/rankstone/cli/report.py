@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command, echo
+from rankstone.cli.options import Filters, Format, Output, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def report(
     here: Session,
     out: Output,
-    methods: Annotated[list[str] | None, typer.Argument(help="Methods [all with records].")] = None,
-    on: Annotated[list[str] | None, typer.Option("--on", help="Tasks [all with records].")] = None,
+    filters: Filters,
+    methods: Annotated[
+        list[str] | None, typer.Argument(help="Methods, or patterns [all with records].")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="Baseline of the comparisons.")
     ] = None,
@@ -30,7 +32,7 @@ def report(
     """
     from rankstone.leaderboards.pages.plots import can_plot
 
-    out.draw(here.report(methods, on, baseline=baseline, title=title), "report")
+    out.draw(here.report(methods, baseline=baseline, title=title, **filters), "report")
     if out.file is not None and not can_plot():
         echo("without plots: pip install 'rankstone[site]'", err=True)
 
@@ -38,6 +40,7 @@ def report(
 @command("results", "data", "cache", "workspace")
 def site(
     here: Session,
+    filters: Filters,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the pages; an older site is replaced.")
     ] = Path("site"),
@@ -51,11 +54,11 @@ def site(
         ),
     ] = 5,
 ) -> None:
-    """Write all records as a static site: open its index.html, or serve the folder.
+    """Write records as a static site: open its index.html, or serve the folder.
 
     Pages of pairs show query and document texts if their collection is available locally.
     """  # fmt: skip
-    built = here.site(output, pairs=pairs)
+    built = here.site(output, pairs=pairs, **filters)
     echo(
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
         f" {built.records:,} records, {built.pairs:,} pairs)"

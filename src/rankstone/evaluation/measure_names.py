@@ -17,6 +17,9 @@ from rankstone.specs import MeasureName
 ALIASES = {"NDCG": "nDCG", "MRR": "RR", "MAP": "AP", "Precision": "P", "Recall": "R"}
 """ir_measures' second names of core kinds."""
 
+_ANY_CASE = {name.lower(): kind for name, kind in [*ALIASES.items(), *zip(CORE, CORE, strict=True)]}
+"""Names of core kinds in lower case, as other tools print them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
@@ -43,12 +46,18 @@ class Measure:
 def parse(name: str) -> Measure | via_ir_measures.LongTail:
     """Return the measure of that name; a MeasureError suggests similar names."""
     call = MeasureName.parse(name)
-    kind = ALIASES.get(call.kind, call.kind)
+    kind = ALIASES.get(call.kind) or _ANY_CASE.get(call.kind, call.kind)
     if kind == "nDCG" and call.parameters.get("dcg") in ("log2", "exp-log2"):
         kind = "nDCG" if call.parameters.pop("dcg") == "log2" else "nDCG_exp"
     if kind in CORE and set(call.parameters) <= {"rel", "cutoff"}:
         return _core(name, call._replace(kind=kind))
     return via_ir_measures.build(name, call.kind, call.parameters, call.at, [*ALIASES, *CORE])
+
+
+def canonical(name: str) -> str:
+    """Return the name under which records hold the measure: `recall@100` is `R@100`."""
+    parsed = parse(name)
+    return str(parsed) if isinstance(parsed, Measure) else name
 
 
 def _core(name: str, call: MeasureName) -> Measure:

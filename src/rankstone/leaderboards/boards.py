@@ -1,8 +1,8 @@
-"""Defined leaderboards: `leaderboards/*.toml`, methods by tasks, with costs beside the quality.
+"""Boards, defined in `leaderboards/*.toml` or by a command: methods by tasks, and their costs.
 
-A board is a pure function of records. It shows one measure of every task, the mean over them where
-no cell is missing, and what each method costs; the best is marked, the second best, and which
-methods a value is significantly above of.
+A board is a pure function of records. It shows measures of every task, the mean over them where no
+cell is missing, and what each method costs; the best is marked, the second best, and which methods
+a value is significantly above of.
 """
 
 from __future__ import annotations
@@ -10,28 +10,37 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, product
+from pathlib import Path
 from statistics import fmean
-from string import ascii_lowercase
-from typing import NamedTuple
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import ResultsError, did_you_mean
-from rankstone.evaluation.family import holm
-from rankstone.evaluation.sign_flips import p_two_sided
-from rankstone.leaderboards.compare import obstacles, paired_values
-from rankstone.leaderboards.costs import BY_NAME, Cost, Flag, conditions
+from rankstone.errors import DefinitionError, MeasureError, did_you_mean
+from rankstone.evaluation.measure_names import canonical
+from rankstone.leaderboards.costs import BY_COLUMN, BY_NAME, Cost, Flag, incomparable
 from rankstone.leaderboards.document import Cell
-from rankstone.leaderboards.marks import letters, marked
+from rankstone.leaderboards.labels import label_notes, one_label, row_names
+from rankstone.leaderboards.marks import (
+    Column,
+    close_to_best,
+    letters,
+    letters_below,
+    marked,
+    tested_pairs,
+)
 from rankstone.leaderboards.numbers import flagged, interval, quality
 from rankstone.leaderboards.suites import mean_of
 from rankstone.leaderboards.trained import trained_notes
 from rankstone.results.record import Measure, RunRecord
+from rankstone.results.selection import family_of
 from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
-from rankstone.strict import Spec
+from rankstone.strict import Spec, build_spec
+
+OTHERS = {**BY_NAME, **BY_COLUMN}
+"""Costs by name, and by their name in the leaderboard frame."""
 
 
 class TableSpec(Spec):
@@ -53,6 +62,8 @@ class TableSpec(Spec):
     machine: str | None = None
     measure: str | None = None
     """None: each task's headline."""
+    measures: tuple[str, ...] = ()
+    """Several measures of each task, instead of `measure`."""
     mean: bool = True
     """A column with the mean over the tasks; of one suite, as the suite itself averages."""
     costs: tuple[str, ...] = ()
@@ -61,17 +72,47 @@ class TableSpec(Spec):
     """Letters of the methods that a value is significantly above of."""
     level: float = Field(default=0.05, gt=0, lt=1)
     sort: str = "mean"
-    """`mean`, `method`, a task, or a cost."""
+    """`mean`, `method`, a task, a measure, or a cost."""
+
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """Measures of each task; None is its headline."""
+        return self.measures or (self.measure,)
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> TableSpec:
         for name in self.costs:
             if name not in BY_NAME:
                 raise ValueError(f"no cost '{name}'.{did_you_mean(name, BY_NAME)}")
-        known = {"mean", "method", *self.costs, *self.tasks}
+        if self.measure is not None and self.measures:
+            raise ValueError("'measure' and 'measures' are both stated; keep one")
+        known = {"mean", "method", *self.costs, *self.tasks, *self.measures}
         if self.sort not in known:
             raise ValueError(f"no column '{self.sort}' to sort by.{did_you_mean(self.sort, known)}")
         return self
+
+
+def stated(
+    tasks: Sequence[str], measures: Sequence[str], columns: Sequence[str], **options: Any
+) -> TableSpec:
+    """Return the board of a command, whose `columns` are costs, `mean`, and more measures.
+
+    Raises: DefinitionError, where a column is none of these.
+    """
+    shown = measures_among([*measures, *columns])
+    costs = [OTHERS[name].name for name in columns if name in OTHERS]
+    values = {"name": "board", "tasks": tasks, "measures": shown, "costs": costs, **options}
+    return build_spec(TableSpec, {"mean": "mean" in columns, **values}, Path("leaderboard"))
+
+
+def measures_among(columns: Iterable[str]) -> list[str]:
+    """Return the measures among columns, each once, as records name them."""
+    try:
+        given = (name for name in columns if name not in OTHERS and name != "mean")
+        return list(dict.fromkeys(map(canonical, given)))
+    except MeasureError as error:
+        names = ", ".join(BY_NAME)
+        raise DefinitionError(f"{error} Other columns are: mean, {names}. (--columns)") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +123,8 @@ class Board:
     heads: tuple[str, ...]
     """Headings of the columns after the method."""
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Method -> the label that stands for it; others stand for themselves."""
     trained: frozenset[str] = frozenset()
     """Methods that learnt from the training split of a task."""
     letters: Mapping[str, str] = field(default_factory=dict)
@@ -106,47 +149,49 @@ def board(
     """
     cells = _cells(spec, stored, tasks, methods or {})
     names = list(dict.fromkeys(method for method, _ in cells))
+    columns = [Column(task, measure) for task in tasks for measure in spec.columns]
     found = {
-        task: {name: _measured(spec, cells.get((name, task))) for name in names} for task in tasks
+        column: {name: _measured(column, cells.get((name, column.task))) for name in names}
+        for column in columns
     }
-    columns = {
-        task: {name: None if one is None else one.mean for name, one in column.items()}
-        for task, column in found.items()
+    values = {
+        column: {name: None if one is None else one.mean for name, one in measured.items()}
+        for column, measured in found.items()
     }
     notes: list[str] = []
-    tests = _tests(spec, names, tasks, cells, notes) if spec.significance else []
-    above = _above(spec, names, tests)
-    heads, entries = [], list[list[Cell]]()
-    for task, values in columns.items():
-        heads.append(task)
-        column = [
-            Cell(
-                value=values[name],
-                text=quality(values[name]),
-                letters=above.get((name, task), ""),
-                interval=_interval(spec, found[task][name]),
-            )
-            for name in names
+    pairs = tested_pairs(columns, names, cells, notes) if spec.significance else []
+    above = letters_below(names, pairs, spec.level)
+    entries = list[list[Cell]]()
+    heads = [_head(spec, column, tasks) for column in columns]
+    for column, measured in found.items():
+        close = close_to_best(pairs, column, values[column], spec.level)
+        drawn = [
+            _quality_cell(spec, one, above.get((name, column), ""))
+            for name, one in measured.items()
         ]
-        close = _close(spec, tests, task, values)
-        entries.append(_marked(column, close=[name in close for name in names]))
-    if spec.mean and len(tasks) > 1:
-        heads.append("mean")
-        means = _means(spec, names, cells, columns, suite, notes)
+        entries.append(_marked(drawn, close=[name in close for name in names]))
+    for measure in spec.columns if spec.mean and len(tasks) > 1 else ():
+        heads.append(f"mean {measure}" if len(spec.columns) > 1 else "mean")
+        of_measure = {c.task: row for c, row in values.items() if c.measure == measure}
+        means = _means(measure, names, cells, of_measure, suite, notes)
         entries.append(_marked([Cell(value=v, text=quality(v)) for v in means]))
     for cost in spec.costs:
-        head, column = _cost(cost, names, tasks, cells, notes)
+        head, costs = _cost(cost, names, tasks, cells, notes)
         heads.append(head)
-        entries.append(column)
+        entries.append(costs)
     order = _order(spec, names, heads, entries)
-    rows = tuple((names[n], tuple(column[n] for column in entries)) for n in order)
+    records = [record for record, _ in cells.values()]
+    labels = row_names(names, [one_label(n, records) for n in names])
     return Board(
         title=spec.title,
         heads=tuple(_unique(heads)),
-        rows=rows,
-        trained=frozenset(r.method.name for r, _ in cells.values() if r.is_trained),
-        letters=_letters(names) if spec.significance else {},
-        notes=tuple(dict.fromkeys([*_legend(spec, cells), *notes])),
+        rows=tuple((names[n], tuple(column[n] for column in entries)) for n in order),
+        names={name: label for name, label in zip(names, labels, strict=True) if label},
+        trained=frozenset(r.method.name for r in records if r.is_trained),
+        letters=dict(zip(names, letters(len(names)), strict=True)) if spec.significance else {},
+        notes=tuple(
+            dict.fromkeys([*_legend(spec, columns, cells), *label_notes(names, labels), *notes])
+        ),
     )
 
 
@@ -168,35 +213,37 @@ def _cells(
             and not (spec.zero_shot and record.is_trained)
             and task in tasks
             and (not spec.methods or method in spec.methods)
-            and (not spec.families or method.rpartition("/")[0] in spec.families)
+            and (not spec.families or family_of(method) in spec.families)
             and (not spec.licences or licence in spec.licences)
         )
 
-    found = {
-        cell: one
-        for cell, one in cells_of(stored, machine=spec.machine).items()
-        if shown(*cell, one[0])
-    }
+    standing = cells_of(stored, machine=spec.machine)
+    found = {cell: one for cell, one in standing.items() if shown(*cell, one[0])}
     order = {name: n for n, name in enumerate(spec.methods)}
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0][0], 0), item[0])))
 
 
-def _measure(spec: TableSpec, record: RunRecord) -> str:
-    return spec.measure or record.task.headline
+def _measured(column: Column, stored: Stored | None) -> Measure | None:
+    return stored[0].measures.get(column.measure_of(stored)) if stored else None
 
 
-def _measured(spec: TableSpec, stored: Stored | None) -> Measure | None:
-    return stored[0].measures.get(_measure(spec, stored[0])) if stored else None
+def _head(spec: TableSpec, column: Column, tasks: Sequence[str]) -> str:
+    """The task; of several measures the measure, behind the task where there are several."""
+    if len(spec.columns) == 1:
+        return column.task
+    return f"{column.task} {column.measure}" if len(tasks) > 1 else str(column.measure)
 
 
-def _interval(spec: TableSpec, found: Measure | None) -> str:
-    if not spec.intervals or found is None or found.low is None or found.high is None:
-        return ""
-    return interval(found.low, found.high)
+def _quality_cell(spec: TableSpec, found: Measure | None, above: str) -> Cell:
+    if found is None:
+        return Cell(text=quality(None))
+    known = spec.intervals and found.low is not None and found.high is not None
+    ends = interval(found.low, found.high) if known else ""
+    return Cell(value=found.mean, text=quality(found.mean), letters=above, interval=ends)
 
 
 def _means(
-    spec: TableSpec,
+    measure: str | None,
     names: Sequence[str],
     cells: Cells,
     columns: Mapping[str, Mapping[str, float | None]],
@@ -213,7 +260,7 @@ def _means(
             means.append(None)
         elif suite is not None:
             own = {task: cells[name, task][0] for task in columns}
-            mean = mean_of(suite, spec.measure, own)
+            mean = mean_of(suite, measure, own)
             means.append(None if math.isnan(mean) else mean)
         else:
             means.append(
@@ -227,7 +274,7 @@ def _cost(
 ) -> tuple[str, list[Cell]]:
     """The head and the column of a cost, over all tasks together."""
     cost = BY_NAME[name]
-    refused = _incomparable(cost, [record for record, _ in cells.values()])
+    refused = incomparable(cost, [record for record, _ in cells.values()])
     if refused:
         notes.append(f"{name} is not compared: {refused}")
         return name, [Cell(text="") for _ in names]
@@ -239,9 +286,9 @@ def _cost(
     unit, values = cost.in_unit(values)
     if len(tasks) > 1:
         notes.append(f"{name}: {cost.over_tasks} over the tasks")
-    timed = [m for (m, _), (r, _) in cells.items() if r.profile and r.profile.latency]
-    unknown = [m for m, value in zip(names, values, strict=True) if value is None and m in timed]
-    notes += cost.without(unknown, len(names))
+    records = [record for record, _ in cells.values()]
+    timed = [r for r in records if r.profile and r.profile.latency and cost.of(r) is None]
+    notes += cost.without(list(dict.fromkeys(r.method.name for r in timed)), len(names))
     flags = _flags(cost, names, cells)
     notes += [flag.note for flag in flags.values()]
     head = f"{name}, {unit}" if unit else name
@@ -272,16 +319,6 @@ def _cost_cell(value: float | None, flag: Flag | None) -> Cell:
     return Cell(value=value, text=flagged(value, mark), note=word)
 
 
-def _incomparable(cost: Cost, records: Sequence[RunRecord]) -> str:
-    """The reason why a cost of these records is not put side by side; empty where it may be."""
-    machines, pairs = ({c[:n] for c in map(conditions, records)} for n in (1, 2))
-    if not cost.of_machine or len(pairs) < 2:
-        return ""
-    if len(machines) > 1:
-        return f"the records are of {len(machines)} machines"
-    return f"the records are of {len(pairs)} numbers of threads"
-
-
 def _marked(
     column: Sequence[Cell],
     competing: Sequence[float | None] | None = None,
@@ -304,88 +341,13 @@ def _number(cell: Cell) -> float | None:
     return cell.value if isinstance(cell.value, float) else None
 
 
-class _Pair(NamedTuple):
-    """Two methods on one task, the better first."""
-
-    better: str
-    worse: str
-    task: str
-    adjusted: float
-    """p by Holm's method over all pairs of the board."""
-
-
-def _tests(
-    spec: TableSpec, names: Sequence[str], tasks: Sequence[str], cells: Cells, notes: list[str]
-) -> list[_Pair]:
-    """All pairs of the board that can be tested."""
-    pairs, p_values = list[_Pair](), list[float]()
-    for task, (one, other) in product(tasks, combinations(names, 2)):
-        tested = _tested(spec, cells.get((one, task)), cells.get((other, task)), notes)
-        if tested is not None:
-            better, worse = (one, other) if tested[0] > 0 else (other, one)
-            pairs.append(_Pair(better, worse, task, 1.0))
-            p_values.append(tested[1])
-    return [pair._replace(adjusted=p) for pair, p in zip(pairs, holm(p_values), strict=True)]
-
-
-def _above(
-    spec: TableSpec, names: Sequence[str], pairs: Sequence[_Pair]
-) -> dict[tuple[str, str], str]:
-    """Letters of the methods that a cell is significantly above of."""
-    below: dict[tuple[str, str], list[str]] = {}
-    for pair in pairs:
-        if pair.adjusted <= spec.level:
-            below.setdefault((pair.better, pair.task), []).append(pair.worse)
-    known = _letters(names)
-    separator = "" if len(names) <= len(ascii_lowercase) else ","
-    return {
-        cell: separator.join(letter for name, letter in known.items() if name in worse)
-        for cell, worse in below.items()
-    }
-
-
-def _close(
-    spec: TableSpec, pairs: Sequence[_Pair], task: str, values: Mapping[str, float | None]
-) -> set[str]:
-    """The methods that are tested against the best of a task, and not significantly below it."""
-    best = max((v for v in values.values() if v is not None), default=None)
-    return {
-        pair.worse
-        for pair in pairs
-        if pair.task == task and values[pair.better] == best and pair.adjusted > spec.level
-    }
-
-
-def _letters(names: Sequence[str]) -> dict[str, str]:
-    return dict(zip(names, letters(len(names)), strict=True))
-
-
-def _tested(
-    spec: TableSpec, one: Stored | None, other: Stored | None, notes: list[str]
-) -> tuple[float, float] | None:
-    """Mean difference and p; None where the two cannot be paired, and a note that says so."""
-    if one is None or other is None:
-        return None
-    try:
-        reason = next(obstacles(one[0], other[0]), None)
-        if reason is not None:
-            raise ResultsError(reason)
-        _, of, than = paired_values(one, other, _measure(spec, one[0]))
-    except ResultsError as error:
-        names = f"{one[0].method.name} and {other[0].method.name} on {one[0].task.name}"
-        notes.append(f"not tested: {names}: {error}")
-        return None
-    return float((of - than).mean()), p_two_sided(of - than)
-
-
 def _order(
     spec: TableSpec, names: Sequence[str], heads: Sequence[str], columns: Sequence[Sequence[Cell]]
 ) -> list[int]:
     places = list(range(len(names)))
     if spec.sort == "method":
         return sorted(places, key=lambda n: names[n])
-    found = [n for n, head in enumerate(heads) if head.partition(",")[0] == spec.sort]
-    column = columns[found[0] if found else 0]
+    column = columns[_sorted_by(spec.sort, heads)]
     rising = spec.sort in BY_NAME and not BY_NAME[spec.sort].higher_is_better
     sign = 1 if rising else -1
 
@@ -396,6 +358,17 @@ def _order(
     return sorted(places, key=key)
 
 
+def _sorted_by(sort: str, heads: Sequence[str]) -> int:
+    """The column of that head; of a measure its mean, else the first that has it; else the
+    first."""
+    whole = [head.partition(",")[0] for head in heads]
+    for name in (sort, f"mean {sort}"):
+        if name in whole:
+            return whole.index(name)
+    parts = (n for n, head in enumerate(whole) if {*head.split(" ")} & {sort})
+    return next(parts, 0)
+
+
 def _unique(heads: Sequence[str]) -> list[str]:
     """Return tasks by their last part where that is unique; `bytes/doc` is no task."""
     stems = [head if head in BY_NAME else head.rpartition("/")[2] for head in heads]
@@ -404,8 +377,13 @@ def _unique(heads: Sequence[str]) -> list[str]:
     ]
 
 
-def _legend(spec: TableSpec, cells: Cells) -> list[str]:
-    measures = {_measure(spec, stored[0]) for stored in cells.values()}
+def _legend(spec: TableSpec, columns: Sequence[Column], cells: Cells) -> list[str]:
+    measures = {
+        column.measure_of(stored)
+        for column in columns
+        for (_, task), stored in cells.items()
+        if task == column.task
+    }
     legend = [f"measure: {', '.join(sorted(measures))}"] if measures else ["no records"]
     if spec.intervals:
         rules = {record.policy.intervals.partition(",")[0] for record, _ in cells.values()}

@@ -9,7 +9,7 @@ more than that of an idle machine does is shown with another mark.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -250,6 +250,17 @@ def conditions(record: RunRecord) -> tuple[str, int | None]:
 def comparable_group(cost: Cost, record: RunRecord) -> object:
     """Equal for records whose `cost` may be compared."""
     return conditions(record) if cost.of_machine else None
+
+
+def incomparable(cost: Cost, records: Iterable[RunRecord]) -> str:
+    """The reason why `cost` of these records is not put side by side; empty where it may be."""
+    pairs = set(map(conditions, records))
+    machines = {machine for machine, _ in pairs}
+    if not cost.of_machine or len(pairs) < 2:
+        return ""
+    if len(machines) > 1:
+        return f"the records are of {len(machines)} machines"
+    return f"the records are of {len(pairs)} numbers of threads"
 
 
 def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:

@@ -20,8 +20,8 @@ from rankstone.results.side_files import side_file
 from rankstone.results.store import Stored
 from rankstone.specs import canonical_digest
 
-TEXT_COLUMNS = ("task", "method", "machine", "status", "headline", "data", "split", "interval",
-                "cpu", "gpu", "cached", "reused", "unsteady", "trained_on",
+TEXT_COLUMNS = ("task", "method", "label", "machine", "status", "headline", "data", "split",
+                "interval", "cpu", "gpu", "cached", "reused", "unsteady", "trained_on",
                 "trained", "error")  # fmt: skip
 COUNT_COLUMNS = ("documents", "queries", "queries_missing", "queries_tied", "depth", "threads",
                  "timed_queries")  # fmt: skip
@@ -48,13 +48,13 @@ def leaderboard(
     Returns:
         A frame with the columns
 
-        * `task`, `method`, `machine` (fingerprint), `status`, `headline` (the name of the task's
-          main measure), `data` (short digest of corpus, queries and judgements: rows of unequal
-          `data` are not comparable), `split`, `interval` (what low and high mean), `cpu`, `gpu`,
-          `cached` (phases read from a cache, comma-separated), `reused` (figures that are not of
-          this run), `unsteady` (latencies that varied too much), `trained_on`, `trained`
-          (on the training split of the collection: a note, with the score on unseen queries),
-          `error`;
+        * `task`, `method`, `label` (of the record, by its user), `machine` (fingerprint),
+          `status`, `headline` (the name of the task's main measure), `data` (short digest of
+          corpus, queries and judgements: rows of unequal `data` are not comparable), `split`,
+          `interval` (what low and high mean), `cpu`, `gpu`, `cached` (phases read from a cache,
+          comma-separated), `reused` (figures that are not of this run), `unsteady` (latencies that
+          varied too much), `trained_on`, `trained` (on the training split of the collection: a
+          note, with the score on unseen queries), `error`;
         * `documents`, `queries`, `queries_missing`, `queries_tied`, `depth`, `threads`,
           `timed_queries` (of the latencies);
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
@@ -125,6 +125,7 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
         **dict.fromkeys(TEXT_COLUMNS),
         "task": task.name,
         "method": record.method.name,
+        "label": record.label,
         "machine": here.machine,
         "status": record.status,
         "headline": task.headline,

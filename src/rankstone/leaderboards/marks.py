@@ -1,12 +1,18 @@
-"""Marks in a column: the best, the second best, and letters that stand for methods."""
+"""Marks in a column: the best, the second best, and letters of methods significantly below."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import count, islice, product
+from collections.abc import Mapping, Sequence
+from itertools import combinations, count, islice, product
 from string import ascii_lowercase
+from typing import NamedTuple
 
+from rankstone.errors import ResultsError
+from rankstone.evaluation.family import holm
+from rankstone.evaluation.sign_flips import p_two_sided
+from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.document import Mark
+from rankstone.results.store import Found, Stored
 
 
 def marked(
@@ -45,3 +51,87 @@ def letters(n: int) -> list[str]:
     """`n` different names: `a` to `z`, then `aa`, `ab` and so on."""
     names = ("".join(name) for size in count(1) for name in product(ascii_lowercase, repeat=size))
     return list(islice(names, n))
+
+
+class Column(NamedTuple):
+    """A measure of a task, in a board of methods."""
+
+    task: str
+    measure: str | None
+    """None: the task's headline."""
+
+    def measure_of(self, stored: Stored) -> str:
+        return self.measure or stored[0].task.headline
+
+
+class Tested(NamedTuple):
+    """Two methods in a column, the better first."""
+
+    better: str
+    worse: str
+    column: Column
+    adjusted: float
+    """p by Holm's method over all pairs of the board."""
+
+
+def tested_pairs(
+    columns: Sequence[Column], names: Sequence[str], cells: Found, notes: list[str]
+) -> list[Tested]:
+    """Return all pairs of a board that can be tested; notes name the others."""
+    pairs, p_values = list[Tested](), list[float]()
+    for column, (one, other) in product(columns, combinations(names, 2)):
+        found = _tested(
+            column, cells.get((one, column.task)), cells.get((other, column.task)), notes
+        )
+        if found is not None:
+            better, worse = (one, other) if found[0] > 0 else (other, one)
+            pairs.append(Tested(better, worse, column, 1.0))
+            p_values.append(found[1])
+    return [pair._replace(adjusted=p) for pair, p in zip(pairs, holm(p_values), strict=True)]
+
+
+def letters_below(
+    names: Sequence[str], pairs: Sequence[Tested], level: float
+) -> dict[tuple[str, Column], str]:
+    """Return the letters of the methods that a method is significantly above of in a column."""
+    below: dict[tuple[str, Column], list[str]] = {}
+    for pair in pairs:
+        if pair.adjusted <= level:
+            below.setdefault((pair.better, pair.column), []).append(pair.worse)
+    known = dict(zip(names, letters(len(names)), strict=True))
+    separator = "" if len(names) <= len(ascii_lowercase) else ","
+    return {
+        cell: separator.join(letter for name, letter in known.items() if name in worse)
+        for cell, worse in below.items()
+    }
+
+
+def close_to_best(
+    pairs: Sequence[Tested], column: Column, values: Mapping[str, float | None], level: float
+) -> set[str]:
+    """Return the methods that are tested against the best of a column, and not significantly
+    below it."""
+    best = max((v for v in values.values() if v is not None), default=None)
+    return {
+        pair.worse
+        for pair in pairs
+        if pair.column == column and values[pair.better] == best and pair.adjusted > level
+    }
+
+
+def _tested(
+    column: Column, one: Stored | None, other: Stored | None, notes: list[str]
+) -> tuple[float, float] | None:
+    """Mean difference and p; None where the two cannot be paired, and a note that says so."""
+    if one is None or other is None:
+        return None
+    try:
+        reason = next(obstacles(one[0], other[0]), None)
+        if reason is not None:
+            raise ResultsError(reason)
+        _, of, than = paired_values(one, other, column.measure_of(one))
+    except ResultsError as error:
+        names = f"{one[0].method.name} and {other[0].method.name} on {one[0].task.name}"
+        notes.append(f"not tested: {names}: {error}")
+        return None
+    return float((of - than).mean()), p_two_sided(of - than)

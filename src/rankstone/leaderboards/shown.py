@@ -53,7 +53,9 @@ class ShownPage(Page):
         return frame_of(self)
 
     def __repr__(self) -> str:
-        return f"<{self.title}: {len(self.tables)} tables, {len(self.pictures)} plots>"
+        titles = (self.title, *(table.title for table in self.tables), "page")
+        parts = (f"{len(self.tables)} tables", f"{len(self.pictures)} plots")
+        return f"<{next(filter(None, titles))}: {', '.join(parts)}>"
 
     def __str__(self) -> str:
         return draw(self, width=120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from rankstone.errors import ResultsError
+from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.files import appearing
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import side_file
-from rankstone.results.store import Stored
+from rankstone.results.store import Stored, cells
 
 MTEB_TASKS = {
     "beir/trec-covid": "TRECCOVID",
@@ -45,6 +46,13 @@ MTEB_TASKS = {
 """Name of a task -> its name in MTEB."""
 MTEB_MEASURES = {"nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr"}
 """Measures with cutoffs `@k` -> those of MTEB with cutoffs `_at_k`."""
+MTEB_META = (
+    "loader", "name", "revision", "release_date", "languages", "n_parameters", "memory_usage_mb",
+    "max_tokens", "embed_dim", "license", "open_weights", "public_training_code",
+    "public_training_data", "framework", "similarity_fn_name", "use_instructions",
+    "training_datasets",
+)  # fmt: skip
+"""Fields of `model_meta.json` that have no default in MTEB 2."""
 
 
 def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
@@ -75,8 +83,13 @@ def _cell(record: RunRecord) -> str:
     return f"{record.method.name} on {record.task.name}"
 
 
-def _file_name(record: RunRecord) -> str:
-    return re.sub(r"[^\w.@-]+", "_", f"{record.method.name}@{record.task.name}")
+def _file_names(stored: Sequence[Stored]) -> list[str]:
+    """Return a file name for each record, with the machine where several measured the cell."""
+    safe = [re.sub(r"[^\w.@-]+", "_", f"{r.method.name}@{r.task.name}") for r, _ in stored]
+    return [
+        f"{name}@{record.environment.machine}" if safe.count(name) > 1 else name
+        for name, (record, _) in zip(safe, stored, strict=True)
+    ]
 
 
 def _run_text(record: RunRecord, path: Path) -> bytes:
@@ -92,8 +105,8 @@ def _run_text(record: RunRecord, path: Path) -> bytes:
 
 
 def _trec(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    for record, path in stored:
-        yield f"{_file_name(record)}.trec", _run_text(record, path)
+    for name, (record, path) in zip(_file_names(stored), stored, strict=True):
+        yield f"{name}.trec", _run_text(record, path)
 
 
 def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
@@ -102,10 +115,10 @@ def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
     Breuer, Keller, Schaer: ir_metadata, An Extensible Metadata Schema for IR Experiments, SIGIR
     2022; schema 0.1.
     """
-    for record, path in stored:
+    for name, (record, path) in zip(_file_names(stored), stored, strict=True):
         lines = ["ir_metadata.start", *_yaml(_metadata(record)), "ir_metadata.end"]
         head = "".join(f"# {line}\n" for line in lines)
-        yield f"{_file_name(record)}.trec", head.encode() + _run_text(record, path)
+        yield f"{name}.trec", head.encode() + _run_text(record, path)
 
 
 def _metadata(record: RunRecord) -> dict[str, Any]:
@@ -163,29 +176,70 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
 
 
 def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """`<method>/rankstone/<task>.json`, the layout of results of MTEB 1.14 and later."""
-    for record, _ in stored:
-        task = MTEB_TASKS.get(record.task.name)
-        if task is None:
-            known = ", ".join(MTEB_TASKS)
-            raise ResultsError(f"{_cell(record)}: MTEB has no such task. Tasks of MTEB: {known}.")
-        scores: dict[str, Any] = {}
-        for name, measure in record.measures.items():
-            stem, _, cutoff = name.partition("@")
-            if stem in MTEB_MEASURES and cutoff.isdecimal():
-                scores[f"{MTEB_MEASURES[stem]}_at_{cutoff}"] = measure.mean
-        headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
-        scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
-        body = {
-            "dataset_revision": record.task.sha256.get("corpus"),
-            "task_name": task,
-            "mteb_version": None,
-            "scores": {record.task.split: [scores]},
-            "evaluation_time": record.profile.own_seconds if record.profile else 0,
-            "kg_co2_emissions": None,
-        }
-        name = f"{record.method.name.replace('/', '__')}/rankstone/{task}.json"
-        yield name, (json.dumps(body, indent=2) + "\n").encode()
+    """`results/<model>/<revision>/<task>.json` with `model_meta.json`, the layout of the cache of
+    MTEB 2: `mteb.ResultCache(FOLDER).load_results()` reads it.
+
+    A warning names the records on other tasks, which are left out; of several machines' records of
+    a cell the one that stands for it is written.
+    """
+    found = {one: at for one, at in cells(stored).items() if one[1] in MTEB_TASKS}
+    others = dict.fromkeys(_cell(r) for r, _ in stored if r.task.name not in MTEB_TASKS)
+    if not found:
+        known = ", ".join(MTEB_TASKS)
+        raise ResultsError(f"{', '.join(others)}: MTEB has no such task. Tasks of MTEB: {known}.")
+    if others:
+        text = f"skipped, not among MTEB's tasks: {', '.join(others)}"
+        warnings.warn(text, RankstoneWarning, stacklevel=2)
+    metas = dict[str, bytes]()
+    for record, _ in found.values():
+        name, revision = record.method.name, _revision(record)
+        folder = f"results/{name.replace('/', '__')}/{revision}"
+        metas[f"{folder}/model_meta.json"] = _json_bytes(_model_meta(record, revision))
+        yield f"{folder}/{MTEB_TASKS[record.task.name]}.json", _json_bytes(_task_result(record))
+    yield from metas.items()
+
+
+def _revision(record: RunRecord) -> str:
+    """Return the revision of the model, where the record states one, and a digest of the
+    definition."""
+    revision = record.method.description.get("revision")
+    stated = [revision] if isinstance(revision, str) and revision.isalnum() else []
+    return "-".join([*stated, record.method.digest[:8]])
+
+
+def _task_result(record: RunRecord) -> dict[str, Any]:
+    scores: dict[str, Any] = {}
+    for name, measure in record.measures.items():
+        stem, _, cutoff = name.partition("@")
+        if stem in MTEB_MEASURES and cutoff.isdecimal():
+            scores[f"{MTEB_MEASURES[stem]}_at_{cutoff}"] = measure.mean
+    headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
+    scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
+    return {
+        "dataset_revision": record.task.sha256.get("corpus", "unknown"),
+        "task_name": MTEB_TASKS[record.task.name],
+        "mteb_version": None,
+        "scores": {record.task.split: [scores]},
+        "evaluation_time": record.profile.own_seconds if record.profile else None,
+        "kg_co2_emissions": None,
+    }
+
+
+def _model_meta(record: RunRecord, revision: str) -> dict[str, Any]:
+    """Return the fields that MTEB's `ModelMeta` needs; unknown is null."""
+    model = record.method.description.get("model")
+    return {
+        **dict.fromkeys(MTEB_META),
+        "name": record.method.name,
+        "revision": revision,
+        "framework": [],
+        "modalities": ["text"],
+        "adapted_from": model if isinstance(model, str) else None,
+    }
+
+
+def _json_bytes(body: Mapping[str, Any]) -> bytes:
+    return (json.dumps(body, indent=2) + "\n").encode()
 
 
 def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:

@@ -45,6 +45,7 @@ def _beside(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_printable)]
 FileName = Annotated[str, AfterValidator(_beside)]
+LONGEST_LABEL = 80
 LARGEST = 1e30
 """Bound of figures: sums and ratios of them are finite."""
 Count = Annotated[int, Field(ge=0)]
@@ -389,6 +390,9 @@ class RunRecord(Section):
     provenance: Provenance
     files: Files = Files()
     warnings: list[str] = []
+    label: Annotated[Name, Field(min_length=1, max_length=LONGEST_LABEL)] | None = None
+    """Name that boards show for the method of this record (`rankstone records label`). No figure
+    depends on it: it is outside the digest, and another measurement has none."""
 
     def __repr__(self) -> str:
         found = self.headline

@@ -1,4 +1,4 @@
-"""Records chosen by name, to be deleted."""
+"""Records chosen by name, to be deleted or labelled."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ def json_schema() -> dict[str, Any]:
     """Return the schema (JSON Schema 2020-12) of a record as it is written."""
     schema = RunRecord.model_json_schema(mode="serialization")
     schema["properties"][DIGEST] = {
-        "description": "sha256 of the canonical form (sorted keys, no white space) of all else.",
+        "description": "sha256 of the canonical form (sorted keys, no white space) of all else,"
+        " without the label.",
         "title": "Digest",
         "type": "string",
     }

@@ -1,7 +1,7 @@
 """A record as JSON text and back: key order, digest, versions, upgrades.
 
-The text ends in `digest`, the sha256 of the canonical form of everything else in it. Records of
-schemas before 4 may lack it.
+The text ends in `digest`, the sha256 of the canonical form of everything before it. Records of
+schemas before 4 may lack it. A label may follow, which users change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rankstone.errors import ResultsError
 from rankstone.results.record import LEAST, PARTS, SCHEMA_VERSION, TRAINING, RunRecord
 from rankstone.strict import canonical_digest
 
-DIGEST = "digest"
+DIGEST, LABEL = "digest", "label"
 DIGESTED_SINCE = 4
 """First schema whose records always carry their digest."""
 DEEPEST = 64
@@ -88,7 +88,15 @@ def to_json(record: RunRecord) -> str:
         raise ResultsError(
             f"{record.method.name} on {record.task.name}: {error}. Store null for what is unknown."
         ) from None
-    return written({**body, DIGEST: canonical_digest(body)})
+    label = {LABEL: found} if (found := body.pop(LABEL)) else {}
+    return written({**body, DIGEST: canonical_digest(body), **label})
+
+
+def with_label(text: bytes, label: str) -> str:
+    """Return the text of a record with another label, or with none; nothing else changes."""
+    body = json.loads(text)
+    body.pop(LABEL, None)
+    return written({**body, LABEL: label} if label else body)
 
 
 def written(body: Mapping[str, Any]) -> str:
@@ -150,7 +158,8 @@ def _digest_fault(body: Mapping[str, Any]) -> str | None:
     recorded = body.get(DIGEST)
     if DIGEST not in body and body["schema_version"] < DIGESTED_SINCE:
         return None
-    found = canonical_digest({key: value for key, value in body.items() if key != DIGEST})
+    digested = {key: value for key, value in body.items() if key not in (DIGEST, LABEL)}
+    found = canonical_digest(digested)
     if found == recorded:
         return None
     return f"changed since it was written: it has digest {found}, recorded {recorded}"

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
 from rankstone.files import TEMPORARY, appearing, copy, sha256_of
-from rankstone.results.record import Files, RunRecord
-from rankstone.results.serialise import from_json, to_json
+from rankstone.results.record import LONGEST_LABEL, Files, RunRecord
+from rankstone.results.serialise import from_json, to_json, with_label
 from rankstone.results.side_files import SUFFIXES, files_intact
 from rankstone.strict import named_among
 
@@ -136,6 +136,24 @@ class ResultStore:
         cell = self._cell(record)
         with self._explained():
             cell.with_name(cell.name + SLOTS[1]).unlink(missing_ok=True)
+
+    def label(self, path: Path, label: str | None) -> RunRecord:
+        """Give the record in the file `path` a label, or none, and return it.
+
+        Raises:
+            ResultsError: The label is no line of text, or the record cannot be read or written.
+        """
+        self.load(path)
+        text = with_label(content_of(path), (label or "").strip())
+        try:
+            labelled = from_json(text, path)
+        except ResultsError:
+            raise ResultsError(
+                f"{label!r} is not a label: write one line of {LONGEST_LABEL} characters at most."
+            ) from None
+        with self._explained(), appearing(path) as out:
+            out.write(text.encode())
+        return labelled
 
     def remove(self, path: Path) -> None:
         """Delete the file of a record, whole or damaged, and its side files.

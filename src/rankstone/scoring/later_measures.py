@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rankstone.errors import ResultsError
+from rankstone.evaluation.measure_names import canonical
 from rankstone.files import temporary_folder
 from rankstone.results.per_query import read_per_query, write_per_query
 from rankstone.results.record import RunRecord
@@ -19,13 +20,16 @@ def with_measures(
     store: ResultStore,
     judged: Callable[[RunRecord], Judged],
 ) -> RunRecord:
-    """Return the record, as stored, with `measures`; those it has are not computed again.
+    """Return the record, as stored, with `measures`, by their `canonical` names; those it has are
+    not computed again.
 
     A failure, and a record without a run or values per query, stays as it is.
 
     Raises: RankstoneError, where a measure is unknown or deeper than the run, or the data changed.
     """
-    missing = [name for name in dict.fromkeys(measures) if name not in record.measures]
+    missing = [
+        name for name in dict.fromkeys(map(canonical, measures)) if name not in record.measures
+    ]
     files, path = record.files, store.path(record)
     if not missing or files.run is None or files.per_query is None:
         return record

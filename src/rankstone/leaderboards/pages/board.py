@@ -30,8 +30,10 @@ def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, objec
     cells = dict(zip(board.heads, row, strict=True))
     notes = {f"{head} note": cell.note for head, cell in cells.items() if cell.note}
     trained = {"trained": method in board.trained} if board.trained else {}
+    label = {"label": board.names.get(method)} if board.names else {}
     return {
         "method": method,
+        **label,
         **trained,
         **{head: cell.value for head, cell in cells.items()},
         **notes,
@@ -40,7 +42,7 @@ def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, objec
 
 def _labelled(board: Board, method: str) -> str:
     letter = board.letters.get(method)
-    name = labelled(method, method in board.trained)
+    name = labelled(board.names.get(method, method), method in board.trained)
     return f"{name} ({letter})" if letter else name
 
 
@@ -52,6 +54,7 @@ def _body(board: Board) -> dict[str, object]:
         "rows": [
             {
                 "method": method,
+                **({"label": board.names.get(method)} if board.names else {}),
                 "trained": method in board.trained,
                 **dict(zip(board.heads, map(_cell, row), strict=True)),
             }

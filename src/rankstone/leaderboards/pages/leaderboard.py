@@ -15,6 +15,7 @@ from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Cost, Flag
 from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
 from rankstone.leaderboards.frame import framed, leaderboard, truncated
+from rankstone.leaderboards.labels import label_notes, row_names
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import is_known
 from rankstone.leaderboards.trained import labelled
@@ -37,10 +38,14 @@ def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False)
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
     """The tables of the frame: quality and costs of each task."""
     names = _short_names(frame) if short_names else {}
+    given = row_names(
+        list(frame["method"]), [label if is_known(label) else None for label in frame["label"]]
+    )
     named = frame.assign(
+        given=given,
         label=[
-            labelled(names.get(method, method), is_known(trained))
-            for method, trained in zip(frame["method"], frame["trained"], strict=True)
+            labelled(label or names.get(method, method), is_known(trained))
+            for label, method, trained in zip(given, frame["method"], frame["trained"], strict=True)
         ],
         data=known_data(frame),
     )
@@ -103,6 +108,7 @@ def _quality(task: str, rows: pd.DataFrame) -> Table:
         columns=tuple(columns),
         rows=tuple(_with_status(shown, list(zip(*cell_columns, strict=True)))),
         notes=(
+            *label_notes(shown["method"], shown["given"]),
             *_interval_note(done, measures),
             *_without_results(done),
             *_truncation(done),
@@ -211,6 +217,7 @@ def _efficiency(task: str, rows: pd.DataFrame) -> Table:
         columns=tuple(columns),
         rows=tuple(zip(*cells, strict=True)),
         notes=(
+            *label_notes(rows["method"], rows["given"]),
             *dict.fromkeys(flag.note for found in flags for flag in found.values()),
             *_open_ended(rows),
         ),

@@ -10,7 +10,7 @@ from rankstone.leaderboards.document import Items, Page, table
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 
-FIELDS = ("method", "task", "status", "machine", "finished", "file")
+FIELDS = ("method", "task", "label", "status", "machine", "finished", "file")
 
 
 def page(every: Sequence[Stored | ResultsError]) -> Page:
@@ -26,6 +26,7 @@ def _row(record: RunRecord, path: Path) -> dict[str, str]:
     return {
         "method": record.method.name,
         "task": record.task.name,
+        "label": record.label or "",
         "status": record.status,
         "machine": record.environment.machine,
         "finished": record.provenance.finished,

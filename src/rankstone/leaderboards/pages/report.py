@@ -18,7 +18,7 @@ from rankstone.leaderboards.pages.leaderboard import tables
 from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import RunRecord
-from rankstone.results.store import Cell, ResultStore, Stored, cells, recorded_name
+from rankstone.results.store import Cell, Stored, cells
 
 
 def report(
@@ -49,27 +49,6 @@ def report(
         blocks += [Heading(f"Against {baseline}"), *_comparisons(stored, baseline)]
     blocks += [Heading("Caveats"), Items(tuple(_caveats(records)) or ("none are known",))]
     return Page(title=title, blocks=tuple(blocks))
-
-
-def report_stored(
-    store: ResultStore,
-    methods: Sequence[str] | None,
-    tasks: Sequence[str] | None,
-    *,
-    baseline: str | None,
-    title: str,
-) -> Page:
-    """The report on stored records of `methods` on `tasks`, or on all."""
-    stored = store.stored()
-    known = list(dict.fromkeys(record.method.name for record, _ in stored))
-    known_tasks = list(dict.fromkeys(record.task.name for record, _ in stored))
-    wanted = {recorded_name(name, known, "method", store.folder) for name in methods or known}
-    if baseline is not None:
-        baseline = recorded_name(baseline, known, "method", store.folder)
-        wanted.add(baseline)
-    kept = {recorded_name(name, known_tasks, "task", store.folder) for name in tasks or known_tasks}
-    chosen = [s for s in stored if s[0].method.name in wanted and s[0].task.name in kept]
-    return report(chosen, baseline=baseline, title=title)
 
 
 def _methods(records: Sequence[RunRecord]) -> Block:

@@ -17,6 +17,7 @@ from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
 from rankstone.leaderboards.trained import labelled
 from rankstone.results.record import RunRecord
+from rankstone.results.selection import family_of
 from rankstone.results.side_files import Kind, side_file
 from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
@@ -59,6 +60,16 @@ class Entry:
     @property
     def method(self) -> str:
         return self.record.method.name
+
+    @property
+    def name(self) -> str:
+        """The method, behind the label of its record, marked where it is trained."""
+        label = f"{self.record.label} ({self.method})" if self.record.label else self.method
+        return labelled(label, self.record.is_trained)
+
+    @property
+    def family(self) -> str:
+        return family_of(self.method) or UNKNOWN
 
     @property
     def machine(self) -> str:
@@ -152,7 +163,7 @@ class Site:
 
     @cached_property
     def families(self) -> list[str]:
-        return sorted({family_of(entry.method) for entry in self.entries})
+        return sorted({entry.family for entry in self.entries})
 
     @cached_property
     def machines(self) -> list[str]:
@@ -163,7 +174,7 @@ class Site:
         return sorted({self.licence(entry.method) for entry in self.entries})
 
     def colour(self, method: str) -> int:
-        return self.families.index(family_of(method)) % COLOURS
+        return self.families.index(family_of(method) or UNKNOWN) % COLOURS
 
     def licence(self, method: str) -> str:
         """The licence of the weights; of a composite method, those of its members."""
@@ -177,7 +188,7 @@ class Site:
         return {name for name in names if names.count(name) > 1}
 
     def label(self, entry: Entry) -> str:
-        name = labelled(entry.method, entry.record.is_trained)
+        name = entry.name
         return f"{name} @{entry.machine}" if entry.method in self.twice else name
 
 
@@ -205,10 +216,6 @@ def make_site(
         methods=methods,
         look=look,
     )
-
-
-def family_of(method: str) -> str:
-    return method.rpartition("/")[0] or UNKNOWN
 
 
 def slug(*parts: str, unique: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ from rankstone.leaderboards.pages.record import (
     truncation_rows,
 )
 from rankstone.leaderboards.site.environment import render
-from rankstone.leaderboards.site.model import Entry, Site, family_of
+from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.vega import Plot, rounded
 from rankstone.results.per_query import read_latency
 from rankstone.results.record import Latency, Phase, RunRecord
@@ -61,7 +61,7 @@ def record_page(site: Site, entry: Entry, board_page: str) -> str:
         entry=entry,
         spec=site.methods.get(entry.method),
         board_page=board_page,
-        chips=[family_of(entry.method), record.status, f"machine {entry.machine}"],
+        chips=[entry.family, record.status, f"machine {entry.machine}"],
         main=list(_tiles(entry)),
         commands=commands,
         original=original,

@@ -11,8 +11,8 @@ from rankstone.leaderboards.costs import BY_COLUMN, Cost, comparable_group, mark
 from rankstone.leaderboards.frame import truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import UNKNOWN
-from rankstone.leaderboards.site.model import Board, Entry, Site, family_of
-from rankstone.leaderboards.trained import labelled, trained_notes
+from rankstone.leaderboards.site.model import Board, Entry, Site
+from rankstone.leaderboards.trained import trained_notes
 
 HEATS = 9
 """Steps of the shade behind figures; the stylesheet defines as many."""
@@ -144,13 +144,12 @@ def _row(
     site: Site, entry: Entry, cells: Sequence[Cell], *, machine: str = "", page: str = ""
 ) -> Row:
     keys = {
-        "data-family": family_of(entry.method),
+        "data-family": entry.family,
         "data-machine": entry.machine,
         "data-licence": site.licence(entry.method),
         "data-page": entry.page,
     }
-    name = labelled(entry.method, entry.record.is_trained)
-    return Row(keys, site.colour(entry.method), name, machine, page, cells)
+    return Row(keys, site.colour(entry.method), entry.name, machine, page, cells)
 
 
 def _text_head(name: str) -> Head:
