@@ -14,6 +14,7 @@ import pytest
 import rankstone
 from rankstone.errors import AdapterError, DefinitionError, MissingExtraError, ModelError
 from rankstone.runners.lucene import prebuilt_indexes as registry
+from rankstone.runners.lucene import prebuilt_search
 from rankstone.runners.lucene.prebuilt_search import PrebuiltIndex
 from rankstone.runners.protocols import Defaults
 from rankstone.runners.representations.sparse_rows import sparse_rows
@@ -57,6 +58,11 @@ def register(monkeypatch: pytest.MonkeyPatch, name: str, url: str, md5: str = MD
 def place_in(cache: Path, folder: Path, md5: str = MD5) -> None:
     cache.mkdir(parents=True)
     (cache / f"tiny.{md5}").symlink_to(folder)
+
+
+def test_ids_are_read_in_pieces(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prebuilt_search, "PIECE", 4)
+    assert prebuilt_search._ids(words) == ["d9", "d8", "d7", "d6", "d5", "d4"]
 
 
 def opened(context: PlainContext, **more: object) -> PrebuiltIndex:

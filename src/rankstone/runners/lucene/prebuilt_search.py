@@ -166,15 +166,13 @@ def _ids(folder: Path) -> list[str]:
     reader = searcher.java.getIndexReader()
     if reader.maxDoc() != reader.numDocs():
         raise AdapterError(f"{folder}: documents of the index are deleted. Fetch it again.")
-    found, last = list[str](), None
     read = java("io.anserini.search.ScoredDocs").fromTopDocs
-    while True:
+    after, found = java(f"{SEARCH}.ScoreDoc"), list[str]()
+    while len(found) < reader.maxDoc():  # all have the score 1, so they come in Lucene's order
+        last = after(len(found) - 1, 1.0) if found else None
         piece = searcher.java.searchAfter(last, everything, PIECE)
-        ids: list[str] = searcher.as_json(read(piece, searcher.java).docids)
-        if not ids:
-            return found
-        found += ids
-        last = piece.scoreDocs[-1]
+        found += read(piece, searcher.java).docids
+    return found
 
 
 def _notes(
