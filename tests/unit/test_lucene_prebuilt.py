@@ -19,7 +19,7 @@ from rankstone.runners.lucene.prebuilt_search import PrebuiltIndex
 from rankstone.runners.protocols import Defaults
 from rankstone.runners.representations.sparse_rows import sparse_rows
 from rankstone.runners.testing import PlainContext
-from rankstone.workspace import Workspace
+from rankstone.workspace import Changes, Workspace
 from tests.conftest import ROOT
 from tests.servers import Served, serving
 
@@ -210,7 +210,7 @@ def test_pyserini_downloads_what_its_cache_lacks(
     assert registry.cached(md5) == cache / f"tiny.{md5}"
     assert capfd.readouterr().out == "", "what a command prints is its own"
     assert PLACE.methods(["lucene:tiny"])[0] == method, "from the cache"
-    [changed] = PLACE.methods("lucene:tiny", changes=rankstone.session.Changes(settings=("b=0.7",)))
+    [changed] = PLACE.methods("lucene:tiny", changes=Changes(settings=("b=0.7",)))
     assert changed.name.startswith(f"{method.name}+parameters-")
     with pytest.raises(ModelError, match="Correct the key 'md5'"):
         registry.folder_of("tiny", "1" * 32)
