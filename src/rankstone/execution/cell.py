@@ -96,10 +96,11 @@ class CellRun:
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 apart = seen(dataset) if context.learnt else None
                 self._write_files(evaluation, dataset, apart)
+                described = runner.describe()  # a server may be asked for it
             dataset.unchanged()
         return Measured(
             task=TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text),
-            method=MethodInfo.of(self.job.method, runner.describe()).model_copy(
+            method=MethodInfo.of(self.job.method, described).model_copy(
                 update={"trained_on": self._trained_on(context)}
             ),
             measures=evaluation.measures,
