@@ -79,11 +79,18 @@ def pages() -> dict[str, str]:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Yield a Markdown table; nothing without rows."""
-    lines = [[re.sub(r"\s+", " ", str(cell)).replace("|", "\\|") for cell in row] for row in rows]
+    lines = [[re.sub(r"\s+", " ", _without_pipes(str(cell))) for cell in row] for row in rows]
     if lines:
         yield from ("", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
         yield from (f"| {' | '.join(line)} |" for line in lines)
         yield ""
+
+
+def _without_pipes(text: str) -> str:
+    """Escape the pipes outside of code, where they would end a cell."""
+    return "`".join(
+        part if n % 2 else part.replace("|", "\\|") for n, part in enumerate(text.split("`"))
+    )
 
 
 def commands() -> Iterator[str]:
@@ -307,7 +314,6 @@ def _section(found: re.Match[str]) -> str:
 
 def notebook(path: Path) -> Iterator[str]:
     """Yield a notebook as Markdown: texts, code, and its outputs as HTML or text."""
-    yield "*This page is `docs/notebook.ipynb` with its outputs.*\n"
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
@@ -315,6 +321,7 @@ def notebook(path: Path) -> Iterator[str]:
         for output in cell.get("outputs", ()):
             data = output.get("data", {"text/plain": output.get("text", "")})
             if "text/html" in data:
-                yield f'<div class="output">\n{"".join(data["text/html"])}\n</div>\n'
+                html = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+                yield re.sub(r"<(table|tr)\b[^>]*>", r"<\1>", html) + "\n"
             elif data.get("text/plain"):
                 yield f"```text\n{''.join(data['text/plain']).rstrip()}\n```\n"

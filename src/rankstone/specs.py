@@ -83,6 +83,7 @@ class ModelSpec(Spec):
     id: str
     """The hub's name of the model, or a plain name for one that only a package carries."""
     revision: str | None = None
+    """Commit of the hub's repository."""
     path: str | None = None
     """A folder; `~` and environment variables are expanded."""
     package: str | None = None
@@ -110,7 +111,9 @@ class AdapterSpec(Spec):
     adapter: str = Field(pattern=REGISTERED)
     """A short name (`rankstone.registry`), or `module:Class`."""
     parameters: Values = Field(default_factory=dict)
+    """Arguments of the adapter."""
     model: ModelSpec | None = None
+    """Weights of the adapter."""
     query_model: ModelSpec | None = None
     """The model of queries, where they have a checkpoint of their own."""
     members: tuple[MethodSpec, ...] = ()
@@ -138,7 +141,9 @@ class MethodSpec(AdapterSpec):
     name: str
     """`<family>/<stem>`, from the path of the file."""
     description: str
+    """One sentence for lists of methods."""
     scorer: ScorerSpec | None = None
+    """Scorer of the candidates of a two-stage method."""
     text: str | None = None
     """Template of a document's text for this method, if it is not the task's: in
     `{title: [SEP] }{text}`, ` [SEP] ` is left out with an empty title."""
@@ -205,9 +210,11 @@ class Counts(Spec):
     """Pinned sizes of a collection; None where the source does not fix them."""
 
     documents: int | None = Field(default=None, ge=0)
+    """Documents of the corpus."""
     queries: int | None = Field(default=None, ge=0)
     """Judged queries of the split."""
     judgements: int | None = Field(default=None, ge=0)
+    """Judgements of the split."""
 
 
 class TaskSpec(Spec):
@@ -218,6 +225,7 @@ class TaskSpec(Spec):
     name: str
     """`<family>/<task>`."""
     description: str
+    """One sentence for lists of tasks."""
     licence: str = ""
     """Licence of the data: an SPDX name, the name that its owners use, or `not stated`."""
     terms: str = ""
@@ -229,12 +237,15 @@ class TaskSpec(Spec):
     dataset: str
     """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""
     split: str = "test"
+    """Split whose queries are asked."""
     train_split: str | None = None
     """Split of the queries that methods may learn from."""
     text: str = "{title} {text}"
     """Template of a document's text, stripped of white space at both ends."""
     counts: Counts = Counts()
+    """Pinned sizes, compared with the data when it is prepared."""
     sha256: dict[Literal["corpus", "queries", "judgements"], str] = Field(default_factory=dict)
+    """Pinned digests of the prepared data."""
     judge: Literal["judgements", "answers"] = "judgements"
     """`answers`: every query of the queries file is asked, and a passage is right where its text
     holds one of the query's answers; the measure is Accuracy@k."""
@@ -243,8 +254,11 @@ class TaskSpec(Spec):
     self_hits: Literal["keep", "drop"] = "keep"
     """`drop` removes a document whose id equals the query's id."""
     depth: int = Field(default=1000, ge=1)
+    """Results of each query."""
     measures: tuple[str, ...] = DEFAULT_MEASURES
+    """Names of ir_measures."""
     headline: str = "nDCG@10"
+    """The measure by which leaderboards are ordered."""
     limit_queries: int | None = Field(default=None, ge=1)
     """Number of judged queries, the first in order of their position; another task than all."""
 
@@ -298,6 +312,7 @@ class SuiteSpec(Spec):
 
     name: str
     description: str
+    """One sentence for lists of suites."""
     members: tuple[str | SuiteSpec, ...] = Field(min_length=1)
     """Tasks by full name, and suites, which are averaged first and then count once; named in the
     TOML, resolved on reading."""

@@ -38,7 +38,7 @@ def test_every_option_of_every_command_is_explained(hooks: ModuleType) -> None:
     assert len(rows) > 100
     assert [name for name, meaning in rows if not meaning] == []
     assert "`--on ON`" in page
-    assert "`--format terminal\\|markdown" in page
+    assert "`--format terminal|markdown" in page
 
 
 def test_every_public_name_is_explained(hooks: ModuleType) -> None:
