@@ -27,18 +27,10 @@ from tests.documents import Block, Page, pages
 PAGES = [page for page in pages() if any(block.commands for block in page.blocks)]
 
 
-def arguments_of(command: str) -> list[str]:
-    """Arguments of `rankstone`, as its own command line prepares them."""
-    given = shlex.split(command)[1:]
-    if given[:1] not in command_line.SEVERAL:
-        return given
-    return command_line.spread(command_line.spread(given, "--on"), "--measures")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
 def test_every_command_can_be_parsed(page: Page) -> None:
     for command in (c for block in page.blocks for c in block.commands if c[:9] == "rankstone"):
-        verb, *rest = arguments_of(command)
+        verb, *rest = command_line.with_lists(shlex.split(command)[1:])
         found = get_command(command_line.app).commands[verb]  # type: ignore[attr-defined]
         while hasattr(found, "commands"):
             found, rest = found.commands[rest[0]], rest[1:]

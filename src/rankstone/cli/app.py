@@ -115,9 +115,7 @@ def main() -> NoReturn:
 def _run(given: list[str]) -> str | int | None:
     """Run the command; return the exit code."""
     try:
-        # Where one task is meant, a name behind --on TASK is an argument.
-        several = given[:1] and given[0] in SEVERAL
-        app(functools.reduce(spread, LISTS, given) if several else given)
+        app(with_lists(given))
     except RankstoneError as error:
         echo(f"error: {error}", err=True)
         return 2
@@ -148,6 +146,13 @@ def _shown(
     """Print Rankstone's own warnings as a line; those of libraries are not shown."""
     if issubclass(category, RankstoneWarning):
         echo(f"warning: {message}", err=True)
+
+
+def with_lists(given: list[str]) -> list[str]:
+    """Spread the options that may be followed by several names, in the commands that have some."""
+    # Where one task is meant, a name behind --on TASK is an argument.
+    several = given[:1] and given[0] in SEVERAL
+    return functools.reduce(spread, LISTS, given) if several else given
 
 
 def spread(arguments: list[str], option: str) -> list[str]:

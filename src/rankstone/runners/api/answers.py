@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     model: str | None
     """Name of the model, as the server gives it."""
     text: str = ""
-    """What a language model wrote ..."""
+    """Text that a language model wrote ..."""
     written: int = 0
     """... and the tokens of it, as the server counts them."""
 

@@ -27,7 +27,7 @@ REPEATED, UNKNOWN = "with repeats (dropped)", "with unknown identifiers (dropped
 
 
 class Ranked(NamedTuple):
-    """What an answer says of n passages."""
+    """Order that an answer gives to n passages."""
 
     order: list[int]
     """All positions from 0 to n - 1, best first."""
