@@ -76,7 +76,7 @@ class Views(Catalogue):
 
         store = ResultStore(self._present_store().folder, changed=changed)
         if names:
-            return [store.named(name) for name in several(names)]
+            return [store.named(name) for name in self._recorded(names)]
         every = [
             read if isinstance(read, ResultsError) else (read, store.path(read))
             for read in store.each()

@@ -33,6 +33,10 @@ METHODS = {
 """Name on a command line -> the recorded one; None: as `methods` names it."""
 RECORDED = {
     "show": "show {m}@{t}",
+    "records show": "records show {m}@{t}",
+    "records ls": "records ls --methods {m} --on {t}",
+    "records label": "records label {m}@{t} mine",
+    "leaderboard": "leaderboard --methods {m} --on {t}",
     "records rm": "records rm {m}@{t}",
     "verify": "verify {m}@{t}",
     "export": "export {m}@{t} --to trec --output out",
@@ -53,7 +57,7 @@ TASKS = {
 }
 NO_NAMES = {
     "claims", "convert", "data list", "data export", "doctor", "init", "list", "records publish",
-    "reproduce", "run", "site", "cache ls", "records ls", "leaderboard",
+    "reproduce", "run", "site", "cache ls",
 }  # fmt: skip
 """Commands without methods and tasks of their own, and `run`, which others are compared with."""
 
@@ -75,7 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "names_of_mine.py").write_text(CODE)
     (here / "tickets" / "qrels").mkdir(parents=True)
     for name in ("corpus", "queries"):
-        rows = [json.dumps({"_id": f"{name[0]}{n}", "text": f"fox {n}"}) for n in range(8)]
+        rows = [json.dumps({"_id": f"{name[0]}{n}", "text": f"fox {n}"}) for n in range(12)]
         (here / "tickets" / f"{name}.jsonl").write_text("\n".join(rows))
     judged = [f"q{n}\tc{n}\t1" for n in range(8)]
     (here / "tickets" / "qrels" / "test.tsv").write_text(
@@ -104,7 +108,9 @@ def names(here: Path) -> dict[str, str]:
     place = session(here)
     found = {m: name or place.definitions.methods(m)[0].name for m, name in METHODS.items()}
     if not (here / "results").exists():
-        run = {f"q{n}": {f"c{n % 4}": 1.0, "c7": 0.5} for n in range(8)}
+        run = {
+            f"q{n}": {f"c{(n % 4 + m) % 12}": 1.0 / (m + 1) for m in range(12)} for n in range(12)
+        }
         for number, name in enumerate(dict.fromkeys([*found.values(), "runs/other"])):
             place.score(run, "./tickets", name=name)
             folder = here / "cache" / "encodings" / f"{number:064x}"
@@ -139,16 +145,19 @@ def invoke(here: Path, line: str) -> Result:
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*given, *more])
 
 
-@pytest.mark.parametrize("command", ["show", "cache verify", "cache rm"])
+@pytest.mark.parametrize("command", RECORDED)
 def test_records_and_encodings_are_found_by_every_form(
     command: str, here: Path, names: dict[str, str]
 ) -> None:
-    for method, recorded in names.items():
-        with restored(here, *(["results", "cache"] if command.endswith(" rm") else [])):
+    few = ("hf:org/name", "./inner.toml", "names_of_mine:found")
+    for method in names if command == "show" else few:
+        recorded = names[method]
+        with restored(here, *(["results", "cache"] if command.endswith((" rm", " label")) else [])):
             done = invoke(here, RECORDED[command].format(m=method, t="./tickets"))
         assert not isinstance(done.exception, RankstoneError), f"{method}: {done.exception}"
         assert done.exit_code in ((0, 1, 2) if command == "gate" else (0,)), done.output
-        assert command.startswith(("cache", "export")) or recorded.rpartition("/")[2] in done.output
+        label = recorded.partition("+")[0].rpartition("/")[2]
+        assert command.startswith(("cache", "export")) or label in done.output
 
 
 @pytest.mark.parametrize("command", TASKS)
