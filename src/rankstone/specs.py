@@ -34,6 +34,14 @@ def _sensible(values: dict[str, Any]) -> dict[str, Any]:
 
 Values = Annotated[dict[str, Any], AfterValidator(_sensible)]
 """Arguments of an adapter or a loader."""
+MODELS = ("model", "query_model", "lora", "query_lora")
+"""Keys of a definition that name files of a model."""
+INSTRUCTION = "{instruction}"
+"""Stands in a method's prompts for the words that ask for the documents of the task."""
+DEFAULT, EVERY = "default", "*"
+"""Keys of instructions: where neither method nor task states one, and on every task."""
+Instruction = str | dict[Literal["query", "document"], str]
+"""Words for both roles, or for each."""
 
 
 class MeasureName(NamedTuple):
@@ -90,13 +98,15 @@ class ModelSpec(Spec):
     """An importable package that carries the files, with the folder inside it: `package/folder`."""
     folder: str = ""
     """The folder inside the repository, package or path that holds this model."""
+    files: tuple[str, ...] = ()
+    """Names of weights beside the usual ones, `*.safetensors` or `*.bin`, that the method needs."""
     sha256: dict[str, str] = Field(default_factory=dict)
     """File name inside the model's folder -> expected sha256."""
     obtain: str = ""
     """Sentence for the error where neither a package nor the hub has the model: how to get it."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain"})
-    LATER: ClassVar[frozenset[str]] = frozenset({"folder"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"folder", "files"})
 
     def _digested(self) -> dict[str, Any]:
         """Leave out where the files are: what they hold is in the cell's key, and in a name."""
@@ -106,7 +116,9 @@ class ModelSpec(Spec):
 class AdapterSpec(Spec):
     """An adapter and its arguments."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"query_model", "scorer", "text"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"query_model", "lora", "query_lora", "scorer", "text"}
+    )
 
     adapter: str = Field(pattern=REGISTERED)
     """A short name (`rankstone.registry`), or `module:Class`."""
@@ -116,13 +128,17 @@ class AdapterSpec(Spec):
     """Weights of the adapter."""
     query_model: ModelSpec | None = None
     """The model of queries, where they have a checkpoint of their own."""
+    lora: ModelSpec | None = None
+    """A low-rank adapter of `model`, in PEFT's layout, for both roles or for documents alone."""
+    query_lora: ModelSpec | None = None
+    """The adapter of queries, where they have their own."""
     members: tuple[MethodSpec, ...] = ()
     """Methods that a composite is made of; named in the TOML, resolved on reading."""
 
     @property
     def models(self) -> dict[str, ModelSpec]:
         """Models by the key that names them."""
-        found = {"model": self.model, "query_model": self.query_model}
+        found = {key: getattr(self, key) for key in MODELS}
         return {key: model for key, model in found.items() if model is not None}
 
 
@@ -136,7 +152,7 @@ class MethodSpec(AdapterSpec):
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
         {"description", "citation", "licence", "published", "weights", "stated_in", "trained_on"}
     )
-    LATER: ClassVar[frozenset[str]] = AdapterSpec.LATER | {"on"}
+    LATER: ClassVar[frozenset[str]] = AdapterSpec.LATER | {"on", "instructions"}
 
     name: str
     """`<family>/<stem>`, from the path of the file."""
@@ -150,6 +166,10 @@ class MethodSpec(AdapterSpec):
     on: dict[str, dict[str, Any]] = Field(default={})
     """Parameters that replace those above on a task, a suite, or a family (`beir/*`): lengths and
     instructions with which its published results on that benchmark were made."""
+    instructions: dict[str, Instruction] = Field(default={})
+    """Words that take the place of `{instruction}` in the prompts, also of the scorer, by the keys
+    of `on`. `default` is for tasks that neither this table nor their own definition gives one; `*`
+    precedes the tasks' own."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""
     licence: str = ""
@@ -170,19 +190,47 @@ class MethodSpec(AdapterSpec):
         """The definition's file, for messages."""
         return self.stated_in or f"runners/{self.name.partition('+')[0]}.toml"
 
-    def on_task(self, task: str) -> Self:
-        """Return this method as it runs on `task`, its members too: `on` is applied and empty."""
+    @property
+    def varies(self) -> bool:
+        """True if it, or a method that it is made of, may be another one on another task."""
+        inner = (*self.members, *(self.scorer.members if self.scorer else ()))
+        return bool(self.on or self.instructions) or any(member.varies for member in inner)
+
+    def on_task(self, task: str, instruction: str = "") -> Self:
+        """Return this method as it runs on `task`, its members too: `on` and `instructions` are
+        applied and empty.
+
+        Args:
+            instruction: the task's own, which precedes the method's default.
+        """
+        whole = task.partition("@")[0]
+        own = self.instructions
+        words = own.get(whole) or own.get(EVERY) or instruction or own.get(DEFAULT)
         scorer = self.scorer
         if scorer is not None:
-            inner = tuple(member.on_task(task) for member in scorer.members)
-            scorer = scorer.model_copy(update={"members": inner})
+            inner = tuple(member.on_task(task, instruction) for member in scorer.members)
+            filled = self._instructed(scorer.parameters, words)
+            scorer = scorer.model_copy(update={"members": inner, "parameters": filled})
+        parameters = {**self.parameters, **self.on.get(whole, {})}
         changed = {
-            "parameters": {**self.parameters, **self.on.get(task.partition("@")[0], {})},
-            "members": tuple(member.on_task(task) for member in self.members),
+            "parameters": self._instructed(parameters, words),
+            "members": tuple(member.on_task(task, instruction) for member in self.members),
             "scorer": scorer,
             "on": {},
+            "instructions": {},
         }
         return self.model_copy(update=changed)
+
+    def _instructed(self, parameters: dict[str, Any], words: Instruction | None) -> dict[str, Any]:
+        """Return `parameters` with the words of an instruction."""
+        if not words and INSTRUCTION in str(parameters):
+            raise DefinitionError(
+                f"{self.file}: the prompts hold {INSTRUCTION}, and no instruction is stated. Add"
+                f" [instructions] with the key '{DEFAULT}', or --set instruction=WORDS."
+            )
+        by_role = words if isinstance(words, dict) else {"query": words, "document": words}
+        filled: dict[str, Any] = _filled(parameters, by_role, "query")
+        return filled
 
     def at(self, folder: Path) -> Self:
         """Return this method with its weights from `folder`, or its folders that it names.
@@ -206,6 +254,15 @@ class MethodSpec(AdapterSpec):
         return self.model_copy(update={"scorer": holder.model_copy(update=moved)})
 
 
+def _filled(value: Any, words: Mapping[Any, str | None], role: str) -> Any:
+    """Return `value` with the words of each role in its strings."""
+    if isinstance(value, str):
+        return value.replace(INSTRUCTION, words.get(role) or "")
+    if isinstance(value, dict):
+        return {k: _filled(v, words, k if k in words else role) for k, v in value.items()}
+    return value
+
+
 class Counts(Spec):
     """Pinned sizes of a collection; None where the source does not fix them."""
 
@@ -220,7 +277,9 @@ class Counts(Spec):
 class TaskSpec(Spec):
     """One task: a table `[tasks.<name>]` of `benchmarks/<family>.toml`."""
 
-    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "licence", "terms"})
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
+        {"description", "licence", "terms", "instruction"}
+    )
 
     name: str
     """`<family>/<task>`."""
@@ -242,6 +301,9 @@ class TaskSpec(Spec):
     """Split of the queries that methods may learn from."""
     text: str = "{title} {text}"
     """Template of a document's text, stripped of white space at both ends."""
+    instruction: str = ""
+    """Words by which models that take an instruction are asked for this task's documents, as MTEB
+    states them. They become part of such a method's prompts, not of the task."""
     counts: Counts = Counts()
     """Pinned sizes, compared with the data when it is prepared."""
     sha256: dict[Literal["corpus", "queries", "judgements"], str] = Field(default_factory=dict)

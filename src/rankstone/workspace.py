@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
 from rankstone.errors import DefinitionError, did_you_mean
@@ -28,6 +28,8 @@ from rankstone.runners.unwritten.forms import (
     recorded_label,
 )
 from rankstone.specs import (
+    DEFAULT,
+    EVERY,
     Family,
     MethodSpec,
     SuiteSpec,
@@ -42,6 +44,7 @@ SETTINGS = "rankstone.toml"
 Methods = Sequence[str | MethodSpec | Any] | str | MethodSpec | Any
 """Names, specs, runners and functions that search, or one of them."""
 Tasks = Sequence[str | TaskSpec] | str | TaskSpec
+Value = TypeVar("Value")
 
 
 class Settings(Spec):
@@ -163,28 +166,33 @@ class Workspace:
         return self.methods([from_folder(name, folder)])[0] if formed else None
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
-        """Return `method`, and its members, with `on` by single tasks."""
+        """Return `method`, and its members, with `on` and `instructions` by single tasks."""
         scorer = method.scorer
         if scorer is not None:
             inner = tuple(map(self._by_task, scorer.members))
             scorer = scorer.model_copy(update={"members": inner})
         members = tuple(map(self._by_task, method.members))
-        changed = {"members": members, "scorer": scorer, "on": self._parameters_by_task(method)}
+        on = dict[str, dict[str, Any]]()
+        for task, values in self._each_task(method, "on", method.on):
+            on[task] = {**on.get(task, {}), **values}
+        instructions = dict(self._each_task(method, "instructions", method.instructions))
+        changed = {"members": members, "scorer": scorer, "on": on, "instructions": instructions}
         return method.model_copy(update=changed)
 
-    def _parameters_by_task(self, method: MethodSpec) -> dict[str, dict[str, Any]]:
-        """Expand suites and families in `on`; what it states of a task precedes both."""
-        found = dict[str, dict[str, Any]]()
-        for key in sorted(method.on, key=lambda key: key in self.tasks):
-            tasks = self.suite(key).tasks if key in self.suites else fnmatch.filter(self.tasks, key)
+    def _each_task(
+        self, method: MethodSpec, table: str, values: Mapping[str, Value]
+    ) -> Iterator[tuple[str, Value]]:
+        """Yield the values of a table by single tasks: those stated of suites and families, then
+        those of tasks, which precede them."""
+        for key in sorted(values, key=lambda key: key in self.tasks):
+            found = self.suite(key).tasks if key in self.suites else fnmatch.filter(self.tasks, key)
+            tasks = (key,) if key in (DEFAULT, EVERY) else found
             if not tasks:
                 raise DefinitionError(
-                    f"{self.root / method.file}: key 'on.{key}': no task, suite or FAMILY/*."
+                    f"{self.root / method.file}: key '{table}.{key}': no task, suite or FAMILY/*."
                     f"{did_you_mean(key, [*self.suites, *self.tasks])} Correct or remove it."
                 )
-            for task in tasks:
-                found[task] = {**found.get(task, {}), **method.on[key]}
-        return found
+            yield from ((task, values[key]) for task in tasks)
 
     def methods(
         self, given: Methods, *, weights: PathLike | None = None, changes: Changes = NONE

@@ -57,6 +57,12 @@ def _vdr(folder: Path) -> None:
     tiny_models.tokenizer().save_pretrained(folder / "tokenizer")
 
 
+def _bge_m3(folder: Path) -> None:
+    from tests import tiny_embedders
+
+    tiny_embedders.bge_m3(folder)
+
+
 def _m2_bert(folder: Path) -> None:
     from tests import tiny_encoders
 
@@ -77,6 +83,7 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/m2-bert-2k": (_m2_bert, SHORT),
     "dense/modularstarencoder-18": (_encoder("modular_star_encoder"), SHORT),
     "dense/dupmae": (_encoder("dupmae"), {"top_k": 9}),
+    "hybrid/bge-m3-hybrid": (_bge_m3, {**SHORT, "query_length": 32, "document_length": 64}),
     "late_interaction/colbertv2": (partial(tiny_models.write_stanford_colbert, dim=128), {}),
     "late_interaction/gte-moderncolbert": (partial(tiny_models.write_pylate_colbert, dim=128), {}),
     "rerank/bm25-minilm-l6-cross": (tiny_rerankers.write_cross_encoder, SHORT),
@@ -94,6 +101,7 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "rerank/bm25-rank-zephyr": (tiny_language_models.write_silent, {"passage_words": 6}),
     "rerank/svdr-msmarco-beta": (_vdr, {"shift": 20, "top_k": 16}),
     "sparse/splade-pp-ed": (tiny_models.write_masked, {}),
+    "sparse/bge-m3-sparse": (_bge_m3, SHORT),
     "sparse/opensearch-doc-v2-mini": (_idf, {}),
     "sparse/svdr-msmarco": (_vdr, {"shift": 20, "top_k": 16}),
 }
@@ -149,7 +157,8 @@ def _moved(spec: Part, folder: Path, changes: dict[str, Any], folders: dict[str,
     if spec.models:
         accepted = {field.name for field in fields(load_adapter(spec, "a stand-in"))}
         engine = {"engine": "torch"} if "engine" in accepted else {}
-        update["parameters"] = {**spec.parameters, "device": "cpu", **engine, **changes}
+        changed = {key: value for key, value in changes.items() if key in accepted}
+        update["parameters"] = {**spec.parameters, "device": "cpu", **engine, **changed}
         if "tokenizer" in spec.parameters:
             update["parameters"]["tokenizer"] = str(folder / "tokenizer")
     return spec.model_copy(update=update)

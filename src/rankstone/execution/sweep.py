@@ -101,11 +101,13 @@ class Sweep:
         for task in self.tasks:
             opened = self._open(task, reporter)
             for method in self.methods:
-                yield self._cell(method.on_task(task.name), task, opened, reporter)
+                stated = method.on_task(task.name, task.instruction)
+                yield self._cell(stated, task, opened, reporter)
 
     def _as_run(self) -> Iterator[MethodSpec]:
         """Yield every method as it runs on each task."""
-        return (method.on_task(task.name) for method in self.methods for task in self.tasks)
+        pairs = ((method, task) for method in self.methods for task in self.tasks)
+        return (method.on_task(task.name, task.instruction) for method, task in pairs)
 
     def _check(self, method: MethodSpec) -> None:
         """Build the runner; what is no fault of its definition is reported by its cells."""

@@ -19,10 +19,10 @@ from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.objects.method import ObjectMethod
 from rankstone.runners.protocols import AnyRunner, lacking
-from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
+from rankstone.specs import MODELS, AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
 
 Find = Callable[[ModelSpec], LocatedModel]
-NOT_PARAMETERS = {"model", "members", "query_model", "scorer"}
+NOT_PARAMETERS = {*MODELS, "members", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> AnyRunner:

@@ -157,7 +157,7 @@ def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
             folder = snapshot_download(
                 model.id,
                 revision=model.revision,
-                allow_patterns=[*settings, weights],
+                allow_patterns=[*settings, weights, *model.files],
                 ignore_patterns=[f"{name}/*" for name in sorted(OTHER_ENGINES)],
                 local_files_only=local_files_only,
             )
@@ -197,9 +197,11 @@ def _mend(model: ModelSpec) -> str:
 
 
 def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | None) -> LocatedModel:
-    names = [*model_files(folder), *model.sha256]
+    names = [*model_files(folder), *model.files, *model.sha256]
     files = {}
     for name in dict.fromkeys(names):
+        if name in model.files and not (folder / name).is_file():
+            raise ModelError(f"Model '{model.id}': no file '{name}' in {folder}. {_mend(model)}")
         found = sha256_of(folder / name) if (folder / name).is_file() else "no such file"
         expected = model.sha256.get(name, found)
         if found != expected:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from rankstone.runners.models import locate, locate_here
-from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, canonical_digest
+from rankstone.specs import MODELS, AdapterSpec, MethodSpec, ModelSpec, canonical_digest
 
 DIGITS = 8
 Defined = Callable[[str], MethodSpec | None]
@@ -83,6 +83,6 @@ def _differences(method: MethodSpec, known: MethodSpec) -> Iterator[tuple[str, s
 
 def _rest(method: MethodSpec) -> str:
     """Return the digest of all but name, text and weights."""
-    none: dict[str, ModelSpec | None] = {"model": None, "query_model": None}
+    none = dict[str, ModelSpec | None].fromkeys(MODELS)
     scorer = method.scorer and method.scorer.model_copy(update=none)
     return method.model_copy(update={**none, "scorer": scorer, "name": "", "text": None}).digest()

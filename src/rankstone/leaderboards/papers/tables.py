@@ -144,9 +144,11 @@ class Known:
         """Collect all definitions; `at_hand` is called for the tasks and suites `names` alone."""
         specs = list(methods)
         wanted = {t for name in names for t in (suites[name].tasks if name in suites else (name,))}
+        asked = [task for name, task in tasks.items() if name in wanted]
+        varying = [(s, task) for s in specs if s.varies for task in asked]
         return cls(
             methods={spec.name: spec.on_task("").digest() for spec in specs},
-            on={(s.name, task): s.on_task(task).digest() for s in specs for task in s.on},
+            on={(s.name, t.name): s.on_task(t.name, t.instruction).digest() for s, t in varying},
             tasks={name: task.digest() for name, task in tasks.items()},
             suites=suites,
             unreleased=frozenset(spec.name for spec in specs if spec.weights == "unavailable"),

@@ -35,6 +35,7 @@ class Vector(Head):
     layer_norm: bool
     dimensions: int | None
     normalize: bool | None
+    prompt_pooled: bool | None
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vectors import Changes, load
@@ -64,6 +65,9 @@ class DenseEncoder(TransformerSettings):
     """Keep only the first so many (Matryoshka); normalised after truncation."""
     normalize: bool | None = None
     """Scale vectors to unit length; None: for cosine, and where the model's settings do."""
+    prompt_pooled: bool | None = None
+    """False: pooling leaves out the tokens before the text, the prompt's among them, as GritLM does
+    with its instruction. None: as the model's settings say."""
     similarity: Literal["cosine", "dot"] | None = None
     """None: as the model's settings state it, cosine where they do not."""
 
@@ -118,6 +122,7 @@ class DenseEncoder(TransformerSettings):
             layer_norm=self.layer_norm,
             dimensions=self.dimensions,
             normalize=True if self._similarity == "cosine" else self.normalize,
+            prompt_pooled=self.prompt_pooled,
         )
 
     def _dim(self, role: Role) -> int:

@@ -86,10 +86,12 @@ class TokenEncoder(TransformerSettings):
         storage: Storage = self.storage if role == "document" else "float32"
 
         def finish(output: Array, ids: Ids, mask: Ids) -> Ragged:
-            compared = (mask > 0) & ~np.isin(ids, self._skipped[role])
-            flat = turned(output[compared]) if self.storage == "2bit" else output[compared]
-            ends = np.cumsum(compared.sum(axis=1))
-            return ragged(np.split(flat, ends[:-1]), output.shape[2], storage)
+            compared = self._compared(ids, mask, role)
+            counts, vectors = compared.sum(axis=1), output[compared]
+            if role == "query" and self._mean_over_query:
+                vectors = vectors / np.repeat(counts, counts)[:, None].astype(np.float32)
+            flat = turned(vectors) if self.storage == "2bit" else vectors
+            return ragged(np.split(flat, np.cumsum(counts)[:-1]), output.shape[2], storage)
 
         batches = list(self._encode(texts, role, finish))
         if not batches:
@@ -108,6 +110,16 @@ class TokenEncoder(TransformerSettings):
         tower.stated_limit = self.query_length if role == "query" else self.document_length
         tower.batch_size = self.batch_size
         return tower
+
+    @property
+    def _mean_over_query(self) -> bool:
+        """True if a score is the mean over the query's tokens, and not the sum."""
+        return False
+
+    def _compared(self, ids: Ids, mask: Ids, role: Role) -> NDArray[np.bool_]:
+        """(n, length) True at the tokens whose vectors are compared."""
+        compared: NDArray[np.bool_] = (mask > 0) & ~np.isin(ids, self._skipped[role])
+        return compared
 
     @cached_property
     def _skipped(self) -> dict[Role, NDArray[np.int64]]:
@@ -141,12 +153,15 @@ class ColBERT(Head):
 
 @plain_dataclass(frozen=True, kw_only=True)
 class HiddenStates(Head):
-    """The kind of a network whose last hidden states are the vectors of tokens."""
+    """The kind of a network whose last hidden states, or a linear map of them, are the vectors of
+    tokens."""
+
+    projection: str
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.token_vectors import load_plain
 
-        return load_plain(network)
+        return load_plain(network, self.projection)
 
 
 class QueryTower(Tower):
@@ -223,20 +238,40 @@ class LateInteraction(TokenEncoder):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TokenVectors(TokenEncoder):
-    """The last hidden states of any encoder, as they are: late interaction without its training."""
+    """The last hidden states of any encoder, as they are: late interaction without its training; or
+    a linear map of them, as BGE-M3 has it (Chen et al. 2024, arXiv:2402.03216)."""
 
-    special_tokens: Literal["keep", "drop"] = "keep"
-    """keep: the tokens that the tokenizer adds to every text, [CLS] and [SEP], are compared too."""
+    projection: str = ""
+    """The linear map, by name: weights `NAME.weight` of the model, or a file `NAME.pt` beside them.
+    Empty: none."""
+    special_tokens: Literal["keep", "drop", "all but first"] = "keep"
+    """keep: the tokens that the tokenizer adds to every text, [CLS] and [SEP], are compared too;
+    all but first: only the first, [CLS], is not."""
+    mean_over_query: bool = False
+    """True: a score is the mean over the query's tokens, in order to be added to other scores. The
+    order of documents is that of the sum."""
 
     def describe(self) -> Mapping[str, Json]:
-        return {**super().describe(), "special_tokens": self.special_tokens}
+        stated = "maxsim, mean over the query's tokens" if self.mean_over_query else "maxsim"
+        own = {"special_tokens": self.special_tokens, "similarity": stated}
+        return {**super().describe(), **own}
 
     def _head(self, role: Role) -> HiddenStates:
-        return HiddenStates()
+        return HiddenStates(projection=self.projection)
+
+    @property
+    def _mean_over_query(self) -> bool:
+        return self.mean_over_query
+
+    def _compared(self, ids: Ids, mask: Ids, role: Role) -> NDArray[np.bool_]:
+        compared = super()._compared(ids, mask, role)
+        if self.special_tokens == "all but first":
+            compared[np.arange(len(mask)), (mask > 0).argmax(axis=1)] = False
+        return compared
 
     @cached_property
     def _skipped(self) -> dict[Role, NDArray[np.int64]]:
-        if self.special_tokens == "keep":
+        if self.special_tokens != "drop":
             return super()._skipped
         added = {role: self._tower(role).tokens.encode([""]).ids[0] for role in ROLES}
         return {role: np.append(ids, added[role]) for role, ids in super()._skipped.items()}

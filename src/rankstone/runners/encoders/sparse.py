@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, ModelError
@@ -78,6 +79,8 @@ class SparseEncoder(VocabularyEncoder):
     """drop: the tokenizer's special tokens weigh nothing, as in OpenSearch's models."""
     top_k: Length | dict[Role, Length] | None = None
     """Keep so many of the largest weights of a text; None: all above zero."""
+    own_tokens: Annotated[tuple[Role, ...], Field(strict=False)] = ()
+    """Roles whose texts are not expanded: only tokens that a text holds have weights."""
     query: Literal["model", "idf", "tokens"] = "model"
     """Weights of a query's terms: by the network; from `idf.json`; or 1 for each."""
 
@@ -96,6 +99,7 @@ class SparseEncoder(VocabularyEncoder):
             "pooling": pooling,
             "special_tokens": self.special_tokens,
             "top_k": {role: self._top_k(role) for role in ("query", "document")},
+            "expanded": {role: role not in self.own_tokens for role in ("query", "document")},
             "weighed_by": {"query": self.query, "document": "model"},
             "index": InvertedIndex.DESCRIPTION,
         }
@@ -110,7 +114,8 @@ class SparseEncoder(VocabularyEncoder):
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
         pooling, activation = pooled_by(tower.facts)
         later = activation if pooling == "max" else None  # sums are activated before they are
-        return lambda values, ids: row_of(values, dropped, top_k, later)
+        own = held if role in self.own_tokens else lambda values, ids: values
+        return lambda values, ids: row_of(own(values, ids), dropped, top_k, later)
 
     def _bag(self, ids: Ids) -> Row:
         terms = np.unique(ids)
@@ -154,6 +159,13 @@ class SparseEncoder(VocabularyEncoder):
     @property
     def _tokens_alone(self) -> tuple[Role, ...]:
         return () if self.query == "model" else ("query",)
+
+
+def held(values: Array, ids: Ids) -> Array:
+    """`values` of the entries that are among the tokens `ids`, and 0 elsewhere."""
+    kept = np.zeros_like(values)
+    kept[ids] = values[ids]
+    return kept
 
 
 def row_of(values: Array, dropped: Ids, top_k: int | None, activation: str | None) -> Row:

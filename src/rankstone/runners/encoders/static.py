@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from rankstone.errors import ModelError
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
@@ -28,14 +29,16 @@ class StaticEmbeddings(Defaults):
     """Mean of token embeddings, of unit length for cosine; exact search over the vectors.
 
     Follows WordLlama's own inference: no special tokens, no truncation, ids beyond the vocabulary
-    clipped to its last. A text without tokens is the zero vector (WordLlama's is NaN under cosine).
+    clipped to its last; for others as sentence-transformers' StaticEmbedding. A text without tokens
+    is the zero vector (WordLlama's is NaN under cosine).
     """
 
     cacheable: ClassVar[bool] = True
 
     model: LocatedModel
     weights: str
-    """The safetensors file inside the model's folder, holding one (vocabulary, dim) matrix."""
+    """The safetensors file inside the model's folder: a (vocabulary, dim) matrix, or model2vec's
+    `embeddings`, the row of them for each token (`mapping`), and its weight (`weights`)."""
     tokenizer: str = "tokenizer.json"
     """The file of the `tokenizers` library inside the model's folder."""
     similarity: Literal["cosine", "dot"] = "cosine"
@@ -89,7 +92,16 @@ class StaticEmbeddings(Defaults):
         from safetensors.numpy import load_file
 
         check_files(self.model.only(self.weights, self.tokenizer))
-        (matrix,) = load_file(self.model.folder / self.weights).values()
+        tensors = load_file(self.model.folder / self.weights)
+        rows, weights = tensors.pop("mapping", None), tensors.pop("weights", None)
+        if len(tensors) != 1:
+            raise ModelError(
+                f"Model '{self.model.id}': {self.weights} holds {', '.join(tensors) or 'nothing'},"
+                " expected one matrix of token embeddings. Correct the key 'parameters.weights'."
+            )
+        (matrix,) = tensors.values()
+        matrix = matrix if rows is None else matrix[rows]
+        matrix = matrix if weights is None else matrix * weights[:, None]
         return np.ascontiguousarray(matrix, dtype=np.float32)
 
     @cached_property

@@ -98,11 +98,22 @@ def foreign_modules(folder: Path) -> list[str]:
 
 def module_types(folder: Path) -> list[str]:
     """The types in `modules.json`, in their order; none of a damaged file."""
+    return [m["type"] for m in _modules(folder)]
+
+
+def module_paths(folder: Path) -> list[str]:
+    """The folders of the modules in `modules.json`, in the order of `module_types`."""
+    return [m["path"] for m in _modules(folder)]
+
+
+def _modules(folder: Path) -> list[ModuleEntry]:
     try:
-        entries = FORMS["modules.json"].validate_python(_content(folder / "modules.json"))
+        entries: list[ModuleEntry] = FORMS["modules.json"].validate_python(
+            _content(folder / "modules.json")
+        )
     except (ValueError, OSError):
         return []
-    return [m["type"] for m in entries]
+    return entries
 
 
 def _faults(model: LocatedModel) -> Iterator[str]:

@@ -26,6 +26,8 @@ from rankstone.runners.transformer.tower import Finish, Tower
 ROLES: tuple[Role, ...] = ("query", "document")
 PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Names under which sentence-transformers looks for the prompt of a role, in its order."""
+INSTRUCTED = "Instruct: "
+"""Begins prompts whose words are those of the task: a model documents those of one."""
 Length = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
@@ -45,6 +47,10 @@ class TransformerSettings:
     """The encoder of documents, and of queries where `query_model` names no other."""
     query_model: LocatedModel | None = None
     """The encoder of queries, where there are two towers with two checkpoints."""
+    lora: LocatedModel | None = None
+    """A low-rank adapter in PEFT's layout, merged into the weights for both roles, or for documents
+    where `query_lora` is another."""
+    query_lora: LocatedModel | None = None
     max_length: Length | dict[Role, Length] | None = None
     """Tokens per text, special tokens and prompt included, for both roles or for each; None: the
     model's own limit."""
@@ -198,6 +204,7 @@ class TransformerSettings:
     def _network(self, role: Role, model: LocatedModel) -> Network:
         settings: dict[str, Any] = {
             "head": self._head(role),
+            "lora": (self.query_lora if role == "query" else None) or self.lora,
             "exit_layer": self.exit_layer,
             "architecture": self.architecture,
             "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
@@ -231,7 +238,8 @@ class TransformerSettings:
         words = facts.prompts.get(stated[role], stated[role]) if role in stated else own
         parts = {f"{{{part}}}": token for part, token in facts.special_tokens.items()}
         words = replaced(words, parts)
-        if own and (words != own or role not in stated):
+        instructed = own.startswith(INSTRUCTED) and words.startswith(INSTRUCTED)
+        if own and (words != own or role not in stated) and not instructed:
             definition = (
                 f"states {words!r}."
                 if role in stated

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers.base.modules import Module, Router, Transformer
+from sentence_transformers.base.modules import Dense, Module, Router, Transformer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -22,6 +22,7 @@ from rankstone.runners.transformer.checkpoint_files import (
     foreign_modules,
 )
 from rankstone.runners.transformer.flops import costs, layers
+from rankstone.runners.transformer.lora import merge
 from rankstone.runners.transformer.network import Facts, Network, model_errors, quiet
 from rankstone.runners.transformer.tokens import library_ids, same_tokens
 
@@ -202,6 +203,8 @@ def check(module: Any, network: Network) -> None:
         )
     if missing:
         model.pooler = None
+    if network.lora is not None:
+        merge(model, network.lora, state(network.lora.folder))
     model.config.use_cache = False  # nothing is generated, and a cache cannot be exported
     if network.exit_layer is not None:
         leave(model, network.exit_layer, network.model.id)
@@ -259,15 +262,41 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def part(network: Network, name: str, key: str) -> torch.Tensor | None:
+    """The weights `key` of a file `name.pt`, where there is one, else `name.key` of all weights."""
+    beside = network.model.folder / f"{name}.pt"
+    if beside.name in network.model.files:
+        found = torch.load(beside, map_location="cpu", weights_only=True).get(key)
+    else:
+        found = state(network.model.folder).get(f"{name}.{key}")
+    return None if found is None else found.float()
+
+
 def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
-    """The weights `name.key` of the model's files; a ModelError where there are none."""
-    found = state(network.model.folder).get(f"{name}.{key}")
+    """The weights `name.key`; a ModelError where there are none."""
+    found = part(network, name, key)
     if found is None:
         raise ModelError(
             f"Model '{network.model.id}': no weights '{name}.{key}' in {network.model.folder}."
             " Correct [parameters], or fetch the model again."
         )
-    return found.float()
+    return found
+
+
+def linear(network: Network, name: str, features: str) -> Dense:
+    """The linear map of the weights `name`, of the library's `features`.
+
+    Raises ModelError where there are none, or of another kind.
+    """
+    weight, bias = named(network, name), part(network, name, "bias")
+    if weight.dim() != 2:
+        raise ModelError(
+            f"Model '{network.model.id}': '{name}' is not a linear map. Correct [parameters]."
+        )
+    return Dense(
+        weight.shape[1], weight.shape[0], bias is not None, nn.Identity(), weight, bias,
+        module_input_name=features,
+    )  # fmt: skip
 
 
 def facts(

@@ -101,6 +101,8 @@ class Network:
 
     model: LocatedModel
     head: Head
+    lora: LocatedModel | None = None
+    """A low-rank adapter, merged into the weights."""
     exit_layer: int | None = None
     """Leave after so many layers; what the model does behind its last (a norm) is still done."""
     architecture: str | None = None
@@ -135,7 +137,8 @@ class Network:
         if "adapter_config.json" in self.model.files:
             raise ModelError(
                 f"Model '{self.model.id}': adapter_config.json makes it an adapter of another"
-                " model, whose files nothing pins. Merge both, and name the merged folder."
+                " model, whose files nothing pins. Name the other as [model], and this one as"
+                " [lora]; or merge both, and name the merged folder."
             )
 
     def check_code(self, classes: Sequence[str]) -> None:
@@ -156,8 +159,9 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """All but the model's files: what the record and the cache key need besides these."""
-        body = {key: value for key, value in asdict(self).items() if key != "model"}
-        return {**body, "head": {"kind": type(self.head).__name__, **body["head"]}}
+        body = {k: value for k, value in asdict(self).items() if k not in ("model", "lora")}
+        lora = {} if self.lora is None else {"lora": self.lora.describe()}
+        return {**body, **lora, "head": {"kind": type(self.head).__name__, **body["head"]}}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -177,6 +181,8 @@ class Network:
         Raises ModelError where the library cannot make it of the files, naming a broken one.
         """
         check_files(self.model)
+        if self.lora is not None:
+            check_files(self.lora)
         with quiet(), model_errors(f"Model '{self.model.id}' in {self.model.folder}"):
             return self.head.load(self)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import MultiVectorEncoder
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, MultiVectorMask
 from torch import nn
@@ -23,6 +23,8 @@ from rankstone.runners.transformer import loading
 from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import SEEN, Expanded, Tokens
 
+STATES = "token_embeddings"
+"""The library's name of hidden states."""
 PROBED_LENGTH = 32
 """Tokens that queries are filled up to when the graph is compared with the library."""
 
@@ -60,10 +62,38 @@ def load_colbert(network: Network, dim: int, attend: bool | None) -> Loaded:
     return _loaded(network, model, attend)
 
 
-def load_plain(network: Network) -> Loaded:
-    """The last hidden states of any encoder."""
+class TokenWeights(nn.Module):
+    """(ids, mask) -> (n, length, 1) weights above zero, by a linear map of the hidden states."""
+
+    def __init__(self, transformer: Any, projection: Any) -> None:
+        super().__init__()
+        self.backbone, self.projection = transformer, projection
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        features = self.backbone({"input_ids": ids, "attention_mask": mask})
+        features[STATES] = features[STATES].float()
+        weights: torch.Tensor = torch.relu(self.projection(features)[STATES])
+        return weights
+
+
+def load_weights(network: Network, projection: str) -> Loaded:
+    """A weight of each token by the linear map `projection` of its last hidden state."""
     transformer = loading.plain(network, "feature-extraction")
-    modules = [transformer, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
+    model = SentenceTransformer(modules=[transformer], device="cpu")
+    linear = loading.linear(network, projection, STATES)
+    return Loaded(
+        model=model,
+        network=TokenWeights(transformer, linear).eval(),
+        facts=loading.facts(model),
+        tokenizer=transformer.tokenizer,
+    )
+
+
+def load_plain(network: Network, projection: str) -> Loaded:
+    """The last hidden states of any encoder, and the linear map `projection` of them."""
+    transformer = loading.plain(network, "feature-extraction")
+    linear = [loading.linear(network, projection, STATES)] if projection else []
+    modules = [transformer, *linear, MultiVectorMask(), Normalize(module_input_name=STATES)]
     return _loaded(network, MultiVectorEncoder(modules=modules, device="cpu"), None)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Module, Normalize
+from sentence_transformers.base.modules import Module, Normalize
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
 from torch import nn
 
@@ -101,6 +101,7 @@ class Changes(NamedTuple):
     layer_norm: bool
     dimensions: int | None
     normalize: bool | None
+    prompt_pooled: bool | None
 
 
 def load(network: Network, head: Changes) -> Loaded:
@@ -154,6 +155,10 @@ def _check_routes(model: Any) -> None:
 def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
     """The modules behind the transformer: the checkpoint's own, as the definition changes them."""
     modules = _pooled(network, head, model)
+    if head.prompt_pooled is not None:
+        for module in modules:
+            if isinstance(module, Pooling):
+                module.include_prompt = head.prompt_pooled
     ours = [_named(network, name) for name in head.projection]
     ours += [Standardise()] if head.layer_norm else []  # type: ignore[no-untyped-call]
     ours += [Truncate(head.dimensions)] if head.dimensions is not None else []
@@ -201,11 +206,8 @@ def _take_pooler(transformer: Any, network: Network) -> None:
 def _named(network: Network, name: str) -> Any:
     """The module of the weights `name`: a linear map, or a layer norm where they are a vector."""
     weight = loading.named(network, name)
-    found = loading.state(network.model.folder).get(f"{name}.bias")
-    bias = None if found is None else found.float()
     if weight.dim() == 2:
-        shape = weight.shape[1], weight.shape[0]
-        return Dense(*shape, bias is not None, nn.Identity(), init_weight=weight, init_bias=bias)
+        return loading.linear(network, name, "sentence_embedding")
     norm = LayerNorm(len(weight))
     norm.norm.weight.data = weight
     norm.norm.bias.data = loading.named(network, name, "bias")

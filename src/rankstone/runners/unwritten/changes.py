@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rankstone.errors import DefinitionError
-from rankstone.specs import MethodSpec
+from rankstone.specs import EVERY, MethodSpec
 
 SCORER = "scorer."
 
@@ -17,7 +17,8 @@ class Changes:
     """Options of a command beside the names of methods."""
 
     settings: tuple[str, ...] = ()
-    """`key=value` each, a parameter; `scorer.key=value` one of the scorer, `text=TEMPLATE`."""
+    """`key=value` each, a parameter; `scorer.key=value` one of the scorer; `text=TEMPLATE`;
+    `instruction=WORDS`, on every task."""
     device: str | None = None
     precision: str | None = None
     name: str | None = None
@@ -40,6 +41,8 @@ class Changes:
         stated = {"device": self.device, "precision": self.precision}
         values |= {at_model + key: value for key, value in stated.items() if value is not None}
         changed: dict[str, Any] = {"text": values.pop("text")} if "text" in values else {}
+        if "instruction" in values:
+            changed["instructions"] = {EVERY: values.pop("instruction")}
         inner = {k.removeprefix(SCORER): v for k, v in values.items() if k.startswith(SCORER)}
         if inner and scorer is None:
             raise DefinitionError(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.runners.names import DIGITS
 from rankstone.runners.unwritten.changes import Changes
 from rankstone.runners.unwritten.layouts import SCORERS, layout
+from rankstone.runners.unwritten.registry import Registered, registered
 from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec
 
 HUB, MTEB, LUCENE = "hf:", "mteb:", "lucene:"
@@ -48,7 +48,7 @@ class Found(NamedTuple):
     model: ModelSpec
     files: LocatedModel
     label: str
-    prompts: Mapping[str, str] | None = None
+    registered: Registered | None = None
     adapter: str | None = None
     """The kind of the model, where a registry states it."""
 
@@ -142,10 +142,11 @@ def _found(name: str) -> Found:
 def _of_model(name: str, found: Found, changes: Changes, first: MethodSpec | None) -> MethodSpec:
     values = changes.values
     adapter, parameters = layout(found.files, {"adapter": found.adapter, **values})
-    if found.prompts and adapter in ("dense", "sparse"):
-        parameters = {**parameters, "prompts": dict(found.prompts)}
+    more = found.registered if adapter in ("dense", "sparse") else None
+    parameters = {**parameters, **(more.parameters if more else {})}
     label = found.label + (f"+{adapter}" if "adapter" in values else "")
     described: dict[str, Any] = {"description": f"{name}, as its files say.", "stated_in": name}
+    described["instructions"] = more.instructions if more else {}
     if adapter not in SCORERS:
         return MethodSpec(
             name=label, adapter=adapter, parameters=parameters, model=found.model, **described
@@ -238,7 +239,7 @@ def _gated(name: str, identifier: str) -> ModelError:
 
 
 def _in_registry(name: str) -> Found:
-    """Return a model of MTEB's registry, with its revision and its prompts."""
+    """Return a model of MTEB's registry, with its revision, prompts and instructions."""
     if importlib.util.find_spec("mteb") is None:
         raise DefinitionError(f"'{name}' needs MTEB's registry. Install: pip install mteb")
     import mteb  # type: ignore[import-not-found,unused-ignore]
@@ -251,14 +252,11 @@ def _in_registry(name: str) -> Found:
             f"'{name}': MTEB's registry has no such model ({str(error).splitlines()[0]:.200})."
             f" Name one of mteb.get_model_metas(), or the hub's: hf:{wanted}"
         ) from error
-    own = (getattr(meta, "loader_kwargs", None) or {}).get("model_prompts") or {}
-    prompts = {"query": own.get("query"), "document": own.get("document") or own.get("passage")}
+    stated = registered(name, meta)
     found = _on_hub(name, str(meta.name), meta.revision)
-    stated = {role: words for role, words in prompts.items() if words}
     label = f"mteb{found.label.removeprefix('hf')}"
     adapter = LOADERS.get(getattr(getattr(meta, "loader", None), "__name__", ""))
-    both = {"query": "", "document": "", **stated}
-    return found._replace(label=label, prompts=both, adapter=adapter)
+    return found._replace(label=label, registered=stated, adapter=adapter)
 
 
 def _safe(label: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rankstone.errors import ModelError
 from rankstone.runners.models import WEIGHTS, LocatedModel
-from rankstone.runners.transformer.checkpoint_files import module_types, read_json
+from rankstone.runners.transformer.checkpoint_files import module_paths, module_types, read_json
 from rankstone.runners.transformer.encoder import PROMPT_NAMES
 
 LIBRARY = "config_sentence_transformers.json"
@@ -62,6 +62,8 @@ def _adapter(model: LocatedModel) -> str:
         return "cross_encoder"
     if any(t.endswith(".Pooling") for t in types):
         return "dense"
+    if any(t.endswith(".StaticEmbedding") for t in types):
+        return "static"
     seen = f"{' or '.join(classes) or 'no architecture'}, {', '.join(types) or 'no modules.json'}"
     raise ModelError(
         f"Model '{model.id}': its files do not say how it retrieves ({seen}). State it:"
@@ -83,6 +85,17 @@ def _prompts(model: LocatedModel) -> dict[str, Any]:
              for role, names in PROMPT_NAMES.items()}  # fmt: skip
     prompts = {role: words for role, words in found.items() if words is not None}
     return {"prompts": prompts} if prompts else {}
+
+
+def _static(model: LocatedModel) -> dict[str, Any]:
+    """Return the folder of the token embeddings, and the similarity, as the library takes them."""
+    modules = zip(module_types(model.folder), module_paths(model.folder), strict=True)
+    path = next(path for kind, path in modules if kind.endswith(".StaticEmbedding"))
+    inside = f"{path}/" if path.strip("./") else ""
+    names = {"weights": f"{inside}model.safetensors", "tokenizer": f"{inside}tokenizer.json"}
+    own = read_json(model.folder / LIBRARY).get("similarity_fn_name") or "cosine"
+    unit = any(kind.endswith(".Normalize") for kind in module_types(model.folder))
+    return {**names, "similarity": "dot" if own == "dot" and not unit else "cosine"}
 
 
 def _pairs(model: LocatedModel) -> dict[str, Any]:
@@ -162,6 +175,7 @@ def _require(model: LocatedModel, stated: Mapping[str, Any]) -> None:
 PARAMETERS = {
     "dense": _prompts,
     "sparse": _prompts,
+    "static": _static,
     "cross_encoder": _pairs,
     "causal_reranker": _causal,
     "late_interaction": _late_interaction,

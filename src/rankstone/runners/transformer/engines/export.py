@@ -24,8 +24,8 @@ from rankstone.specs import canonical_digest
 FORMAT = 2
 """Changes whenever a copy made by older code must not be used."""
 CODE = (
-    "flops", "loading", "network", "pairs", "token_vectors", "tokens", "vectors", "vocabulary",
-    "engines/attention", "engines/export", "engines/verification",
+    "flops", "loading", "lora", "network", "pairs", "token_vectors", "tokens", "vectors",
+    "vocabulary", "engines/attention", "engines/export", "engines/verification",
 )  # fmt: skip
 """Files that decide what a copy is, beside that of the network's head."""
 LIBRARIES = ("openvino", "sentence-transformers", "tokenizers", "torch", "transformers")

@@ -1,0 +1,84 @@
+"""Parameters that MTEB's registry states of a model: prompts, instructions, ends of texts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from rankstone.errors import DefinitionError
+from rankstone.specs import DEFAULT, INSTRUCTION, Instruction
+
+RETRIEVAL = "Retrieve text based on user query."
+"""MTEB's instruction for retrieval tasks that state none."""
+AS_IT_IS = "InstructSentenceTransformerModel"
+"""The loader that puts an instruction before a query as it is, where it has no template."""
+
+
+class Registered(NamedTuple):
+    """Parameters of the adapter, and the instructions that the prompts leave room for."""
+
+    parameters: dict[str, Any]
+    instructions: dict[str, Instruction]
+
+
+def registered(name: str, meta: Any) -> Registered:
+    """Return what the registry's entry `meta` states of texts.
+
+    Raises DefinitionError where it states an instruction for each task by MTEB's names.
+    """
+    stated = getattr(meta, "loader_kwargs", None) or {}
+    template = _template(meta, stated)
+    if template is None:
+        own = stated.get("model_prompts")
+        return Registered({"prompts": _prompts(own)} if own else {}, {})
+    if stated.get("prompts_dict"):
+        raise DefinitionError(
+            f"'{name}': MTEB's registry states instructions of its own for single tasks, by MTEB's"
+            f" names of them. Write a definition that states them in [instructions], or run"
+            f" hf:{meta.name} with --set prompts.query=... --set instruction=..."
+        )
+    parameters = {"prompts": _templated(template, stated), **_ends(stated)}
+    return Registered(parameters, {DEFAULT: RETRIEVAL})
+
+
+def _template(meta: Any, stated: dict[str, Any]) -> Any:
+    """Return the text or the function that puts an instruction into words; None without one."""
+    if not getattr(meta, "use_instructions", False):
+        return None
+    loader = getattr(meta, "loader", None)
+    if getattr(loader, "__name__", "") == AS_IT_IS:
+        return stated.get("instruction_template") or INSTRUCTION
+    beside = sys.modules.get(getattr(loader, "__module__", ""))
+    return stated.get("instruction_template") or getattr(beside, "instruction_template", None)
+
+
+def _templated(template: Any, stated: dict[str, Any]) -> dict[str, str]:
+    """Return prompts: MTEB's tasks have instructions for queries, and none for documents."""
+    if isinstance(template, str):
+        return {"query": template, "document": ""}
+    from mteb.types import PromptType  # type: ignore[import-not-found,unused-ignore]
+
+    plain = stated.get("apply_instruction_to_passages", True)
+    return {
+        "query": template(INSTRUCTION, PromptType.query),
+        "document": template("", PromptType.document) if plain else "",
+    }
+
+
+def _prompts(own: dict[str, str]) -> dict[str, str]:
+    """Return the prompts of retrieval, which stand instead of the model's own."""
+    query = own.get("Retrieval-query") or own.get("query")
+    document = own.get("Retrieval-document") or own.get("document") or own.get("passage")
+    return {"query": query or "", "document": document or ""}
+
+
+def _ends(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return what the loader changes of pooling, length, and the tokens behind a text."""
+    found: dict[str, Any] = {}
+    if stated.get("include_prompt") is False:
+        found["prompt_pooled"] = False
+    if stated.get("add_eos_token"):
+        found["tokens_after"] = ["eos_token"]
+    if stated.get("max_seq_length"):
+        found["max_length"] = stated["max_seq_length"]
+    return found
