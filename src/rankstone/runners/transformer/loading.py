@@ -110,10 +110,13 @@ def _check_task(network: Network) -> bool:
 
 
 def arguments(network: Network, shared: bool = False) -> dict[str, Any]:
-    """Keyword arguments that keep the library to the files, in float32."""
-    local = {"local_files_only": True, "trust_remote_code": network.trust_remote_code}
-    own = {"model_kwargs": {**local, "dtype": torch.float32}}
-    own |= {"processor_kwargs": dict(local), "config_kwargs": dict(local)}
+    """Keyword arguments that keep the library to the files, and to pinned code, in float32."""
+    commit = network.code.partition("@")[2]
+    local: dict[str, Any] = {"local_files_only": not commit}
+    local["trust_remote_code"] = network.trust_remote_code
+    code = {"code_revision": commit} if commit else {}
+    own = {"model_kwargs": {**local, **code, "dtype": torch.float32}}
+    own |= {"processor_kwargs": dict(local), "config_kwargs": {**local, **code}}
     return {**own, **local} if shared else own
 
 

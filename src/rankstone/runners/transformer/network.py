@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -122,6 +123,8 @@ class Network:
     output_index: int = -1
     """Index into that output, where it is a list."""
     trust_remote_code: bool = False
+    code: str = ""
+    """`OWNER/NAME@COMMIT` of the code that the settings name, where it is another repository's."""
 
     def __post_init__(self) -> None:
         if self.trust_remote_code and self.model.origin != "path" and not self.model.revision:
@@ -143,12 +146,14 @@ class Network:
 
     def check_code(self, classes: Sequence[str]) -> None:
         """DefinitionError where `classes`, of code that is no library's, may not run."""
-        elsewhere = [name for name in classes if "--" in name]
+        pinned, _, commit = self.code.partition("@")
+        known = pinned if re.fullmatch("[0-9a-f]{40}", commit) else None
+        elsewhere = [n for n in classes if "--" in n and n.partition("--")[0] != known]
         if self.trust_remote_code and elsewhere:
             raise DefinitionError(
                 f"Model '{self.model.id}' is made by code of another repository ({elsewhere[0]}),"
-                " whose commit nothing pins. Copy that code beside the weights, name it in"
-                " its settings without the repository, and set the key 'path' of [model]."
+                " whose commit nothing pins. Read it at a commit, and pin that:"
+                f' parameters.code = "{elsewhere[0].partition("--")[0]}@COMMIT" (40 digits).'
             )
         if classes and not self.trust_remote_code:
             raise DefinitionError(
