@@ -83,7 +83,14 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/m2-bert-2k": (_m2_bert, SHORT),
     "dense/modularstarencoder-18": (_encoder("modular_star_encoder"), SHORT),
     "dense/dupmae": (_encoder("dupmae"), {"top_k": 9}),
-    "hybrid/bge-m3-hybrid": (_bge_m3, {**SHORT, "query_length": 32, "document_length": 64}),
+    "hybrid/bge-m3-hybrid": (
+        _bge_m3,
+        {
+            "dense": SHORT,
+            "token_weights": SHORT,
+            "token_vectors": {"query_length": 32, "document_length": 64},
+        },
+    ),
     "late_interaction/colbertv2": (partial(tiny_models.write_stanford_colbert, dim=128), {}),
     "late_interaction/gte-moderncolbert": (partial(tiny_models.write_pylate_colbert, dim=128), {}),
     "rerank/bm25-minilm-l6-cross": (tiny_rerankers.write_cross_encoder, SHORT),
@@ -105,7 +112,8 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "sparse/opensearch-doc-v2-mini": (_idf, {}),
     "sparse/svdr-msmarco": (_vdr, {"shift": 20, "top_k": 16}),
 }
-"""Definition -> the writer of its checkpoint, and parameters that a small one needs."""
+"""Definition -> the writer of its checkpoint, and parameters that a small one needs; of members,
+those by adapter."""
 
 FOLDERS = {"dense/dpr-multiset": {"model": "ctx_encoder", "query_model": "question_encoder"}}
 """Of definitions whose models are separate repositories: the folder of each."""
@@ -157,7 +165,7 @@ def _moved(spec: Part, folder: Path, changes: dict[str, Any], folders: dict[str,
     if spec.models:
         accepted = {field.name for field in fields(load_adapter(spec, "a stand-in"))}
         engine = {"engine": "torch"} if "engine" in accepted else {}
-        changed = {key: value for key, value in changes.items() if key in accepted}
+        changed = changes.get(spec.adapter, changes)
         update["parameters"] = {**spec.parameters, "device": "cpu", **engine, **changed}
         if "tokenizer" in spec.parameters:
             update["parameters"]["tokenizer"] = str(folder / "tokenizer")

@@ -34,7 +34,6 @@ from tests import tiny_embedders, tiny_encoders, tiny_models
 WORKSPACE = Workspace.find(Path(__file__).resolve().parents[2])
 DOCUMENTS = ["the fox of the river", "", "glacier market " * 30, "naïve café 漢字"]
 QUERIES = ["which fox crosses the river", "a", ""]
-ENGINES = [pytest.param("torch"), pytest.param("openvino")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +66,7 @@ def last_states(folder: Path, sequences: list[list[int]]) -> np.ndarray:
 CLAIM = "Given a scientific claim, retrieve documents that support or refute the claim"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_qwen3_pools_the_end_that_its_tokenizer_appends(tmp_path, engine, recwarn):
     words = "Instruct: Given a web search query, retrieve relevant passages\nQuery:"
     tiny_embedders.qwen3(tmp_path / "m", {"query": words, "document": ""})
@@ -95,11 +94,10 @@ def test_an_end_that_the_tokenizer_does_not_append_is_stated(tmp_path):
     close(runner.encode(DOCUMENTS, "document"), expected)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_embeddinggemma_has_two_maps_behind_its_pooling(tmp_path, engine):
+def test_embeddinggemma_has_two_maps_behind_its_pooling(tmp_path):
     prompts = {"query": "task: search result | query: ", "document": "title: none | text: "}
     tiny_embedders.gemma(tmp_path / "m", prompts)
-    runner = here("dense/embeddinggemma-300m", tmp_path / "m", engine=engine)
+    runner = here("dense/embeddinggemma-300m", tmp_path / "m", engine="torch")
     peer = SentenceTransformer(str(tmp_path / "m"), device="cpu")
     peer.max_seq_length = 64
     close(runner.encode(QUERIES, "query"), peer.encode_query(QUERIES, show_progress_bar=False))
@@ -109,13 +107,12 @@ def test_embeddinggemma_has_two_maps_behind_its_pooling(tmp_path, engine):
     assert types == ["Pooling", "Dense", "Dense", "Normalize"]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_pooling_leaves_out_the_instruction(tmp_path, engine):
+def test_pooling_leaves_out_the_instruction(tmp_path):
     tiny_encoders.bert(tmp_path / "m")
     prompts = {"query": "search the text: ", "document": ""}
     model = locate(ModelSpec(id="tiny", path=str(tmp_path / "m")))
     runner = DenseEncoder(
-        model=model, pooling="mean", prompt_pooled=False, prompts=prompts, engine=engine,
+        model=model, pooling="mean", prompt_pooled=False, prompts=prompts, engine="torch",
         device="cpu",
     )  # fmt: skip
     peer = SentenceTransformer(str(tmp_path / "m"), device="cpu")
