@@ -89,7 +89,7 @@ class TokenEncoder(TransformerSettings):
             compared = self._compared(ids, mask, role)
             counts, vectors = compared.sum(axis=1), output[compared]
             if role == "query" and self._mean_over_query:
-                vectors = vectors / np.repeat(counts, counts)[:, None].astype(np.float32)
+                vectors /= np.repeat(counts, counts)[:, None].astype(np.float32)
             flat = turned(vectors) if self.storage == "2bit" else vectors
             return ragged(np.split(flat, np.cumsum(counts)[:-1]), output.shape[2], storage)
 
