@@ -98,15 +98,13 @@ class Catalogue:
         """Fetch and convert the data of a task, unless a run finds it ready, and open it."""
         from rankstone.benchmarks.store import open_dataset
 
-        [spec] = self.definitions.named([task])
-        return open_dataset(spec, self.sources, progress)
+        return open_dataset(self.definitions.one_task(task), self.sources, progress)
 
     def prepared(self, task: str | TaskSpec) -> Copy:
         """Return the state of the converted copy of a task's data."""
         from rankstone.benchmarks.prepared import find_copy
 
-        [spec] = self.definitions.named([task])
-        return find_copy(spec, self.sources)
+        return find_copy(self.definitions.one_task(task), self.sources)
 
     def verify_data(self, task: TaskSpec) -> dict[str, str]:
         """Compare the prepared data of a task with its pins, and return the digests.
@@ -123,14 +121,14 @@ class Catalogue:
         """Return the folder of the prepared copy of a task; DataError where it is not whole."""
         from rankstone.benchmarks.prepared import check_whole
 
-        copy = self.prepared(self.definitions.task(name))
+        copy = self.prepared(name)
         copy.refuse_absence(name)
         check_whole(copy)
         return copy.folder
 
     def statistics(self, name: str, progress: Progress = silent) -> Statistics:
         """Return lengths, labels, duplicates and self hits of a task."""
-        dataset = self.prepare(self.definitions.task(name), progress)
+        dataset = self.prepare(name, progress)
         from rankstone.benchmarks.stats import statistics
 
         return statistics(dataset)
@@ -205,7 +203,11 @@ class Catalogue:
         """
         task = record.task
         return self.definitions.recorded_task(
-            task.name, task.source or "", task.split, relevance=record.policy.relevance
+            task.name,
+            task.source or "",
+            task.split,
+            relevance=record.policy.relevance,
+            digest=task.digest,
         )
 
 

@@ -78,6 +78,7 @@ LOADERS = {
     "beir": "beir:load",
     "beir_zip": "beir_zip:load",
     "dpr": "dpr:load",
+    "hub": "mteb_layout:load",
     "irds": "irds:load",
     "loco_qmsum": "loco:rebuild_qmsum",
     "loco_v0": "loco:load_v0",

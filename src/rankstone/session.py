@@ -16,7 +16,7 @@ from rankstone.files import PathLike
 from rankstone.specs import TaskSpec
 from rankstone.strict import chosen
 from rankstone.views import Views, no_folder
-from rankstone.workspace import NONE, Methods, Tasks, several
+from rankstone.workspace import NONE, Methods, Tasks, Workspace, several
 from rankstone.workspace import Changes as Changes
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Session(Views):
         budget_usd: float | None = None,
         changes: Changes = NONE,
         measures: Sequence[str] | str = (),
+        task_name: str | None = None,
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -107,6 +108,7 @@ class Session(Views):
                 them fails before it does, and its finished shards are kept.
             changes: parameters by hand, a label, candidates of cross-encoders.
             measures: beside the task's; `run` adds them to the stored records (`with_measures`).
+            task_name: own name, for records, of the one task, which has no definition.
 
         Raises: RankstoneError, where a name or a definition is wrong.
         """
@@ -115,7 +117,8 @@ class Session(Views):
         from rankstone.execution.sweep import Limit, Purse, Sweep
 
         definitions = self.definitions
-        named = [t.limited(queries=limit_queries, depth=k) for t in definitions.named(tasks)]
+        given = self._tasks_under(definitions, tasks, task_name)
+        named = [task.limited(queries=limit_queries, depth=k) for task in given]
         for task in named:
             parse_all(several(measures), task.depth, task.judge)
         return Sweep(
@@ -153,6 +156,7 @@ class Session(Views):
         qrels: PathLike | Mapping[str, Mapping[str, int]] | pd.DataFrame | None = None,
         relevance: int = 1,
         name: str | None = None,
+        task_name: str | None = None,
     ) -> RunRecord:
         """Score a TREC run file of any other tool, and store its record beside those of runners.
 
@@ -164,6 +168,7 @@ class Session(Views):
                 label, under which a label of at least `relevance` is relevant. What is given in
                 memory is kept in the cache, so that the record can be verified.
             name: of the method in the record; `runs/<file name>` by default.
+            task_name: own name, for the record, of a task without a definition.
 
         Returns: the record as stored; its ``warnings`` state what is odd about the file.
 
@@ -177,18 +182,21 @@ class Session(Views):
         if is_in_memory(run):
             with tempfile.TemporaryDirectory(prefix="rankstone-run-") as folder:
                 file = write_file(run, "run", Path(folder))
-                return self.score(file, on, qrels=qrels, relevance=relevance, name=name)
+                return self.score(
+                    file, on, qrels=qrels, relevance=relevance, name=name, task_name=task_name
+                )
         if is_in_memory(qrels):
             qrels = write_file(qrels, "qrels", self.sources.cache / "judgements")
         definitions = self.definitions
         if on is not None and qrels is None:
-            task = definitions.task(on) if isinstance(on, str) else on
+            task = definitions.one_task(on)
         elif qrels is not None and on is None:
             task = file_task(Path(cast("PathLike", qrels)), relevance=relevance)
         else:
             raise DefinitionError(
                 "Name either a task (--on TASK) or a file of judgements (--qrels)."
             )
+        [task] = self._tasks_under(definitions, task, task_name)
         return score_file(
             Path(cast("PathLike", run)),
             open_judged(task, self.sources, self._reporter),
@@ -328,7 +336,7 @@ class Session(Views):
         measured = measure_cells(
             versions,
             several(methods),
-            several(tasks),
+            self.definitions.single_names(tasks),
             repository=self.definitions.root,
             rounds=rounds,
             decided=lambda found: all(one.verdict != "not shown" for one in judged(found)),
@@ -427,6 +435,22 @@ class Session(Views):
         made = make_site(stored, definitions.defined(r.method.name for r in records), look)
         suites = [definitions.suite(name) for name in definitions.suites]
         return build(made, Path(output).resolve(), means=known_means(records, suites), best=pairs)
+
+    def _tasks_under(
+        self, definitions: Workspace, tasks: Tasks, name: str | None
+    ) -> list[TaskSpec]:
+        """Return the tasks, or the one of them under the user's own `name`."""
+        named = definitions.named(tasks)
+        if name is None:
+            return named
+        from rankstone.benchmarks.task_names import named_by_user
+        from rankstone.results.own_names import refuse_other_content
+
+        if len(named) != 1:
+            raise DefinitionError("--as is for one task at a time. Name one.")
+        task = named_by_user(named[0], name)
+        refuse_other_content(self._store(definitions), task)
+        return [task]
 
     @property
     def _reporter(self) -> Reporter:

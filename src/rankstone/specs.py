@@ -324,6 +324,17 @@ class TaskSpec(Spec):
     limit_queries: int | None = Field(default=None, ge=1)
     """Number of judged queries, the first in order of their position; another task than all."""
 
+    PATHS: ClassVar[frozenset[str]] = frozenset({"path", "docs", "topics", "qrels", "file"})
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Arguments of the loader, without the paths of files of which it states the content."""
+        stated = "content" in self.source
+        return {k: v for k, v in self.source.items() if not stated or k not in self.PATHS}
+
+    def _digested(self) -> dict[str, Any]:
+        return {**super()._digested(), "source": self.origin}
+
     @model_validator(mode="after")
     def _headline_is_measured(self) -> Self:
         if self.headline not in self.measures:

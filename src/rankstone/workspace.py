@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from rankstone.benchmarks.task_names import FORMS, recorded_task, task_of
-from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.benchmarks.recorded_tasks import recorded_task
+from rankstone.benchmarks.task_names import FORMS, hub_label, task_of
+from rankstone.errors import DataError, DefinitionError, did_you_mean
 from rankstone.files import PathLike, copy
 from rankstone.runners.method_files import load_method, method_names
 from rankstone.runners.names import labelled, named_by_content
@@ -284,7 +285,10 @@ class Workspace:
     def _recorded_task(self, name: str) -> str:
         """The name under which records of a task are; one that is no path or source stays."""
         defined = any(f"/{full}".endswith(f"/{name}") for full in (*self.tasks, *self.aliases))
-        unwritten = None if defined else task_of(name)
+        try:
+            unwritten = None if defined else task_of(name)
+        except DataError:
+            return hub_label(name) if name.startswith(HUB) else name
         return name if unwritten is None else unwritten.name
 
     def _definition(self, name: str) -> MethodSpec | None:
@@ -370,11 +374,32 @@ class Workspace:
         specs = [s for t in several(given) for s in (self.expand(t) if isinstance(t, str) else [t])]
         return list({spec.name: spec for spec in specs}.values())
 
-    def recorded_task(self, name: str, source: str, split: str, *, relevance: int) -> TaskSpec:
+    def one_task(self, given: str | TaskSpec) -> TaskSpec:
+        """The task `given`; DefinitionError for a suite of several."""
+        found = self.named(given)
+        if len(found) != 1:
+            names = ", ".join(task.name for task in found)
+            raise DefinitionError(
+                f"'{given}' is a suite; one task is needed here. Name one: {names}"
+            )
+        return found[0]
+
+    def single_names(self, given: Tasks) -> list[str]:
+        """The names `given`, suites replaced by the names of their tasks."""
+        return [
+            name
+            for one in names_of(given)
+            for name in (self.suite(one).tasks if one in self.suites else [one])
+        ]
+
+    def recorded_task(
+        self, name: str, source: str, split: str, *, relevance: int, digest: str
+    ) -> TaskSpec:
         """The task of a record; one that no file defines is made again from the record."""
         if name.partition("@")[0] in self.tasks:
             return self.task(name)
-        return recorded_task(name, source, split, relevance=relevance) or self.task(name)
+        found = recorded_task(name, source, split, relevance=relevance, digest=digest)
+        return found or self.task(name)
 
     @cached_property
     def _loaded(self) -> dict[Path, Family]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import rankstone
-from rankstone.benchmarks.task_names import recorded_task, task_of
-from rankstone.errors import DefinitionError
-from rankstone.results.store import ResultStore
+from rankstone.benchmarks.recorded_tasks import recorded_task
+from rankstone.benchmarks.task_names import task_of
+from rankstone.errors import DefinitionError, ResultsError
 from rankstone.results.trec_run import read_run
 from rankstone.session import Session
 
@@ -28,17 +29,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(here: Path, name: str, **cuts: int) -> rankstone.RunRecord:
-    (record,) = rankstone.run("bm25", name, cache=here / "cache", results=here / "results", **cuts)
+def run(here: Path, name: str, results: Path | None = None, **cuts: int) -> rankstone.RunRecord:
+    folders = {"cache": here / "cache", "results": results or here / "results"}
+    (record,) = rankstone.run("bm25", name, **folders, **cuts)
     assert record.error is None
     return record
 
 
-def check_again(here: Path, record: rankstone.RunRecord) -> None:
+def check_again(here: Path, record: rankstone.RunRecord, session: Session | None = None) -> None:
     """`verify` and `show --as` find the task, which no file defines, from its record alone."""
-    path = ResultStore(here / "results").path(record)
-    assert rankstone.verify(record, path, cache=here / "cache") == []
-    rows = {r.measure: r for r in Session(cache=here / "cache").compare_rules(record, path, "beir")}
+    session = session or Session(cache=here / "cache", results=here / "results")
+    path = session.store.path(record)
+    assert session.verify(record, path) == []
+    rows = {r.measure: r for r in session.compare_rules(record, path, "beir")}
     assert rows["RR@10"].ours == record.measures["RR@10"].mean
 
 
@@ -46,7 +49,7 @@ def lines(rows: dict[str, str]) -> str:
     return "".join(json.dumps({"_id": key, "text": text}) + "\n" for key, text in rows.items())
 
 
-def test_a_folder_whose_ids_hold_white_space(here: Path) -> None:
+def test_a_folder_whose_ids_hold_white_space(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "mine" / "qrels").mkdir(parents=True)
     (here / "mine" / "corpus.jsonl").write_text(lines(DOCUMENTS))
     (here / "mine" / "queries.jsonl").write_text(lines(QUERIES))
@@ -65,7 +68,45 @@ def test_a_folder_whose_ids_hold_white_space(here: Path) -> None:
     assert first == dict(RELEVANT)
     check_again(here, record)
     check_again(here, run(here, "files:mine#dev"))
-    check_again(here, run(here, "./mine", limit_queries=1))
+    in_another_checkout(here, record, monkeypatch)
+
+
+def in_another_checkout(
+    here: Path, record: rankstone.RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same files at another path are the same task, and the gate compares its records."""
+    other = here / "another" / "checkout"
+    shutil.copytree(here / "mine", other / "mine")
+    shutil.copytree(here / "results", other / "baseline")
+    shutil.rmtree(here / "mine")
+    monkeypatch.chdir(other)
+    again = run(here, "./mine", results=other / "candidate")
+    assert again.task.name == record.task.name
+    assert again.task.source == str(other / "mine")
+    verdicts = rankstone.gate("baseline", "candidate", on="./mine")
+    assert [(v.task, v.outcome) for v in verdicts] == [(record.task.name, "pass")]
+    session = Session(results=other / "baseline", cache=here / "cache")
+    [(stored, path)] = session.records("bm25@./mine")
+    assert stored.task.source == str(here / "mine"), "which is gone"
+    assert session.verify(stored, path) == []
+    assert session.records(on="./mine") == [(stored, path)]
+    [reused] = session.run("bm25", "./mine")
+    assert reused == stored
+    own_names(here, session)
+
+
+def own_names(here: Path, session: Session) -> None:
+    """A name of one's own stands for one content."""
+    [named] = session.run("bm25", "./mine", task_name="tickets", limit_queries=1)
+    assert named.task.name == "own/tickets@first1"
+    check_again(here, named, session)
+    assert session.run("bm25", "./mine", task_name="tickets", limit_queries=1) == [named]
+    with Path("mine/corpus.jsonl").open("a") as file:
+        file.write(lines({"more": "a fox"}))
+    with pytest.raises(ResultsError, match=r"own/tickets names other data .*files/mine-.*--as"):
+        session.run("bm25", "./mine", task_name="tickets")
+    with pytest.raises(DefinitionError, match="one task at a time"):
+        session.run("bm25", ["./mine", "files:mine#dev"], task_name="tickets")
 
 
 def test_a_trio_of_trec_files(here: Path) -> None:

@@ -321,3 +321,11 @@ def test_an_archive_without_a_corpus(tmp_path: Path) -> None:
     pack(tmp_path / "data/p.tar.zst", {"queries.jsonl": QUERIES})
     with pytest.raises(DataError, match=r"expected one folder with a corpus.jsonl, found 0"):
         opened(tmp_path, "p")
+
+
+def test_two_files_of_one_name_are_named(tmp_path: Path) -> None:
+    others = {"corpus.jsonl.gz": gzip.compress(b"{}"), "qrels/test.txt": "q1 0 d2 1\n"}
+    write(tmp_path / "data/b/c", others)
+    found = open_files(tmp_path)
+    assert found.judgements.label.tolist() == [2, 1]
+    assert {w.partition(" is not")[0] for w in found.warnings} == {"corpus.jsonl.gz", "test.txt"}

@@ -89,6 +89,12 @@ def test_a_task_in_two_suites_runs_once() -> None:
     names = [task.name for task in found]
     assert len(names) == len(set(names)) == 13
     assert PLACE.named("quick") == PLACE.expand("quick")
+    assert PLACE.single_names(["msmarco", "./mine"])[-2:] == [
+        PLACE.suite("msmarco").tasks[-1],
+        "./mine",
+    ]
+    with pytest.raises(DefinitionError, match="'msmarco' is a suite; one task is needed here"):
+        PLACE.one_task("msmarco")
 
 
 def record(task: str, value: float, **changes: object) -> RunRecord:

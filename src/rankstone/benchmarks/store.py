@@ -112,7 +112,7 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
 def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
     """Return the folder of the converted copy, which depends on the source and its arguments."""
     loader = FIRST_NAMES.get(task.loader, task.loader)
-    key = canonical_digest([SCHEMA, loader, task.source, raw.fingerprint])[:16]
+    key = canonical_digest([SCHEMA, loader, task.origin, raw.fingerprint])[:16]
     return inside(sources.cache / "datasets", task.dataset) / key
 
 
@@ -336,7 +336,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         train_queries=MappedStrings(stored.queries, "text", train),
         train_judgements=trained,
         sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
-        source=stored.meta["source"],
+        source=stored.raw.source,
         self_positions=split.self_positions[: len(rows)],
         n_unknown_documents=int((documents < 0).sum()),
         n_unjudged_queries=len(stored.queries) - len(split.rows),

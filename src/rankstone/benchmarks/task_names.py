@@ -4,10 +4,12 @@
     files:my-collection#dev                       the same, another split than `test`
     files:docs=PATH,topics=PATH,qrels=PATH        a collection in TREC's forms
     irds:beir/scifact/test                        any id of ir_datasets
+    hf:OWNER/NAME@REVISION#split=dev,lang=de      a data set in MTEB's layout on the hub
 
-Paths are resolved where the name is read. A task made of paths is called after the last parts of
-them and eight digits of a digest of all of them, `files/my-collection-1f0c9a3e`: a safe name for a
-folder, equal for equal paths, different for other paths with the same last part.
+A task made of files is called after the last parts of their paths and eight digits of a digest of
+their bytes, `files/my-collection-1f0c9a3e`: the same on every machine, and another for other
+content. One of the hub is called after its commit, `hf/owner/name+revision-1a2b3c4d`. `--as NAME`
+gives it a name of the user's own, `own/NAME`, which then stands for that content alone.
 """
 
 from __future__ import annotations
@@ -15,19 +17,28 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.benchmarks.content import content_digest
+from rankstone.benchmarks.loaders.hub_tables import HubDataSet
+from rankstone.errors import DataError, DefinitionError, did_you_mean
+from rankstone.hub import COMMIT
 from rankstone.specs import TaskSpec, canonical_digest
 
-FILES, IRDS = "files:", "irds:"
+FILES, IRDS, HUB = "files:", "irds:", "hf:"
 FORMS = (
     "a folder in BEIR layout (./DIR or files:DIR#SPLIT), "
-    "files:docs=PATH,topics=PATH,qrels=PATH, or irds:ID"
+    "files:docs=PATH,topics=PATH,qrels=PATH, irds:ID, or hf:OWNER/NAME"
 )
 NEEDED, OPTIONAL = ("docs", "topics", "qrels"), ("query",)
 PACKED = ".tar.zst"
+HUB_FORM = "hf:OWNER/NAME[@REVISION][#split=SPLIT,lang=LANGUAGE]"
 LONGEST_LABEL = 48
-FILE_TASKS = "qrels/"
-"""First part of the names of tasks that are one file of judgements, without a definition."""
+DIGITS = 8
+"""Length of a digest or a commit in a name."""
+FILE_TASKS, OWN = "qrels/", "own/"
+UNDEFINED = (FILE_TASKS, OWN, "files/", "hf/", "irds/")
+"""First parts of the names of tasks without a definition; the first is of files of judgements, the
+second of names of the user's own."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_][\w.+-]*(?:/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
 
 
@@ -40,41 +51,58 @@ def task_of(name: str) -> TaskSpec | None:
     """
     if name.startswith(IRDS):
         return _from_irds(name.removeprefix(IRDS), name)
+    if name.startswith(HUB):
+        return _from_hub(name.removeprefix(HUB), name)
     if name.startswith(FILES):
         rest = name.removeprefix(FILES)
         return _from_trio(rest, name) if re.match(r"\w+=", rest) else _from_folder(rest, name)
     return _from_folder(name, name) if _is_path(name) else None
 
 
+def hub_label(name: str) -> str:
+    """Return the beginning of the recorded names of a data set of the hub, without asking it."""
+    whole, _, chosen = name.removeprefix(HUB).partition("#")
+    identifier, _, revision = whole.partition("@")
+    stated = _choices(chosen, name)
+    label = _hub_name(identifier, stated.get("lang"), stated.get("split"))
+    return f"{label}+revision-{revision[:DIGITS]}" if COMMIT.fullmatch(revision) else label
+
+
 def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
-    """A task that is one file of judgements, in TREC or BEIR form."""
-    name = f"{FILE_TASKS}{path.name.partition('.')[0]}"
+    """A task that is one file of judgements, in TREC or BEIR form.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}. Name one with judgements.")
+    content = content_digest({"qrels": path})
+    stem = path.name.partition(".")[0]
+    mark = content if relevance == 1 else canonical_digest([content, relevance])
+    name = f"{FILE_TASKS}{stem}-{mark[:DIGITS]}"
     return TaskSpec(
         name=name,
         description=f"The judgements of {path.name}.",
         loader="qrels",
-        source={"file": str(path.expanduser().resolve())},
+        source={"file": str(path.expanduser().resolve()), "content": content},
         dataset=name,
         relevance=relevance,
     )
 
 
-def recorded_task(name: str, source: str, split: str, *, relevance: int = 1) -> TaskSpec | None:
-    """Return the task of a record; None if its name was not made here.
+def named_by_user(task: TaskSpec, name: str) -> TaskSpec:
+    """Return a task without definition under `own/NAME`.
 
-    Raises: as `task_of` does, where the path has changed.
+    Raises:
+        DefinitionError: the task is defined, or `name` is no name.
     """
-    whole, *cuts = name.split("@")
-    if whole.startswith(FILE_TASKS):
-        return file_task(Path(source), relevance=relevance)
-    if whole.startswith("irds/"):
-        form = f"{IRDS}{whole.removeprefix('irds/')}"
-    elif whole.startswith("files/"):
-        form = source if source.startswith(FILES) else f"{FILES}{source}#{split}"
-    else:
-        return None
-    task = task_of(form)
-    return None if task is None else task.cut(cuts)
+    if not task.name.startswith(UNDEFINED):
+        raise DefinitionError(f"--as names data without a definition; {task.name} has one.")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,47}", name, re.ASCII):
+        raise DefinitionError(
+            f"--as '{name}': expected letters, digits, '_', '-' and '.', 48 at most."
+        )
+    return task.model_copy(update={"name": f"{OWN}{name}"})
 
 
 def _is_path(name: str) -> bool:
@@ -104,7 +132,64 @@ def _from_irds(identifier: str, name: str) -> TaskSpec:
     )
 
 
+def _from_hub(text: str, name: str) -> TaskSpec:
+    """The task of a data set of the hub, at the commit that its name states."""
+    whole, _, chosen = text.partition("#")
+    identifier, _, revision = whole.partition("@")
+    if not _HUB_ID.fullmatch(identifier):
+        raise DefinitionError(f"'{name}': '{identifier}' is not OWNER/NAME. Write {HUB_FORM}.")
+    stated = _choices(chosen, name)
+    data_set = HubDataSet.named(name, identifier, revision or None)
+    language = stated.get("lang")
+    split, train = _hub_splits(data_set, language, stated.get("split"))
+    mark = f"+revision-{data_set.commit[:DIGITS]}"
+    return TaskSpec(
+        name=_hub_name(identifier, language, split) + mark,
+        description=f"The split '{split}' of {identifier} on the hub.",
+        loader="hub",
+        source={"repository": identifier, "revision": data_set.commit}
+        | ({"language": language} if language else {}),
+        dataset=_hub_name(identifier, language, None) + mark,
+        split=split,
+        train_split=train,
+    )
+
+
+def _hub_name(identifier: str, language: str | None, split: str | None) -> str:
+    own = f"/lang-{language}" if language else ""
+    return f"hf/{identifier}{own}" + (f"/split-{split}" if split not in (None, "test") else "")
+
+
+def _choices(text: str, name: str) -> dict[str, str]:
+    """Parse `split=dev,lang=de`; a word alone is the split."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    found = {key if equals else "split": value or key for key, equals, value in pairs}
+    unknown = sorted(found.keys() - {"split", "lang"})
+    if (
+        unknown
+        or len(found) < len(pairs)
+        or not all(re.fullmatch(r"[\w.-]+", v) for v in found.values())
+    ):
+        raise DefinitionError(f"'{name}': '{text}' is not a choice. Write {HUB_FORM}.")
+    return found
+
+
+def _hub_splits(
+    data_set: HubDataSet, language: str | None, stated: str | None
+) -> tuple[str, str | None]:
+    """The split of the judgements and that of training queries, both checked to be there."""
+    splits = data_set.judged_splits(language)
+    split = stated or (splits[0] if len(splits) == 1 else "test")
+    data_set.table("qrels", language=language, split=split)
+    data_set.table("corpus", language=language, split=split)
+    queries = data_set.table("queries", language=language, split=split)
+    shared = len(data_set.configurations[queries.configuration]) == 1
+    return split, "train" if shared and "train" in splits and split != "train" else None
+
+
 def _from_folder(text: str, name: str) -> TaskSpec:
+    from rankstone.benchmarks.loaders.plain import content_of
+
     path, split = _path_and_split(text, name)
     splits = _splits(path)
     if split is None:
@@ -116,12 +201,13 @@ def _from_folder(text: str, name: str) -> TaskSpec:
             f"Write files:{text.partition('#')[0]}#SPLIT."
         )
     label = path.name.removesuffix(PACKED)
-    dataset = _task_name(label, [str(path)])
+    content = content_of(path)
+    dataset = _task_name(label, content)
     return TaskSpec(
-        name=dataset if split == "test" else _task_name(f"{label}-{split}", [str(path), split]),
+        name=dataset if split == "test" else _task_name(f"{label}-{split}", content),
         description=f"The split '{split}' of {path}.",
         loader="plain",
-        source={"path": str(path)},
+        source={"path": str(path), "content": content},
         dataset=dataset,
         split=split,
         train_split="train" if "train" in splits and split != "train" else None,
@@ -150,7 +236,7 @@ def _splits(path: Path) -> list[str]:
 
 
 def _from_trio(text: str, name: str) -> TaskSpec:
-    given = [part.partition("=") for part in re.split(r",(?=\w+=)", text)]
+    given = trio_parts(text)
     keys = [key for key, _, _ in given]
     for key in keys:
         if key not in NEEDED + OPTIONAL:
@@ -163,10 +249,13 @@ def _from_trio(text: str, name: str) -> TaskSpec:
         if faulty:
             raise DefinitionError(f"'{name}': '{faulty[0]}' is {what}. Write {FILES}{_usage()}.")
     values = {key: value for key, _, value in given}
+    from rankstone.benchmarks.loaders.trec import content_of
+
     source = {key: str(Path(values[key]).expanduser().resolve()) for key in NEEDED}
-    source |= {key: values[key] for key in OPTIONAL if key in values}
     label = f"{_stem(source['docs'])}-{_stem(source['topics'])}"
-    full = _task_name(label, list(source.values()))
+    source["content"] = content_of(*(Path(source[key]) for key in NEEDED))
+    source |= {key: values[key] for key in OPTIONAL if key in values}
+    full = _task_name(label, canonical_digest([source["content"], values.get("query")]))
     return TaskSpec(
         name=full,
         description=f"{source['docs']} with the topics {source['topics']}.",
@@ -174,6 +263,11 @@ def _from_trio(text: str, name: str) -> TaskSpec:
         source=source,
         dataset=full,
     )
+
+
+def trio_parts(text: str) -> list[tuple[str, str, str]]:
+    """Split `docs=PATH,topics=PATH,qrels=PATH` into key, sign and value."""
+    return [part.partition("=") for part in re.split(r",(?=\w+=)", text)]
 
 
 def _usage() -> str:
@@ -185,6 +279,6 @@ def _stem(path: str) -> str:
     return Path(path).name.lstrip(".").partition(".")[0]
 
 
-def _task_name(label: str, parts: list[str]) -> str:
+def _task_name(label: str, content: str) -> str:
     safe = re.sub(r"[^\w.-]+", "-", label, flags=re.ASCII)[:LONGEST_LABEL].strip("-._")
-    return f"files/{safe or 'collection'}-{canonical_digest(parts)[:8]}"
+    return f"files/{safe or 'collection'}-{content[:DIGITS]}"

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Collections: list, fetch, prepare, verify, describe.")
 
 TaskArgument = Annotated[
-    str, typer.Argument(metavar="TASK", help="A task (rankstone data list), a folder, or irds:ID.")
+    str,
+    typer.Argument(
+        metavar="TASK", help="A task (rankstone data list), or ./DIR, files:, irds:, hf:."
+    ),
 ]
 TasksArgument = Annotated[
     list[str],
-    typer.Argument(metavar="TASK", help="Tasks (rankstone data list), folders, or irds:ID."),
+    typer.Argument(
+        metavar="TASK", help="Tasks (rankstone data list), or ./DIR, files:, irds:, hf:."
+    ),
 ]
 
 

@@ -69,6 +69,10 @@ FILTERS = {
 """Options that choose among stored records."""
 Filters = dict[str, Any]
 """Their values."""
+TaskNameOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Own name of the one task without a definition."),
+]
 PAGES: dict[str, Any] = {
     "form": FormatOption,
     "output": Annotated[

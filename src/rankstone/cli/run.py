@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from rankstone.cli.options import Output, command, echo, stderr
+from rankstone.cli.options import Output, TaskNameOption, command, echo, stderr
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
@@ -30,7 +30,12 @@ def run(
         ),
     ],
     on: Annotated[
-        list[str], typer.Option("--on", help="Tasks and suites (rankstone list benchmarks).")
+        list[str],
+        typer.Option(
+            "--on",
+            help="Tasks and suites (rankstone list benchmarks), ./FOLDER, files:..., irds:ID,"
+            " hf:OWNER/NAME.",
+        ),
     ],
     k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
     limit_queries: Annotated[
@@ -81,6 +86,7 @@ def run(
         list[str] | None,
         typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
+    task_name: TaskNameOption = None,
 ) -> None:
     """Evaluate every METHOD on every TASK and store one record per cell."""
     from rankstone.session import Changes
@@ -96,6 +102,7 @@ def run(
         force=force,
         model_path=model_path,
         measures=measures or (),
+        task_name=task_name,
         **parse_budget(budget),
         changes=Changes(
             settings=tuple(settings or ()),

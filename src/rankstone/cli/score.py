@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, FormatOption, Output, command, echo
+from rankstone.cli.options import Format, FormatOption, Output, TaskNameOption, command, echo
 
 UNDIGESTED = "without digest (written by an early version): only its figures are verified"
 
@@ -29,6 +29,7 @@ def score(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the method [runs/<file name>].")
     ] = None,
+    task_name: TaskNameOption = None,
     form: FormatOption = None,
 ) -> None:
     """Score a run file of another tool, store its record and print the leaderboard."""
@@ -38,7 +39,7 @@ def score(
         raise typer.BadParameter("the task defines relevance: use --relevance with --qrels only")
     with drawn(here) as here:
         least = 1 if relevance is None else relevance
-        record = here.score(run, on, qrels=qrels, relevance=least, name=name)
+        record = here.score(run, on, qrels=qrels, relevance=least, name=name, task_name=task_name)
     for warning in record.warnings:
         echo(f"warning: {warning}", err=True)
     same = [r for r, _ in here.records() if r.task.name == record.task.name]

@@ -119,6 +119,16 @@ class Files:
             raise DataError(f"{self._path}: holds no qrels/{split}.tsv. Fetch it again.")
         return found[split]
 
+    def unread(self) -> Iterator[str]:
+        """Name files beside which another of the same name is read."""
+        tables, qrels = re.compile(r"((?:corpus|queries).*)\.jsonl"), re.compile(r"(.+)\.\w+")
+        for folder, form in ((self.root, tables), (self.root / "qrels", qrels)):
+            read: dict[str, str] = {}
+            for name, path in _plain_names(folder):
+                found = form.fullmatch(name)
+                if found and read.setdefault(found[1], path.name) != path.name:
+                    yield f"{path.name} is not read: {read[found[1]]} is of the same name"
+
     def query_files(self) -> list[Path]:
         """Return the parts of `queries.jsonl`, then the files of single splits."""
         names = dict(reversed(_plain_names(self.root)))
@@ -179,7 +189,7 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
 
     def corpus() -> list[Path]:
         paths = files.parts("corpus")
-        warnings.update(_warnings_on_parts(paths))
+        warnings.update(_warnings_on_parts(paths), files.unread())
         return paths
 
     def documents() -> Iterator[Document]:

@@ -19,10 +19,10 @@ from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.storage.atomic_folders import inside
 from rankstone.errors import DataError, MissingExtraError
+from rankstone.hub import COMMIT, causes
 from rankstone.text_files import plain_name
 
 ENDINGS = (".parquet", ".jsonl")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 SPLITS = {"train", "validation", "val", "dev", "test"}
 ROWS = 64
 """Rows decoded at once: documents of these collections may hold a million characters each."""
@@ -93,15 +93,19 @@ def _may_hold(path: Path, split: str) -> bool:
     return not named or split in named
 
 
-def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
+def file_rows(
+    paths: list[Path], columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterator[Row]:
     """Yield the rows of parquet or JSON Lines files, one file after the other.
+
+    Of a parquet file only `columns` are read, and those of the `optional` ones that it has.
 
     Raises:
         DataError: a file is damaged, or lacks one of `columns`.
     """
     for path in paths:
-        if path.suffix == ".parquet":
-            yield from _parquet_rows(path, columns)
+        if path.name.endswith(".parquet"):
+            yield from _parquet_rows(path, columns, optional)
             continue
         for number, record in records(path):
             where = f"{path}, line {number}"
@@ -109,14 +113,16 @@ def file_rows(paths: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
             yield where, record
 
 
-def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            _require(str(path), columns, file.schema_arrow.names)
-            yield from _rows_in(file.iter_batches(batch_size=ROWS, columns=list(columns)), path)
+            names = file.schema_arrow.names
+            _require(str(path), columns, names)
+            wanted = [name for name in names if name in columns or name in optional]
+            yield from _rows_in(file.iter_batches(batch_size=ROWS, columns=wanted), path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: damaged: {error}. Fetch it again.") from None
 
@@ -159,7 +165,7 @@ def _load(table: HubTable, sources: Sources) -> Any:
 
 
 def _explain(table: HubTable, error: BaseException) -> str:
-    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    names = {kind.__name__ for cause in causes(error) for kind in type(cause).__mro__}
     message = " ".join(str(error).split())[:300]
     if names & UNREACHABLE:
         return (
@@ -172,13 +178,6 @@ def _explain(table: HubTable, error: BaseException) -> str:
             "Correct 'source' in the task's definition, or get the files elsewhere (--data DIR)."
         )
     return f"{table.source}: wrong content: it cannot be read as a table ({message})."
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
 
 
 def _require(where: str, columns: tuple[str, ...], found: Any) -> None:

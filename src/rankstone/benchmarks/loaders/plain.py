@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from rankstone.benchmarks.content import content_digest, pinned
 from rankstone.benchmarks.dataset import RawDataset, Sources
 from rankstone.benchmarks.loaders import beir
 from rankstone.errors import DataError
 from rankstone.specs import TaskSpec
 
 
-def load(task: TaskSpec, sources: Sources, *, path: str) -> RawDataset:
+def load(task: TaskSpec, sources: Sources, *, path: str, content: str | None = None) -> RawDataset:
     """Return the collection in the folder or archive at `path`.
 
+    Args:
+        content: `content_of` the path when the task was named.
+
     Raises:
-        DataError: neither is there, or the folder is not in BEIR layout.
+        DataError: neither is there, or the folder is not in BEIR layout; or, when the data is read,
+            it is no longer of that `content`.
     """
     given = Path(path).expanduser()
     if given.is_dir():
@@ -27,7 +32,16 @@ def load(task: TaskSpec, sources: Sources, *, path: str) -> RawDataset:
     # Its parent serves as the data folder.
     around = replace(sources, data=given.parent)
     raw = beir.load(task, around, folder=given.name.removesuffix(beir.PACKED))
-    return replace(raw, source=str(given))
+    return pinned(replace(raw, source=str(given)), content, lambda: content_of(given))
+
+
+def content_of(path: Path) -> str:
+    """Return the digest of the files that are read of a folder, or of an archive."""
+    if path.is_file():
+        return content_digest({"archive": path})
+    files = beir.Files(path)
+    read = [*files.parts("corpus"), *files.query_files(), *files.qrels().values()]
+    return content_digest({one.relative_to(path).as_posix(): one for one in read})
 
 
 def splits_of(folder: Path) -> list[str]:

@@ -22,12 +22,14 @@ def load(
     file: str | None = None,
     irds_id: str | None = None,
     listed: str | None = None,
+    content: str | None = None,
 ) -> RawJudgements:
     """Find the judgements `qrels/<split>` of a `folder` of the data folder, or those in one `file`.
 
     Args:
         irds_id: those of this id of ir_datasets, instead.
         listed: the name of their file in ir_datasets' list of downloads.
+        content: digest of the file when the task was named.
 
     Raises:
         DataError: there is no such file, or no such collection in the data folder.

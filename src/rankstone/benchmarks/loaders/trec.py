@@ -15,10 +15,12 @@ and title. Dates (DATE, DD) are left out, where Anserini indexes them. Tags beco
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from rankstone.benchmarks.content import content_digest, pinned
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
 from rankstone.benchmarks.readers.lines import fault
 from rankstone.benchmarks.readers.qrels import read_judgements
@@ -48,15 +50,18 @@ def load(
     topics: str,
     qrels: str,
     query: str | None = None,
+    content: str | None = None,
 ) -> RawDataset:
     """Return the collection whose documents, topics and judgements are at three paths.
 
     Args:
         docs, topics, qrels: paths; relative ones begin at the data folder.
         query: the field of a topic that is the query; its title by default.
+        content: `content_of` the paths when the task was named.
 
     Raises:
-        DataError: a path is not there.
+        DataError: a path is not there; or, when the data is read, it is no longer of that
+            `content`.
     """
     files = document_files(_resolved(docs, sources, task))
     asked, judged = (_file(_resolved(path, sources, task)) for path in (topics, qrels))
@@ -79,7 +84,7 @@ def load(
         path, line, _ = next(islice(_documents(files, set()), index, None))
         return f"{path.name}, line {line}"
 
-    return RawDataset(
+    raw = RawDataset(
         documents=documents,
         queries=queries,
         judgements=judgements,
@@ -89,6 +94,20 @@ def load(
         locate=locate,
         warnings=warnings,
     )
+    return pinned(raw, content, lambda: content_of(Path(docs), Path(topics), Path(qrels)))
+
+
+def content_of(docs: Path, topics: Path, qrels: Path) -> str:
+    """Return the digest of the files at three paths; the names of documents' files order them.
+
+    Raises:
+        DataError: a path is not there.
+    """
+    files = document_files(docs)
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    alone = files == [docs]
+    held = {"docs" if alone else f"docs/{f.relative_to(root).as_posix()}": f for f in files}
+    return content_digest({**held, "topics": _file(topics), "qrels": _file(qrels)})
 
 
 def _resolved(path: str, sources: Sources, task: TaskSpec) -> Path:

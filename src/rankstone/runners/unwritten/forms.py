@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError, ModelError
+from rankstone.hub import Repository
 from rankstone.runners.lucene.prebuilt_indexes import folder_of, look_up
 from rankstone.runners.method_files import Unwritten, load_method, none_unwritten, read_method
 from rankstone.runners.models import LocatedModel, locate, locate_here
@@ -37,8 +38,6 @@ FORMS = (
 LOADERS = {"Qwen3RerankerWrapper": "causal_reranker", "MonoT5Reranker": "seq2seq_reranker"}
 """Classes of MTEB that load models -> adapters, where the models' files do not tell."""
 CANDIDATES = 100
-ANSWER_S = 4.0
-"""Seconds in which the hub must answer whether it has a model."""
 _ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
@@ -184,58 +183,17 @@ def _on_hub(name: str, identifier: str, revision: str | None) -> Found:
 
 
 def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise ModelError(
-            f"'{name}' needs the hub's client. Install: pip install 'rankstone[dense]'"
-        )
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub import errors as faults
-
-    revision = f" --revision {asked.revision}" if asked.revision else ""
-    fetch = f"Fetch it once where there is a network: hf download {asked.id}{revision}"
-    if constants.HF_HUB_OFFLINE:
-        raise ModelError(f"'{name}' is not in the hub's cache, and HF_HUB_OFFLINE is set. {fetch}")
-    try:
-        info = HfApi().model_info(asked.id, revision=asked.revision, timeout=ANSWER_S)
-    except faults.GatedRepoError as error:
-        raise _gated(name, asked.id) from error
-    except faults.RevisionNotFoundError as error:
-        raise ModelError(f"'{name}': the hub has no revision '{asked.revision}' of it.") from error
-    except faults.RepositoryNotFoundError as error:
-        raise ModelError(
-            f"'{name}': the hub has no such model, or it is private. Correct the name, or sign in:"
-            " hf auth login"
-        ) from error
-    except faults.HfHubHTTPError as error:
-        raise ModelError(f"'{name}': {_refused(error, constants.ENDPOINT)}") from error
-    except Exception as error:  # of whichever HTTP library the client uses
-        raise ModelError(
-            f"'{name}' is not in the hub's cache, and {constants.ENDPOINT} cannot be reached"
-            f" ({type(error).__name__}). {fetch}"
-        ) from error
+    repository = Repository(
+        name=name, id=asked.id, revision=asked.revision, kind="model", error=ModelError
+    )
+    repository.require_client()
+    info = repository.info()
     try:
         return locate(asked)
     except ModelError as error:
         if getattr(info, "gated", False):
-            raise _gated(name, asked.id) from error
+            raise repository.gated() from error
         raise
-
-
-def _refused(error: Any, endpoint: str) -> str:
-    """Return what an answer of the hub means that is none about the model."""
-    status = error.response.status_code
-    if status == 401:
-        return (
-            "the hub refuses your token (401). Sign in again: hf auth login (or correct HF_TOKEN)"
-        )
-    return f"{endpoint} answers {status}. Try again later."
-
-
-def _gated(name: str, identifier: str) -> ModelError:
-    return ModelError(
-        f"'{name}' is gated. Accept its terms on https://huggingface.co/{identifier}, then sign in:"
-        " hf auth login (or set HF_TOKEN)"
-    )
 
 
 def _in_registry(name: str) -> Found:

@@ -1,0 +1,82 @@
+"""Content of files that people made, as a digest that no path and no time changes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rankstone.benchmarks.dataset import RawDataset
+from rankstone.errors import DataError
+from rankstone.files import appearing, cache_root, sha256_of, stamp
+from rankstone.specs import canonical_digest
+
+NOTED_BYTES = 1 << 26
+"""The digest of a larger file is kept in the cache, with its size and time."""
+SETTLED_S = 1.0
+"""A file changed less than this before it was hashed may change again under the same time."""
+
+
+def content_digest(files: Mapping[str, Path]) -> str:
+    """Return the digest of the bytes of files under their names in a collection.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    return canonical_digest({name: _digest(path) for name, path in files.items()})
+
+
+def pinned(raw: RawDataset, content: str | None, found: Callable[[], str]) -> RawDataset:
+    """Return `raw` for the `content` that it was named by, which is compared before it is read.
+
+    Args:
+        content: None: the collection was not named by its content.
+        found: the digest of the content today.
+    """
+    if content is None:
+        return raw
+
+    def check() -> None:
+        if found() != content:
+            raise DataError(f"{raw.source}: changed since the task was named. Name it again.")
+
+    def checked(read: Callable[..., object]) -> Callable[..., object]:
+        def run(*given: object) -> object:
+            check()
+            return read(*given)
+
+        return run
+
+    readers = {"documents", "document_blocks", "judgements"}
+    read = {name: checked(one) for name in readers if (one := getattr(raw, name)) is not None}
+    return replace(raw, fingerprint=content, **read)  # type: ignore[arg-type]
+
+
+def _digest(path: Path) -> str:
+    try:
+        large = path.stat().st_size >= NOTED_BYTES
+        return _noted(path.resolve()) if large else sha256_of(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}. Make it readable."
+        ) from None
+
+
+def _noted(path: Path) -> str:
+    """Return the digest of a file as it was noted in the cache, else by reading it."""
+    note = cache_root() / "file-digests" / f"{canonical_digest(str(path))[:32]}.json"
+    state = stamp(path)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        *noted, digest = json.loads(note.read_text())
+        if noted == state:
+            return str(digest)
+    began, digest = time.time_ns(), sha256_of(path)
+    if began - path.stat().st_mtime_ns > SETTLED_S * 1e9 and stamp(path) == state:
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with appearing(note) as out:
+                out.write(json.dumps([*state, digest]).encode())
+    return digest
