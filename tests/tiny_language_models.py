@@ -99,3 +99,28 @@ def write_settings(folder: Path, **values: Any) -> None:
     """Change keys of `config.json`."""
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+RERANK = """
+        return {"last_hidden_state": states}
+
+    def rerank(self, query, documents, scale=1.0):
+        words = set(query.split())
+        scores = [scale * len(words & set(text.split())) + self.mix.bias[0].item()
+                  for text in documents]
+        order = sorted(range(len(documents)), key=lambda i: -scores[i])
+        return [{"document": documents[i], "index": i, "relevance_score": scores[i]}
+                for i in order]
+"""
+
+
+def write_own_code(folder: Path) -> LocatedModel:
+    """A model whose repository carries code with a method `rerank`, as jina-reranker-v3's."""
+    from tests import tiny_encoders
+
+    tiny_encoders.word_pieces(folder)
+    tiny_encoders.remote_code(
+        folder, kind="ours", auto_class="AutoModel", body=RERANK,
+        vocabulary=len(tiny_encoders.VOCABULARY),
+    )  # fmt: skip
+    return located(folder)

@@ -54,6 +54,7 @@ ADAPTERS = {
     "lucene_prebuilt_impact": "lucene.lucene_prebuilt:LucenePrebuiltImpact",
     "lucene_rm3": "lucene.lucene_bm25:LuceneRM3",
     "muvera": "search.multi_vector.muvera:Muvera",
+    "own_reranker": "scorers.own_reranker:OwnReranker",
     "poly_encoder": "scorers.poly_encoder:PolyEncoderScorer",
     "product_quantisation": "search.quantisation.pq:ProductQuantisation",
     "reciprocal_rank_fusion": "compose.fusion:ReciprocalRankFusion",

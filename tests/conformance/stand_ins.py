@@ -106,6 +106,7 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "rerank/bm25-qwen3-reranker-0.6b": (tiny_language_models.write_causal, {"max_length": 400}),
     "rerank/bm25-monot5-base": (tiny_language_models.write_seq2seq, SHORT),
     "rerank/bm25-rank-zephyr": (tiny_language_models.write_silent, {"passage_words": 6}),
+    "rerank/bm25-jina-reranker-v3": (tiny_language_models.write_own_code, {}),
     "rerank/svdr-msmarco-beta": (_vdr, {"shift": 20, "top_k": 16}),
     "sparse/splade-pp-ed": (tiny_models.write_masked, {}),
     "sparse/bge-m3-sparse": (_bge_m3, SHORT),

@@ -21,7 +21,7 @@ RERANKERS = (
     "bge-reranker-v2-m3", "mxbai-rerank-xsmall-v1", "mxbai-rerank-base-v1",
     "mxbai-rerank-large-v1", "gte-reranker-modernbert-base", "ettin-reranker-150m",
     "qwen3-reranker-0.6b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2", "monot5-base",
-    "rank-zephyr", "rank-vicuna", "jina-reranker-v2",
+    "rank-zephyr", "rank-vicuna", "jina-reranker-v2", "jina-reranker-v3",
 )  # fmt: skip
 WITHOUT = {
     "late_interaction/minilm-tokens": "ours alone",

@@ -21,6 +21,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
+from rankstone.runners.scorers.own_reranker import OwnReranker
 from rankstone.workspace import Changes, Workspace
 from tests import tiny_encoders
 from tests import tiny_language_models as language
@@ -73,6 +74,33 @@ def test_code_of_a_scorer_runs_as_that_of_an_encoder(tmp_path):
     with pytest.raises(DefinitionError, match="Pin its commit"):
         CrossEncoderScorer(model=hub, trust_remote_code=True).score(QUERY, ["a"])
     check(CrossEncoderScorer(model=model, trust_remote_code=True, engine="torch", device="cpu"))
+
+
+def test_a_model_scores_by_a_method_of_its_own(tmp_path):
+    from transformers import AutoModel
+
+    model = language.write_own_code(tmp_path)
+    with pytest.raises(DefinitionError, match="would run with your rights"):
+        OwnReranker(model=model).score(QUERY, ["a"])
+    scorer = OwnReranker(
+        model=model, trust_remote_code=True, arguments={"scale": 2.0}, device="cpu"
+    )
+    peer = AutoModel.from_pretrained(tmp_path, trust_remote_code=True)
+    expected = {one["index"]: one["relevance_score"] for one in peer.rerank(QUERY, DOCUMENTS, 2.0)}
+    scores = scorer.score(QUERY, DOCUMENTS)
+    np.testing.assert_allclose(scores, [expected[i] for i in range(len(DOCUMENTS))], rtol=1e-6)
+    assert scorer.score(QUERY, []).shape == (0,)
+    json.dumps(scorer.describe())
+    top = dataclasses.replace(scorer, arguments={"othre": 2})
+    with pytest.raises(DefinitionError, match=r"arguments\.othre'.*Known: query, documents, scale"):
+        top.score(QUERY, DOCUMENTS)
+    with pytest.raises(ModelError, match="no method 'rerank'"):
+        OwnReranker(model=tiny.located(tiny_backbone(tmp_path / "bert"))).score(QUERY, ["a"])
+
+
+def tiny_backbone(folder):
+    tiny.write_backbone(folder)
+    return folder
 
 
 def test_a_pooled_encoder_with_a_dense_head(tmp_path):

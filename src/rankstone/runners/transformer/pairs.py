@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import transformers
 from sentence_transformers import CrossEncoder
 from torch import nn
 
@@ -134,16 +135,21 @@ class Answers(nn.Module):
         return (logits[:, yes] - logits[:, no])[:, None]
 
 
-class _Seq2Seq:
+class _Plain(NamedTuple):
     """A model of transformers in the form of the library's first module, which it has none of."""
 
-    def __init__(self, network: Network) -> None:
-        from transformers import AutoModelForSeq2SeqLM
+    auto_model: Any
+    tokenizer: Any
 
+    @classmethod
+    def of(cls, network: Network, kind: str) -> _Plain:
+        """Load it as `kind`, a class of transformers."""
+        made: Any = getattr(transformers, kind)
         settings = loading.arguments(network)["model_kwargs"]
-        self.tokenizer = loading.tokenizer(network)
-        self.auto_model = AutoModelForSeq2SeqLM.from_pretrained(network.model.folder, **settings)
-        loading.check(self, network)
+        net = made.from_pretrained(network.model.folder, **settings)
+        module = cls(net.eval(), loading.tokenizer(network))
+        loading.check(module, network)
+        return module
 
 
 def load_answer(
@@ -160,7 +166,11 @@ def load_answer(
         prompts: makes the tokens of prompts of those of texts.
         decoder: the model has an encoder of the prompt and a decoder of the answer.
     """
-    module: Any = _Seq2Seq(network) if decoder else loading.plain(network, "text-generation")
+    module: Any = (
+        _Plain.of(network, "AutoModelForSeq2SeqLM")
+        if decoder
+        else loading.plain(network, "text-generation")
+    )
     net, made = module.auto_model, module.tokenizer
     _check_backend(made, network)
     tokens = _ids(words, made, network)
@@ -184,6 +194,19 @@ def load_writer(network: Network) -> Loaded:
     net = module.auto_model
     facts = replace(loading.facts([module], library_tokens=True), costs=costs(net))
     return Loaded(model=[module], network=net.eval(), facts=facts, tokenizer=module.tokenizer)
+
+
+def load_own(network: Network) -> Loaded:
+    """A model whose own code has a method `rerank`, which makes its own tokens."""
+    module = _Plain.of(network, "AutoModel")
+    net = module.auto_model
+    if not callable(getattr(net, "rerank", None)):
+        raise ModelError(
+            f"Model '{network.model.id}': its class {type(net).__name__} has no method 'rerank'."
+            ' Use it by adapter = "cross_encoder", or another scorer.'
+        )
+    facts = loading.facts([module], library_tokens=True)
+    return Loaded(model=[module], network=net, facts=facts, tokenizer=module.tokenizer)
 
 
 def _start(net: Any) -> int:

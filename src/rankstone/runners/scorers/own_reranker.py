@@ -1,0 +1,102 @@
+"""Rerankers by the code of their own repository: jina-reranker-v3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from functools import cached_property
+from importlib.metadata import version
+from inspect import signature
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import AdapterError, DefinitionError, did_you_mean
+from rankstone.runners.meter import Work, report
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.protocols import STRICT, Json, Truncation
+from rankstone.runners.transformer.engines.choice import best_device, installed
+from rankstone.runners.transformer.network import Head, Loaded, Network
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class OwnCode(Head):
+    """The kind of a network whose code scores candidates by a method `rerank`."""
+
+    def load(self, network: Network) -> Loaded:
+        from rankstone.runners.transformer.pairs import load_own
+
+        return load_own(network)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OwnReranker:
+    """`rerank(query, documents)` of the model's class, which its repository carries.
+
+    It returns `index` and `relevance_score` of each document. What it truncates, and the tokens
+    that it reads, are not known. A score may depend on the other candidates.
+    """
+
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
+
+    model: LocatedModel
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of `rerank`, such as `max_doc_length`."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str | None = None
+    """A torch device; None: the best there is."""
+    trust_remote_code: bool = False
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            "scorer": "code of the model",
+            **self.model.describe(),
+            "arguments": self.arguments,
+            "precision": self.precision,
+            "device": self._network.device.type,
+            "engine": f"torch {version('torch')}",
+            "libraries": installed(),
+        }
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        import torch
+
+        scores = np.full(len(documents), np.nan, dtype=np.float32)
+        if len(documents):
+            with torch.inference_mode():
+                found = self._network.rerank(query, list(documents), **self.arguments)
+            for one in found:
+                scores[int(one["index"])] = float(one["relevance_score"])
+            report(Work(texts=len(documents)))
+        if np.isnan(scores).any():
+            raise AdapterError(
+                f"Model '{self.model.id}': its code scored {len(found)} of {len(documents)}"
+                " documents. Correct scorer.parameters.arguments."
+            )
+        return scores
+
+    def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
+        return None
+
+    @cached_property
+    def _network(self) -> Any:
+        import torch
+
+        network = Network(
+            model=self.model, head=OwnCode(), trust_remote_code=self.trust_remote_code
+        )
+        number = getattr(torch, DTYPES[self.precision])
+        made = network.load().network.to(self.device or best_device(), number)
+        known = signature(made.rerank).parameters
+        for name in self.arguments:
+            if name not in known:
+                raise DefinitionError(
+                    f"key 'scorer.parameters.arguments.{name}': 'rerank' of '{self.model.id}' has"
+                    f" no such argument.{did_you_mean(name, known)} Known: {', '.join(known)}."
+                )
+        return made
