@@ -348,7 +348,7 @@ class Session(Views):
 
     def claims(
         self, names: Sequence[str] | str = (), *, missing: Missing = "run"
-    ) -> tuple[list[Result], Found]:
+    ) -> tuple[ShownList[Result], Found]:
         """Test the claims `names`, or all, on the runs that they need.
 
         Args:
@@ -359,7 +359,9 @@ class Session(Views):
 
         Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
         """
+        from rankstone.leaderboards.pages.claims import page
         from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
+        from rankstone.leaderboards.shown import ShownList
 
         definitions = self.definitions
         wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), several(names), "Claim")
@@ -370,11 +372,11 @@ class Session(Views):
             definitions.task(task)
         records = self._measured(cells, missing)
         found = [evaluate_claim(claim, records, self._relevant) for claim in wanted]
-        return found, records
+        return ShownList(found, functools.partial(page, records=records), "claim"), records
 
     def reproduce(
         self, tables: Sequence[str] | str = (), *, missing: Missing = "skip"
-    ) -> list[Reproduction]:
+    ) -> ShownList[Reproduction]:
         """Compare the published `tables`, or all, with what was measured.
 
         Args:
@@ -385,7 +387,9 @@ class Session(Views):
         Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
         """
         from rankstone.benchmarks.availability import at_hand
+        from rankstone.leaderboards.pages.papers import page
         from rankstone.leaderboards.papers import tables as papers
+        from rankstone.leaderboards.shown import ShownList
 
         definitions, sources = self.definitions, self.sources
         every = definitions.load(papers.PaperSpec, "leaderboards/papers")
@@ -400,7 +404,8 @@ class Session(Views):
         for paper in wanted:
             papers.refuse_unknown_tasks(paper, known)
         records = self._measured({c for p in wanted for c in papers.needed(p, known)}, missing)
-        return [papers.reproduce_table(paper, records, known) for paper in wanted]
+        found = [papers.reproduce_table(paper, records, known) for paper in wanted]
+        return ShownList(found, functools.partial(page, every=bool(tables)), "published table")
 
     def site(self, output: PathLike, *, pairs: int = 5, **filters: Unpack[Filters]) -> Built:
         """Write the stored records as one folder of static pages; an older site is replaced.

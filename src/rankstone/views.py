@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -239,7 +240,7 @@ class Views(Catalogue):
         comparisons: int = 1,
         level: float = 0.05,
         measure: str | None = None,
-    ) -> list[Power]:
+    ) -> ShownList[Power]:
         """Return what comparisons of methods that differ as these two can show, task by task.
 
         Args:
@@ -251,12 +252,15 @@ class Views(Catalogue):
 
         Raises: RankstoneError, where a name has no record, or records cannot be compared.
         """
+        from rankstone.leaderboards.pages.power import page
         from rankstone.leaderboards.power import Setting, power_stored
+        from rankstone.leaderboards.shown import ShownList
 
         setting = Setting(tuple(several(differences)), comparisons, level)
         tasks = None if on is None else self._tasks(on)
         of, than = (self._recorded(one)[0] for one in (method, other))
-        return power_stored(self.store, of, than, setting, tasks=tasks, measure=measure)
+        found = power_stored(self.store, of, than, setting, tasks=tasks, measure=measure)
+        return ShownList(found, partial(page, setting=setting), "detectable difference")
 
     def gate(
         self,

@@ -160,6 +160,17 @@ def test_runs_of_one_cell_of_two_machines_have_two_files(results, tmp_path):
     }
 
 
+def test_mteb_names_the_split_of_nanobeir(tmp_path):
+    """mteb 2.26.24: NanoSciFactRetrieval has eval_splits = ["train"]."""
+    ResultStore(tmp_path / "r").write(make_record(METHOD, "nano-beir/scifact"))
+    path, _ = rankstone.export(None, "mteb", tmp_path / "out", results=tmp_path / "r")
+    assert path.name == "NanoSciFactRetrieval.json"
+    assert list(json.loads(path.read_text())["scores"]) == ["train"]
+    back = Session(results=tmp_path / "back", workspace=ROOT)
+    back.import_([path], "mteb")
+    assert [record.task.name for record, _ in back.records()] == ["nano-beir/scifact"]
+
+
 def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
     scores = {"ndcg_at_10": 0.64508, "recall_at_100": 0.925, "map_at_10": 0.6, "mrr_at_10": 0.61}
     old = {"mteb_dataset_name": "SciFact", "mteb_version": "1.0.2", "test": scores}

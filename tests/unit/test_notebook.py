@@ -56,6 +56,7 @@ def test_views_are_drawn_by_a_notebook(results: Path) -> None:
         "<1 comparison>": rankstone.compare(THAN, OF, results=results),
         "<1 judgement>": rankstone.gate(THAN, OF, results=results),
         "<leaderboard: 2 records, 2 methods, 1 tasks>": rankstone.leaderboard(results=results),
+        "<1 detectable difference>": rankstone.power(THAN, OF, results=results),
     }
     for text, one in shown.items():
         assert repr(one) == text

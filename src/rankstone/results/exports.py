@@ -36,6 +36,15 @@ MTEB_TASKS = {
     "beir/scifact": "SciFact",
     "beir/msmarco": "MSMARCO",
     **{
+        f"nano-beir/{ours}": f"Nano{theirs}Retrieval"
+        for ours, theirs in {
+            "arguana": "ArguAna", "climate-fever": "ClimateFever", "dbpedia-entity": "DBPedia",
+            "fever": "FEVER", "fiqa": "FiQA2018", "hotpotqa": "HotpotQA", "msmarco": "MSMARCO",
+            "nfcorpus": "NFCorpus", "nq": "NQ", "quora": "Quora", "scidocs": "SCIDOCS",
+            "scifact": "SciFact", "webis-touche2020": "Touche2020",
+        }.items()
+    },
+    **{
         f"beir/cqadupstack/{forum}": f"CQADupstack{forum.capitalize()}Retrieval"
         for forum in (
             "android", "english", "gaming", "gis", "mathematica", "physics", "programmers",
@@ -44,6 +53,8 @@ MTEB_TASKS = {
     },
 }  # fmt: skip
 """Name of a task -> its name in MTEB."""
+NANO = "nano-beir/"
+"""Tasks whose only split is `train` in MTEB."""
 MTEB_MEASURES = {"nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr"}
 """Measures with cutoffs `@k` -> those of MTEB with cutoffs `_at_k`."""
 MTEB_META = (
@@ -219,10 +230,15 @@ def _task_result(record: RunRecord) -> dict[str, Any]:
         "dataset_revision": record.task.sha256.get("corpus", "unknown"),
         "task_name": MTEB_TASKS[record.task.name],
         "mteb_version": None,
-        "scores": {record.task.split: [scores]},
+        "scores": {mteb_split(record.task.name, record.task.split): [scores]},
         "evaluation_time": record.profile.own_seconds if record.profile else None,
         "kg_co2_emissions": None,
     }
+
+
+def mteb_split(task: str, split: str) -> str:
+    """Return the name of a task's split in MTEB."""
+    return "train" if task.startswith(NANO) else split
 
 
 def _model_meta(record: RunRecord, revision: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.files import sha256_of
-from rankstone.results.exports import MTEB_MEASURES, MTEB_TASKS
+from rankstone.results.exports import MTEB_MEASURES, MTEB_TASKS, mteb_split
 from rankstone.results.record import (
     Environment,
     Measure,
@@ -114,17 +114,18 @@ def _body(path: Path) -> dict[str, Any]:
 def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str, Any]:
     """Return the scores of the task's split, of MTEB before or since 1.14."""
     splits = body.get("scores", body)
-    found = splits.get(task.split) if isinstance(splits, dict) else None
+    split = mteb_split(task.name, task.split)
+    found = splits.get(split) if isinstance(splits, dict) else None
     if isinstance(found, list) and len(found) > 1:
         names = ", ".join(str(s.get("hf_subset") if isinstance(s, dict) else s) for s in found)
         raise ResultsError(
-            f"{path}: its split '{task.split}' has {len(found)} subsets ({names:.200}), and"
+            f"{path}: its split '{split}' has {len(found)} subsets ({names:.200}), and"
             f" {task.name} is one. Keep the scores of one."
         )
     if isinstance(found, list):
         found = found[0] if found else None
     if not isinstance(found, dict):
-        raise ResultsError(f"{path}: it has no scores of the split '{task.split}'.")
+        raise ResultsError(f"{path}: it has no scores of the split '{split}'.")
     return found
 
 

@@ -395,8 +395,8 @@ class RunRecord(Section):
     depends on it: it is outside the digest, and another measurement has none."""
 
     def __repr__(self) -> str:
-        found = self.headline
-        value = f", {self.task.headline} {found.mean:.3f}" if found else ""
+        name = self.task.headline if self.headline else next(iter(self.measures), "")
+        value = f", {name} {self.measures[name].mean:.3f}" if name else ""
         return f"<{self.method.name} on {self.task.name}: {self.status}{value}>"
 
     def _repr_html_(self) -> str:
