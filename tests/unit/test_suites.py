@@ -69,6 +69,13 @@ def test_the_suites_are_those_of_the_field() -> None:
         "lotte-forum": (6, 6),
         "miracl": (18, 18),
         "mr-tydi": (11, 11),
+        "coir": (10, 20),
+        "coir-codesearchnet": (6, 6),
+        "coir-codesearchnet-ccr": (6, 6),
+        "longembed-real": (4, 4),
+        "longembed-needle": (8, 8),
+        "longembed-passkey": (8, 8),
+        "mteb-eng-v2": (10, 10),
     }
 
 

@@ -9,7 +9,7 @@ judgements also tab-separated. Only judged queries are asked, as in MTEB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def load(
     corpus: str | None = None,
     queries: str | None = None,
     qrels: str | None = None,
+    only: Mapping[str, Any] | None = None,
 ) -> RawDataset:
     """Return the data set `repository` of the hub at the commit `revision`.
 
@@ -50,6 +51,7 @@ def load(
         language: prefix of its configurations, as in `de-corpus`.
         corpus, queries, qrels: `CONFIGURATION` or `CONFIGURATION/SPLIT`, where they are not named
             as MTEB names them.
+        only: column -> value of the rows that are read, of tables that hold several collections.
 
     Raises:
         DefinitionError: `revision` is no commit.
@@ -63,7 +65,7 @@ def load(
         )
     stated: dict[Role, str | None] = {"corpus": corpus, "queries": queries, "qrels": qrels}
     found = _Collection(HubDataSet.named(f"hf:{repository}", repository, revision), task.split,
-                        language, stated)  # fmt: skip
+                        language, stated, only or {})  # fmt: skip
     name = f"hf:{repository}@{revision}"
     fixed = all("/" in (stated[role] or "") for role in ("corpus", "queries"))
     return RawDataset(
@@ -87,9 +89,10 @@ class _Collection:
         split: str,
         language: str | None,
         stated: dict[Role, str | None],
+        only: Mapping[str, Any],
     ) -> None:
         self._data_set, self._split, self._language = data_set, split, language
-        self._stated = stated
+        self._stated, self._only = stated, only
         self.warnings: set[str] = set()
 
     @cached_property
@@ -114,7 +117,7 @@ class _Collection:
             if plain_name(path.name).endswith(".tsv"):
                 yield from read_judgements(path)
                 continue
-            for where, row in _rows_of(path):
+            for where, row in self._rows_of(path):
                 query = _identifier(row, QUERY_KEYS, where)
                 yield Judgement(
                     query, _identifier(row, DOCUMENT_KEYS, where), self._label(row, where)
@@ -133,7 +136,13 @@ class _Collection:
 
     def _rows(self, role: Role, split: str) -> Iterator[Row]:
         for path in self._files(role, split):
-            yield from _rows_of(path)
+            yield from self._rows_of(path)
+
+    def _rows_of(self, path: Path) -> Iterator[Row]:
+        chosen = tuple(sorted(self._only))
+        for where, row in _rows_of(path, chosen):
+            if all(row[column] == value for column, value in self._only.items()):
+                yield where, row
 
     def _files(self, role: Role, split: str) -> Sequence[Path]:
         table: Table = self._data_set.table(
@@ -142,13 +151,13 @@ class _Collection:
         return self._data_set.files(table)
 
 
-def _rows_of(path: Path) -> Iterator[Row]:
+def _rows_of(path: Path, required: tuple[str, ...]) -> Iterator[Row]:
     if not plain_name(path.name).endswith((*ENDINGS, ".json")):
         raise DataError(
             f"{path}: expected files that end in {' or '.join(ENDINGS)}. Name the tables in a"
             " definition (docs/your-data.md)."
         )
-    return file_rows([path], (), tuple(sorted(READ)))
+    return file_rows([path], required, tuple(sorted(READ - {*required})))
 
 
 def _present(row: dict[str, Any], keys: Sequence[str], where: str) -> str:
