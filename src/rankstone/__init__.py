@@ -19,6 +19,7 @@ __all__ = [
     "claims",
     "compare",
     "composite",
+    "explain",
     "export",
     "gate",
     "leaderboard",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     claims = as_function(Session.claims)
     compare = as_function(Session.compare)
     composite = as_function(Session.composite)
+    explain = as_function(Session.explain)
     export = as_function(Session.export)
     gate = as_function(Session.gate)
     leaderboard = as_function(Session.leaderboard)

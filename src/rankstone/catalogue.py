@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.boards import TableSpec
     from rankstone.leaderboards.papers.published import Published
     from rankstone.results.record import RunRecord
+    from rankstone.runners.protocols import Hits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,16 @@ class Catalogue:
             raise DataError(f"{self.cache}: no folder is there. Name that of the cache: --cache")
         present = entries(self.encodings_folder)
         return named(present, map(self.definitions.recorded, several(names))) if names else present
+
+    def changed_vectors(self, method: MethodSpec, dataset: Dataset) -> Iterator[tuple[str, Hits]]:
+        """Yield results of exact search over the stored vectors of a method, as they are and
+        rounded, normalised or truncated, by name of the change.
+
+        Raises: DataError, where the documents are not in the cache, or no single vectors.
+        """
+        from rankstone.encodings.variants import of_stored_vectors
+
+        return of_stored_vectors(method, dataset, self.sources)
 
     def published(self, method: str | None = None) -> list[Published]:
         """Return the values that others published, of one method or all.

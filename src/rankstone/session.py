@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Unpack, cast
 
-from rankstone.errors import DefinitionError
+from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.files import PathLike
 from rankstone.specs import TaskSpec
 from rankstone.strict import chosen
@@ -22,18 +24,19 @@ from rankstone.workspace import Changes as Changes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rankstone.evaluation.conventions import Comparison as RulesComparison
+    from rankstone.evaluation.conventions.comparison import Comparison as RulesComparison
     from rankstone.execution.sweep import Reporter, Sweep
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.papers.claims import Result
     from rankstone.leaderboards.papers.tables import Reproduction
-    from rankstone.leaderboards.shown import ShownList
+    from rankstone.leaderboards.shown import ShownExplanation, ShownList
     from rankstone.leaderboards.site.build import Built
     from rankstone.leaderboards.site.model import Texts
     from rankstone.results.record import RunRecord
     from rankstone.results.selection import Filters
     from rankstone.results.store import Cell, Found
+    from rankstone.scoring.explained import Case
     from rankstone.scoring.task_qrels import Judged
 
 P = ParamSpec("P")
@@ -286,7 +289,7 @@ class Session(Views):
     def compare_rules(self, record: RunRecord, path: PathLike, tool: str) -> list[RulesComparison]:
         """Evaluate the run of the record stored at `path` by its own rules and by those of `tool`.
 
-        `tool` is a key of `rankstone.evaluation.conventions.TOOLS`.
+        `tool` is a key of `rankstone.evaluation.conventions.tools.TOOLS`.
 
         Raises: RankstoneError, where the record has no run, is judged by answers, or its task's
             data cannot be opened.
@@ -296,6 +299,94 @@ class Session(Views):
 
         measures = measure_order([record])
         return compare_rules(record, Path(path), tool, measures=measures, judged=self._judged)
+
+    def explain(
+        self,
+        record: str,
+        published: str | float,
+        *,
+        measure: str | None = None,
+        qrels: Sequence[PathLike] = (),
+        encodings: bool = False,
+        rerun: bool = False,
+        queries: int | None = None,
+    ) -> ShownExplanation:
+        """Search for what makes a stored number differ from a published one, among known causes.
+
+        Args:
+            record: METHOD@TASK, or the file of a record.
+            published: a number, as text for its last zeros; or a table of `leaderboards/papers`
+                (or a part of its name), or `TABLE:ROW`.
+            measure: instead of the task's headline.
+            qrels: files of other judgements to try.
+            encodings: try changes of the stored vectors of documents; queries are encoded.
+            rerun: run the method without prompts, without titles, at other lengths and so on, with
+                encodings in the cache and records thrown away.
+            queries: of `rerun`: only so many, from which means are estimated.
+
+        Raises: RankstoneError, where a name, the measure or the value is not found, or the record
+            has no run.
+        """
+        from rankstone.benchmarks.task_names import file_task
+        from rankstone.leaderboards.papers.quoted import of_table, stated
+        from rankstone.leaderboards.papers.tables import PaperSpec
+        from rankstone.leaderboards.shown import ShownExplanation
+        from rankstone.scoring.explained import Case, add_related
+
+        [(found, path)] = self.records([record])
+        wanted = measure or found.task.headline
+        papers = self.definitions.load(PaperSpec, "leaderboards/papers")
+        value = stated(published) or of_table(str(published), papers.values(), found, wanted)
+        case = Case.of(found, path, self._judged(found), wanted)
+        others = [*self.definitions.tasks.values(), *map(file_task, map(Path, qrels))]
+        add_related(case, self.task_of(found), others, self.sources, self.store.cells())
+        if encodings or rerun:
+            self._add_runs(case, record, encodings=encodings, rerun=rerun, queries=queries)
+        return ShownExplanation(**vars(case.explained(wanted, value)))
+
+    def _add_runs(
+        self, case: Case, given: str, *, encodings: bool, rerun: bool, queries: int | None
+    ) -> None:
+        """Add runs over changed vectors, and with changed settings."""
+        from rankstone.benchmarks.store import open_dataset
+        from rankstone.evaluation.evaluate import evaluate
+        from rankstone.results.store import ResultStore
+        from rankstone.scoring.reencoding import untried
+        from rankstone.scoring.task_qrels import open_judged
+
+        form, task = self._form(case.record, given), self.task_of(case.record)
+        if encodings:
+            [method], dataset = self.definitions.methods(form), open_dataset(task, self.sources)
+            for name, hits in self.changed_vectors(method.on_task(task.name), dataset):
+                case.add_ranking(name, evaluate(hits, dataset, measures=[]).ranking, dataset)
+        if not rerun:
+            return
+        part = task.limited(queries=queries)
+        sampled = None if queries is None else list(open_judged(part, self.sources).qrels)
+        wanted = {one.cause: one.settings for one in untried(case.record) if one.settings}
+        with tempfile.TemporaryDirectory(prefix="rankstone-explain-") as folder:
+            store = ResultStore(Path(folder))
+            for name, settings in wanted.items():
+                swept = self.sweep(form, part, changes=Changes(settings=settings))
+                for made in replace(swept, store=store).run(self._reporter):
+                    if made.files.run is None:
+                        warnings.warn(f"{name}: {made.failure()}", RankstoneWarning, stacklevel=3)
+                        continue
+                    file = store.path(made).with_name(made.files.run)
+                    case.add_run(name, case.judged.read(file), sampled)
+
+    def _form(self, record: RunRecord, given: str) -> str:
+        """Return the name by which the method of a record is run, if it is still the same."""
+        definitions, name = self.definitions, record.method.name
+        form = name if name in definitions.method_names() else given.rpartition("@")[0] or given
+        with contextlib.suppress(DefinitionError):
+            spec = definitions.methods(form)[0].on_task(record.task.name)
+            if spec.digest() == record.method.digest:
+                return form
+        raise DefinitionError(
+            f"{name}: its definition is absent, or not what the record was made with, so that it"
+            " cannot be run. Name it as it was run, METHOD@TASK; a run of another tool has none."
+        )
 
     def gate_ab(
         self,

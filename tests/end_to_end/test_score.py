@@ -18,7 +18,7 @@ from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.cli.app import app, main
 from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
-from rankstone.evaluation.conventions import TOOLS
+from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_latency, write_per_query

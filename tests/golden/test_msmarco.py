@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.evaluation.conventions import MSMARCO, Rules, compare
+from rankstone.evaluation.conventions.comparison import compare
+from rankstone.evaluation.conventions.rules import Rules
+from rankstone.evaluation.conventions.tools import MSMARCO
 from tests.runs import lines_of
 
 GOLDEN = json.loads(Path(__file__).with_name("msmarco.json").read_text(encoding="ascii"))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from rankstone.evaluation.conventions import MTEB, Rules, compare
+from rankstone.evaluation.conventions.comparison import compare
+from rankstone.evaluation.conventions.rules import Rules
+from rankstone.evaluation.conventions.tools import MTEB
 from tests.runs import lines_of
 
 GOLDEN = json.loads(Path(__file__).with_name("mteb.json").read_text(encoding="ascii"))

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.evaluation.conventions import BEIR, Rules, compare
+from rankstone.evaluation.conventions.comparison import compare
+from rankstone.evaluation.conventions.rules import Rules
+from rankstone.evaluation.conventions.tools import BEIR
 from tests.runs import lines_of
 
 with warnings.catch_warnings():

@@ -11,16 +11,15 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.evaluation.conventions import (
+from rankstone.evaluation.conventions.comparison import compare
+from rankstone.evaluation.conventions.rules import EVERY_LABEL, Rules, Tool
+from rankstone.evaluation.conventions.tools import (
     BEIR,
-    EVERY_LABEL,
+    IR_MEASURES,
     MSMARCO,
     MTEB,
     TOOLS,
     TREC_EVAL,
-    Rules,
-    Tool,
-    compare,
 )
 from tests.runs import lines_of
 
@@ -58,6 +57,16 @@ def test_trec_eval_is_what_pytrec_eval_computes(run, qrels) -> None:
         mean = np.mean([values[row.name] for values in theirs.values()])
         assert row.theirs == pytest.approx(mean, abs=1e-9), row
         assert row.shown == pytest.approx(mean, abs=5.1e-5), row
+
+
+@settings(max_examples=30, deadline=None)
+@given(run=runs, qrels=qrels_of)
+def test_ir_measures_is_what_its_default_providers_compute(run, qrels) -> None:
+    found = compared(run, qrels, IR_MEASURES, *MEASURES, "RR@3")
+    theirs = ir_measures.calc_aggregate(map(ir_measures.parse_measure, found), qrels, run)
+    assert {str(name) for name in theirs} == {row.name for row in found.values()}
+    for name, value in theirs.items():
+        assert found[str(name)].theirs == pytest.approx(value, abs=1e-9), name
 
 
 @settings(max_examples=60, deadline=None)

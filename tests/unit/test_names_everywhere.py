@@ -33,6 +33,7 @@ METHODS = {
 """Name on a command line -> the recorded one; None: as `methods` names it."""
 RECORDED = {
     "show": "show {m}@{t}",
+    "explain": "explain {m}@{t} --published .5",
     "records show": "records show {m}@{t}",
     "records ls": "records ls --methods {m} --on {t}",
     "records label": "records label {m}@{t} mine",

@@ -29,7 +29,7 @@ from rankstone.cli.leaderboard import leaderboard, records, show
 from rankstone.cli.list import list_definitions
 from rankstone.cli.options import command, echo, stdout
 from rankstone.cli.report import report, site
-from rankstone.cli.reproduce import claims, reproduce
+from rankstone.cli.reproduce import claims, explain, reproduce
 from rankstone.cli.run import run
 from rankstone.cli.score import score, verify
 from rankstone.errors import RankstoneError, RankstoneWarning
@@ -87,7 +87,7 @@ app.command("list")(list_definitions)
 app.command("import")(import_results)
 for verb in (
     run, score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,
-    reproduce, site, doctor, init,
+    reproduce, explain, site, doctor, init,
 ):  # fmt: skip
     app.command()(verb)
 

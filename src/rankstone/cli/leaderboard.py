@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rankstone import Session
 
 
-Rules = StrEnum("Rules", ["trec_eval", "msmarco", "beir", "mteb"])
+Rules = StrEnum(
+    "Rules", ["trec_eval", "ir_measures", "msmarco", "beir", "mteb", "sentence_transformers"]
+)
 
 
 @command("results", "data", "cache", "workspace")

@@ -1,8 +1,10 @@
-"""`rankstone reproduce` and `rankstone claims`: compare publications with measurements."""
+"""`rankstone reproduce`, `explain` and `claims`: compare publications with measurements."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -88,3 +90,53 @@ def claims(
         write(out.file.with_suffix(".json"), claims_to_json(found, records))
     if any(result.verdict == "does not hold" for result in found):
         raise typer.Exit(1)
+
+
+@command("results", "data", "cache", "workspace")
+def explain(
+    here: Session,
+    out: Output,
+    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    published: Annotated[
+        str,
+        typer.Option("--published", help="A number, a table (reproduce --list), or TABLE:ROW."),
+    ],
+    measure: Annotated[
+        str | None, typer.Option("--measure", help="Its measure [the task's headline].")
+    ] = None,
+    qrels: Annotated[
+        list[Path] | None, typer.Option("--qrels", help="Other judgements to try.")
+    ] = None,
+    encodings: Annotated[
+        bool,
+        typer.Option("--encodings", help="Try changes of the stored vectors; encodes the queries."),
+    ] = False,
+    rerun: Annotated[
+        bool,
+        typer.Option("--rerun", help="Run the method again without prompts, titles and so on."),
+    ] = False,
+    queries: Annotated[
+        int | None, typer.Option("--queries", min=1, help="With --rerun: only the first N queries.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Find what makes a stored number differ from a published one, among known causes.
+
+    By default only what is exact and takes seconds: rules of tools, cutoffs, other judgements.
+    """
+    from rankstone.cli.bars import drawn
+    from rankstone.leaderboards.pages.explain import page
+
+    if queries is not None and not rerun:
+        raise typer.BadParameter("--queries goes with --rerun")
+    with drawn(here) as here:
+        found = here.explain(
+            record,
+            published,
+            measure=measure,
+            qrels=qrels or (),
+            encodings=encodings,
+            rerun=rerun,
+            queries=queries,
+        )
+    (replace(out, form=Format.json) if as_json else out).draw(page(found), "explanation")

@@ -23,6 +23,11 @@ def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) 
     return canonical_digest({**material, "runner": of_documents(runner.describe())})
 
 
+def corpus_material(sha256: str, text: str) -> dict[str, str]:
+    """Return what `encoding_key` needs of a corpus: its digest, and the template of its texts."""
+    return {"corpus": sha256, "text": text}
+
+
 def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
     """Yield a runner and its members, whose code can change its encodings too."""
     yield runner

@@ -39,6 +39,16 @@ class Placement:
     def n_queries(self) -> int:
         return len(self.n_results)
 
+    def above(self, deepest: int) -> Placement:
+        """Return the judgements of the documents at ranks up to `deepest`, and no others."""
+        kept = self.rank <= deepest
+        label, query = self.label[kept], self.query[kept]
+        return replace(self, query=query, label=label, rank=self.rank[kept])
+
+    def n_labelled(self, least: int) -> Ints:
+        """Return (n_queries,) numbers of documents with a label of at least `least`."""
+        return np.bincount(self.query[self.label >= least], minlength=self.n_queries)
+
     def moved(self, rank: Ints) -> Placement:
         """Return the same judgements at other ranks."""
         order = np.lexsort((rank, self.query))

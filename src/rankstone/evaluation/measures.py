@@ -52,12 +52,12 @@ def ndcg_exp(placement: Placement, cutoff: int, relevance: int) -> Values:
 
 def recall(placement: Placement, cutoff: int, relevance: int) -> Values:
     """Share of the relevant documents in the first `cutoff` results (m_recall.c)."""
-    return _ratio(_n_found(placement, cutoff, relevance), _n_relevant(placement, relevance))
+    return _ratio(_n_found(placement, cutoff, relevance), placement.n_labelled(relevance))
 
 
 def capped_recall(placement: Placement, cutoff: int, relevance: int) -> Values:
     """Found / min(relevant, cutoff): 1 is reachable (Thakur et al. 2021, BEIR, TREC-COVID)."""
-    relevant = np.minimum(_n_relevant(placement, relevance), cutoff)
+    relevant = np.minimum(placement.n_labelled(relevance), cutoff)
     return _ratio(_n_found(placement, cutoff, relevance), relevant)
 
 
@@ -79,7 +79,7 @@ def average_precision(placement: Placement, cutoff: int, relevance: int) -> Valu
     entries = _found(placement, cutoff, relevance)
     query = placement.query[entries]
     precision = (within_runs(query) + 1) / placement.rank[entries]
-    return _ratio(_sum(placement, query, precision), _n_relevant(placement, relevance))
+    return _ratio(_sum(placement, query, precision), placement.n_labelled(relevance))
 
 
 def precision(placement: Placement, cutoff: int, relevance: int) -> Values:
@@ -125,11 +125,6 @@ def _found(placement: Placement, cutoff: int, relevance: int) -> Ints:
 
 def _n_found(placement: Placement, cutoff: int, relevance: int) -> Ints:
     query = placement.query[_found(placement, cutoff, relevance)]
-    return np.bincount(query, minlength=placement.n_queries)
-
-
-def _n_relevant(placement: Placement, relevance: int) -> Ints:
-    query = placement.query[placement.label >= relevance]
     return np.bincount(query, minlength=placement.n_queries)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from rankstone.benchmarks.dataset import CorpusIds, CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.cache_key import corpus_material
 from rankstone.encodings.duplicates import encode_distinct
 from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
@@ -139,7 +140,7 @@ class CellRun:
         return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
 
     def _cache(self, dataset: Dataset) -> EncodingCache:
-        material = {"corpus": dataset.sha256["corpus"], "text": self._task.text}
+        material = corpus_material(dataset.sha256["corpus"], self._task.text)
         return EncodingCache(
             folder=self.job.cache / "encodings",
             corpus=dataset.corpus,

@@ -7,11 +7,12 @@ from typing import TypeVar
 
 import pandas as pd
 
+from rankstone.evaluation.explanation import Explanation
 from rankstone.leaderboards.document import Page
 from rankstone.leaderboards.formats.html import fragment
 from rankstone.leaderboards.formats.json import values
 from rankstone.leaderboards.formats.terminal import draw
-from rankstone.leaderboards.pages import leaderboard
+from rankstone.leaderboards.pages import explain, leaderboard
 from rankstone.leaderboards.pages import record as record_page
 from rankstone.results.record import RunRecord
 
@@ -62,6 +63,23 @@ class ShownPage(Page):
 
     def _repr_html_(self) -> str:
         return fragment(self)
+
+
+class ShownExplanation(Explanation):
+    """An explanation that a notebook draws."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the causes that move the number, a row each."""
+        return frame_of(explain.page(self))
+
+    def __repr__(self) -> str:
+        return f"<{self.measure} of {self.method} on {self.task}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        return draw(explain.page(self), width=120)
+
+    def _repr_html_(self) -> str:
+        return fragment(explain.page(self))
 
 
 class Leaderboard(pd.DataFrame):

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from rankstone.errors import RankstoneError, ResultsError
-from rankstone.evaluation.conventions import TOOLS, Comparison, Rules, compare
+from rankstone.evaluation.conventions.comparison import Comparison, compare
+from rankstone.evaluation.conventions.rules import Rules
+from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import PerQuery, read_latency, read_per_query

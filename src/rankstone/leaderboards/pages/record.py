@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rankstone.evaluation.conventions import TOOLS, Comparison, Tool
+from rankstone.evaluation.conventions.comparison import Comparison
+from rankstone.evaluation.conventions.rules import Tool
+from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.leaderboards.costs import VARIED, unsteady_parts
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
 from rankstone.leaderboards.frame import measure_order

@@ -19,7 +19,8 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.evaluation import sign_flips
-from rankstone.evaluation.conventions import Rules, ordered
+from rankstone.evaluation.conventions.rules import Rules
+from rankstone.evaluation.conventions.scores import ordered
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, of_means, of_ratio
 from rankstone.leaderboards.costs import BY_PLACE, CACHED, Cost, obstacle

@@ -1,0 +1,252 @@
+"""Search for what makes a value differ from a published one, among known causes and pairs of them.
+
+Values are computed, never fitted. With many causes tried some match by chance, so that every
+explanation states how many there were, and how likely a random value would have been matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+from rankstone.evaluation.conventions.causes import STORED, Cause, Setting
+from rankstone.evaluation.conventions.scores import Scores
+from rankstone.evaluation.evaluate import Qrels
+
+if TYPE_CHECKING:
+    from rankstone.results.trec_run import Run as Lines
+
+MOST_PAIRS = 20
+"""Pairs that an explanation lists."""
+MUCH = 0.5
+"""Share of the gap from which closing it is more than coming nearer."""
+LIKELY = 0.05
+"""Probability from which an event may be chance."""
+
+SLACK = 1e-9
+"""A value exactly at the tolerance is within it, whatever binary fractions make of both."""
+Verdict = Literal[
+    "no gap",
+    "closes the gap",
+    "a pair closes the gap",
+    "closes part of the gap",
+    "none of the tried causes",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A value that others published."""
+
+    value: float
+    tolerance: float
+    """Half a unit of its last decimal."""
+    source: str = ""
+    """Where it was read, or how."""
+    decimals: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A value under one cause, or under a pair of them."""
+
+    causes: tuple[str, ...]
+    """Names of all that give this value; those of a pair are joined by ` + `."""
+    value: float
+    closed: float
+    """Share of the gap that it closes: 1 all of it, negative where it widens it."""
+    matches: bool
+    """True if it rounds to the published value."""
+    estimated: bool = False
+    """True if it was computed on a sample of the queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untried:
+    """A cause that was not computed."""
+
+    cause: str
+    why: str
+    """How likely it is, from the record, or why it cannot be computed."""
+    settings: tuple[str, ...] = ()
+    """Changes of the method that try it, `KEY=VALUE` each; none where no setting does."""
+    command: str = ""
+    """The command that tries it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The difference between a value and a published one, and what closes it."""
+
+    method: str
+    task: str
+    measure: str
+    ours: float
+    published: Published
+    singles: tuple[Attempt, ...]
+    """Causes that move the number, the closest value first; those of one value together."""
+    pairs: tuple[Attempt, ...]
+    """Pairs of causes that come closer than every single one, the closest first."""
+    unmoved: tuple[str, ...]
+    """Causes that leave the number as it is."""
+    n_tried: int
+    n_pairs: int
+    within: float
+    """Distance of the nearest value to the published one, or the tolerance if that is larger."""
+    chance: float
+    """Probability that a random value, as near to ours as the published one, has one of the causes
+    and pairs within that distance of it."""
+    untried: tuple[Untried, ...] = ()
+    facts: tuple[str, ...] = ()
+    """Statements of the record about its data and weights."""
+
+    @property
+    def gap(self) -> float:
+        return self.published.value - self.ours
+
+    @property
+    def verdict(self) -> Verdict:
+        if abs(self.gap) <= self.published.tolerance + SLACK:
+            return "no gap"
+        if any(one.matches for one in self.singles):
+            return "closes the gap"
+        if any(one.matches for one in self.pairs):
+            return "a pair closes the gap"
+        part = self.nearest is not None and self.nearest.closed >= MUCH and self.chance <= LIKELY
+        return "closes part of the gap" if part else "none of the tried causes"
+
+    @property
+    def nearest(self) -> Attempt | None:
+        """The value that comes nearest to the published one, and nearer than ours."""
+        found = (*self.pairs[:1], *self.singles[:1])
+        return next((one for one in found if one.closed > 0), None)
+
+
+class Bench:
+    """Values of a measure in any setting."""
+
+    def __init__(
+        self,
+        runs: Mapping[str, Lines],
+        judgements: Mapping[str, Qrels],
+        *,
+        depth: int,
+        sample: Mapping[str, str] | None = None,
+    ) -> None:
+        """Give runs and judgements by name, those of the record as `STORED`.
+
+        Args:
+            sample: runs of few queries, and the name of the judgements of these queries alone.
+        """
+        self._runs, self._judgements, self._depth = runs, judgements, depth
+        self._sample = sample or {}
+        self._scores = cache(self._scored)
+        self.value = cache(self._value)
+
+    def is_estimated(self, cause: Cause) -> bool:
+        return cause.changes.get("run") in self._sample
+
+    def _scored(self, run: str, judgements: str) -> Scores:
+        return Scores(self._runs[run], self._judgements[judgements], self._depth)
+
+    def _value(self, setting: Setting) -> float:
+        part = self._sample.get(setting.run)
+        if part is None:
+            return self._mean(setting, setting.run, setting.judgements)
+        moved = self._mean(setting, setting.run, part) - self._mean(setting, STORED, part)
+        return self._mean(setting, STORED, setting.judgements) + moved
+
+    def _mean(self, setting: Setting, run: str, judgements: str) -> float:
+        return self._scores(run, judgements).mean(setting.measure, setting.rules)
+
+
+Tried = list[tuple[tuple[Cause, ...], float]]
+"""Causes that were taken together, and the value under them."""
+
+
+def search(
+    bench: Bench, base: Setting, causes: Sequence[Cause], published: Published, **about: Any
+) -> Explanation:
+    """Compute the value under every cause, and under pairs of those that move it where no single
+    one closes the gap.
+
+    Args:
+        about: the other fields of the explanation.
+    """
+    ours = bench.value(base)
+    tried: Tried = [((cause,), bench.value(base.changed(cause.changes))) for cause in causes]
+    moving = [(taken, value) for taken, value in tried if abs(value - ours) > SLACK]
+    singles = _attempts(moving, ours, published, bench)
+    closed = any(one.matches for one in singles) or _matches(ours, published)
+    pairs: Tried = [] if closed else list(_pairs(bench, base, [taken[0] for taken, _ in moving]))
+    best = min((abs(one.value - published.value) for one in singles), default=abs(ours))
+    nearer = [(p, v) for p, v in pairs if abs(v - published.value) < best - SLACK]
+    values = [value for _, value in (*moving, *pairs)]
+    distances = [abs(value - published.value) for value in values]
+    within = max(published.tolerance, min(distances, default=0.0))
+    return Explanation(
+        ours=ours,
+        published=published,
+        singles=singles,
+        pairs=_attempts(nearer, ours, published, bench)[:MOST_PAIRS],
+        unmoved=tuple(taken[0].name for taken, value in tried if abs(value - ours) <= SLACK),
+        n_tried=len(tried),
+        n_pairs=len(pairs),
+        within=within,
+        chance=chance(values, ours, published.value, within),
+        **about,
+    )
+
+
+def _pairs(
+    bench: Bench, base: Setting, causes: Sequence[Cause]
+) -> Iterator[tuple[tuple[Cause, ...], float]]:
+    for one, other in combinations(causes, 2):
+        if one.goes_with(other):
+            changes = {**one.changes, **other.changes}
+            yield (one, other), bench.value(base.changed(changes))
+
+
+def _attempts(tried: Tried, ours: float, published: Published, bench: Bench) -> tuple[Attempt, ...]:
+    """Return the values, nearest to the published one first, each with all that gives it."""
+    groups: dict[float, list[tuple[Cause, ...]]] = {}
+    exact = {round(value, 9): value for _, value in tried}
+    for taken, value in tried:
+        groups.setdefault(exact[round(value, 9)], []).append(taken)
+    found = [
+        Attempt(
+            causes=tuple(" + ".join(cause.name for cause in taken) for taken in group),
+            value=value,
+            closed=1 - abs(published.value - value) / max(abs(published.value - ours), SLACK),
+            matches=_matches(value, published),
+            estimated=any(bench.is_estimated(cause) for taken in group for cause in taken),
+        )
+        for value, group in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda one: abs(one.value - published.value)))
+
+
+def _matches(value: float, published: Published) -> bool:
+    return abs(value - published.value) <= published.tolerance + SLACK
+
+
+def chance(values: Sequence[float], ours: float, published: float, within: float) -> float:
+    """Return the probability that a value drawn uniformly, no further from ours than the published
+    one, has one of `values` within a distance.
+
+    Draws that have ours within it are no gap, and do not count.
+    """
+    gap = abs(published - ours)
+    if gap <= within:
+        return 1.0
+    covered = 0.0
+    for low, high in ((ours - gap, ours - within), (ours + within, ours + gap)):
+        end = low
+        for value in sorted(values):
+            start, stop = max(value - within, end), min(value + within, high)
+            if stop > start:
+                covered, end = covered + stop - start, stop
+    return covered / (2 * (gap - within))

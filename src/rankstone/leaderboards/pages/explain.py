@@ -1,0 +1,110 @@
+"""The page of an explanation: causes by how much of the gap they close, and how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rankstone.evaluation.explanation import LIKELY, Attempt, Explanation
+from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Paragraph, table
+from rankstone.leaderboards.numbers import fixed, signed
+
+SHOWN = 10
+"""Values that are shown; the rest is counted."""
+ALIKE = 3
+"""Causes of one value that are named; the rest is counted."""
+HEADS = ("cause", "value", "difference", "of the gap", "")
+FIELDS = ("kind", "causes", "value", "closed", "matches", "estimated")
+
+
+def page(found: Explanation) -> Page:
+    """Return the verdict, the table of causes, what was not tried, and the facts of the record."""
+    blocks: list[Block] = [Paragraph(_sentence(found), lead=f"{found.verdict}:")]
+    if found.verdict != "no gap":
+        nearer = [one for one in (*found.pairs, *found.singles) if one.closed > 0]
+        shown = sorted(nearer, key=lambda one: -one.closed)[:SHOWN]
+        if shown:
+            blocks.append(table(HEADS, (_row(one, found) for one in shown), figures=HEADS[1:4]))
+        blocks.append(Items(tuple(_cautions(found, len(shown)))))
+        untried = [(one.cause, one.why, one.command) for one in found.untried]
+        blocks += [Heading("not tried"), table(("cause", "why", "command"), untried)]
+    if found.facts:
+        blocks += [Heading("from the record"), Items(found.facts)]
+    return Page(
+        title=f"{found.measure} of {found.method} on {found.task}",
+        blocks=tuple(blocks),
+        fields=FIELDS,
+        rows=tuple(_values(found)),
+        body={**asdict(found), "gap": found.gap, "verdict": found.verdict},
+    )
+
+
+def _sentence(found: Explanation) -> str:
+    published, decimals, nearest = found.published, _decimals(found), found.nearest
+    source = f" ({published.source})" if published.source else ""
+    values = (
+        f" {fixed(found.ours, decimals)} here, {fixed(published.value, published.decimals)}"
+        f" published{source}"
+    )
+    if found.verdict == "no gap":
+        return f"{values}: equal within the rounding of the published value."
+    gap = f"{values}, a gap of {signed(found.gap, decimals)}."
+    match found.verdict:
+        case "closes the gap":
+            n = sum(one.matches for one in found.singles)
+            more = f" {n} different values do." if n > 1 else ""
+            words = _names(found.singles[0])
+            return f"{gap} {words}: within the rounding of the published value.{more}"
+        case "a pair closes the gap":
+            return f"{gap} No single cause does. {_names(found.pairs[0])}: within its rounding."
+    if nearest is None:
+        return f"{gap} None brings the value nearer."
+    return f"{gap} The nearest is {_names(nearest)}, which closes {nearest.closed:.0%} of it."
+
+
+def _row(one: Attempt, found: Explanation) -> tuple[str | Cell, ...]:
+    decimals = _decimals(found)
+    note = "estimated" if one.estimated else ""
+    mark: Cell = Cell(text="closes it", mark="passed") if one.matches else Cell(text=note)
+    return (
+        _names(one),
+        ("≈ " if one.estimated else "") + fixed(one.value, decimals),
+        signed(one.value - found.published.value, decimals),
+        f"{one.closed:.0%}",
+        mark,
+    )
+
+
+def _names(one: Attempt) -> str:
+    more = len(one.causes) - ALIKE
+    return "; or ".join(one.causes[:ALIKE]) + (f"; or {more} others" if more > 0 else "")
+
+
+def _cautions(found: Explanation, shown: int) -> Iterator[str]:
+    """Yield how many causes were tried, and how likely one comes so near by chance."""
+    others = len(found.singles) + len(found.pairs) - shown
+    yield (
+        f"{found.n_tried:,} causes tried: {len(found.unmoved):,} leave the value as it is,"
+        f" {others:,} that are not shown come less near or move it away"
+    )
+    if found.n_pairs:
+        yield f"{found.n_pairs:,} pairs of causes tried, as no single one closes the gap"
+    yield (
+        f"of values as near to ours as the published one, {found.chance:.1%} would have one of"
+        f" these within ±{found.within:.2g}"
+        + (": this one may be chance" if found.chance > LIKELY else "")
+    )
+    if found.verdict in ("closes the gap", "a pair closes the gap"):
+        yield "a match is a hypothesis, and no proof: look the rule up at the source"
+
+
+def _values(found: Explanation) -> Iterator[dict[str, object]]:
+    kinds = (("single", found.singles), ("pair", found.pairs))
+    for kind, attempts in kinds:
+        for one in attempts:
+            yield {"kind": kind, **asdict(one), "causes": "; or ".join(one.causes)}
+
+
+def _decimals(found: Explanation) -> int:
+    """Return one decimal more than was published, four at least and six at most."""
+    return min(max(4, found.published.decimals + 1), 6)
