@@ -98,6 +98,20 @@ def test_documents_are_those_of_the_collection(words: Path, cache: Path, tmp_pat
     np.testing.assert_array_equal(loaded.search(["foxes"], 4), index.search(["foxes"], 4)[:2])
 
 
+def test_ties_that_reach_beyond_rank_k_go_to_the_lower_id(cache: Path, tmp_path: Path) -> None:
+    from rankstone.runners.lucene.jvm import java
+    from tests.lucene_indexes import write_words
+
+    names = [f"d{n}" for n in np.random.default_rng(0).permutation(90)]
+    write_words(tmp_path / "tied", dict.fromkeys(names, "fox"))
+    place_in(cache, tmp_path / "tied")
+    index = opened(PlainContext(texts=["x"] * 90, work=tmp_path))
+    peer = java("io.anserini.search.SimpleSearcher")(str(tmp_path / "tied"))
+    for k in (1, 5, 40, 90):
+        hits = [hit.docid for hit in peer.search("fox", k)]
+        assert [f"d{doc}" for doc in index.search(["fox"], k).docs[0]] == hits == sorted(names)[:k]
+
+
 def test_an_index_of_another_collection_is_refused(
     words: Path, cache: Path, tmp_path: Path
 ) -> None:

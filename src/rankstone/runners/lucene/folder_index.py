@@ -21,8 +21,6 @@ BUFFER_MB = 64.0
 """Documents are written when so much is waiting in the machine's memory."""
 ABOUT = "rankstone.json"
 INDEX, SEARCH = "org.apache.lucene.index", "org.apache.lucene.search"
-ID = "id"
-"""Anserini's field of a document's own id."""
 
 
 class Top(NamedTuple):
@@ -113,9 +111,9 @@ class Searcher:
         self.java.setSimilarity(similarity)
         self._json = java("com.fasterxml.jackson.databind.ObjectMapper")()
 
-    def best(self, query: Any, k: int, *order: Any) -> Top:
-        """The `k` best documents of a query by Lucene's own numbers, ties by Lucene's `order`."""
-        found = self.as_json(self.java.search(query, k, *order))["scoreDocs"]
+    def best(self, query: Any, k: int) -> Top:
+        """The `k` best documents of a query by Lucene's own numbers, ties to the lower one."""
+        found = self.as_json(self.java.search(query, k))["scoreDocs"]
         return Top(
             np.array([hit["doc"] for hit in found], dtype=np.int64),
             np.array([hit["score"] for hit in found], dtype=np.float32),

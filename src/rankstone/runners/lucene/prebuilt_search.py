@@ -16,7 +16,6 @@ from rankstone.errors import AdapterError
 from rankstone.runners.adapter_json import from_json, to_json
 from rankstone.runners.lucene.folder_index import (
     ABOUT,
-    ID,
     SEARCH,
     FolderIndex,
     Searcher,
@@ -31,7 +30,9 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows
 
 PIECE = 10_000
 """Documents whose ids are read at once."""
-POSITIONS, VOCABULARY = "positions.npy", "vocabulary.json"
+MORE = 32
+"""Documents that are asked for beyond rank k, where ties may reach."""
+POSITIONS, RANKS, VOCABULARY = "positions.npy", "ranks.npy", "vocabulary.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +63,18 @@ class PrebuiltIndex(FolderIndex):
         folder: Path,
         settings: PrebuiltSettings,
         positions: NDArray[np.int64],
+        ranks: NDArray[np.int32],
         vocabulary: Sequence[str] = (),
         notes: Sequence[str] = (),
     ) -> None:
         """`positions`: in the corpus, of Lucene's documents; -1 for those that it does not have.
 
-        `vocabulary`: terms of impacts by the encoder's numbers.
+        `ranks`: of the documents by their ids. `vocabulary`: terms of impacts by the encoder's
+        numbers.
         """
         super().__init__(folder, settings)
-        self._positions, self._vocabulary, self._notes = positions, vocabulary, notes
+        self._positions, self._ranks = positions, ranks
+        self._vocabulary, self._notes = vocabulary, notes
 
     @classmethod
     def open(
@@ -79,23 +83,25 @@ class PrebuiltIndex(FolderIndex):
         """Read the ids of all documents. Raises AdapterError where the collection has none."""
         folder = Path(settings.folder)
         own = _ids(folder)
-        positions = ids.positions(own)
-        return cls(
-            folder, settings, positions, vocabulary, _notes(settings.name, own, ids, positions)
-        )
+        positions, ranks = ids.positions(own), np.empty(len(own), dtype=np.int32)
+        # The order of code points is that of bytes in UTF-8.
+        ranks[sorted(range(len(own)), key=own.__getitem__)] = np.arange(len(own))
+        notes = _notes(settings.name, own, ids, positions)
+        return cls(folder, settings, positions, ranks, vocabulary, notes)
 
     def notes(self) -> list[str]:
         """Return sentences about documents that only the index or only the collection has."""
         return list(self._notes)
 
     def nbytes(self) -> int:
-        return super().nbytes() + self._positions.nbytes
+        return super().nbytes() + self._positions.nbytes + self._ranks.nbytes
 
     def save(self, folder: Path) -> None:
         """Write links to the files, which are not copied: they are not this index's own."""
         for path in self._files():
             (folder / path.name).symlink_to(path.resolve())
         np.save(folder / POSITIONS, self._positions)
+        np.save(folder / RANKS, self._ranks)
         (folder / VOCABULARY).write_text(json.dumps(list(self._vocabulary)))
         (folder / ABOUT).write_text(json.dumps(to_json(self._settings)))
 
@@ -103,7 +109,8 @@ class PrebuiltIndex(FolderIndex):
     def load(cls, folder: Path) -> PrebuiltIndex:
         settings = from_json(json.loads((folder / ABOUT).read_text()))
         vocabulary = json.loads((folder / VOCABULARY).read_text())
-        return cls(Path(settings.folder), settings, np.load(folder / POSITIONS), vocabulary)
+        arrays = (np.load(folder / name) for name in (POSITIONS, RANKS))
+        return cls(Path(settings.folder), settings, *arrays, vocabulary)
 
     def _asked(self, queries: Any) -> Sequence[Any]:
         rows: Sequence[Any] = queries.rows() if isinstance(queries, SparseRows) else queries
@@ -111,16 +118,17 @@ class PrebuiltIndex(FolderIndex):
 
     def _top(self, searcher: _Prebuilt, query: Any, k: int) -> Top:
         asked = searcher.query(query, self._vocabulary)
-        wanted = k
+        wanted = k + MORE
         while True:
             docs, scores = searcher.best(asked, wanted)
-            positions = self._positions[docs]
+            order = np.lexsort((self._ranks[docs], -scores))
+            positions, ordered = self._positions[docs[order]], scores[order]
             first = np.sort(np.unique(positions, return_index=True)[1])  # of each document once
             kept = first[positions[first] >= 0]
-            if len(kept) >= k or len(docs) < wanted:
+            if len(docs) < wanted or (len(kept) >= k and ordered[kept[k - 1]] > ordered[-1]):
                 break
             wanted *= 2
-        found, values = positions[kept][:k], scores[kept][:k]
+        found, values = positions[kept][:k], ordered[kept][:k]
         return Top(found, falling(values) if self._settings.separate_ties else values)
 
     @cached_property
@@ -136,8 +144,6 @@ class _Prebuilt:
         self._searcher = Searcher(folder, bm25(settings) if fields else java(SIMILARITY)())
         self._words = WordQueries(fields, analysis)
         self._impacts, self._scale = ImpactQueries(), settings.query_scale
-        field, kind = java(f"{SEARCH}.SortField"), java(f"{SEARCH}.SortField$Type")
-        self._order = java(f"{SEARCH}.Sort")(field.FIELD_SCORE, field(ID, kind.STRING_VAL))
 
     def query(self, given: str | Row, vocabulary: Sequence[str]) -> Any:
         if isinstance(given, str):
@@ -147,7 +153,7 @@ class _Prebuilt:
         return self._impacts.query({term: int(impact) for term, impact in named})
 
     def best(self, query: Any, k: int) -> Top:
-        return self._searcher.best(query, k, self._order, True)
+        return self._searcher.best(query, k)
 
 
 def analyser(folder: Path, language: str) -> Any:
