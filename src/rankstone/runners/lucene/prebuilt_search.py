@@ -109,8 +109,8 @@ class PrebuiltIndex(FolderIndex):
     def load(cls, folder: Path) -> PrebuiltIndex:
         settings = from_json(json.loads((folder / ABOUT).read_text()))
         vocabulary = json.loads((folder / VOCABULARY).read_text())
-        arrays = (np.load(folder / name) for name in (POSITIONS, RANKS))
-        return cls(Path(settings.folder), settings, *arrays, vocabulary)
+        positions, ranks = np.load(folder / POSITIONS), np.load(folder / RANKS)
+        return cls(Path(settings.folder), settings, positions, ranks, vocabulary)
 
     def _asked(self, queries: Any) -> Sequence[Any]:
         rows: Sequence[Any] = queries.rows() if isinstance(queries, SparseRows) else queries
