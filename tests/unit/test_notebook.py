@@ -13,10 +13,13 @@ import ir_measures
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import rankstone
 from rankstone.errors import DefinitionError
 from rankstone.execution.reporting import Lines, in_notebook
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages import leaderboard as leaderboard_page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.scoring.in_memory import write_file
@@ -69,6 +72,19 @@ def test_views_are_drawn_by_a_notebook(results: Path) -> None:
     assert repr(report).startswith("<Retrieval report: ")
     check_html(report._repr_html_())
     assert len(report.to_frame()) > 2
+
+
+def test_a_text_is_no_output_of_a_notebook(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich displays what is printed where IPython runs, whatever the console's file."""
+    shown: list[object] = []
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *drawn: shown.append(drawn))
+    board = rankstone.leaderboard(results=results)
+    assert "stdlib/functions" in str(board)
+    assert render(leaderboard_page.page(board.to_frame()), "svg").startswith("<svg")
+    assert shown == []
+    Console(file=io.StringIO()).print("x")
+    assert len(shown) == 1, "this is what rich does"
 
 
 def test_the_frame_of_a_comparison_holds_its_figures(results: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich import box
 from rich.cells import cell_len
@@ -28,7 +29,13 @@ _WORD_WIDTH = 24
 
 
 class SafeConsole(Console):
-    """A console on which no text, of a name for example, controls the terminal."""
+    """A console on which no text, of a name for example, controls the terminal.
+
+    It writes to its file in a notebook too, where others display what is printed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(force_jupyter=False, **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
