@@ -105,7 +105,7 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 
 docs: $(VENV)/.core  ## Build the pages of docs/ as a site in build/docs
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html
 
 test: $(VENV)/.dev  ## The whole suite, in a process a core
 	-@$(BIN)/python -m compileall -q src
