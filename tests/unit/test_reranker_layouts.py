@@ -168,7 +168,17 @@ def test_rerankers_without_a_definition(chat, tmp_path):
     with pytest.raises(DefinitionError, match="--candidates bm25 --depth 100"):
         method(tmp_path / "qwen", "adapter=causal_reranker")
     made = method(tmp_path / "qwen", "adapter=causal_reranker", **behind)
-    assert made.scorer.parameters == {"template": "qwen3"}
+    assert made.scorer.parameters["template"] == "qwen3"
+    words = {
+        one: build_runner(
+            method(tmp_path / "qwen", "adapter=causal_reranker", *more, **behind).on_task(
+                "a/b", one
+            )
+        ).scorer.instruction
+        for one, more in (("", ()), ("the task's", ()), ("theirs", ["instruction=mine"]))
+    }
+    web = "Given a web search query, retrieve relevant passages that answer the query"
+    assert words == {"": web, "the task's": "the task's", "theirs": "mine"}
     assert made.name.startswith("folder/qwen+causal_reranker+candidates-lexical-bm25-7+weights-")
     assert build_runner(made).scorer.max_length == 8192
     made = method(tmp_path / "t5", "adapter=seq2seq_reranker", "scorer.max_length=90", **behind)

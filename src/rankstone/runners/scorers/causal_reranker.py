@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.scorers.prompted_pairs import PromptedScorer, Template
+from rankstone.runners.scorers.prompted_pairs import WEB_SEARCH, PromptedScorer, Template
 
 QWEN3 = Template(
     yes="yes",
@@ -21,7 +21,7 @@ QWEN3 = Template(
     query="<Query>: {query}\n",
     document="<Document>: {document}",
     after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-    default="Given a web search query, retrieve relevant passages that answer the query",
+    default=WEB_SEARCH,
 )
 """As the card of Qwen3-Reranker has it, by transformers."""
 MXBAI_V2 = Template(

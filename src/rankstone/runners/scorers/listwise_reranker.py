@@ -52,6 +52,8 @@ class ListwiseReranker(Listwise):
     device: str | None = None
     """A torch device; None: the best there is."""
     trust_remote_code: bool = False
+    code: str = ""
+    """As for encoders: `OWNER/NAME@COMMIT` of code of another repository."""
 
     def __post_init__(self) -> None:
         self.check()

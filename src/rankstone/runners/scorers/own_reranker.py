@@ -51,6 +51,8 @@ class OwnReranker:
     device: str | None = None
     """A torch device; None: the best there is."""
     trust_remote_code: bool = False
+    code: str = ""
+    """As for encoders: `OWNER/NAME@COMMIT` of code of another repository."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -88,7 +90,10 @@ class OwnReranker:
         import torch
 
         network = Network(
-            model=self.model, head=OwnCode(), trust_remote_code=self.trust_remote_code
+            model=self.model,
+            head=OwnCode(),
+            trust_remote_code=self.trust_remote_code,
+            code=self.code,
         )
         number = getattr(torch, DTYPES[self.precision])
         made = network.load().network.to(self.device or best_device(), number)

@@ -27,6 +27,9 @@ from rankstone.runners.transformer.tokens import (
 )
 from rankstone.runners.transformer.tower import Tower
 
+WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
+"""Instruction of Qwen3's cards."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Template:

@@ -37,6 +37,9 @@ class ScorerSettings:
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
     """... and of their tokens, padding included; None: as suits the device."""
     trust_remote_code: bool = False
+    code: str = ""
+    """The repository of code that the model's settings name, as for encoders:
+    `OWNER/NAME@COMMIT`."""
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
@@ -44,7 +47,12 @@ class ScorerSettings:
 
     def _engines(self, head: Head, model: LocatedModel) -> Engines:
         return Engines(
-            Network(model=model, head=head, trust_remote_code=self.trust_remote_code),
+            Network(
+                model=model,
+                head=head,
+                trust_remote_code=self.trust_remote_code,
+                code=self.code,
+            ),
             engine=self.engine,
             precision=self.precision,
             device=self.device,

@@ -24,10 +24,11 @@ from rankstone.runners.lucene.prebuilt_indexes import folder_of, look_up
 from rankstone.runners.method_files import Unwritten, load_method, none_unwritten, read_method
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.runners.names import DIGITS
+from rankstone.runners.scorers.prompted_pairs import WEB_SEARCH
 from rankstone.runners.unwritten.changes import Changes
 from rankstone.runners.unwritten.layouts import SCORERS, layout
 from rankstone.runners.unwritten.registry import Registered, registered
-from rankstone.specs import MethodSpec, ModelSpec, ScorerSpec
+from rankstone.specs import DEFAULT, MethodSpec, ModelSpec, ScorerSpec
 
 HUB, MTEB, LUCENE = "hf:", "mteb:", "lucene:"
 SOURCES = (HUB, MTEB, LUCENE)
@@ -146,6 +147,8 @@ def _of_model(name: str, found: Found, changes: Changes, first: MethodSpec | Non
     label = found.label + (f"+{adapter}" if "adapter" in values else "")
     described: dict[str, Any] = {"description": f"{name}, as its files say.", "stated_in": name}
     described["instructions"] = more.instructions if more else {}
+    if "instruction" in parameters:
+        described["instructions"] = {DEFAULT: WEB_SEARCH}
     if adapter not in SCORERS:
         return MethodSpec(
             name=label, adapter=adapter, parameters=parameters, model=found.model, **described

@@ -10,6 +10,7 @@ from rankstone.errors import ModelError
 from rankstone.runners.models import WEIGHTS, LocatedModel
 from rankstone.runners.transformer.checkpoint_files import module_paths, module_types, read_json
 from rankstone.runners.transformer.encoder import PROMPT_NAMES
+from rankstone.specs import INSTRUCTION
 
 LIBRARY = "config_sentence_transformers.json"
 STANFORD = "artifact.metadata"
@@ -108,7 +109,8 @@ def _pairs(model: LocatedModel) -> dict[str, Any]:
 def _causal(model: LocatedModel) -> dict[str, Any]:
     """Return the prompt of the released rerankers of the model's type."""
     kind = read_json(model.folder / "config.json").get("model_type")
-    return {"template": PROMPTS[kind]} if kind in PROMPTS else {}
+    more = {"instruction": INSTRUCTION} if kind == "qwen3" else {}
+    return {"template": PROMPTS[kind], **more} if kind in PROMPTS else {}
 
 
 def _late_interaction(model: LocatedModel) -> dict[str, Any]:
