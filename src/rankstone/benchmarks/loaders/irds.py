@@ -32,7 +32,7 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 OWN_SPLIT = "test"
 """Name of the split of the id itself, if a definition names no splits."""
-CONVERTERS = 2
+CONVERTERS = 3
 """Version of what is read of records; converted copies of another are made again."""
 EXCLUDED = "excluded from evaluation"
 """Words, in a source's own definition of a label, by which it takes documents out of rankings."""
@@ -161,7 +161,8 @@ class _Collection:
     def judgements(self, split: str) -> Iterator[Judgement]:
         dataset = self._dataset(self.splits[split])
         with self._reading(split):
-            for row in dataset.qrels_iter():
+            # Of BRIGHT, the data set's own `qrels_iter` is that of the queries of short documents.
+            for row in dataset.qrels_handler().qrels_iter():
                 yield Judgement(row.query_id, row.doc_id, int(row.relevance))
 
     def excluded_labels(self, split: str) -> list[int]:
