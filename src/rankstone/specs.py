@@ -278,7 +278,7 @@ class TaskSpec(Spec):
     """One task: a table `[tasks.<name>]` of `benchmarks/<family>.toml`."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
-        {"description", "licence", "terms", "instruction"}
+        {"description", "licence", "terms", "instruction", "stated_in"}
     )
 
     name: str
@@ -323,6 +323,8 @@ class TaskSpec(Spec):
     """The measure by which leaderboards are ordered."""
     limit_queries: int | None = Field(default=None, ge=1)
     """Number of judged queries, the first in order of their position; another task than all."""
+    stated_in: str = ""
+    """The file that was read; not a key of the file."""
 
     PATHS: ClassVar[frozenset[str]] = frozenset({"path", "docs", "topics", "qrels", "file"})
 
@@ -334,6 +336,10 @@ class TaskSpec(Spec):
 
     def _digested(self) -> dict[str, Any]:
         return {**super()._digested(), "source": self.origin}
+
+    def path(self, stated: str) -> Path:
+        """Return a path of the definition; a relative one begins at its file."""
+        return Path(self.stated_in).parent / Path(stated).expanduser()
 
     @model_validator(mode="after")
     def _headline_is_measured(self) -> Self:
@@ -423,7 +429,10 @@ def load_family(path: Path) -> Family:
         if "" in stem.split("/"):
             raise DefinitionError(f"{path}: key 'tasks.\"{stem}\"': a part of the name is empty.")
         merged = {"dataset": name, **values.get("defaults", {}), **own, "name": name}
-        tasks[name] = build_spec(TaskSpec, merged, path, f"tasks.{stem}")
+        if "stated_in" in merged:
+            raise DefinitionError(f"{path}: unknown key 'tasks.{stem}.stated_in'. Remove it.")
+        spec = build_spec(TaskSpec, merged, path, f"tasks.{stem}")
+        tasks[name] = spec.model_copy(update={"stated_in": str(path)})
     return Family(tasks, _aliases(values.get("aliases", {}), path), bool(values.get("yields")))
 
 

@@ -35,6 +35,7 @@ WITHOUT_EFFECT = {
             "record",
             "removal",
             "schema",
+            "selection",
             "serialise",
             "side_files",
             "store",

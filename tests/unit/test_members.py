@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rankstone
+from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import DefinitionError
 from rankstone.runners.construct import build_runner, code_digest
 from rankstone.runners.models import LocatedModel
@@ -17,6 +18,7 @@ from rankstone.runners.unwritten import forms
 from rankstone.specs import MethodSpec
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
+from tests.letters_collection import write_collection
 
 PLACE = Workspace.find(ROOT)
 COMMIT = "c" * 40
@@ -186,3 +188,23 @@ def test_paths_of_definitions_begin_at_their_files(
     assert method.scorer is not None
     assert method.scorer.model is not None
     assert method.scorer.model.path == f"{there}/s"
+
+
+@pytest.mark.parametrize("kind", ["plain", "qrels"])
+def test_paths_of_tasks_begin_at_their_files(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rankstone import registry
+
+    write_collection(tmp_path / "mine")
+    (tmp_path / "benchmarks").mkdir()
+    source = {"plain": 'path = "../mine"', "qrels": 'file = "../mine/qrels/test.tsv"'}[kind]
+    (tmp_path / "benchmarks" / "b.toml").write_text(
+        f'[tasks.t]\ndescription = "d"\nloader = "{kind}"\nsource = {{ {source} }}\n'
+    )
+    monkeypatch.chdir(tmp_path.parent)
+    task = Workspace.find(tmp_path).task("b/t")
+    load = registry.load("loader", kind, "")
+    raw = load(task, Sources.find(None, tmp_path), **task.source)
+    assert Path(raw.source).resolve().is_relative_to(tmp_path / "mine")
+    assert task.digest() == task.model_copy(update={"stated_in": "/elsewhere/b.toml"}).digest()

@@ -22,7 +22,7 @@ def load(task: TaskSpec, sources: Sources, *, path: str, content: str | None = N
         DataError: neither is there, or the folder is not in BEIR layout; or, when the data is read,
             it is no longer of that `content`.
     """
-    given = Path(path).expanduser()
+    given = task.path(path)
     if given.is_dir():
         splits_of(given)
     elif not (given.is_file() and given.name.endswith(beir.PACKED)):

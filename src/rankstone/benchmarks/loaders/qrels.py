@@ -5,8 +5,6 @@ TREC distributes judgements of collections that few people hold in full.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rankstone.benchmarks.dataset import RawJudgements, Sources
 from rankstone.benchmarks.loaders import beir, irds
 from rankstone.benchmarks.readers.qrels import read_judgements
@@ -45,7 +43,7 @@ def load(
         return RawJudgements(judgements=raw.judgements, splits=raw.splits, source=raw.source)
     if irds_id is not None:
         return _of_irds(task, sources, irds_id, [] if listed is None else [listed])
-    path = Path(str(file)).expanduser()
+    path = task.path(str(file))
     if not path.is_file():
         raise DataError(f"{task.name}: there is no file {path}. Name one with judgements.")
     return RawJudgements(
