@@ -178,12 +178,26 @@ class Case:
 
     def _untried(self) -> Iterator[Untried]:
         yield from (one for one in untried(self.record) if one.cause not in self.computed)
+        yield from self._short_lists()
         if self.measure.cutoff is None:
             yield Untried(
                 cause="a deeper run",
                 why=f"the stored run holds {self.record.policy.depth:,} results per query; with"
                 f" more the value would be {self._at_most():.4f} at most",
             )
+
+    def _short_lists(self) -> Iterator[Untried]:
+        """Name lists that another tool would fill up, with their number."""
+        run, wanted = self.runs[STORED], self.measure.cutoff or self.record.policy.depth
+        counts = dict(zip(run.query_ids, np.bincount(run.query).tolist(), strict=True))
+        own = self.judgements[STORED]
+        short = sum(counts.get(query, 0) < wanted for query in own)
+        if short:
+            why = (
+                f"{short:,} of {len(own):,} queries have fewer than {wanted:,} results; a tool"
+                " that goes on with documents of score 0 finds relevant ones among them"
+            )
+            yield Untried(cause="short lists filled up", why=why)
 
 
 def add_related(

@@ -78,12 +78,12 @@ def _bm25(parameters: Mapping[str, Any]) -> Iterator[Untried]:
     own = parameters.get("k1"), parameters.get("b")
     if None in own:
         return
-    why = "likely, if the source states no parameters: BM25 has families, and this run has"
+    why = f"the run has k1 = {own[0]}, b = {own[1]}; sources often state neither"
     for k1, b in BM25:
         if (k1, b) != own:
             yield Untried(
                 cause=f"k1 = {k1}, b = {b}",
-                why=f"{why} k1 = {own[0]}, b = {own[1]}",
+                why=why,
                 settings=(f"k1={k1}", f"b={b}"),
             )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from rankstone.evaluation.explanation import LIKELY, Attempt, Explanation
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Paragraph, table
-from rankstone.leaderboards.numbers import fixed, signed
+from rankstone.leaderboards.numbers import count, fixed, signed
 
 SHOWN = 10
 """Values that are shown; the rest is counted."""
@@ -26,8 +27,7 @@ def page(found: Explanation) -> Page:
         if shown:
             blocks.append(table(HEADS, (_row(one, found) for one in shown), figures=HEADS[1:4]))
         blocks.append(Items(tuple(_cautions(found, len(shown)))))
-        untried = [(one.cause, one.why, one.command) for one in found.untried]
-        blocks += [Heading("not tried"), table(("cause", "why", "command"), untried)]
+        blocks += _untried(found)
     if found.facts:
         blocks += [Heading("from the record"), Items(found.facts)]
     return Page(
@@ -62,6 +62,16 @@ def _sentence(found: Explanation) -> str:
     return f"{gap} The nearest is {_names(nearest)}, which closes {nearest.closed:.0%} of it."
 
 
+def _untried(found: Explanation) -> list[Block]:
+    """Return the table of causes that were not computed, and the commands that try them."""
+    settings = (" ".join(f"--set {shlex.quote(s)}" for s in one.settings) for one in found.untried)
+    rows = [(one.cause, one.why, text) for one, text in zip(found.untried, settings, strict=True)]
+    can_run = any(one.settings for one in found.untried)
+    command = f"rankstone run {found.method} --on {found.task} --set KEY=VALUE"
+    notes = [f"one at a time: {command}; all: rankstone explain ... --rerun"] if can_run else []
+    return [Heading("not tried"), table(("cause", "why", "settings"), rows, notes=notes)]
+
+
 def _row(one: Attempt, found: Explanation) -> tuple[str | Cell, ...]:
     decimals = _decimals(found)
     note = "estimated" if one.estimated else ""
@@ -77,7 +87,8 @@ def _row(one: Attempt, found: Explanation) -> tuple[str | Cell, ...]:
 
 def _names(one: Attempt) -> str:
     more = len(one.causes) - ALIKE
-    return "; or ".join(one.causes[:ALIKE]) + (f"; or {more} others" if more > 0 else "")
+    names = [*one.causes[:ALIKE], *([count(more, "other")] if more > 0 else [])]
+    return "; or ".join(names)
 
 
 def _cautions(found: Explanation, shown: int) -> Iterator[str]:
