@@ -15,7 +15,7 @@ import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard
-from rankstone.results.exports import MTEB_TASKS
+from rankstone.results.mteb_tasks import PARTS
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import write_run
@@ -222,10 +222,35 @@ def test_faults_of_export_leave_nothing(results, tmp_path):
         rankstone.export(None, "trec", tmp_path / "out", results=tmp_path / "empty")
 
 
-def test_every_task_that_mteb_has_is_one_of_ours():
-    tasks = Workspace.find(ROOT).tasks
-    assert set(MTEB_TASKS) <= set(tasks)
-    assert len(set(MTEB_TASKS.values())) == len(MTEB_TASKS)
+def test_tasks_have_their_names_splits_and_subsets_in_mteb(tmp_path):
+    """Against MTEB's registry, as far as tests/golden/make_mteb_tasks.py wrote it."""
+    registry = json.loads((ROOT / "tests/golden/mteb_tasks.json").read_text())["tasks"]
+    tasks, checked = Workspace.find(ROOT).tasks, set[str]()
+    assert set(PARTS) <= set(tasks)
+    for name, (theirs, split, subset) in PARTS.items():
+        if theirs in registry:
+            facts, checked = registry[theirs], {*checked, theirs}
+            there = [split or tasks[name].split, *([subset] if subset != "default" else [])]
+            assert "/".join(there) in facts["statistics"], name
+            assert there[0] in facts["splits"]
+            main = {"nDCG@10": "ndcg_at_10", "nDCG@1": "ndcg_at_1"}
+            assert facts["main_score"] == main[tasks[name].headline], name
+    suites = json.loads((ROOT / "tests/golden/mteb_tasks.json").read_text())["suites"]
+    assert checked == {t for n, names in suites.items() if "BRIGHT" not in n for t in names}
+
+
+def test_parts_of_a_task_of_mteb_are_one_file(tmp_path):
+    store = ResultStore(tmp_path / "r")
+    for language, scale in (("go", 0.5), ("ruby", 1.0)):
+        store.write(make_record(METHOD, f"code/coir-codesearchnet/{language}", scale=scale))
+    path = next((p for p in rankstone.export(None, "mteb", tmp_path / "o", results=store.folder)
+                 if p.name == "COIRCodeSearchNetRetrieval.json"), None)  # fmt: skip
+    assert path is not None
+    [parts] = json.loads(path.read_text())["scores"].values()
+    assert {part["hf_subset"]: part["main_score"] for part in parts} == {
+        record.task.name.rpartition("/")[2]: record.measures["nDCG@10"].mean
+        for record in store.records()
+    }
 
 
 def test_by_command(results, tmp_path):

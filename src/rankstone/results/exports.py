@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,57 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from rankstone.errors import RankstoneWarning, ResultsError
+from rankstone.errors import ResultsError
 from rankstone.files import appearing
+from rankstone.results.mteb_results import mteb_files
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import side_file
-from rankstone.results.store import Stored, cells
-
-MTEB_TASKS = {
-    "beir/trec-covid": "TRECCOVID",
-    "beir/nfcorpus": "NFCorpus",
-    "beir/nq": "NQ",
-    "beir/hotpotqa": "HotpotQA",
-    "beir/fiqa": "FiQA2018",
-    "beir/arguana": "ArguAna",
-    "beir/webis-touche2020": "Touche2020",
-    "beir/quora": "QuoraRetrieval",
-    "beir/dbpedia-entity": "DBPedia",
-    "beir/scidocs": "SCIDOCS",
-    "beir/fever": "FEVER",
-    "beir/climate-fever": "ClimateFEVER",
-    "beir/scifact": "SciFact",
-    "beir/msmarco": "MSMARCO",
-    **{
-        f"nano-beir/{ours}": f"Nano{theirs}Retrieval"
-        for ours, theirs in {
-            "arguana": "ArguAna", "climate-fever": "ClimateFever", "dbpedia-entity": "DBPedia",
-            "fever": "FEVER", "fiqa": "FiQA2018", "hotpotqa": "HotpotQA", "msmarco": "MSMARCO",
-            "nfcorpus": "NFCorpus", "nq": "NQ", "quora": "Quora", "scidocs": "SCIDOCS",
-            "scifact": "SciFact", "webis-touche2020": "Touche2020",
-        }.items()
-    },
-    **{
-        f"beir/cqadupstack/{forum}": f"CQADupstack{forum.capitalize()}Retrieval"
-        for forum in (
-            "android", "english", "gaming", "gis", "mathematica", "physics", "programmers",
-            "stats", "tex", "unix", "webmasters", "wordpress",
-        )
-    },
-}  # fmt: skip
-"""Name of a task -> its name in MTEB."""
-NANO = "nano-beir/"
-"""Tasks whose only split is `train` in MTEB."""
-MTEB_MEASURES = {"nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr"}
-"""Measures with cutoffs `@k` -> those of MTEB with cutoffs `_at_k`."""
-MTEB_META = (
-    "loader", "name", "revision", "release_date", "languages", "n_parameters", "memory_usage_mb",
-    "max_tokens", "embed_dim", "license", "open_weights", "public_training_code",
-    "public_training_data", "framework", "similarity_fn_name", "use_instructions",
-    "training_datasets",
-)  # fmt: skip
-"""Fields of `model_meta.json` that have no default in MTEB 2."""
+from rankstone.results.store import Stored
 
 
 def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
@@ -186,78 +141,6 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
             yield f"{space}{name}: {json.dumps(inner, ensure_ascii=False)}"
 
 
-def _mteb(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """`results/<model>/<revision>/<task>.json` with `model_meta.json`, the layout of the cache of
-    MTEB 2: `mteb.ResultCache(FOLDER).load_results()` reads it.
-
-    A warning names the records on other tasks, which are left out; of several machines' records of
-    a cell the one that stands for it is written.
-    """
-    found = {one: at for one, at in cells(stored).items() if one[1] in MTEB_TASKS}
-    others = dict.fromkeys(_cell(r) for r, _ in stored if r.task.name not in MTEB_TASKS)
-    if not found:
-        known = ", ".join(MTEB_TASKS)
-        raise ResultsError(f"{', '.join(others)}: MTEB has no such task. Tasks of MTEB: {known}.")
-    if others:
-        text = f"skipped, not among MTEB's tasks: {', '.join(others)}"
-        warnings.warn(text, RankstoneWarning, stacklevel=2)
-    metas = dict[str, bytes]()
-    for record, _ in found.values():
-        name, revision = record.method.name, _revision(record)
-        folder = f"results/{name.replace('/', '__')}/{revision}"
-        metas[f"{folder}/model_meta.json"] = _json_bytes(_model_meta(record, revision))
-        yield f"{folder}/{MTEB_TASKS[record.task.name]}.json", _json_bytes(_task_result(record))
-    yield from metas.items()
-
-
-def _revision(record: RunRecord) -> str:
-    """Return the revision of the model, where the record states one, and a digest of the
-    definition."""
-    revision = record.method.description.get("revision")
-    stated = [revision] if isinstance(revision, str) and revision.isalnum() else []
-    return "-".join([*stated, record.method.digest[:8]])
-
-
-def _task_result(record: RunRecord) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
-    for name, measure in record.measures.items():
-        stem, _, cutoff = name.partition("@")
-        if stem in MTEB_MEASURES and cutoff.isdecimal():
-            scores[f"{MTEB_MEASURES[stem]}_at_{cutoff}"] = measure.mean
-    headline = record.measures.get("nDCG@10") or record.measures[record.task.headline]
-    scores |= {"main_score": headline.mean, "hf_subset": "default", "languages": ["eng-Latn"]}
-    return {
-        "dataset_revision": record.task.sha256.get("corpus", "unknown"),
-        "task_name": MTEB_TASKS[record.task.name],
-        "mteb_version": None,
-        "scores": {mteb_split(record.task.name, record.task.split): [scores]},
-        "evaluation_time": record.profile.own_seconds if record.profile else None,
-        "kg_co2_emissions": None,
-    }
-
-
-def mteb_split(task: str, split: str) -> str:
-    """Return the name of a task's split in MTEB."""
-    return "train" if task.startswith(NANO) else split
-
-
-def _model_meta(record: RunRecord, revision: str) -> dict[str, Any]:
-    """Return the fields that MTEB's `ModelMeta` needs; unknown is null."""
-    model = record.method.description.get("model")
-    return {
-        **dict.fromkeys(MTEB_META),
-        "name": record.method.name,
-        "revision": revision,
-        "framework": [],
-        "modalities": ["text"],
-        "adapted_from": model if isinstance(model, str) else None,
-    }
-
-
-def _json_bytes(body: Mapping[str, Any]) -> bytes:
-    return (json.dumps(body, indent=2) + "\n").encode()
-
-
 def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
     """A table of all values per query: method, task, machine, query, measure, value."""
     parts = []
@@ -283,6 +166,6 @@ def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 FORMS: dict[str, Callable[[Sequence[Stored]], Iterator[tuple[str, bytes]]]] = {
     "trec": _trec,
     "ir_metadata": _ir_metadata,
-    "mteb": _mteb,
+    "mteb": mteb_files,
     "parquet": _parquet,
 }

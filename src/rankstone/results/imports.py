@@ -13,7 +13,7 @@ from typing import Any
 
 from rankstone.errors import ResultsError, did_you_mean
 from rankstone.files import sha256_of
-from rankstone.results.exports import MTEB_MEASURES, MTEB_TASKS, mteb_split
+from rankstone.results.mteb_tasks import MEASURES, PARTS, TASKS
 from rankstone.results.record import (
     Environment,
     Measure,
@@ -46,16 +46,15 @@ def read_mteb(
     """
     body = _body(path)
     found = body.get("task_name") or body.get("mteb_dataset_name")
-    ours = {theirs: own for own, theirs in MTEB_TASKS.items()}
-    if found not in ours or ours[found] not in tasks:
+    task = tasks.get(TASKS.get(str(found), ""))
+    if task is None:
         raise ResultsError(
-            f"{path}: its task '{found}' is unknown.{did_you_mean(str(found), ours)}"
+            f"{path}: its task '{found}' is unknown.{did_you_mean(str(found), TASKS)}"
         )
-    task = tasks[ours[found]]
     scores = _scores(body, task, path)
     known = {
         f"{stem}@{k}": scores[key]
-        for stem, theirs in MTEB_MEASURES.items()
+        for stem, theirs in MEASURES.items()
         for k in (1, 3, 5, 10, 20, 50, 100, 1000)
         if (key := f"{theirs}_at_{k}") in scores
     }
@@ -114,7 +113,7 @@ def _body(path: Path) -> dict[str, Any]:
 def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str, Any]:
     """Return the scores of the task's split, of MTEB before or since 1.14."""
     splits = body.get("scores", body)
-    split = mteb_split(task.name, task.split)
+    split = PARTS[task.name].split or task.split
     found = splits.get(split) if isinstance(splits, dict) else None
     if isinstance(found, list) and len(found) > 1:
         names = ", ".join(str(s.get("hf_subset") if isinstance(s, dict) else s) for s in found)
