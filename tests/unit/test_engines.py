@@ -512,7 +512,10 @@ def test_a_model_without_all_its_files_is_named(tmp_path, engine, files):
 
 # Code that a model's repository carries
 
-HEAD = Vector(pooling="own", projection=(), layer_norm=False, dimensions=None, normalize=None)
+HEAD = Vector(
+    pooling="own", projection=(), layer_norm=False, dimensions=None, normalize=None,
+    prompt_pooled=None,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
