@@ -32,6 +32,7 @@ WITHOUT_EFFECT = {
             "exports",
             "imports",
             "own_names",
+            "selection",
             "record",
             "removal",
             "schema",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,12 @@ def write_lines(folder: Path, card: str | None = CARD) -> Path:
     if card is not None:
         (folder / "README.md").write_text(card)
     return folder
+
+
+def made_anew(folders: Path, card: str | None = CARD) -> Path:
+    """Return the folder of `org/made`, with nothing else than `write_lines` writes."""
+    shutil.rmtree(folders / "made", ignore_errors=True)
+    return write_lines(folders / "made", card)
 
 
 def write_languages(folder: Path) -> Path:
@@ -203,7 +210,7 @@ def test_an_unknown_data_set_offline(here: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_data_set_that_was_closed_since_it_was_named(folders: Path, here: Path) -> None:
-    write_lines(folders / "made")
+    made_anew(folders)
     task = named("hf:org/made")
     (folders / "made" / "GATED").touch()
     try:
@@ -216,7 +223,7 @@ def test_a_data_set_that_was_closed_since_it_was_named(folders: Path, here: Path
 CORPUS = "- config_name: corpus\n  data_files: corpus.jsonl\n"
 OTHER_TABLES = (
     "- config_name: queries\n  data_files: [queries.jsonl]\n"
-    "- config_name: qrels\n  data_files: {test: qrels/test.jsonl}\n"
+    "- config_name: qrels\n  data_files: [{split: test, path: qrels/test.jsonl}]\n"
 )
 FAULTS: dict[str, tuple[str, str, list[dict[str, Any]], str]] = {
     "no corpus": (OTHER_TABLES, "", [], "no configuration 'corpus'; it has: queries, qrels"),
@@ -239,7 +246,7 @@ FAULTS: dict[str, tuple[str, str, list[dict[str, Any]], str]] = {
 def test_wrong_content(folders: Path, here: Path, fault: str) -> None:
     configurations, file, found, message = FAULTS[fault]
     with_rest = configurations if OTHER_TABLES in configurations else configurations + OTHER_TABLES
-    write_lines(folders / "made", f"---\nconfigs:\n{with_rest}---\n")
+    made_anew(folders, f"---\nconfigs:\n{with_rest}---\n")
     if file:
         write(folders / "made" / file, found)
     with pytest.raises(DataError, match=message):
@@ -248,7 +255,7 @@ def test_wrong_content(folders: Path, here: Path, fault: str) -> None:
 
 def test_a_part_of_the_files_is_refused(folders: Path, here: Path) -> None:
     made = folders / "made"
-    write_lines(made, CARD.replace("corpus.jsonl", "corpus/c-*"))
+    made_anew(folders, CARD.replace("corpus.jsonl", "corpus/c-*"))
     write(made / "corpus" / "c-00000-of-00002.parquet", rows(("_id", "text"), [("d1", "x")]))
     with pytest.raises(DataError, match=r"corpus/corpus: 1 of 2 files c-\* are there"):
         opened(here, named("hf:org/made"))
@@ -258,7 +265,7 @@ def test_a_definition_names_tables_and_pins_the_commit(folders: Path, here: Path
     card = "---\nconfigs:\n- config_name: long\n  data_files:\n"
     for split, file in (("c", "corpus"), ("q", "queries"), ("r", "pairs")):
         card += f"  - split: {split}\n    path: {file}.jsonl\n"
-    write_lines(folders / "made", f"{card}---\n")
+    made_anew(folders, f"{card}---\n")
     pairs = rows(("qid", "doc_id"), [(q, d) for q, d, _ in JUDGED["test"]])
     write(folders / "made" / "pairs.jsonl", pairs)
     source = {"repository": "org/made", "revision": COMMIT, "corpus": "long/c",
@@ -276,7 +283,6 @@ def test_a_definition_names_tables_and_pins_the_commit(folders: Path, here: Path
 CARD_FORMS = (
     "data_files: corpus/a.jsonl",
     "data_files: [corpus/a.jsonl, corpus/b.jsonl]",
-    "data_files: {dev: corpus/a.jsonl, test: [corpus/b.jsonl]}",
     "data_files: [{split: test, path: 'corpus/*.jsonl'}]",
     "data_files: [{split: dev, path: corpus/a.jsonl}, {split: test, path: [corpus/b.jsonl]}]",
     "data_dir: corpus",
@@ -289,7 +295,7 @@ CARD_FORMS = (
 @pytest.mark.parametrize("form", CARD_FORMS)
 def test_cards_are_read_as_the_library_reads_them(folders: Path, here: Path, form: str) -> None:
     datasets = pytest.importorskip("datasets")
-    made = folders / "made"
+    made = made_anew(folders)
     for name in ("a", "b"):
         write(made / "corpus" / f"{name}.jsonl", rows(("_id", "text"), [(name, name)]))
     form = form.strip("{}").replace(", data_files", "\n  data_files") if form[0] == "{" else form
