@@ -223,8 +223,11 @@ class Catalogue:
 
 
 def expanded(task: str, definitions: Workspace) -> list[str]:
-    """Return the full names of a task, a suite or a form; none where no definition has it."""
+    """Return the full names of a task, a suite or a form; none where no definition has it. The name
+    of a data set of the hub that cannot be asked lacks its commit."""
     try:
         return [spec.name for spec in definitions.named(task)]
     except DefinitionError:
         return []  # a task of records alone, or a pattern
+    except DataError:
+        return [definitions.recorded_task_name(task)]

@@ -272,7 +272,7 @@ class Workspace:
         cut = next((n for n, part in enumerate(rest) if "/" in part or not hub), None)
         if cut is not None and not Path(name).exists():
             method, task = "@".join([whole, *rest[:cut]]), "@".join(rest[cut:])
-            return f"{self.recorded(method)}@{self._recorded_task(task)}"
+            return f"{self.recorded(method)}@{self.recorded_task_name(task)}"
         if name.startswith((HUB, LUCENE)) and (label := recorded_label(name)):
             return label
         if is_object_name(name):
@@ -282,13 +282,15 @@ class Workspace:
         formed = name.startswith(SOURCES) or (model and self._is_form(name))
         return self.methods(name)[0].name if formed else name
 
-    def _recorded_task(self, name: str) -> str:
+    def recorded_task_name(self, name: str) -> str:
         """The name under which records of a task are; one that is no path or source stays."""
         defined = any(f"/{full}".endswith(f"/{name}") for full in (*self.tasks, *self.aliases))
         try:
             unwritten = None if defined else task_of(name)
         except DataError:
-            return hub_label(name) if name.startswith(HUB) else name
+            if not name.startswith(HUB):
+                raise
+            return hub_label(name)
         return name if unwritten is None else unwritten.name
 
     def _definition(self, name: str) -> MethodSpec | None:

@@ -14,10 +14,14 @@ from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.loaders.hub_tables import HubDataSet, Table
 from rankstone.benchmarks.recorded_tasks import recorded_task
 from rankstone.benchmarks.store import open_dataset
-from rankstone.benchmarks.task_names import hub_label, task_of
+from rankstone.benchmarks.task_names import hub_label, named_by_user, task_of
+from rankstone.catalogue import expanded
 from rankstone.errors import DataError, DefinitionError, RankstoneError
+from rankstone.results.selection import Selection
 from rankstone.specs import TaskSpec
+from rankstone.workspace import Workspace
 from tests.hub_server import hub
+from tests.records import make_record
 
 constants = pytest.importorskip("huggingface_hub.constants")
 COMMIT, OTHER = "1a2b3c4d" + "0" * 32, "5e6f7a8b" + "0" * 32
@@ -155,6 +159,11 @@ def test_every_form_holds_what_beir_s_files_hold(folders: Path, here: Path, form
     assert found.query_ids == ("q1", "q2")
     assert found.source.startswith(f"hf:{form.partition('#')[0][3:]}@{COMMIT}")
     assert recorded_task(found.task.name, found.source, found.task.split) == found.task
+    shutil.rmtree(here / "hub")
+    for task in (found.task, named_by_user(found.task, "mine").limited(queries=1)):
+        again = recorded_task(task.name, found.source, task.split, digest=task.digest())
+        assert again == task, "the hub is not asked"
+    assert not (here / "hub").exists()
 
 
 def test_the_name_states_the_commit_and_nothing_is_asked_twice(
@@ -218,6 +227,16 @@ def test_a_data_set_that_was_closed_since_it_was_named(folders: Path, here: Path
             opened(here, task)
     finally:
         (folders / "made" / "GATED").unlink()
+
+
+def test_records_are_found_without_the_hub(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    place = Workspace.find()
+    assert place.recorded("bm25@hf:org/lines") == "bm25@hf/org/lines"
+    names = ("hf/org/lines+revision-1a2b3c4d", "hf/org/lines/split-train+revision-1a2b3c4d")
+    stored = [(make_record(task=name), here / name) for name in names]
+    wanted = {name: expanded(name, place) for name in ("hf:org/lines",)}
+    assert Selection(tasks=wanted).of(stored, here) == stored[:1]
 
 
 CORPUS = "- config_name: corpus\n  data_files: corpus.jsonl\n"

@@ -15,6 +15,8 @@ from rankstone.benchmarks.task_names import (
     OWN,
     UNDEFINED,
     file_task,
+    hub_parts,
+    hub_task,
     named_by_user,
     task_of,
     trio_parts,
@@ -33,13 +35,16 @@ def recorded_task(
     there.
 
     Args:
-        digest: of the task; it confirms a name of the user's own.
+        digest: of the task; it confirms a name of the user's own, and a task of the hub, which is
+            then not asked.
 
     Raises: as `task_of`, where there are no such files.
     """
     whole, *cuts = name.split("@")
     if not f"{whole}/".startswith(UNDEFINED):
         return None
+    if (named := _without_the_hub(whole, source, split, cuts, digest)) is not None:
+        return named
     first: TaskSpec | None = None
     for moved in _moved(source):
         try:
@@ -60,7 +65,25 @@ def _task(whole: str, source: str, split: str, relevance: int) -> TaskSpec:
     task = task_of(_form(source, split))
     if task is None:
         raise DefinitionError(f"'{source}' names no data.")
+    return _renamed(task, whole)
+
+
+def _renamed(task: TaskSpec, whole: str) -> TaskSpec:
     return named_by_user(task, whole.removeprefix(OWN)) if whole.startswith(OWN) else task
+
+
+def _without_the_hub(
+    whole: str, source: str, split: str, cuts: list[str], digest: str | None
+) -> TaskSpec | None:
+    """Return the task of a data set of the hub that has the digest; None for others."""
+    if not source.startswith(HUB):
+        return None
+    identifier, commit, stated = hub_parts(source.removeprefix(HUB), source)
+    for train in (None, "train"):
+        task = hub_task(identifier, commit, stated.get("lang"), split, train)
+        if (found := _renamed(task, whole).cut(cuts)).digest() == digest:
+            return found
+    return None
 
 
 def _form(source: str, split: str) -> str:

@@ -61,9 +61,7 @@ def task_of(name: str) -> TaskSpec | None:
 
 def hub_label(name: str) -> str:
     """Return the beginning of the recorded names of a data set of the hub, without asking it."""
-    whole, _, chosen = name.removeprefix(HUB).partition("#")
-    identifier, _, revision = whole.partition("@")
-    stated = _choices(chosen, name)
+    identifier, revision, stated = hub_parts(name.removeprefix(HUB), name)
     label = _hub_name(identifier, stated.get("lang"), stated.get("split"))
     return f"{label}+revision-{revision[:DIGITS]}" if COMMIT.fullmatch(revision) else label
 
@@ -134,21 +132,33 @@ def _from_irds(identifier: str, name: str) -> TaskSpec:
 
 def _from_hub(text: str, name: str) -> TaskSpec:
     """The task of a data set of the hub, at the commit that its name states."""
+    identifier, revision, stated = hub_parts(text, name)
+    data_set = HubDataSet.named(name, identifier, revision or None)
+    language = stated.get("lang")
+    split, train = _hub_splits(data_set, language, stated.get("split"))
+    return hub_task(identifier, data_set.commit, language, split, train)
+
+
+def hub_parts(text: str, name: str) -> tuple[str, str, dict[str, str]]:
+    """Split `OWNER/NAME@REVISION#split=dev,lang=de` into identifier, revision and choices."""
     whole, _, chosen = text.partition("#")
     identifier, _, revision = whole.partition("@")
     if not _HUB_ID.fullmatch(identifier):
         raise DefinitionError(f"'{name}': '{identifier}' is not OWNER/NAME. Write {HUB_FORM}.")
-    stated = _choices(chosen, name)
-    data_set = HubDataSet.named(name, identifier, revision or None)
-    language = stated.get("lang")
-    split, train = _hub_splits(data_set, language, stated.get("split"))
-    mark = f"+revision-{data_set.commit[:DIGITS]}"
+    return identifier, revision, _choices(chosen, name)
+
+
+def hub_task(
+    identifier: str, commit: str, language: str | None, split: str, train: str | None
+) -> TaskSpec:
+    """The task of a data set of the hub at a commit; nothing is asked."""
+    mark = f"+revision-{commit[:DIGITS]}"
+    source = {"repository": identifier, "revision": commit}
     return TaskSpec(
         name=_hub_name(identifier, language, split) + mark,
         description=f"The split '{split}' of {identifier} on the hub.",
         loader="hub",
-        source={"repository": identifier, "revision": data_set.commit}
-        | ({"language": language} if language else {}),
+        source=source | ({"language": language} if language else {}),
         dataset=_hub_name(identifier, language, None) + mark,
         split=split,
         train_split=train,

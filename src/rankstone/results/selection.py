@@ -71,6 +71,7 @@ class Selection:
         full = self.tasks.get(name, ()) if kind == "task" else ()
         within = f"{name}/" if kind == "family" else "\0"
         found = [n for n in known if n in full or f"{n}/".startswith(within)]
+        found = found or [n for n in known if n.partition("+")[0] in full]
         for pattern in (name, f"*/{name}") if set(name) & set("*?[") else ():
             found = found or [n for n in known if fnmatchcase(n, pattern)]
         return found or [recorded_name(name, known, kind, folder)]
