@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,8 +87,11 @@ def test_a_sparse_model_is_as_its_library_has_it(models: Path) -> None:
     assert made.adapter == "sparse"
     library = SparseEncoder(str(models / "sparse"), device="cpu")
     theirs = library.encode_document(TEXTS[:1], convert_to_sparse_tensor=False).numpy()
-    ours = build_runner(made).encode(TEXTS[:1], "document")
+    runner: Any = build_runner(made)
+    ours = runner.encode(TEXTS[:1], "document")
     assert np.allclose(ours[0], theirs[0], atol=1e-4)
+    tokens = library.tokenizer.convert_ids_to_tokens(range(len(VOCABULARY)))
+    assert runner.vocabulary("query") == tokens
 
 
 @pytest.mark.parametrize(
