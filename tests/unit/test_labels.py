@@ -16,6 +16,7 @@ from rankstone.errors import ResultsError
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.labels import label_notes, row_names
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
+from rankstone.leaderboards.pages import suite as suite_page
 from rankstone.leaderboards.site.model import make_site
 from rankstone.results.exports import FORMS
 from rankstone.results.per_query import write_per_query
@@ -89,6 +90,9 @@ def test_boards_show_it_and_name_the_method(results: Path) -> None:
             text = render(page, form, width=160).replace("\\", "").replace("&#160;", " ")
             assert LABEL in text, form
             assert METHOD in text, form
+    means = render(suite_page.page(session.suite_means("beir-13")), "markdown")
+    assert f"| {LABEL} |" in means
+    assert f"{LABEL}: {METHOD}" in means
     assert LABEL in CliRunner().invoke(app, ["records", "ls", "--results", str(results)]).output
     entry = next(e for e in make_site(session.records(), {}).entries if e.method == METHOD)
     assert entry.name == f"{LABEL} ({METHOD})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
 
 
@@ -18,15 +19,16 @@ def row_names(methods: Sequence[str], labels: Sequence[str | None]) -> list[str]
 
     A label of several methods, or one that reads like a method's name, has the method behind it.
     """
+    given = [label if is_known(label) and label else "" for label in labels]
     of = dict[str, set[str]]()
-    for method, label in zip(methods, labels, strict=True):
-        of.setdefault(label or "", set()).add(method)
+    for method, label in zip(methods, given, strict=True):
+        of.setdefault(label, set()).add(method)
     taken = {name for method in methods for name in (method, method.rpartition("/")[2])}
     return [
         (label if len(of[label]) == 1 and label not in taken else f"{label} ({method})")
         if label
         else ""
-        for method, label in zip(methods, labels, strict=True)
+        for method, label in zip(methods, given, strict=True)
     ]
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from rankstone.errors import ResultsError
+from rankstone.leaderboards.labels import one_label
 from rankstone.results.record import RunRecord
 from rankstone.results.store import standing
 from rankstone.specs import SuiteSpec, canonical_digest
 
-COLUMNS = ("suite", "method", "version", "data", "tasks", "of", "missing")
+COLUMNS = ("suite", "method", "label", "version", "data", "tasks", "of", "missing")
 
 
 def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
@@ -28,10 +29,11 @@ def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
         suite: with its member suites resolved, from `Workspace.suite`.
 
     Returns:
-        A frame with the columns `suite`, `method`, `version` (short digest of the method's
-        definition), `data` (short digest of all the data; None where tasks are missing: only rows
-        of equal `data` are comparable), `tasks` (how many are there), `of`, `missing` (names,
-        comma-separated), and each measure of the suite; complete rows first, best first.
+        A frame with the columns `suite`, `method`, `label` (where its records have one),
+        `version` (short digest of the method's definition), `data` (short digest of all the data;
+        None where tasks are missing: only rows of equal `data` are comparable), `tasks` (how many
+        are there), `of`, `missing` (names, comma-separated), and each measure of the suite;
+        complete rows first, best first.
 
     Raises:
         ResultsError: the field averages nothing over this suite.
@@ -66,6 +68,7 @@ def _row(
     return {
         "suite": suite.name,
         "method": method,
+        "label": one_label(method, cells.values()),
         "version": digest[:8],
         "data": None if missing else canonical_digest(data)[:8],
         "tasks": len(suite.tasks) - len(missing),

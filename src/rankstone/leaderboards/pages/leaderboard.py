@@ -38,9 +38,7 @@ def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False)
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
     """The tables of the frame: quality and costs of each task."""
     names = _short_names(frame) if short_names else {}
-    given = row_names(
-        list(frame["method"]), [label if is_known(label) else None for label in frame["label"]]
-    )
+    given = row_names(list(frame["method"]), list(frame["label"]))
     named = frame.assign(
         given=given,
         label=[
