@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
 from rankstone.runners.scorers.own_reranker import OwnReranker
+from rankstone.runners.unwritten import forms
 from rankstone.workspace import Changes, Workspace
 from tests import tiny_encoders
 from tests import tiny_language_models as language
@@ -185,3 +188,18 @@ def test_rerankers_without_a_definition(chat, tmp_path):
     assert build_runner(made).scorer.max_length == 90
     made = method(tmp_path / "qwen", "adapter=listwise", "scorer.window=12", **behind)
     assert build_runner(made).scorer.window == 12
+
+
+def test_a_reranker_of_mtebs_registry_is_known_by_its_loader(tmp_path, monkeypatch):
+    language.write_seq2seq(tmp_path)
+    files = dataclasses.replace(tiny.located(tmp_path), origin="hub cache", revision="c" * 40)
+    loader = type("MonoT5Reranker", (), {})
+    meta = SimpleNamespace(name="org/name", revision="c" * 40, loader=loader, loader_kwargs={})
+    registry = ModuleType("mteb")
+    registry.__spec__ = SimpleNamespace()
+    registry.get_model_meta = lambda name: meta
+    monkeypatch.setitem(sys.modules, "mteb", registry)
+    monkeypatch.setattr(forms, "locate_here", lambda model: files)
+    [made] = PLACE.methods(["mteb:org/name"], changes=Changes(candidates="bm25", depth=9))
+    assert made.scorer.adapter == "seq2seq_reranker"
+    assert made.name == "mteb/org/name+revision-cccccccc+candidates-lexical-bm25-9"
