@@ -158,6 +158,22 @@ def test_pinned_code_of_another_repository_makes_the_model(tmp_path, monkeypatch
     close(pinned.encode(QUERIES, "query"), beside)
 
 
+def test_tables_of_a_models_own_code_are_those_that_it_computes(tmp_path):
+    """transformers 5 leaves buffers that are not saved uninitialised, where the code is not its."""
+    stored = "self.register_buffer('table', torch.arange(1.0, 17.0), persistent=False)"
+    vectors = {}
+    for name, table in (("stored", "self.table"), ("computed", "torch.arange(1.0, 17.0)")):
+        tiny_encoders.modular_star_encoder(tmp_path / name)
+        path = tmp_path / name / "modeling_tiny.py"
+        code = path.read_text().replace("self.words(input_ids)", f"self.words(input_ids) * {table}")
+        if name == "stored":
+            code = code.replace("self.post_init()", f"{stored}\n        self.post_init()")
+        path.write_text(code)
+        runner = here("dense/modularstarencoder-18", tmp_path / name, engine="torch")
+        vectors[name] = runner.encode(QUERIES, "query")
+    close(vectors["stored"], vectors["computed"])
+
+
 MAPS = {"layers.0.self_attn.q_proj": (24, 24), "layers.1.mlp.up_proj": (32, 24)}
 
 

@@ -206,6 +206,7 @@ def check(module: Any, network: Network) -> None:
         )
     if missing:
         model.pooler = None
+    _recompute(model)
     if network.lora is not None:
         merge(model, network.lora, state(network.lora.folder))
     model.config.use_cache = False  # nothing is generated, and a cache cannot be exported
@@ -214,6 +215,22 @@ def check(module: Any, network: Network) -> None:
     _check_vocabulary(module.tokenizer)
     if module.tokenizer.pad_token is None:  # padding is masked, whatever it is
         module.tokenizer.pad_token = module.tokenizer.eos_token or module.tokenizer.unk_token
+
+
+def _recompute(model: Any) -> None:
+    """Compute the tables that no file of weights holds, as angles of rotary positions, again.
+
+    transformers makes a model without memory, and fills in the tables of its own kinds alone: those
+    of other code are left as whatever the memory holds.
+    """
+    lost = dict(model.named_non_persistent_buffers())
+    if not lost or type(model).__module__.startswith("transformers."):
+        return
+    with torch.random.fork_rng(devices=[]):
+        made = dict(type(model)(model.config).named_buffers())
+    for name, buffer in lost.items():
+        path, _, leaf = name.rpartition(".")
+        model.get_submodule(path)._buffers[leaf] = made[name].to(buffer)
 
 
 def absent(model: Any) -> list[str]:
