@@ -54,7 +54,7 @@ class Attempt:
     """A value under one cause, or under a pair of them."""
 
     causes: tuple[str, ...]
-    """Names of all that give this value; those of a pair are joined by ` + `."""
+    """Names of all that give this value, those of fewest changes first; ` + ` joins a pair."""
     value: float
     closed: float
     """Share of the gap that it closes: 1 all of it, negative where it widens it."""
@@ -218,7 +218,9 @@ def _attempts(tried: Tried, ours: float, published: Published, bench: Bench) -> 
         groups.setdefault(exact[round(value, 9)], []).append(taken)
     found = [
         Attempt(
-            causes=tuple(" + ".join(cause.name for cause in taken) for taken in group),
+            causes=tuple(
+                " + ".join(cause.name for cause in taken) for taken in sorted(group, key=_size)
+            ),
             value=value,
             closed=1 - abs(published.value - value) / max(abs(published.value - ours), SLACK),
             matches=_matches(value, published),
@@ -227,6 +229,10 @@ def _attempts(tried: Tried, ours: float, published: Published, bench: Bench) -> 
         for value, group in groups.items()
     ]
     return tuple(sorted(found, key=lambda one: abs(one.value - published.value)))
+
+
+def _size(taken: tuple[Cause, ...]) -> int:
+    return sum(len(cause.changes) for cause in taken)
 
 
 def _matches(value: float, published: Published) -> bool:

@@ -27,7 +27,7 @@ def page(found: Explanation) -> Page:
         if shown:
             blocks.append(table(HEADS, (_row(one, found) for one in shown), figures=HEADS[1:4]))
         blocks.append(Items(tuple(_cautions(found, len(shown)))))
-        blocks += _untried(found)
+        blocks += _untried(found) if found.untried else ()
     if found.facts:
         blocks += [Heading("from the record"), Items(found.facts)]
     return Page(
@@ -95,8 +95,8 @@ def _cautions(found: Explanation, shown: int) -> Iterator[str]:
     """Yield how many causes were tried, and how likely one comes so near by chance."""
     others = len(found.singles) + len(found.pairs) - shown
     yield (
-        f"{found.n_tried:,} causes tried: {len(found.unmoved):,} leave the value as it is,"
-        f" {others:,} that are not shown come less near or move it away"
+        f"{found.n_tried:,} causes tried: {len(found.unmoved):,} leave the value as it is;"
+        f" {count(others, 'other value')} that are not shown come less near, or move away"
     )
     if found.n_pairs:
         yield f"{found.n_pairs:,} pairs of causes tried, as no single one closes the gap"
