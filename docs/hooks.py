@@ -145,7 +145,7 @@ def _value(parameter: Any) -> str:
 def _help(option: Any) -> str:
     more = [f"environment: `{option.envvar}`"] if option.envvar else []
     more += ["required"] if option.required else []
-    more += ["repeatable"] if option.multiple else []
+    more += ["repeatable"] if option.multiple and "repeatable" not in (option.help or "") else []
     return f"{option.help or ''} ({', '.join(more)})" if more else option.help or ""
 
 
