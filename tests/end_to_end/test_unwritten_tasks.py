@@ -67,7 +67,6 @@ def test_a_folder_whose_ids_hold_white_space(here: Path, monkeypatch: pytest.Mon
              for q, d in zip(found.query[::-1], found.document[::-1], strict=True)}  # fmt: skip
     assert first == dict(RELEVANT)
     check_again(here, record)
-    check_again(here, run(here, "files:mine#dev"))
     in_another_checkout(here, record, monkeypatch)
 
 
@@ -97,14 +96,15 @@ def in_another_checkout(
 
 def own_names(here: Path, session: Session) -> None:
     """A name of one's own stands for one content."""
-    [named] = session.run("bm25", "./mine", task_name="tickets", limit_queries=1)
+    [named] = session.run("bm25", "files:mine#dev", task_name="tickets", limit_queries=1)
     assert named.task.name == "own/tickets@first1"
     check_again(here, named, session)
-    assert session.run("bm25", "./mine", task_name="tickets", limit_queries=1) == [named]
+    again = session.run("bm25", "./mine#dev", task_name="tickets", limit_queries=1)
+    assert again == [named]
     with Path("mine/corpus.jsonl").open("a") as file:
         file.write(lines({"more": "a fox"}))
     with pytest.raises(ResultsError, match=r"own/tickets names other data .*files/mine-.*--as"):
-        session.run("bm25", "./mine", task_name="tickets")
+        session.run("bm25", "./mine#dev", task_name="tickets")
     with pytest.raises(DefinitionError, match="one task at a time"):
         session.run("bm25", ["./mine", "files:mine#dev"], task_name="tickets")
 

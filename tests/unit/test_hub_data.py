@@ -69,6 +69,7 @@ def write_lines(folder: Path, card: str | None = CARD) -> Path:
     write(folder / "queries.jsonl", rows(("_id", "text"), QUERIES))
     for split, judged in JUDGED.items():
         found = rows(("query-id", "corpus-id", "score"), judged)
+        found[0]["score"] = f"{found[0]['score']}"  # lines of JSON may hold any form of a number
         write(folder / "qrels" / f"{split}.jsonl", found)
     if card is not None:
         (folder / "README.md").write_text(card)

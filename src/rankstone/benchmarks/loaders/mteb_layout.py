@@ -19,7 +19,7 @@ from rankstone.benchmarks.loaders.hub import ENDINGS, Row, file_rows
 from rankstone.benchmarks.loaders.hub_tables import HubDataSet, Role, Table
 from rankstone.benchmarks.loaders.trec import TEXT_KEYS
 from rankstone.benchmarks.readers import topics
-from rankstone.benchmarks.readers.qrels import QRELS_HEADER, read_judgements
+from rankstone.benchmarks.readers.qrels import QRELS_HEADER, label_of, read_judgements
 from rankstone.benchmarks.readers.rows import ID_KEYS
 from rankstone.errors import DataError, DefinitionError
 from rankstone.hub import COMMIT
@@ -129,10 +129,12 @@ class _Collection:
         if key is None:
             self.warnings.add("the judgements have no labels; each counts as relevant with label 1")
             return 1
-        value = row[key]
-        if isinstance(value, int | float) and value == int(value):
-            return int(value)
-        raise DataError(f"{where}: the {key} must be an integer, found {value!r}. Fetch it again.")
+        label = label_of(str(row[key]))
+        if label is None:
+            raise DataError(
+                f"{where}: the {key} must be an integer, found {row[key]!r}. Fetch it again."
+            )
+        return label
 
     def _rows(self, role: Role, split: str) -> Iterator[Row]:
         for path in self._files(role, split):

@@ -38,7 +38,7 @@ def read_judgements(path: Path) -> Iterator[Judgement]:
 def _judgement(fields: list[str], path: Path, number: int) -> Judgement:
     if len(fields) not in (3, 4):
         raise fault(path, number, f"expected 3 columns (4 in TREC form), found {len(fields)}")
-    label = _label(fields[-1])
+    label = label_of(fields[-1])
     if label is None:
         raise fault(path, number, f"the score must be an integer, found {fields[-1]!r}")
     if not fields[0] or not fields[-2]:
@@ -54,11 +54,11 @@ def _fields(line: str, *, header: bool) -> list[str]:
     trec = len(words) == 4 and words[1] in ITERATIONS and not header
     if len(tabbed) not in (3, 4) or (len(tabbed) == 3 and trec):
         return words
-    return tabbed if _label(tabbed[-1]) is not None or not _is_judged(words) else words
+    return tabbed if label_of(tabbed[-1]) is not None or not _is_judged(words) else words
 
 
 def _is_judged(fields: list[str]) -> bool:
-    return len(fields) in (3, 4) and _label(fields[-1]) is not None
+    return len(fields) in (3, 4) and label_of(fields[-1]) is not None
 
 
 def _is_row(line: str) -> bool:
@@ -78,11 +78,11 @@ def _is_header(fields: list[str], path: Path, number: int) -> bool:
             number,
             f"columns in the wrong order: {', '.join(names)}, expected {', '.join(QRELS_HEADER)}",
         )
-    other = len(fields) in (3, 4) and names[0] in QUERY_NAMES and _label(names[-1]) is None
+    other = len(fields) in (3, 4) and names[0] in QUERY_NAMES and label_of(names[-1]) is None
     return names == QRELS_HEADER or other
 
 
-def _label(value: str) -> int | None:
+def label_of(value: str) -> int | None:
     """Return `value` as an integer (`1`, `-1`, also `1.0`); None if it is not one of 32 bits."""
     if not _LABEL.fullmatch(value):
         return None
