@@ -335,10 +335,12 @@ class Session(Views):
 
         [(found, path)] = self.records([record])
         wanted = measure or found.task.headline
-        papers = self.definitions.load(PaperSpec, "leaderboards/papers")
-        value = stated(published) or of_table(str(published), papers.values(), found, wanted)
+        value, definitions = stated(published), self.definitions
+        if value is None:
+            papers = definitions.load(PaperSpec, "leaderboards/papers").values()
+            value = of_table(str(published), papers, found, wanted)
         case = Case.of(found, path, self._judged(found), wanted)
-        others = [*self.definitions.tasks.values(), *map(file_task, map(Path, qrels))]
+        others = [*definitions.tasks.values(), *map(file_task, map(Path, qrels))]
         add_related(case, self.task_of(found), others, self.sources, self.store.cells())
         if encodings or rerun:
             self._add_runs(case, record, encodings=encodings, rerun=rerun, queries=queries)

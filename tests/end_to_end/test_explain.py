@@ -26,6 +26,7 @@ description = "d"
 loader = "beir"
 self_hits = "drop"
 headline = "nDCG@10"
+measures = ["nDCG@10", "R@10", "AP"]
 depth = 20
 
 [tasks.letters-v2]
@@ -256,8 +257,10 @@ def test_runs_with_other_settings_are_made_and_thrown_away(here: Session) -> Non
     before = {path for _, path in here.records()}
     found = here.explain("lexical/bm25@tiny/letters", other.measures["AP"].mean, measure="AP",
                          rerun=True)  # fmt: skip
-    names = {name for one in found.singles for name in one.causes} | {*found.unmoved}
-    assert {"title left out", "k1 = 1.2, b = 0.75"} <= names
+    values = {name: one.value for one in found.singles for name in one.causes}
+    values |= dict.fromkeys(found.unmoved, found.ours)
+    assert values["title left out"] == pytest.approx(other.measures["AP"].mean)
+    assert "k1 = 1.2, b = 0.75" in values
     assert {path for _, path in here.records()} == before
     assert not any(one.settings for one in found.untried)
 
