@@ -34,7 +34,7 @@ ALLOWED = {
     "leaderboards": {"evaluation", "results"},
     "encodings": {"runners", "benchmarks", "profiling"},
     "evaluation": {"runners", "benchmarks", "results"},  # the types they are given: Hits, Dataset
-    "runners": {"profiling"},
+    "runners": {"profiling", "results"},  # of results the names of tasks in MTEB
     "benchmarks": {"profiling"},
     "profiling": {"results"},
     "results": set(),

@@ -27,7 +27,7 @@ from rankstone.runners.encoders.sparse import SparseEncoder
 from rankstone.runners.models import locate
 from rankstone.runners.unwritten.layouts import layout
 from rankstone.runners.unwritten.registry import RETRIEVAL, registered
-from rankstone.specs import DEFAULT, ModelSpec
+from rankstone.specs import DEFAULT, EVERY, ModelSpec
 from rankstone.workspace import Workspace
 from tests import tiny_embedders, tiny_encoders, tiny_models
 
@@ -296,8 +296,12 @@ def test_prompts_of_mtebs_registry(monkeypatch):
     plain = registered("x", entry(loader=dict, loader_kwargs=own))
     assert plain == ({"prompts": {"query": "r: ", "document": ""}}, {})
     assert registered("x", entry(loader=dict)) == ({}, {}), "the model's own prompts"
-    stated["prompts_dict"] = {"ArguAna": "..."}
-    with pytest.raises(DefinitionError, match=r"instructions of its own for single tasks"):
+    stated["prompts_dict"] = {"ArguAna": "refute", "SciFact": {"query": "prove"}, "query": "all"}
+    assert registered("x", entry(loader_kwargs=stated)).instructions == {
+        DEFAULT: RETRIEVAL, EVERY: "all", "beir/arguana": "refute", "beir/scifact": "prove",
+    }  # fmt: skip
+    stated["apply_instruction_to_passages"] = True
+    with pytest.raises(DefinitionError, match=r"by prompts_dict, also of passages"):
         registered("x", entry(loader_kwargs=stated))
 
 

@@ -6,7 +6,8 @@ import sys
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError
-from rankstone.specs import DEFAULT, INSTRUCTION, Instruction
+from rankstone.results.mteb_tasks import PARTS
+from rankstone.specs import DEFAULT, EVERY, INSTRUCTION, Instruction
 
 RETRIEVAL = "Retrieve text based on user query."
 """MTEB's instruction for retrieval tasks that state none."""
@@ -24,21 +25,33 @@ class Registered(NamedTuple):
 def registered(name: str, meta: Any) -> Registered:
     """Return what the registry's entry `meta` states of texts.
 
-    Raises DefinitionError where it states an instruction for each task by MTEB's names.
+    Raises DefinitionError where it states instructions in a way that is not followed here.
     """
     stated = getattr(meta, "loader_kwargs", None) or {}
     template = _template(meta, stated)
     if template is None:
         own = stated.get("model_prompts")
         return Registered({"prompts": _prompts(own)} if own else {}, {})
-    if stated.get("prompts_dict"):
+    own = stated.get("prompts_dict") or {}
+    passages = own and stated.get("apply_instruction_to_passages", True)
+    if passages or stated.get("prompt_priority"):
+        key = "prompts_dict, also of passages" if passages else "prompt_priority"
         raise DefinitionError(
-            f"'{name}': MTEB's registry states instructions of its own for single tasks, by MTEB's"
-            f" names of them. Write a definition that states them in [instructions], or run"
+            f"'{name}': MTEB's registry states instructions by {key}, which is not followed here."
+            " Write a definition that states them in [instructions], or run"
             f" hf:{meta.name} with --set prompts.query=... --set instruction=..."
         )
     parameters = {"prompts": _templated(template, stated), **_ends(stated)}
-    return Registered(parameters, {DEFAULT: RETRIEVAL})
+    return Registered(parameters, {DEFAULT: RETRIEVAL, **_instructions(own)})
+
+
+def _instructions(own: dict[str, Any]) -> dict[str, Instruction]:
+    """Return the model's own instructions of queries: of single tasks, and of all retrieval, which
+    precedes what tasks state."""
+    words = {key: one.get("query") if isinstance(one, dict) else one for key, one in own.items()}
+    found = {task: words.get(part.task) for task, part in PARTS.items()}
+    found[EVERY] = words.get("Retrieval") or words.get("query")
+    return {task: one for task, one in found.items() if one}
 
 
 def _template(meta: Any, stated: dict[str, Any]) -> Any:
