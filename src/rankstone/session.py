@@ -302,11 +302,11 @@ class Session(Views):
 
     def explain(
         self,
-        record: str,
+        record: str | RunRecord,
         published: str | float,
         *,
         measure: str | None = None,
-        qrels: Sequence[PathLike] = (),
+        qrels: Sequence[PathLike] | PathLike = (),
         encodings: bool = False,
         rerun: bool = False,
         queries: int | None = None,
@@ -314,7 +314,7 @@ class Session(Views):
         """Search for what makes a stored number differ from a published one, among known causes.
 
         Args:
-            record: METHOD@TASK, or the file of a record.
+            record: METHOD@TASK, the file of a record, or a record as `run` returns it.
             published: a number, as text for its last zeros; or a table of `leaderboards/papers`
                 (or a part of its name), or `TABLE:ROW`.
             measure: instead of the task's headline.
@@ -340,14 +340,15 @@ class Session(Views):
             papers = definitions.load(PaperSpec, "leaderboards/papers").values()
             value = of_table(str(published), papers, found, wanted)
         case = Case.of(found, path, self._judged(found), wanted)
-        others = [*definitions.tasks.values(), *map(file_task, map(Path, qrels))]
+        others = [*definitions.tasks.values(), *map(file_task, map(Path, several(qrels)))]
         add_related(case, self.task_of(found), others, self.sources, self.store.cells())
         if encodings or rerun:
-            self._add_runs(case, record, encodings=encodings, rerun=rerun, queries=queries)
+            form = self._form(found, record if isinstance(record, str) else "")
+            self._add_runs(case, form, encodings=encodings, rerun=rerun, queries=queries)
         return ShownExplanation(**vars(case.explained(wanted, value)))
 
     def _add_runs(
-        self, case: Case, given: str, *, encodings: bool, rerun: bool, queries: int | None
+        self, case: Case, form: str, *, encodings: bool, rerun: bool, queries: int | None
     ) -> None:
         """Add runs over changed vectors, and with changed settings."""
         from rankstone.benchmarks.store import open_dataset
@@ -356,7 +357,7 @@ class Session(Views):
         from rankstone.scoring.reencoding import untried
         from rankstone.scoring.task_qrels import open_judged
 
-        form, task = self._form(case.record, given), self.task_of(case.record)
+        task = self.task_of(case.record)
         if encodings:
             [method], dataset = self.definitions.methods(form), open_dataset(task, self.sources)
             for name, hits in self.changed_vectors(method.on_task(task.name), dataset):

@@ -145,9 +145,19 @@ def test_judgements_of_another_version_are_tried_where_they_are_at_hand(
     file = tmp_path / "third.qrels"
     file.write_text("".join(f"{q} 0 {d} 1\n" for q, row in mine.items() for d in row))
     value = by_trec("ndcg_cut_10", RUN, mine)
-    found = here.explain("mine@tiny/letters", value, qrels=[file])
+    found = here.explain("mine@tiny/letters", value, qrels=file)
     [cause] = found.singles[0].causes
     assert re.fullmatch(r"judgements of qrels/third\S*, 9 of 9 queries", cause)
+
+
+def test_the_run_of_the_method_on_another_split_is_tried(here: Session) -> None:
+    backwards = {q: {d: -score for d, score in row.items()} for q, row in RUN.items()}
+    here.score(RUN, "tiny/letters", name="runs/both")
+    here.score(backwards, "tiny/letters-v2", name="runs/both")
+    value = by_trec("recall_10", {q: backwards[q] for q in OTHER}, OTHER)
+    [(record, _)] = here.records(["runs/both@tiny/letters"])
+    found = here.explain(record, value, measure="R@10")
+    assert found.singles[0].causes == ("the run on tiny/letters-v2",)
 
 
 def test_a_cell_of_a_table(here: Session) -> None:

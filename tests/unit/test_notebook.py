@@ -167,7 +167,7 @@ ONE_OR_MORE: dict[str, Callable[[Several, rankstone.Session, Path], Any]] = {
     "run": lambda s, here, _: here.sweep(s(SPECS[OF]), s(SPECS[TASK]), measures=s("P@5")).tasks,
     "site": lambda s, here, out: here.site(out / "site", methods=s(SPECS[OF]), on=s(TASK)),
 }
-ALWAYS_ONE = {"score", "verify"}
+ALWAYS_ONE = {"explain", "score", "verify"}
 """Functions about one run, and one record."""
 
 
