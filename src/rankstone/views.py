@@ -173,6 +173,9 @@ class Views(Catalogue):
             named = names_of(filters.get("on") or ())
             every = [task for one in named for task in expanded(one, definitions)]
             tasks = list(dict.fromkeys([*(task for task in every if task in there), *there]))
+        if not tasks:
+            raise ResultsError(f"{store.folder}: no records for the board. (rankstone records ls)")
+        if spec is None:
             shown = {"sort": sort, "intervals": intervals, "significance": significance}
             spec = stated(tasks, several(measures), several(columns), title=title, **shown)
         whole = len(named) == 1 and named[0] in definitions.suites and tasks == every
