@@ -150,7 +150,9 @@ def test_a_point_leads_to_its_record(page: Browser, site: Path) -> None:
 
 
 def test_hostile_names_and_texts_are_only_text(page: Browser, site: Path) -> None:
-    for pattern in ("index.html", "tasks/family-0-task-00-*", "records/*img-src*", "pairs/*"):
+    patterns = ("index.html", "tasks/family-0-task-00-*", "records/*img-src*", "pairs/*",
+                "queries/family-0-task-00-*.html")  # fmt: skip
+    for pattern in patterns:
         page.open(first(site, pattern))
         drawn(page)
         page.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
@@ -185,7 +187,8 @@ RATIO = """
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_text_is_legible(page: Browser, site: Path, dark: bool) -> None:
     page.size(1280, 900, dark=dark)
-    for pattern in ("index.html", "pairs.html", "tasks/*", "records/*", "pairs/*"):
+    patterns = ("index.html", "pairs.html", "tasks/*", "records/*", "pairs/*", "queries/*.html")
+    for pattern in patterns:
         page.open(first(site, pattern))
         assert page.js(RATIO) == [], pattern
     assert page.js("getComputedStyle(document.body).backgroundColor") == (
@@ -209,7 +212,9 @@ def test_the_choice_of_colours_is_kept_and_plots_follow(page: Browser, site: Pat
 
 def test_nothing_is_wider_than_a_phone(page: Browser, site: Path) -> None:
     page.size(360, 740, phone=True)
-    for pattern in ("index.html", "datasets.html", "pairs.html", "tasks/*", "records/*", "pairs/*"):
+    patterns = ("index.html", "datasets.html", "pairs.html", "tasks/*", "records/*", "pairs/*",
+                "queries/*.html")  # fmt: skip
+    for pattern in patterns:
         page.open(first(site, pattern))
         drawn(page)
         assert page.js("document.documentElement.scrollWidth") == 360, pattern
@@ -228,3 +233,34 @@ def test_plots_come_when_they_are_in_view_and_the_leaderboard_needs_no_library(
     page.open(first(site, "records/*method-001*"))
     page.js("document.querySelector('figure').scrollIntoView()")
     page.wait("document.querySelectorAll('.mark-rect path').length > 10")
+
+
+def test_any_query_of_any_two_methods_can_be_read(page: Browser, site: Path) -> None:
+    page.open(first(site, "records/family-0-task-00-*method-020*"))
+    page.js("document.querySelector('a[href*=queries]').click()")
+    page.wait(
+        "location.pathname.includes('/queries/') && document.querySelector('.choose')?.hidden === false"
+    )
+    assert page.js("document.querySelector('select[name=a]').selectedOptions[0].text").endswith(
+        "020"
+    )
+    shown = "[...document.querySelectorAll('.query')].filter(q => !q.hidden)"
+    assert page.js(f"{shown}.length") == 8
+    for name, value in (("s", "low"), ("t", "Q3")):
+        page.js(
+            f"(() => {{ const f = document.querySelector('[name={name}]'); f.value = '{value}';"
+            " f.dispatchEvent(new Event('input', { bubbles: true })); })()"
+        )
+        if name == "s":
+            values = page.js(f"{shown}.map(q => parseFloat(q.querySelector('.delta').textContent))")
+            assert values == sorted(values)
+    assert page.js(f"{shown}.map(q => q.dataset.id)") == ["q3"]
+    page.js(f"{shown}[0].querySelector('summary').click()")
+    page.wait("document.querySelectorAll('.query[open] ol').length === 1")
+    page.wait("location.hash.includes('q=q3') && location.hash.includes('s=low')")
+    page.js(
+        "(() => { const b = document.querySelector('[name=b]'); b.selectedIndex = 1;"
+        " b.dispatchEvent(new Event('input', { bubbles: true })); })()"
+    )
+    page.wait("document.querySelectorAll('.query[open] ol').length === 2")
+    assert page.js("document.querySelectorAll('.query[open] .values span').length") == 22

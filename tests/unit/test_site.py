@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 import rankstone
 from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.leaderboards.citations import linked
 from rankstone.leaderboards.costs import BY_NAME, pareto
 from rankstone.leaderboards.site import build as built
 from rankstone.leaderboards.site import vega as plots
@@ -24,12 +27,14 @@ from rankstone.leaderboards.site.board_page import machines
 from rankstone.leaderboards.site.environment import environment
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made
+from rankstone.leaderboards.site.record_page import ORDER, _percentages
 from rankstone.leaderboards.site.tables import board_table
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
 from rankstone.results.side_files import side_file
 from rankstone.results.store import ResultStore, Staged
 from rankstone.workspace import Workspace
+from tests.conftest import ROOT
 from tests.records import demo_records, make_record
 from tests.site_records import many_records, store_with_runs
 
@@ -96,7 +101,7 @@ def test_every_link_leads_to_a_page_and_nothing_is_loaded_from_elsewhere(
 ) -> None:
     built.build(site_of(*stored), tmp_path / "site", means={})
     found = pages(tmp_path / "site")
-    assert len(found) == 3 + 2 + 7 + 10
+    assert len(found) == 3 + 2 + 2 + 7 + 10
     for name, page in found.items():
         for tag, attrs in page.tags:
             for key in ("href", "src"):
@@ -104,7 +109,8 @@ def test_every_link_leads_to_a_page_and_nothing_is_loaded_from_elsewhere(
                 if target is None or target == "data:," or target == "#main":
                     continue
                 assert ":" not in target, (name, tag, target)
-                assert ((tmp_path / "site" / name).parent / target).resolve().is_file(), target
+                file = (tmp_path / "site" / name).parent / target.partition("#")[0]
+                assert file.resolve().is_file(), target
 
 
 def test_all_text_is_escaped(stored: tuple[list[RunRecord], Path], tmp_path: Path) -> None:
@@ -317,7 +323,7 @@ def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
     pairs, _ = made(site, site.boards[0], 2)
     entry = next(e for e in site.entries if e.method == record.method.name)
     query = pairs[0].moved[0].query
-    assert Rankings(pairs).of(entry, query) == ["d", "é", "c", "b", "a"]
+    assert Rankings().of(entry, query) == ["d", "é", "c", "b", "a"]
 
 
 def test_a_page_without_texts_gives_the_reason(
@@ -393,3 +399,67 @@ def test_many_records_have_each_a_page(tmp_path: Path) -> None:
     assert len(list((tmp_path / "site" / "records").iterdir())) == 120
     names = list(itertools.chain(p.name for p in (tmp_path / "site" / "tasks").iterdir()))
     assert len(names) == 4
+
+
+def record_text(record: RunRecord, folder: Path, definitions: Any = {}) -> str:  # noqa: B006
+    site = make_site([(record, Path("/nowhere"))], definitions)
+    built.build(site, folder / "site", means={})
+    (page,) = (folder / "site" / "records").iterdir()
+    return page.read_text()
+
+
+def test_sums_of_this_run_and_of_reused_phases_agree_with_the_rows(tmp_path: Path) -> None:
+    page = record_text(with_phases(make_record(), from_cache=1.0, rss=1 << 30), tmp_path)
+    table = page.partition("Time and memory of each phase")[2].partition("</table>")[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    *phases, sums = [[float(cell.strip("%") or 0) for cell in row[:3]] for row in rows]
+    assert all((row[0] == 0) != (row[2] == 0) for row in phases)
+    totals = [sum(column) for column in zip(*phases, strict=True)]
+    assert totals == pytest.approx(sums, abs=1e-9)
+    order = [n for n in ORDER if n.replace("_", " ") in table]
+    at = [table.index(f"</span>{name.replace('_', ' ')}</th>") for name in order]
+    assert at == sorted(at)
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=8))
+def test_percentages_add_up(values: list[float]) -> None:
+    shares = _percentages(values)
+    whole = sum(values)
+    assert sum(round(10 * share) for share in shares) == (1000 if whole else 0)
+    for share, value in zip(shares, values, strict=True):
+        assert not whole or abs(share - 100 * value / whole) <= 0.1 + 1e-9
+
+
+def test_a_record_of_uncommitted_code_is_not_checked_out(tmp_path: Path) -> None:
+    for dirty in (False, True):
+        record = make_record()
+        here = record.environment.model_copy(update={"git_commit": "c0ffee", "git_dirty": dirty})
+        record = record.model_copy(update={"environment": here, "label": "our BM25"})
+        method = Workspace.find().method("bm25")
+        method = method.model_copy(update={"citation": "Doe, arXiv:2407.03618, 2024"})
+        page = record_text(record, tmp_path, {"lexical/bm25": method})
+        assert ("git checkout c0ffee" in page) is not dirty
+        assert ("uncommitted changes on commit c0ffee: no commit" in page) is dirty
+    assert "our BM25 <span" in page
+    assert "our BM25, stands for lexical/bm25 in tables" in page
+    assert (
+        '<a href="https://arxiv.org/abs/2407.03618" rel="noreferrer">arXiv:2407.03618</a>' in page
+    )
+    folded = page.partition("<details")[2]
+    assert "rankstone run lexical/bm25" in folded
+    assert ">k1<" in folded
+
+
+def test_citations_of_all_definitions_keep_their_words() -> None:
+    definitions = "".join(path.read_text() for path in (ROOT / "runners").rglob("*.toml"))
+    texts = re.findall(r'^citation = "(.*)"$', definitions, re.MULTILINE)
+    assert len(texts) > 100
+    for text in texts:
+        pieces = linked(text)
+        assert "".join(piece.text for piece in pieces) == text
+        assert all(piece.url.startswith("https://") for piece in pieces if piece.url)
+        assert ("arXiv:" in text) <= any("arxiv.org/abs/" in piece.url for piece in pieces)
+    assert linked("A, CVPR 2011, 10.1109/CVPR.2011.5995432")[1].url == (
+        "https://doi.org/10.1109/CVPR.2011.5995432"
+    )
+    assert linked("openreview.net/forum?id=Zl")[0].url == "https://openreview.net/forum?id=Zl"

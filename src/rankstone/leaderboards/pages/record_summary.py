@@ -25,7 +25,7 @@ def page(record: RunRecord, path: Path) -> Page:
             table(("measure", "mean", "95% interval"), _measures(record), figures=("mean",))
         )
     if costs := list(_costs(record)):
-        blocks.append(table(("cost", "value"), costs, figures=("value",), notes=_notes(record)))
+        blocks.append(table(("cost", "value"), costs, figures=("value",), notes=flag_notes(record)))
     warnings = (Heading("warnings"), Items(tuple(record.warnings))) if record.warnings else ()
     more = Items((f"in full: rankstone show {name}",))
     return Page(title=name, blocks=(*blocks, *warnings, more), body=json.loads(to_json(record)))
@@ -65,6 +65,7 @@ def _costs(record: RunRecord) -> Iterator[tuple[str, str]]:
             yield ", ".join(filter(None, (cost.name, unit))), flagged(value, mark_of(cost, record))
 
 
-def _notes(record: RunRecord) -> list[str]:
+def flag_notes(record: RunRecord) -> list[str]:
+    """Return the meaning of the marks behind the record's costs."""
     flags = (cost.flag(record) for cost in COSTS if cost.of(record) is not None)
     return list(dict.fromkeys(flag.note for flag in flags if flag is not None))

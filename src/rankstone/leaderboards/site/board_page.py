@@ -50,7 +50,7 @@ def _panel(site: Site, board: Board, cost: Cost) -> dict[str, object]:
     }
 
 
-def board_page(site: Site, board: Board, pairs: Sequence[Pair]) -> str:
+def board_page(site: Site, board: Board, pairs: Sequence[Pair], queries: str = "") -> str:
     task, data = board.entries[0].record.task, board.entries[0].data
     return render(
         "board.html",
@@ -68,6 +68,7 @@ def board_page(site: Site, board: Board, pairs: Sequence[Pair]) -> str:
         notes=list(tables.notes(site, board)),
         failed=[entry for entry in (*board.entries, *board.stale) if not entry.ok],
         pairs=pairs,
+        queries=queries,
     )
 
 

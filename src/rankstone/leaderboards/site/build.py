@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from rankstone.errors import ResultsError
 from rankstone.files import temporary_folder
-from rankstone.leaderboards.site import vega
+from rankstone.leaderboards.site import queries, vega
 from rankstone.leaderboards.site.board_page import board_page, datasets_page, index_page
 from rankstone.leaderboards.site.environment import asset
-from rankstone.leaderboards.site.model import Site
-from rankstone.leaderboards.site.pair_page import pair_page, pairs_page
-from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made, texts_of
+from rankstone.leaderboards.site.model import Site, Texts
+from rankstone.leaderboards.site.pair_page import NO_TEXTS, pair_page, pairs_page
+from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made
+from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.record_page import record_page
 from rankstone.leaderboards.site.tables import Means
 from rankstone.leaderboards.suites import suite_means
@@ -58,7 +59,7 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
         pairs = 0
         for name, text in _files(site, means, best):
             path = fresh / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
             pairs += name.startswith("pairs/")
         for name, text in scripts.items():
@@ -70,24 +71,38 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
 def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
     """Names and texts of all files except the scripts of plots."""
     yield MARK, _MARK_TEXT
-    for name in ("site.css", "site.js"):
+    for name in ("site.css", "site.js", "queries.js"):
         yield f"assets/{name}", asset(name)
     pairs: list[Pair] = []
     faults: list[str] = []
     for board in site.boards:
         here, failed = made(site, board, best)
-        rankings = Rankings(here)
-        texts = texts_of(site, board, here, rankings)
+        rankings, asked = Rankings(), queries.collected(board)
+        texts = _texts(site, here, asked, rankings)
+        if asked is not None:
+            known = NO_TEXTS if isinstance(texts, str) else texts
+            yield from queries.files(site, asked, rankings, known)
         for pair in here:
-            yield pair.page, pair_page(site, pair, rankings, texts)
-        yield board.page, board_page(site, board, here)
+            yield pair.page, pair_page(site, pair, rankings, texts, asked)
+        yield board.page, board_page(site, board, here, asked.page if asked else "")
         for entry in (*board.entries, *board.stale):
-            yield entry.page, record_page(site, entry, board.page)
+            yield entry.page, record_page(site, entry, board.page, asked)
         pairs += here
         faults += failed
     yield "pairs.html", pairs_page(site, pairs, faults, best)
     yield "datasets.html", datasets_page(site)
     yield "index.html", index_page(site, means)
+
+
+def _texts(
+    site: Site, pairs: Sequence[Pair], asked: Queries | None, rankings: Rankings
+) -> Texts | str:
+    """Return the texts that the pages of a board show, or the reason why there are none."""
+    if asked is None:
+        return ""
+    documents = rankings.documents(pairs) | queries.documents(asked, rankings)
+    ids = {moved.query for pair in pairs for moved in pair.moved}.union(asked.ids)
+    return site.look(next(iter(asked.values)).record, ids, documents)
 
 
 def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.environment import p_value, render, shown
 from rankstone.leaderboards.site.model import Entry, Site, Texts
 from rankstone.leaderboards.site.pairs import DEPTH, Dot, Pair, Rankings
+from rankstone.leaderboards.site.queries import Queries, beginning
 from rankstone.leaderboards.site.vega import Plot
 
 LISTED = 3
 """Queries that a point of the scatter plot names."""
 EXCERPT = 220
 QUERY = 600
-"""Characters of a document and of a query that are shown."""
+"""Bytes of a document and of a query that are shown."""
 NO_TEXTS = Texts({}, {}, {})
 
 
@@ -47,7 +48,9 @@ class Query(NamedTuple):
     rankings: list[Ranked]
 
 
-def pair_page(site: Site, pair: Pair, rankings: Rankings, texts: Texts | str) -> str:
+def pair_page(
+    site: Site, pair: Pair, rankings: Rankings, texts: Texts | str, asked: Queries | None
+) -> str:
     of, than = site.label(pair.of), site.label(pair.than)
     known = NO_TEXTS if isinstance(texts, str) else texts
     return render(
@@ -68,6 +71,7 @@ def pair_page(site: Site, pair: Pair, rankings: Rankings, texts: Texts | str) ->
         no_texts=(texts or "unknown") if isinstance(texts, str) else "",
         queries=[_query(pair, moved, rankings, known) for moved in pair.moved],
         depth=DEPTH,
+        every=asked.link(pair.of, pair.than) if asked else "",
     )
 
 
@@ -130,7 +134,7 @@ def _query(pair: Pair, moved: Moved, rankings: Rankings, texts: Texts) -> Query:
     labels = texts.labels.get(moved.query, {})
     return Query(
         id=moved.query,
-        text=_beginning(texts.queries.get(moved.query, ""), QUERY),
+        text=beginning(texts.queries.get(moved.query, ""), QUERY),
         difference=moved.of - moved.than,
         rankings=[
             _ranked(pair.of, moved.of, ours, theirs, labels, texts.documents),
@@ -153,13 +157,8 @@ def _ranked(
             id=id,
             label=labels.get(id),
             other=None if ranks is None else ranks.get(id, 0),
-            text=_beginning(documents.get(id, ""), EXCERPT),
+            text=beginning(documents.get(id, ""), EXCERPT),
         )
         for id in ranking
     ]  # fmt: skip
     return Ranked(f"{entry.method}: {quality(value)}", hits)
-
-
-def _beginning(text: str, length: int) -> str:
-    joined = " ".join(text[: 4 * length].split())
-    return joined if len(joined) <= length else joined[:length].rstrip() + "…"

@@ -21,7 +21,7 @@ from rankstone.evaluation.sign_flips import TIE
 from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.compare import Moved
-from rankstone.leaderboards.site.model import Board, Entry, Site, Texts, slug
+from rankstone.leaderboards.site.model import Board, Entry, Site, slug
 from rankstone.results.trec_run import read_run
 from rankstone.text_files import encode_id
 
@@ -126,46 +126,44 @@ def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
 
 
 class Rankings:
-    """The first ranks of the queries that the pairs of one board show; each run is read once."""
+    """The first ranks of all queries of records; each run is read once."""
 
-    def __init__(self, pairs: Iterable[Pair]) -> None:
-        wanted: dict[Entry, set[str]] = {}
-        for pair in pairs:
-            for entry in (pair.of, pair.than):
-                wanted.setdefault(entry, set()).update(moved.query for moved in pair.moved)
-        self._found = {entry: _first_ranks(entry, queries) for entry, queries in wanted.items()}
+    def __init__(self) -> None:
+        self._found = dict[Entry, Mapping[str, Ranking] | None]()
 
     def of(self, entry: Entry, query: str) -> Ranking | None:
         """Documents, best first; None where the run is not stored beside the record."""
+        if entry not in self._found:
+            self._found[entry] = _first_ranks(entry)
         found = self._found[entry]
         return None if found is None else found.get(encode_id(query), [])
 
-    def documents(self) -> set[str]:
-        """All documents that pages show."""
-        runs = [found for found in self._found.values() if found is not None]
-        return {document for found in runs for ranks in found.values() for document in ranks}
+    def documents(self, pairs: Iterable[Pair]) -> set[str]:
+        """All documents that the pages of `pairs` show."""
+        return {
+            document
+            for pair in pairs
+            for entry in (pair.of, pair.than)
+            for moved in pair.moved
+            for document in self.of(entry, moved.query) or ()
+        }
 
 
-def _first_ranks(entry: Entry, queries: Iterable[str]) -> Mapping[str, Ranking] | None:
-    """The best documents of `queries`, in the order of the protocol: score, then id, descending."""
+def _first_ranks(entry: Entry) -> Mapping[str, Ranking] | None:
+    """The best documents of every query, in the order of the protocol: score, then id,
+    descending."""
     path = entry.file("run")
     if path is None:
         return None
-    run, wanted = read_run(path), {encode_id(query) for query in queries}
-    rows = [row for row, query in enumerate(run.query_ids) if query in wanted]
-    kept = np.flatnonzero(np.isin(run.query, rows))
-    lines: dict[str, list[tuple[float, bytes, str]]] = {}
-    for query, document, score in zip(
-        run.query[kept].tolist(), run.document[kept].tolist(), run.score[kept].tolist(), strict=True
-    ):
-        id = run.document_ids[document]
-        lines.setdefault(run.query_ids[query], []).append((score, id.encode(), id))
-    return {q: [id for *_, id in sorted(found, reverse=True)[:DEPTH]] for q, found in lines.items()}
-
-
-def texts_of(site: Site, board: Board, pairs: Sequence[Pair], rankings: Rankings) -> Texts | str:
-    """The texts that the pages of a board show, or the reason why there are none."""
-    if not pairs:
-        return ""
-    queries = {moved.query for pair in pairs for moved in pair.moved}
-    return site.look(pairs[0].of.record, queries, rankings.documents())
+    run = read_run(path)
+    names = np.array([id.encode() for id in run.document_ids], dtype=object)
+    by_name = np.empty(len(names), np.int64)
+    by_name[np.argsort(names)] = np.arange(len(names))
+    order = np.lexsort((-by_name[run.document], -run.score, run.query))
+    query = run.query[order]
+    rank = np.arange(len(order)) - np.searchsorted(query, query)
+    found: dict[str, Ranking] = {}
+    kept = order[rank < DEPTH]
+    for row, document in zip(run.query[kept].tolist(), run.document[kept].tolist(), strict=True):
+        found.setdefault(run.query_ids[row], []).append(run.document_ids[document])
+    return found

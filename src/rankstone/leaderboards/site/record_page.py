@@ -1,18 +1,20 @@
-"""The page of one record: everything it holds, and the command that repeats it."""
+"""The page of one record: its figures first, then everything it holds and how to reproduce it."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards import numbers
+from rankstone.leaderboards.citations import linked
 from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.frame import measure_order
-from rankstone.leaderboards.numbers import significant
+from rankstone.leaderboards.numbers import count, significant
 from rankstone.leaderboards.pages.record import (
     bytes_text,
     environment_rows,
@@ -20,17 +22,18 @@ from rankstone.leaderboards.pages.record import (
     latency_notes,
     latency_rows,
     method_rows,
-    phase_mark,
     provenance_rows,
     task_rows,
-    time_note,
     truncation_rows,
 )
+from rankstone.leaderboards.pages.record_summary import flag_notes
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site
+from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.vega import Plot, rounded
+from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.per_query import read_latency
-from rankstone.results.record import Latency, Phase, RunRecord
+from rankstone.results.record import Environment, Latency, Phase, RunRecord
 
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """The percentiles that the distribution of latency shows."""
@@ -41,19 +44,30 @@ Rows = list[tuple[str, str]]
 
 
 class Timed(NamedTuple):
-    """A phase with its share of the time, and of the largest peak of memory."""
+    """A phase; its seconds are of this run, or of the run that filled the cache."""
 
     name: str
     time: Phase
-    share: float | None
-    """None for a phase that was read from a cache: its time is of another run."""
+    share: str
+    """Percentage of this run's time; empty for a phase that was read from a cache."""
     memory: float
-    mark: str
+    """Share of the largest peak of memory."""
 
 
-def record_page(site: Site, entry: Entry, board_page: str) -> str:
+class Times(NamedTuple):
+    """The phases in order of execution; sums are those of the figures that are shown."""
+
+    phases: list[Timed]
+    decimals: int
+    sums: dict[bool, str]
+    """Reused or not -> seconds of these phases."""
+
+    def seconds(self, phase: Phase, *, reused: bool) -> str:
+        return f"{phase.wall_s:,.{self.decimals}f}" if bool(phase.from_cache) == reused else ""
+
+
+def record_page(site: Site, entry: Entry, board_page: str, asked: Queries | None) -> str:
     record = entry.record
-    commands, original = _commands(record)
     return render(
         "record.html",
         entry.page,
@@ -61,17 +75,31 @@ def record_page(site: Site, entry: Entry, board_page: str) -> str:
         entry=entry,
         spec=site.methods.get(entry.method),
         board_page=board_page,
-        chips=[entry.family, record.status, f"machine {entry.machine}"],
+        chips=list(_chips(site, entry)),
         main=list(_tiles(entry)),
-        commands=commands,
-        original=original,
+        facts_first=facts(_facts(site, entry)),
+        citation=linked(_citation(site, entry)),
+        queries=asked.link(entry) if asked else "",
+        commands=_commands(record),
+        original=shlex.join(record.environment.command),
         measures={name: record.measures[name] for name in measure_order([record])},
-        phases=_phases(record),
-        time_note=time_note(record.profile) if record.profile else "",
+        times=_times(record),
+        flags=flag_notes(record),
         truncation=truncation_rows(record),
         sections=dict(_sections(site, entry)),
         **_latency(entry),
     )
+
+
+def _chips(site: Site, entry: Entry) -> Iterator[str]:
+    record = entry.record
+    yield entry.family
+    yield record.status
+    if record.method.trained_on or record.is_trained:
+        yield "trained on this collection" if record.is_trained else "not trained on it"
+    if (licence := site.licence(entry.method)) != numbers.UNKNOWN:
+        yield licence
+    yield f"machine {entry.machine}"
 
 
 def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
@@ -91,38 +119,85 @@ def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
         remark = f"{significant(each)} bytes per document" if each is not None else ""
         yield "index in memory", bytes_text(profile.index.memory_bytes), remark
     mark = mark_of(BY_NAME["peak RSS"], record)
-    yield "peak memory", bytes_text(profile.peak_rss_bytes, mark), "of all phases"
+    yield "peak memory", bytes_text(profile.peak_rss_bytes, mark), "largest of all phases"
 
 
-def _commands(record: RunRecord) -> tuple[list[str], str]:
-    """The commands that measure this cell again, and the original one where it is another."""
+def _facts(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
+    """Yield the facts that a reader looks for first."""
+    record, here = entry.record, entry.record.environment
+    yield "label", record.label and f"{record.label}, stands for {entry.method} in tables"
+    yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
+    licence = site.licence(entry.method)
+    yield "licence of the weights", licence if licence != numbers.UNKNOWN else ""
+    sizes = (
+        count(record.task.n_documents, "document"),
+        count(record.task.n_queries, "query", "queries"),
+    )
+    yield "data", ", ".join(filter(None, (*sizes, f"split {record.task.split}")))
+    threads = count(here.threads, "thread")
+    yield "machine", ", ".join(filter(None, (here.cpu, here.gpu, threads)))
+    yield "measured", record.provenance.finished
+    yield "code", _code(here)
+
+
+def _code(here: Environment) -> str:
+    if not here.git_commit:
+        return ""
+    changes = "uncommitted changes on " if here.git_dirty else ""
+    return f"{changes}commit {here.git_commit}"
+
+
+def _citation(site: Site, entry: Entry) -> str:
+    spec = site.methods.get(entry.method)
+    return spec.citation if spec is not None else ""
+
+
+def _commands(record: RunRecord) -> list[str]:
+    """Return the commands that measure this cell again.
+
+    A commit is checked out only where it holds the code that was measured.
+    """
     here, name = record.environment, record.method.name
-    lines = [f"git checkout {shlex.quote(here.git_commit)}"] if here.git_commit else []
-    original = shlex.join(here.command)
+    known = here.git_commit and not here.git_dirty
+    lines = [f"git checkout {shlex.quote(here.git_commit or '')}"] if known else []
     if not name.startswith("runs/"):
         seed = f" --seed {here.seed}" if here.seed is not None else ""
         on = shlex.quote(record.task.name)
         lines.append(f"rankstone run {shlex.quote(name)} --on {on}{seed} --force")
-    elif original:
-        lines.append(original)
-    return lines, "" if original in lines else original
+    elif here.command:
+        lines.append(shlex.join(here.command))
+    return lines
 
 
-def _phases(record: RunRecord) -> list[Timed]:
+def _times(record: RunRecord) -> Times:
     timed = record.profile.phases if record.profile else {}
     order = sorted(timed, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    whole = record.profile.own_seconds if record.profile else 0.0
+    longest = max((phase.wall_s for phase in timed.values()), default=0.0)
+    decimals = 1 if longest >= 1000 else 2 if longest >= 100 else 3
     memory = max((phase.peak_rss_bytes or 0 for phase in timed.values()), default=0) or 1
-    return [
+    shares = _percentages([0 if timed[n].from_cache else timed[n].wall_s for n in order])
+    phases = [
         Timed(
             name.replace("_", " "),
-            phase := timed[name],
-            None if phase.from_cache or not whole else phase.wall_s / whole,
-            (phase.peak_rss_bytes or 0) / memory,
-            phase_mark(phase),
+            timed[name],
+            "" if timed[name].from_cache else f"{share:.1f}%",
+            (timed[name].peak_rss_bytes or 0) / memory,
         )
-        for name in order
+        for name, share in zip(order, shares, strict=True)
     ]
+    sums = {
+        reused: f"{sum(round(wall, decimals) for wall in walls):,.{decimals}f}"
+        for reused in (False, True)
+        if (walls := [p.wall_s for p in timed.values() if bool(p.from_cache) == reused])
+    }
+    return Times(phases, decimals, sums)
+
+
+def _percentages(values: list[float]) -> list[float]:
+    """Return the shares in percent, rounded to tenths so that their sum is 100."""
+    whole = sum(values)
+    ends = [round(1000 * end / whole) if whole else 0 for end in accumulate(values)]
+    return [(end - start) / 10 for start, end in pairwise([0, *ends])]
 
 
 def _latency(entry: Entry) -> dict[str, Any]:
@@ -173,9 +248,7 @@ def _sections(site: Site, entry: Entry) -> Iterator[tuple[str, Rows]]:
 
 def _method(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
     spec = site.methods.get(entry.method)
-    yield "licence of the weights", site.licence(entry.method)
     if spec is not None:
-        yield "cite", spec.citation
         yield "members", ", ".join(member.name for member in spec.members)
     else:
         yield "definition", "not in this workspace"
