@@ -177,7 +177,12 @@ def _part(
     ranks, labels, relevant = [], [], []
     for query in part:
         found = [rankings.of(entry, query) for entry in queries.ranked]
-        ranks.append([ids and [docs.setdefault(id, len(docs)) for id in ids] for ids in found])
+        ranks.append(
+            [
+                None if ids is None else [docs.setdefault(id, len(docs)) for id in ids]
+                for ids in found
+            ]
+        )
         judged, shown = texts.labels.get(query, {}), {id for ids in found for id in ids or ()}
         labels.append({docs[id]: label for id, label in judged.items() if id in shown})
         relevant.append(sum(label > 0 for label in judged.values()))
