@@ -19,11 +19,11 @@ from jinja2 import UndefinedError
 
 import rankstone
 from rankstone.errors import MissingExtraError, ResultsError
-from rankstone.leaderboards.citations import linked
 from rankstone.leaderboards.costs import BY_NAME, pareto
 from rankstone.leaderboards.site import build as built
 from rankstone.leaderboards.site import vega as plots
 from rankstone.leaderboards.site.board_page import machines
+from rankstone.leaderboards.site.citations import linked
 from rankstone.leaderboards.site.environment import environment
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made

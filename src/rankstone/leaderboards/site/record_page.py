@@ -11,7 +11,6 @@ import numpy as np
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.citations import linked
 from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import count, significant
@@ -27,6 +26,7 @@ from rankstone.leaderboards.pages.record import (
     truncation_rows,
 )
 from rankstone.leaderboards.pages.record_summary import flag_notes
+from rankstone.leaderboards.site.citations import linked
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.queries import Queries
