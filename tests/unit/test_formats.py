@@ -6,9 +6,13 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from rankstone import board
 from rankstone.leaderboards.document import (
     Cell,
     Column,
@@ -20,7 +24,10 @@ from rankstone.leaderboards.document import (
     table,
 )
 from rankstone.leaderboards.formats.render import FORMATS, render
+from rankstone.leaderboards.pages import leaderboard as leaderboard_page
+from tests.conftest import ROOT
 from tests.pages import Tags
+from tests.records import demo_records
 
 NASTY = [
     "a|b", "a\\|b", "*a*_b_", "`x`", "<script>x</script>", "[a](b)", "50%&$#{}~^", '"a",b', "a\nb",
@@ -72,11 +79,85 @@ def test_html_is_closed_and_holds_no_element_of_the_text(text: str) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_latex_is_balanced_and_has_no_special_character_of_the_text(text: str) -> None:
     drawn = render(page(text), "latex")
-    bare = re.sub(r"\\[&%$#_{}]", "", drawn)
+    needs, drawn = drawn.split("\n", 1)
+    assert needs == "% needs \\usepackage{adjustbox,booktabs,siunitx,threeparttable}"
+    bare = re.sub(r"\\[&%$#_{}]", "", drawn).replace(
+        "[1]{\\llap{\\underline{\\phantom{#1", "[1]{{{{"
+    )
     assert bare.count("{") == bare.count("}")
-    assert not re.search(r"[%$#_]|(?<!\\textasciitilde\{\})[~^]", bare)
+    assert not re.search(r"[%$#_<>|\"]|(?<!\\textasciitilde\{\})[~^]", bare)
     rows = bare[bare.index(r"\toprule") : bare.index(r"\bottomrule")]
     assert [line.count("&") for line in rows.splitlines() if line.endswith(r"\\")] == [1, 1]
+    opened = re.findall(r"\\(begin|end)\{(\w+)\}", drawn)
+    stack: list[str] = []
+    for verb, name in opened:
+        stack.append(name) if verb == "begin" else None
+        assert verb == "begin" or stack.pop() == name
+    assert stack == []
+
+
+def numbers(*cells: Cell) -> str:
+    heads = (
+        Column(heading=("method",), left=True),
+        Column(heading=("median latency of a query, ms",)),
+    )
+    rows = tuple((Cell(text=f"dense/m-{n}"), cell) for n, cell in enumerate(cells))
+    notes = ("see dense/all-minilm-l6-v2, a method",)
+    made = Table(title="Speed", columns=heads, rows=rows, notes=notes)
+    return render(Page(blocks=(made, made)), "latex")
+
+
+def test_latex_aligns_numbers_and_keeps_their_marks_letters_and_intervals() -> None:
+    text = numbers(
+        Cell(text=".758", mark="best", letters="ab", interval=".716–.798"),
+        Cell(text="1,220†", mark="second"), Cell(text="–"), Cell(text="−.004"), Cell(text=""),
+    )  # fmt: skip
+    assert "S[table-format=+4.3, table-space-text-post=" in text
+    ends = r"{\scriptsize\mdseries [0.716--0.798]}"
+    assert rf"& \bfseries 0.758 {{\textsuperscript{{ab}}\,{ends}}} \\" in text
+    assert r"& 1220 {\secondbest{1,220}\textdagger{}} \\" in text
+    assert r"& {--} \\" in text
+    assert r"& -0.004 \\" in text
+    assert r"{\shortstack{median latency\\of a query, ms}}" in text
+    assert r"\mbox{dense/all-minilm-l6-v2,}" in text
+    assert re.findall(r"\\label\{(.*?)\}", text) == ["tab:speed", "tab:speed-2"]
+    assert "S[" not in numbers(Cell(text=".7–.8"), Cell(text="1 of 2"))
+
+
+def test_latex_turns_a_wide_table_and_goes_on_over_pages_with_a_long_one() -> None:
+    heads = [f"measure-of-quality-{n}" for n in range(9)]
+    wide = Page(blocks=(table(heads, [heads], title="Wide"),))
+    assert r"\begin{sidewaystable}" in render(wide, "latex")
+    long = Page(blocks=(table(["method"], [["bm25"]] * 99, title="Long", notes=["a note"]),))
+    text = render(long, "latex")
+    assert text.startswith("% needs \\usepackage{booktabs,longtable,siunitx}\n")
+    assert text.index(r"\endhead") < text.index("bm25") < text.index("a note")
+
+
+TEX = "pdflatex and pdftoppm of texlive-latex-extra, texlive-science and poppler-utils"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason=f"needs {TEX}")
+@pytest.mark.parametrize("name", ["board", "leaderboard", "wide", "long", *NASTY])
+def test_latex_compiles_as_pasted_and_fits_the_page(name: str, tmp_path: Path) -> None:
+    wide = [f"measure-of-quality-{n}" for n in range(9)]
+    made = {
+        "board": board("long-documents", workspace=ROOT),
+        "leaderboard": leaderboard_page.page(demo_records()),
+        "wide": Page(blocks=(table(wide, [wide], title="Wide"),)),
+        "long": Page(blocks=(table(["method"], [["dense/x"]] * 99, title="L", notes=["a"] * 9),)),
+    }.get(name) or page(name)
+    text = render(made, "latex")
+    needs = text.partition("\n")[0].removeprefix("% needs ")
+    lines = [r"\documentclass{article}", needs, r"\begin{document}", text, r"\end{document}"]
+    (tmp_path / "a.tex").write_text("\n".join(lines))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    for _ in range(3):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    log = (tmp_path / "a.log").read_text(errors="replace")
+    assert done.returncode == 0, log
+    assert not re.findall(r"Overfull .*|LaTeX Warning: .*", log)
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -46,7 +46,8 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
     text = render(rankstone.report(baseline="bm25", results=results), "markdown")
     for said in (
         "lexical/bm25", "nDCG@10", "Against lexical/bm25", "Holm's",
-        "cuts 25.0% of documents (30.0% of their tokens)", "7 of 50 queries have tied scores",
+        "25.0% of documents (30.0% of their tokens) are truncated",
+        "7 of 50 queries have tied scores",
         "2 queries have no results", "odd \\<data>",
         "dense/broken on stdlib/functions ended as oom",
         "lexical/tied was not run on stdlib/modules", "several machines", "depth 100",

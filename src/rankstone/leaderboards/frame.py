@@ -169,7 +169,7 @@ def truncated(row: Mapping[Any, Any]) -> str:
         for role, noun in nouns.items()
         if is_known(row.get(f"{role}_cut")) and row[f"{role}_cut"] > 0
     ]
-    return f"the model's limit cuts {' and '.join(shares)}" if shares else ""
+    return f"{' and '.join(shares)} are truncated at the model's limit" if shares else ""
 
 
 def _figures(record: RunRecord) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Plots are SVG: inline in HTML, files beside a page of Markdown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.compare import Comparison, compare, paired_values
@@ -123,9 +122,7 @@ def _rules(record: RunRecord) -> str:
 
 
 def _figures(records: Sequence[RunRecord]) -> Iterator[Block]:
-    for one in tables(leaderboard(records)):
-        yield Paragraph(f"{one.title}, {one.kind}: {one.subtitle}")
-        yield replace(one, title="", kind="", subtitle="")
+    yield from tables(leaderboard(records))
 
 
 def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
