@@ -59,11 +59,15 @@ def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(width: int) -> 
     assert ("not shown" in text) == (width < 120)
 
 
-def test_a_long_name_gives_way_to_figures() -> None:
-    text = drawn([make_record("dense/" + "long-name-" * 12), make_record()], width=80)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" in text
-    assert ".304" in text
+@pytest.mark.parametrize("times", [2, 3, 4, 6])
+def test_a_long_name_is_whole_and_so_are_the_figures(times: int) -> None:
+    name = "dense/" + "long-name-" * times
+    text = drawn([make_record(name), make_record()], width=80)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert text.count(name.removeprefix("dense/")) == 2
+    assert len([line for line in lines if " .304 " in line]) == 2
+    assert len({line.index(" .304 ") for line in lines if " .304 " in line}) == 1
 
 
 def test_colours_only_where_asked_for() -> None:

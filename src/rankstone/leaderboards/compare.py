@@ -18,13 +18,13 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation.family import holm
 from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
-from rankstone.results.per_query import read_per_query
+from rankstone.results.per_query import PerQuery, read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import side_file
 from rankstone.results.store import ResultStore, Stored, recorded_name
 
-MOVED = 5
-"""Number of the most changed queries that are named."""
+MOVED = 3
+"""Number of the largest drops, and of the largest rises, that are named."""
 
 
 class Moved(NamedTuple):
@@ -48,7 +48,8 @@ class Comparison(NamedTuple):
     adjusted: float
     """p by Holm's method over all comparisons made together, the family."""
     moved: tuple[Moved, ...]
-    """The most changed queries, the largest change first."""
+    """The queries that drop most and that rise most, the largest change first; of equal changes
+    those that change most over all measures of both."""
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
     """Differences of the two records beside the method, and the comparisons left out for them."""
@@ -146,10 +147,6 @@ def _named(
 def _one(of: Stored, than: Stored, measure: str) -> Comparison:
     queries, ours, theirs = paired_values(of, than, measure)
     tested = paired(ours, theirs)
-    order = np.argsort(-np.abs(ours - theirs), kind="stable")[:MOVED]
-    moved = tuple(
-        Moved(queries[n], float(ours[n]), float(theirs[n])) for n in order if ours[n] != theirs[n]
-    )
     return Comparison(
         task=of[0].task.name,
         of=of[0].method.name,
@@ -159,10 +156,35 @@ def _one(of: Stored, than: Stored, measure: str) -> Comparison:
         mean_than=float(theirs.mean()),
         paired=tested,
         adjusted=tested.p,
-        moved=moved,
+        moved=_most_moved(of, than, queries, ours, theirs),
         figures=tuple(figures(of[0], than[0])),
         notes=tuple(differences(of[0], than[0])),
     )
+
+
+def _most_moved(
+    of: Stored, than: Stored, queries: Sequence[str], ours: Floats, theirs: Floats
+) -> tuple[Moved, ...]:
+    change = ours - theirs
+    order = np.lexsort((-_change_of_all(of, than, queries), -np.abs(change)))
+    drops, rises = ([n for n in order if sign * change[n] > 0][:MOVED] for sign in (-1, 1))
+    return tuple(
+        Moved(queries[n], float(ours[n]), float(theirs[n])) for n in order if n in {*drops, *rises}
+    )
+
+
+def _change_of_all(of: Stored, than: Stored, queries: Sequence[str]) -> Floats:
+    """Return each query's absolute change, summed over the measures that both records have."""
+    ours, theirs = _per_query(of), _per_query(than)
+    rows = [
+        np.array([{q: n for n, q in enumerate(side.query_ids)}[q] for q in queries])
+        for side in (ours, theirs)
+    ]
+    both = ours.measures.keys() & theirs.measures.keys()
+    total = np.zeros(len(queries))
+    for measure in both:
+        total += np.abs(ours.measures[measure][rows[0]] - theirs.measures[measure][rows[1]])
+    return total
 
 
 def paired_values(of: Stored, than: Stored, measure: str) -> tuple[list[str], Floats, Floats]:
@@ -180,26 +202,30 @@ def paired_values(of: Stored, than: Stored, measure: str) -> tuple[list[str], Fl
 
 def values_of(stored: Stored, measure: str) -> dict[str, float]:
     """Query id -> value of `measure`; ResultsError where the record has none per query."""
-    record, path = stored
-    where = f"{record.method.name} on {record.task.name}"
-    file = side_file(record, path, "per_query")
-    if file is None:
-        method, task = record.method.name, record.task.name
-        again = f"rankstone run {method} --on {task} --results DIR"
-        if method.startswith("runs/"):
-            again = f"rankstone score FILE --on {task} --name {method} --results DIR"
-        raise ResultsError(
-            f"{where}: a paired test needs values per query, and {path} has none beside it"
-            f" (published records are kept without). Measure it into a folder of your own: {again}"
-        )
-    read = read_per_query(file)
+    record, read = stored[0], _per_query(stored)
     if measure not in read.measures:
         known = ", ".join(read.measures)
         raise ResultsError(
-            f"{where}: '{measure}' was not measured. It has: {known}."
-            f" Compute it from the stored runs: rankstone leaderboard --measures '{measure}'"
+            f"{record.method.name} on {record.task.name}: '{measure}' was not measured. It has:"
+            f" {known}. Compute it from the stored runs: rankstone leaderboard --measures"
+            f" '{measure}'"
         )
     return dict(zip(read.query_ids, read.measures[measure].tolist(), strict=True))
+
+
+def _per_query(stored: Stored) -> PerQuery:
+    record, path = stored
+    file = side_file(record, path, "per_query")
+    if file is not None:
+        return read_per_query(file)
+    method, task = record.method.name, record.task.name
+    again = f"rankstone run {method} --on {task} --results DIR"
+    if method.startswith("runs/"):
+        again = f"rankstone score FILE --on {task} --name {method} --results DIR"
+    raise ResultsError(
+        f"{method} on {task}: a paired test needs values per query, and {path} has none beside it"
+        f" (published records are kept without). Measure it into a folder of your own: {again}"
+    )
 
 
 def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:

@@ -129,16 +129,23 @@ def table(
     title: str = "",
     notes: Iterable[str] = (),
     headless: bool = False,
+    priorities: Mapping[str, int] = {},
 ) -> Table:
     """A table of text.
 
     Args:
         heads: names of the columns; one may have several lines.
         figures: columns of numbers, aligned on the right and never wrapped.
+        priorities: those of columns that may be left out where room is short.
     """
     return Table(
         columns=tuple(
-            Column(heading=tuple(h.split("\n")), left=h not in figures, wrap=h not in figures)
+            Column(
+                heading=tuple(h.split("\n")),
+                left=h not in figures,
+                wrap=h not in figures,
+                priority=priorities.get(h, 0),
+            )
             for h in heads
         ),
         rows=tuple(

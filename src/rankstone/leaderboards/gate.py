@@ -62,13 +62,19 @@ class Judgement(NamedTuple):
     again; None where there is none, or the number of queries permits none."""
     high: float | None = None
     p: float | None = None
-    """Of a drop above the allowance, on its own."""
+    """p-value of the hypothesis that the drop is within the allowance, unadjusted."""
     adjusted: float | None = None
     """The same, adjusted over the family."""
     detectable: float | None = None
     """The minimum detectable drop on these queries with 80% power."""
     needed: int | None = None
     """Queries that would decide an undecided cell."""
+    drop: float | None = None
+    """Baseline less candidate, of the measure's mean."""
+    remark: str = ""
+    """The part of `detail` that no field states."""
+    seconds: float | None = None
+    """Wall time of the candidate's runs; of stored ones on the first rule of each cell."""
 
 
 def _judged(cell: CellName, rule: str, verdict: Verdict, detail: str) -> Judgement:
@@ -112,7 +118,10 @@ def judge(
         found += [_cost(cell, rule, there[cell]) for cell in there if _applies(rule.tasks, cell)]
     found += _idle(rules, found, cells)
     order = {cell: number for number, cell in enumerate(cells)}
-    return sorted(found, key=lambda one: order.get((one.method, one.task), len(order)))
+    found.sort(key=lambda one: order.get((one.method, one.task), len(order)))
+    times = {cell: stored[0].profile for cell, stored in candidate.items()}
+    seconds = {cell: profile.own_seconds for cell, profile in times.items() if profile}
+    return [one._replace(seconds=seconds.pop((one.method, one.task), None)) for one in found]
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
@@ -147,8 +156,8 @@ def _missing(cell: CellName, baseline: Cells, candidate: Cells) -> Judgement | N
         stored = cells.get(cell)
         if stored is None:
             what = (
-                f"the {side} has no record of it, and what is not there cannot pass; measure it to"
-                f" where that side's records are: rankstone run METHOD --on {cell[1]} --results DIR"
+                f"the {side} has no record of it, and missing {side}s fail; measure it into the"
+                f" folder of that side's records: rankstone run METHOD --on {cell[1]} --results DIR"
             )
         elif stored[0].status != "ok":
             what = f"the {side} ended as {stored[0].status}: {stored[0].failure()}"
@@ -168,7 +177,7 @@ class _Test(NamedTuple):
     measure: str
     member: Member
     means: tuple[float, float]
-    """Of baseline and candidate."""
+    """Mean of the baseline, and of the candidate."""
 
 
 def _quality(
@@ -269,7 +278,10 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
     detail = f"drops {found.drop:.4f}" if found.drop > 0 else f"rises {-found.drop:.4f}"
     if not moved:
         judged = _judged(test.cell, name, "equivalent", f"no query of {n:,} differs")
-        return judged._replace(baseline=test.means[0], candidate=test.means[1], low=0.0, high=0.0)
+        return judged._replace(
+            baseline=test.means[0], candidate=test.means[1], low=0.0, high=0.0, drop=0.0,
+            remark=judged.detail,
+        )  # fmt: skip
     verdict: Verdict = "undecided"
     if found.adjusted <= rules.level:
         verdict = "regression"
@@ -277,9 +289,11 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
         verdict = "equivalent"
     detail += f" ({_interval(found)}), p {found.p:.2g}, adjusted p {found.adjusted:.2g}"
     detail += f"; {_power(found, n)}"
+    remark = "" if np.isfinite(found.detectable) else "too few queries to show any drop"
     needed = int(found.needed) if np.isfinite(found.needed) else None
-    if verdict == "undecided":
-        detail += f"; about {needed:,} queries would decide" if needed else ""
+    if verdict == "undecided" and needed:
+        remark = f"about {needed:,} queries would decide"
+        detail += f"; {remark}"
     judged = _judged(test.cell, name, verdict, detail)._replace(
         baseline=test.means[0],
         candidate=test.means[1],
@@ -288,6 +302,8 @@ def _verdict(test: _Test, found: Drop, rules: GateRules) -> Judgement:
         p=found.p,
         adjusted=found.adjusted,
         detectable=_finite(found.detectable),
+        drop=found.drop,
+        remark=remark,
         needed=needed if verdict == "undecided" else None,
     )
     return _settled(judged, rules, may_be_large=found.high > rule.hard_limit + TIE)
@@ -298,8 +314,11 @@ def _settled(judged: Judgement, rules: GateRules, *, may_be_large: bool) -> Judg
     if judged.verdict != "undecided" or rules.undecided == "report":
         return judged
     if rules.undecided == "pass" and may_be_large:
-        detail = f"{judged.detail}; the drop may be above the hard limit"
-        return judged._replace(detail=detail)
+        more = "the drop may be above the hard limit"
+        detail, remark = (
+            "; ".join(filter(None, (text, more))) for text in (judged.detail, judged.remark)
+        )
+        return judged._replace(detail=detail, remark=remark)
     return judged._replace(outcome=rules.undecided)
 
 
@@ -365,9 +384,12 @@ def judge_ratio(
         verdict = "excluded"
     detail = f"{mean:.3f} times the baseline ({low:.3f} to {high:.3f}, {len(baseline)} rounds)"
     if verdict == "not shown":
-        detail += "; more rounds would tell more"
+        detail += "; more rounds may decide"
     if load is not None:
         detail += f"; machine load {load:.1f}"
     judged = _judged(cell, name, verdict, detail)
     baseline_value, candidate_value = (float(np.median(side)) for side in known)
-    return judged._replace(baseline=baseline_value, candidate=candidate_value, low=low, high=high)
+    return judged._replace(
+        baseline=baseline_value, candidate=candidate_value, low=low, high=high,
+        seconds=sum(one.profile.own_seconds for one in candidate if one.profile),
+    )  # fmt: skip

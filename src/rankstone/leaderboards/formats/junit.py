@@ -1,32 +1,54 @@
-"""A gate's page as JUnit XML: a suite for each task, a test for each rule of each method."""
+"""A gate's page as JUnit XML: a suite for each task, a test for each rule of each method.
+
+Element and attribute names are those of the schema that Jenkins and Surefire share. The time of a
+test is the wall time of the candidate's runs, the type of a failure is its verdict.
+"""
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from collections.abc import Mapping, Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from rankstone.leaderboards.document import Page
 
 KINDS = {"fail": "failure", "undecided": "skipped", "incomparable": "skipped"}
+Row = Mapping[str, object]
 
 
 def draw(page: Page) -> str:
-    root = ElementTree.Element("testsuites", name="rankstone gate")
+    totals = _totals(page.rows)
+    del totals["skipped"]  # which the schema has for a suite alone
+    root = Element("testsuites", {"name": "rankstone gate", **totals})
     for task in dict.fromkeys(str(row["task"]) for row in page.rows):
         own = [row for row in page.rows if row["task"] == task]
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=task or "records",
-            tests=str(len(own)),
-            failures=str(sum(row["outcome"] == "fail" for row in own)),
-            errors="0",
-            skipped=str(sum(row["outcome"] in ("undecided", "incomparable") for row in own)),
-        )
+        suite = SubElement(root, "testsuite", {"name": task or "records", **_totals(own)})
         for row in own:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=f"{task}.{row['method']}", name=str(row["rule"])
-            )
-            if kind := KINDS.get(str(row["outcome"])):
-                ElementTree.SubElement(case, kind, message=str(row["detail"]))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+            _test(suite, row)
+    indent(root)
+    return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _test(suite: Element, row: Row) -> None:
+    name = f"{row['task']}.{row['method']}"
+    case = SubElement(
+        suite, "testcase", classname=name, name=str(row["rule"]), time=_seconds([row])
+    )
+    if kind := KINDS.get(str(row["outcome"])):
+        detail = str(row["detail"])
+        SubElement(case, kind, type=str(row["verdict"]), message=detail).text = detail
+
+
+def _totals(rows: Sequence[Row]) -> dict[str, str]:
+    kinds = [KINDS.get(str(row["outcome"])) for row in rows]
+    return {
+        "tests": str(len(kinds)),
+        "failures": str(kinds.count("failure")),
+        "errors": "0",
+        "skipped": str(kinds.count("skipped")),
+        "time": _seconds(rows),
+    }
+
+
+def _seconds(rows: Sequence[Row]) -> str:
+    times = (row["seconds"] for row in rows)
+    return f"{sum(time for time in times if isinstance(time, float)):.3f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -25,7 +25,12 @@ STYLES = {
 _GAP = 2
 _MARGIN = 1
 _NAME_WIDTH = 36
-_WORD_WIDTH = 24
+"""Names that are longer have a line of their own, above their figures, where room is short."""
+_TEXT_ROOM = 20
+"""Columns that a sentence is given before it takes room from figures."""
+_NAME_ROOM = 12
+"""Columns that are left to names at least."""
+_HIDDEN = "not shown for lack of width: {names} (a wider terminal, or --format csv)"
 
 
 class SafeConsole(Console):
@@ -81,15 +86,11 @@ def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableTy
         case Table(headless=True):
             yield _indented(_list(block))
         case Table():
-            kept, dropped = _fitting(block, width)
-            fits = not block.rows or _least(block, kept) <= width
-            body = _table(block, kept) if fits else _stacked(block)
-            yield from (Text(), *_heading(block, width), body)
+            body, dropped = _fitted(block, width)
+            yield from (Text(), *_heading(block, width), *body)
             notes = [note for note in block.notes if note not in printed]
             printed.update(notes)
-            if dropped:
-                names = ", ".join(dropped)
-                notes.append(f"not shown: {names} (a wider terminal, or --format csv)")
+            notes += [_HIDDEN.format(names=", ".join(dropped))] if dropped else []
             yield from (_indented(Text(note, "dim")) for note in notes)
 
 
@@ -105,7 +106,7 @@ def _heading(table: Table, width: int) -> list[RenderableType]:
 
 
 def _indented(text: RenderableType) -> RenderableType:
-    return Padding(text, (0, 0, 0, _MARGIN))
+    return Padding(text, (0, 0, 0, _MARGIN), expand=False)
 
 
 def _list(table: Table) -> RichTable:
@@ -120,32 +121,82 @@ def _list(table: Table) -> RichTable:
     return grid
 
 
-def _fitting(table: Table, width: int) -> tuple[list[int], list[str]]:
-    """Places of the columns that fit, and the names of those that do not."""
+def _fitted(table: Table, width: int) -> tuple[list[RenderableType], list[str]]:
+    """Return the table with names and figures unbroken, and the names of columns left out.
+
+    Where words of several columns would be broken, its rows are stacked, with every column.
+    """
+    kept = _fitting(table, width)
+    least = {place: _least(table, place) for place in kept}
+    others = _total(least[place] for place in kept[1:]) + _GAP
+    least[0] = min(least[0], max(width - others, _NAME_ROOM))
+    wrapped = [place for place in kept[1:] if table.columns[place].wrap]
+    if table.rows and wrapped and _total(least.values()) > width:
+        return [_stacked(table)], []
+    dropped = [column.name for at, column in enumerate(table.columns) if at not in kept]
+    return list(_chunks(table, _shared(table, least, width))), dropped
+
+
+def _fitting(table: Table, width: int) -> list[int]:
+    """Return the positions of the columns that fit."""
     columns = table.columns
     kept = list(range(len(columns)))
-    widths = [_width(table, place) for place in kept]
+    widths = [max(_least(table, n), min(_width(table, n), _TEXT_ROOM)) for n in kept]
     # A long name gives way before the last figures do.
     widths[0] = min(widths[0], _NAME_WIDTH)
-    while sum(widths[place] + _GAP for place in kept) + _MARGIN > width:
+    while _total(widths[place] for place in kept) > width:
         droppable = [place for place in kept if columns[place].priority > 0]
         if not droppable:
             break
         kept.remove(max(droppable, key=lambda place: (columns[place].priority, place)))
-    return kept, [column.name for at, column in enumerate(columns) if at not in kept]
+    return kept
 
 
-def _least(table: Table, kept: Sequence[int]) -> int:
-    """Return the width below which words of wrapped columns would be broken; 0 without such."""
-    columns = [n for n in kept if table.columns[n].wrap]
-    if len(columns) < 2:
-        return 0
-    words = (
-        max(len(word) for row in table.rows for word in (row[n].text or "-").split())
-        for n in columns
-    )
-    fixed = sum(_width(table, n) for n in kept if n not in columns)
-    return fixed + sum(min(word, _WORD_WIDTH) for word in words) + _GAP * len(kept)
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + _GAP for width in widths) + _MARGIN - _GAP
+
+
+def _least(table: Table, place: int) -> int:
+    """Return the width below which the column's figures, names or words would break."""
+    column = table.columns[place]
+    texts = (_longest(row[place], column) for row in table.rows)
+    return max((*texts, *map(cell_len, _head(column))), default=0)
+
+
+def _longest(cell: Cell, column: Column) -> int:
+    """Return the width of the longest part of the text that is never broken.
+
+    Names are whole; of sentences only very long words, paths say, continue on the next line.
+    """
+    text = _text(cell)
+    words = text.split() if column.wrap else [text]
+    bound = cell_len(text) if len(words) == 1 else _TEXT_ROOM
+    return max((min(cell_len(word), bound) for word in words), default=0)
+
+
+def _shared(table: Table, least: Mapping[int, int], width: int) -> dict[int, int]:
+    """Return the widths of the columns: what remains is shared by those that may use it."""
+    widths, spare = dict(least), width - _total(least.values())
+    wanted = {place: _width(table, place) - least[place] for place in least}
+    growing = sorted((place for place in least if wanted[place] > 0), key=wanted.__getitem__)
+    for left, place in zip(range(len(growing), 0, -1), growing, strict=True):
+        more = max(0, min(wanted[place], spare // left))
+        widths[place] += more
+        spare -= more
+    return widths
+
+
+def _chunks(table: Table, widths: Mapping[int, int]) -> Iterator[RenderableType]:
+    """Yield the rows; a name that is longer than its column has a line of its own above them."""
+    rows, headed = list[Sequence[Cell]](), False
+    for row in table.rows:
+        if _longest(row[0], table.columns[0]) <= widths[0]:
+            rows.append(row)
+            continue
+        yield from [] if headed and not rows else [_table(table, rows, widths, headed)]
+        yield _indented(Text(_text(row[0]), STYLES[row[0].mark]))
+        rows, headed = [(Cell(text=""), *row[1:])], True
+    yield _table(table, rows, widths, headed)
 
 
 def _stacked(table: Table) -> RenderableType:
@@ -172,23 +223,25 @@ def _head(column: Column) -> tuple[str, ...]:
     return column.short or column.heading
 
 
-def _table(table: Table, kept: Sequence[int]) -> RichTable:
+def _table(
+    table: Table, rows: Sequence[Sequence[Cell]], widths: Mapping[int, int], headed: bool
+) -> RichTable:
     made = RichTable(
-        box=box.SIMPLE_HEAD, padding=(0, 0, 0, _MARGIN), border_style="dim", show_edge=False,
-        header_style="",
+        box=box.SIMPLE_HEAD, padding=(0, 0, 0, _MARGIN), border_style="dim",
+        show_edge=False, header_style="", show_header=not headed,
     )  # fmt: skip
-    for place in kept:
+    for place, width in widths.items():
         column = table.columns[place]
         made.add_column(
             Text("\n".join(_bottom_aligned(column, table)), style="bold"),
             justify="left" if column.left else "right",
             no_wrap=not column.wrap,
             overflow="fold" if column.wrap else "ellipsis",
-            max_width=_NAME_WIDTH if place == 0 and not column.wrap else None,
+            width=width,
         )
-    marked = {at for row in table.rows for at in kept if row[at].text.endswith((REUSED, UNSTEADY))}
-    for row in table.rows:
-        made.add_row(*(_cell(row[place], place in marked) for place in kept))
+    marked = {n for row in table.rows for n in widths if row[n].text.endswith((REUSED, UNSTEADY))}
+    for row in rows:
+        made.add_row(*(_cell(row[place], place in marked) for place in widths))
     return made
 
 

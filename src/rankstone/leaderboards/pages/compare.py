@@ -14,14 +14,14 @@ from rankstone.leaderboards.document import Cell, Column, Page, Table
 from rankstone.leaderboards.numbers import finite, signed
 
 COLUMNS = (
-    Column(heading=("method",), left=True, wrap=True),
+    Column(heading=("method",), left=True),
     Column(heading=("mean",)),
     Column(heading=("difference",), short=("diff.",)),
     Column(heading=("95% interval",)),
     Column(heading=("p",)),
     Column(heading=("adjusted p",), short=("adj. p",)),
-    Column(heading=("effect d",), short=("d",), priority=1),
-    Column(heading=("wins/ties/losses",), short=("w/t/l",)),
+    Column(heading=("effect d",), short=("d",), priority=2),
+    Column(heading=("wins/ties/losses",), short=("w/t/l",), priority=1),
 )
 PLAIN = ("task", "measure", "of", "than", "mean_of", "mean_than")
 FAMILY = (
@@ -69,7 +69,7 @@ def baseline_row(one: Comparison) -> tuple[str, ...]:
 def _notes(group: Sequence[Comparison], total: int) -> Iterator[str]:
     for one in group:
         yield from [f"{one.of}: {' · '.join(map(_cost, one.figures))}"] if one.figures else []
-        yield from [f"{one.of}, most changed queries: {_moves(one)}"] if one.moved else []
+        yield from (f"{one.of}, {part}" for part in _moves(one))
     yield FAMILY.format(n=f"{total} comparisons" if total > 1 else "one comparison")
     for one in group:
         if one.paired.few:
@@ -89,11 +89,15 @@ def _cost(figure: Figure) -> str:
     return f"{name} {ours} against {theirs} {unit}{ratio}"
 
 
-def _moves(one: Comparison) -> str:
-    return ", ".join(
-        f"{move.query} {figures.quality(move.than)} → {figures.quality(move.of)}"
-        for move in one.moved
-    )
+def _moves(one: Comparison) -> Iterator[str]:
+    """`largest of 70 drops: q48 1.000 → .000, ...`, then the same of rises."""
+    for name, total, sign in (("drops", one.paired.losses, -1), ("rises", one.paired.wins, 1)):
+        moves = [move for move in one.moved if sign * (move.of - move.than) > 0]
+        texts = ", ".join(
+            f"{move.query} {figures.quality(move.than)} → {figures.quality(move.of)}"
+            for move in moves
+        )
+        yield from [f"largest of {total:,} {name}: {texts}"] if moves else []
 
 
 def page(comparisons: Sequence[Comparison]) -> Page:

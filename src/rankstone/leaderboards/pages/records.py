@@ -11,13 +11,14 @@ from rankstone.results.record import RunRecord
 from rankstone.results.store import Stored
 
 FIELDS = ("method", "task", "label", "status", "machine", "finished", "file")
+PRIORITIES = {"file": 3, "finished": 2, "machine": 1}
 
 
 def page(every: Sequence[Stored | ResultsError]) -> Page:
     """Return one row per record, and the reason why a file is none."""
     rows = [_row(*read) for read in every if not isinstance(read, ResultsError)]
     faults = tuple(str(read) for read in every if isinstance(read, ResultsError))
-    shown = table(FIELDS, [tuple(row.values()) for row in rows])
+    shown = table(FIELDS, [tuple(row.values()) for row in rows], priorities=PRIORITIES)
     blocks = (shown, Items(faults)) if faults else (shown,)
     return Page(blocks=blocks, fields=FIELDS, rows=tuple(rows))
 
