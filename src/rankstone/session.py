@@ -513,7 +513,7 @@ class Session(Views):
         Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
             site, or what draws plots is not installed.
         """
-        from rankstone.leaderboards.site.build import build, known_means
+        from rankstone.leaderboards.site.build import build
         from rankstone.leaderboards.site.model import Texts, make_site
         from rankstone.scoring.text_lookup import look_up
 
@@ -530,10 +530,11 @@ class Session(Views):
             found = look_up(find_task, record, queries, documents, sources)
             return found if isinstance(found, str) else Texts(*found)
 
-        records = [record for record, _ in stored]
-        made = make_site(stored, definitions.defined(r.method.name for r in records), look)
+        names = {record.method.name for record, _ in stored}
+        bases = {name.partition("+")[0] for name in names}  # of parameters set by hand
+        made = make_site(stored, definitions.defined(names | bases), look)
         suites = [definitions.suite(name) for name in definitions.suites]
-        return build(made, Path(output).resolve(), means=known_means(records, suites), best=pairs)
+        return build(made, Path(output).resolve(), suites=suites, best=pairs)
 
     def _tasks_under(
         self, definitions: Workspace, tasks: Tasks, name: str | None

@@ -44,6 +44,6 @@ def lines() -> Iterator[str]:
     records = many_records(METHODS, TASKS)
     with tempfile.TemporaryDirectory() as folder:
         site = make_site([(record, Path("record.json")) for record in records], {})
-        built = build(site, Path(folder) / "site", means={})
+        built = build(site, Path(folder) / "site")
         seconds = opening_s(built.start)
     yield f"speed site_opens ratio={seconds:.2f} goal=<=1 peer=one second"

@@ -94,7 +94,6 @@ def of_export(session: rankstone.Session, filters: Any) -> set[Cell]:
 def of_site(session: rankstone.Session, filters: Any) -> set[Cell]:
     found: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "known_means", lambda *_: {})
         patch.setattr(build, "build", lambda site, *_, **__: found.append(site))
         session.site("unused", **filters)
     return {cell_of(entry.record) for entry in found[0].entries}

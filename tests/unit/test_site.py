@@ -22,13 +22,14 @@ from rankstone.errors import MissingExtraError, ResultsError
 from rankstone.leaderboards.costs import BY_NAME, pareto
 from rankstone.leaderboards.site import build as built
 from rankstone.leaderboards.site import vega as plots
-from rankstone.leaderboards.site.board_page import machines
 from rankstone.leaderboards.site.citations import linked
 from rankstone.leaderboards.site.environment import environment
+from rankstone.leaderboards.site.fronts import front_rows
 from rankstone.leaderboards.site.model import Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings, made
 from rankstone.leaderboards.site.record_page import ORDER, _percentages
 from rankstone.leaderboards.site.tables import board_table
+from rankstone.leaderboards.site.views import groups, of_board
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import ErrorInfo, RunRecord
 from rankstone.results.side_files import side_file
@@ -99,18 +100,21 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RunRecord], P
 def test_every_link_leads_to_a_page_and_nothing_is_loaded_from_elsewhere(
     stored: tuple[list[RunRecord], Path], tmp_path: Path
 ) -> None:
-    built.build(site_of(*stored), tmp_path / "site", means={})
+    built.build(site_of(*stored), tmp_path / "site")
     found = pages(tmp_path / "site")
-    assert len(found) == 3 + 2 + 2 + 7 + 10
+    assert len(found) == 4 + 1 + 2 + 2 + 7 + 10
     for name, page in found.items():
         for tag, attrs in page.tags:
-            for key in ("href", "src"):
+            for key in ("href", "src", "xlink:href"):
                 target = attrs.get(key)
                 if target is None or target == "data:," or target == "#main":
                     continue
                 assert ":" not in target, (name, tag, target)
-                file = (tmp_path / "site" / name).parent / target.partition("#")[0]
-                assert file.resolve().is_file(), target
+                path, _, anchor = target.partition("#")
+                file = ((tmp_path / "site" / name).parent / path).resolve()
+                assert file.is_file(), target
+                at_row = anchor and path.endswith("matrix.html")
+                assert not at_row or f'id="{anchor}"' in file.read_text(), target
 
 
 def test_all_text_is_escaped(stored: tuple[list[RunRecord], Path], tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_all_text_is_escaped(stored: tuple[list[RunRecord], Path], tmp_path: Pat
     records, folder = stored
     error = ErrorInfo(kind="<b>", message="<i>no</i>", traceback="<u>")
     failed = make_record(HOSTILE, "a/<task>", status="failed", error=error)
-    built.build(site_of([*records, failed], folder, look=look), tmp_path / "site", means={})
+    built.build(site_of([*records, failed], folder, look=look), tmp_path / "site")
     for name, page in pages(tmp_path / "site").items():
         assert not {"img", "i", "u", "task"} & {tag for tag, _ in page.tags}, name
         assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")], name
@@ -162,7 +166,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(
     records, folder = stored
     shuffled = random.Random(1).sample(records, len(records))
     for name, order in (("a", records), ("b", shuffled)):
-        built.build(site_of(order, folder), tmp_path / name, means={})
+        built.build(site_of(order, folder), tmp_path / name)
     one, other = (
         {p.relative_to(tmp_path / name): p.read_bytes()
          for p in (tmp_path / name).rglob("*") if p.is_file()}
@@ -172,24 +176,17 @@ def test_the_same_records_in_any_order_give_the_same_bytes(
 
 
 def test_the_leaderboard_shows_missing_and_failed_cells(tmp_path: Path) -> None:
-    built.build(site_of(demo_records()), tmp_path / "site", means={})
-    index = (tmp_path / "site" / "index.html").read_text()
-    assert "4 methods on 2 data sets: 5 records, 1 failed." in index
-    assert index.count("<td>–</td>") == 2
-    assert ">oom</a></td>" in index
+    built.build(site_of(demo_records()), tmp_path / "site")
+    index, matrix = (
+        (tmp_path / "site" / name).read_text() for name in ("index.html", "matrix.html")
+    )
+    assert matrix.count("<td>–</td>") == 2 + 3  # of cells, and of the mean over both
+    assert ">oom</a></td>" in matrix
     assert "stopped at 4.0 GiB, the limit of --memory-limit" in index
-    heads = [attrs for tag, attrs in Parsed(index).tags if tag == "th"]
-    assert {attrs["scope"] for attrs in heads} == {"col", "row"}
-    assert all(attrs.get("aria-sort") for attrs in heads if attrs["scope"] == "col")
-
-
-def test_a_mean_is_shown_only_for_complete_methods(tmp_path: Path) -> None:
-    means = {"demo nDCG@10": {"lexical/bm25": 0.35}}
-    built.build(site_of(demo_records()), tmp_path / "site", means=means)
-    index = (tmp_path / "site" / "index.html").read_text()
-    assert "mean of" in index
-    assert index.count('<td data-v="0.35">.350</td>') == 1
-    assert index.count("<td>–</td>") == 2 + 3
+    for page in (index, matrix):
+        heads = [attrs for tag, attrs in Parsed(page).tags if tag == "th"]
+        assert {attrs["scope"] for attrs in heads} == {"col", "row"}
+        assert all(attrs.get("aria-sort") for attrs in heads if attrs["scope"] == "col")
 
 
 def test_two_sets_of_data_are_two_columns() -> None:
@@ -215,19 +212,20 @@ def test_pareto_optimal_is_what_nothing_dominates() -> None:
         assert pareto(points) == expected
 
 
-def test_labels_of_pareto_optimal_points_do_not_cover_each_other() -> None:
-    board = site_of(many_records(200, 1))
-    rows, _ = plots.front_rows(board, board.boards[0].done, BY_NAME["p95 latency"])
+def test_pareto_optimal_points_are_named_the_best_first() -> None:
+    site = site_of(many_records(200, 1))
+    view = of_board(site, site.boards[0])
+    rows, _ = front_rows(site, view, view.rows, BY_NAME["p95 latency"])
     front = [row for row in rows if row["front"]]
     named = [row for row in front if row["short"]]
-    assert 1 <= len(named) < len(front)
+    assert 1 <= len(named) <= len(front)
     assert max(front, key=lambda row: row["y"]) in named
     assert not [row for row in rows if row["short"] and not row["front"]]
 
 
 def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
     other = make_record("dense/wordllama-256", machine="0a0b0c0d")
-    built.build(site_of([make_record(), other]), tmp_path / "site", means={})
+    built.build(site_of([make_record(), other]), tmp_path / "site")
     (page,) = (tmp_path / "site" / "tasks").glob("*.html")
     figures = Parsed(page.read_text()).of("figure")
     assert [json.loads(f["data-words"] or "")["x"] for f in figures] == [
@@ -257,18 +255,20 @@ def test_reused_costs_and_other_numbers_of_threads_do_not_compete(tmp_path: Path
     ]
     site = site_of(records)
     (board,) = site.boards
-    table = board_table(site, board)
+    view = of_board(site, board)
+    table = board_table(site, board, view)
     at = [head.name for head in table.heads].index("peak RSS") - 1
     cells = {row.name: row.cells[at] for row in table.rows}
     assert cells["a/reused"].text == "1,020†"
     assert [name for name, cell in cells.items() if cell.style == "best"] == ["a/small"]
-    groups = [entries for _, entries in machines(board, BY_NAME["peak RSS"])]
-    assert sorted(len(entries) for entries in groups) == [1, 3]
-    rows, unit = plots.front_rows(site, groups[0], BY_NAME["peak RSS"])
+    found = groups(view, BY_NAME["peak RSS"])
+    assert [len(rows) for rows in found] == [3, 1]
+    rows, unit = front_rows(site, view, found[0], BY_NAME["peak RSS"])
     assert unit == "GiB"
     assert {row["name"]: row["front"] for row in rows} == {
-        "a/reused †": False, "a/small": True, "a/large": False,
+        "reused": False, "small": True, "large": False,
     }  # fmt: skip
+    assert [row["name"] for row in rows if "†" in row["text"]] == ["reused"]
 
 
 def test_pairs_are_bounded_and_the_members_of_a_method_have_theirs(
@@ -329,13 +329,13 @@ def test_rankings_are_in_the_order_of_the_protocol(tmp_path: Path) -> None:
 def test_a_page_without_texts_gives_the_reason(
     stored: tuple[list[RunRecord], Path], tmp_path: Path
 ) -> None:
-    built.build(site_of(*stored), tmp_path / "site", means={})
+    built.build(site_of(*stored), tmp_path / "site")
     page = next((tmp_path / "site" / "pairs").glob("*.html")).read_text()
     assert "Ids only: the data set is not available" in page
 
 
 def test_records_without_files_have_no_pairs_and_no_histogram(tmp_path: Path) -> None:
-    built.build(site_of(demo_records()), tmp_path / "site", means={})
+    built.build(site_of(demo_records()), tmp_path / "site")
     assert not (tmp_path / "site" / "pairs").exists()
     assert "No two records have values per query" in (tmp_path / "site" / "pairs.html").read_text()
     page = next((tmp_path / "site" / "records").glob("stdlib-functions-lexical*")).read_text()
@@ -346,16 +346,16 @@ def test_records_without_files_have_no_pairs_and_no_histogram(tmp_path: Path) ->
 def test_only_a_site_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
-    built.build(site_of(demo_records()), folder, means={})
+    built.build(site_of(demo_records()), folder)
     (folder / "old.html").write_text("old")
-    built.build(site_of([]), folder, means={})
+    built.build(site_of([]), folder)
     assert not (folder / "old.html").exists()
     assert "No records yet" in (folder / "index.html").read_text()
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("years of work")
     with pytest.raises(ResultsError, match=r"holds something else.*rankstone site -o FOLDER"):
-        built.build(site_of([]), other, means={})
+        built.build(site_of([]), other)
     assert [path.name for path in tmp_path.rglob("*.txt")].count("chapter.txt") == 1
     assert not list(tmp_path.glob(".*"))
 
@@ -367,7 +367,7 @@ def test_a_missing_extra_names_its_install_line(
     for name in ("altair", "vl_convert"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'rankstone\[site\]'"):
-        built.build(site_of([]), tmp_path / "site", means={})
+        built.build(site_of([]), tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -386,7 +386,7 @@ def test_the_api_finds_definitions_and_reports_unavailable_data(tmp_path: Path) 
     store_with_runs(folder, [make_record(method, "no/such") for method in methods], tmp_path)
     found = rankstone.site(tmp_path / "site", results=folder, pairs=2, cache=tmp_path / "cache")
     assert found[1:] == (3, 1, 3, 1)
-    assert 'data-licence="Apache-2.0"' in found.start.read_text()
+    assert 'data-licence="Apache-2.0"' in (found.folder / "matrix.html").read_text()
     (pair,) = (found.folder / "pairs").iterdir()
     assert "no/such" in re.findall(r"not available.*?</p>", pair.read_text(), re.DOTALL)[0]
     with pytest.raises(ResultsError, match="--results"):
@@ -395,7 +395,7 @@ def test_the_api_finds_definitions_and_reports_unavailable_data(tmp_path: Path) 
 
 def test_many_records_have_each_a_page(tmp_path: Path) -> None:
     records = many_records(30, 4)
-    built.build(site_of(records), tmp_path / "site", means={})
+    built.build(site_of(records), tmp_path / "site")
     assert len(list((tmp_path / "site" / "records").iterdir())) == 120
     names = list(itertools.chain(p.name for p in (tmp_path / "site" / "tasks").iterdir()))
     assert len(names) == 4
@@ -403,7 +403,7 @@ def test_many_records_have_each_a_page(tmp_path: Path) -> None:
 
 def record_text(record: RunRecord, folder: Path, definitions: Any = {}) -> str:  # noqa: B006
     site = make_site([(record, Path("/nowhere"))], definitions)
-    built.build(site, folder / "site", means={})
+    built.build(site, folder / "site")
     (page,) = (folder / "site" / "records").iterdir()
     return page.read_text()
 

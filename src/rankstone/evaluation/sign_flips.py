@@ -51,9 +51,9 @@ def p_above(differences: Floats, than: float = 0.0, weights: Floats | None = Non
     return float(np.exp(log_p_above(differences, than, weights)))
 
 
-def p_two_sided(differences: Floats) -> float:
-    """Return p of the hypothesis that the mean is zero."""
-    smaller = min(log_p_above(differences), log_p_above(-differences))
+def p_two_sided(differences: Floats, weights: Floats | None = None) -> float:
+    """Return p of the hypothesis that the mean, or the weighted mean, is zero."""
+    smaller = min(log_p_above(sign * differences, weights=weights) for sign in (1, -1))
     return float(min(1.0, 2 * np.exp(smaller)))
 
 

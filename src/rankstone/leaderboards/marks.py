@@ -7,10 +7,12 @@ from itertools import combinations, count, islice, product
 from string import ascii_lowercase
 from typing import NamedTuple
 
+import numpy as np
+
 from rankstone.errors import ResultsError
 from rankstone.evaluation.family import holm
 from rankstone.evaluation.sign_flips import p_two_sided
-from rankstone.leaderboards.compare import obstacles, paired_values
+from rankstone.leaderboards.compare import obstacles, paired_values, values_of
 from rankstone.leaderboards.document import Mark
 from rankstone.results.store import Found, Stored
 
@@ -117,6 +119,60 @@ def close_to_best(
         for pair in pairs
         if pair.column == column and values[pair.better] == best and pair.adjusted > level
     }
+
+
+def not_below(
+    best: Mapping[str, Stored],
+    others: Sequence[Mapping[str, Stored]],
+    shares: Mapping[str, float],
+    measure: str | None = None,
+    level: float = 0.05,
+) -> list[bool] | None:
+    """Return for each of `others` if its mean over tasks is not significantly below that of `best`.
+
+    The sign-flip test is of the differences of all queries, weighted as the mean weights them, and
+    p is adjusted by Holm's method over `others`. A method that cannot be paired counts as below.
+
+    Args:
+        best, others: records by the keys of `shares`.
+        shares: part of the mean of each task.
+        measure: None: the headline of each task.
+
+    Returns: None where the best has no values per query: nothing can be tested.
+    """
+    try:
+        ours = {key: values_of(best[key], _named(best[key], measure)) for key in shares}
+    except ResultsError:
+        return None
+    p_values = [_p_of_mean(best, other, ours, shares, measure) for other in others]
+    able = [p for p in p_values if p is not None]
+    adjusted = iter(holm(able))
+    return [p is not None and next(adjusted) > level for p in p_values]
+
+
+def _named(stored: Stored, measure: str | None) -> str:
+    return measure or stored[0].task.headline
+
+
+def _p_of_mean(
+    best: Mapping[str, Stored],
+    other: Mapping[str, Stored],
+    ours: Mapping[str, Mapping[str, float]],
+    shares: Mapping[str, float],
+    measure: str | None,
+) -> float | None:
+    """Return p of no difference of the two means; None where the two cannot be paired."""
+    differences, weights = list[float](), list[float]()
+    for key, share in shares.items():
+        try:
+            theirs = values_of(other[key], _named(other[key], measure))
+        except ResultsError:
+            return None
+        if any(obstacles(best[key][0], other[key][0])) or theirs.keys() != ours[key].keys():
+            return None
+        differences += [value - theirs[query] for query, value in ours[key].items()]
+        weights += [share / len(theirs)] * len(theirs)
+    return p_two_sided(np.array(differences), np.array(weights))
 
 
 def _tested(

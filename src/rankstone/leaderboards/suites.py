@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.labels import one_label
-from rankstone.results.record import RunRecord
+from rankstone.results.record import Measure, RunRecord
 from rankstone.results.store import standing
 from rankstone.specs import SuiteSpec, canonical_digest
 
@@ -98,6 +98,23 @@ def mean_of(suite: SuiteSpec, measure: str | None, cells: Mapping[str, RunRecord
     return math.fsum(
         share * _value(cells.get(task), measure) for task, share in shares(suite).items()
     )
+
+
+def interval_of_mean(measures: Sequence[Measure], shares: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of a weighted mean of measures of independent queries; NaN if one has
+    none.
+
+    Distances to the ends are added as variances are (square-and-add; Zou and Donner, Statistics in
+    Medicine 27, 2008), which holds for intervals that are not symmetric too.
+    """
+    mean, down, up = 0.0, list[float](), list[float]()
+    for share, one in zip(shares, measures, strict=True):
+        if one.low is None or one.high is None:
+            return math.nan, math.nan
+        mean += share * one.mean
+        down.append(share * (one.mean - one.low))
+        up.append(share * (one.high - one.mean))
+    return mean - math.hypot(*down), mean + math.hypot(*up)
 
 
 def _value(record: RunRecord | None, measure: str | None) -> float:

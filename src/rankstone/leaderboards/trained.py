@@ -8,11 +8,20 @@ from rankstone.leaderboards.numbers import quality
 from rankstone.results.record import TRAINING, RunRecord
 
 UNKNOWN_TRAINING = "not known"
+TAGS = ("trained here", UNKNOWN_TRAINING, "zero-shot")
+"""Relation of a method to a task's training data; over several tasks the first counts."""
 
 
 def trained_text(record: RunRecord) -> str:
     """Return in words the data that the record's method was trained on."""
     return ", ".join(record.method.trained_on) or UNKNOWN_TRAINING
+
+
+def training_tag(record: RunRecord) -> str:
+    """Return one of `TAGS`."""
+    if record.is_trained:
+        return TAGS[0]
+    return TAGS[2] if record.method.trained_on else UNKNOWN_TRAINING
 
 
 def labelled(name: str, trained: bool) -> str:

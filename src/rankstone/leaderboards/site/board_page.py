@@ -1,56 +1,130 @@
-"""The pages of the whole: the leaderboard, the data sets, and each data set."""
+"""The pages of many methods: means over tasks, all results, the data sets, and each data set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rankstone.leaderboards.costs import BY_NAME, Cost, comparable_group
+from rankstone.leaderboards.costs import BY_NAME
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.site import tables
 from rankstone.leaderboards.site.environment import render
-from rankstone.leaderboards.site.model import Board, Entry, Site
+from rankstone.leaderboards.site.fronts import COSTS, front_rows
+from rankstone.leaderboards.site.model import Board, Site
 from rankstone.leaderboards.site.pairs import Pair
-from rankstone.leaderboards.site.tables import Means
-from rankstone.leaderboards.site.vega import COSTS, Plot, front_rows
+from rankstone.leaderboards.site.vega import Plot
+from rankstone.leaderboards.site.views import Ranked, View, Views, groups
 
 NAMED = 8
 """Pareto-optimal methods that a caption names."""
-Group = tuple[str, list[Entry]]
+LACKING = 12
+"""Methods without a mean that a page names."""
 
 
-def index_page(site: Site, means: Means) -> str:
+def index_page(site: Site, views: Views) -> str:
+    if views.first is None:
+        return render("empty.html", "index.html")
+    return _decision(site, views, views.first, "index.html")
+
+
+def mean_page(site: Site, views: Views, view: View) -> str:
+    return _decision(site, views, view, view.page)
+
+
+def _decision(site: Site, views: Views, view: View, page: str) -> str:
+    """Quality against a cost that the reader chooses, and a table beside it."""
+    plots = list(fronts(site, view, "home"))
     failed = [entry for entry in site.entries if not entry.ok]
+    have = {row.entry.cell for row in view.rows}
     return render(
-        "index.html",
-        "index.html",
+        "decision.html",
+        page,
         site=site,
-        methods=len({method for method, _ in site.cells}),
-        done=len(site.entries) - len(failed),
-        failed=failed,
-        table=tables.matrix(site, means),
+        views=views,
+        view=view,
+        plots=plots,
+        costs=list(dict.fromkeys(plot.cost for plot in plots)),
+        titles=COSTS,
+        table=tables.decision_table(site, view),
+        lacking=[next(iter(row.values())) for cell, row in site.cells.items() if cell not in have],
+        most=LACKING,
+        sweeps=list(_sweeps(site, view)),
+        notes=list(_notes(view)),
+        failed=failed if page == "index.html" else [],
     )
 
 
-def datasets_page(site: Site) -> str:
+def _sweeps(site: Site, view: View) -> Iterator[tuple[int, str, str]]:
+    """Yield the colour, the methods and the parameter of every curve."""
+    curves: dict[str, list[tuple[float, str]]] = {}
+    for row in view.rows:
+        if step := site.sweeps.get(row.entry.method):
+            curves.setdefault(step.curve, []).append((step.value, row.entry.method))
+    for steps in curves.values():
+        if len(steps) > 1:
+            values, names = zip(*sorted(steps), strict=True)
+            shown = ", ".join(f"{value:g}" for value in values)
+            yield (
+                site.colour(names[0]),
+                ", ".join(names),
+                f"{site.sweeps[names[0]].parameter} = {shown}",
+            )
+
+
+def _notes(view: View) -> Iterator[str]:
+    """Remarks that the table needs to be read correctly."""
+    yield from _untested(view)
+    if view.is_mean:
+        yield (
+            "The interval of a mean over tasks adds the variances of the tasks' intervals. Costs:"
+            " latency and bytes per document are means over the tasks, memory is the largest, index"
+            " and price are sums."
+        )
+    flags = (
+        flag
+        for cost in map(BY_NAME.__getitem__, COSTS)
+        for row in view.rows
+        for entry in row.entries.values()
+        if (flag := cost.flag(entry.record))
+    )
+    yield from dict.fromkeys(f"{flag.note}." for flag in flags)
+
+
+def _untested(view: View) -> Iterator[str]:
+    if view.close is None and len(view.rows) > 1:
+        yield (
+            "The best record has no values per query beside it, so differences cannot be tested:"
+            " only the best is marked."
+        )
+
+
+def matrix_page(site: Site, views: Views) -> str:
+    """Every method on every data set."""
+    table = tables.matrix(site, views)
+    return render("matrix.html", "matrix.html", site=site, table=table)
+
+
+def datasets_page(site: Site, views: Views) -> str:
     """Small multiples: quality against latency on every data set."""
-    panels = [_panel(site, board, BY_NAME["p95 latency"]) for board in site.boards]
+    panels = [_panel(site, board, views.boards[board.name]) for board in site.boards]
     return render("datasets.html", "datasets.html", site=site, panels=panels)
 
 
-def _panel(site: Site, board: Board, cost: Cost) -> dict[str, object]:
-    groups = list(machines(board, cost))
-    environment, entries = groups[0] if groups else ("", [])
-    rows, _ = front_rows(site, entries, cost)
-    words = {"x": f"{COSTS[cost.name]}, {cost.unit}"}
-    plot = Plot(kind="small", rows=rows, label=_label(board, cost, len(rows)), words=words)
+def _panel(site: Site, board: Board, view: View) -> dict[str, object]:
+    cost = BY_NAME["p95 latency"]
+    found = groups(view, cost)
+    rows, unit = front_rows(site, view, found[0] if found else (), cost, "small")
+    words = {"x": f"{COSTS[cost.name]}, {unit}", "y": view.measure}
+    label = _label(view, COSTS[cost.name], len(rows))
     return {
         "board": board,
-        "environment": environment if len(groups) > 1 else "",
-        "plot": plot if rows else None,
+        "environment": environment(found[0]) if len(found) > 1 else "",
+        "plot": Plot(kind="small", rows=rows, label=label, words=words) if rows else None,
     }
 
 
-def board_page(site: Site, board: Board, pairs: Sequence[Pair], queries: str = "") -> str:
+def board_page(
+    site: Site, board: Board, view: View, pairs: Sequence[Pair], queries: str = ""
+) -> str:
     task, data = board.entries[0].record.task, board.entries[0].data
     return render(
         "board.html",
@@ -63,50 +137,50 @@ def board_page(site: Site, board: Board, pairs: Sequence[Pair], queries: str = "
             f"split {task.split}",
             f"data {data}" if data else "",
         ],
-        plots=list(_fronts(site, board)),
-        table=tables.board_table(site, board),
-        notes=list(tables.notes(site, board)),
+        plots=list(fronts(site, view, "front")),
+        table=tables.board_table(site, board, view),
+        notes=[*tables.notes(site, board), *_untested(view)],
+        method_notes=tables.method_notes(site, board),
         failed=[entry for entry in (*board.entries, *board.stale) if not entry.ok],
         pairs=pairs,
         queries=queries,
     )
 
 
-def machines(board: Board, cost: Cost) -> Iterator[Group]:
-    """The records whose `cost` may be compared, the largest group first, and their environment."""
-    groups: dict[object, list[Entry]] = {}
-    for entry in board.done:
-        groups.setdefault(comparable_group(cost, entry.record), []).append(entry)
-    named = [(_environment(entries[0]), entries) for entries in groups.values()]
-    yield from sorted(named, key=lambda group: (-len(group[1]), group[0]))
-
-
-def _environment(entry: Entry) -> str:
-    here = entry.record.environment
+def environment(rows: Sequence[Ranked]) -> str:
+    """The hardware on which the methods of a group were measured."""
+    here = rows[0].entry.record.environment
     parts = (here.cpu or "", count(here.threads, "thread"), f"machine {here.machine}")
     return " · ".join(part for part in parts if part)
 
 
-def _fronts(site: Site, board: Board) -> Iterator[Plot]:
-    for cost in map(BY_NAME.__getitem__, COSTS):
-        groups = list(machines(board, cost))
-        for environment, entries in groups:
-            rows, unit = front_rows(site, entries, cost)
+def fronts(site: Site, view: View, kind: str) -> Iterator[Plot]:
+    """Yield the plots of a view, those of one cost together, the largest group of machines
+    first."""
+    # Of one task, bytes per document are the same picture as the index.
+    shown = [name for name in COSTS if view.is_mean or name != "bytes/doc"]
+    for cost in map(BY_NAME.__getitem__, shown):
+        found = groups(view, cost)
+        for ranked in found:
+            rows, unit = front_rows(site, view, ranked, cost, kind)
             if rows:
-                front = [row["name"] for row in sorted(rows, key=lambda r: r["x"]) if row["front"]]
-                more = f" and {len(front) - NAMED} more" if len(front) > NAMED else ""
+                best = sorted((row for row in rows if row["front"]), key=lambda row: row["x"])
+                names = [row["name"] for row in best]
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                title = COSTS[cost.name]
                 yield Plot(
-                    kind="front",
+                    kind=kind,
                     rows=rows,
-                    label=_label(board, cost, len(rows)),
-                    words={"x": f"{COSTS[cost.name]}, {unit}"},
-                    caption=f"Pareto-optimal: {', '.join(front[:NAMED])}{more}.",
-                    environment=environment if len(groups) > 1 else "",
+                    label=_label(view, title, len(rows)),
+                    words={"x": f"{title}, {unit}" if unit else title, "y": view.measure},
+                    caption=f"Pareto-optimal: {', '.join(names[:NAMED])}{more}.",
+                    environment=environment(ranked) if len(found) > 1 else "",
+                    cost=cost.name,
                 )
 
 
-def _label(board: Board, cost: Cost, n: int) -> str:
+def _label(view: View, cost: str, n: int) -> str:
     return (
-        f"Scatter plot of {board.headline} against {COSTS[cost.name]} of {count(n, 'method')};"
+        f"Scatter plot of {view.measure} against {cost} of {count(n, 'method')};"
         " the table has the same values"
     )

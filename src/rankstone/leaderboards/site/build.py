@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rankstone.errors import ResultsError
 from rankstone.files import temporary_folder
 from rankstone.leaderboards.site import queries, vega
-from rankstone.leaderboards.site.board_page import board_page, datasets_page, index_page
+from rankstone.leaderboards.site.board_page import (
+    board_page,
+    datasets_page,
+    index_page,
+    matrix_page,
+    mean_page,
+)
 from rankstone.leaderboards.site.environment import asset
 from rankstone.leaderboards.site.model import Site, Texts
 from rankstone.leaderboards.site.pair_page import NO_TEXTS, pair_page, pairs_page
 from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made
 from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.record_page import record_page
-from rankstone.leaderboards.site.tables import Means
-from rankstone.leaderboards.suites import suite_means
-from rankstone.results.record import RunRecord
+from rankstone.leaderboards.site.views import views_of
 from rankstone.specs import SuiteSpec
 
 MARK = "assets/rankstone-site.txt"
@@ -43,11 +47,11 @@ class Built(NamedTuple):
         return self.folder / "index.html"
 
 
-def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
+def build(site: Site, folder: Path, *, suites: Sequence[SuiteSpec] = (), best: int = BEST) -> Built:
     """Write the site into `folder`; an older site there is replaced.
 
     Args:
-        means: means over suites, the first columns of the leaderboard.
+        suites: suites whose own means are shown, where a method completed them.
         best: number of methods of a data set of which every two have a page.
 
     Raises:
@@ -57,7 +61,7 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
     scripts = {"assets/plots.js": vega.specs(), "assets/vega.js": vega.vega()}
     with _replacing(folder) as fresh:
         pairs = 0
-        for name, text in _files(site, means, best):
+        for name, text in _files(site, suites, best):
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
@@ -68,11 +72,12 @@ def build(site: Site, folder: Path, *, means: Means, best: int = BEST) -> Built:
     return Built(folder, methods, len(site.boards), len(site.entries), pairs)
 
 
-def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
+def _files(site: Site, suites: Sequence[SuiteSpec], best: int) -> Iterator[tuple[str, str]]:
     """Names and texts of all files except the scripts of plots."""
     yield MARK, _MARK_TEXT
     for name in ("site.css", "site.js", "queries.js"):
         yield f"assets/{name}", asset(name)
+    views = views_of(site, suites)
     pairs: list[Pair] = []
     faults: list[str] = []
     for board in site.boards:
@@ -84,14 +89,18 @@ def _files(site: Site, means: Means, best: int) -> Iterator[tuple[str, str]]:
             yield from queries.files(site, asked, rankings, known)
         for pair in here:
             yield pair.page, pair_page(site, pair, rankings, texts, asked)
-        yield board.page, board_page(site, board, here, asked.page if asked else "")
+        view = views.boards[board.name]
+        yield board.page, board_page(site, board, view, here, asked.page if asked else "")
         for entry in (*board.entries, *board.stale):
             yield entry.page, record_page(site, entry, board.page, asked)
         pairs += here
         faults += failed
     yield "pairs.html", pairs_page(site, pairs, faults, best)
-    yield "datasets.html", datasets_page(site)
-    yield "index.html", index_page(site, means)
+    yield "datasets.html", datasets_page(site, views)
+    yield "matrix.html", matrix_page(site, views)
+    yield "index.html", index_page(site, views)
+    for view in views.means:
+        yield view.page, mean_page(site, views, view)
 
 
 def _texts(
@@ -103,25 +112,6 @@ def _texts(
     documents = rankings.documents(pairs) | queries.documents(asked, rankings)
     ids = {moved.query for pair in pairs for moved in pair.moved}.union(asked.ids)
     return site.look(next(iter(asked.values)).record, ids, documents)
-
-
-def known_means(records: Sequence[RunRecord], suites: Iterable[SuiteSpec]) -> dict[str, Any]:
-    """Return the means of suites that some method completed, by heading, then method.
-
-    A method measured under two definitions, or on two versions of the data, has two means, and
-    neither is shown: `rankstone leaderboard --suite` shows both.
-    """
-    found = {}
-    for suite in suites:
-        if not suite.measures:
-            continue
-        frame = suite_means(records, suite)
-        whole = frame[frame["missing"] == ""].drop_duplicates("method", keep=False)
-        if len(whole) and whole["data"].nunique() == 1:
-            measure = suite.measures[0]
-            means = zip(whole["method"], whole[measure], strict=True)
-            found[f"{suite.name} {measure}"] = {str(method): float(mean) for method, mean in means}
-    return found
 
 
 @contextlib.contextmanager

@@ -9,12 +9,19 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from rankstone.leaderboards import numbers
 from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.model import COLOURS
+from rankstone.leaderboards.site.vega import Plot
 
-NAVIGATION = {"index.html": "Leaderboard", "datasets.html": "Data sets", "pairs.html": "Pairs"}
+NAVIGATION = {
+    "index.html": "Leaderboard",
+    "matrix.html": "All results",
+    "datasets.html": "Data sets",
+    "pairs.html": "Pairs",
+}
 
 
 def render(template: str, page: str, **values: Any) -> str:
@@ -42,11 +49,16 @@ def environment() -> Environment:
         significant=numbers.significant,
     )  # fmt: skip
     made.globals.update(
-        colours=COLOURS, interval=numbers.interval, pages=NAVIGATION, unknown=numbers.UNKNOWN,
-        version=version("rankstone"),
+        colours=COLOURS, drawn=drawn, interval=numbers.interval, pages=NAVIGATION,
+        unknown=numbers.UNKNOWN, version=version("rankstone"),
     )  # fmt: skip
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return made
+
+
+def drawn(plot: Plot, root: str) -> Markup:
+    """Return a plot as SVG; Vega escapes its texts."""
+    return Markup(plot.svg(root))
 
 
 def shown(value: float | None, form: str) -> str:

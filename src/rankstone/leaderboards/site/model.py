@@ -15,7 +15,8 @@ from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
-from rankstone.leaderboards.trained import labelled
+from rankstone.leaderboards.site.sweeps import Step, sweeps
+from rankstone.leaderboards.trained import labelled, training_tag
 from rankstone.results.record import RunRecord
 from rankstone.results.selection import family_of
 from rankstone.results.side_files import Kind, side_file
@@ -23,7 +24,7 @@ from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
-"""Number of colours of families; the stylesheet defines as many."""
+"""Number of colours and shapes of families; the stylesheet defines as many."""
 
 
 class Texts(NamedTuple):
@@ -62,10 +63,14 @@ class Entry:
         return self.record.method.name
 
     @property
+    def plain(self) -> str:
+        """The method, behind the label of its record."""
+        return f"{self.record.label} ({self.method})" if self.record.label else self.method
+
+    @property
     def name(self) -> str:
-        """The method, behind the label of its record, marked where it is trained."""
-        label = f"{self.record.label} ({self.method})" if self.record.label else self.method
-        return labelled(label, self.record.is_trained)
+        """The same, marked where it is trained."""
+        return labelled(self.plain, self.record.is_trained)
 
     @property
     def family(self) -> str:
@@ -172,6 +177,19 @@ class Site:
     @cached_property
     def licences(self) -> list[str]:
         return sorted({self.licence(entry.method) for entry in self.entries})
+
+    @cached_property
+    def trainings(self) -> list[str]:
+        return sorted({training_tag(entry.record) for entry in self.entries})
+
+    @cached_property
+    def sweeps(self) -> dict[str, Step]:
+        """Methods of which a parameter is swept."""
+        return sweeps((entry.record for entry in self.entries), self.methods)
+
+    def citation(self, method: str) -> str:
+        spec = self.methods.get(method.partition("+")[0])
+        return spec.citation if spec is not None else ""
 
     def colour(self, method: str) -> int:
         return self.families.index(family_of(method) or UNKNOWN) % COLOURS

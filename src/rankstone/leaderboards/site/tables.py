@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.costs import BY_COLUMN, Cost, comparable_group, mark_of
+from rankstone.leaderboards.costs import BY_COLUMN, BY_NAME, Cost, comparable_group, mark_of
 from rankstone.leaderboards.frame import truncated
 from rankstone.leaderboards.marks import marked
 from rankstone.leaderboards.numbers import UNKNOWN
+from rankstone.leaderboards.site.citations import linked
+from rankstone.leaderboards.site.fronts import COSTS as PLOTTED
 from rankstone.leaderboards.site.model import Board, Entry, Site
-from rankstone.leaderboards.trained import trained_notes
+from rankstone.leaderboards.site.views import Ranked, View, Views, anchor
+from rankstone.leaderboards.trained import TAGS, trained_note, training_tag
 
-HEATS = 9
-"""Steps of the shade behind figures; the stylesheet defines as many."""
-Means = Mapping[str, Mapping[str, float]]
-"""Heading -> method -> mean over a suite, of methods that completed it."""
+NEAR = "near"
+"""Style of a figure that is the best, or not significantly below it."""
 
 COSTS = [
     BY_COLUMN[column]
@@ -50,6 +52,8 @@ class Cell(NamedTuple):
     style: str = ""
     below: str = ""
     page: str = ""
+    link: str = ""
+    """An address outside the site."""
 
     @property
     def sort(self) -> str:
@@ -65,6 +69,7 @@ class Row(NamedTuple):
     """Empty where the name alone is unambiguous."""
     page: str
     cells: Sequence[Cell]
+    rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,43 +81,111 @@ class Table:
     rows: list[Row]
 
 
-def matrix(site: Site, means: Means) -> Table:
+def decision_table(site: Site, view: View) -> Table:
+    """Rank, quality, costs, training, licence and paper of every method of a view."""
+    costs = [cost for cost in map(BY_NAME.__getitem__, PLOTTED) if _any_cost(view, cost)]
+    columns = [_view_column(view), *(_costs_of(view, cost) for cost in costs)]
+    heads = [Head("quality", view.measure, above="mean" if view.is_mean else "")]
+    heads += [_cost_head(cost, _unit(view, cost)) for cost in costs]
+    means = [row.mean for row in view.rows]
+    rows = []
+    for row, cells in zip(view.rows, zip(*columns, strict=True), strict=True):
+        machine = row.entry.machine if row.entry.method in site.twice else ""
+        facts = [
+            Cell(_training(row), style="t"),
+            Cell(site.licence(row.entry.method), style="t"),
+            _paper(site.citation(row.entry.method)),
+        ]
+        rank = 1 + sum(mean > row.mean for mean in means)
+        made = _row(site, row.entry, [*cells, *facts], machine=machine, page=row.page, rank=rank)
+        rows.append(made)
+    return Table(
+        caption=f"Methods by {view.measure}, {view.name}, and their costs",
+        noun="methods",
+        heads=[_text_head("method"), *heads, *map(_text_head, ("training", "licence", "paper"))],
+        rows=rows,
+    )
+
+
+def _any_cost(view: View, cost: Cost) -> bool:
+    return any(row.cost(cost) is not None for row in view.rows)
+
+
+def _unit(view: View, cost: Cost) -> str:
+    return cost.in_unit([row.cost(cost) for row in view.rows])[0]
+
+
+def _view_column(view: View) -> list[Cell]:
+    texts = [numbers.quality(row.mean) for row in view.rows]
+    marks = marked(texts, [row.mean for row in view.rows], close=view.close or ())
+    return [
+        Cell(text, row.mean, NEAR if mark else "", _ends(row.low, row.high))
+        for row, text, mark in zip(view.rows, texts, marks, strict=True)
+    ]
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return numbers.interval(low, high) if numbers.is_known(low) and numbers.is_known(high) else ""
+
+
+def _costs_of(view: View, cost: Cost) -> list[Cell]:
+    return _cost_cells(
+        cost,
+        [row.cost(cost) for row in view.rows],
+        [row.mark(cost) for row in view.rows],
+        [row.group(cost) for row in view.rows],
+        [row.competes(cost) for row in view.rows],
+    )
+
+
+def _training(row: Ranked) -> str:
+    tags = {training_tag(entry.record) for entry in row.entries.values()}
+    return next(tag for tag in TAGS if tag in tags)
+
+
+def _paper(citation: str) -> Cell:
+    """The authors and the year of a citation, as a link where it names one."""
+    text = ", ".join(re.findall(r"^[^,]+|(?<=\D)(?:19|20)\d\d(?=\D|$)", citation)[:2])
+    link = next((piece.url for piece in linked(citation) if piece.url), "")
+    return Cell(text or UNKNOWN, style="t", link=link)
+
+
+def matrix(site: Site, views: Views) -> Table:
     """Every method in a row, every data set in a column: the headline measure of each."""
     order = _in_order(site)
-    columns = [
-        _mean_column(values, [method for (method, _), _ in order]) for values in means.values()
-    ]
+    columns = [_mean_column(view, [cell for cell, _ in order]) for view in views.means]
     columns += [
-        _headline_column([row.get(board.name) for _, row in order]) for board in site.boards
+        _headline_column(views.boards[board.name], [row.get(board.name) for _, row in order])
+        for board in site.boards
     ]
     rows = []
     for ((method, machine), entries), cells in zip(order, zip(*columns, strict=True), strict=True):
         entry = next(iter(entries.values()))
-        rows.append(_row(site, entry, cells, machine=machine if method in site.twice else ""))
+        shown = machine if method in site.twice else ""
+        rows.append(_row(site, entry, cells, machine=shown, id=anchor(entry)))
     return Table(
         caption="Headline measure of every method on every data set",
         noun="methods",
         heads=[
             _text_head("method"),
-            *(_suite_head(name) for name in means),
+            *(_mean_head(view) for view in views.means),
             *(_board_head(board) for board in site.boards),
         ],
         rows=rows,
     )
 
 
-def board_table(site: Site, board: Board) -> Table:
+def board_table(site: Site, board: Board, view: View) -> Table:
     """Quality and costs of every method on one data set."""
     heads, columns = [], []
     for name in board.measures:
         heads.append(Head(name, name))
-        columns.append(_measure_column(board, name))
+        columns.append(_measure_column(view, board, name))
     for cost in COSTS:
         values = [cost.of(entry.record) for entry in board.entries]
         if any(value is not None for value in values):
-            unit, figures = cost.in_unit(values)
-            heads.append(_cost_head(cost, unit))
-            columns.append(_cost_column(board, cost, values, figures))
+            heads.append(_cost_head(cost, cost.in_unit(values)[0]))
+            columns.append(_cost_column(board, cost, values))
     columns.append([Cell(site.licence(entry.method), style="t") for entry in board.entries])
     columns.append([Cell(entry.machine, style="t") for entry in board.entries])
     return Table(
@@ -141,15 +214,25 @@ def _in_order(site: Site) -> list[tuple[tuple[str, str], dict[str, Entry]]]:
 
 
 def _row(
-    site: Site, entry: Entry, cells: Sequence[Cell], *, machine: str = "", page: str = ""
+    site: Site,
+    entry: Entry,
+    cells: Sequence[Cell],
+    *,
+    machine: str = "",
+    page: str = "",
+    rank: int | None = None,
+    id: str = "",
 ) -> Row:
     keys = {
         "data-family": entry.family,
         "data-machine": entry.machine,
         "data-licence": site.licence(entry.method),
+        "data-training": training_tag(entry.record),
         "data-page": entry.page,
+        **({"id": id} if id else {}),
     }
-    return Row(keys, site.colour(entry.method), entry.name, machine, page, cells)
+    name = entry.name if rank is None else entry.plain  # whose training has a column
+    return Row(keys, site.colour(entry.method), name, machine, page, cells, rank)
 
 
 def _text_head(name: str) -> Head:
@@ -161,9 +244,8 @@ def _board_head(board: Board) -> Head:
     return Head(board.name, name, above=family, below=board.headline, page=board.page)
 
 
-def _suite_head(name: str) -> Head:
-    suite, _, measure = name.rpartition(" ")
-    return Head(name, suite, above="mean of", below=measure)
+def _mean_head(view: View) -> Head:
+    return Head(f"{view.name} {view.measure}", view.name, above="mean", below=view.measure)
 
 
 def _cost_head(cost: Cost, unit: str) -> Head:
@@ -172,84 +254,87 @@ def _cost_head(cost: Cost, unit: str) -> Head:
     return Head(cost.name, label, " ".join(above), below, rising=not cost.higher_is_better)
 
 
-def _mean_column(values: Mapping[str, float], methods: Sequence[str]) -> list[Cell]:
-    means = [values.get(method) for method in methods]
-    texts = [numbers.quality(mean) for mean in means]
-    return [
-        Cell(text, mean, mark)
-        for text, mean, mark in zip(texts, means, marked(texts, means), strict=True)
-    ]
+def _mean_column(view: View, cells: Sequence[tuple[str, str]]) -> list[Cell]:
+    drawn = dict(zip((row.entry.cell for row in view.rows), _view_column(view), strict=True))
+    return [drawn[cell]._replace(below="") if cell in drawn else Cell(UNKNOWN) for cell in cells]
 
 
-def _headline_column(entries: Sequence[Entry | None]) -> list[Cell]:
-    """The headline measure of each method, shaded from the lowest to the highest."""
-    values = [entry.headline if entry and entry.ok else None for entry in entries]
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    texts = [numbers.quality(value) for value in values]
+def _headline_column(view: View, entries: Sequence[Entry | None]) -> list[Cell]:
+    """The headline measure of each method."""
+    drawn = dict(zip((row.entry.page for row in view.rows), _view_column(view), strict=True))
     cells = []
-    for entry, value, text, mark in zip(entries, values, texts, marked(texts, values), strict=True):
+    for entry in entries:
         if entry is None:
             cells.append(Cell(UNKNOWN))
-        elif value is None:
+        elif entry.page in drawn:
+            cells.append(drawn[entry.page]._replace(below="", page=entry.page))
+        else:
             status = UNKNOWN if entry.ok else entry.record.status
             cells.append(Cell(status, style="bad", page=entry.page))
-        else:
-            share = (value - low) / (high - low) if high > low else 0.0
-            style = f"h{round(share * HEATS)} {mark}".rstrip()
-            cells.append(Cell(text, value, style, page=entry.page))
     return cells
 
 
-def _measure_column(board: Board, name: str) -> list[Cell]:
+def _measure_column(view: View, board: Board, name: str) -> list[Cell]:
     """A measure; of the headline also the interval, or else the kind of failure."""
-    first, ranked = name == board.headline, not name.startswith("Judged")
+    if name == board.headline:
+        drawn = dict(zip((row.entry.page for row in view.rows), _view_column(view), strict=True))
+        return [drawn.get(e.page) or _no_headline(e) for e in board.entries]
     measures = [entry.record.measures.get(name) for entry in board.entries]
-    texts = [UNKNOWN if measure is None else numbers.quality(measure.mean) for measure in measures]
-    competing = [
-        measure.mean if measure and ranked and entry.ok else None
-        for measure, entry in zip(measures, board.entries, strict=True)
-    ]
-    cells = []
-    for entry, measure, text, mark in zip(
-        board.entries, measures, texts, marked(texts, competing), strict=True
-    ):
-        if measure is not None:
-            below = numbers.interval(measure.low, measure.high) if first else ""
-            cells.append(Cell(text, measure.mean, mark, below))
-        elif first and not entry.ok:
-            cells.append(Cell(entry.record.status, style="bad"))
-        else:
-            cells.append(Cell(UNKNOWN))
-    return cells
-
-
-def _cost_column(
-    board: Board, cost: Cost, values: Sequence[float | None], figures: Sequence[float | None]
-) -> list[Cell]:
-    """A cost, the best marked among the records that it may be compared with."""
-    texts = [numbers.significant(figure) for figure in figures]
-    groups: dict[object, list[int]] = {}
-    for n, entry in enumerate(board.entries):
-        if entry.ok and cost.competes(entry.record):
-            groups.setdefault(comparable_group(cost, entry.record), []).append(n)
-    styles = dict[int, str]()
-    for at in groups.values():
-        marks = marked([texts[n] for n in at], [values[n] for n in at],
-                       higher_is_better=cost.higher_is_better)  # fmt: skip
-        styles.update(zip(at, marks, strict=True))
     return [
-        Cell(numbers.flagged(figure, mark_of(cost, entry.record)), value, styles.get(n, ""))
-        for n, (figure, value, entry) in enumerate(zip(figures, values, board.entries, strict=True))
+        Cell(UNKNOWN) if one is None else Cell(numbers.quality(one.mean), one.mean)
+        for one in measures
+    ]
+
+
+def _no_headline(entry: Entry) -> Cell:
+    return Cell(UNKNOWN) if entry.ok else Cell(entry.record.status, style="bad")
+
+
+def _cost_column(board: Board, cost: Cost, values: Sequence[float | None]) -> list[Cell]:
+    records = [entry.record for entry in board.entries]
+    able = [entry.ok and cost.competes(entry.record) for entry in board.entries]
+    marks = [mark_of(cost, record) for record in records]
+    return _cost_cells(cost, values, marks, [comparable_group(cost, r) for r in records], able)
+
+
+def _cost_cells(
+    cost: Cost,
+    values: Sequence[float | None],
+    marks: Sequence[str],
+    groups: Sequence[object],
+    able: Sequence[bool],
+) -> list[Cell]:
+    """A cost, the best marked among those that it may be compared with."""
+    _, figures = cost.in_unit(values)
+    texts = [numbers.significant(figure) for figure in figures]
+    together: dict[object, list[int]] = {}
+    for n, group in enumerate(groups):
+        if able[n]:
+            together.setdefault(group, []).append(n)
+    styles = dict[int, str]()
+    for at in together.values():
+        best = marked([texts[n] for n in at], [values[n] for n in at],
+                      higher_is_better=cost.higher_is_better)  # fmt: skip
+        styles.update(zip(at, best, strict=True))
+    return [
+        Cell(numbers.flagged(figure, mark), value, styles.get(n, ""))
+        for n, (figure, value, mark) in enumerate(zip(figures, values, marks, strict=True))
     ]
 
 
 def notes(site: Site, board: Board) -> Iterator[str]:
-    """Remarks that the table needs to be read correctly."""
+    """Remarks that the table needs to be read correctly; those of several methods once."""
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
     flags = [cost.flag(entry.record) for cost in COSTS for entry in board.entries]
     yield from dict.fromkeys(f"{flag.note}." for flag in flags if flag)
-    yield from (f"{note}." for note in trained_notes(entry.record for entry in board.done))
+
+
+def method_notes(site: Site, board: Board) -> list[tuple[str, list[Entry]]]:
+    """Remarks on methods, each with those that it holds for."""
+    found: dict[str, list[Entry]] = {}
     for entry in board.done:
+        if entry.record.is_trained:
+            found.setdefault(trained_note(entry.record), []).append(entry)
         if text := truncated(entry.row):
-            yield f"{site.label(entry)}: {text}."
+            found.setdefault(text, []).append(entry)
+    return list(found.items())

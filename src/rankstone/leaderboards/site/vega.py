@@ -1,40 +1,52 @@
 """Plots: one Vega specification of each kind for the whole site, and their data.
 
 Altair describes them; they are compiled here, so that pages need Vega alone and not Vega-Lite.
-`site.js` inserts the data of a page and the colours of the light or dark theme (`$ink` etc.).
+Plots of quality against cost stand in the page as SVG whose points are links; `site.js` draws them
+again when a filter changes their data, and draws the other kinds when they come into view. Colours
+are those of the stylesheet (`var(--ink)`), so that one drawing serves both themes.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rankstone.errors import MissingExtraError
-from rankstone.leaderboards.costs import Cost, mark_of, pareto_optimal
-from rankstone.leaderboards.numbers import GIB, MIB
-from rankstone.leaderboards.site.model import COLOURS, Entry, Site
+from rankstone.leaderboards.site.model import COLOURS
 
 if TYPE_CHECKING:
     import altair as alt
 
 DIGITS = 5
 """Significant digits of plotted values: more than a screen can show."""
-
-LETTER, LINE = 0.021, 0.07
-"""Size of the names in plots, as shares of the width and the height of a narrow one."""
-
-
-COSTS = {"p95 latency": "p95 latency", "peak RSS": "peak memory", "index": "index in memory"}
-"""Names of the costs that quality is drawn against, and the titles of their axes."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+"""Shapes of families, in turn; the stylesheet draws the same in legends."""
+SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130)}
+"""Width and height inside the axes of the kinds that stand in the page as SVG."""
+PADDING = 14
+"""Pixels between the axes and the nearest point."""
+_BASE = "https://vega.github.io/vega-datasets/"
+"""Start of relative links in what vl-convert draws."""
+_FONT = "system-ui, sans-serif"
+_CONFIG = {
+    "background": "transparent",
+    "axis": {
+        "labelColor": "var(--dim)", "titleColor": "var(--dim)", "gridColor": "var(--line)",
+        "domainColor": "var(--faint)", "tickColor": "var(--faint)", "labelFont": _FONT,
+        "titleFont": _FONT, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
+        "titlePadding": 8,
+    },
+    "style": {"cell": {"stroke": None}, "text": {"font": _FONT}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A figure that `site.js` draws."""
+    """A figure: SVG in the page, or drawn by `site.js`."""
 
     kind: str
     """A key of `specs()`."""
@@ -47,61 +59,35 @@ class Plot:
     caption: str = ""
     environment: str = ""
     """The hardware of its records, where another plot shows the same costs of another."""
+    cost: str = ""
+    """The cost on its horizontal axis, by which the first page chooses among its plots."""
+
+    def svg(self, root: str) -> str:
+        """Return it as SVG for a page whose links start at `root`; empty for the other kinds."""
+        return svg(self.kind, self.rows, self.words, root) if self.kind in SIZES else ""
 
 
-def front_rows(
-    site: Site, entries: Iterable[Entry], cost: Cost
-) -> tuple[list[dict[str, Any]], str]:
-    """Points of quality against `cost`, the Pareto-optimal ones marked, and the unit of the cost.
+def svg(kind: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str], root: str) -> str:
+    """Return the plot of `rows`; its texts are escaped."""
+    import vl_convert
 
-    Records that lack either figure, or cost nothing (the axis is logarithmic), are left out.
-    """
-    known = [
-        (entry, value, measure)
-        for entry in entries
-        if (value := cost.of(entry.record)) and value > 0 and (measure := entry.record.headline)
-    ]
-    unit, size = cost.unit, 1
-    if unit == "bytes":
-        smallest = min((value for _, value, _ in known), default=0)
-        unit, size = ("GiB", GIB) if smallest >= GIB else ("MiB", MIB)
-    front = pareto_optimal(cost, [entry.record for entry, _, _ in known])
-    rows = []
-    for (entry, value, measure), best in zip(known, front, strict=True):
-        mark = mark_of(cost, entry.record)
-        rows.append(
-            {
-                "x": rounded(value / size),
-                "y": rounded(measure.mean),
-                "low": rounded(measure.mean if measure.low is None else measure.low),
-                "high": rounded(measure.mean if measure.high is None else measure.high),
-                "name": f"{site.label(entry)} {mark}".rstrip(),
-                "short": "",
-                "c": site.colour(entry.method),
-                "front": best,
-                "page": entry.page,
-            }
-        )
-    _name_front(rows)
-    return rows, unit
+    texts = {f"${key}": text for key, text in words.items()}
+    spec = _put(copy.deepcopy(_compiled()[kind]), texts)
+    for table in spec["data"]:
+        if table["name"] == "rows":
+            table["values"] = list(rows)
+    return str(vl_convert.vega_to_svg(spec)).replace(f'href="{_BASE}', f'href="{root}')
 
 
-def _name_front(rows: list[dict[str, Any]]) -> None:
-    """Label Pareto-optimal points, the best first, where no label covers another."""
-    if not rows:
-        return
-    across = [math.log(row["x"]) for row in rows]
-    left, width = min(across), max(across) - min(across) or 1.0
-    height = max(row["high"] for row in rows) - min(row["low"] for row in rows) or 1.0
-    taken: list[tuple[float, float, float]] = []
-    front = sorted((n for n, row in enumerate(rows) if row["front"]), key=lambda n: -rows[n]["y"])
-    for n in front:
-        name = rows[n]["name"].rpartition("/")[2]
-        x, y, length = (across[n] - left) / width, rows[n]["y"] / height, LETTER * len(name)
-        start, end = (x, x + length) if x < 0.5 else (x - length, x)
-        if all(end < a or start > b or abs(y - other) > LINE for a, b, other in taken):
-            taken.append((start, end, y))
-            rows[n]["short"] = name
+def _put(value: Any, texts: Mapping[str, str]) -> Any:
+    """Replace whole strings, as `site.js` does."""
+    if isinstance(value, str):
+        return texts.get(value, value)
+    if isinstance(value, list):
+        return [_put(part, texts) for part in value]
+    if isinstance(value, dict):
+        return {key: _put(part, texts) for key, part in value.items()}
+    return value
 
 
 def rounded(value: float) -> float:
@@ -135,64 +121,66 @@ def _compiled() -> dict[str, Any]:
     except ImportError:
         raise MissingExtraError("The site", "site") from None
     kinds: dict[str, Callable[[Any], alt.TopLevelMixin]] = {
-        "front": _front,
+        "front": lambda alt: _named(alt, "front"),
+        "home": lambda alt: _named(alt, "home"),
         "small": _small,
         "latency": _latency,
         "scatter": _scatter,
     }
-    return {name: draw(alt).to_dict(format="vega") for name, draw in kinds.items()}
+    return {
+        name: {**draw(alt).to_dict(format="vega"), "config": _CONFIG, "background": None}
+        for name, draw in kinds.items()
+    }
 
 
-def _points(alt: Any, ticks: int = 5) -> tuple[Any, Any]:
-    """Points with their intervals, and the line of the Pareto-optimal ones."""
-    x = alt.X("x:Q").scale(type="log", nice=False, padding=14).title("$x")
+def _points(alt: Any, kind: str, ticks: int = 5) -> tuple[Any, Any]:
+    """Points with their intervals, sweeps as curves, and the line of the Pareto-optimal points."""
+    x = alt.X("x:Q").scale(type="log", nice=False, padding=PADDING).title("$x")
     x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
-    y = alt.Y("y:Q").scale(zero=False, padding=12).title(None).axis(format=".2~f", tickCount=ticks)
-    colour = alt.Color("c:O").scale(domain=list(range(COLOURS)), range="category").legend(None)
+    y = alt.Y("y:Q").scale(zero=False, nice=False, padding=PADDING).title("$y")
+    y = y.axis(format=".3~f", tickCount=ticks)
+    families = {"domain": list(range(COLOURS))}
+    colour = alt.Color("c:O").legend(None)
+    colour = colour.scale(range=[f"var(--k{n})" for n in range(COLOURS)], **families)
+    shape = alt.Shape("c:O").legend(None)
+    shape = shape.scale(range=[SHAPES[n % len(SHAPES)] for n in range(COLOURS)], **families)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x)
-    front = (
-        base.mark_line(interpolate="step-after", color="$faint", strokeDash=[4, 3], strokeWidth=1.5)
-        .transform_filter("datum.front")
-        .encode(y=y)
+    line = {"color": "var(--faint)", "strokeDash": [4, 3], "strokeWidth": 1.5, "aria": False}
+    front = base.mark_line(interpolate="step-after", **line).transform_filter("datum.front")
+    curves = base.mark_line(strokeWidth=1.5, opacity=0.7, aria=False).transform_filter(
+        "datum.curve"
     )
-    bars = base.mark_rule(strokeWidth=1.2).encode(
-        opacity=_dimmed(alt, 0.45), y=alt.Y("low:Q").title(None), y2="high:Q", color=colour
-    )
-    points = base.mark_point(filled=True, cursor="pointer").encode(
-        opacity=_dimmed(alt, 1.0),
+    curves = curves.encode(y=y, detail="curve:N", color=colour, order="step:Q")
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.4, aria=False)
+    bars = bars.encode(y=alt.Y("low:Q").title("$y"), y2="high:Q", color=colour)
+    marks = base.mark_point(filled=True, opacity=1).encode(
         y=y,
         color=colour,
-        size=alt.condition("datum.front", alt.value(70), alt.value(34)),
-        tooltip=alt.value("$tooltip"),
+        shape=shape,
+        size=alt.condition("datum.front", alt.value(80), alt.value(42)),
+        description="text:N",
         href="page:N",
     )
-    return x, front + bars + points
+    width, height = SIZES[kind]
+    layers = (
+        front.encode(y=y) + marks if kind == "small" else front.encode(y=y) + curves + bars + marks
+    )
+    return x, layers.properties(width=width, height=height)
 
 
-def _dimmed(alt: Any, opacity: float, off: float = 0.08) -> Any:
-    """Points that the filters of the page exclude stay in place, faintly; axes do not change."""
-    return alt.condition("datum.off", alt.value(off), alt.value(opacity))
-
-
-def _front(alt: Any) -> Any:
-    x, points = _points(alt)
-    # Names stand on the side where there is room for them.
-    left = "scale('x', datum.x) < width / 2"
-    names = alt.Chart(alt.NamedData("rows")).transform_filter("datum.front")
+def _named(alt: Any, kind: str) -> Any:
+    """With names of Pareto-optimal points, where `labels` found room for them."""
+    x, points = _points(alt, kind)
+    names = alt.Chart(alt.NamedData("rows")).transform_filter("datum.short")
     names = names.mark_text(
-        align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
-        dx=alt.ExprRef(f"{left} ? 7 : -7"),
-        baseline="bottom",
-        dy=-5,
-        fontSize=11,
-        color="$ink",
-        limit=150,
-    ).encode(x=x, y="y:Q", text="short:N", opacity=_dimmed(alt, 1.0, 0.0))
-    return (points + names).properties(width="container", height=260)
+        align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.dx"), dy=alt.ExprRef("datum.dy"),
+        baseline="middle", fontSize=11, color="var(--ink)", aria=False,
+    ).encode(x=x, y="y:Q", text="short:N")  # fmt: skip
+    return points + names
 
 
 def _small(alt: Any) -> Any:
-    return _points(alt, ticks=3)[1].properties(width="container", height=130)
+    return _points(alt, "small", ticks=3)[1]
 
 
 def _latency(alt: Any) -> Any:
@@ -200,12 +188,21 @@ def _latency(alt: Any) -> Any:
     x = alt.X("ms:Q").bin(maxbins=48).scale(zero=False, nice=False)
     x = x.title("encoding and search of one query, ms").axis(format="~g", grid=False, tickCount=6)
     y = alt.Y("count()").title("queries").axis(tickCount=4)
-    bars = alt.Chart(alt.NamedData("rows")).mark_bar(color="$accent", binSpacing=1)
+    bars = alt.Chart(alt.NamedData("rows")).mark_bar(color="var(--accent)", binSpacing=1)
     rules = alt.Chart(alt.NamedData("marks")).encode(x=alt.X("ms:Q"))
-    lines = rules.mark_rule(color="$ink", strokeDash=[3, 3])
-    names = rules.mark_text(align="left", dx=4, y=2, baseline="top", color="$ink", fontSize=11)
+    lines = rules.mark_rule(color="var(--ink)", strokeDash=[3, 3])
+    names = rules.mark_text(
+        align="left", dx=4, y=2, baseline="top", color="var(--ink)", fontSize=11
+    )
     shown = bars.encode(x=x, y=y) + lines + names.encode(text="name:N")
-    return shown.properties(width="container", height=170)
+    return shown.properties(width=640, height=170)
+
+
+_QUERIES = (
+    "format(datum.y, '.3f') + ' against ' + format(datum.x, '.3f') + ': ' + join(datum.ids, ', ')"
+    " + (datum.n > length(datum.ids) ? ' and ' + (datum.n - length(datum.ids)) + ' more' : '')"
+)
+"""Description of a point of several queries."""
 
 
 def _scatter(alt: Any) -> Any:
@@ -215,11 +212,10 @@ def _scatter(alt: Any) -> Any:
     y = alt.Y("y:Q").scale(padding=6).title("$y").axis(**axis)
     size = alt.Size("n:Q").scale(type="sqrt", range=[18, 420]).legend(None)
     colour = alt.Color("side:N").scale(
-        domain=["of", "tie", "than"], range=["$accent", "$faint", "$warm"]
+        domain=["of", "tie", "than"], range=["var(--accent)", "var(--faint)", "var(--warm)"]
     )
-    points = alt.Chart(alt.NamedData("rows")).mark_circle(opacity=0.6)
-    points = points.encode(
-        x=x, y=y, size=size, color=colour.legend(None), tooltip=alt.value("$tooltip")
-    )
-    ends = alt.Chart(alt.NamedData("diagonal")).mark_line(color="$faint", strokeDash=[4, 3])
-    return (ends.encode(x="x:Q", y="y:Q") + points).properties(width="container", height=380)
+    points = alt.Chart(alt.NamedData("rows")).transform_calculate(text=_QUERIES)
+    points = points.mark_circle(opacity=0.6)
+    points = points.encode(x=x, y=y, size=size, color=colour.legend(None), description="text:N")
+    ends = alt.Chart(alt.NamedData("diagonal")).mark_line(color="var(--faint)", strokeDash=[4, 3])
+    return (ends.encode(x="x:Q", y="y:Q") + points).properties(width=500, height=380)
