@@ -77,7 +77,7 @@ class ApiError(RankstoneError):
 
 
 class RefusedError(ApiError):
-    """A server refused a request (4xx), and does not charge it."""
+    """A server refused a request (4xx) or was never reached, and charges nothing."""
 
 
 class BudgetError(ApiError):

@@ -22,6 +22,7 @@ from rankstone.errors import (
     RankstoneWarning,
 )
 from rankstone.runners.api import client
+from rankstone.runners.api.budget import NOTHING, Purse, paying
 from rankstone.runners.api.lengths import Lengths, batches
 from rankstone.runners.encoders.api import ApiEncoder
 from rankstone.runners.meter import listening
@@ -154,9 +155,10 @@ def test_a_slow_answer_is_asked_for_again(api, naps):
 
 
 def test_a_server_that_is_not_there_is_not_waited_for(naps):
-    with pytest.raises(ApiError, match=r"attempt 1: ConnectError"):
+    purse = Purse()
+    with pytest.raises(ApiError, match=r"cannot be reached: ConnectError"), paying(purse):
         ApiEncoder(base_url="http://127.0.0.1:9/v1", model_id="m").encode(["a"], "query")
-    assert naps == []
+    assert (naps, purse.spent) == ([], NOTHING)
 
 
 # Answers that are refused
@@ -251,10 +253,11 @@ def test_a_key_that_is_none_is_refused_before_anything_is_sent(api, monkeypatch,
         monkeypatch.setenv("WORDS_KEY", value)
     elif value:
         monkeypatch.setattr(client.os, "environ", {"WORDS_KEY": value})
-    with pytest.raises(ApiError, match="'WORDS_KEY'") as caught:
+    purse = Purse()
+    with pytest.raises(ApiError, match="'WORDS_KEY'") as caught, paying(purse):
         encoder(api, key_env="WORDS_KEY").encode(["a"], "query")
     assert "cret" not in str(caught.value)
-    assert api.asked == []
+    assert (api.asked, purse.spent) == ([], NOTHING)
 
 
 @pytest.mark.parametrize(

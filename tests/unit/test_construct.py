@@ -35,6 +35,7 @@ def test_parameters_reach_the_adapter():
         ({"b": 2.0}, r"key 'parameters.b': .*less than or equal to 1"),
         ({"method": "bm26"}, r"key 'parameters.method': .*'lucene'"),
         ({"model": "x"}, r"'parameters.model': not a parameter"),
+        ({"stemmer": "klingon"}, "stemmer 'klingon' is not one of Snowball's"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):

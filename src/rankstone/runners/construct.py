@@ -153,6 +153,8 @@ def _construct(adapter: Any, arguments: dict[str, Any], where: str) -> Any:
         known = sorted({field.name for field in fields} - NOT_PARAMETERS)
         faults = [_explain(fault, known) for fault in error.errors()]
         raise DefinitionError(f"{where}:\n  " + "\n  ".join(faults)) from None
+    except DefinitionError as error:
+        raise DefinitionError(f"{where}: {error}") from error
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"{where}: [parameters]: {error}. Correct it.") from error
 

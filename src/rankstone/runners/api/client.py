@@ -84,7 +84,10 @@ class Client:
             except self._faults as error:
                 fault = f"{type(error).__name__}: {error}"
                 if isinstance(error, self._unreachable) and not self._answered:
-                    break
+                    raise RefusedError(
+                        f"{url}: cannot be reached: {self._clean(fault)}. Start the server, or"
+                        " correct parameters.base_url."
+                    ) from None
             else:
                 self._answered, broken = True, False
                 if answer.status_code not in again:

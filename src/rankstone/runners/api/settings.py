@@ -140,11 +140,11 @@ class ApiSettings(Lengths):
         self, path: str, request: Request, read: Callable[[Any, int, str], Answer], purse: Purse
     ) -> Answer:
         """Ask once; what a failure may have cost is its upper bound."""
-        most = self.written(request.most)
+        client, most = self._client, self.written(request.most)  # a missing key reserves nothing
         spent = reserved = purse.reserve(request.texts, self.price, most)
-        where, body = f"{self._client.base_url}/{path}", {"model": self.model_id, **request.body}
+        where, body = f"{client.base_url}/{path}", {"model": self.model_id, **request.body}
         try:
-            raw = self._client.post(path, body, lambda: purse.lose(reserved, request.texts))
+            raw = client.post(path, body, lambda: purse.lose(reserved, request.texts))
             answer = read(raw, request.n, where)
             if answer.tokens is not None:
                 spent = self.cost(answer)
