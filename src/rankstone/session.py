@@ -501,7 +501,14 @@ class Session(Views):
         found = [papers.reproduce_table(paper, records, known) for paper in wanted]
         return ShownList(found, functools.partial(page, every=bool(tables)), "published table")
 
-    def site(self, output: PathLike, *, pairs: int = 5, **filters: Unpack[Filters]) -> Built:
+    def site(
+        self,
+        output: PathLike,
+        *,
+        pairs: int = 5,
+        history: PathLike | Sequence[PathLike] = (),
+        **filters: Unpack[Filters],
+    ) -> Built:
         """Write the stored records as one folder of static pages; an older site is replaced.
 
         Texts of queries and documents are looked up where their data is; nothing is fetched.
@@ -509,12 +516,15 @@ class Session(Views):
         Args:
             output: the folder.
             pairs: best methods of a data set of which every two have a page.
+            history: folders of results, or of such folders, with records of other commits: pages
+                of trends show the figures of each method over all records.
 
         Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
             site, or what draws plots is not installed.
         """
         from rankstone.leaderboards.site.build import build
         from rankstone.leaderboards.site.model import Texts, make_site
+        from rankstone.results.store import refuse_several_stores, stored_below
         from rankstone.scoring.text_lookup import look_up
 
         definitions, sources = self.definitions, self.sources
@@ -522,6 +532,8 @@ class Session(Views):
         if not store.folder.is_dir():
             raise no_folder(store.folder)
         stored = self._selection(**filters).of(store.stored(), store.folder)
+        if not stored:
+            refuse_several_stores(store.folder)
 
         def look(
             record: RunRecord, queries: Collection[str], documents: Collection[str]
@@ -534,7 +546,9 @@ class Session(Views):
         bases = {name.partition("+")[0] for name in names}  # of parameters set by hand
         made = make_site(stored, definitions.defined(names | bases), look)
         suites = [definitions.suite(name) for name in definitions.suites]
-        return build(made, Path(output).resolve(), suites=suites, best=pairs)
+        return build(
+            made, Path(output).resolve(), suites=suites, best=pairs, history=stored_below(history)
+        )
 
     def _tasks_under(
         self, definitions: Workspace, tasks: Tasks, name: str | None

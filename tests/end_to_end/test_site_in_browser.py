@@ -19,7 +19,7 @@ from tests.site_records import many_records, store_with_runs
 HOSTILE = "dense/<img src=x onerror=window.hurt=1>"
 PAGES = (
     "index.html", "matrix.html", "datasets.html", "pairs.html", "tasks/*", "records/*", "pairs/*",
-    "queries/*.html",
+    "queries/*.html", "trends.html", "trends/*",
 )  # fmt: skip
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
 pytest.importorskip("altair", reason="plots need the extra 'site': pip install 'rankstone[site]'")
@@ -38,7 +38,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = store_with_runs(results, given, scratch)
     store = ResultStore(results)
     made = make_site([(record, store.path(record)) for record in records], {}, look)
-    return build(made, out / "site", best=3).folder
+    old = records[0].provenance.model_copy(update={"finished": "2025-01-01T00:00:00Z"})
+    earlier = records[0].model_copy(update={"provenance": old})
+    history = [(earlier, store.path(earlier))]
+    return build(made, out / "site", best=3, history=history).folder
 
 
 @pytest.fixture(scope="module")

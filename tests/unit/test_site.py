@@ -102,7 +102,7 @@ def test_every_link_leads_to_a_page_and_nothing_is_loaded_from_elsewhere(
 ) -> None:
     built.build(site_of(*stored), tmp_path / "site")
     found = pages(tmp_path / "site")
-    assert len(found) == 4 + 1 + 2 + 2 + 7 + 10
+    assert len(found) == 5 + 1 + 2 + 2 + 7 + 10
     for name, page in found.items():
         for tag, attrs in page.tags:
             for key in ("href", "src", "xlink:href"):
@@ -385,7 +385,7 @@ def test_the_api_finds_definitions_and_reports_unavailable_data(tmp_path: Path) 
     methods = ("lexical/bm25", "dense/all-minilm-l6-v2", "dense/wordllama-256")
     store_with_runs(folder, [make_record(method, "no/such") for method in methods], tmp_path)
     found = rankstone.site(tmp_path / "site", results=folder, pairs=2, cache=tmp_path / "cache")
-    assert found[1:] == (3, 1, 3, 1)
+    assert found[1:] == (3, 1, 3, 1, 0)
     assert 'data-licence="Apache-2.0"' in (found.folder / "matrix.html").read_text()
     (pair,) = (found.folder / "pairs").iterdir()
     assert "no/such" in re.findall(r"not available.*?</p>", pair.read_text(), re.DOTALL)[0]

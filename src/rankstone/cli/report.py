@@ -53,13 +53,25 @@ def site(
             help="Best methods per data set of which every two have a page.",
         ),
     ] = 5,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--history", help="Results of other commits, or a folder of such folders: trends."
+        ),
+    ] = None,
 ) -> None:
     """Write records as a static site: open its index.html, or serve the folder.
 
     Pages of pairs show query and document texts if their collection is available locally.
     """  # fmt: skip
-    built = here.site(output, pairs=pairs, **filters)
+    built = here.site(output, pairs=pairs, history=history or (), **filters)
     echo(
         f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
-        f" {built.records:,} records, {built.pairs:,} pairs)"
+        f" {built.records:,} records, {built.pairs:,} pairs, {built.trends:,} trends)"
     )
+    if history and not built.trends:
+        echo(
+            "no trend: a trend needs two records of one method on the same task, data, machine and"
+            " number of threads. Add --history DIR with the results of other commits.",
+            err=True,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ from rankstone.leaderboards.site.pair_page import NO_TEXTS, pair_page, pairs_pag
 from rankstone.leaderboards.site.pairs import BEST, Pair, Rankings, made
 from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.record_page import record_page
+from rankstone.leaderboards.site.trends import Trend, trend_page, trends_of, trends_page
 from rankstone.leaderboards.site.views import views_of
+from rankstone.results.store import Stored
 from rankstone.specs import SuiteSpec
 
 MARK = "assets/rankstone-site.txt"
@@ -40,6 +42,7 @@ class Built(NamedTuple):
     tasks: int
     records: int
     pairs: int
+    trends: int
 
     @property
     def start(self) -> Path:
@@ -47,21 +50,30 @@ class Built(NamedTuple):
         return self.folder / "index.html"
 
 
-def build(site: Site, folder: Path, *, suites: Sequence[SuiteSpec] = (), best: int = BEST) -> Built:
+def build(
+    site: Site,
+    folder: Path,
+    *,
+    suites: Sequence[SuiteSpec] = (),
+    best: int = BEST,
+    history: Iterable[Stored] = (),
+) -> Built:
     """Write the site into `folder`; an older site there is replaced.
 
     Args:
         suites: suites whose own means are shown, where a method completed them.
         best: number of methods of a data set of which every two have a page.
+        history: further records, of which trends are made.
 
     Raises:
         ResultsError: `folder` holds something else, or cannot be written; it is left unchanged.
         MissingExtraError: the plotting libraries are not installed.
     """
     scripts = {"assets/plots.js": vega.specs(), "assets/vega.js": vega.vega()}
+    trends = trends_of(site, history)
     with _replacing(folder) as fresh:
         pairs = 0
-        for name, text in _files(site, suites, best):
+        for name, text in _files(site, suites, best, trends):
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
@@ -69,15 +81,18 @@ def build(site: Site, folder: Path, *, suites: Sequence[SuiteSpec] = (), best: i
         for name, text in scripts.items():
             (fresh / name).write_text(text, encoding="utf-8", newline="\n")
     methods = len({method for method, _ in site.cells})
-    return Built(folder, methods, len(site.boards), len(site.entries), pairs)
+    return Built(folder, methods, len(site.boards), len(site.entries), pairs, len(trends))
 
 
-def _files(site: Site, suites: Sequence[SuiteSpec], best: int) -> Iterator[tuple[str, str]]:
+def _files(
+    site: Site, suites: Sequence[SuiteSpec], best: int, trends: Sequence[Trend]
+) -> Iterator[tuple[str, str]]:
     """Names and texts of all files except the scripts of plots."""
     yield MARK, _MARK_TEXT
     for name in ("site.css", "site.js", "queries.js"):
         yield f"assets/{name}", asset(name)
     views = views_of(site, suites)
+    pages = {trend.entry: trend.page for trend in trends}
     pairs: list[Pair] = []
     faults: list[str] = []
     for board in site.boards:
@@ -92,9 +107,12 @@ def _files(site: Site, suites: Sequence[SuiteSpec], best: int) -> Iterator[tuple
         view = views.boards[board.name]
         yield board.page, board_page(site, board, view, here, asked.page if asked else "")
         for entry in (*board.entries, *board.stale):
-            yield entry.page, record_page(site, entry, board.page, asked)
+            yield entry.page, record_page(site, entry, board.page, asked, pages.get(entry, ""))
         pairs += here
         faults += failed
+    for trend in trends:
+        yield trend.page, trend_page(site, trend)
+    yield "trends.html", trends_page(site, trends)
     yield "pairs.html", pairs_page(site, pairs, faults, best)
     yield "datasets.html", datasets_page(site, views)
     yield "matrix.html", matrix_page(site, views)

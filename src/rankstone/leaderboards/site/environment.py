@@ -21,6 +21,7 @@ NAVIGATION = {
     "matrix.html": "All results",
     "datasets.html": "Data sets",
     "pairs.html": "Pairs",
+    "trends.html": "Trends",
 }
 
 
@@ -45,8 +46,8 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        bytes=bytes_text, counted=numbers.count, p_value=p_value, shown=shown,
-        significant=numbers.significant,
+        bytes=bytes_text, counted=numbers.count, p_value=p_value, quality=numbers.quality,
+        shown=shown, significant=numbers.significant,
     )  # fmt: skip
     made.globals.update(
         colours=COLOURS, drawn=drawn, interval=numbers.interval, pages=NAVIGATION,

@@ -66,7 +66,9 @@ class Times(NamedTuple):
         return f"{phase.wall_s:,.{self.decimals}f}" if bool(phase.from_cache) == reused else ""
 
 
-def record_page(site: Site, entry: Entry, board_page: str, asked: Queries | None) -> str:
+def record_page(
+    site: Site, entry: Entry, board_page: str, asked: Queries | None, trend: str
+) -> str:
     record = entry.record
     return render(
         "record.html",
@@ -80,6 +82,7 @@ def record_page(site: Site, entry: Entry, board_page: str, asked: Queries | None
         facts_first=facts(_facts(site, entry)),
         citation=linked(_citation(site, entry)),
         queries=asked.link(entry) if asked else "",
+        trend=trend,
         commands=_commands(record),
         original=shlex.join(record.environment.command),
         measures={name: record.measures[name] for name in measure_order([record])},

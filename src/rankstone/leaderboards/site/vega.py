@@ -25,7 +25,8 @@ DIGITS = 5
 """Significant digits of plotted values: more than a screen can show."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 """Shapes of families, in turn; the stylesheet draws the same in legends."""
-SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130)}
+SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130),
+         "trend": (330, 170)}  # fmt: skip
 """Width and height inside the axes of the kinds that stand in the page as SVG."""
 PADDING = 14
 """Pixels between the axes and the nearest point."""
@@ -126,6 +127,7 @@ def _compiled() -> dict[str, Any]:
         "small": _small,
         "latency": _latency,
         "scatter": _scatter,
+        "trend": _trend,
     }
     return {
         name: {**draw(alt).to_dict(format="vega"), "config": _CONFIG, "background": None}
@@ -219,3 +221,16 @@ def _scatter(alt: Any) -> Any:
     points = points.encode(x=x, y=y, size=size, color=colour.legend(None), description="text:N")
     ends = alt.Chart(alt.NamedData("diagonal")).mark_line(color="var(--faint)", strokeDash=[4, 3])
     return (ends.encode(x="x:Q", y="y:Q") + points).properties(width=500, height=380)
+
+
+def _trend(alt: Any) -> Any:
+    """A figure with its intervals, record by record."""
+    x = alt.X("at:O").sort(None).title(None).axis(labelAngle=0, labelOverlap=True, grid=False)
+    y = alt.Y("value:Q").scale(zero=False, padding=12).title(None).axis(format=",~r", tickCount=4)
+    base = alt.Chart(alt.NamedData("rows")).encode(x=x)
+    line = base.mark_line(color="var(--faint)", strokeWidth=1.5).encode(y=y)
+    bars = base.mark_rule(color="var(--accent)", strokeWidth=1.5, opacity=0.6)
+    points = base.mark_point(filled=True, size=50, color="var(--accent)").encode(y=y)
+    ends = bars.encode(y=alt.Y("low:Q").title(None), y2="high:Q")
+    width, height = SIZES["trend"]
+    return (line + ends + points).properties(width=width, height=height)
