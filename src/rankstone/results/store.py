@@ -11,6 +11,7 @@ own, ``...@<machine>.failed.json``; it never replaces results and is deleted by 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 import warnings
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
-from rankstone.files import TEMPORARY, appearing, copy, sha256_of
+from rankstone.files import TEMPORARY, PathLike, appearing, copy, sha256_of
 from rankstone.results.record import LONGEST_LABEL, Files, RunRecord
 from rankstone.results.serialise import from_json, to_json, with_label
 from rankstone.results.side_files import SUFFIXES, files_intact
@@ -345,14 +346,14 @@ def stores_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def stored_below(folders: str | Path | Iterable[str | Path]) -> list[Stored]:
+def stored_below(folders: PathLike | Iterable[PathLike]) -> list[Stored]:
     """Return the records of all stores at or below `folders`.
 
     Raises:
         ResultsError: A folder is absent, or holds no records.
     """
     found = []
-    for given in [folders] if isinstance(folders, str | Path) else folders:
+    for given in [folders] if isinstance(folders, str | os.PathLike) else folders:
         folder = Path(given).expanduser()
         stores = stores_below(folder)
         if not stores:
