@@ -112,7 +112,7 @@ def test_other_queries_are_not_compared(tmp_path):
     record = store.write(make_record("a/y"), Staged(per_query=folder / "values"))
     records["a/y", TASK] = record, store.path(record)
     found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
-    assert found.verdict == "not testable"
+    assert found.verdict == "not tested"
     assert "same queries" in found.reason
 
 
@@ -143,7 +143,7 @@ def test_candidates_are_the_depth_at_which_enough_is_found(tmp_path):
     assert found.value.value == pytest.approx(1 / 3)
     never = only(claim(level=0.9, **{**check, "than": "a/far"}),
                  {**records, **stored(tmp_path, "a/far", rotated(25))})  # fmt: skip
-    assert never.verdict == "not testable"
+    assert never.verdict == "not tested"
     assert "never reaches 90%" in never.reason
 
 
@@ -197,7 +197,7 @@ def test_multiply_adds_are_a_share_of_whole_vectors(tmp_path):
     found = only(claim(kind="multiply-adds", at_most=0.1), {("a/x", TASK): (record, tmp_path)})
     assert found.value.value == pytest.approx(26 / 384)
     plain = only(claim(kind="multiply-adds", at_most=0.1), {("a/x", TASK): (base, tmp_path)})
-    assert plain.verdict == "not testable"
+    assert plain.verdict == "not tested"
 
 
 EDGES = {
@@ -214,13 +214,13 @@ def test_the_verdict_is_the_side_of_the_whole_interval(name):
     for (low, high), verdict in EDGES[name].items():
         assert Finding(check, TASK, Value(0.0, low, high), "").verdict == verdict, (low, high)
     assert Finding(check, TASK, Value(0.0), "").verdict == "inconclusive"
-    assert Finding(check, TASK, None, "why").verdict == "not testable"
+    assert Finding(check, TASK, None, "why").verdict == "not tested"
 
 
 @pytest.mark.parametrize(
     ("lows", "verdict"),
     [((1, 1), "holds"), ((1, -1), "does not hold"), ((None, -1), "does not hold"),
-     ((None, 1), "not testable"), ((0, 1), "inconclusive"), ((0, None), "not testable")],
+     ((None, 1), "not tested"), ((0, 1), "inconclusive"), ((0, None), "not tested")],
 )  # fmt: skip
 def test_a_claim_holds_in_every_check_and_fails_in_one(lows, verdict):
     tested = claim(kind="value", measure="nDCG@10", at_least=0.0)
@@ -289,7 +289,7 @@ def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
     failed = make_record("a/y", status="failed")
     records = {**stored(tmp_path, "a/x", rotated(0)), ("a/y", TASK): (failed, tmp_path)}
     result = evaluate_claim(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
-    assert result.verdict == "not testable"
+    assert result.verdict == "not tested"
     assert "stopped at 4.0 GiB" in result.reason
     result = evaluate_claim(claim(kind="difference", than="a/z", measure="nDCG@10"), records)
     assert "a/z on stdlib/functions: not measured" in result.reason
@@ -324,8 +324,8 @@ def test_page_and_json_say_the_same(tmp_path):
     page = markdown(results)
     again = claims_from_json(claims_to_json(results, records), {"c": tested, "u": untestable})
     assert markdown(again) == page
-    assert "| [c](#c) | **holds** | 1 of 1 |" in page
-    assert "| [u](#u) | not testable | never released |" in page
+    assert page.index("**1 of 2 were tested: 1 holds.**") < page.index("| 1 of 1 | **holds** |")
+    assert "| u | s (p) | never released |" in page.partition("## Not tested")[2]
     assert ".7000" in page
     assert json.loads(render(claims_page(results, records), "json")) == json.loads(
         claims_to_json(results, records)

@@ -20,6 +20,7 @@ from rankstone.leaderboards.pages.papers import coverage_page, page
 from rankstone.leaderboards.papers.tables import (
     Known,
     PaperSpec,
+    Reproduction,
     coverage,
     judge,
     needed,
@@ -325,6 +326,18 @@ def fault(place, *arguments):
     found = reproduce(place, *arguments)
     assert found.exception is not None
     return str(found.exception) if not isinstance(found.exception, SystemExit) else found.output
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_tables_without_measured_cells_come_last_and_folded(form):
+    _, (one,) = results()
+    cells = [cell._replace(measured=None, reason="no data") for cell in one.cells]
+    other = Reproduction(one.paper.model_copy(update={"name": "unrun"}), cells)
+    text = render(page([other, one]), form)
+    assert text.count("<details>") == text.count("</details>") == 2
+    assert text.index("unrun") > text.index("<details>") > text.index("within the table")
+    assert "all 2 tables" in text.partition("<details>")[0]
+    assert "<details>" not in render(page([other, one], every=True), form)
 
 
 def test_faults_are_told(place):

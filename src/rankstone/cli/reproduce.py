@@ -75,7 +75,7 @@ def claims(
         Missing, typer.Option("--missing", help="Run or skip missing cells.")
     ] = Missing.run,
 ) -> None:
-    """Check claims of papers: each holds, does not hold, is inconclusive or not testable.
+    """Check claims of papers: each holds, does not hold, is inconclusive, or was not tested.
 
     Exit code 1 if a claim does not hold. Markdown files get a .json file with the numbers.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,7 +90,21 @@ class Picture:
     caption: str
 
 
-Block = Heading | Paragraph | Items | Table | Picture
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that a reader opens, where the format can fold."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+
+
+Block = Heading | Paragraph | Items | Table | Picture | Folded
+
+
+def unfolded(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks, with those of `Folded` in their places."""
+    for block in blocks:
+        yield from unfolded(block.blocks) if isinstance(block, Folded) else [block]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +122,12 @@ class Page:
 
     @property
     def tables(self) -> list[Table]:
-        return [block for block in self.blocks if isinstance(block, Table)]
+        return [block for block in unfolded(self.blocks) if isinstance(block, Table)]
 
     @property
     def pictures(self) -> dict[str, str]:
         """File name -> SVG."""
-        return {b.name: b.svg for b in self.blocks if isinstance(b, Picture)}
+        return {b.name: b.svg for b in unfolded(self.blocks) if isinstance(b, Picture)}
 
 
 def neutral(text: str) -> str:

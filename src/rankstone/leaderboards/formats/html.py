@@ -21,21 +21,20 @@ def fragment(page: Page) -> str:
 
 
 def _rendered(page: Page, *, whole: bool) -> str:
-    blocks = [(type(block).__name__, block) for block in page.blocks]
     titles = (page.title, *(table.title for table in page.tables), "rankstone")
-    return _template().render(
-        page=page, blocks=blocks, title=next(filter(None, titles)), whole=whole
-    )
+    return _template().render(page=page, title=next(filter(None, titles)), whole=whole)
 
 
 @cache
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=PackageLoader("rankstone.leaderboards"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-    ).get_template("page.html")
+    )
+    made.tests["kind"] = lambda block, name: type(block).__name__ == name
+    return made.get_template("page.html")

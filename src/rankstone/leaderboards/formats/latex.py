@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from rankstone.leaderboards import document as doc
-from rankstone.leaderboards.document import Block, Cell, Page, Table
+from rankstone.leaderboards.document import Block, Cell, Page, Table, unfolded
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -50,7 +50,7 @@ def escape(text: str) -> str:
 def draw(page: Page) -> str:
     lines = [rf"\section*{{{_prose(page.title)}}}"] if page.title else []
     labels = set[str]()
-    for block in page.blocks:
+    for block in unfolded(page.blocks):
         lines += _lines(block, labels)
     text = "\n".join(lines)
     return "\n".join([*_needs(text), text]) + "\n"

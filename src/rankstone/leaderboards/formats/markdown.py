@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -34,12 +35,15 @@ def _line(cells: Iterable[str]) -> str:
 def draw(page: Page) -> str:
     """The page; its pictures are files of the names they have."""
     parts = [f"# {escape(page.title)}"] if page.title else []
-    for title, group in groupby(page.blocks, key=_title):
+    return "\n\n".join([*parts, *_all_parts(page.blocks)]) + "\n"
+
+
+def _all_parts(page_blocks: Iterable[Block]) -> Iterator[str]:
+    for title, group in groupby(page_blocks, key=_title):
         blocks = list(group)
-        parts += [f"### {escape(title)}"] if title else []
-        parts += [part for block in blocks for part in _parts(block)]
-        parts += _notes([block for block in blocks if isinstance(block, Table)])
-    return "\n\n".join(parts) + "\n"
+        yield from [f"### {escape(title)}"] if title else []
+        yield from (part for block in blocks for part in _parts(block))
+        yield from _notes([block for block in blocks if isinstance(block, Table)])
 
 
 def _title(block: Block) -> str:
@@ -69,6 +73,10 @@ def _parts(block: Block) -> Iterator[str]:
             yield _items(texts)
         case doc.Picture(name, _, caption):
             yield f"![{escape(caption)}]({name})"
+        case doc.Folded(summary, blocks):
+            yield f"<details><summary>{html.escape(summary)}</summary>"
+            yield from _all_parts(blocks)
+            yield "</details>"
         case Table():
             above = " · ".join(part for part in (block.kind.capitalize(), block.subtitle) if part)
             yield from [_prose(above)] if above else []

@@ -83,6 +83,9 @@ def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableTy
             yield from (_indented(Text(text, "dim")) for text in texts)
         case doc.Picture():
             pass
+        case doc.Folded(_, blocks):
+            for inner in blocks:
+                yield from _parts(inner, width, printed)
         case Table(headless=True):
             yield _indented(_list(block))
         case Table():

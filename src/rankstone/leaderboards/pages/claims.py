@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rankstone.leaderboards.costs import BY_PLACE
-from rankstone.leaderboards.document import Block, Cell, Heading, Mark, Page, Paragraph, table
+from rankstone.leaderboards.document import (
+    Block,
+    Cell,
+    Folded,
+    Heading,
+    Mark,
+    Page,
+    Paragraph,
+    table,
+)
 from rankstone.leaderboards.numbers import UNKNOWN, fixed
 from rankstone.leaderboards.papers.checks import CHECKS, Value
-from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result
+from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result, Verdict
 from rankstone.leaderboards.papers.tested import claims_body
 from rankstone.results.store import Found
 
 MARKS: Mapping[str, Mark] = {
-    "holds": "strong", "does not hold": "strong", "inconclusive": "", "not testable": "",
+    "holds": "strong", "does not hold": "strong", "inconclusive": "", "not tested": "",
 }  # fmt: skip
 """Verdicts in the order of the page."""
 SIGNS = {"at_least": "≥", "above": ">", "at_most": "≤", "below": "<"}
 QUOTIENTS = ("share", "ratio", "candidates", "multiply-adds")
-HEADS = ("check", "on", "paper reports", "required here", "found", "95% interval", "verdict")
+HEADS = ("check", "on", "paper reports", "criterion", "found", "95% interval", "verdict")
 FIELDS = (
     "claim", "control", "verdict", "check", "task", "reported", "bound", "required", "value", "low",
     "high", "finding", "reason",
 )  # fmt: skip
 INTRODUCTION = (
     "Each paper's headline as a relation between runs, tested on the data named with it. A check"
-    " holds where its whole 95% interval keeps the bound, does not hold where none of it does, and"
-    " is inconclusive where the interval lies on both sides or is not known. A claim holds where"
-    " every check of it does, on every task, and does not hold where one does not. Intervals are by"
-    " paired bootstrap over queries; counts and means over the paper's own queries are exact."
+    " is a criterion on a quantity: it holds where the whole 95% interval satisfies the criterion,"
+    " does not hold where none of it does, and is inconclusive where the interval lies on both"
+    " sides or is not known. A claim holds where every check of it does, on every task, and does"
+    " not hold where one does not. The criterion is that of this test; the paper's own result is"
+    ' beside it, under "paper reports". Intervals are by paired bootstrap over queries; counts and'
+    " means over the paper's own queries are exact."
 )
-CONTROLS = "Controls of our own"
-ABOUT_CONTROLS = "Relations that no paper claims, tested in the same way."
+UNTESTED = "Not tested"
+ABOUT_UNTESTED = (
+    "Claims without a verdict: neither weights nor data are public, or a run that a check needs was"
+    " not measured here."
+)
+CONTROLS = "Controls"
+ABOUT_CONTROLS = "Relations that no paper claims, tested in the same way to check the method."
+COUNTED: Mapping[Verdict, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "does not hold": ("does not hold", "do not hold"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+}
+"""Verdict -> the words for one claim, and for several."""
 
 
 def page(results: Sequence[Result], records: Found | None = None) -> Page:
@@ -41,12 +64,16 @@ def page(results: Sequence[Result], records: Found | None = None) -> Page:
         records: the runs that the claims were tested on, whose identities the JSON states.
     """
     ordered = sorted(results, key=lambda r: ([*MARKS].index(r.verdict), r.claim.name))
+    controls = [result for result in ordered if result.claim.control]
+    claims = [result for result in ordered if not result.claim.control]
+    tested = [result for result in claims if result.verdict != "not tested"]
     return Page(
         title="Claims",
         blocks=(
             Paragraph(INTRODUCTION),
-            *_part([result for result in ordered if not result.claim.control]),
-            *_controls([result for result in ordered if result.claim.control]),
+            *_part(tested, len(claims)),
+            *_untested([result for result in claims if result.verdict == "not tested"]),
+            *_controls(controls),
         ),
         fields=FIELDS,
         rows=tuple(_values(r, finding) for r in ordered for finding in r.findings or (None,)),
@@ -54,32 +81,58 @@ def page(results: Sequence[Result], records: Found | None = None) -> Page:
     )
 
 
-def _part(results: Sequence[Result]) -> Iterator[Block]:
-    yield table(("claim", "verdict", "checks that hold"), map(_summary, results))
+def _part(results: Sequence[Result], of: int) -> Iterator[Block]:
+    """Yield the table of what was found, then the checks of each."""
+    if results:
+        yield Paragraph(lead=_counts(results, of))
+        yield table(("claim", "statement", "checks that hold", "verdict"), map(_summary, results))
     yield from (block for result in results for block in _section(result))
+
+
+def _counts(results: Sequence[Result], of: int) -> str:
+    """`12 of 31 claims were tested: 2 hold, 4 do not hold, 6 are inconclusive.`"""
+    found = Counter(result.verdict for result in results)
+    counts = [(found[verdict], texts) for verdict, texts in COUNTED.items() if found[verdict]]
+    parts = ", ".join(f"{n} {several if n > 1 else one}" for n, (one, several) in counts)
+    return f"{len(results)} of {of} were tested: {parts}."
+
+
+def _untested(results: Sequence[Result]) -> Iterator[Block]:
+    if results:
+        yield from (Heading(UNTESTED), Paragraph(ABOUT_UNTESTED))
+        yield table(("claim", "statement", "reason"), map(_why, results))
+    for result in results:
+        if not result.claim.untestable:
+            blocks = tuple(_section(result, level=3))
+            yield Folded(f"{result.claim.name}: criteria", blocks)
 
 
 def _controls(results: Sequence[Result]) -> Iterator[Block]:
     if results:
-        yield from (Heading(CONTROLS, level=1), Paragraph(ABOUT_CONTROLS), *_part(results))
+        yield from (Heading(CONTROLS, level=1), Paragraph(ABOUT_CONTROLS))
+        yield from _part(results, len(results))
 
 
 def _summary(result: Result) -> tuple[str | Cell, ...]:
     name = result.claim.name
     verdict = Cell(text=result.verdict, mark=MARKS[result.verdict])
-    return Cell(text=name, link=name), verdict, _score(result)
+    return Cell(text=name, link=name), result.claim.statement, _score(result), verdict
 
 
-def _section(result: Result) -> Iterator[Block]:
+def _why(result: Result) -> tuple[str | Cell, ...]:
+    claim, counts = result.claim, _score(result)
+    name = Cell(text=claim.name, link="" if claim.untestable else claim.name)
+    statement = f"{claim.statement} ({claim.source})" if claim.untestable else claim.statement
+    reason = f"{counts} checks hold; {result.reason}" if counts else result.reason
+    return name, statement, reason
+
+
+def _section(result: Result, level: int = 2) -> Iterator[Block]:
     claim = result.claim
-    yield Heading(claim.name)
+    yield Heading(claim.name, level)
     yield Paragraph(f": {claim.statement} ({claim.source})", lead=result.verdict)
-    if not claim.untestable:
-        yield Paragraph(_setting(claim))
-    if claim.untestable:
-        yield Paragraph(f"Not testable: {claim.untestable}")
-    else:
-        yield table(HEADS, map(_row, result.findings), figures=("required here", "found"))
+    yield Paragraph(_setting(claim))
+    yield table(HEADS, map(_row, result.findings), figures=("criterion", "found"))
 
 
 def _setting(claim: ClaimSpec) -> str:
@@ -167,8 +220,7 @@ def interval(value: Value) -> str:
 
 def _score(result: Result) -> str:
     known = [found.verdict for found in result.findings if found.value is not None]
-    counts = f"{known.count('holds')} of {len(known)}" if known else ""
-    if not known or result.verdict == "not testable":
-        return "; ".join(filter(None, (counts, result.reason)))
     missing = len(result.findings) - len(known)
-    return counts + (f", {missing} not testable" if missing else "")
+    counts = f"{known.count('holds')} of {len(known)}" if known else ""
+    more = bool(missing and known and result.verdict != "not tested")
+    return counts + (f", {missing} not tested" if more else "")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from rankstone.leaderboards.document import Block, Cell, Heading, Mark, Page, Paragraph, table
+from rankstone.leaderboards.document import (
+    Block,
+    Cell,
+    Folded,
+    Heading,
+    Mark,
+    Page,
+    Paragraph,
+    table,
+)
 from rankstone.leaderboards.numbers import UNKNOWN, fixed, signed
 from rankstone.leaderboards.papers.tables import (
     Coverage,
@@ -25,13 +34,14 @@ FIELDS = (
     "difference", "verdict", "reason", "source",
 )  # fmt: skip
 MARKS: Mapping[Verdict, Mark] = {"above": "failed", "below": "failed"}
+UNMEASURED = "Not measured here"
 INTRODUCTION = (
     "Published tables, and the part of them that was reproduced here. A cell is a published value"
     " of one method on one task. It is within the table's tolerance, or above or below it: a score"
     ' too high is as suspicious as one too low. Of the cells of a table, those under "ours" have a'
     ' method and a task defined here, and those under "data here" also have data that was at hand'
     " where this page was made. Cells that were not run are counted by reason below each table;"
-    " to run them: rankstone reproduce TABLE"
+    " to run them: rankstone reproduce TABLE. Tables of which no cell was run are at the end."
 )
 
 
@@ -41,13 +51,15 @@ def page(found: Sequence[Reproduction], *, every: bool = False) -> Page:
     Args:
         every: list the cells that were not run; otherwise they are counted by reason.
     """
-    rows = [coverage(one) for one in found]
+    measured = [one for one in found if every or coverage(one).measured]
+    others = [one for one in found if one not in measured]
     return Page(
         title="Paper tables",
         blocks=(
             Paragraph(INTRODUCTION),
-            _coverage(rows, linked=True),
-            *(block for one in found for block in _section(one, every)),
+            _coverage(measured, linked=True, total=found),
+            *(block for one in measured for block in _section(one, every)),
+            *_not_measured(others),
         ),
         fields=FIELDS,
         rows=tuple(_values(one.paper, cell) for one in found for cell in one.cells),
@@ -59,7 +71,7 @@ def coverage_page(found: Sequence[Reproduction]) -> Page:
     """Return the coverage of all tables."""
     rows = [coverage(one) for one in found]
     return Page(
-        blocks=(_coverage(rows, linked=False),),
+        blocks=(_coverage(found, linked=False, total=found),),
         fields=Coverage._fields,
         rows=tuple(row._asdict() for row in rows),
     )
@@ -74,18 +86,37 @@ def _values(paper: PaperSpec, cell: PaperCell) -> dict[str, object]:
     return dict(zip(FIELDS, values, strict=True))
 
 
-def _coverage(rows: Sequence[Coverage], *, linked: bool) -> Block:
+def _not_measured(found: Sequence[Reproduction]) -> Iterator[Block]:
+    """Yield the tables of which no cell was measured, folded."""
+    if found:
+        yield Heading(UNMEASURED)
+        yield Folded(f"Cells of these {len(found)} tables", (_coverage(found, linked=True),))
+    for one in found:
+        summary = f"{one.paper.name}: {one.paper.title}, {len(one.cells):,} cells"
+        yield Folded(summary, tuple(_section(one, every=False, level=3)))
+
+
+def _coverage(
+    found: Sequence[Reproduction], *, linked: bool, total: Sequence[Reproduction] | None = None
+) -> Block:
+    """Return a row for each table, and the sums of `total`, if any."""
+    rows = [coverage(one) for one in found]
     names = [Cell(text=row.table, link=row.table if linked else "") for row in rows]
     counts = [row.counts for row in rows]
-    sums = [sum(column) for column in zip(*counts, strict=True)] or [0] * len(COVERAGE)
-    lines = zip([*names, Cell(text="all", mark="strong")], [*counts, sums], strict=True)
-    texts: list[Sequence[str | Cell]] = [[name, *(f"{n:,}" for n in line)] for name, line in lines]
+    if total is not None:
+        every = [coverage(one).counts for one in total]
+        counts.append(tuple(map(sum, zip(*every, strict=True))) or (0,) * len(COVERAGE))
+        name = "all" if len(total) == len(found) else f"all {len(total)} tables"
+        names.append(Cell(text=name, mark="strong"))
+    texts: list[Sequence[str | Cell]] = [
+        [name, *(f"{n:,}" for n in line)] for name, line in zip(names, counts, strict=True)
+    ]
     return table(("table", *COVERAGE), texts, figures=COVERAGE)
 
 
-def _section(found: Reproduction, every: bool) -> Iterator[Block]:
+def _section(found: Reproduction, every: bool, level: int = 2) -> Iterator[Block]:
     paper = found.paper
-    yield Heading(paper.name)
+    yield Heading(paper.name, level)
     yield Paragraph(f" ({paper.source})", lead=paper.title)
     yield Paragraph(f"Tolerance ±{_tolerance(paper.tolerance)}: {paper.because}")
     if paper.note:

@@ -25,7 +25,7 @@ from rankstone.leaderboards.papers.checks import (
 from rankstone.results.store import Found
 from rankstone.strict import Spec
 
-Verdict = Literal["holds", "does not hold", "inconclusive", "not testable"]
+Verdict = Literal["holds", "does not hold", "inconclusive", "not tested"]
 UNMEASURED = "not measured"
 BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt,
@@ -177,7 +177,7 @@ class Finding(NamedTuple):
         """The side of the bound that the whole interval lies on; inconclusive if on both."""
         value = self.value
         if value is None:
-            return "not testable"
+            return "not tested"
         if value.low is None or value.high is None:
             return "inconclusive"
         sides = {self.check.keeps(value.low), self.check.keeps(value.high)}
@@ -195,13 +195,13 @@ class Result(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """It holds where every check does, on every task; one that fails is enough against it."""
-        found = {finding.verdict for finding in self.findings} or {"not testable"}
-        order: tuple[Verdict, ...] = ("does not hold", "not testable", "inconclusive", "holds")
+        found = {finding.verdict for finding in self.findings} or {"not tested"}
+        order: tuple[Verdict, ...] = ("does not hold", "not tested", "inconclusive", "holds")
         return next(verdict for verdict in order if verdict in found)
 
     @property
     def reason(self) -> str:
-        """Reason why it is not testable."""
+        """Reason why it is not tested."""
         reasons = dict.fromkeys(finding.reason for finding in self.findings if finding.reason)
         return self.claim.untestable or "; ".join(reasons)
 
