@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,144 @@ def test_any_query_of_any_two_methods_can_be_read(page: Browser, site: Path) -> 
     )
     page.wait("document.querySelectorAll('.query[open] ol').length === 2")
     assert page.js("document.querySelectorAll('.query[open] .values span').length") == 22
+
+
+def choose(page: Browser, selector: str, value: str, event: str = "input") -> None:
+    page.js(
+        f"(() => {{ const s = document.querySelector({selector!r}); s.value = {value!r};"
+        f" s.dispatchEvent(new Event({event!r}, {{ bubbles: true }})); }})()"
+    )
+
+
+SEEN = """
+(() => ({
+  search: document.querySelector('input[type=search]').value,
+  family: document.querySelector('select[data-key=family]').value,
+  cost: document.getElementById('cost').value,
+  plots: all('figure[data-cost]').filter(f => !f.hidden).map(f => f.dataset.cost),
+  sorted: all('[aria-sort$=ending]').map(h => `${h.dataset.name} ${h.getAttribute('aria-sort')}`),
+  rows: all('table.board tbody tr').filter(r => !r.hidden).map(r => r.cells[0].textContent),
+  hidden: all('th[data-name]').filter(h => !h.offsetWidth).map(h => h.dataset.name),
+}))()
+"""
+
+
+def test_the_address_keeps_what_was_chosen(page: Browser, site: Path) -> None:
+    page.open(site / "index.html")
+    assert page.js(SEEN)["plots"] == ["p95 latency"]
+    page.js("document.querySelector('th[data-name=\"peak RSS\"] .sort').click()")
+    choose(page, "input[type=search]", "method")
+    choose(page, "select[data-key=family]", "dense")
+    choose(page, "#cost", "index", "change")
+    page.js("document.querySelector('.columns-of input[value=licence]').click()")
+    before = page.js(SEEN)
+    assert before["sorted"] == ["peak RSS ascending"]
+    assert before["plots"] == ["index"]
+    assert before["hidden"] == ["licence"]
+    assert len(before["rows"]) == 3
+    address = page.js("location.href")
+    page.open(site / "datasets.html")
+    page.call("Page.navigate", url=address)
+    page.wait("document.readyState === 'complete' && location.search && all('figure[data-drawn]')")
+    assert page.js(SEEN) == before
+    page.js("document.querySelector('button[type=reset]').click()")
+    page.wait("document.querySelectorAll('table.board tbody tr[hidden]').length === 0")
+    assert page.js("location.search") == "?sort=peak+RSS%3Aascending&cost=index"
+
+
+def test_filters_give_plots_their_own_scale_and_front(page: Browser, site: Path) -> None:
+    page.open(site / "index.html")
+    figure = "document.querySelector('figure[data-cost=\"p95 latency\"]')"
+    rows = page.js(f"JSON.parse({figure}.querySelector('script').textContent)")
+    page.js("load().then(() => 1)")
+    again = page.js(f"(() => {{ const r = {json.dumps(rows)}; optimal(r); return r; }})()")
+    assert [row["front"] for row in again] == [row["front"] for row in rows]  # the rule of costs
+    texts = f"[...{figure}.querySelectorAll('%s text')].map(t => t.textContent).filter(Boolean)"
+    names, axis = texts % ".mark-text.role-mark", f"{texts % '.role-axis-label'}.join()"
+    before = page.js(axis)
+    worst = min((row for row in rows if row["able"]), key=lambda row: row["y"])
+    assert not worst["front"]
+    choose(page, "input[type=search]", worst["name"])
+    page.wait(f"{names}.join() === {worst['name']!r}")  # alone it is optimal
+    assert page.js(axis) != before
+    choose(page, "input[type=search]", "no such method")
+    page.wait(f"{figure}.textContent.includes('No method with this cost fits the filters')")
+    assert page.js("document.querySelector('.none').offsetHeight > 0")
+    page.js("document.querySelector('.none button').click()")
+    page.wait(f"{names}.length >= 2")
+
+
+OVERLAPS = """
+(() => {
+  const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+    && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+  return all('figure:not([hidden])').flatMap(figure => {
+    const texts = all('.role-mark.mark-text text', figure).filter(t => t.textContent);
+    const found = texts.map(t => t.getBoundingClientRect());
+    return found.flatMap((a, i) => found.slice(i + 1).filter(b => meet(a, b)));
+  }).length;
+})()
+"""
+
+
+def test_names_in_plots_do_not_cover_each_other(page: Browser, site: Path) -> None:
+    for width, phone in ((1400, False), (390, True)):
+        page.size(width, 900, phone=phone)
+        for pattern in ("index.html", "tasks/*"):
+            page.open(first(site, pattern))
+            if phone:
+                drawn(page)
+            assert page.js("all('.role-mark.mark-text text').length") > 0
+            assert page.js(OVERLAPS) == 0, (width, pattern)
+
+
+def test_points_are_links_that_the_keyboard_reaches(page: Browser, site: Path) -> None:
+    page.open(first(site, "tasks/family-1-task-01-*.html"))
+    for redraw in (False, True):
+        if redraw:
+            drawn(page)
+        page.js("document.querySelector('.mark-symbol a').focus()")
+        assert page.js("document.activeElement.tagName") == "a"
+        text = page.js("document.querySelector('.hint').textContent")
+        assert "nDCG@10 ." in text
+        assert "p95 latency" in text
+    page.press("Enter", 13, "\r")
+    page.wait("location.pathname.includes('/records/') && document.readyState === 'complete'")
+
+
+def test_heads_stay_and_their_buttons_are_large(page: Browser, site: Path) -> None:
+    for name in ("index.html", "matrix.html"):
+        page.size(700, 500)
+        page.open(site / name)
+        sizes = "all('.sort').map(b => b.getBoundingClientRect()).map(r => [r.width, r.height])"
+        assert min(map(min, page.js(sizes))) >= 24
+        top, left = page.js(
+            "(() => { const s = document.querySelector('.scroll:has(> .board)');"
+            " s.scrollTo(200, 300); const at = s.getBoundingClientRect();"
+            " const head = s.querySelector('thead th:nth-child(3)').getBoundingClientRect();"
+            " const name = s.querySelector('tbody tr:nth-child(9) th').getBoundingClientRect();"
+            " return [head.top - at.top, name.left - at.left]; })()"
+        )
+        assert (abs(top), abs(left)) < (2, 2)
+
+
+def test_names_are_whole_on_a_phone(page: Browser, site: Path) -> None:
+    page.size(390, 844, phone=True)
+    for pattern in ("index.html", "matrix.html", "tasks/*"):
+        page.open(first(site, pattern))
+        names = "all('.stem, .family').filter(s => !s.closest('th').textContent.includes('<img'))"
+        assert page.js(f"{names}.filter(s => s.getClientRects().length > 1).length") == 0
+        cut = "const t = s.closest('th'); return t.scrollWidth > t.clientWidth + 1;"
+        assert page.js(f"{names}.filter(s => {{ {cut} }}).map(s => s.textContent)") == []
+
+
+def test_plots_stand_in_the_page_without_scripts(page: Browser, site: Path) -> None:
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        for pattern in ("index.html", "datasets.html", "tasks/*"):
+            page.open(first(site, pattern))
+            root = page.call("DOM.getDocument", depth=0)["root"]["nodeId"]
+            found = page.call("DOM.querySelectorAll", nodeId=root, selector="figure .mark-symbol a")
+            assert len(found["nodeIds"]) >= 21, pattern
+    finally:
+        page.call("Emulation.setScriptExecutionDisabled", value=False)

@@ -245,7 +245,8 @@ def _board_head(board: Board) -> Head:
 
 
 def _mean_head(view: View) -> Head:
-    return Head(f"{view.name} {view.measure}", view.name, above="mean", below=view.measure)
+    above = "mean of" if view.suite else ""
+    return Head(f"{view.name} {view.measure}", view.name, above=above, below=view.measure)
 
 
 def _cost_head(cost: Cost, unit: str) -> Head:

@@ -94,6 +94,11 @@ class View:
     def is_mean(self) -> bool:
         return len(self.shares) > 1
 
+    @property
+    def suite(self) -> bool:
+        """True for a suite's own mean, whose measure the suite states."""
+        return self.of is not None
+
 
 class Views(NamedTuple):
     """All views of a site."""
