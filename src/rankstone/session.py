@@ -524,7 +524,7 @@ class Session(Views):
         """
         from rankstone.leaderboards.site.build import build
         from rankstone.leaderboards.site.model import Texts, make_site
-        from rankstone.results.store import refuse_several_stores, stored_below
+        from rankstone.results.histories import refuse_several_stores, stored_below
         from rankstone.scoring.text_lookup import look_up
 
         definitions, sources = self.definitions, self.sources

@@ -126,7 +126,7 @@ def test_a_summary_has_the_facts_first(results: Path) -> None:
     text = "\n".join(lines)
     record, path = ResultStore(results).named(options[0])
     assert [line.split()[0] for line in lines if line.strip()][:4] == [
-        options[0], "outcome", "label", "nDCG@10",
+        options[0], "status", "label", "nDCG@10",
     ]  # fmt: skip
     assert record.headline is not None
     assert f"{record.headline.mean:.3f}".lstrip("0") in text

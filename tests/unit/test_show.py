@@ -14,7 +14,7 @@ def shown(record: RunRecord) -> str:
 
 def test_what_an_encoder_told() -> None:
     text = shown(make_counted_record())
-    assert "encoded at 61.1% of the 410 GFLOP/s of this machine's matrix products" in text
+    assert "encoded at 61.1% of the machine's peak of 410 GFLOP/s for matrix products" in text
     row = next(line for line in text.splitlines() if "encode documents" in line)
     assert {"1,004,311", "251", "870"} <= set(row.split())
 

@@ -15,9 +15,10 @@ from rankstone.errors import ResultsError
 from rankstone.leaderboards.site import vega
 from rankstone.leaderboards.site.model import make_site
 from rankstone.leaderboards.site.trends import trend_page, trends_of
+from rankstone.results.histories import stored_below, stores_below
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import ResultStore, Staged, stored_below, stores_below
+from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record
 
 DAYS = ("2025-11-02", "2025-11-09", "2025-11-16")

@@ -11,7 +11,6 @@ own, ``...@<machine>.failed.json``; it never replaces results and is deleted by 
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import time
 import warnings
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
-from rankstone.files import TEMPORARY, PathLike, appearing, copy, sha256_of
+from rankstone.files import TEMPORARY, appearing, copy, sha256_of
 from rankstone.results.record import LONGEST_LABEL, Files, RunRecord
 from rankstone.results.serialise import from_json, to_json, with_label
 from rankstone.results.side_files import SUFFIXES, files_intact
@@ -333,48 +332,6 @@ class ResultStore:
                 f"{self.folder}: results cannot be written: {error.strerror or error}."
                 " Free space or make it writable, or name another folder: --results DIR"
             ) from error
-
-
-def stores_below(folder: Path) -> list[Path]:
-    """Return the folders of records at or below `folder`, each a store of its own."""
-    whole, found = ResultStore(folder), set[Path]()
-    for path in sorted(folder.rglob("*@*.json")):
-        with contextlib.suppress(ResultsError):
-            inner = whole.path(whole.load(path)).relative_to(folder)
-            if path.as_posix().endswith(f"/{inner.as_posix()}"):
-                found.add(path.parents[len(inner.parts) - 1])
-    return sorted(found)
-
-
-def stored_below(folders: PathLike | Iterable[PathLike]) -> list[Stored]:
-    """Return the records of all stores at or below `folders`.
-
-    Raises:
-        ResultsError: A folder is absent, or holds no records.
-    """
-    found = []
-    for given in [folders] if isinstance(folders, str | os.PathLike) else folders:
-        folder = Path(given).expanduser()
-        stores = stores_below(folder)
-        if not stores:
-            raise ResultsError(
-                f"{folder}: no folder of records. Write some: rankstone run METHOD --on TASK"
-                f" --results {folder}/NAME"
-            )
-        found += [stored for store in stores for stored in ResultStore(store).stored()]
-    return found
-
-
-def refuse_several_stores(folder: Path) -> None:
-    """Raise ResultsError where `folder` holds folders of records but no record itself."""
-    stores = [store for store in stores_below(folder) if store != folder]
-    if stores:
-        names = ", ".join(map(str, stores[:8])) + (" ..." if len(stores) > 8 else "")
-        raise ResultsError(
-            f"{folder}: holds no records, but {len(stores)} folders of records: {names}."
-            " Name one: --results FOLDER; for trends over all of them, add --history"
-            f" {folder}"
-        )
 
 
 def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> str:

@@ -35,7 +35,7 @@ Row = tuple[str, Any]
 
 
 def page(record: RunRecord) -> Page:
-    """Return every section of `record` that is not empty; `–` is unknown."""
+    """Return every section of `record` that is not empty; `–` marks what is unknown."""
     blocks: list[Block] = []
     if record.error is not None:
         blocks += _section("error", [(record.error.kind, record.error.message)])
@@ -43,7 +43,7 @@ def page(record: RunRecord) -> Page:
         blocks += [Heading("measures"), _measures(record)]
     blocks += _section("task", task_rows(record))
     blocks += _section("method", method_rows(record))
-    blocks += _section("policy", record.policy)
+    blocks += _section("evaluation rules", record.policy)
     blocks += _profile(record)
     if record.truncation:
         blocks += [Heading("truncation"), _truncation(record)]
@@ -56,12 +56,12 @@ def page(record: RunRecord) -> Page:
 
 
 def comparison_page(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> Page:
-    """Return `rows` beside each other, each with the rules that moved its number."""
+    """Return both numbers of each measure, with the rules from which their difference follows."""
     theirs = TOOLS[tool]
     notes = list(_notes(record, theirs))
-    shown: Block = Items((f"{tool} has none of the record's measures",))
+    shown: Block = Items((f"{tool} computes none of the record's measures",))
     if rows:
-        heads = ("measure", "rankstone", tool, "name there", "moved by")
+        heads = ("measure", "rankstone", tool, f"name in {tool}", "difference due to")
         cells = (_compared(row, theirs) for row in rows)
         shown = table(heads, cells, figures=("rankstone", tool))
     return Page(
@@ -91,9 +91,9 @@ def _notes(record: RunRecord, tool: Tool) -> Iterator[str]:
         " the record's policy, with float32 scores"
     )
     if record.policy.self_hits == "drop":
-        yield "self hits were dropped before the run was stored"
+        yield "self hits were removed before the run was stored"
     if tool.digits is not None:
-        yield f"{tool.name} gives {tool.digits} decimals"
+        yield f"{tool.name} reports {tool.digits} decimals"
     if tool.note:
         yield tool.note
 
@@ -128,7 +128,7 @@ def task_rows(record: RunRecord) -> Iterator[Row]:
         "documents": task.n_documents, "queries": task.n_queries, "judgements": task.n_judgements
     }  # fmt: skip
     yield "size", ", ".join(f"{n:,} {name}" for name, n in sizes.items() if n is not None) or None
-    yield "judged, not in corpus", task.n_unknown_documents
+    yield "judged documents missing from the corpus", task.n_unknown_documents
     yield "text", task.text
     yield "headline", task.headline
     for part, digest in task.sha256.items():
@@ -168,7 +168,7 @@ def _profile(record: RunRecord) -> Iterator[Block]:
         yield from (Heading("phases"), _phases(profile))
     cached = any(phase.from_cache for phase in profile.phases.values())
     peak = bytes_text(profile.peak_rss_bytes) + (REUSED if cached else "")
-    rows: list[Row] = [("peak RSS of all phases", peak)]
+    rows: list[Row] = [("peak RSS, largest of all phases", peak)]
     if index := profile.index:
         rows += [
             ("index in memory", bytes_text(index.memory_bytes)),
@@ -199,18 +199,19 @@ def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
 
 
 def latency_notes(latency: Latency) -> Iterator[str]:
-    """Yield how the latencies were measured, and what their number does not permit."""
+    """Yield how the latencies were measured, and which percentiles their number does not permit."""
     of = f" latencies of {count(latency.queries, 'query', 'queries')}," if latency.queries else ""
     yield (
-        f"{latency.n:,}{of or ' queries'} one at a time after {latency.warmup:,} to warm up,"
-        f" {latency.threads} threads, k = {latency.k:,}"
+        f"{latency.n:,}{of or ' queries'} one at a time after"
+        f" {count(latency.warmup, 'warm-up query', 'warm-up queries')},"
+        f" {count(latency.threads, 'thread')}, k = {latency.k:,}"
     )
     for name in PARTS:
         known, r = latency[name].effective_n, latency[name].autocorrelation
         if known is not None and r is not None and known < latency.n:
             yield (
-                f"{name}: successive latencies are alike (autocorrelation {r:.2f});"
-                f" {latency.n:,} count as {known:,} independent ones"
+                f"{name}: successive latencies are correlated (lag-1 autocorrelation {r:.2f});"
+                f" {latency.n:,} count as {known:,} independent latencies"
             )
     for name, least in LEAST.items():
         without = [part for part in PARTS if latency[part][name] is None]
@@ -242,24 +243,24 @@ def _phases(profile: Profile) -> Table:
 
 
 def phase_mark(phase: Phase) -> str:
-    """The mark of a phase whose cost is that of the run that filled the cache."""
+    """Return the mark of a phase whose cost is that of the run that filled the cache."""
     return REUSED if phase.from_cache else ""
 
 
 def time_note(profile: Profile) -> str:
-    """The seconds of this run; those of earlier ones are not added to it."""
+    """Return the seconds of this run, which exclude those of phases read from a cache."""
     note = f"{significant(profile.own_seconds)} s in this run; phases do not overlap"
     if not any(phase.from_cache for phase in profile.phases.values()):
         return note
-    return f"{note}. {REUSED} read from a cache: the cost of the run that filled it, not added"
+    return f"{note}. {REUSED} read from a cache: cost of the run that filled it, not added"
 
 
 def _utilisation(profile: Profile) -> Iterator[str]:
     share, peak = profile.flop_utilisation, profile.peak_flops_per_s
     if share is not None and peak is not None:
         yield (
-            f"documents are encoded at {share:.1%} of the {significant(peak / GIGA)} GFLOP/s of"
-            " this machine's matrix products"
+            f"documents are encoded at {share:.1%} of the machine's peak of"
+            f" {significant(peak / GIGA)} GFLOP/s for matrix products"
         )
 
 

@@ -1,4 +1,4 @@
-"""The summary of one record: its outcome and figures, and where they come from."""
+"""The summary of one record: its status and figures, and their origin."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def page(record: RunRecord, path: Path) -> Page:
     if costs := list(_costs(record)):
         blocks.append(table(("cost", "value"), costs, figures=("value",), notes=flag_notes(record)))
     warnings = (Heading("warnings"), Items(tuple(record.warnings))) if record.warnings else ()
-    more = Items((f"in full: rankstone show {name}",))
+    more = Items((f"all details: rankstone show {name}",))
     return Page(title=name, blocks=(*blocks, *warnings, more), body=json.loads(to_json(record)))
 
 
 def _facts(record: RunRecord, path: Path) -> Iterator[Row]:
     task, queries, here = record.task, record.queries, record.environment
     yield (
-        "outcome",
+        "status",
         record.status if record.error is None else f"{record.status}: {record.failure()}",
     )
     yield "label", record.label

@@ -15,7 +15,7 @@ PRIORITIES = {"file": 3, "finished": 2, "machine": 1}
 
 
 def page(every: Sequence[Stored | ResultsError]) -> Page:
-    """Return one row per record, and the reason why a file is none."""
+    """Return one row per record, and the reason why a file could not be read as one."""
     rows = [_row(*read) for read in every if not isinstance(read, ResultsError)]
     faults = tuple(str(read) for read in every if isinstance(read, ResultsError))
     shown = table(FIELDS, [tuple(row.values()) for row in rows], priorities=PRIORITIES)

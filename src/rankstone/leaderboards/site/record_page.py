@@ -31,7 +31,12 @@ from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.vega import Plot, rounded
-from rankstone.leaderboards.trained import trained_note, trained_text
+from rankstone.leaderboards.trained import (
+    UNKNOWN_TRAINING,
+    trained_note,
+    trained_text,
+    training_tag,
+)
 from rankstone.results.per_query import read_latency
 from rankstone.results.record import Environment, Latency, Phase, RunRecord
 
@@ -61,6 +66,11 @@ class Times(NamedTuple):
     decimals: int
     sums: dict[bool, str]
     """Reused or not -> seconds of these phases."""
+
+    @property
+    def mixed(self) -> bool:
+        """True where a part of a phase was read from a cache."""
+        return any(0 < phase.time.from_cache < 1 for phase in self.phases)
 
     def seconds(self, phase: Phase, *, reused: bool) -> str:
         return f"{phase.wall_s:,.{self.decimals}f}" if bool(phase.from_cache) == reused else ""
@@ -98,8 +108,8 @@ def _chips(site: Site, entry: Entry) -> Iterator[str]:
     record = entry.record
     yield entry.family
     yield record.status
-    if record.method.trained_on or record.is_trained:
-        yield "trained on this collection" if record.is_trained else "not trained on it"
+    if (tag := training_tag(record)) != UNKNOWN_TRAINING:
+        yield tag
     if (licence := site.licence(entry.method)) != numbers.UNKNOWN:
         yield licence
     yield f"machine {entry.machine}"
@@ -151,8 +161,10 @@ def _code(here: Environment) -> str:
 
 
 def _citation(site: Site, entry: Entry) -> str:
+    """Return the citation of the method; of one without, those of its members."""
     spec = site.methods.get(entry.method)
-    return spec.citation if spec is not None else ""
+    members = [member.citation for member in spec.members] if spec is not None else []
+    return site.citation(entry.method) or "; ".join(dict.fromkeys(filter(None, members)))
 
 
 def _commands(record: RunRecord) -> list[str]:

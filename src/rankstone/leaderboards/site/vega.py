@@ -226,7 +226,7 @@ def _scatter(alt: Any) -> Any:
 def _trend(alt: Any) -> Any:
     """A figure with its intervals, record by record."""
     x = alt.X("at:O").sort(None).title(None).axis(labelAngle=0, labelOverlap=True, grid=False)
-    y = alt.Y("value:Q").scale(zero=False, padding=12).title(None).axis(format=",~r", tickCount=4)
+    y = alt.Y("value:Q").scale(zero=False, padding=12).title(None).axis(format=",.4~r", tickCount=4)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x)
     line = base.mark_line(color="var(--faint)", strokeWidth=1.5).encode(y=y)
     bars = base.mark_rule(color="var(--accent)", strokeWidth=1.5, opacity=0.6)

@@ -1,0 +1,54 @@
+"""Folders that hold several stores of records, such as one for each commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rankstone.errors import ResultsError
+from rankstone.files import PathLike
+from rankstone.results.store import ResultStore, Stored
+
+
+def stores_below(folder: Path) -> list[Path]:
+    """Return the folders of records at or below `folder`, each a store of its own."""
+    whole, found = ResultStore(folder), set[Path]()
+    for path in sorted(folder.rglob("*@*.json")):
+        with contextlib.suppress(ResultsError):
+            inner = whole.path(whole.load(path)).relative_to(folder)
+            if path.as_posix().endswith(f"/{inner.as_posix()}"):
+                found.add(path.parents[len(inner.parts) - 1])
+    return sorted(found)
+
+
+def stored_below(folders: PathLike | Iterable[PathLike]) -> list[Stored]:
+    """Return the records of all stores at or below `folders`.
+
+    Raises:
+        ResultsError: A folder is absent, or holds no records.
+    """
+    found = []
+    for given in [folders] if isinstance(folders, str | os.PathLike) else folders:
+        folder = Path(given).expanduser()
+        stores = stores_below(folder)
+        if not stores:
+            raise ResultsError(
+                f"{folder}: no folder of records. Write some: rankstone run METHOD --on TASK"
+                f" --results {folder}/NAME"
+            )
+        found += [stored for store in stores for stored in ResultStore(store).stored()]
+    return found
+
+
+def refuse_several_stores(folder: Path) -> None:
+    """Raise ResultsError where `folder` holds folders of records but no record itself."""
+    stores = [store for store in stores_below(folder) if store != folder]
+    if stores:
+        names = ", ".join(map(str, stores[:8])) + (" ..." if len(stores) > 8 else "")
+        raise ResultsError(
+            f"{folder}: holds no records, but {len(stores)} folders of records: {names}."
+            " Name one: --results FOLDER; for trends over all of them, add --history"
+            f" {folder}"
+        )
