@@ -1,7 +1,8 @@
 """Exact search against one faiss.IndexFlatIP over the same vectors.
 
 500 queries, 1,000,000 vectors of 384 dimensions, k = 1,000. Ours reads the vectors from a file,
-mapped block by block; faiss has them in memory.
+mapped block by block; faiss has them in memory. Single queries (k = 100) over resident vectors of
+256 and 768 dimensions, beside faiss and beside one pass over the memory by all cores.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from rankstone.profiling.machine import usable_cores
 from rankstone.profiling.memory import peak_rss, reset_peak_rss
 from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex, Mapped
 
 N, DIM, K, N_QUERIES = 1_000_000, 384, 1000, 500
-ROUNDS = 5
+ROUNDS, SINGLE_ROUNDS = 5, 22
 HIT_BYTES = 12
 """A position and a score."""
 
@@ -40,6 +43,13 @@ def lines() -> Iterator[str]:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             ratio = json.loads(done.stdout)
             yield f"speed {name} ratio={ratio:.3f} goal=<={goal} peer={peer}"
+    for dim in (256, 768):
+        command = [sys.executable, __file__, "single", str(dim)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        of_faiss, of_pass = json.loads(done.stdout)
+        name = f"exact_search_single_{dim}"
+        yield f"speed {name} ratio={of_faiss:.3f} goal=<=1.15 peer=faiss.IndexFlatIP"
+        yield f"speed {name}_memory ratio={of_pass:.3f} goal=<=1.5 peer=one_pass_over_memory"
 
 
 def write(path: Path) -> None:
@@ -76,6 +86,34 @@ def time_ratio(path: Path) -> float:
     return statistics.median(ratios)
 
 
+def single_ratios(dim: str) -> tuple[float, float]:
+    """Medians of the ratios of a single query to faiss and to a pass over the vectors."""
+    import faiss
+
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((N, int(dim)), dtype=np.float32)
+    queries = rng.standard_normal((SINGLE_ROUNDS, int(dim)), dtype=np.float32)
+    index = ExactIndex.build(vectors)
+    peer = faiss.IndexFlatIP(int(dim))
+    peer.add(vectors)
+    parts = np.array_split(vectors.reshape(-1), usable_cores())
+    ratios = []
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for query in np.split(queries, SINGLE_ROUNDS):
+            times = [time.perf_counter()]
+            for work in (
+                lambda: index.search(query, 100),  # noqa: B023
+                lambda: peer.search(query, 100),  # noqa: B023
+                lambda: list(pool.map(np.max, parts)),
+            ):
+                work()
+                times.append(time.perf_counter())
+            ours, faiss_s, pass_s = np.diff(times)
+            ratios.append((ours / faiss_s, ours / pass_s))
+    of_faiss, of_pass = np.median(ratios[2:], axis=0)
+    return float(of_faiss), float(of_pass)
+
+
 def memory_ratio(path: Path) -> float:
     """Peak resident bytes above those before the search, over the bytes of the block buffers.
 
@@ -84,7 +122,7 @@ def memory_ratio(path: Path) -> float:
     libraries are loaded.
     """
     index, queries = opened(path)
-    ExactIndex.build([np.ones((20_000, DIM), dtype=np.float32)]).search(queries, 10)
+    ExactIndex.build(np.ones((20_000, DIM), dtype=np.float32)).search(queries, 10)
     reset_peak_rss()
     before = peak_rss()
     index.search(queries, K)
@@ -97,4 +135,7 @@ def memory_ratio(path: Path) -> float:
 
 if __name__ == "__main__":
     measures = {"time": time_ratio, "memory": memory_ratio}
-    sys.stdout.write(json.dumps(measures[sys.argv[1]](Path(sys.argv[2]))))
+    if sys.argv[1] == "single":
+        sys.stdout.write(json.dumps(single_ratios(sys.argv[2])))
+    else:
+        sys.stdout.write(json.dumps(measures[sys.argv[1]](Path(sys.argv[2]))))

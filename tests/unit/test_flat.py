@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import faiss
 import numpy as np
+import psutil
 import pytest
 
 from rankstone.errors import AdapterError
+from rankstone.profiling import memory
 from rankstone.runners.search.exact import flat
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped
 
@@ -45,6 +47,13 @@ class Blocks:
         yield from np.array_split(self._array, self._count)
 
 
+class Pieces(list):
+    """Arrays, after each other."""
+
+    def __len__(self):
+        return sum(map(len, self[:]))
+
+
 def test_the_scores_of_the_cut_are_exact_where_many_tie():
     rng = np.random.default_rng(0)
     documents = rng.integers(-1, 2, (300, 3)).astype(np.float32)
@@ -57,7 +66,7 @@ def test_the_scores_of_the_cut_are_exact_where_many_tie():
 
 
 def test_k_beyond_the_corpus_is_padded():
-    hits = ExactIndex.build([random(3)]).search(random(2, seed=1), 5)
+    hits = ExactIndex.build(random(3)).search(random(2, seed=1), 5)
     assert (hits.docs[:, 3:] == -1).all()
     assert np.isneginf(hits.scores[:, 3:]).all()
     assert (np.sort(hits.docs[:, :3]) == [0, 1, 2]).all()
@@ -70,24 +79,27 @@ def test_values_that_are_not_finite_are_refused(bad):
     with pytest.raises(AdapterError, match="position 7"):
         ExactIndex.build(Blocks(documents, 4))
     with pytest.raises(AdapterError, match="query"):
-        ExactIndex.build([random(5)]).search(documents, 2)
+        ExactIndex.build(random(5)).search(documents, 2)
 
 
 def test_dimensions_must_agree():
     with pytest.raises(AdapterError, match="position 5"):
-        ExactIndex.build([random(5), random(5, dim=8)])
+        ExactIndex.build(Pieces([random(5), random(5, dim=8)]))
     with pytest.raises(AdapterError, match=r"\(n, 16\)"):
-        ExactIndex.build([random(5)]).search(random(1, dim=8), 2)
+        ExactIndex.build(random(5)).search(random(1, dim=8), 2)
 
 
 def test_a_mapped_collection_gives_the_same_results(tmp_path, monkeypatch):
     documents, queries = random(500), random(30, seed=1)
-    resident = ExactIndex.build([documents])
+    resident = ExactIndex.build(documents)
     resident.save(tmp_path)
     monkeypatch.setattr(flat, "BLOCK_BYTES", 96 * 16 * 4)
+    monkeypatch.setattr(flat, "resident_limit", lambda: documents.nbytes - 1)
     mapped = ExactIndex.build(Mapped(tmp_path / "vectors.f32", 500, 16))
     assert mapped.nbytes() == 96 * 16 * 4 < resident.nbytes() == documents.nbytes
     pieces = ExactIndex.build(Blocks(documents, 9))
+    assert "from disk" in pieces.notes()[0]
+    assert resident.notes() == ()
     for index in (mapped, pieces, ExactIndex.load(tmp_path)):
         found, expected = index.search(queries, 40), resident.search(queries, 40)
         np.testing.assert_array_equal(found.docs, expected.docs)
@@ -98,8 +110,36 @@ def test_saving_a_mapped_collection_copies_it(tmp_path, monkeypatch):
     documents = random(100)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    ExactIndex.build([documents]).save(tmp_path / "one")
+    ExactIndex.build(documents).save(tmp_path / "one")
     monkeypatch.setattr(flat, "BLOCK_BYTES", 7 * 16 * 4)
+    monkeypatch.setattr(flat, "resident_limit", lambda: 0)
     ExactIndex.load(tmp_path / "one").save(tmp_path / "two")
     saved = np.fromfile(tmp_path / "two" / "vectors.f32", dtype=np.float32)
     np.testing.assert_array_equal(saved.reshape(100, 16), documents)
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_slices_of_a_resident_collection_give_the_results_of_one_pass(monkeypatch, queries):
+    documents = random(1000)
+    documents[500:] = documents[:500]  # every score twice, in different slices
+    index, asked = ExactIndex.build(documents), random(queries, seed=1)
+    monkeypatch.setattr(flat, "SLICE_ROWS", 64)
+    found = index.search(asked, 1000)
+    peer = faiss.IndexFlatIP(16)
+    peer.add(documents)
+    scores, _ = peer.search(asked, 1000)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+    products = asked @ documents.T
+    np.testing.assert_allclose(found.scores, np.take_along_axis(products, found.docs, 1), atol=1e-5)
+    assert all(len(set(row)) == 1000 for row in found.docs.tolist())
+
+
+def test_memory_within_a_control_group_is_what_its_limit_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    free = memory.available()
+    assert 0 < free <= psutil.virtual_memory().total
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert memory.available() > 2**20
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert memory.available() == 4000

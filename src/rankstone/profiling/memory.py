@@ -1,4 +1,4 @@
-"""High-water marks of memory: of this process, and of torch on its GPUs.
+"""Available memory, and high-water marks: of this process, and of torch on its GPUs.
 
 The resident peak can be reset on Linux (`/proc/self/clear_refs`); elsewhere it is unknown.
 """
@@ -9,6 +9,12 @@ import contextlib
 import sys
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+RESIDENT_SHARE = 0.5
+"""Share of the available memory that an index may hold."""
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def peak_rss() -> int | None:
@@ -46,6 +52,20 @@ def reset_peak_gpu() -> None:
     if cuda is not None and cuda.is_initialized():
         for n in range(cuda.device_count()):
             cuda.reset_peak_memory_stats(n)
+
+
+def available() -> int:
+    """Return bytes that can be allocated without swapping, within the container's limit."""
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # no control group, or "max"
+        limit = int((CGROUP / "memory.max").read_text())
+        free = min(free, max(limit - int((CGROUP / "memory.current").read_text()), 0))
+    return free
+
+
+def resident_limit() -> int:
+    """Return the largest size of an index that is held in memory rather than read from disk."""
+    return int(available() * RESIDENT_SHARE)
 
 
 def larger(a: int | None, b: int | None) -> int | None:

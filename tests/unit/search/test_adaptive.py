@@ -95,7 +95,7 @@ def test_stages_narrow_as_by_hand(tmp_path_factory, normalized, resident, k, dat
 def test_everything_on_the_shortlists_is_full_search(tmp_path):
     runner, index = built(tmp_path, dims=[2, 5, DIM], shortlists=[60, 60])
     queries = runner.encode(QUERIES, "query")
-    exact = ExactIndex.build([Drawn().encode(TEXTS, "document")]).search(queries, 60)
+    exact = ExactIndex.build(Drawn().encode(TEXTS, "document")).search(queries, 60)
     found = index.search(queries, 60)
     np.testing.assert_array_equal(found.docs, exact.docs)
     np.testing.assert_allclose(found.scores, exact.scores, atol=1e-6)
@@ -149,7 +149,7 @@ def test_without_shortlists_it_is_truncation(tmp_path):
     runner, index = built(tmp_path, dims=[4], shortlists=[], resident=True)
     queries = runner.encode(QUERIES, "query")
     cut_documents = cut(Drawn().encode(TEXTS, "document"), 4, True)
-    exact = ExactIndex.build([cut_documents]).search(cut(queries, 4, True), 10)
+    exact = ExactIndex.build(cut_documents).search(cut(queries, 4, True), 10)
     (tmp_path / "saved").mkdir()
     index.save(tmp_path / "saved")
     for one in (index, FunnelIndex.load(tmp_path / "saved")):

@@ -61,7 +61,7 @@ def built(method, tmp_path, *, vectors=DOCUMENTS, seed=0, **parameters):
 
 
 def recall(index, k=10, documents=DOCUMENTS):
-    exact = ExactIndex.build([documents]).search(QUERIES, k).docs
+    exact = ExactIndex.build(documents).search(QUERIES, k).docs
     found = index.search(QUERIES, k).docs
     return np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)])
 

@@ -1,9 +1,11 @@
-"""Exact inner-product search by faiss over vectors that need not fit in memory."""
+"""Exact inner-product search by faiss: vectors in memory where they fit, else read in blocks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
@@ -12,12 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError, DefinitionError
+from rankstone.profiling.machine import usable_cores
+from rankstone.profiling.memory import resident_limit
 from rankstone.runners.protocols import Hits
 
 Vectors = NDArray[np.float32]
+Ints = NDArray[np.int64]
+GIB = 2**30
 BLOCK_BYTES = 768 * 2**20
-"""Vectors compared at once: smaller collections are held in memory, larger ones read in blocks of
-this size. Every block costs a selection of the k best from nothing, so few large ones are best."""
+"""Vectors compared at once where they are not resident. Every block costs a selection of the k best
+from nothing, so few large ones are best."""
+SLICE_ROWS = 2**16
+"""Resident vectors that one thread compares with few queries. Fixed, so that ties at rank k do not
+depend on the number of threads."""
+FEW_QUERIES = 20
+"""Fewer queries are compared one by one; faiss multiplies matrices from here on."""
 
 
 class Rows(Sized, Iterable[Vectors], Protocol):
@@ -39,20 +50,29 @@ class ExactIndex:
         self._dim = dim
 
     @classmethod
-    def build(cls, documents: Rows) -> ExactIndex:
+    def build(cls, documents: Rows | Vectors) -> ExactIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
+
+        They are held in memory if they take at most half of what is available; an array is held as
+        it is.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
-        kept: list[Vectors] | None = []
-        position = dim = size = 0
+        if isinstance(documents, np.ndarray):
+            check_documents(documents, 0, 0)
+            return cls(documents, dim=documents.shape[1])
+        position = dim = 0
+        held: Vectors | None = np.empty((0, 0), np.float32)
         for piece in documents:
             check_documents(piece, position, dim)
-            position, dim, size = position + len(piece), piece.shape[1], size + piece.nbytes
-            kept = None if kept is None or size > BLOCK_BYTES else [*kept, piece]
-        if kept is None:
-            return cls(documents, dim=dim)
-        return cls(np.concatenate(kept) if kept else np.empty((0, 0), np.float32), dim=dim)
+            if not position:
+                dim = piece.shape[1]
+                fits = 4 * len(documents) * dim <= resident_limit()
+                held = np.empty((len(documents), dim), np.float32) if fits else None
+            if held is not None:
+                held[position : position + len(piece)] = piece
+            position += len(piece)
+        return cls(documents if held is None else held, dim=dim)
 
     def search(self, queries: Vectors, k: int) -> Hits:
         import faiss
@@ -60,14 +80,25 @@ class ExactIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self._dim if len(self._rows) else None)
         best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
-        position = 0
-        for block in self.blocks():
-            depth = min(best.k, len(block))
-            scores, docs = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
+        for position, scores, docs in self._found(queries, best.k):
             best.add_result(scores, docs + position)
-            position += len(block)
         best.finalize()
         return padded(best.I, best.D, k)
+
+    def _found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
+        """Yield the position of each block, and scores and documents of its best, best first."""
+        rows = self._rows
+        if len(queries) < FEW_QUERIES and isinstance(rows, np.ndarray) and len(rows) > SLICE_ROWS:
+            starts = range(0, len(rows), SLICE_ROWS)
+            slices = [rows[start : start + SLICE_ROWS] for start in starts]
+            found = _threads(usable_cores()).map(lambda part: _knn(queries, part, k), slices)
+            for start, (scores, docs) in zip(starts, found, strict=True):
+                yield start, scores, docs
+            return
+        position = 0
+        for block in self.blocks():
+            yield position, *_knn(queries, block, k)
+            position += len(block)
 
     def blocks(self) -> Iterator[Vectors]:
         """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
@@ -100,10 +131,17 @@ class ExactIndex:
     @classmethod
     def load(cls, folder: Path) -> ExactIndex:
         about = json.loads((folder / "vectors.json").read_text())
-        mapped = Mapped(folder / "vectors.f32", about["rows"], about["dim"])
-        if about["rows"] * about["dim"] * 4 <= BLOCK_BYTES:
-            return cls.build(mapped)
-        return cls(mapped, dim=about["dim"])
+        return cls.build(Mapped(folder / "vectors.f32", about["rows"], about["dim"]))
+
+    def notes(self) -> Sequence[str]:
+        """State that vectors are read from disk at every search, where they are."""
+        if isinstance(self._rows, np.ndarray):
+            return ()
+        size = len(self._rows) * self._dim * 4 / GIB
+        return (
+            f"exact search read its vectors ({size:.1f} GiB) from disk for every batch of queries:"
+            " they exceed half of the memory that was available",
+        )
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the buffer that blocks of them are read into."""
@@ -112,6 +150,22 @@ class ExactIndex:
 
     def _block_rows(self) -> int:
         return min(len(self._rows), max(BLOCK_BYTES // (self._dim * 4), 1))
+
+
+def _knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
+    """Return scores and positions in `block` of the min(k, len(block)) best of each query."""
+    import faiss
+
+    scores, docs = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, docs
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Return threads in which faiss starts no threads of its own."""
+    import faiss
+
+    return ThreadPoolExecutor(count, initializer=faiss.omp_set_num_threads, initargs=(1,))
 
 
 class Mapped:
