@@ -48,7 +48,7 @@ def layout(request, monkeypatch):
     monkeypatch.setattr(maxsim, "TILE_QUERY_VECTORS", 12)
     monkeypatch.setattr(maxsim, "TILE_PRODUCTS", 300)
     if request.param == "streamed":
-        monkeypatch.setattr(maxsim, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(maxsim, "resident_limit", lambda: 0)
     return request.param
 
 
@@ -138,7 +138,7 @@ def test_only_a_block_is_resident_of_a_large_corpus(monkeypatch):
     documents = Pieces(ragged(texts(200, 30, 0), DIM, "float16"))
     whole = MaxSimIndex.build(documents).nbytes()
     monkeypatch.setattr(maxsim, "BLOCK_BYTES", 100 * DIM * 4)
-    monkeypatch.setattr(maxsim, "RESIDENT_BYTES", whole // 2)
+    monkeypatch.setattr(maxsim, "resident_limit", lambda: whole // 2)
     assert MaxSimIndex.build(documents).nbytes() <= 1.1 * 100 * DIM * 4
 
 

@@ -20,13 +20,16 @@ from rankstone.runners.protocols import Hits
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
-GIB = 2**30
 BLOCK_BYTES = 768 * 2**20
 """Vectors compared at once where they are not resident. Every block costs a selection of the k best
 from nothing, so few large ones are best."""
 SLICE_ROWS = 2**16
 """Resident vectors that one thread compares with few queries. Fixed, so that ties at rank k do not
 depend on the number of threads."""
+FROM_DISK = (
+    "exact search reads the vectors from disk for every batch of queries: they exceed half of the"
+    " memory that was available"
+)
 FEW_QUERIES = 20
 """Fewer queries are compared one by one; faiss multiplies matrices from here on."""
 
@@ -135,13 +138,7 @@ class ExactIndex:
 
     def notes(self) -> Sequence[str]:
         """State that vectors are read from disk at every search, where they are."""
-        if isinstance(self._rows, np.ndarray):
-            return ()
-        size = len(self._rows) * self._dim * 4 / GIB
-        return (
-            f"exact search read its vectors ({size:.1f} GiB) from disk for every batch of queries:"
-            " they exceed half of the memory that was available",
-        )
+        return () if isinstance(self._rows, np.ndarray) else (FROM_DISK,)
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the buffer that blocks of them are read into."""

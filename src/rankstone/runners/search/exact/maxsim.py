@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
+from rankstone.profiling.memory import resident_limit
 from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.pieces import Stored
 from rankstone.runners.representations.ragged import Ragged, decoded
+from rankstone.runners.search.exact.flat import FROM_DISK
 
 BLOCK_BYTES = 64 * 2**20
 """Document vectors, as float32, that are laid out together."""
-RESIDENT_BYTES = 768 * 2**20
-"""Collections up to this size as float32 are laid out once and held; larger ones at each search."""
 TILE_QUERY_VECTORS = 512
 """Query vectors, if one query has not more, that are multiplied at once ..."""
 TILE_PRODUCTS = 2**19
@@ -83,9 +83,12 @@ class MaxSimIndex:
     def build(cls, documents: Pieces) -> MaxSimIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
 
-        Raises AdapterError for NaN or infinite values, or vectors of different lengths.
+        They are laid out once and held if they take at most half of the memory that is available,
+        else laid out again at each search. Raises AdapterError for NaN or infinite values, or
+        vectors of different lengths.
         """
         kept: list[Block] | None = []
+        limit = resident_limit()
         dim = size = largest = 0
         for start, part in _parts(documents):
             where = f"documents from position {start}"
@@ -93,7 +96,7 @@ class MaxSimIndex:
             block, dim = _laid_out(start, part), part.dim
             _check_finite(block.groups, where)
             size, largest = size + block.nbytes, max(largest, block.nbytes)
-            kept = None if kept is None or size > RESIDENT_BYTES else [*kept, block]
+            kept = None if kept is None or size > limit else [*kept, block]
         nbytes = largest if kept is None else size
         return cls(documents, dim=dim, nbytes=nbytes, resident=kept)
 
@@ -119,6 +122,10 @@ class MaxSimIndex:
     @classmethod
     def load(cls, folder: Path) -> MaxSimIndex:
         return cls.build(Stored(folder))
+
+    def notes(self) -> Sequence[str]:
+        """State that vectors are read from disk at every search, where they are."""
+        return () if self._resident is not None else (FROM_DISK,)
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the largest block of them."""
