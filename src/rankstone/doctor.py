@@ -67,7 +67,7 @@ KINDS: dict[Kind, str] = {
     "needs weights": "need weights that were not released", "fails": "fail",
 }  # fmt: skip
 STATES: dict[Kind, State] = {"runs": "ok", "fails": "wrong"}
-AT_HAND = ("prepared", "at hand", "embedded")
+AVAILABLE = ("prepared", "available", "embedded")
 OTHER = "see below"
 """The state of `rankstone data list` that it explains below its table, task by task."""
 
@@ -228,13 +228,13 @@ def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Findi
         counts = families.setdefault(name.partition("/")[0], Counter())
         counts[entry(task, sources).state] += 1
     total = sum(families.values(), Counter[str]())
-    here = sum(total[word] for word in AT_HAND)
-    detail = f"{here} of {len(tasks)} tasks at hand, {total['to fetch']} to fetch"
+    here = sum(total[word] for word in AVAILABLE)
+    detail = f"{here} of {len(tasks)} tasks available, {total['to fetch']} to fetch"
     yield Finding(section=SUMMARY, name="tasks", state="ok" if here else "absent", detail=detail)
     for family, counts in families.items():
         known = [f"{counts[word]} {word}" for word in MEANINGS if counts[word] and word != OTHER]
         other = [f"{counts[OTHER]} in other ways (rankstone data list)"] if counts[OTHER] else []
-        ready = any(counts[word] for word in AT_HAND)
+        ready = any(counts[word] for word in AVAILABLE)
         detail = ", ".join(known + other)
         state: State = "ok" if ready else "absent"
         yield Finding(section="Benchmarks", name=family, state=state, detail=detail)

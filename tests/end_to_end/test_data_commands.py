@@ -138,12 +138,12 @@ def test_list_says_what_state_every_task_is_in(run: Run) -> None:
     assert code == 0
     assert {name: " ".join(row.split()) for name, row in rows.items()} == {
         "t/letters": "2 1 1 prepared",
-        "t/answered": "2 · answers at hand",
+        "t/answered": "2 · answers available",
         "t/gone": "12,345,678 · · missing",
         "t/private": "· · · not public",
         "t/extra": "· · · extra missing",
         "t/remote": "· · · to fetch",
-        "t/copied": "· · · at hand",
+        "t/copied": "· · · available",
         "t/judged": "· 1 · judgements",
         "t/broken": "· · · see below",
     }
@@ -157,9 +157,9 @@ def test_list_of_some_tasks(run: Run) -> None:
     code, out, _ = run("list", "letters", "./mine")
     assert code == 0
     lines = [line for line in out.splitlines() if " t/" in line or " files/" in line]
-    assert [line.split()[-2:] for line in lines] == [["at", "hand"], ["at", "hand"]]
+    assert [line.split()[-1] for line in lines] == ["available"] * 2
     assert "t/gone" not in out
-    assert "at hand found as files; the first run converts it" in " ".join(out.split())
+    assert "available found as files; the first run converts it" in " ".join(out.split())
 
 
 def test_prepare_converts_once_and_says_so(run: Run, place: Path) -> None:

@@ -20,7 +20,7 @@ ENDINGS = {
 }
 MORE_ENDINGS = {
     "DaemonThenCrash": ("ProcessDied", "SIGSEGV"),
-    "Unprintable": ("UnspeakableError", "its text cannot be had"),
+    "Unprintable": ("UnspeakableError", "its text cannot be read"),
     "Long": ("ValueError", "characters left out"),
     "Exits": ("SystemExit", "SystemExit: 0"),
     "Interrupts": ("KeyboardInterrupt", ""),

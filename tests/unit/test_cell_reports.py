@@ -110,7 +110,7 @@ class SilentError(Exception):
 def test_errors_are_described_whatever_they_do() -> None:
     assert described(SilentError())[:2] == (
         "SilentError",
-        "SilentError: its text cannot be had (SystemExit)",
+        "SilentError: its text cannot be read (SystemExit)",
     )
     kind, message, trace = described(KeyError("\ud800" + "x" * 30_000_000))
     assert kind == "KeyError"

@@ -168,7 +168,7 @@ def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:
         (here / name).touch()
     other = "1 in other ways (rankstone data list)"
     found = find(workspace, tmp_path, tmp_path / "data")["beir"]
-    assert (found.state, found.detail) == ("ok", f"1 at hand, 1 missing, {other}")
+    assert (found.state, found.detail) == ("ok", f"1 available, 1 missing, {other}")
     found = find(workspace, tmp_path)["beir"]
     assert (found.state, found.detail) == ("absent", f"2 missing, {other}")
     assert find(workspace, tmp_path, tmp_path / "nowhere")["data"].state == "wrong"

@@ -121,7 +121,7 @@ def test_a_suite_is_the_mean_of_its_members_and_nothing_without_one():
 def test_why_a_cell_was_not_run():
     one, place = paper(row()), known()
     assert only(one, {}).reason == "not measured (rankstone run lexical/bm25 --on t/one)"
-    assert only(one, {}, known(reach=frozenset())).reason == "the data is not at hand"
+    assert only(one, {}, known(reach=frozenset())).reason == "the data is not available"
     assert "never released" in only(one, {}, known(unreleased=frozenset({BM25}))).reason
     failed = {(BM25, TASK): (make_record(BM25, TASK, status="failed"), Path("x"))}
     assert only(one, failed).reason.startswith("stopped at 4.0 GiB")
@@ -161,7 +161,7 @@ def test_coverage_counts_cells():
     ("change", "said"),
     [
         ("tolerence = 0.1", "unknown key 'tolerence'. Did you mean: tolerance?"),
-        ("tolerance = 0.05", "would let anything pass: 0.01 at most"),
+        ("tolerance = 0.05", "accepts any value: 0.01 at most"),
         ("tolerance = 0.0", "greater than 0"),
         ("", "missing key 'tolerance'"),
     ],
@@ -180,8 +180,8 @@ def test_definitions_are_refused_with_file_and_mend(tmp_path, change, said):
     [
         ([row(expected={})], "has no value"),
         ([row(float("1e999"))], "finite number"),
-        ([row(method="bm25")], "no full name"),
-        ([row(), row()], "is there twice"),
+        ([row(method="bm25")], "not a full name"),
+        ([row(), row()], "occurs twice"),
         ([row(60, tolerance=7)], "6 at most"),
     ],
 )
@@ -217,7 +217,7 @@ def test_page_and_json_say_the_same():
     with pytest.raises(ResultsError, match="not defined as it was"):
         tables_from_json(tables_to_json(found), {"p": changed})
     for broken in ("{}x", '[{"table": "p"}]', "[1]"):
-        with pytest.raises(ResultsError, match="no reproduced tables"):
+        with pytest.raises(ResultsError, match="not a file of reproduced tables"):
             tables_from_json(broken, {"p": one})
 
 
@@ -309,7 +309,7 @@ def test_nothing_runs_where_it_is_not_asked_for(place):
     (line,) = json.loads(reproduce(place, "t", "--list", "--format", "json").stdout)
     assert (line["defined"], line["ours"], line["here"], line["measured"]) == (3, 3, 2, 0)
     found = reproduce(place, "t", "--missing", "skip", "--format", "markdown")
-    assert "the data is not at hand" in found.stdout
+    assert "the data is not available" in found.stdout
     assert "the weights of a/never were never released" in found.stdout
 
 

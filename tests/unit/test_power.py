@@ -99,7 +99,7 @@ def test_methods_that_never_differ_say_nothing(results) -> None:
     (one,) = rankstone.Session(results=folder).power(ONE, ONE)
     assert (one.moved, one.deviation, one.needed) == (0, 0.0, (math.inf,))
     text = render(page([one], Setting((0.01,), 1, 0.05)), "terminal", width=120)
-    assert "no query differs, so that nothing is known" in text
+    assert "no query differs, so the variance is unknown" in text
 
 
 @pytest.mark.parametrize("faults", [{"level": 0.0}, {"comparisons": 0}, {"differences": (0.0,)}])

@@ -15,7 +15,7 @@ from rankstone.specs import Counts, TaskSpec
 
 State = Literal[
     "prepared",
-    "at hand",
+    "available",
     "embedded",
     "judgements",
     "to fetch",
@@ -26,12 +26,12 @@ State = Literal[
 ]
 MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
-    "at hand": "found as files; the first run converts it",
+    "available": "found as files; the first run converts it",
     "embedded": "built from this Python's standard library",
-    "judgements": "judgements alone, at hand: they score run files (rankstone score RUN --on TASK)",
+    "judgements": "judgements alone: they score run files (rankstone score RUN --on TASK)",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
     "not public": "cannot be downloaded; the instructions are below",
-    "missing": "nowhere: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
+    "missing": "not found: name the folder that holds it with --data DIR (RANKSTONE_DATA)",
     "extra missing": "needs a library that is not installed",
     "see below": "cannot be run as it is",
 }
@@ -78,7 +78,7 @@ def entry(task: TaskSpec, sources: Sources) -> Entry:
 
 def at_hand(task: TaskSpec, sources: Sources) -> bool:
     """Return True if `task` runs, or scores run files, without a download."""
-    return entry(task, sources).state in ("prepared", "at hand", "embedded", "judgements")
+    return entry(task, sources).state in ("prepared", "available", "embedded", "judgements")
 
 
 def _presence(task: TaskSpec, source: str) -> State:
@@ -86,7 +86,7 @@ def _presence(task: TaskSpec, source: str) -> State:
         return "embedded"
     reads_files = task.loader in FILES or source.startswith("files:")
     here = all(part.startswith(MIRROR) for part in source.split(", ")) or Path(source).exists()
-    return "at hand" if reads_files or here else "to fetch"
+    return "available" if reads_files or here else "to fetch"
 
 
 def _absence(task: TaskSpec, error: RankstoneError) -> tuple[State, str]:

@@ -80,7 +80,8 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """A collection found by a loader. Each callable may be called repeatedly and streams anew.
+    """A collection found by a loader. Each callable may be called repeatedly; it streams from the
+    start.
 
     Making one is cheap: a loader reads no data before a callable is called.
     """

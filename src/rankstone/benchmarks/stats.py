@@ -125,7 +125,7 @@ class _Texts:
         texts = list(block)
         self.characters.update(map(len, texts))
         self.words.update(len(text.split()) for text in texts)
-        # Python's own hash is keyed anew in every process, so collisions cannot be planned.
+        # Python's own hash is keyed differently in every process, so collisions cannot be planned.
         self._hashes.append(np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts)))
 
     def lengths(self) -> Lengths:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rankstone.benchmarks.stats import Distribution, Statistics
 
 MARKS: Mapping[str, Mark] = {
-    "prepared": "passed", "at hand": "", "embedded": "", "judgements": "", "to fetch": "unclear",
+    "prepared": "passed", "available": "", "embedded": "", "judgements": "", "to fetch": "unclear",
     "not public": "unclear", "missing": "", "extra missing": "unclear", "see below": "failed",
 }  # fmt: skip
 """States in the order of the legend."""

@@ -44,7 +44,7 @@ def described(error: BaseException) -> tuple[str, str, str | None]:
     try:
         message = str(error)
     except BaseException as fault:
-        message = f"its text cannot be had ({type(fault).__name__})"
+        message = f"its text cannot be read ({type(fault).__name__})"
     if isinstance(error, RankstoneError):
         return bounded(kind), bounded(message), None
     trace = "".join(traceback.format_exception(error))

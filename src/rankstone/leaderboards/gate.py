@@ -143,7 +143,7 @@ def _idle(
     named = [*(rule.tasks for rule in rules.quality), *(rule.tasks for rule in rules.cost)]
     for task in dict.fromkeys(task for tasks in named for task in tasks):
         if task not in known:
-            detail = f"no record is of this task.{did_you_mean(task, known)} Correct 'tasks'."
+            detail = f"no record of this task.{did_you_mean(task, known)} Correct 'tasks'."
             idle.append(_judged(("", task), "rule", "missing", detail))
     if not found and not idle:
         idle.append(_judged(("", ""), "rules", "missing", "no rule applies to any record"))
@@ -215,10 +215,11 @@ def _values(pair: Pair, measure: str) -> tuple[list[str], Floats, Floats]:
         raise ResultsError("; ".join(reasons))
     queries, of, than = paired_values(candidate, baseline, measure)
     if not queries:
-        raise ResultsError("no query was judged, which shows nothing")
+        raise ResultsError("no query is judged")
     if not (np.isfinite(of).all() and np.isfinite(than).all()):
         raise ResultsError(
-            f"'{measure}' has values per query that are no numbers. Measure it anew: rankstone run"
+            f"'{measure}' has values per query that are not numbers."
+            " Measure it again: rankstone run"
         )
     order = np.argsort(queries)
     return [queries[n] for n in order], of[order], than[order]
@@ -235,7 +236,7 @@ def _suite_tests(
         return [_judged(("", suite.name), "rule", "missing", what)]
     methods = dict.fromkeys(method for method, task in there if task in suite.tasks)
     if not methods:
-        what = "no record is of a task of this suite. Correct 'suite'."
+        what = "no record of a task of this suite. Correct 'suite'."
         return [_judged(("", suite.name), "rule", "missing", what)]
     return [_suite_test(m, suite, measure, rule, there) for m in methods]
 
@@ -342,14 +343,14 @@ def _cost(cell: CellName, rule: CostRule, pair: Pair) -> Judgement:
     name = f"{rule.figure} at most {rule.allowance:g} times"
     cost = BY_NAME[rule.figure]
     if rule.figure.endswith("latency"):
-        detail = "time of two runs is not evidence. Measure both here, interleaved: --ab"
+        detail = "times of separate runs are not comparable. Measure both here, interleaved: --ab"
         return _judged(cell, name, "incomparable", detail)
     reason = obstacle(cost, candidate, baseline)
     if reason:
         return _judged(cell, name, "incomparable", f"{reason}. Measure both here: --ab")
     values = cost.of(baseline), cost.of(candidate)
     if values[0] is None or values[1] is None or values[0] <= 0:
-        return _judged(cell, name, "incomparable", "one of them has no such figure")
+        return _judged(cell, name, "incomparable", "one side has no such figure")
     times = values[1] / values[0]
     verdict: Verdict = "exceeded" if times > rule.allowance * (1 + TIE) else "within"
     judged = _judged(cell, name, verdict, f"{times:.3f} times the baseline")

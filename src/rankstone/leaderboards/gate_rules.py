@@ -69,7 +69,7 @@ class GateRules(Spec):
     correction: Correction = "holm"
     """`max-t` is more powerful where many methods are judged on the same queries."""
     undecided: Literal["report", "pass", "fail"] = "report"
-    """What an undecided cell does: end with exit code 2, pass, or fail."""
+    """Outcome of undecided cells: exit code 2 (`report`), pass, or fail."""
     quality: tuple[QualityRule, ...] = (QualityRule(),)
     cost: tuple[CostRule, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What an experiment on a task's queries can show, from the differences of two stored methods."""
+"""Power of an experiment on a task's queries, from the differences of two stored methods."""
 
 from __future__ import annotations
 
@@ -115,5 +115,5 @@ def _check(setting: Setting) -> None:
     for difference in setting.differences:
         if not 0 < difference <= 1:
             raise ResultsError(
-                f"{difference:g} is no difference of means: give 0 < --difference ≤ 1"
+                f"{difference:g} is not a difference of means: give 0 < --difference ≤ 1"
             )

@@ -78,7 +78,7 @@ def locate(model: ModelSpec) -> LocatedModel:
     if found is not None:
         return found
     raise ModelError(
-        f"Model '{model.id}' is nowhere within reach:\n" + "\n".join(reasons) + "\n" + _mend(model)
+        f"Model '{model.id}' was not found:\n" + "\n".join(reasons) + "\n" + _mend(model)
     )
 
 

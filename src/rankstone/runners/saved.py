@@ -23,7 +23,7 @@ class SavedIndex:
 
     A field is an array, a scipy sparse matrix, an object with `save` and `load`, an encoded corpus,
     a list of texts, an adapter or another dataclass of parameters, a tuple of these, or a value of
-    JSON. Corpora and texts are read from disk in a loaded index. An adapter is constructed anew; a
+    JSON. Corpora and texts are read from disk in a loaded index. An adapter is constructed again; a
     ModelError if the files of its model are gone or are others.
     """
 

@@ -1,4 +1,4 @@
-"""A stored number explained: its run and judgements, others that are at hand, and known causes."""
+"""A stored number explained: its run, its judgements, other judgements, and known causes."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class Case:
 def add_related(
     case: Case, task: TaskSpec, every: Iterable[TaskSpec], sources: Sources, stored: Found
 ) -> None:
-    """Try the judgements of other versions of the task's data that are at hand, and the `stored`
+    """Try the judgements of other versions of the task's data that are available, and the `stored`
     runs of the method on other splits."""
     for other in every:
         if _is_related(task, other) and entry(other, sources).state in QUICK:

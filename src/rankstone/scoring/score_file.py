@@ -179,7 +179,7 @@ class _Facts:
             positions = self._judged.dataset.corpus.positions(run.document_ids)
             if n := int((positions < 0).sum()):
                 yield (
-                    f"{n} of its documents are not in the corpus and are not relevant, such as"
+                    f"{n} of its documents are not in the corpus and count as not relevant, such as"
                     f" '{run.document_ids[int(np.argmin(positions))]}'"
                 )
         if (deepest := int(self._lengths.max())) > task.depth:

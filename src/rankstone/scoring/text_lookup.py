@@ -17,7 +17,7 @@ from rankstone.evaluation.evaluate import qrels_of
 from rankstone.results.record import RunRecord
 from rankstone.specs import TaskSpec
 
-HERE = ("prepared", "at hand", "embedded")
+HERE = ("prepared", "available", "embedded")
 """States of a data set that is available without a download."""
 
 

@@ -161,7 +161,8 @@ def _collection_in(content: Path, archive: Path) -> Path:
     found = [folder for folder in (content, *folders) if parts_of(folder, "corpus")]
     if len(found) != 1:
         raise DataError(
-            f"{archive}: expected one folder with a corpus.jsonl, found {len(found)}. Pack it anew."
+            f"{archive}: expected one folder with a corpus.jsonl, found {len(found)}."
+            " Pack it again."
         )
     return found[0]
 

@@ -303,7 +303,7 @@ def _qasper_pairs(rows: Iterable[Row], query: str, warnings: set[str]) -> Iterat
 
 def _full_text(sections: Any, where: str) -> str:
     """Section names and paragraphs of a paper; a name stands on a line of its own, the paragraphs
-    of a section on the next, parted by spaces."""
+    of a section on the next, separated by spaces."""
     if sections is None:
         return ""
     try:

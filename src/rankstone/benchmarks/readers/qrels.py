@@ -62,7 +62,7 @@ def _is_judged(fields: list[str]) -> bool:
 
 
 def _is_row(line: str) -> bool:
-    """Test a line that starts with `#`: in TREC's columns, or in columns parted by tabs."""
+    """Test a line that starts with `#`: in TREC's columns, or in columns separated by tabs."""
     fields = _fields(line, header=False)
     return _is_judged(fields) and (
         (len(fields) == 4 and fields[1] in ITERATIONS)

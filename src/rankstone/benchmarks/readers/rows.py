@@ -97,7 +97,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
 
 
 def _is_row(line: str) -> bool:
-    """Test a line that starts with `#`: columns parted by tabs, the first more than `#`."""
+    """Test a line that starts with `#`: columns separated by tabs, the first more than `#`."""
     return "\t" in line.strip() and not line.startswith(("# ", "#\t"))
 
 
@@ -120,8 +120,8 @@ def _header(fields: list[str], text_keys: Sequence[str]) -> _Columns | None:
 
 def _wrong_number(found: int, expected: int, text_keys: Sequence[str]) -> str:
     if found < expected:
-        return f"neither JSON nor markup, and {found} of {expected} columns parted by tabs"
+        return f"neither JSON nor markup, and {found} of {expected} columns separated by tabs"
     return (
-        f"expected {expected} columns parted by tabs, found {found} "
+        f"expected {expected} columns separated by tabs, found {found} "
         f"(a first line 'id<TAB>title<TAB>{text_keys[0]}' may name more)"
     )

@@ -159,7 +159,7 @@ def _extract_member(
     if content is None:
         raise DataError(
             f"{budget.archive}: member '{member.name}' is neither a file nor a folder."
-            " Pack it anew."
+            " Pack it again."
         )
     budget.copy(content, path)
 
@@ -176,6 +176,6 @@ def _safe_path(name: str, archive: Path, folder: Path) -> Path:
     if {unicodedata.category(character) for character in name} & {"Cc", "Cs"}:
         raise DataError(
             f"{archive}: member {name!r} has a name with control characters, or not in UTF-8."
-            " Pack it anew."
+            " Pack it again."
         )
     return folder.joinpath(*path.parts)

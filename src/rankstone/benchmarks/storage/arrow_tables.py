@@ -93,7 +93,7 @@ def text_array(values: Sequence[str]) -> tuple[Any, int]:
 
 
 def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the rows of record batches of strings, split anew where `blocks` would."""
+    """Yield the rows of record batches of strings, split again where `blocks` would."""
     held: list[Any] = []
     n_chars = n_rows = 0
     for batch in batches:

@@ -178,7 +178,7 @@ class _Download:
         kept = f"The {have:,} bytes that arrived are kept in {self._part}. " if have else ""
         raise NetworkError(
             f"{self.remote.url}: no network: {what}. {kept}Run again when there is a connection"
-            f"{', and it goes on from there' if have else ''}; without one, put the file at "
+            f"{', and it continues from there' if have else ''}; without one, put the file at "
             f"{self.path}, or name a folder that holds the data set with --data DIR "
             "(RANKSTONE_DATA)."
         ) from error

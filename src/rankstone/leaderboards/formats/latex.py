@@ -26,7 +26,7 @@ PDFTEX = "\u0180"
 """First of the characters that only LuaLaTeX and XeLaTeX typeset without further packages."""
 NUMBER = re.compile(r"(?P<sign>[+−-]?)(?P<whole>[\d,]*)(?:\.(?P<part>\d+))?(?P<after>[^\d.,–-]*)")
 NAME = re.compile(r"[/_@]|\d-|-\d")
-"""What a word has that is the name of a method, a task or a measure."""
+"""Part of a word that names a method, a task or a measure."""
 SIZES = (("small", 4.6), ("footnotesize", 4.2), ("scriptsize", 3.7),
          ("scriptsize", 3.3))  # fmt: skip
 """Font sizes, and the points that a character takes in Computer Modern; the last is shrunk."""
@@ -226,7 +226,7 @@ def _parsed(cell: Cell) -> re.Match[str] | None:
 
 
 def _after(cell: Cell, found: re.Match[str]) -> str:
-    """What follows a number: its mark, letters, and interval."""
+    """Return the text after a number: its mark, letters, and interval."""
     mark = escape(found["after"])
     letters = rf"\textsuperscript{{{cell.letters}}}" if cell.letters else ""
     ends = re.sub(r"(?<!\d)\.(?=\d)", "0.", cell.interval)

@@ -39,7 +39,7 @@ INTRODUCTION = (
     "Published tables, and the part of them that was reproduced here. A cell is a published value"
     " of one method on one task. It is within the table's tolerance, or above or below it: a score"
     ' too high is as suspicious as one too low. Of the cells of a table, those under "ours" have a'
-    ' method and a task defined here, and those under "data here" also have data that was at hand'
+    ' method and a task defined here, and those under "data here" also have data that was available'
     " where this page was made. Cells that were not run are counted by reason below each table;"
     " to run them: rankstone reproduce TABLE. Tables of which no cell was run are at the end."
 )

@@ -62,11 +62,11 @@ def _notes(powers: Sequence[Power], setting: Setting) -> Iterator[str]:
     )
     yield (
         "for methods whose differences vary as much as those of these two, on queries like these;"
-        " the mean difference that was measured has no part in it"
+        " the measured mean difference is not used"
     )
     for one in powers:
         if not one.moved:
-            yield f"{one.task}: no query differs, so that nothing is known of the variance"
+            yield f"{one.task}: no query differs, so the variance is unknown"
         elif one.moved < least_moved(share / 2):
             yield (
                 f"{one.task}: {one.moved} differing queries are too few for any test at this level;"

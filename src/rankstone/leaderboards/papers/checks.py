@@ -119,7 +119,7 @@ class Cell:
         if path is None:
             raise ResultsError(
                 f"{self.name}: the file of its {kind.replace('_', ' ')} is not beside the record."
-                " Run it anew: rankstone claims --missing run"
+                " Run it again: rankstone claims --missing run"
             )
         return path
 
@@ -137,7 +137,7 @@ class Check(NamedTuple):
 def _paired(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[Floats, Floats]:
     """The values of the same queries; ResultsError if they are not the same."""
     if one.keys() != other.keys():
-        raise ResultsError("the two runs are not of the same queries. Run both anew.")
+        raise ResultsError("the two runs are not of the same queries. Run both again.")
     return np.array(list(one.values())), np.array([other[query] for query in one])
 
 
@@ -149,7 +149,9 @@ def _measured(check: Any, cells: Mapping[str, Cell]) -> tuple[Floats, Floats]:
         return _paired(of, than)
     apart = next((s for s in (c.unseen for c in cells.values()) if s is not None), None)
     if apart is None:
-        raise ResultsError("neither record holds which queries training did not see. Run both anew")
+        raise ResultsError(
+            "neither record states which queries are unseen in training. Run both again"
+        )
     return _paired(*({q: v for q, v in one.items() if q in apart} for one in (of, than)))
 
 
@@ -174,7 +176,9 @@ def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     of, than = _measured(check, cells)
     means = float(of.mean()), float(than.mean())
     if means[1] == 0:
-        raise ResultsError(f"{cells['than'].name}: its {check.measure} is 0, of which no share is.")
+        raise ResultsError(
+            f"{cells['than'].name}: its {check.measure} is 0, so a share of it is undefined."
+        )
     low, high = of_ratio(of, than)
     if not np.isfinite([low, high]).all():
         return Value(means[0] / means[1], n=len(of), parts=means)

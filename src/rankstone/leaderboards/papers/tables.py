@@ -62,7 +62,7 @@ class RowSpec(Spec):
         if min(values) < 0:
             raise ValueError(f"the row '{self.row}' has a negative value")
         if self.method is not None and "/" not in self.method:
-            raise ValueError(f"'{self.method}' is no full name: <family>/<name>")
+            raise ValueError(f"'{self.method}' is not a full name: <family>/<name>")
         return self
 
     def key(self) -> tuple[str, ...]:
@@ -107,12 +107,12 @@ class PaperSpec(Spec):
             tolerance = self.tolerance_of(row)
             if tolerance > row.widest() + SLACK:
                 raise ValueError(
-                    f"the tolerance {tolerance:g} of the row '{row.row}' would let anything pass:"
+                    f"the tolerance {tolerance:g} of the row '{row.row}' accepts any value:"
                     f" {row.widest():g} at most"
                 )
         twice = [key for key, n in Counter(map(RowSpec.key, self.rows)).items() if n > 1]
         if twice:
-            raise ValueError(f"the row '{twice[0][0]}' is there twice for {twice[0][1]}")
+            raise ValueError(f"the row '{twice[0][0]}' occurs twice for {twice[0][1]}")
         return self
 
 
@@ -130,7 +130,7 @@ class Known:
     unreleased: frozenset[str] = frozenset()
     """Methods whose weights were never released."""
     reach: frozenset[str] = frozenset()
-    """Tasks whose data is at hand."""
+    """Tasks whose data is available."""
 
     @classmethod
     def of(
@@ -303,7 +303,7 @@ def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, kn
             return f"not scored (rankstone score FILE --on {task} --name {method})"
         if method in known.unreleased:
             return f"the weights of {method} were never released"
-        return f"not measured ({mend})" if task in known.reach else "the data is not at hand"
+        return f"not measured ({mend})" if task in known.reach else "the data is not available"
     if record.status != "ok":
         return record.failure()
     if record.task.digest != known.tasks[task]:

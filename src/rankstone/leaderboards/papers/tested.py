@@ -26,7 +26,7 @@ def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, men
     spec: Spec | None = known.get(name)
     if spec is None or spec.digest() != digest:
         raise ResultsError(
-            f"{what} '{name}' is not defined as it was when it was tested. Test it anew: {mend}"
+            f"{what} '{name}' is not defined as it was when it was tested. Test it again: {mend}"
         )
     return known[name]
 
@@ -133,7 +133,7 @@ def tables_from_json(text: str, papers: Mapping[str, PaperSpec]) -> list[Reprodu
         return [_again(body, papers) for body in json.loads(text)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsError(
-            f"these are no reproduced tables: {error!r}. Make them: {TABLES_AGAIN}"
+            f"not a file of reproduced tables: {error!r}. Make them: {TABLES_AGAIN}"
         ) from None
 
 

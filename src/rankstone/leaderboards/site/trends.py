@@ -56,7 +56,7 @@ class Trend:
     """Two or more records of one method on one task, data and machine, the oldest first."""
 
     entry: Entry
-    """Of the newest record, or of the one that stands for it on the site."""
+    """That of the newest record, or of the one that stands for it on the site."""
     stored: tuple[Stored, ...]
 
     @property

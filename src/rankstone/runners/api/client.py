@@ -101,7 +101,7 @@ class Client:
         wait = f" It asks to wait {asked:g} s." if asked else ""
         raise ApiError(
             f"{url}: gave up after attempt {attempt + 1}: {self._clean(fault)}.{wait}"
-            " Finished shards are kept; the same command goes on from there."
+            " Finished shards are kept; the same command continues from there."
         )
 
     def _refusal(self, url: str, answer: Any) -> str:

@@ -125,7 +125,7 @@ class FunnelIndex(SavedIndex):
             given = cut(vectors[best], len(asked), self.normalize) @ asked
             better = np.argsort(-given, kind="stable")
             order[:size] = best[better]
-            # What the stage before found, without what this one compared anew.
+            # What the stage before found, without what this one compared again.
             stages[-1] = stages[-1][len(best) :]
             stages.append(given[better])
         docs[: len(order)] = docs[order]

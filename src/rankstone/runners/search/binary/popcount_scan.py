@@ -1,6 +1,6 @@
 """The scan of `CodeIndex`: a loop over all documents that counts bits, compiled by numba.
 
-It is written anew for every number of words and planes. The innermost loop runs over the 64
+It is written again for every number of words and planes. The innermost loop runs over the 64
 documents of a block and has no other loop within, so that the compiler makes of it instructions
 that take several documents at once (on x86, AVX-512's vpopcntq).
 """

@@ -1,7 +1,7 @@
 """Scores without vectors, of a scorer or of an encoder's own representations.
 
 A black box gives a score for a query and a document, and nothing else of use: no vector whose inner
-product it is. Two kinds are at hand: a `Scorer` over texts, such as a cross-encoder, and the
+product it is. Two kinds are available: a `Scorer` over texts, such as a cross-encoder, and the
 similarity of an encoder's own representations, such as the sum of maximal inner products.
 """
 
@@ -70,7 +70,7 @@ class ScoredTexts(SavedIndex):
         return [str(note) for note in notes()] if callable(notes) else []
 
     def against(self, queries: Sequence[str]) -> Positional:
-        """Keep the scores, which are expensive, in shards: a killed run goes on from there."""
+        """Keep the scores, which are expensive, in shards: a killed run continues from there."""
         if self.context is None:
             raise TypeError("a loaded index has no corpus to score with further queries")
         runner: Any = ScoresWithQueries(members=(self.scorer,), queries=tuple(queries))

@@ -35,7 +35,7 @@ FEW_QUERIES = 20
 
 
 class Rows(Sized, Iterable[Vectors], Protocol):
-    """(n, dim) float32 vectors as consecutive pieces; each iteration starts anew."""
+    """(n, dim) float32 vectors as consecutive pieces; each iteration starts again."""
 
 
 class ExactIndex:

@@ -19,7 +19,7 @@ from rankstone.runners.top_k import highest
 
 
 class Rows(Sized, Iterable[SparseRows], Protocol):
-    """Sparse vectors of all documents as consecutive pieces; each iteration starts anew."""
+    """Sparse vectors of all documents as consecutive pieces; each iteration starts again."""
 
 
 @dataclass(frozen=True, eq=False)

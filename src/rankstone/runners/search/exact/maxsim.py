@@ -29,7 +29,7 @@ TILE_BYTES = 2**20
 
 
 class Pieces(Sized, Iterable[Ragged], Protocol):
-    """Vectors of documents as consecutive pieces; each iteration starts anew."""
+    """Vectors of documents as consecutive pieces; each iteration starts again."""
 
 
 class Block(NamedTuple):

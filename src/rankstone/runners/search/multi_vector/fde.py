@@ -19,7 +19,7 @@ FinalProjection = Literal["signs", "count_sketch"]
 BATCH_BYTES = 32 * 2**20
 """Texts are encoded in batches of so many bytes of projected tokens and of encodings."""
 FINAL_BYTES = 2**30
-"""Final projections up to this size are held; larger ones are drawn anew for each batch."""
+"""Final projections up to this size are held; larger ones are drawn again for each batch."""
 STEP = 2**24
 """One differing sign bit, where positions of tokens break ties: more than a batch has tokens."""
 NOTHING = 2**30

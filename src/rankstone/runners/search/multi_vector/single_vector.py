@@ -59,7 +59,7 @@ class SingleVector(WithGraph):
 
 
 class TokenRows:
-    """The tokens of all documents as float32 vectors, decoded anew on every iteration."""
+    """The tokens of all documents as float32 vectors, decoded again on every iteration."""
 
     def __init__(self, documents: Chunks[Ragged], ends: NDArray[np.int64], dim: int) -> None:
         """Use `over`. `ends`: for each document, the row behind its last token."""

@@ -19,7 +19,7 @@ from rankstone.runners.search.quantisation.training_queries import (
 BATCH = 64
 """Queries of one step."""
 N_NEGATIVES = 200
-"""Documents that the index ranks best, learnt from anew in every step."""
+"""Documents that the index ranks best, learnt from again in every step."""
 TEMPERATURE = 0.05
 """Scores of unit vectors differ by tenths; the softmax needs them to differ by several."""
 PATIENCE = 3
@@ -138,7 +138,7 @@ def train_jpq(
 
     Zhan et al.: Jointly Optimizing Query Encoder and Product Quantization, CIKM 2021
     (arXiv:2108.00644). Loss of a query: listwise softmax cross-entropy (`ranking_loss`) of one of
-    its relevant documents, drawn anew, against the `N_NEGATIVES` that the index of the current
+    its relevant documents, drawn again, against the `N_NEGATIVES` that the index of the current
     centroids ranks best. Scores are read from tables as the index reads them.
     """
     model, rng = Model(start, options), np.random.default_rng(options.seed)
