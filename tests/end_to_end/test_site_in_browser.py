@@ -325,6 +325,8 @@ def test_filters_give_plots_their_own_scale_and_front(page: Browser, site: Path)
     choose(page, "input[type=search]", worst["name"])
     page.wait(f"{names}.join() === {worst['name']!r}")  # alone it is optimal
     assert page.js(axis) != before
+    caption = f"{figure}.querySelector('figcaption').textContent.trim()"
+    assert page.js(caption) == f"Pareto-optimal: {worst['name']}."
     choose(page, "input[type=search]", "no such method")
     page.wait(f"{figure}.textContent.includes('No method with this cost fits the filters')")
     assert page.js("document.querySelector('.none').offsetHeight > 0")

@@ -1,6 +1,7 @@
-"""Opening the site's leaderboard of 200 methods on 20 tasks, in a browser, from the disk.
+"""Opening the site's first page and all results of 200 methods on 20 tasks, in a browser, from the
+disk; the slower of the two.
 
-From the start of the navigation until the second frame after the load event: the whole table is
+From the start of the navigation until the second frame after the load event: tables and plots are
 laid out and drawn. The goal is one second on an unloaded machine.
 """
 
@@ -34,7 +35,7 @@ def opening_s(page: Path) -> float:
             browser.size(1280, 900)
             browser.open(page)
             found.append(browser.js(DRAWN) / 1000)
-            assert browser.js("document.querySelectorAll('tbody tr').length") in (METHODS, TASKS)
+            assert browser.js("document.querySelectorAll('tbody tr').length") > METHODS // 2
     return min(found)
 
 
@@ -45,5 +46,5 @@ def lines() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         site = make_site([(record, Path("record.json")) for record in records], {})
         built = build(site, Path(folder) / "site")
-        seconds = opening_s(built.start)
+        seconds = max(opening_s(built.folder / name) for name in ("index.html", "matrix.html"))
     yield f"speed site_opens ratio={seconds:.2f} goal=<=1 peer=one second"
