@@ -91,6 +91,21 @@ def test_letters_name_those_that_are_significantly_below(stored):
     assert any("Holm" in note for note in made.notes)
 
 
+def test_the_first_rows_are_marked_among_themselves_and_tested_among_all(stored):
+    every = board(spec(significance=True, costs=["p95 latency"]), stored, tasks=TASKS)
+    made = board(spec(significance=True, costs=["p95 latency"], top=2), stored, tasks=TASKS)
+    assert [method for method, _ in made.rows] == ["dense/e5", "dense/bge"]
+    assert made.letters == {"dense/e5": "a", "dense/bge": "b"}
+    for head in ("one", "two"):
+        kept = {"", *made.letters.values()}
+        assert {cell.letters for cell in column(made, head).values()} <= kept
+        full = column(every, head)["dense/e5"].letters
+        assert (every.letters["dense/bge"] in full) == (
+            column(made, head)["dense/e5"].letters == "b"
+        )
+    assert "the first 2 of 3 methods by mean" in made.notes
+
+
 def test_bold_is_what_is_not_significantly_below_the_best(tmp_path):
     found = [put(tmp_path, m, "toy/one", v) for m, v in [("a/best", 0.5), ("a/low", 0.3)]]
     values = np.clip(np.random.default_rng(1).normal(0.5, 0.1, 80), 0, 1)
@@ -163,8 +178,13 @@ def test_every_form_has_every_figure(stored):
         shown = repr(value.value) if form in ("csv", "json") else value.text
         assert shown in text, form
     rows = list(csv.DictReader(io.StringIO(render(page(made), "csv"))))
-    assert float(rows[0]["one"]) == value.value
-    assert json.loads(render(page(made), "json"))["rows"][0]["one"]["value"] == value.value
+    field = "toy/one nDCG@10"
+    [record] = [r for r, _ in stored if (r.method.name, r.task.name) == ("dense/e5", "toy/one")]
+    ends = record.measures["nDCG@10"]
+    assert [float(rows[0][f"{field}{end}"]) for end in ("", " low", " high")] == [
+        value.value, ends.low, ends.high,
+    ]  # fmt: skip
+    assert json.loads(render(page(made), "json"))["rows"][0][field]["value"] == value.value
     with pytest.raises(ResultsError, match="Did you mean: latex"):
         render(page(made), "latx")
 
@@ -184,16 +204,20 @@ def test_a_board_of_columns_needs_no_definition(stored, tmp_path):
     for record, _ in stored:
         means[record.method.name][record.task.name] = record.measures["nDCG@10"].mean
     for method, by_task in means.items():
-        assert rows["one nDCG@10"][method] == by_task["toy/one"]
-        assert rows["two R@100"][method] == by_task["toy/two"] / 2
+        assert rows["toy/one nDCG@10"][method] == by_task["toy/one"]
+        assert rows["toy/two R@100"][method] == by_task["toy/two"] / 2
         expected = np.mean(list(by_task.values()))
         assert rows["mean nDCG@10"][method] == pytest.approx(expected)
         assert rows["mean R@100"][method] == pytest.approx(expected / 2)
     assert list(rows.index) == sorted(means, key=lambda m: -rows["mean R@100"][m])
-    assert [*rows.columns[-2:]] == ["p95 latency, ms", "index, MiB"]
+    assert [*rows.columns[-2:]] == ["total_p95_ms", "index_memory_bytes"]
+    assert set(rows["index_memory_bytes"]) == {
+        2.0 * r.profile.index.memory_bytes for r, _ in stored
+    }
     alone = session.board(on="toy/two", columns=["R@100", "P@5"], significance=True).to_frame()
-    assert list(alone.columns) == ["method", "R@100", "P@5"]
-    assert alone["P@5"].isna().all()
+    ends = ["", " low", " high"]
+    assert list(alone.columns) == ["method", *(f"toy/two R@100{e}" for e in ends), "toy/two P@5"]
+    assert alone["toy/two P@5"].isna().all()
     arguments = ["--columns", "nDCG@10", "--columns", "mean", "--format", "latex"]
     options = ["--results", str(tmp_path / "results"), "--title", "Toys", "--intervals"]
     found = CliRunner().invoke(app, ["leaderboard", *arguments, *options]).output
@@ -215,7 +239,8 @@ def test_a_suite_without_all_its_tasks_has_a_plain_mean(tmp_path):
         put(tmp_path, "dense/e5", task, mean)
     session = rankstone.Session(results=tmp_path / "results", workspace=ROOT)
     [row] = session.board(on="beir-13", columns="mean").to_frame().to_dict("records")
-    assert row["mean"] == pytest.approx((row["scifact"] + row["nfcorpus"]) / 2)
+    one, two = (row[f"beir/{name} nDCG@10"] for name in ("scifact", "nfcorpus"))
+    assert row["mean"] == pytest.approx((one + two) / 2)
 
 
 HOSTILE = Board(

@@ -100,11 +100,11 @@ def test_programs_read_the_reason_beside_the_figure() -> None:
     spec = TableSpec(name="b", title="b", tasks=(TASK,), costs=("peak RSS", "p95 latency"))
     page = board_page.page(board(spec, [(r, None) for r in ALL], tasks=[TASK]))  # type: ignore[misc]
     rows = {row["method"]: row for row in page.rows}
-    assert rows["dense/e5"]["peak RSS, MiB note"] == CACHED.word
-    assert rows["dense/wordllama-256"]["p95 latency, ms note"] == VARIED.word
-    assert "peak RSS, MiB note" not in rows["lexical/bm25"]
-    assert "peak RSS, MiB note" in render(page, "csv").splitlines()[0]
-    notes = [row["peak RSS, MiB"]["note"] for row in json.loads(render(page, "json"))["rows"]]
+    assert rows["dense/e5"]["peak_rss_bytes note"] == CACHED.word
+    assert rows["dense/wordllama-256"]["total_p95_ms note"] == VARIED.word
+    assert "peak_rss_bytes note" not in rows["lexical/bm25"]
+    assert "peak_rss_bytes note" in render(page, "csv").splitlines()[0]
+    notes = [row["peak_rss_bytes"]["note"] for row in json.loads(render(page, "json"))["rows"]]
     assert sorted(notes) == ["", "", CACHED.word]
     frame = json.loads(render(leaderboard_page.page(ALL), "json"))
     assert {row["method"]: (row["reused"], row["unsteady"]) for row in frame} == {

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from rankstone import board
 from rankstone.leaderboards.document import (
@@ -20,10 +21,11 @@ from rankstone.leaderboards.document import (
     Items,
     Page,
     Paragraph,
+    Picture,
     Table,
     table,
 )
-from rankstone.leaderboards.formats.render import FORMATS, render
+from rankstone.leaderboards.formats.render import FORMATS, content, render
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
 from tests.conftest import ROOT
 from tests.pages import Tags
@@ -167,6 +169,33 @@ def test_programs_read_the_text_again(text: str) -> None:
     assert (row["method"], row[text]) == (text, 0.1)
     (read,) = csv.DictReader(io.StringIO(render(made, "csv")))
     assert (read["method"], read[text]) == (text, "0.1")
+
+
+def test_parquet_has_types_every_digit_and_the_notes() -> None:
+    made = leaderboard_page.page(demo_records())
+    read = parquet.read_table(io.BytesIO(content(made, "parquet")))
+    assert tuple(read.column_names) == made.fields
+    assert read.to_pylist() == [dict(row) for row in made.rows]
+    assert {str(read.schema.field(name).type) for name in ("peak_gpu_bytes", "price_usd")} == {
+        "double"
+    }
+    notes = json.loads(read.schema.metadata[b"notes"])
+    assert notes == [note for table in made.tables for note in table.notes]
+    mixed = Page(blocks=(), fields=("x",), rows=({"x": 1.5}, {"x": "–"}, {"x": None}))
+    assert parquet.read_table(io.BytesIO(content(mixed, "parquet")))["x"].to_pylist() == [
+        "1.5",
+        "–",
+        None,
+    ]
+
+
+def test_a_page_that_is_one_plot_is_its_svg_and_the_same_as_pdf() -> None:
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4"/></svg>'
+    plot = Page(blocks=(Picture("a.svg", drawn, "a plot"),))
+    assert render(plot, "svg") == f"{drawn}\n"
+    pytest.importorskip("vl_convert")
+    assert content(plot, "pdf").startswith(b"%PDF")
+    assert r"\includegraphics[width=\linewidth]{a.pdf}" in render(plot, "latex")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -110,7 +110,7 @@ def test_by_command(results, tmp_path):
     assert found.exit_code == 0, found.output
     (name,) = re.findall(r"!\[.*\]\((.*)\)", out.read_text())
     assert (out.parent / name).read_text().lstrip().startswith("<svg")
-    assert CliRunner().invoke(app, [*arguments, str(tmp_path / "r.pdf")]).exit_code == 2
+    assert CliRunner().invoke(app, [*arguments, str(tmp_path / "r.doc")]).exit_code == 2
     with pytest.raises(ResultsError, match="Did you mean: lexical/bm25"):
         rankstone.report(["bm26"], results=results)
     with pytest.raises(ResultsError, match="no records to report on"):

@@ -39,12 +39,16 @@ FOLDERS = {
 """Options of the folders of a session."""
 
 
-Format = StrEnum("Format", ["terminal", "markdown", "csv", "json", "svg", "latex", "html"])
+Format = StrEnum(
+    "Format",
+    ["terminal", "markdown", "csv", "parquet", "json", "svg", "pdf", "latex", "html"],
+)
 
 
 SUFFIXES = {
     ".txt": Format.terminal, ".md": Format.markdown, ".csv": Format.csv, ".json": Format.json,
     ".svg": Format.svg, ".tex": Format.latex, ".html": Format.html, "": Format.markdown,
+    ".parquet": Format.parquet, ".pdf": Format.pdf,
 }  # fmt: skip
 FormatOption = Annotated[
     Format | None,
@@ -134,16 +138,17 @@ def command(
     return made
 
 
-def write(output: Path, text: str) -> None:
+def write(output: Path, text: str | bytes) -> None:
     from rankstone.files import appearing
 
+    content = text.encode() if isinstance(text, str) else text
     try:
         if output.exists() and not output.is_file():
             # A pipe is written to and not replaced; a folder refuses.
-            output.write_text(text, encoding="utf-8")
+            output.write_bytes(content)
             return
         with appearing(output.resolve()) as out:
-            out.write(text.encode())
+            out.write(content)
     except OSError as error:
         raise ResultsError(
             f"{output}: cannot be written: {error.strerror or error}. Make its folder, or name "
@@ -172,6 +177,8 @@ def echo(text: object, *, err: bool = False) -> None:
 
 def chosen(form: Format | None, output: Path | None, default: Format = Format.terminal) -> Format:
     """Return the format in which a page is drawn."""
+    if output is None and form in (Format.parquet, Format.pdf):
+        raise typer.BadParameter(f"{form} is no text; name a file: -o FILE.{form}")
     if output is None:
         return form or default
     by_suffix = SUFFIXES.get(output.suffix)
@@ -198,15 +205,24 @@ class Output:
 
         on_terminal = self.form is Format.terminal
         if self.file is not None:
-            write(self.file, render.render(page, self.form, width=120 if on_terminal else None))
-            for picture, svg in page.pictures.items() if self.form is Format.markdown else ():
-                write(self.file.with_name(picture), svg)
+            write(self.file, render.content(page, self.form, width=120 if on_terminal else None))
+            self._pictures(page, self.file)
             echo(f"{name}: {self.file}")
         elif on_terminal:
             console = stdout()
             console.print(terminal.drawn(page, console.width), highlight=False)
         else:
             sys.stdout.write(render.render(page, self.form))
+
+    def _pictures(self, page: Page, file: Path) -> None:
+        """Write the pictures that a page of Markdown or LaTeX refers to."""
+        from rankstone.leaderboards.formats.pdf import converted
+
+        for picture, svg in page.pictures.items():
+            if self.form is Format.markdown:
+                write(file.with_name(picture), svg)
+            elif self.form is Format.latex:
+                write(file.with_name(picture).with_suffix(".pdf"), converted(svg))
 
     def board(self, records: list[RunRecord]) -> None:
         """Draw the leaderboard of the records."""

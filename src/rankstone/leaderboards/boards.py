@@ -18,15 +18,17 @@ from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
 from rankstone.evaluation.measure_names import canonical
-from rankstone.leaderboards.costs import BY_COLUMN, BY_NAME, Cost, Flag, incomparable
+from rankstone.leaderboards.costs import BY_COLUMN, BY_NAME, Flag, flags_by_method, incomparable
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.labels import label_notes, one_label, row_names
 from rankstone.leaderboards.marks import (
     Column,
+    Tested,
     close_to_best,
     letters,
     letters_below,
-    marked,
+    marked_cells,
+    number,
     tested_pairs,
 )
 from rankstone.leaderboards.numbers import flagged, interval, quality
@@ -73,6 +75,8 @@ class TableSpec(Spec):
     level: float = Field(default=0.05, gt=0, lt=1)
     sort: str = "mean"
     """`mean`, `method`, a task, a measure, or a cost."""
+    top: int = Field(default=0, ge=0)
+    """Only so many rows, the first of that order; 0: all."""
 
     @property
     def columns(self) -> tuple[str | None, ...]:
@@ -123,6 +127,8 @@ class Board:
     heads: tuple[str, ...]
     """Headings of the columns after the method."""
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    fields: tuple[str, ...] = ()
+    """Names of these columns for programs, whose units are those of records: ms, bytes."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Method -> the label that stands for it; others stand for themselves."""
     trained: frozenset[str] = frozenset()
@@ -150,6 +156,27 @@ def board(
     cells = _cells(spec, stored, tasks, methods or {})
     names = list(dict.fromkeys(method for method, _ in cells))
     columns = [Column(task, measure) for task in tasks for measure in spec.columns]
+    untested: list[str] = []
+    pairs = tested_pairs(columns, names, cells, untested) if spec.significance else []
+    every = _board(spec, cells, names, tasks, suite, pairs)
+    shown = [method for method, _ in every.rows][: spec.top or None]
+    kept = {cell: one for cell, one in cells.items() if cell[0] in shown}
+    made = _board(spec, kept, shown, tasks, suite, pairs)
+    part = f"the first {len(shown)} of {len(names)} methods by {spec.sort}"
+    notes = [*made.notes, *untested, *([part] if len(shown) < len(names) else [])]
+    return replace(made, notes=tuple(dict.fromkeys(notes)))
+
+
+def _board(
+    spec: TableSpec,
+    cells: Cells,
+    names: Sequence[str],
+    tasks: Sequence[str],
+    suite: SuiteSpec | None,
+    pairs: Sequence[Tested],
+) -> Board:
+    """The board of the methods `names`, whose letters follow that order."""
+    columns = [Column(task, measure) for task in tasks for measure in spec.columns]
     found = {
         column: {name: _measured(column, cells.get((name, column.task))) for name in names}
         for column in columns
@@ -159,25 +186,27 @@ def board(
         for column, measured in found.items()
     }
     notes: list[str] = []
-    pairs = tested_pairs(columns, names, cells, notes) if spec.significance else []
     above = letters_below(names, pairs, spec.level)
     entries = list[list[Cell]]()
     heads = [_head(spec, column, tasks) for column in columns]
+    fields = [f"{c.task} {' / '.join(_measures([c], cells))}".strip() for c in columns]
     for column, measured in found.items():
         close = close_to_best(pairs, column, values[column], spec.level)
         drawn = [
             _quality_cell(spec, one, above.get((name, column), ""))
             for name, one in measured.items()
         ]
-        entries.append(_marked(drawn, close=[name in close for name in names]))
+        entries.append(marked_cells(drawn, close=[name in close for name in names]))
     for measure in spec.columns if spec.mean and len(tasks) > 1 else ():
         heads.append(f"mean {measure}" if len(spec.columns) > 1 else "mean")
+        fields.append(f"mean {measure or ''}".strip())
         of_measure = {c.task: row for c, row in values.items() if c.measure == measure}
         means = _means(measure, names, cells, of_measure, suite, notes)
-        entries.append(_marked([Cell(value=v, text=quality(v)) for v in means]))
+        entries.append(marked_cells([Cell(value=v, text=quality(v)) for v in means]))
     for cost in spec.costs:
         head, costs = _cost(cost, names, tasks, cells, notes)
         heads.append(head)
+        fields.append(BY_NAME[cost].field)
         entries.append(costs)
     order = _order(spec, names, heads, entries)
     records = [record for record, _ in cells.values()]
@@ -185,13 +214,12 @@ def board(
     return Board(
         title=spec.title,
         heads=tuple(_unique(heads)),
+        fields=tuple(fields),
         rows=tuple((names[n], tuple(column[n] for column in entries)) for n in order),
         names={name: label for name, label in zip(names, labels, strict=True) if label},
         trained=frozenset(r.method.name for r in records if r.is_trained),
         letters=dict(zip(names, letters(len(names)), strict=True)) if spec.significance else {},
-        notes=tuple(
-            dict.fromkeys([*_legend(spec, columns, cells), *label_notes(names, labels), *notes])
-        ),
+        notes=(*_legend(spec, columns, cells), *label_notes(names, labels), *notes),
     )
 
 
@@ -239,7 +267,8 @@ def _quality_cell(spec: TableSpec, found: Measure | None, above: str) -> Cell:
         return Cell(text=quality(None))
     known = spec.intervals and found.low is not None and found.high is not None
     ends = interval(found.low, found.high) if known else ""
-    return Cell(value=found.mean, text=quality(found.mean), letters=above, interval=ends)
+    return Cell(value=found.mean, text=quality(found.mean), letters=above, interval=ends,
+                low=found.low, high=found.high)  # fmt: skip
 
 
 def _means(
@@ -283,62 +312,31 @@ def _cost(
         found = [cost.of(cells[method, t][0]) for t in tasks if (method, t) in cells]
         known = [value for value in found if value is not None]
         values.append(cost.combined(known) if len(known) == len(tasks) else None)
-    unit, values = cost.in_unit(values)
+    unit, shown = cost.in_unit(values)
     if len(tasks) > 1:
         notes.append(f"{name}: {cost.over_tasks} over the tasks")
     records = [record for record, _ in cells.values()]
     timed = [r for r in records if r.profile and r.profile.latency and cost.of(r) is None]
     notes += cost.without(list(dict.fromkeys(r.method.name for r in timed)), len(names))
-    flags = _flags(cost, names, cells)
+    flags = flags_by_method(cost, records)
     notes += [flag.note for flag in flags.values()]
     head = f"{name}, {unit}" if unit else name
-    barred = {method for (method, _), (record, _) in cells.items() if not cost.competes(record)}
+    barred = {record.method.name for record in records if not cost.competes(record)}
     competing = [
         None if method in barred else value for value, method in zip(values, names, strict=True)
     ]
     column = [
-        _cost_cell(value, flags.get(method)) for value, method in zip(values, names, strict=True)
+        _cost_cell(value, in_unit, flags.get(method))
+        for value, in_unit, method in zip(values, shown, names, strict=True)
     ]
-    return head, _marked(column, competing, higher_is_better=cost.higher_is_better)
+    return head, marked_cells(column, competing, higher_is_better=cost.higher_is_better)
 
 
-def _flags(cost: Cost, names: Sequence[str], cells: Cells) -> dict[str, Flag]:
-    """Method -> the flag of its figure, of any task; one that bars it comes first."""
-    found = dict[str, Flag]()
-    for (method, _), (record, _) in cells.items():
-        flag = cost.flag(record)
-        if flag and (method not in found or cost.is_reused(record)):
-            found[method] = flag
-    return found
-
-
-def _cost_cell(value: float | None, flag: Flag | None) -> Cell:
+def _cost_cell(value: float | None, in_unit: float | None, flag: Flag | None) -> Cell:
     if value is None:
         return Cell(text="")
     mark, word = (flag.mark, flag.word) if flag else ("", "")
-    return Cell(value=value, text=flagged(value, mark), note=word)
-
-
-def _marked(
-    column: Sequence[Cell],
-    competing: Sequence[float | None] | None = None,
-    *,
-    higher_is_better: bool = True,
-    close: Sequence[bool] = (),
-) -> list[Cell]:
-    """The column with its best and second marked, of the figures `competing`, or of all.
-
-    Args:
-        close: cells that a test found not significantly below the best, which are marked like it.
-    """
-    values = [_number(cell) for cell in column] if competing is None else competing
-    texts = [cell.text for cell in column]
-    marks = marked(texts, values, higher_is_better=higher_is_better, second=True, close=close)
-    return [replace(cell, mark=mark) for cell, mark in zip(column, marks, strict=True)]
-
-
-def _number(cell: Cell) -> float | None:
-    return cell.value if isinstance(cell.value, float) else None
+    return Cell(value=value, text=flagged(in_unit, mark), note=word)
 
 
 def _order(
@@ -352,7 +350,7 @@ def _order(
     sign = 1 if rising else -1
 
     def key(n: int) -> tuple[bool, float, str]:
-        value = _number(column[n])
+        value = number(column[n])
         return value is None, sign * (value or 0.0), names[n]
 
     return sorted(places, key=key)
@@ -378,13 +376,8 @@ def _unique(heads: Sequence[str]) -> list[str]:
 
 
 def _legend(spec: TableSpec, columns: Sequence[Column], cells: Cells) -> list[str]:
-    measures = {
-        column.measure_of(stored)
-        for column in columns
-        for (_, task), stored in cells.items()
-        if task == column.task
-    }
-    legend = [f"measure: {', '.join(sorted(measures))}"] if measures else ["no records"]
+    measures = _measures(columns, cells)
+    legend = [f"measure: {', '.join(measures)}"] if measures else ["no records"]
     if spec.intervals:
         rules = {record.policy.intervals.partition(",")[0] for record, _ in cells.values()}
         legend.append(f"in brackets: {'; '.join(sorted(rules))}")
@@ -396,3 +389,10 @@ def _legend(spec: TableSpec, columns: Sequence[Column], cells: Cells) -> list[st
         )
     legend += trained_notes(record for record, _ in cells.values())
     return legend
+
+
+def _measures(columns: Sequence[Column], cells: Cells) -> list[str]:
+    """Return the measures of these columns."""
+    return sorted(
+        {c.measure_of(one) for c in columns for (_, task), one in cells.items() if task == c.task}
+    )

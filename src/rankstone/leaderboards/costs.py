@@ -78,6 +78,11 @@ class Cost:
     def title(self) -> str:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
+    @property
+    def field(self) -> str:
+        """Its name in tables for programs: the figure with its unit, as records have it."""
+        return self.column or self.place.rpartition(".")[2]
+
     def of(self, record: RunRecord) -> float | None:
         """The figure of `record`; None where it was not measured."""
         if self.compute is not None:
@@ -240,6 +245,16 @@ def mark_of(cost: Cost, record: RunRecord) -> str:
     """The mark of the cost's figure; empty where it has none."""
     flag = cost.flag(record)
     return flag.mark if flag else ""
+
+
+def flags_by_method(cost: Cost, records: Iterable[RunRecord]) -> dict[str, Flag]:
+    """Method -> the flag of its figure, of any task; one that bars it comes first."""
+    found = dict[str, Flag]()
+    for record in records:
+        flag = cost.flag(record)
+        if flag and (record.method.name not in found or cost.is_reused(record)):
+            found[record.method.name] = flag
+    return found
 
 
 def conditions(record: RunRecord) -> tuple[str, int | None]:

@@ -23,6 +23,9 @@ class Cell:
     letters: str = ""
     """Letters of the methods that it is significantly above of."""
     interval: str = ""
+    low: float | None = None
+    high: float | None = None
+    """Ends of the interval at full precision, which `interval` shows or leaves out."""
     note: str = ""
     """Reason to read the figure with care, for programs; the text carries its mark."""
     link: str = ""

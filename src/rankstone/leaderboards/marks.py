@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, count, islice, product
 from string import ascii_lowercase
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation.family import holm
 from rankstone.evaluation.sign_flips import p_two_sided
 from rankstone.leaderboards.compare import obstacles, paired_values, values_of
-from rankstone.leaderboards.document import Mark
+from rankstone.leaderboards.document import Cell, Mark
 from rankstone.results.store import Found, Stored
 
 
@@ -47,6 +48,25 @@ def marked(
         "" if value is None else "best" if tied else marks.get(text, "")
         for text, value, tied in zip(texts, values, near, strict=True)
     ]
+
+
+def marked_cells(
+    column: Sequence[Cell],
+    competing: Sequence[float | None] | None = None,
+    *,
+    higher_is_better: bool = True,
+    second: bool = True,
+    close: Sequence[bool] = (),
+) -> list[Cell]:
+    """Return the column with the `marked` marks of the figures `competing`, or of all."""
+    values = [number(cell) for cell in column] if competing is None else competing
+    texts = [cell.text for cell in column]
+    marks = marked(texts, values, higher_is_better=higher_is_better, second=second, close=close)
+    return [replace(cell, mark=mark) for cell, mark in zip(column, marks, strict=True)]
+
+
+def number(cell: Cell) -> float | None:
+    return cell.value if isinstance(cell.value, float) else None
 
 
 def letters(n: int) -> list[str]:
@@ -117,7 +137,7 @@ def close_to_best(
     return {
         pair.worse
         for pair in pairs
-        if pair.column == column and values[pair.better] == best and pair.adjusted > level
+        if pair.column == column and values.get(pair.better) == best and pair.adjusted > level
     }
 
 

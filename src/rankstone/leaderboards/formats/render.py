@@ -1,4 +1,4 @@
-"""The formats of a page. The same page gives the same bytes: no time stamps, one order."""
+"""The formats of a page. The same page gives the same bytes, except in PDF."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from rankstone.leaderboards.formats import (
     junit,
     latex,
     markdown,
+    parquet,
+    pdf,
     svg,
     terminal,
 )
 
 FORMATS = ("terminal", "markdown", "csv", "json", "svg", "latex", "html")
 """Formats of every page."""
+FILES: Mapping[str, Callable[[Page], bytes]] = {"parquet": parquet.draw, "pdf": pdf.draw}
+"""Formats of every page that are not text."""
 DRAWN: Mapping[str, Callable[[Page], str]] = {
     "markdown": markdown.draw,
     "csv": csv.draw,
@@ -51,8 +55,13 @@ def render(
         return svg.draw(page, width=width or svg.WIDTH)
     if form not in DRAWN:
         raise ResultsError(
-            f"There is no format '{form}'.{did_you_mean(form, FORMATS)}"
-            f" (--format {'|'.join(FORMATS)})"
+            f"There is no format '{form}'.{did_you_mean(form, [*FORMATS, *FILES])}"
+            f" (--format {'|'.join([*FORMATS, *FILES])})"
         )
     text = DRAWN[form](page)
     return text if form == "json" else neutral(text)
+
+
+def content(page: Page, form: str, *, width: int | None = None) -> bytes:
+    """The page as the content of a file, in a format of `FILES` too."""
+    return FILES[form](page) if form in FILES else render(page, form, width=width).encode()

@@ -1,4 +1,7 @@
-"""Pages as a picture of the terminal; it refers to no font or file elsewhere."""
+"""Pages as a picture: of a page that is one plot this, of others the terminal.
+
+It refers to no font or file elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import io
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from rankstone.leaderboards.document import Page, neutral
-from rankstone.leaderboards.formats.terminal import SafeConsole, drawn
+from rankstone.leaderboards.document import Page, Picture, neutral
+from rankstone.leaderboards.formats.terminal import SafeConsole
+from rankstone.leaderboards.formats.terminal import drawn as in_terminal
 
 WIDTH = 116
 _THEME = TerminalTheme(
@@ -22,8 +26,11 @@ _THEME = TerminalTheme(
 
 
 def draw(page: Page, *, width: int = WIDTH) -> str:
+    match page.blocks:
+        case (Picture(_, drawn),):
+            return drawn.strip() + "\n"
     console = SafeConsole(file=io.StringIO(), width=width, record=True, legacy_windows=False)
-    console.print(drawn(page, width), Text())
+    console.print(in_terminal(page, width), Text())
     return console.export_svg(
         title=neutral(page.title) or "rankstone",
         theme=_THEME,

@@ -17,27 +17,37 @@ def page(board: Board) -> Page:
         notes=board.notes,
     )
     rows = [_values(board, method, row) for method, row in board.rows]
+    known = [name for row in rows for name in row]
+    ends = ("", " low", " high", " note")
+    fields = [f"{field}{end}" for field in _fields(board) for end in ends]
+    first = ("method", "label", "trained")
     return Page(
         blocks=(table,),
-        fields=tuple(dict.fromkeys([*heads, *(name for row in rows for name in row)])),
+        fields=tuple(
+            name for name in (*first, *fields) if name in {"method", *fields[::4], *known}
+        ),
         rows=tuple(rows),
         body=_body(board),
     )
 
 
+def _fields(board: Board) -> tuple[str, ...]:
+    return board.fields or board.heads
+
+
 def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, object]:
-    """The figures, and the reasons to read some with care in columns of their own."""
-    cells = dict(zip(board.heads, row, strict=True))
-    notes = {f"{head} note": cell.note for head, cell in cells.items() if cell.note}
+    """The figures, and their intervals and reasons to read some with care in further columns."""
+    cells = dict(zip(_fields(board), row, strict=True))
+    further = {
+        f"{field} {name}": value
+        for field, cell in cells.items()
+        for name, value in (("low", cell.low), ("high", cell.high), ("note", cell.note or None))
+        if value is not None
+    }
     trained = {"trained": method in board.trained} if board.trained else {}
     label = {"label": board.names.get(method)} if board.names else {}
-    return {
-        "method": method,
-        **label,
-        **trained,
-        **{head: cell.value for head, cell in cells.items()},
-        **notes,
-    }
+    figures = {field: cell.value for field, cell in cells.items()}
+    return {"method": method, **label, **trained, **figures, **further}
 
 
 def _labelled(board: Board, method: str) -> str:
@@ -56,7 +66,7 @@ def _body(board: Board) -> dict[str, object]:
                 "method": method,
                 **({"label": board.names.get(method)} if board.names else {}),
                 "trained": method in board.trained,
-                **dict(zip(board.heads, map(_cell, row), strict=True)),
+                **dict(zip(_fields(board), map(_cell, row), strict=True)),
             }
             for method, row in board.rows
         ],
@@ -64,5 +74,5 @@ def _body(board: Board) -> dict[str, object]:
 
 
 def _cell(cell: Cell) -> dict[str, object]:
-    return {"value": cell.value, "above": cell.letters, "interval": cell.interval,
-            "mark": cell.mark, "note": cell.note}  # fmt: skip
+    return {"value": cell.value, "low": cell.low, "high": cell.high, "above": cell.letters,
+            "interval": cell.interval, "mark": cell.mark, "note": cell.note}  # fmt: skip

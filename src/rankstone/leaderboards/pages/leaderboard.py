@@ -16,7 +16,7 @@ from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Cost, Flag
 from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
 from rankstone.leaderboards.frame import framed, leaderboard, truncated
 from rankstone.leaderboards.labels import label_notes, row_names
-from rankstone.leaderboards.marks import marked
+from rankstone.leaderboards.marks import marked_cells
 from rankstone.leaderboards.numbers import is_known
 from rankstone.leaderboards.trained import labelled
 from rankstone.results.record import RunRecord
@@ -91,7 +91,7 @@ def _quality(task: str, rows: pd.DataFrame) -> Table:
         ranked = not name.startswith("Judged")
         values = [value if ranked and is_known(value) else None for value in shown[name]]
         columns.append(Column(heading=(name,), priority=place))
-        cell_columns.append(_marked(texts, values))
+        cell_columns.append(marked_cells([Cell(text=t) for t in texts], values, second=False))
         if place == 0:
             columns.append(Column(heading=("95% interval",), priority=1))
             ends = zip(shown[f"{name} low"], shown[f"{name} high"], strict=True)
@@ -144,13 +144,6 @@ def _labels(rows: pd.DataFrame) -> list[str]:
         f"{label} @{machine}" if labels.count(label) > 1 else label
         for label, machine in zip(labels, rows["machine"], strict=True)
     ]
-
-
-def _marked(
-    texts: Sequence[str], values: Sequence[float | None], higher_is_better: bool = True
-) -> list[Cell]:
-    marks = marked(texts, values, higher_is_better=higher_is_better)
-    return [Cell(text=text, mark=mark) for text, mark in zip(texts, marks, strict=True)]
 
 
 def _collection(row: Any) -> str:
@@ -251,7 +244,8 @@ def _cost_column(
         None if flag is CACHED or not cost.ranked else value
         for value, flag in zip(values, flags, strict=True)
     ]
-    return _marked(texts, competing, cost.higher_is_better)
+    cells = [Cell(text=text) for text in texts]
+    return marked_cells(cells, competing, higher_is_better=cost.higher_is_better, second=False)
 
 
 def _machine(row: Any) -> str:

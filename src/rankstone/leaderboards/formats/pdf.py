@@ -1,0 +1,23 @@
+"""Pictures as vector PDF, drawn from the same SVG."""
+
+from __future__ import annotations
+
+from rankstone.errors import MissingExtraError
+from rankstone.leaderboards.document import Page
+from rankstone.leaderboards.formats import svg
+
+
+def draw(page: Page) -> bytes:
+    return converted(svg.draw(page))
+
+
+def converted(picture: str) -> bytes:
+    """Return an SVG as PDF.
+
+    Raises: MissingExtraError, where no library is installed that converts it.
+    """
+    try:
+        from vl_convert import svg_to_pdf
+    except ImportError:
+        raise MissingExtraError("PDF", "site") from None
+    return svg_to_pdf(picture)
