@@ -50,9 +50,30 @@ def test_figures_comparisons_and_caveats_are_on_the_page(results, tmp_path):
         "7 of 50 queries have tied scores",
         "2 queries have no results", "odd \\<data>",
         "dense/broken on stdlib/functions ended as oom",
-        "lexical/tied was not run on stdlib/modules", "several machines", "depth 100",
+        "not run on stdlib/modules: ", "several machines", "depth 100",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_the_summary_names_the_best_its_rivals_its_costs_and_what_is_missing(results, tmp_path):
+    put(tmp_path, "dense/wordllama-256", METHODS["dense/all-minilm-l6-v2"])
+    ResultStore(results).write(make_record("hybrid/rrf-bm25-wordllama-minilm"))
+    ResultStore(results).write(make_record("dense/broken", status="oom"))
+    put(tmp_path, "lexical/bm25", task="stdlib/modules")
+    made = rankstone.report(results=results)
+    heading, about, best, faults = made.blocks[:4]
+    assert (heading.text, about.text[:23]) == ("Summary", "5 methods on 2 tasks: d")
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in best.rows}
+    rivals = "dense/wordllama-256; not tested: hybrid/rrf-bm25-wordllama-minilm"
+    measure = make_record("dense/all-minilm-l6-v2").measures["nDCG@10"]
+    ends = f"{measure.low:.3f}–{measure.high:.3f}".replace("0.", ".")
+    row = rows["stdlib/functions"]
+    assert row[:5] == ["nDCG@10", "dense/all-minilm-l6-v2", ".501", ends, rivals]
+    assert "p95 latency" in row[5]
+    assert row[6] == "dense/all-minilm-l6-v2, dense/wordllama-256"
+    assert rows["stdlib/modules"][4] == "no other method"
+    assert faults.texts[0].startswith("dense/broken on stdlib/functions ended as oom")
+    assert faults.texts[1].startswith("not run on stdlib/modules: dense/")
 
 
 def test_a_method_that_cannot_be_compared_stops_no_report(results, tmp_path):

@@ -1,23 +1,34 @@
-"""One page about some records: what was compared, on what, how, the figures, and the caveats.
+"""One page about some records: a summary, methods, tasks, conditions, figures and caveats.
 
-Plots are SVG: inline in HTML, files beside a page of Markdown.
+Plots are inline SVG in HTML, and files beside a page of Markdown (SVG) or LaTeX (PDF).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.compare import Comparison, compare, paired_values
+from rankstone.leaderboards.compare import Comparison, compare, obstacles, paired_values
+from rankstone.leaderboards.costs import BY_NAME, Cost, mark_of, pareto_optimal
 from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragraph, Picture, table
 from rankstone.leaderboards.frame import leaderboard, truncated, truncation
-from rankstone.leaderboards.numbers import count
+from rankstone.leaderboards.marks import not_below
+from rankstone.leaderboards.numbers import count, flagged, interval, quality
 from rankstone.leaderboards.pages import compare as compare_page
 from rankstone.leaderboards.pages.leaderboard import tables
-from rankstone.leaderboards.pages.plots import quality_against_cost
+from rankstone.leaderboards.pages.plots import LATENCY, quality_against_cost
 from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import RunRecord
 from rankstone.results.store import Cell, Stored, cells
+from rankstone.specs import canonical_digest
+
+BEST = ("task", "measure", "best", "mean", "95% interval", "not significantly below it",
+        "costs of the best", "Pareto-optimal")  # fmt: skip
+"""Columns of the summary."""
+SUMMED = ("p95 latency", "index", "peak RSS", "API price")
+"""Costs in the summary."""
+SHOWN = 8
+"""Faults that the summary lists."""
 
 
 def report(
@@ -34,11 +45,13 @@ def report(
         raise ResultsError("no records to report on. (rankstone run METHOD --on TASK)")
     records = [record for record, _ in stored]
     blocks: list[Block] = [
-        Heading("What was compared"),
+        Heading("Summary"),
+        *_summary(stored),
+        Heading("Methods"),
         _methods(records),
-        Heading("On what"),
+        Heading("Tasks"),
         _tasks(records),
-        Heading("How it was measured"),
+        Heading("Conditions"),
         Items(tuple(_how(records))),
         Heading("Figures"),
         *_figures(records),
@@ -48,6 +61,102 @@ def report(
         blocks += [Heading(f"Against {baseline}"), *_comparisons(stored, baseline)]
     blocks += [Heading("Caveats"), Items(tuple(_caveats(records)) or ("none are known",))]
     return Page(title=title, blocks=tuple(blocks))
+
+
+def _summary(stored: Sequence[Stored]) -> Iterator[Block]:
+    """Yield the best method of each task, its rivals and costs, and what failed."""
+    records = [record for record, _ in stored]
+    methods, tasks = ({name(r): None for r in records} for name in (_method_of, _task_of))
+    of = f"{count(len(methods), 'method')} on {count(len(tasks), 'task')}"
+    yield Paragraph(f"{of}: {_listed(list(methods), 8)}; on {_listed(list(tasks), 8)}.")
+    groups: dict[tuple[str, str], list[Stored]] = {}
+    for (_, task), one in cells(stored).items():
+        if one[0].status == "ok" and one[0].headline is not None:
+            data = canonical_digest(one[0].task.sha256)[:8]
+            groups.setdefault((task, data), []).append(one)
+    if groups:
+        several = len({task for task, _ in groups}) < len(groups)
+        names = [f"{task} ({data})" if several else task for task, data in groups]
+        rows = [_best(name, group) for name, group in zip(names, groups.values(), strict=True)]
+        yield table(BEST, rows, figures=BEST[3:5], notes=_best_notes(groups.values()))
+    faults = [*_failed(records), *_missing(records)]
+    yield Items(
+        tuple(faults[:SHOWN]) or ("No run failed, and every method was run on every task.",)
+    )
+    if len(faults) > SHOWN:
+        yield Paragraph(f"{len(faults) - SHOWN} more are among the caveats.")
+
+
+def _method_of(record: RunRecord) -> str:
+    return record.method.name
+
+
+def _task_of(record: RunRecord) -> str:
+    return record.task.name
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _best(name: str, group: Sequence[Stored]) -> tuple[str, ...]:
+    """The row of a task: its best method, those not significantly below it, and costs."""
+    ranked = sorted(group, key=lambda one: (-_mean(one), one[0].method.name))
+    best, headline = ranked[0][0], ranked[0][0].headline
+    low, high = (headline.low, headline.high) if headline else (None, None)
+    records = [record for record, _ in ranked]
+    optimal = zip(records, pareto_optimal(LATENCY, records), strict=True)
+    return (
+        name,
+        best.task.headline,
+        best.method.name,
+        quality(_mean(ranked[0])),
+        interval(low, high),
+        _rivals(ranked[0], ranked[1:]),
+        "; ".join(_cost(BY_NAME[cost], best) for cost in SUMMED if BY_NAME[cost].of(best)) or "–",
+        _listed([record.method.name for record, stands in optimal if stands], 4) or "–",
+    )
+
+
+def _mean(stored: Stored) -> float:
+    headline = stored[0].headline
+    return headline.mean if headline else 0.0
+
+
+def _rivals(best: Stored, others: Sequence[Stored]) -> str:
+    """The methods that are not significantly below the best, or could not be tested."""
+    near = not_below({"": best}, [{"": other} for other in others], {"": 1.0})
+    if near is None and others:
+        return "not tested: no values per query"
+    close = [one[0].method.name for one, tied in zip(others, near or (), strict=True) if tied]
+    untested = [other[0].method.name for other in others if not _is_paired(best, other)]
+    text = _listed(close, 4) or ("none" if others else "no other method")
+    return text + (f"; not tested: {_listed(untested, 4)}" if untested else "")
+
+
+def _is_paired(best: Stored, other: Stored) -> bool:
+    try:
+        paired_values(other, best, best[0].task.headline)
+    except ResultsError:
+        return False
+    return not any(obstacles(other[0], best[0]))
+
+
+def _cost(cost: Cost, record: RunRecord) -> str:
+    unit, [value] = cost.in_unit([cost.of(record)])
+    return f"{cost.name} {flagged(value, mark_of(cost, record))} {unit}".strip()
+
+
+def _best_notes(groups: Iterable[Sequence[Stored]]) -> Iterator[str]:
+    yield (
+        "not significantly below: paired sign-flip test of the queries at .05 against the best,"
+        " by Holm's method over the methods of the task"
+    )
+    yield f"Pareto-optimal: no other is at least as good in both quality and {LATENCY.name}"
+    best = [max(group, key=_mean)[0] for group in groups]
+    found = (BY_NAME[cost].flag(record) for record in best for cost in SUMMED)
+    yield from dict.fromkeys(flag.note for flag in found if flag)
 
 
 def _methods(records: Sequence[RunRecord]) -> Block:
@@ -172,18 +281,26 @@ def _notes(group: Sequence[Comparison]) -> Iterator[str]:
 
 def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
     """Yield the caveats that the figures do not show."""
-    methods = dict.fromkeys(record.method.name for record in records)
-    tasks = dict.fromkeys(record.task.name for record in records)
+    yield from [*_failed(records), *_missing(records)]
+    for record in records:
+        yield from _of_record(record, f"{record.method.name} on {record.task.name}")
+
+
+def _failed(records: Sequence[RunRecord]) -> Iterator[str]:
     good = {(r.method.name, r.task.name) for r in records if r.status == "ok"}
     for record in records:
-        where = f"{record.method.name} on {record.task.name}"
         if record.status != "ok" and (record.method.name, record.task.name) not in good:
+            where = f"{record.method.name} on {record.task.name}"
             yield f"{where} ended as {record.status}: {record.failure()}"
-        yield from _of_record(record, where)
-    for task in tasks:
-        for method in methods:
-            if not any(r.method.name == method and r.task.name == task for r in records):
-                yield f"{method} was not run on {task}"
+
+
+def _missing(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Yield the cells that were not run, and what keeps records from being compared."""
+    methods = dict.fromkeys(map(_method_of, records))
+    for task in dict.fromkeys(map(_task_of, records)):
+        there = {_method_of(record) for record in records if _task_of(record) == task}
+        if absent := [method for method in methods if method not in there]:
+            yield f"not run on {task}: {', '.join(absent)}"
         digests = {tuple(sorted(r.task.sha256.items())) for r in records if r.task.name == task}
         if len(digests) > 1:
             yield f"the records on {task} are of {len(digests)} different sets of data"
