@@ -137,10 +137,11 @@ class Views(Catalogue):
         *,
         measures: Sequence[str] | str = (),
         columns: Sequence[str] | str = (),
-        title: str = "Leaderboard",
-        sort: str = "mean",
-        intervals: bool = False,
-        significance: bool = False,
+        title: str | None = None,
+        sort: str | None = None,
+        intervals: bool | None = None,
+        significance: bool | None = None,
+        top: int | None = None,
         zero_shot: bool = False,
         **filters: Unpack[Filters],
     ) -> ShownPage:
@@ -149,19 +150,23 @@ class Views(Catalogue):
 
         Args:
             measures: of each task; its headline by default.
-            columns: costs, `mean`, and more measures.
-            title, sort, intervals, significance: as in a definition.
+            columns: costs, `mean`, and more measures; of a defined leaderboard instead of its own.
+            title, sort, intervals, significance, top: as in a definition, or instead of it.
             zero_shot: leave out methods that learnt from a task's training split.
 
         Raises: RankstoneError, where something is not defined or records cannot be read.
         """
-        from rankstone.leaderboards.boards import board, stated
+        from rankstone.leaderboards.boards import board, restated, stated
         from rankstone.leaderboards.pages.board import page
         from rankstone.leaderboards.shown import shown_page
         from rankstone.results.store import ResultStore
 
         definitions = self.definitions
         spec, folder = self.defined_board(name) if name else (None, None)
+        options = {"title": title, "sort": sort, "intervals": intervals, "top": top,
+                   "significance": significance, "zero_shot": zero_shot or None}  # fmt: skip
+        given = {key: value for key, value in options.items() if value is not None}
+        wanted = several(measures), several(columns)
         store = ResultStore(folder) if folder is not None else self._present_store()
         stored = self._selection(**filters).of(store.stored(), store.folder)
         there = dict.fromkeys(record.task.name for record, _ in stored)
@@ -169,6 +174,7 @@ class Views(Catalogue):
             named = list(spec.tasks)
             every = [task.name for task in definitions.named(named)]
             tasks = [task for task in every if task in there or not filters.get("on")]
+            spec = restated(spec, *wanted, **given)
         else:
             named = names_of(filters.get("on") or ())
             every = [task for one in named for task in expanded(one, definitions)]
@@ -176,11 +182,10 @@ class Views(Catalogue):
         if not tasks:
             raise ResultsError(f"{store.folder}: no records for the board. (rankstone records ls)")
         if spec is None:
-            shown = {"sort": sort, "intervals": intervals, "significance": significance}
-            spec = stated(tasks, several(measures), several(columns), title=title, **shown)
+            spec = stated(tasks, *wanted, **{"title": "Leaderboard", **given})
         whole = len(named) == 1 and named[0] in definitions.suites and tasks == every
         made = board(
-            spec.model_copy(update={"zero_shot": spec.zero_shot or zero_shot}),
+            spec,
             stored,
             tasks=tasks,
             suite=definitions.suite(named[0]) if whole else None,
@@ -188,21 +193,22 @@ class Views(Catalogue):
         )
         return shown_page(page(made))
 
-    def plot(self, on: Tasks, **origin: Unpack[Origin]) -> LayerChart:
-        """Return quality against p95 latency of the stored records of the task `on`.
+    def plot(self, on: Tasks, *, cost: str = "p95 latency", **origin: Unpack[Origin]) -> LayerChart:
+        """Return quality against a cost of the stored records of the task `on`.
 
         Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
         """
+        from rankstone.leaderboards.costs import named_cost
         from rankstone.leaderboards.pages.plots import can_plot, chart
 
         if not can_plot():
             raise MissingExtraError("A plot", "site")
         records = [record for record, _ in self.records(on=on, **origin)]
         names = list(dict.fromkeys(record.task.name for record in records))
-        drawn = chart(records) if len(names) == 1 else None
+        drawn = chart(records, named_cost(cost)) if len(names) == 1 else None
         if drawn is None:
             raise ResultsError(
-                f"{', '.join(names)}: a plot needs two records of a task with latency."
+                f"{', '.join(names)}: a plot needs two records of a task with {cost}."
             )
         return drawn
 

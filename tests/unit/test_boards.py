@@ -303,3 +303,44 @@ def test_by_command(tmp_path):
     assert found.exit_code == 0, found.output
     assert r"\toprule" in out.read_text()
     assert ".621" in CliRunner().invoke(app, ["leaderboard", "long-documents"]).output
+
+
+def test_options_of_the_command_stand_instead_of_those_of_the_definition(tmp_path):
+    def read(*options: str) -> dict:
+        found = CliRunner().invoke(app, ["leaderboard", *options, "--format", "json"])
+        assert found.exit_code == 0, found.output
+        return json.loads(found.output)
+
+    columns = ["--columns", "index", "--columns", "mean"]
+    made = read("long-documents", *columns, "--top", "1", "--no-intervals", "--title", "T")
+    [row] = made["rows"]
+    assert made["title"] == "T"
+    assert "the first 1 of 2 methods by mean" in made["notes"]
+    assert list(row)[-2:] == ["mean nDCG@10", "index_memory_bytes"]
+    assert row["loco/qmsum-scrolls nDCG@10"]["interval"] == ""
+    own = read("long-documents")
+    assert own["rows"][0]["loco/qmsum-scrolls nDCG@10"]["interval"]
+    assert len(own["rows"]) == 2
+    demo = ["--results", str(ROOT / "results" / "reference" / "demo"), "--top", "2"]
+    assert [row["nDCG@10"] for row in read(*demo) if row["task"] == "stdlib/functions"] == sorted(
+        (row["nDCG@10"] for row in read(*demo[:2]) if row["task"] == "stdlib/functions"),
+        reverse=True,
+    )[:2]
+
+
+def test_a_plot_of_a_cost_by_command(tmp_path):
+    pytest.importorskip("vl_convert")
+    demo = ["leaderboard", "--results", str(ROOT / "results" / "reference" / "demo")]
+    on, out = ["--on", "stdlib/functions"], ["-o", str(tmp_path / "f.svg")]
+    assert CliRunner().invoke(app, [*demo, *on, "--plot", "index", *out]).exit_code == 0
+    text = (tmp_path / "f.svg").read_text()
+    assert "index, MiB" in text
+    assert "lexical/bm25" in text
+    assert CliRunner().invoke(app, [*demo, *on, "--plot", "index"]).exit_code == 2
+    for options, reason in (
+        ([*on, "--plot", "indx"], "Did you mean: index"),
+        (["--plot", "index"], "one task, not of 2"),
+        (["--on", "stdlib/modules", "--plot", "index"], "needs two records"),
+    ):
+        with pytest.raises(ResultsError, match=reason):
+            CliRunner().invoke(app, [*demo, *options, *out], catch_exceptions=False)

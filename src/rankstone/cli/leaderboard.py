@@ -47,40 +47,64 @@ def leaderboard(
         ),
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", help="With --columns: a column of it, or method.")
-    ] = "mean",
+        str | None,
+        typer.Option("--sort", help="Of TABLE or --columns: a column, or method [mean]."),
+    ] = None,
     intervals: Annotated[
-        bool, typer.Option("--intervals", help="With --columns: intervals of measures.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--intervals/--no-intervals", help="Of TABLE or --columns: intervals of measures."
+        ),
+    ] = None,
     significance: Annotated[
-        bool, typer.Option("--significance", help="With --columns: paired tests of all methods.")
-    ] = False,
-    title: Annotated[str, typer.Option("--title", help="With --columns: its title.")] = (
-        "Leaderboard"
-    ),
+        bool | None,
+        typer.Option(
+            "--significance/--no-significance",
+            help="Of TABLE or --columns: paired tests of all methods, as letters.",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", help="Title of TABLE or --columns.")
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="Only so many methods, the first of the order."),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            "--plot", metavar="COST", help="Plot one task against a cost: -o FILE.svg or FILE.pdf."
+        ),
+    ] = None,
 ) -> None:
     """Print quality and costs of stored records by task, as one table, or as defined."""
     from rankstone.leaderboards.boards import measures_among
+    from rankstone.leaderboards.costs import named_cost
     from rankstone.leaderboards.pages import suite as means
+    from rankstone.leaderboards.pages.plots import page as picture
     from rankstone.leaderboards.trained import zero_shot as without_trained
 
-    if columns and (table or suite):
-        raise typer.BadParameter("--columns makes a table of its own; leave out TABLE and --suite")
+    if (columns or plot) and suite:
+        raise typer.BadParameter("--suite prints means only; leave out --columns and --plot")
+    if plot is not None and out.form not in ("svg", "pdf", "html"):
+        raise typer.BadParameter("--plot makes a picture; give -o FILE.svg or FILE.pdf")
     if added := measures_among([*(measures or ()), *(columns or ())]):
         here.with_measures([record for record, _ in here.records(**filters)], added)
-    if columns:
+    if columns or table is not None:
         made = here.board(
-            measures=measures or (), columns=columns, title=title, sort=sort, intervals=intervals,
-            significance=significance, zero_shot=zero_shot, **filters,
+            table, measures=(measures or ()) if columns else (), columns=columns or (),
+            title=title, sort=sort, intervals=intervals, significance=significance, top=top,
+            zero_shot=zero_shot, **filters,
         )  # fmt: skip
         out.draw(made, "leaderboard")
-    elif table is not None:
-        out.draw(here.board(table, zero_shot=zero_shot, **filters), "leaderboard")
+    elif plot is not None:
+        found = [record for record, _ in here.records(**filters)]
+        out.draw(picture(without_trained(found) if zero_shot else found, named_cost(plot)), "plot")
     elif suite is not None:
         out.draw(means.page(here.suite_means(suite, zero_shot=zero_shot, **filters)), "means")
     else:
         found = [record for record, _ in here.records(**filters)]
-        out.board(without_trained(found) if zero_shot else found)
+        out.board(without_trained(found) if zero_shot else found, top=top)
 
 
 @command("results", "data", "cache", "workspace")

@@ -224,9 +224,9 @@ class Output:
             elif self.form is Format.latex:
                 write(file.with_name(picture).with_suffix(".pdf"), converted(svg))
 
-    def board(self, records: list[RunRecord]) -> None:
+    def board(self, records: list[RunRecord], *, top: int | None = None) -> None:
         """Draw the leaderboard of the records."""
         from rankstone.leaderboards.pages.leaderboard import page
 
         short = self.form in (Format.terminal, Format.svg)
-        self.draw(page(records, short_names=short), "leaderboard")
+        self.draw(page(records, short_names=short, top=top), "leaderboard")

@@ -7,18 +7,16 @@ a value is significantly above of.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
 from rankstone.evaluation.measure_names import canonical
-from rankstone.leaderboards.costs import BY_COLUMN, BY_NAME, Flag, flags_by_method, incomparable
+from rankstone.leaderboards.costs import BY_NAME, OTHERS, Flag, flags_by_method, incomparable
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.labels import label_notes, one_label, row_names
 from rankstone.leaderboards.marks import (
@@ -32,7 +30,7 @@ from rankstone.leaderboards.marks import (
     tested_pairs,
 )
 from rankstone.leaderboards.numbers import flagged, interval, quality
-from rankstone.leaderboards.suites import mean_of
+from rankstone.leaderboards.suites import means_over_tasks
 from rankstone.leaderboards.trained import trained_notes
 from rankstone.results.record import Measure, RunRecord
 from rankstone.results.selection import family_of
@@ -40,9 +38,6 @@ from rankstone.results.store import Stored
 from rankstone.results.store import cells as cells_of
 from rankstone.specs import MethodSpec, SuiteSpec
 from rankstone.strict import Spec, build_spec
-
-OTHERS = {**BY_NAME, **BY_COLUMN}
-"""Costs by name, and by their name in the leaderboard frame."""
 
 
 class TableSpec(Spec):
@@ -107,6 +102,23 @@ def stated(
     costs = [OTHERS[name].name for name in columns if name in OTHERS]
     values = {"name": "board", "tasks": tasks, "measures": shown, "costs": costs, **options}
     return build_spec(TableSpec, {"mean": "mean" in columns, **values}, Path("leaderboard"))
+
+
+def restated(
+    spec: TableSpec, measures: Sequence[str], columns: Sequence[str], **options: Any
+) -> TableSpec:
+    """Return a defined board with `options`, and with `columns` instead of its own.
+
+    Raises: DefinitionError, as for `stated`.
+    """
+    if not (measures or columns):
+        return build_spec(TableSpec, {**spec.model_dump(), **options}, Path("leaderboard"))
+    own = [name for name in spec.columns if name]
+    kept = {"records", "methods", "families", "licences", "zero_shot", "machine", "title",
+            "intervals", "significance", "level", "top"}  # fmt: skip
+    return stated(
+        spec.tasks, measures or own, columns, **{**spec.model_dump(include=kept), **options}
+    )
 
 
 def measures_among(columns: Iterable[str]) -> list[str]:
@@ -201,7 +213,7 @@ def _board(
         heads.append(f"mean {measure}" if len(spec.columns) > 1 else "mean")
         fields.append(f"mean {measure or ''}".strip())
         of_measure = {c.task: row for c, row in values.items() if c.measure == measure}
-        means = _means(measure, names, cells, of_measure, suite, notes)
+        means = means_over_tasks(measure, names, cells, of_measure, suite, notes)
         entries.append(marked_cells([Cell(value=v, text=quality(v)) for v in means]))
     for cost in spec.costs:
         head, costs = _cost(cost, names, tasks, cells, notes)
@@ -269,33 +281,6 @@ def _quality_cell(spec: TableSpec, found: Measure | None, above: str) -> Cell:
     ends = interval(found.low, found.high) if known else ""
     return Cell(value=found.mean, text=quality(found.mean), letters=above, interval=ends,
                 low=found.low, high=found.high)  # fmt: skip
-
-
-def _means(
-    measure: str | None,
-    names: Sequence[str],
-    cells: Cells,
-    columns: Mapping[str, Mapping[str, float | None]],
-    suite: SuiteSpec | None,
-    notes: list[str],
-) -> list[float | None]:
-    """Return the means; one with a missing record would be another figure and stays empty."""
-    means: list[float | None] = []
-    for name in names:
-        missing = [task for task, values in columns.items() if values[name] is None]
-        if missing:
-            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-            notes.append(f"{name}: no mean, for there is no record on {shown}")
-            means.append(None)
-        elif suite is not None:
-            own = {task: cells[name, task][0] for task in columns}
-            mean = mean_of(suite, measure, own)
-            means.append(None if math.isnan(mean) else mean)
-        else:
-            means.append(
-                fmean([v for values in columns.values() if (v := values[name]) is not None])
-            )
-    return means
 
 
 def _cost(

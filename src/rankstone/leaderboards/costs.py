@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
+from rankstone.errors import ResultsError, did_you_mean
 from rankstone.leaderboards.numbers import REUSED, UNSTEADY, memory_unit
 from rankstone.results.record import LEAST, PARTS, Percentiles, RunRecord
 
@@ -199,8 +200,19 @@ COSTS: tuple[Cost, ...] = (
 BY_NAME: Mapping[str, Cost] = {cost.name: cost for cost in COSTS}
 BY_COLUMN: Mapping[str, Cost] = {cost.column: cost for cost in COSTS if cost.column}
 BY_PLACE: Mapping[str, Cost] = {cost.place: cost for cost in COSTS if cost.place}
+OTHERS: Mapping[str, Cost] = {**BY_NAME, **BY_COLUMN}
+"""Costs by name, and by their name in the leaderboard frame."""
 COMPARED = ("median latency", "p95 latency", "p99 latency", "peak RSS", "index")
 """Costs that a comparison of two records shows and that a gate's rule may bound."""
+
+
+def named_cost(name: str) -> Cost:
+    """Return the cost of that name; ResultsError where there is none."""
+    if name not in OTHERS:
+        raise ResultsError(
+            f"There is no cost '{name}'.{did_you_mean(name, OTHERS)} Costs: {', '.join(BY_NAME)}"
+        )
+    return OTHERS[name]
 
 
 class Figure(NamedTuple):

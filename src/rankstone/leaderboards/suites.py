@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 import pandas as pd
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.labels import one_label
 from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import standing
+from rankstone.results.store import Found, standing
 from rankstone.specs import SuiteSpec, canonical_digest
 
 COLUMNS = ("suite", "method", "label", "version", "data", "tasks", "of", "missing")
@@ -120,3 +121,30 @@ def interval_of_mean(measures: Sequence[Measure], shares: Sequence[float]) -> tu
 def _value(record: RunRecord | None, measure: str | None) -> float:
     found = record and record.measures.get(measure or record.task.headline)
     return found.mean if found else math.nan
+
+
+def means_over_tasks(
+    measure: str | None,
+    names: Sequence[str],
+    cells: Found,
+    columns: Mapping[str, Mapping[str, float | None]],
+    suite: SuiteSpec | None,
+    notes: list[str],
+) -> list[float | None]:
+    """Return the means; one with a missing record would be another figure and stays empty."""
+    means: list[float | None] = []
+    for name in names:
+        missing = [task for task, values in columns.items() if values[name] is None]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            notes.append(f"{name}: no mean, for there is no record on {shown}")
+            means.append(None)
+        elif suite is not None:
+            own = {task: cells[name, task][0] for task in columns}
+            mean = mean_of(suite, measure, own)
+            means.append(None if math.isnan(mean) else mean)
+        else:
+            means.append(
+                fmean([v for values in columns.values() if (v := values[name]) is not None])
+            )
+    return means

@@ -22,15 +22,21 @@ from rankstone.leaderboards.trained import labelled
 from rankstone.results.record import RunRecord
 
 
-def page(data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False) -> Page:
+def page(
+    data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False, top: int | None = None
+) -> Page:
     """The leaderboard of records, or of the frame that `frame.leaderboard` made of them.
 
     Args:
         data: records, or the frame: one row per record.
         short_names: call `dense/e5-base` just `e5-base` where no other method is called that.
+        top: only so many records of each task, the best.
     """
     frame = data if isinstance(data, pd.DataFrame) else leaderboard(data)
-    blocks = tuple(tables(frame, short_names=short_names))
+    places = frame.groupby(["task", "data"], dropna=False).cumcount()
+    shown = frame if top is None else frame[places < top]
+    part = [Paragraph(f"The best {top} of each task.")] if len(shown) < len(frame) else []
+    frame, blocks = shown, (*part, *tables(shown, short_names=short_names))
     empty = Paragraph("No records. (rankstone run METHOD --on TASK)")
     return framed(blocks or (empty,), frame)
 

@@ -7,7 +7,17 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rankstone.leaderboards.costs import BY_NAME, conditions, mark_of, pareto_optimal
+from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.leaderboards.costs import (
+    BY_NAME,
+    Cost,
+    comparable_group,
+    mark_of,
+    pareto_optimal,
+)
+from rankstone.leaderboards.document import Page, Picture
+from rankstone.leaderboards.site.fronts import place_names
+from rankstone.leaderboards.site.vega import PADDING
 from rankstone.results.record import RunRecord
 
 if TYPE_CHECKING:
@@ -15,6 +25,10 @@ if TYPE_CHECKING:
 
 NEEDED = ("altair", "vl_convert")
 LATENCY = BY_NAME["p95 latency"]
+NAMED = 10
+"""Methods that are all named in a plot, where there is room."""
+WIDTH, HEIGHT = 560, 320
+"""Pixels inside the axes."""
 
 
 def can_plot() -> bool:
@@ -22,12 +36,29 @@ def can_plot() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 
-def quality_against_cost(records: Sequence[RunRecord]) -> str:
+def page(records: Sequence[RunRecord], cost: Cost) -> Page:
+    """The page that is the plot of one task.
+
+    Raises: MissingExtraError, ResultsError, where nothing can be drawn.
+    """
+    if not can_plot():
+        raise MissingExtraError("A plot", "site")
+    tasks = list(dict.fromkeys(record.task.name for record in records))
+    if len(tasks) != 1:
+        raise ResultsError(f"A plot is of one task, not of {len(tasks)}. (--on TASK)")
+    if not (svg := quality_against_cost(records, cost)):
+        raise ResultsError(f"{tasks[0]}: a plot needs two records with {cost.name}.")
+    name = f"{tasks[0]}-{cost.name}".replace("/", "-").replace(" ", "-")
+    caption = f"{tasks[0]}: quality against {cost.name}, 95% intervals"
+    return Page(blocks=(Picture(f"{name}.svg", svg, caption),))
+
+
+def quality_against_cost(records: Sequence[RunRecord], cost: Cost = LATENCY) -> str:
     """The `chart` of the records of one task as SVG.
 
     Empty where fewer than two records have both figures, or nothing is installed that draws.
     """
-    drawn = chart(records) if can_plot() else None
+    drawn = chart(records, cost) if can_plot() else None
     if drawn is None:
         return ""
     import vl_convert
@@ -36,47 +67,62 @@ def quality_against_cost(records: Sequence[RunRecord]) -> str:
     return re.sub(r"<\?xml[^>]*>", "", svg)
 
 
-def chart(records: Sequence[RunRecord]) -> LayerChart | None:
-    """The headline of one task against p95 latency on a logarithmic axis, with intervals.
+def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | None:
+    """The headline of one task against a cost on a logarithmic axis, with intervals.
 
     None where fewer than two records have both. A line joins the Pareto-optimal methods of each
-    machine and number of threads.
+    machine and number of threads; of many methods only these are named.
     """
-    optimal = pareto_optimal(LATENCY, records)
-    points = [
-        point
-        for record, stands in zip(records, optimal, strict=True)
-        if (point := _point(record, stands)) is not None
-    ]
+    points, unit = _points(records, cost)
     if len(points) < 2:
         return None
     import altair
 
     data = altair.InlineData(values=points)
-    x = altair.X("latency:Q", title="p95 latency, ms").scale(type="log")
-    y = altair.Y("quality:Q", title=points[0]["measure"]).scale(zero=False)
+    x = altair.X("x:Q", title=f"{cost.name}, {unit}" if unit else cost.name)
+    x = x.scale(type="log", padding=PADDING, nice=False)
+    y = altair.Y("y:Q", title=points[0]["measure"]).scale(zero=False, padding=PADDING, nice=False)
     base = altair.Chart(data).encode(x=x)
     front = base.transform_filter("datum.optimal").mark_line(color="#888", strokeDash=[4, 3])
     front = front.encode(y=y, detail="conditions:N")
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(color="#4c78a8")
+    bars = base.transform_filter("datum.low < datum.high").mark_rule(color="#4c78a8")
     bars = bars.encode(y=altair.Y("low:Q", title=points[0]["measure"]), y2="high:Q")
     dots = base.mark_point(filled=True, size=70, color="#4c78a8").encode(y=y)
-    names = base.mark_text(align="left", dx=8, dy=-6).encode(y=y, text="method:N")
-    drawn: LayerChart = (front + bars + dots + names).properties(width=560, height=320)
+    at = {key: altair.ExprRef(f"datum.{key}") for key in ("align", "dx", "dy")}
+    names = base.transform_filter("datum.short").mark_text(baseline="middle", **at)
+    names = names.encode(y=y, text="short:N")
+    drawn: LayerChart = (front + bars + dots + names).properties(width=WIDTH, height=HEIGHT)
     return drawn
 
 
-def _point(record: RunRecord, optimal: bool) -> dict[str, Any] | None:
-    headline, latency = record.headline, LATENCY.of(record)
-    if headline is None or latency is None:
-        return None
-    return {
-        "method": record.method.name + mark_of(LATENCY, record),
-        "measure": record.task.headline,
-        "quality": headline.mean,
-        "low": headline.low,
-        "high": headline.high,
-        "latency": latency,
-        "optimal": optimal,
-        "conditions": str(conditions(record)),
-    }
+def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, Any]], str]:
+    """The records that have both figures, and the unit of the cost."""
+    optimal = pareto_optimal(cost, records)
+    known = [(r, stands) for r, stands in zip(records, optimal, strict=True) if _has(r, cost)]
+    unit, values = cost.in_unit([cost.of(record) for record, _ in known])
+    points = [
+        {**_quality(record), "x": value, "optimal": stands, "front": stands or len(known) <= NAMED,
+         "name": _name(record, len(known)) + mark_of(cost, record), "method": record.method.name,
+         "short": "", "conditions": str(comparable_group(cost, record))}
+        for (record, stands), value in zip(known, values, strict=True)
+    ]  # fmt: skip
+    place_names(points, WIDTH, HEIGHT)
+    return points, unit
+
+
+def _name(record: RunRecord, of: int) -> str:
+    """Return the method's name; of many its last part, which finds room more often."""
+    return record.method.name if of <= NAMED else record.method.name.rpartition("/")[2]
+
+
+def _quality(record: RunRecord) -> dict[str, Any]:
+    found = record.headline
+    if found is None:
+        return {}
+    low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    return {"measure": record.task.headline, "y": found.mean, "low": low, "high": high}
+
+
+def _has(record: RunRecord, cost: Cost) -> bool:
+    """Return if a logarithmic axis has a place for the record."""
+    return record.headline is not None and (cost.of(record) or 0) > 0
