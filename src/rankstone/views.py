@@ -163,7 +163,7 @@ class Views(Catalogue):
 
         definitions = self.definitions
         spec, folder = self.defined_board(name) if name else (None, None)
-        options = {"title": title, "sort": sort, "intervals": intervals, "top": top,
+        options: dict[str, Any] = {"title": title, "sort": sort, "intervals": intervals, "top": top,
                    "significance": significance, "zero_shot": zero_shot or None}  # fmt: skip
         given = {key: value for key, value in options.items() if value is not None}
         wanted = several(measures), several(columns)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from rankstone.leaderboards import numbers as figures
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Cost, Flag
-from rankstone.leaderboards.document import Cell, Column, Page, Paragraph, Table
+from rankstone.leaderboards.document import Block, Cell, Column, Page, Paragraph, Table
 from rankstone.leaderboards.frame import framed, leaderboard, truncated
 from rankstone.leaderboards.labels import label_notes, row_names
 from rankstone.leaderboards.marks import marked_cells
@@ -35,10 +35,11 @@ def page(
     frame = data if isinstance(data, pd.DataFrame) else leaderboard(data)
     places = frame.groupby(["task", "data"], dropna=False).cumcount()
     shown = frame if top is None else frame[places < top]
-    part = [Paragraph(f"The best {top} of each task.")] if len(shown) < len(frame) else []
-    frame, blocks = shown, (*part, *tables(shown, short_names=short_names))
+    blocks: list[Block] = [*tables(shown, short_names=short_names)]
+    if len(shown) < len(frame):
+        blocks.insert(0, Paragraph(f"The best {top} of each task."))
     empty = Paragraph("No records. (rankstone run METHOD --on TASK)")
-    return framed(blocks or (empty,), frame)
+    return framed(tuple(blocks) or (empty,), shown)
 
 
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:

@@ -88,9 +88,11 @@ def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | No
     bars = base.transform_filter("datum.low < datum.high").mark_rule(color="#4c78a8")
     bars = bars.encode(y=altair.Y("low:Q", title=points[0]["measure"]), y2="high:Q")
     dots = base.mark_point(filled=True, size=70, color="#4c78a8").encode(y=y)
-    at = {key: altair.ExprRef(f"datum.{key}") for key in ("align", "dx", "dy")}
-    names = base.transform_filter("datum.short").mark_text(baseline="middle", **at)
-    names = names.encode(y=y, text="short:N")
+    align, dx, dy = (altair.ExprRef(f"datum.{key}") for key in ("align", "dx", "dy"))
+    names = base.transform_filter("datum.short")
+    names = names.mark_text(baseline="middle", align=align, dx=dx, dy=dy).encode(
+        y=y, text="short:N"
+    )
     drawn: LayerChart = (front + bars + dots + names).properties(width=WIDTH, height=HEIGHT)
     return drawn
 
