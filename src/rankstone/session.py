@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Unpack, cast
 
-from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.errors import DefinitionError, MeasureError, RankstoneWarning
 from rankstone.files import PathLike
 from rankstone.specs import TaskSpec
 from rankstone.strict import chosen
@@ -144,12 +144,29 @@ class Session(Views):
     ) -> list[RunRecord]:
         """Return stored records with `measures`, computed from their runs and stored where absent.
 
-        Raises: RankstoneError, where a measure is unknown or deeper than the run, or data changed.
+        Runs that some measure is too deep for stay without, with a warning, unless none is left.
+
+        Raises: RankstoneError, where a measure is unknown or deeper than all runs, or data changed.
         """
         from rankstone.scoring.later_measures import with_measures
 
         store, names = self.store, several(measures)
-        return [with_measures(record, names, store, self._judged) for record in records]
+        found: dict[int, RunRecord] = {}
+        faults: list[tuple[RunRecord, MeasureError]] = []
+        for n, record in enumerate(records):
+            try:
+                found[n] = with_measures(record, names, store, self._judged)
+            except MeasureError as error:
+                faults.append((record, error))
+        if faults and not found:
+            raise faults[0][1]
+        for record, error in faults:
+            warnings.warn(
+                f"{record.method.name} on {record.task.name}: {error}",
+                RankstoneWarning,
+                stacklevel=2,
+            )
+        return [found.get(n, record) for n, record in enumerate(records)]
 
     def score(
         self,
@@ -192,7 +209,7 @@ class Session(Views):
             qrels = write_file(qrels, "qrels", self.sources.cache / "judgements")
         definitions = self.definitions
         if on is not None and qrels is None:
-            task = definitions.one_task(on)
+            task = definitions.one_task(self._made_again(on))
         elif qrels is not None and on is None:
             task = file_task(Path(cast("PathLike", qrels)), relevance=relevance)
         else:
@@ -554,7 +571,7 @@ class Session(Views):
         self, definitions: Workspace, tasks: Tasks, name: str | None
     ) -> list[TaskSpec]:
         """Return the tasks, or the one of them under the user's own `name`."""
-        named = definitions.named(tasks)
+        named = definitions.named([self._made_again(task) for task in several(tasks)])
         if name is None:
             return named
         from rankstone.benchmarks.task_names import named_by_user
@@ -565,6 +582,15 @@ class Session(Views):
         task = named_by_user(named[0], name)
         refuse_other_content(self._store(definitions), task)
         return [task]
+
+    def _made_again(self, task: str | TaskSpec) -> str | TaskSpec:
+        """Return the task of a record, where `task` is its name and no file defines it."""
+        from rankstone.benchmarks.task_names import UNDEFINED
+
+        if not (isinstance(task, str) and task.startswith(UNDEFINED)) or Path(task).exists():
+            return task
+        records = (record for record in self.store.records() if record.task.name == task)
+        return next(map(self.task_of, records), task)
 
     @property
     def _reporter(self) -> Reporter:

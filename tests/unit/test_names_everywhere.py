@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import rankstone
 from rankstone.cli.app import app
 from rankstone.encodings.shards import Cost, note_use, write_shard
-from rankstone.errors import RankstoneError
+from rankstone.errors import MeasureError, RankstoneError, RankstoneWarning
 from rankstone.strict import named_among
 from tests.unit.test_members import CODE, DENSE, write_dense
 
@@ -166,6 +166,28 @@ def test_tasks_are_named_in_every_form(command: str, here: Path, names: dict[str
     for task in ("./tickets", "files:tickets", "tickets"):
         done = invoke(here, TASKS[command].format(t=task))
         assert done.exit_code == 0, f"{task}: {done.output} {done.exception}"
+
+
+def test_the_name_of_a_record_is_a_task_to_run(here: Path, names: dict[str, str]) -> None:
+    place = session(here)
+    [task] = {record.task.name for record, _ in place.records()}
+    again = place.score("run.trec", task, name="again")
+    assert (again.task.name, again.task.source) == (task, str(here / "tickets"))
+    assert [one.name for one in place.sweep("bm25", task).tasks] == [task]
+    with pytest.raises(RankstoneError, match="not defined"):
+        place.sweep("bm25", task[:-1])
+
+
+def test_a_measure_too_deep_for_a_run_leaves_it_out(here: Path, names: dict[str, str]) -> None:
+    place = session(here)
+    short = place.score("run.trec", "./tickets", name="again")
+    [(long, _)] = place.records("runs/other")
+    with pytest.warns(RankstoneWarning, match="again on .*'P@7' looks at 7"):
+        same, more = place.with_measures([short, long], ["P@7"])
+    assert same == short
+    assert more.measures["P@7"].mean == pytest.approx(1 / 7), "the one relevant document is found"
+    with pytest.raises(MeasureError, match="P@7"):
+        place.with_measures([short], ["P@7"])
 
 
 @pytest.mark.parametrize(

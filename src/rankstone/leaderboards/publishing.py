@@ -18,7 +18,7 @@ def faults(record: RunRecord) -> Iterator[str]:
     if here.git_dirty:
         yield "measured with uncommitted changes"
     elif here.git_commit is None or here.git_dirty is None:
-        yield "the commit of its code is not known"
+        yield "the commit of its code is not known: measure it with a checkout of Rankstone"
     if parts := unsteady_parts(record):
         yield f"its latency is unsteady, or was measured under other load ({', '.join(parts)})"
 

@@ -19,6 +19,8 @@ META = (
     "training_datasets",
 )  # fmt: skip
 """Fields of `model_meta.json` that have no default."""
+NAMED = 3
+"""Records that a message names."""
 
 
 def mteb_files(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
@@ -46,9 +48,13 @@ def mteb_files(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 def _of_mteb(stored: Sequence[Stored]) -> list[RunRecord]:
     standing = [record for record, _ in cells(stored).values()]
     others = [r for r in standing if r.task.name not in PARTS]
-    names = ", ".join(f"{record.method.name} on {record.task.name}" for record in others)
+    names = ", ".join(f"{record.method.name} on {record.task.name}" for record in others[:NAMED])
+    names += f" and {more} more" if (more := len(others) - NAMED) > 0 else ""
     if len(others) == len(standing):
-        raise ResultsError(f"{names}: MTEB has no such task. Tasks of MTEB: {', '.join(PARTS)}.")
+        known = ", ".join(sorted({name.partition("/")[0] for name in PARTS}))
+        raise ResultsError(
+            f"{names}: MTEB has no such task. Tasks that it has are among those of {known}."
+        )
     if others:
         warnings.warn(f"skipped, not among MTEB's tasks: {names}", RankstoneWarning, stacklevel=2)
     return [record for record in standing if record.task.name in PARTS]
