@@ -160,9 +160,9 @@ class Session(Views):
                 faults.append((record, error))
         if faults and not found:
             raise faults[0][1]
-        for record, error in faults:
+        for record, fault in faults:
             warnings.warn(
-                f"{record.method.name} on {record.task.name}: {error}",
+                f"{record.method.name} on {record.task.name}: {fault}",
                 RankstoneWarning,
                 stacklevel=2,
             )
