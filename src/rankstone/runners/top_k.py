@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+GROUP = 32
+"""Scores of which the highest is compared first."""
+
 
 def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Positions and scores of the `k` highest scores above zero, best first.
@@ -13,13 +16,30 @@ def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
     """
     if k == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    found = np.flatnonzero(scores > 0)
+    found = _candidates(scores, k)
     values = scores[found]
     if len(found) > k:
         kept = largest(values, k)
         found, values = found[kept], values[kept]
     order = np.lexsort((found, -values))
     return found[order], values[order]
+
+
+def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Ascending positions above zero with all of the `k` highest scores, and their ties.
+
+    The `k`-th highest of the maxima of disjoint groups is a score that `k` documents reach.
+    """
+    width = len(scores) // GROUP
+    if width <= k:
+        return np.flatnonzero(scores > 0)
+    maxima = scores[: width * GROUP].reshape(GROUP, width).max(axis=0)
+    floor = np.partition(maxima, width - k)[width - k]
+    if not floor > 0:
+        return np.flatnonzero(scores > 0)
+    inside = np.flatnonzero(maxima >= floor) + width * np.arange(GROUP)[:, None]
+    found = np.append(inside, np.arange(width * GROUP, len(scores)))
+    return found[scores[found] >= floor]
 
 
 def largest(values: NDArray[np.float32], k: int | None) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ class InvertedIndex(SavedIndex):
         weights = np.empty(offsets[-1], dtype=np.float32)
         rows = np.empty(offsets[-1], dtype=np.int32)
         _fill(documents, offsets[:-1].copy(), rows, weights)
-        return cls(_lists(weights, rows, offsets, position))
+        return cls(inverted_lists(weights, rows, offsets, position))
 
     def search(self, queries: SparseRows, k: int) -> Hits:
         if len(queries) and self.lists.shape[0] and queries.width != self.lists.shape[1]:
@@ -82,7 +82,7 @@ class InvertedIndex(SavedIndex):
         return super().nbytes()
 
 
-def _lists(weights: Any, documents: Any, offsets: Any, n_documents: int) -> Any:
+def inverted_lists(weights: Any, documents: Any, offsets: Any, n_documents: int) -> Any:
     from scipy.sparse import csc_array
 
     shape = (n_documents, len(offsets) - 1)
