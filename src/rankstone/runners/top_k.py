@@ -38,7 +38,7 @@ def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     if not floor > 0:
         return np.flatnonzero(scores > 0)
     inside = np.flatnonzero(maxima >= floor) + width * np.arange(GROUP)[:, None]
-    found = np.append(inside, np.arange(width * GROUP, len(scores)))
+    found: NDArray[np.int64] = np.append(inside, np.arange(width * GROUP, len(scores)))
     return found[scores[found] >= floor]
 
 

@@ -111,8 +111,7 @@ def split(texts: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
 
 def _byte_offsets(characters: NDArray[np.uint32]) -> NDArray[np.int64]:
     """(n + 1,) where each character starts in UTF-8, and the last one ends."""
-    sizes = 1 + sum((characters >= least).astype(np.int64) for least in (0x80, 0x800, 0x10000))
-    return offsets_of(sizes)
+    return offsets_of(1 + np.searchsorted([0x80, 0x800, 0x10000], characters, side="right"))
 
 
 @functools.cache

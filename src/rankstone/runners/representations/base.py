@@ -36,9 +36,9 @@ class Packed(NamedTuple):
     arrays: Mapping[str, NDArray[Any]]
 
 
-def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
     """(n + 1,) where runs of these lengths begin that follow one another, and the last one ends."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 def rows_of_runs(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
