@@ -38,8 +38,9 @@ def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     if not floor > 0:
         return np.flatnonzero(scores > 0)
     inside = np.flatnonzero(maxima >= floor) + width * np.arange(GROUP)[:, None]
-    found: NDArray[np.int64] = np.append(inside, np.arange(width * GROUP, len(scores)))
-    return found[scores[found] >= floor]
+    found = np.append(inside, np.arange(width * GROUP, len(scores)))
+    reaching: NDArray[np.int64] = found[scores[found] >= floor]
+    return reaching
 
 
 def largest(values: NDArray[np.float32], k: int | None) -> NDArray[np.int64]:
