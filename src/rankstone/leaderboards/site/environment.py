@@ -47,7 +47,7 @@ def environment() -> Environment:
     )
     made.filters.update(
         bytes=bytes_text, counted=numbers.count, p_value=p_value, quality=numbers.quality,
-        shown=shown, significant=numbers.significant,
+        shown=shown, signed=signed, significant=numbers.significant,
     )  # fmt: skip
     made.globals.update(
         colours=COLOURS, drawn=drawn, interval=numbers.interval, pages=NAVIGATION,
@@ -65,6 +65,11 @@ def drawn(plot: Plot, root: str) -> Markup:
 def shown(value: float | None, form: str) -> str:
     """Return a number in a format of Python, such as `,` or `.1%`."""
     return numbers.UNKNOWN if value is None or math.isinf(value) else format(value, form)
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign; the end of an interval may be infinite."""
+    return numbers.UNKNOWN if math.isinf(value) else numbers.signed(value)
 
 
 def p_value(p: float) -> str:

@@ -9,7 +9,7 @@ from rankstone.leaderboards import compare, costs
 from rankstone.leaderboards.compare import Moved
 from rankstone.leaderboards.numbers import flagged, quality, significant
 from rankstone.leaderboards.pages.record import bytes_text
-from rankstone.leaderboards.site.environment import p_value, render, shown
+from rankstone.leaderboards.site.environment import p_value, render, signed
 from rankstone.leaderboards.site.model import Entry, Site, Texts
 from rankstone.leaderboards.site.pairs import DEPTH, Dot, Pair, Rankings
 from rankstone.leaderboards.site.queries import Queries, beginning
@@ -83,8 +83,8 @@ def pairs_page(site: Site, pairs: Sequence[Pair], faults: Sequence[str], best: i
 def _tiles(pair: Pair) -> Iterator[tuple[str, str, str]]:
     paired, headline = pair.paired, pair.board.headline
     yield headline, f"{quality(pair.of.headline)} / {quality(pair.than.headline)}", "first / second"
-    interval = f"95%: {shown(paired.low, '+.3f')} to {shown(paired.high, '+.3f')}"
-    yield "difference", f"{paired.difference:+.3f}", interval
+    interval = f"95%: {signed(paired.low)} to {signed(paired.high)}"
+    yield "difference", signed(paired.difference), interval
     yield "p, sign-flip test", p_value(pair.paired.p), "of this pair alone"
     yield "adjusted p", p_value(pair.adjusted), "Holm, over the pairs of this data set"
     yield "effect size", significant(paired.effect), "mean ÷ deviation of differences"

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from math import isfinite
 from typing import NamedTuple
 
 from rankstone.errors import ResultsError
 from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.costs import BY_NAME, Cost, conditions, mark_of
-from rankstone.leaderboards.numbers import UNKNOWN, flagged, interval, quality, signed
-from rankstone.leaderboards.site.environment import p_value, render
+from rankstone.leaderboards.numbers import UNKNOWN, flagged, interval, quality
+from rankstone.leaderboards.site.environment import p_value, render, signed
 from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.vega import Plot, rounded
 from rankstone.results.record import RunRecord
@@ -41,10 +40,8 @@ class Step(NamedTuple):
             return signed(self.change)
         if not self.tested.wins + self.tested.losses:
             return "no query changed"
-        ends = [
-            signed(end) if isfinite(end) else UNKNOWN for end in (self.tested.low, self.tested.high)
-        ]
-        return f"{signed(self.change)} ({' to '.join(ends)})"
+        ends = f"{signed(self.tested.low)} to {signed(self.tested.high)}"
+        return f"{signed(self.change)} ({ends})"
 
     @property
     def p(self) -> str:
@@ -214,7 +211,7 @@ def _rows(trend: Trend, costs: Sequence[Cost]) -> Iterator[list[str]]:
         measure = record.measures[trend.headline]
         step = trend.steps[n - 1] if n else None
         yield [
-            record.provenance.finished.replace("T", " ").removesuffix("Z"),
+            _moment(record),
             _commit(record),
             quality(measure.mean),
             interval(measure.low, measure.high),
@@ -261,16 +258,22 @@ def _other_changes(before: RunRecord, after: RunRecord) -> Iterator[str]:
 def _labels(records: Sequence[RunRecord]) -> list[str]:
     """Return a different label of each record: commits, else days, else moments."""
     commits = [(record.environment.git_commit or "")[:SHORT] for record in records]
-    for labels in (commits, [_day(record) for record in records]):
+    days = [_day(record) for record in records]
+    moments = [_moment(record)[5:16] for record in records]
+    for labels in (commits, days, moments):
         if all(labels) and len(set(labels)) == len(labels):
             return labels
-    return [f"{n}: {_day(record)}" for n, record in enumerate(records, 1)]
+    return [f"{n}: {day}" for n, day in enumerate(days, 1)]
 
 
 def _commit(record: RunRecord) -> str:
     here = record.environment
     commit = (here.git_commit or UNKNOWN)[:SHORT]
     return f"{commit} + uncommitted" if here.git_dirty else commit
+
+
+def _moment(record: RunRecord) -> str:
+    return record.provenance.finished.replace("T", " ").removesuffix("Z")
 
 
 def _day(record: RunRecord) -> str:
