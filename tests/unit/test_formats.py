@@ -8,9 +8,11 @@ import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from pyarrow import parquet
 
 from rankstone import board
@@ -55,8 +57,65 @@ def test_a_table_of_markdown_has_its_columns_and_no_markup_of_the_text(text: str
     for row in rows:
         bare = re.sub(r"\\.", "", row)
         assert bare.count("|") == 3
-        assert not re.search(r"[`_\[]|<(?!/?sup>)", bare)
+        assert not re.search(r"[`_\[]|<(?!/?(?:sup|ins)>)", bare)
         assert bare.replace("**", "").count("*") == 0
+
+
+class Texts(HTMLParser):
+    """Texts of the cells of tables, and of items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[str]] = {"td": [], "th": [], "li": []}
+        self.into: list[str] | None = None
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in self.found:
+            self.into = self.found[tag]
+            self.into.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.into = None if tag in self.found else self.into
+
+    def handle_data(self, data: str) -> None:
+        if self.into is not None:
+            self.into[-1] += data
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_another_reader_of_markdown_finds_the_texts_again(text: str) -> None:
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    texts = Texts()
+    texts.feed(reader.render(render(page(text), "markdown")))
+    one = " ".join(text.split())
+    assert [" ".join(found.split()) for found in texts.found["th"]] == ["method", one]
+    assert [" ".join(found.split()) for found in texts.found["td"]] == [one, f"{one}a"]
+    assert [" ".join(found.split()) for found in texts.found["li"]] == [one, one]
+
+
+def test_every_format_says_the_same_of_marks_and_letters() -> None:
+    cells = (
+        Cell(text=".503", value=0.503, mark="best", letters="bc"),
+        Cell(text=".502", value=0.502, mark="second", letters="c"),
+        Cell(text=".501", value=0.501),
+    )
+    heads = (Column(heading=("method",), left=True), Column(heading=("one",)))
+    rows = tuple((Cell(text=f"m{n}"), cell) for n, cell in enumerate(cells))
+    made = Page(blocks=(Table(title="t", columns=heads, rows=rows),))
+    ansi = render(made, "terminal", color=True)
+    found = {form: render(made, form) for form in ("markdown", "latex", "html")}
+    assert [line.split("|")[2].strip() for line in found["markdown"].splitlines()[-3:]] == [
+        "**.503**<sup>bc</sup>", "<ins>.502</ins><sup>c</sup>", ".501",
+    ]  # fmt: skip
+    assert r"\bfseries 0.503 {\textsuperscript{bc}}" in found["latex"]
+    assert r"0.502 {\secondbest{0.502}\textsuperscript{c}}" in found["latex"]
+    assert "<strong>.503</strong><sup>bc</sup>" in found["html"]
+    assert 'underline">.502</span><sup>c</sup>' in found["html"]
+    assert re.search(r"\x1b\[1;32m\.503 bc", ansi)
+    assert re.search(r"\x1b\[4m ?\.502 c", ansi)
+    assert not re.search(
+        r"(bfseries |<strong>|\*\*|\x1b\[[14][;m]\d*m?)0?\.501", "".join(found.values()) + ansi
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from itertools import groupby
 from rankstone.leaderboards import document as doc
 from rankstone.leaderboards.document import Block, Cell, Page, Table
 
-MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<u>{}</u>"}
+MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<ins>{}</ins>"}
+"""Of the elements that underline, GitHub keeps `ins` only."""
 SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 """Characters that Markdown reads as markup; of `_`, only those outside words."""
 START = re.compile(r"^(?=[#>+-] )|^(\d+)(?=[.)] )")
