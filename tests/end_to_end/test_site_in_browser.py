@@ -328,7 +328,7 @@ def test_filters_give_plots_their_own_scale_and_front(page: Browser, site: Path)
     caption = f"{figure}.querySelector('figcaption').textContent.trim()"
     assert page.js(caption) == f"Pareto-optimal: {worst['name']}."
     choose(page, "input[type=search]", "no such method")
-    page.wait(f"{figure}.textContent.includes('No method with this cost fits the filters')")
+    page.wait(f"{figure}.textContent.includes('No method with this cost matches the filters')")
     assert page.js("document.querySelector('.none').offsetHeight > 0")
     page.js("document.querySelector('.none button').click()")
     page.wait(f"{names}.length >= 2")

@@ -98,7 +98,7 @@ def decision_table(site: Site, view: View) -> Table:
         ]
         rank = 1 + sum(mean > row.mean for mean in means)
         made = _row(site, row.entry, [*cells, *facts], machine=machine, page=row.page, rank=rank)
-        rows.append(made)
+        rows.append(made._replace(keys={**made.keys, "data-training": _training(row)}))
     return Table(
         caption=f"Methods by {view.measure}, {view.name}, and their costs",
         noun="methods",

@@ -168,7 +168,7 @@ async function draw(figure) {
   figure.dataset.drawn = "";
   const best = kind in inPage && tables.rows.filter((row) => row.front).sort((a, b) => a.x - b.x);
   if (best) figure.querySelector(".caption").textContent = best.length ? `Pareto-optimal: ${best.map((row) => row.name).join(", ")}.` : "";
-  if (!tables.rows.length) { canvas.textContent = "No method with this cost fits the filters."; return; }
+  if (!tables.rows.length) { canvas.textContent = "No method with this cost matches the filters."; return; }
   for (const table of spec.data) if (tables[table.name]) table.values = tables[table.name];
   const width = canvas.clientWidth || figure.parentNode.clientWidth;
   Object.assign(spec, { width, height: spec.height + 50, autosize: { type: "fit", contains: "padding" } });
