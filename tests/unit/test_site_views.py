@@ -14,10 +14,12 @@ from rankstone.leaderboards.costs import BY_NAME
 from rankstone.leaderboards.marks import not_below
 from rankstone.leaderboards.site.model import Site, make_site
 from rankstone.leaderboards.site.sweeps import sweeps
+from rankstone.leaderboards.site.tables import Row, decision_table, method_notes
 from rankstone.leaderboards.site.views import groups, views_of
 from rankstone.leaderboards.suites import interval_of_mean
+from rankstone.leaderboards.trained import TAGS
 from rankstone.results.per_query import write_per_query
-from rankstone.results.record import Measure, RunRecord
+from rankstone.results.record import TRAINING, Measure, RunRecord, TruncationInfo
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
 from rankstone.workspace import Workspace
@@ -188,3 +190,31 @@ def test_costs_of_a_mean_are_of_one_machine_and_of_all_tasks() -> None:
     one = index.of(records[0])
     assert one is not None
     assert [row.cost(index) for row in view.rows] == [2 * one, 2 * one]
+
+
+def test_one_note_stands_for_all_methods_that_it_holds_for() -> None:
+    cut = TruncationInfo(texts=10, texts_cut=5, tokens=100, tokens_cut=20)
+    less = cut.model_copy(update={"texts_cut": 1})
+    trained = make_record("x/d", scale=0.5)
+    info = trained.method.model_copy(update={"trained_on": [TRAINING]})
+    site = site_of(
+        [
+            *(make_record(name, truncation={"document": cut}) for name in ("x/a", "x/b")),
+            make_record("x/c", truncation={"document": less}),
+            trained.model_copy(update={"method": info}),
+        ]
+    )
+    [board] = site.boards
+    found = method_notes(site, board)
+    assert sorted([entry.method for entry in entries] for _, entries in found) == [
+        ["x/a", "x/b"], ["x/c"], ["x/d"],
+    ]  # fmt: skip
+    assert "50.0% of documents" in next(text for text, entries in found if len(entries) == 2)
+    tags = {row.name: row.keys["data-training"] for row in board_rows(site)}
+    assert tags == {"x/a": "not known", "x/b": "not known", "x/c": "not known", "x/d": TAGS[0]}
+
+
+def board_rows(site: Site) -> list[Row]:
+    first = views_of(site, []).first
+    assert first is not None
+    return decision_table(site, first).rows
