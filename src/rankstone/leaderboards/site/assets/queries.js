@@ -6,6 +6,7 @@ const QUERIES = {};
   const list = document.querySelector(".queries"), form = document.querySelector(".choose");
   const lines = [...list.children], field = form.elements, output = form.querySelector("output");
   const texts = lines.map((line) => line.textContent.toLowerCase());
+  const figures = lines.map((line) => line.querySelector(".delta"));
   lines.forEach((line, n) => { line.number = n; });
   const loading = {};
   const load = (name) => loading[name] ||= new Promise((done, lost) => {
@@ -60,21 +61,33 @@ const QUERIES = {};
     line.append(every, both);
   }
 
-  // ---- all queries
-  function apply() {
-    const words = field.t.value.toLowerCase().split(/\s+/).filter(Boolean), a = side("a"), b = side("b");
+  // ---- all queries: only what a choice changes is touched, for there may be thousands
+  let before = { order: "", sides: "" };
+  function sort(a, b) {
     const gain = (n) => values[a][n] - (b < 0 ? 0 : values[b][n]);
     const keys = { low: (n) => values[a][n], high: (n) => -values[a][n], gain: (n) => -gain(n), loss: gain };
     const key = keys[field.s.value] || ((n) => n);
     list.append(...[...lines].sort((x, y) => key(x.number) - key(y.number) || x.number - y.number));
-    let shown = 0;
-    for (const line of lines) {
-      line.hidden = !words.every((word) => texts[line.number].includes(word));
-      shown += !line.hidden;
-      const [mine, other] = [a, b].map((m) => (m < 0 ? "" : short(values[m][line.number])));
-      line.querySelector(".delta").textContent = other ? `${mine} / ${other}` : mine;
+  }
+  function name(a, b) {
+    lines.forEach((line, n) => {
+      const text = short(values[a][n]);
+      figures[n].textContent = b < 0 ? text : `${text} / ${short(values[b][n])}`;
       if (line.open) show(line);
-    }
+    });
+  }
+  function apply() {
+    const words = field.t.value.toLowerCase().split(/\s+/).filter(Boolean), a = side("a"), b = side("b");
+    const sides = `${a} ${b}`, order = field.s.value && `${field.s.value} ${sides}`;
+    if (order !== before.order) sort(a, b);
+    if (sides !== before.sides) name(a, b);
+    before = { order, sides };
+    let shown = 0;
+    lines.forEach((line, n) => {
+      const kept = words.every((word) => texts[n].includes(word));
+      if (line.hidden === kept) line.hidden = !kept;
+      shown += kept;
+    });
     output.textContent = shown ? `${shown.toLocaleString("en")} of ${lines.length.toLocaleString("en")} queries` : "No query contains these words.";
     remember();
   }
