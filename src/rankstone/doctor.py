@@ -86,7 +86,7 @@ def report(workspace: Workspace, sources: Sources) -> RenderableType:
             dim = "dim" if finding.state == "absent" else ""
             name, detail = Text(finding.name, style=dim), Text(finding.detail, style=dim)
             lines.add_row(Text(mark, style=style), name, detail)
-        parts += [Text(section, style="bold cyan"), lines, Text()]
+        parts += [Text(section, style="bold"), lines, Text()]
     return Group(*parts[:-1])
 
 

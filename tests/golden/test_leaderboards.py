@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from rankstone.errors import ResultsError
+from rankstone.leaderboards.document import Page, table
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.pages.leaderboard import page
+from rankstone.results.record import TruncationInfo
 from tests.records import demo_records, make_record
 
 
@@ -68,6 +70,24 @@ def test_a_long_name_is_whole_and_so_are_the_figures(times: int) -> None:
     assert text.count(name.removeprefix("dense/")) == 2
     assert len([line for line in lines if " .304 " in line]) == 2
     assert len({line.index(" .304 ") for line in lines if " .304 " in line}) == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 140])
+def test_names_in_tables_of_text_are_whole(width: int) -> None:
+    names = [f"late_interaction/minilm-muvera-hnsw-{n}" for n in range(3)]
+    rows = [(name, f"nDCG@10 of {name}", "beir/cqadupstack/mathematica", ".5") for name in names]
+    made = table(("method", "check", "task", "value"), rows, figures=("value",))
+    lines = render(Page(blocks=(made,)), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [sum(line.count(name) for line in lines) for name in names] == [2, 2, 2]
+    assert sum(line.count("beir/cqadupstack/mathematica") for line in lines) == 3
+
+
+def test_methods_that_are_truncated_alike_share_a_note() -> None:
+    half = {"document": TruncationInfo(texts=8, texts_cut=4, tokens=80, tokens_cut=20)}
+    records = [make_record(f"a/{name}", truncation=half) for name in "xy"]
+    note = "50.0% of documents (25.0% of their tokens) are truncated at the model's limit"
+    assert drawn([*records, make_record()], "markdown").count(f"* a/x, a/y: {note}") == 1
 
 
 def test_colours_only_where_asked_for() -> None:

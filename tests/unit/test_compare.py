@@ -65,6 +65,21 @@ def test_every_number_is_that_of_the_values_per_query(results):
     assert one.notes == ()
 
 
+def test_the_largest_drops_and_rises_are_named_equal_ones_by_all_measures(tmp_path):
+    folder, queries = tmp_path / "results", [f"q{n}" for n in range(8)]
+    changes = {BM25: ([0] * 4 + [1] * 4, [1] * 8), MINILM: ([1] * 3 + [0] * 5, [1, 0, 1, 1] * 2)}
+    for method, (ndcg, recall) in changes.items():
+        columns = {"nDCG@10": np.array(ndcg, float), "R@10": np.array(recall, float)}
+        write_per_query(tmp_path / "values", queries, columns)
+        ResultStore(folder).write(make_record(method), Staged(per_query=tmp_path / "values"))
+    (one,) = rankstone.compare("bm25", "all-minilm-l6-v2", results=folder)
+    assert [move.query for move in one.moved][:2] == ["q1", "q5"], "recall falls too"
+    assert {move.query for move in one.moved if move.of > move.than} == {"q0", "q1", "q2"}
+    assert len([move for move in one.moved if move.of < move.than]) == 3
+    shown = CliRunner().invoke(app, ["compare", "bm25", MINILM, "--results", str(folder)]).output
+    assert "largest of 4 drops: q5: 1.000 → .000" in " ".join(shown.split())
+
+
 def test_speed_of_two_machines_is_refused_and_said(results):
     put(results, "dense/elsewhere", np.zeros(60), machine="ffffffff")
     (one,) = rankstone.compare("bm25", "dense/elsewhere", results=results)

@@ -144,7 +144,7 @@ def _pins(task: TaskSpec) -> str:
     return f"[dim]as written; pinned: {', '.join([*counts, *digests]) or 'nothing'}[/]"
 
 
-MARKS = {"ok": "[green]✓[/]", "wrong": "[red]✗[/]", "note": " [yellow]![/]"}
+MARKS = {"ok": "[green]✓[/]", "wrong": "[red]✗[/]", "note": " [magenta]![/]"}
 
 
 def _say(mark: str, text: str, console: Console | None = None) -> None:

@@ -20,12 +20,14 @@ from rankstone.leaderboards.numbers import REUSED, UNSTEADY
 
 STYLES = {
     "": "", "best": "bold green", "second": "underline", "failed": "bold red", "passed": "green",
-    "unclear": "yellow", "strong": "bold",
+    "unclear": "magenta", "strong": "bold",
 }  # fmt: skip
 _GAP = 2
 _MARGIN = 1
 _NAME_WIDTH = 36
 """Names that are longer have a line of their own, above their figures, where room is short."""
+_WORD_WIDTH = 48
+"""Longer words of sentences, paths say, continue on the next line."""
 _TEXT_ROOM = 20
 """Columns that a sentence is given before it takes room from figures."""
 _NAME_ROOM = 12
@@ -98,7 +100,7 @@ def _parts(block: Block, width: int, printed: set[str]) -> Iterator[RenderableTy
 
 
 def _heading(table: Table, width: int) -> list[RenderableType]:
-    parts = [(table.title, "bold cyan"), (table.kind, "bold")]
+    parts = [(table.title, "bold"), (table.kind, "bold")]
     heading = Text("  ").join(Text(text, style) for text, style in parts if text)
     subtitle = Text(table.subtitle, style="dim")
     if not heading or not subtitle:
@@ -169,12 +171,13 @@ def _least(table: Table, place: int) -> int:
 def _longest(cell: Cell, column: Column) -> int:
     """Return the width of the longest part of the text that is never broken.
 
-    Names are whole; of sentences only very long words, paths say, continue on the next line.
+    Names are whole, and so are the words of sentences up to `_WORD_WIDTH`.
     """
     text = _text(cell)
-    words = text.split() if column.wrap else [text]
-    bound = cell_len(text) if len(words) == 1 else _TEXT_ROOM
-    return max((min(cell_len(word), bound) for word in words), default=0)
+    widths = [cell_len(word) for word in (text.split() if column.wrap else [text])]
+    if len(widths) > 1:
+        widths = [width if width <= _WORD_WIDTH else _TEXT_ROOM for width in widths]
+    return max(widths, default=0)
 
 
 def _shared(table: Table, least: Mapping[int, int], width: int) -> dict[int, int]:
@@ -212,7 +215,10 @@ def _stacked(table: Table) -> RenderableType:
         for column, cell in zip(table.columns[1:], row[1:], strict=True):
             if cell.text:
                 grid.add_row(column.name, _cell(cell, keep_room=False))
-        parts += [_indented(Text(_text(row[0]), "bold")), Padding(grid, (0, 0, 0, 3 * _MARGIN))]
+        parts += [
+            _indented(Text(_text(row[0]), f"bold {STYLES[row[0].mark]}")),
+            Padding(grid, (0, 0, 0, 3 * _MARGIN)),
+        ]
     return Group(*parts)
 
 

@@ -90,11 +90,11 @@ def _cost(figure: Figure) -> str:
 
 
 def _moves(one: Comparison) -> Iterator[str]:
-    """`largest of 70 drops: q48 1.000 → .000, ...`, then the same of rises."""
+    """`largest of 70 drops: q48: 1.000 → .000, ...`, then the same of rises."""
     for name, total, sign in (("drops", one.paired.losses, -1), ("rises", one.paired.wins, 1)):
         moves = [move for move in one.moved if sign * (move.of - move.than) > 0]
         texts = ", ".join(
-            f"{move.query} {figures.quality(move.than)} → {figures.quality(move.of)}"
+            f"{move.query}: {figures.quality(move.than)} → {figures.quality(move.of)}"
             for move in moves
         )
         yield from [f"largest of {total:,} {name}: {texts}"] if moves else []

@@ -176,10 +176,11 @@ def _without_results(done: pd.DataFrame) -> Iterator[str]:
 
 
 def _truncation(done: pd.DataFrame) -> Iterator[str]:
-    """Yield a note for each method whose texts were truncated."""
+    """Yield a note for the methods whose texts were truncated, one for those truncated alike."""
+    alike: dict[str, list[str]] = {}
     for row in done.to_dict("records"):
-        if text := truncated(row):
-            yield f"{row['label']}: {text}"
+        alike.setdefault(truncated(row), []).append(row["label"])
+    yield from (f"{', '.join(labels)}: {text}" for text, labels in alike.items() if text)
 
 
 def _trained(done: pd.DataFrame) -> Iterator[str]:

@@ -30,6 +30,7 @@ from rankstone.results.side_files import Kind, side_file
 from rankstone.results.trec_run import read_run
 
 PROTOCOL = Rules()
+STORED = {"run": "its run is", "per_query": "its values per query are", "latency": "its times are"}
 JUDGED = "judgements"
 """The truth that is labelled relevance, and no run."""
 Relevant = Callable[[RunRecord], Mapping[str, list[str]]]
@@ -118,7 +119,7 @@ class Cell:
         path = side_file(self.record, self._path, kind)
         if path is None:
             raise ResultsError(
-                f"{self.name}: the file of its {kind.replace('_', ' ')} is not beside the record."
+                f"{self.name}: {STORED[kind]} not stored beside the record."
                 " Run it again: rankstone claims --missing run"
             )
         return path
