@@ -62,6 +62,7 @@ def test_best_and_second_are_marked_and_rows_sorted(stored):
     assert [method for method, _ in made.rows] == ["dense/e5", "dense/bge", "lexical/bm25"]
     marks = {method: entry.mark for method, entry in column(made, "mean").items()}
     assert marks == {"dense/e5": "best", "dense/bge": "second", "lexical/bm25": ""}
+    assert "bold: the best of its column; underlined: the second best" in made.notes
 
 
 def test_a_missing_cell_leaves_the_mean_empty_and_says_why(stored):

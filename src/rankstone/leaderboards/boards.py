@@ -7,7 +7,7 @@ a value is significantly above of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from pydantic import Field, model_validator
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
 from rankstone.evaluation.measure_names import canonical
 from rankstone.leaderboards.costs import BY_NAME, OTHERS, Flag, flags_by_method, incomparable
-from rankstone.leaderboards.document import Cell
+from rankstone.leaderboards.document import Cell, Mark
 from rankstone.leaderboards.labels import label_notes, one_label, row_names
 from rankstone.leaderboards.marks import (
     Column,
     Tested,
     close_to_best,
+    legend_of,
     letters,
     letters_below,
     marked_cells,
@@ -221,6 +222,7 @@ def _board(
         fields.append(BY_NAME[cost].field)
         entries.append(costs)
     order = _order(spec, names, heads, entries)
+    marks = {cell.mark for entry in entries for cell in entry}
     records = [record for record, _ in cells.values()]
     labels = row_names(names, [one_label(n, records) for n in names])
     return Board(
@@ -231,7 +233,7 @@ def _board(
         names={name: label for name, label in zip(names, labels, strict=True) if label},
         trained=frozenset(r.method.name for r in records if r.is_trained),
         letters=dict(zip(names, letters(len(names)), strict=True)) if spec.significance else {},
-        notes=(*_legend(spec, columns, cells), *label_notes(names, labels), *notes),
+        notes=(*_legend(spec, columns, cells, marks), *label_notes(names, labels), *notes),
     )
 
 
@@ -360,18 +362,15 @@ def _unique(heads: Sequence[str]) -> list[str]:
     ]
 
 
-def _legend(spec: TableSpec, columns: Sequence[Column], cells: Cells) -> list[str]:
+def _legend(
+    spec: TableSpec, columns: Sequence[Column], cells: Cells, marks: Collection[Mark]
+) -> list[str]:
     measures = _measures(columns, cells)
     legend = [f"measure: {', '.join(measures)}"] if measures else ["no records"]
     if spec.intervals:
         rules = {record.policy.intervals.partition(",")[0] for record, _ in cells.values()}
         legend.append(f"in brackets: {'; '.join(sorted(rules))}")
-    if spec.significance:
-        legend.append(
-            "letters: significantly above that method (paired sign-flip test at"
-            f" {spec.level:g}, by Holm's method over all pairs of the board); bold: the best, and"
-            " what is not significantly below it"
-        )
+    legend += legend_of(marks, spec.level if spec.significance else None)
     legend += trained_notes(record for record, _ in cells.values())
     return legend
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, count, islice, product
 from string import ascii_lowercase
@@ -48,6 +48,19 @@ def marked(
         "" if value is None else "best" if tied else marks.get(text, "")
         for text, value, tied in zip(texts, values, near, strict=True)
     ]
+
+
+def legend_of(marks: Collection[Mark], level: float | None) -> Iterator[str]:
+    """Yield the notes that explain marks, and letters where methods were tested at `level`."""
+    if level is not None:
+        yield (
+            f"letters: significantly above that method (paired sign-flip test at {level:g}, by"
+            " Holm's method over all pairs of the board)"
+        )
+    if "best" in marks:
+        tested = ", and what is not significantly below it" if level is not None else ""
+        second = "; underlined: the second best" if "second" in marks else ""
+        yield f"bold: the best of its column{tested}{second}"
 
 
 def marked_cells(

@@ -43,6 +43,9 @@ SETUP = (
 )
 
 
+ABOVE = (r"\centering", r"\setlength{\belowcaptionskip}{4pt}")
+
+
 def escape(text: str) -> str:
     return " ".join("".join(SPECIAL.get(c, c) for c in text).splitlines())
 
@@ -122,7 +125,7 @@ def _table(table: Table, labels: set[str]) -> Iterator[str]:
         yield from _long(table, head if caption else [], setup, fits)
         return
     kind = "center" if not caption else "table" if fits else "sidewaystable"
-    yield from [rf"\begin{{{kind}}}", *([r"\centering", *head] if caption else []), *setup]
+    yield from [rf"\begin{{{kind}}}", *([*ABOVE, *head] if caption else []), *setup]
     yield r"\def\TPTminimum{.7\linewidth}"
     yield from [r"\begin{adjustbox}{max width=\linewidth}", r"\begin{threeparttable}"]
     yield from _body(table)
