@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rankstone.errors import RankstoneWarning
 from rankstone.leaderboards.site import queries as module
 from rankstone.leaderboards.site.model import Entry, Site, Texts, make_site
 from rankstone.leaderboards.site.pairs import Rankings
@@ -144,3 +145,13 @@ class _Everything(dict[str, str]):
 def test_records_without_values_have_no_page() -> None:
     site = make_site([(make_record(), Path("/nowhere"))], {})
     assert collected(site.boards[0]) is None
+
+
+def test_a_record_that_cannot_be_shown_is_reported(site: Site) -> None:
+    entry = site.boards[0].done[0]
+    record = entry.record.model_copy(
+        update={"task": entry.record.task.model_copy(update={"headline": "R@100"})}
+    )
+    (board,) = make_site([(record, entry.path)], {}).boards
+    with pytest.warns(RankstoneWarning, match="not on the page of queries: .*R@100"):
+        assert collected(board) is None

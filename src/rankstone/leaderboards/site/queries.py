@@ -7,11 +7,12 @@ in parts of `PART` queries. The constants bound what a data set adds to a site t
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankstone.errors import ResultsError
+from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards import compare
 from rankstone.leaderboards.numbers import count, quality
 from rankstone.leaderboards.site.environment import render
@@ -115,7 +116,8 @@ def _values(entry: Entry, measure: str) -> dict[str, float]:
         return {}
     try:
         return compare.values_of((entry.record, entry.path), measure)
-    except ResultsError:  # pages of pairs report it
+    except ResultsError as error:
+        warnings.warn(f"not on the page of queries: {error}", RankstoneWarning, stacklevel=2)
         return {}
 
 
