@@ -123,8 +123,8 @@ def test_the_readme_runs_as_printed(
             text = block.text.replace("https://api.openai.com/v1", api.url)
             (tmp_path / block.title).write_text(text)
         for command in block.commands:
-            if not command.startswith("pip "):  # pairs of a cross-encoder take minutes
-                sh(tmp_path, command.replace("--depth 100", "--depth 100 --limit-queries 5"))
+            if not command.startswith("pip "):  # 100 pairs take minutes
+                sh(tmp_path, command.replace("--depth 100", "--depth 3 --limit-queries 3"))
     on = "--on ./data/mine/tickets"
     sh(tmp_path, f"rankstone run mine:search bm25 {on}")
     command = f"rankstone run api/mine {on} --budget 0.50"
