@@ -30,7 +30,7 @@ STARTS = re.compile(r"(?:What|Whether|Of)\b")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "results/*.md", "leaderboards/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "results/*.md", "leaderboards/*.md")
     for path in ROOT.glob(pattern)
 )
 MODULES = sorted((ROOT / "src" / "rankstone").rglob("*.py"))

@@ -11,7 +11,7 @@ from rankstone.leaderboards import document as doc
 from rankstone.leaderboards.document import Block, Cell, Page, Table
 
 MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<ins>{}</ins>"}
-"""Of the elements that underline, GitHub keeps `ins` only."""
+"""Elements that underline: GitHub keeps `ins` only."""
 SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 """Characters that Markdown reads as markup; of `_`, only those outside words."""
 START = re.compile(r"^(?=[#>+-] )|^(\d+)(?=[.)] )")
