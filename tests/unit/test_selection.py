@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import rankstone
 from rankstone.catalogue import Catalogue
 from rankstone.cli.app import LISTS, app, spread
 from rankstone.errors import ResultsError
-from rankstone.leaderboards.document import Paragraph, Table
+from rankstone.leaderboards.document import Table
 from rankstone.leaderboards.site import build
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import RunRecord
@@ -101,19 +101,19 @@ def of_site(session: rankstone.Session, filters: Any) -> set[Cell]:
 
 def of_report(session: rankstone.Session, filters: Any) -> set[Cell]:
     """The rows of its tables of quality, which name the machine where there are two."""
-    blocks, found = session.report(**filters).blocks, set[Cell]()
-    for head, table in pairwise(blocks):
-        if isinstance(head, Paragraph) and isinstance(table, Table) and ", quality:" in head.text:
+    found = set[Cell]()
+    for table in session.report(**filters).blocks:
+        if isinstance(table, Table) and table.kind == "quality":
             for row in table.rows:
                 method, _, machine = row[0].text.partition(" @")
-                found.add((method, head.text.partition(", ")[0], machine))
+                found.add((method, table.title, machine))
     return found
 
 
 def of_board(session: rankstone.Session, filters: Any) -> set[Cell]:
     frame = session.board(columns=["nDCG@10"], **filters).to_frame()
     tasks = session.leaderboard(**filters)["task"].unique()
-    heads = {task: head for task in tasks for head in frame.columns if task.endswith(head)}
+    heads = {task: f"{task} nDCG@10" for task in tasks if f"{task} nDCG@10" in frame}
     shown = {(m, t) for t, head in heads.items() for m in frame["method"][frame[head].notna()]}
     return {(*cell, "") for cell in shown}
 
