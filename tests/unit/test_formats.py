@@ -195,18 +195,31 @@ def test_latex_turns_a_wide_table_and_goes_on_over_pages_with_a_long_one() -> No
     assert text.index(r"\endhead") < text.index("bm25") < text.index("a note")
 
 
+def test_a_text_of_latex_goes_on_in_further_lines_between_words() -> None:
+    words = "costs of a-method/with-a-long-name " * 5
+    text = render(
+        Page(blocks=(table(["method", "a text"], [["dense/x", words]], title="T"),)), "latex"
+    )
+    assert text.startswith("% needs \\usepackage{adjustbox,array,")
+    assert re.search(r"tabular\}\{l>\{.*exhyphenpenalty10000\}p\{\d+(\.5)?em\}\}", text)
+    assert r"\begin{table}" in text
+
+
 TEX = "pdflatex and pdftoppm of texlive-latex-extra, texlive-science and poppler-utils"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason=f"needs {TEX}")
-@pytest.mark.parametrize("name", ["board", "leaderboard", "wide", "long", *NASTY])
+@pytest.mark.parametrize("name", ["board", "leaderboard", "wide", "text", "long", *NASTY])
 def test_latex_compiles_as_pasted_and_fits_the_page(name: str, tmp_path: Path) -> None:
     wide = [f"measure-of-quality-{n}" for n in range(9)]
     made = {
         "board": board("long-documents", workspace=ROOT),
         "leaderboard": leaderboard_page.page(demo_records()),
         "wide": Page(blocks=(table(wide, [wide], title="Wide"),)),
+        "text": Page(
+            blocks=(table(["method", "a"], [["x", "a-b/c some words " * 20]], title="T"),)
+        ),
         "long": Page(blocks=(table(["method"], [["dense/x"]] * 99, title="L", notes=["a"] * 9),)),
     }.get(name) or page(name)
     text = render(made, "latex")

@@ -43,6 +43,8 @@ SETUP = (
 )
 
 
+TEXT = r">{{\raggedright\arraybackslash\hyphenpenalty10000\exhyphenpenalty10000}}p{{{:g}em}}"
+"""A column of text that is broken between words only."""
 ABOVE = (r"\centering", r"\setlength{\belowcaptionskip}{4pt}")
 
 
@@ -61,7 +63,8 @@ def draw(page: Page) -> str:
 
 def _needs(text: str) -> Iterator[str]:
     """Yield comments that say what the document has to load."""
-    used = {r"\begin{adjustbox}": "adjustbox", r"\toprule": "booktabs", r"\sisetup": "siunitx",
+    used = {r"\begin{adjustbox}": "adjustbox", r"\arraybackslash": "array",
+            r"\toprule": "booktabs", r"\sisetup": "siunitx",
             r"\begin{threeparttable}": "threeparttable",
             r"\begin{longtable}": "longtable", r"\begin{landscape}": "pdflscape",
             r"\begin{sidewaystable}": "rotating", r"\includegraphics": "graphicx"}  # fmt: skip
@@ -179,15 +182,30 @@ def _head_lines(table: Table, n: int) -> list[str]:
 
 def _size(table: Table, *, shrinks: bool) -> tuple[str, bool]:
     """The largest font in which the table fits the page, and whether it does so upright."""
-    widths = [
-        max(map(len, [*_head_lines(table, n), *(_plain(row[n]) for row in table.rows)]))
-        for n in range(len(table.columns))
-    ]
+    widths = _widths(table)
     for room in (UPRIGHT, SIDEWAYS):
         for name, points in SIZES if shrinks else SIZES[:-1]:
             if sum(widths) * points + 2 * GAP * len(widths) <= room:
                 return name, room == UPRIGHT
     return "tiny", False
+
+
+def _widths(table: Table) -> list[int]:
+    """Characters of each column; where the page is too narrow, texts go on in further lines."""
+    texts = [[_plain(row[n]) for row in table.rows] for n in range(len(table.columns))]
+    wide = [max(map(len, [*_head_lines(table, n), *cells])) for n, cells in enumerate(texts)]
+    room = (UPRIGHT - 2 * GAP * len(wide)) / SIZES[-1][1] - 2 * len(wide)
+    wrap = [column.left and column.wrap for column in table.columns]
+    loose = sum(width for width, wraps in zip(wide, wrap, strict=True) if wraps)
+    share = max(0.0, 1 - (sum(wide) - room) / loose) if loose else 1.0
+    if share >= 1:
+        return wide
+    words = [max((len(w) for cell in cells for w in cell.split()), default=0) for cells in texts]
+    heads = [max(map(len, _head_lines(table, n))) for n in range(len(wide))]
+    return [
+        max(words[n], heads[n], int(share * width)) if wrap[n] else width
+        for n, width in enumerate(wide)
+    ]
 
 
 def _plain(cell: Cell) -> str:
@@ -203,8 +221,14 @@ def _rows(table: Table, columns: Sequence[str]) -> Iterator[str]:
 
 def _columns(table: Table) -> list[str]:
     """The type of each column: `S` of numbers, with room for the longest of each part."""
+    widths = _widths(table)
+    wide = [max((len(_plain(row[n])) for row in table.rows), default=0) for n in range(len(widths))]
     return [
-        "l" if column.left else _numbers([row[n] for row in table.rows])
+        _numbers([row[n] for row in table.rows])
+        if not column.left
+        else "l"
+        if wide[n] <= widths[n]
+        else TEXT.format(widths[n] / 2)
         for n, column in enumerate(table.columns)
     ]
 
