@@ -81,9 +81,10 @@ def _stemmed(
     stemmed = zip(words, stems(words), strict=True)
     number = [numbers["" if word in stop_words else stem] for word, stem in stemmed]
     ids = np.array(number, dtype=np.int32)[ids]
-    kept = ids >= 0
+    stopped = np.flatnonzero(ids < 0)
     vocabulary = list(numbers)[1:]
-    return Words(Ragged(ids[kept], offsets_of(kept)[offsets]), vocabulary)
+    offsets = offsets - np.searchsorted(stopped, offsets)
+    return Words(Ragged(np.delete(ids, stopped), offsets), vocabulary)
 
 
 def split(texts: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:

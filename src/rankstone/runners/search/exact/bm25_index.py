@@ -93,6 +93,7 @@ class BM25Index(SavedIndex):
             blocks.append(_block(piece, terms, position))
             lengths.append(piece.rows.lengths)
             position += len(piece)
+            del piece  # before the next one is read
         lists = _filled(blocks, np.concatenate(lengths), len(terms), scoring)
         return cls(lists, terms, threads)
 
