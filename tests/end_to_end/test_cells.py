@@ -291,7 +291,7 @@ def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.DEVNULL,
     )
-    assert wait_for(lambda: children(process.pid))
+    assert wait_for(lambda: leftovers(place) and children(process.pid))
     started = children(process.pid)
     process.kill()
     process.wait()

@@ -152,14 +152,16 @@ def slowed(folder: Path, share: float) -> Path:
     """A checkout whose BM25 takes so much longer, to encode and to search."""
     for name in ("src", "runners", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    adapter = folder / "src" / "rankstone" / "runners" / "encoders" / "bm25.py"
-    code = adapter.read_text()
-    for name, arguments in (("encode", "self, texts, role"), ("search", "self, queries, k")):
+    runners = folder / "src" / "rankstone" / "runners"
+    for file, name, arguments in (
+        ("encoders/bm25.py", "encode", "self, texts, role"),
+        ("search/exact/bm25_index.py", "search", "self, queries, k"),
+    ):
+        code = (runners / file).read_text()
         assert code.count(f"    def {name}(") == 1
         values = arguments.removeprefix("self, ")
         spun = SPINNING.format(name=name, arguments=arguments, values=values, share=share)[1:]
-        code = code.replace(f"    def {name}(", spun)
-    adapter.write_text(code)
+        (runners / file).write_text(code.replace(f"    def {name}(", spun))
     return folder
 
 

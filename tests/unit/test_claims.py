@@ -253,7 +253,7 @@ def test_queries_that_training_did_not_see(tmp_path):
     assert found.value.n == 10
     assert "queries with unseen relevant documents" in markdown([evaluate_claim(check, there)])
     plain = dict.fromkeys(there, there["a/y", TASK])
-    assert "training did not see" in only(check, plain).reason
+    assert "unseen in training" in only(check, plain).reason
 
 
 def test_another_measure_of_the_other(tmp_path):
