@@ -50,6 +50,14 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the module's own, into which its networks are converted once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def find_data_folder() -> Path | None:
     """Real collections: `RANKSTONE_DATA`, or a folder `shared/data` beside the checkout."""
     named = os.environ.get("RANKSTONE_DATA")

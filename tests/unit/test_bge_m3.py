@@ -30,11 +30,7 @@ DENSE, SPARSE, MULTI = range(3)
 LIMITS = {"query": (64, 64, 32), "document": (64, 64, 64)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 @pytest.fixture(scope="module")

@@ -66,11 +66,7 @@ PLAIN = {
 BOTH_ENGINES = ("tas-b", "contriever", "e5-base-v2")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def runner_of(name: str, folder: Path, query_folder: Path | None = None, **parameters: Any) -> Any:

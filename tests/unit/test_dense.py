@@ -30,12 +30,7 @@ LIMIT, LAYERS, DIM = 256, 2, 32
 STATIC = "sentence_transformers.models.StaticEmbedding"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Networks are converted once, into a folder of this module's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 @pytest.fixture(scope="module")

@@ -36,11 +36,7 @@ DOCUMENTS = ["the fox of the river", "", "glacier market " * 30, "naïve café �
 QUERIES = ["which fox crosses the river", "a", ""]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def here(name: str, folder: Path, task: str = "beir/scifact", **changes: Any) -> Any:

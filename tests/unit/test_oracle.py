@@ -40,11 +40,7 @@ TEXTS = [
 PROMPTS = {"query": "Query of the Fox: ", "document": "text: "}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def bert(folder):

@@ -22,11 +22,7 @@ TEXTS = ["", "the fox crosses the river", "glacier " * 90, "naïve café 漢字 
 PARTS = {"query": "encoder_q", "document": "encoder_p"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RANKSTONE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 @pytest.fixture(scope="module")
