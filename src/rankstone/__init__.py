@@ -24,6 +24,7 @@ __all__ = [
     "gate",
     "leaderboard",
     "per_query",
+    "plan",
     "plot",
     "power",
     "report",
@@ -56,7 +57,7 @@ def as_function(verb: Callable[..., T]) -> Callable[..., T]:
 
 if TYPE_CHECKING:
     from rankstone.errors import RankstoneError
-    from rankstone.results.record import RunRecord
+    from rankstone.results.record import Planned, RunRecord
     from rankstone.runners.protocols import Defaults as Runner
     from rankstone.runners.protocols import Hits
     from rankstone.session import Session
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     leaderboard = as_function(Session.leaderboard)
     power = as_function(Session.power)
     per_query = as_function(Session.per_query)
+    plan: Callable[..., list[Planned]]
     plot = as_function(Session.plot)
     report = as_function(Session.report)
     reproduce = as_function(Session.reproduce)

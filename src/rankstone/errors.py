@@ -8,6 +8,7 @@ RankstoneError              faults that a user can correct; messages state what,
 │   └── ChecksumError       the downloaded file is not the expected one
 ├── MissingExtraError       a method needs an optional dependency that is not installed
 ├── ModelError              model files are missing or not the ones expected
+├── DoesNotFitError         a cell needs more memory or disk than there is
 ├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
 ├── ApiError                a server of models refused, failed for good, or answered nonsense
 │   ├── RefusedError        the server refused a request, which costs nothing
@@ -66,6 +67,10 @@ class MissingExtraError(RankstoneError):
 
 class ModelError(RankstoneError):
     """Model files are missing, or are not the files the definition pins."""
+
+
+class DoesNotFitError(RankstoneError):
+    """A cell needs more memory or disk than there is, and was not run."""
 
 
 class AdapterError(RankstoneError):

@@ -13,3 +13,13 @@ Progress = Callable[[str, int, int | None], None]
 
 def silent(work: str, done: int, total: int | None) -> None:
     """Report nothing."""
+
+
+def duration(seconds: float) -> str:
+    """Return ``4 s``, ``3:07 min`` or ``2:05 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02} h"

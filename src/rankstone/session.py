@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.shown import ShownExplanation, ShownList
     from rankstone.leaderboards.site.build import Built
     from rankstone.leaderboards.site.model import Texts
-    from rankstone.results.record import RunRecord
+    from rankstone.results.record import Planned, RunRecord
     from rankstone.results.selection import Filters
     from rankstone.results.store import Cell, Found
     from rankstone.scoring.explained import Case
@@ -65,6 +65,29 @@ def _completed(
         return ShownList(self.with_measures(records, more), page, "record")
 
     return functools.wraps(plan, assigned=(), updated=())(run)
+
+
+def _forecast(
+    sweep: Callable[Concatenate[Session, P], Sweep],
+) -> Callable[Concatenate[Session, P], ShownList[Planned]]:
+    """The method that forecasts what `sweep` returns, with the parameters of `sweep`."""
+
+    def plan(self: Session, /, *args: P.args, **options: P.kwargs) -> ShownList[Planned]:
+        """Return a forecast of every cell: time, memory, index, disk, price; nothing is run but
+        samples of them, and no paid API is asked.
+
+        The arguments are those of `sweep`.
+
+        Raises: RankstoneError, before anything is sampled, where a name or a definition is wrong.
+        """
+        from rankstone.execution.forecasts.plan import planned
+        from rankstone.leaderboards.forecasts.plan_page import page
+        from rankstone.leaderboards.shown import ShownList
+
+        cells = list(planned(sweep(self, *args, **options), self._reporter))
+        return ShownList(cells, page, "cell")
+
+    return functools.wraps(sweep, assigned=(), updated=())(plan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +161,7 @@ class Session(Views):
         )
 
     run = _completed(sweep)
+    plan = _forecast(sweep)
 
     def with_measures(
         self, records: Sequence[RunRecord], measures: Sequence[str] | str

@@ -30,7 +30,7 @@ from rankstone.cli.list import list_definitions
 from rankstone.cli.options import command, echo, stdout
 from rankstone.cli.report import report, site
 from rankstone.cli.reproduce import claims, explain, reproduce
-from rankstone.cli.run import run
+from rankstone.cli.run import plan, run
 from rankstone.cli.score import score, verify
 from rankstone.errors import RankstoneError, RankstoneWarning
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ESCAPED = "rankstone"
 """Name of the handler of characters that an encoding lacks."""
 SEVERAL = (
-    "run", "leaderboard", "compare", "power", "gate", "report", "site", "export", "records"
+    "run", "plan", "leaderboard", "compare", "power", "gate", "report", "site", "export", "records"
 )  # fmt: skip
 """Commands whose options `LISTS` may be followed by several names."""
 LISTS = ("--on", "--measures", "--columns", "--methods", "--family", "--machine")
@@ -86,8 +86,8 @@ app.add_typer(records, name="records")
 app.command("list")(list_definitions)
 app.command("import")(import_results)
 for verb in (
-    run, score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,
-    reproduce, explain, site, doctor, init,
+    run, plan, score, verify, show, leaderboard, convert, claims, compare, power, gate, report,
+    export, reproduce, explain, site, doctor, init,
 ):  # fmt: skip
     app.command()(verb)
 

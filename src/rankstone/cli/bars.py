@@ -17,6 +17,7 @@ from rich.table import Column
 from rich.text import Text
 
 from rankstone.cli.options import stderr
+from rankstone.progress import duration
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
@@ -165,13 +166,3 @@ def figures(done: int, total: int | None, *, rate: float, unit: Unit = "items") 
 
 def _size(n_bytes: float) -> str:
     return decimal(int(n_bytes))
-
-
-def duration(seconds: float) -> str:
-    """Return ``4 s``, ``3:07 min`` or ``2:05 h``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02} h"

@@ -89,12 +89,15 @@ PAGES: dict[str, Any] = {
 
 
 def command(
-    *folders: str, default: Format = Format.terminal
+    *folders: str,
+    default: Format = Format.terminal,
+    cells: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function a command, its parameter `here` the session of the options `folders`.
 
     A parameter `out` becomes the options of format and file; `default` is then the format. A
-    parameter `filters` becomes those of `FILTERS` that the function does not have itself.
+    parameter `filters` becomes those of `FILTERS` that the function does not have itself. A
+    parameter `cells` becomes the parameters of the function `cells`, and gets what that returns.
     """
 
     def made(function: Callable[..., None]) -> Callable[..., None]:
@@ -104,6 +107,7 @@ def command(
         options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders}
         pages = {name: one for name, one in PAGES.items() if "out" in own and name not in own}
         filters = {n: one for n, one in FILTERS.items() if "filters" in own and n not in own}
+        of_cells = _parameters(cells)
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
@@ -119,13 +123,16 @@ def command(
             try:
                 from rankstone.session import Session
 
+                if cells is not None:
+                    given["cells"] = cells(**{name: given.pop(name) for name in of_cells})
                 function(here=Session(**named, command=line), **given)
             except KeyboardInterrupt:
                 echo("Interrupted.", err=True)
                 raise typer.Exit(130) from None
 
-        replaced = {"here", "out", "filters"}
+        replaced = {"here", "out", "filters", "cells"}
         parameters = [
+            *of_cells.values(),
             *(own[n].replace(annotation=hints[n]) for n in own if n not in replaced),
             *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=one,
                                 default=False if name == "as_json" else None)
@@ -136,6 +143,15 @@ def command(
         return run
 
     return made
+
+
+def _parameters(function: Callable[..., Any] | None) -> dict[str, inspect.Parameter]:
+    """Return the parameters of `function`, with their annotations."""
+    if function is None:
+        return {}
+    hints = get_type_hints(function, include_extras=True)
+    own = inspect.signature(function).parameters.items()
+    return {name: one.replace(annotation=hints[name]) for name, one in own}
 
 
 def write(output: Path, text: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""`rankstone run`: methods on tasks, under bars of progress."""
+"""`rankstone run` and `plan`: methods on tasks, under bars of progress."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from rankstone.execution.sweep import Sweep
 
 THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
+Arguments = dict[str, Any]
 BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-@command("results", "data", "cache", "workspace")
-def run(
-    here: Session,
+def chosen_cells(
     methods: Annotated[
         list[str],
         typer.Argument(
@@ -51,7 +50,9 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Run cells whose results are already stored."),
+        typer.Option(
+            "--force", help="Run cells whose results are stored, and those that may not fit."
+        ),
     ] = False,
     model_path: Annotated[
         Path | None,
@@ -87,13 +88,13 @@ def run(
         typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
     task_name: TaskNameOption = None,
-) -> None:
-    """Evaluate every METHOD on every TASK and store one record per cell."""
+) -> Arguments:
+    """Return the options as arguments of `Session.sweep`."""
     from rankstone.session import Changes
 
-    plan = here.sweep(
-        methods,
-        on,
+    return dict(
+        methods=methods,
+        tasks=on,
         k=k,
         limit_queries=limit_queries,
         timeout_s=timeout,
@@ -113,14 +114,36 @@ def run(
             depth=depth,
         ),
     )
-    records = _drawn(plan)
+
+
+@command("results", "data", "cache", "workspace", cells=chosen_cells)
+def run(here: Session, cells: Arguments) -> None:
+    """Evaluate every METHOD on every TASK and store one record per cell."""
+    sweep, measures = here.sweep(**cells), cells["measures"]
+    records = _drawn(sweep)
     if measures:
         records = here.with_measures(records, measures)
     Output().board(records)
-    echo(f"records: {plan.store.folder}", err=True)
-    if plan.purse.spent.tokens:
-        echo(f"APIs: {plan.purse.spent}", err=True)
+    echo(f"records: {sweep.store.folder}", err=True)
+    if sweep.purse.spent.tokens:
+        echo(f"APIs: {sweep.purse.spent}", err=True)
     if any(record.status != "ok" for record in records):
+        raise typer.Exit(1)
+
+
+@command("results", "data", "cache", "workspace", cells=chosen_cells)
+def plan(here: Session, cells: Arguments, out: Output) -> None:
+    """Forecast time, memory, index, disk and price of every METHOD on every TASK.
+
+    Measures a sample of each cell; exit code 1 if a cell would fail or does not fit.
+    """
+    from rankstone.cli.bars import drawn
+    from rankstone.leaderboards.forecasts.plan_page import page
+
+    with drawn(here) as session:
+        found = session.plan(**cells)
+    out.draw(page(found), "plan")
+    if any(cell.state in ("does not fit", "fails") for cell in found):
         raise typer.Exit(1)
 
 

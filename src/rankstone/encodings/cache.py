@@ -91,6 +91,11 @@ class EncodingCache:
         return find_repeats(self.corpus, self.shard_size)
 
     @property
+    def opened(self) -> Mapping[str, ShardedChunks]:
+        """The corpora in shards that were read or encoded, by key."""
+        return self._opened
+
+    @property
     def keys_hit(self) -> list[str]:
         """Sorted keys with at least one shard that was read instead of encoded."""
         return sorted(key for key, chunks in self._opened.items() if chunks.shards_hit)

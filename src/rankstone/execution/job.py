@@ -30,6 +30,8 @@ class Job(BaseModel):
     command: tuple[str, ...] = ()
     budget: Limit = UNLIMITED
     """Upper bounds of what requests to APIs may cost."""
+    sample: bool = False
+    """Only a sample is measured, for a forecast."""
 
     @property
     def sources(self) -> Sources:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -21,6 +21,7 @@ import psutil
 
 from rankstone.execution.descendants import MARK, descendants, end_process
 from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, bounded, parsed
+from rankstone.execution.forecasts.sampled import Sampled
 from rankstone.execution.job import Job
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
@@ -50,6 +51,10 @@ class Outcome:
     status: Status
     measured: Measured | None = None
     """The measured part of the record, if the status is ok."""
+    sampled: Sampled | None = None
+    """The same of a sample."""
+    wall_s: float | None = None
+    """Seconds from the start of the process to its end."""
     error: ErrorInfo | None = None
     phases: Mapping[str, Phase] = field(default_factory=dict)
     """Phases charged before an error."""
@@ -63,7 +68,7 @@ def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
     The process and those that it started, daemons included, never outlive the call, however it
     ends.
     """
-    mark = secrets.token_hex(8)
+    began, mark = time.perf_counter(), secrets.token_hex(8)
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "rankstone.execution.worker"],
@@ -75,7 +80,7 @@ def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
         )
         watch = _Watch(child, limits, progress, log)
         try:
-            return watch.outcome(job)
+            return replace(watch.outcome(job), wall_s=time.perf_counter() - began)
         finally:
             end_process(child, mark, watch.seen)
             watch.close()
@@ -118,7 +123,7 @@ class _Watch:
                     return self._died()
                 if event["event"] != "progress":
                     self._measure()
-                    return self._reported(event)
+                    return self._reported(event, job)
                 self._progressed(event)
                 died = False
             if died:  # without an end of its events, whose pipe a process that it left holds
@@ -166,10 +171,12 @@ class _Watch:
             self._peak = max(self._peak, resident)
         return resident
 
-    def _reported(self, event: Mapping[str, Any]) -> Outcome:
+    def _reported(self, event: Mapping[str, Any], job: Job) -> Outcome:
         try:
             if event["event"] == "result":
                 check_storable(event["body"])
+                if job.sample:
+                    return Outcome(status="ok", sampled=Sampled.model_validate(event["body"]))
                 measured = Measured.model_validate(event["body"])
                 return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
             return self._failed(event)

@@ -14,6 +14,8 @@ from rankstone.errors import DefinitionError, ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.cell_key import cell_key
 from rankstone.execution.events import described
+from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
+from rankstone.execution.forecasts.forecast import before_run
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, run_process
 from rankstone.execution.trial import refuse_deadly
@@ -26,6 +28,7 @@ from rankstone.profiling.machine import (
     usable_cores,
 )
 from rankstone.results.record import (
+    Forecast,
     Measured,
     MethodInfo,
     Policy,
@@ -94,15 +97,19 @@ class Sweep:
         too deep, or results cannot be written.
         """
         self.store.check_writable()
-        for method in {m.digest(): m for m in self._as_run()}.values():
-            self._check(method)
+        self.check_methods()
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
         for task in self.tasks:
-            opened = self._open(task, reporter)
+            opened = self.opened(task, reporter)
             for method in self.methods:
                 stated = method.on_task(task.name, task.instruction)
                 yield self._cell(stated, task, opened, reporter)
+
+    def check_methods(self) -> None:
+        """Raise RankstoneError where the definition of a method is invalid."""
+        for method in {m.digest(): m for m in self._as_run()}.values():
+            self._check(method)
 
     def _as_run(self) -> Iterator[MethodSpec]:
         """Yield every method as it runs on each task."""
@@ -121,7 +128,7 @@ class Sweep:
         except BaseException:  # also SystemExit, and panics of libraries in Rust
             return
 
-    def _open(self, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
+    def opened(self, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
         """Prepare the data once for all methods; an error becomes a record of each of its cells."""
         try:
             return open_dataset(task, self.sources, reporter)
@@ -144,7 +151,7 @@ class Sweep:
         try:
             if isinstance(opened, BaseException):
                 raise opened
-            key = self._key(method, task, opened, threads)
+            key = self.key(method, task, opened, threads)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -161,15 +168,31 @@ class Sweep:
             # On the disk of the results, so that files can be renamed into place.
             with temporary_folder(self.store.folder, ".cell-{}") as staging:
                 pack(method, staging)
-                job = self._job(method, task, staging, threads)
-                outcome = run_process(job, self.limits, reporter)
+                job = self.job(method, task, staging, threads)
+                forecast, outcome = self._run(job, key, opened, reporter)
                 self.purse.take_over(staging)
                 record = self._record(method, task, dataset, key, outcome, started)
+                record = record.model_copy(update={"forecast": forecast})
                 record = self.store.write(record, _side_files(staging, outcome))
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)
         return record
 
-    def _key(self, method: MethodSpec, task: TaskSpec, dataset: Dataset, threads: int) -> str:
+    def _run(
+        self, job: Job, key: str, dataset: Dataset, reporter: Reporter
+    ) -> tuple[Forecast | None, Outcome]:
+        """Run the cell, unless memory or disk is too small for its forecast."""
+        found = None
+        try:
+            found = before_run(job, key, dataset, reporter)
+            if not self.force:
+                refuse_large_models(job)
+                refuse(found or Forecast(), job)
+        except RankstoneError as error:
+            return found, Outcome(status="failed", error=error_info(*described(error)))
+        return found, run_process(job, self.limits, reporter)
+
+    def key(self, method: MethodSpec, task: TaskSpec, dataset: Dataset, threads: int) -> str:
+        """Return the key of the cell."""
         return cell_key(
             method,
             task,
@@ -181,7 +204,8 @@ class Sweep:
             threads=threads,
         )
 
-    def _job(self, method: MethodSpec, task: TaskSpec, staging: Path, threads: int) -> Job:
+    def job(self, method: MethodSpec, task: TaskSpec, staging: Path, threads: int) -> Job:
+        """Return what the process of the cell is given."""
         return Job(
             method=method,
             task=task,
@@ -228,7 +252,10 @@ class Sweep:
             queries=measured.queries,
             truncation=measured.truncation,
             profile=measured.profile.model_copy(
-                update={"peak_rss_bytes": _peak(measured.profile, outcome)}
+                update={
+                    "peak_rss_bytes": _peak(measured.profile, outcome),
+                    "wall_s": outcome.wall_s,
+                }
             ),
             environment=measured.environment,
             provenance=Provenance(

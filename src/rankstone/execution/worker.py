@@ -33,12 +33,15 @@ def main() -> None:
     parent.start()
 
     from rankstone.execution.cell import CellRun
+    from rankstone.execution.forecasts.sampled_cell import SampledCell
     from rankstone.execution.job import Job
 
     gc.set_threshold(100_000, 50, 100)  # millions of objects live as long as the cell
-    cell = CellRun(Job.model_validate_json(text), events)
+    job = Job.model_validate_json(text)
+    cell = SampledCell(job, events) if job.sample else CellRun(job, events)
     try:
-        events.emit({"event": "result", "body": cell.run().model_dump(mode="json")})
+        measured = cell.sample() if isinstance(cell, SampledCell) else cell.run()
+        events.emit({"event": "result", "body": measured.model_dump(mode="json")})
     except BaseException as error:  # also SystemExit, and panics of libraries in Rust
         kind, message, trace = described(error)
         events.emit(

@@ -275,6 +275,8 @@ class IndexSize(Section):
 
 class Profile(Section):
     phases: dict[Name, Phase] = {}
+    wall_s: Amount | None = None
+    """Wall seconds of the cell's process, from its start to its end."""
     latency: Latency | None = None
     index: IndexSize | None = None
     peak_rss_bytes: Count | None = None
@@ -290,6 +292,46 @@ class Profile(Section):
     def own_seconds(self) -> float:
         """Wall seconds of the phases of this run, without those read from a cache."""
         return sum(phase.wall_s for phase in self.phases.values() if not phase.from_cache)
+
+
+class Forecast(Section):
+    """Costs of a cell as they were expected before it ran (`rankstone plan`)."""
+
+    seconds: Amount | None = None
+    """Wall seconds of its process; null where they were not measured on a sample."""
+    phases: dict[Name, Amount] = {}
+    """The parts of these seconds."""
+    peak_rss_bytes: Count | None = None
+    index_bytes: Count | None = None
+    """Memory that search keeps resident."""
+    disk_bytes: Count | None = None
+    """Bytes written: encodings to the cache, and an index, for a while, beside the results."""
+    cache_bytes: Count | None = None
+    """The encodings among them."""
+    cached: Amount | None = None
+    """Share of the encodings that were in the cache; null where none are stored."""
+    billed_tokens: Count | None = None
+    """Input tokens of requests to an API."""
+    usd: Amount | None = None
+    cores: Count | None = None
+    gpu: bool = False
+    documents: Count | None = None
+    sampled: Count | None = None
+    """Documents that were encoded for it; null where none were."""
+    notes: list[str] = []
+    """Figures that are missing, and why."""
+
+
+class Planned(Section):
+    """A cell of a plan."""
+
+    method: Name
+    task: Name
+    state: Literal["runs", "stored", "does not fit", "fails"]
+    """stored: its results are there and are reused."""
+    forecast: Forecast = Forecast()
+    faults: list[str] = []
+    """Reasons why it would not run, or fail."""
 
 
 class Environment(Section):
@@ -386,6 +428,8 @@ class RunRecord(Section):
     truncation: dict[Role, TruncationInfo] = {}
     """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""
     profile: Profile | None = None
+    forecast: Forecast | None = None
+    """Null where none was made: small cells run at once. The outcome is in `profile`."""
     environment: Environment
     provenance: Provenance
     files: Files = Files()

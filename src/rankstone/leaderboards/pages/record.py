@@ -12,6 +12,7 @@ from rankstone.evaluation.conventions.rules import Tool
 from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.leaderboards.costs import VARIED, unsteady_parts
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
+from rankstone.leaderboards.forecasts.outcome import OUTCOME, outcome_rows
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import (
     REUSED,
@@ -45,6 +46,8 @@ def page(record: RunRecord) -> Page:
     blocks += _section("method", method_rows(record))
     blocks += _section("evaluation rules", record.policy)
     blocks += _profile(record)
+    if rows := outcome_rows(record):
+        blocks += [Heading("forecast"), table(OUTCOME, rows, figures=OUTCOME[1:])]
     if record.truncation:
         blocks += [Heading("truncation"), _truncation(record)]
     blocks += _section("environment", environment_rows(record))

@@ -53,6 +53,11 @@ class OverEncoder(ByMember):
             return first
         return RescoredIndex(first, ScoredRepresentations(encoded), self.rescore, context)
 
+    def index_bytes(self, n: int, dim: int) -> int | None:
+        """Return what an index of `n` vectors of `dim` dimensions keeps resident; None where only
+        a sample tells."""
+        return None
+
     def build(self, documents: Chunks[Any], context: Context) -> AnyIndex:
         """The index over the encoder's representations, read in pieces."""
         raise NotImplementedError

@@ -12,7 +12,8 @@ from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
 from rankstone.runners.search.binary.binariser_training import Positive, Recipe, trained, widened
-from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, Vectors
+from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, BitPlanes, Vectors
+from rankstone.runners.search.binary.code_index import CodeIndex
 from rankstone.runners.search.binary.projections import plain, residual_signs
 from rankstone.runners.search.faiss.faiss_index import training_sample
 
@@ -92,6 +93,9 @@ class ResidualSigns(OverEncoder):
     """m of the code, from random directions; None: the encoder's own dimensions."""
     loops: Loops = 1
     """u: a code has u + 1 bits per dimension."""
+
+    def index_bytes(self, n: int, dim: int) -> int:
+        return CodeIndex.paper_bytes(n, BitPlanes(self.dimensions or dim, self.loops + 1))
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         dim = training_sample(documents, 1, context.seed).shape[1]

@@ -12,7 +12,8 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
-from rankstone.runners.search.binary.bit_planes import Vectors
+from rankstone.runners.search.binary.bit_planes import BitPlanes, Vectors
+from rankstone.runners.search.binary.code_index import CodeIndex
 from rankstone.runners.search.binary.layers import Layers
 from rankstone.runners.search.binary.projections import at_medians, itq, plain
 from rankstone.runners.search.faiss.faiss_index import training_sample
@@ -46,6 +47,9 @@ class BinaryHash(OverEncoder):
             raise DefinitionError(
                 f"key 'parameters.centre': method {self.method!r} has no centre. Remove it."
             )
+
+    def index_bytes(self, n: int, dim: int) -> int:
+        return CodeIndex.paper_bytes(n, BitPlanes(self.bits or dim, 1))
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):

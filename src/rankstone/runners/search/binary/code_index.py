@@ -62,6 +62,11 @@ class CodeIndex(SavedIndex):
     def __len__(self) -> int:
         return self.n
 
+    @staticmethod
+    def paper_bytes(n: int, planes: BitPlanes) -> int:
+        """Return those of the codes of `n` documents, which fill whole blocks."""
+        return -(-n // BLOCK) * BLOCK * planes.words * planes.levels * 8
+
     def search(self, queries: Codes, k: int) -> Hits:
         """`queries`: (n_queries, words, levels) codes."""
         hits, depth = Hits.empty(len(queries), k), min(k, len(self))

@@ -30,6 +30,11 @@ class WithGraph(OverEncoder):
     ef_search: Annotated[int, Field(ge=1)] = 128
     """Candidates kept while a query looks for its results; k, if that is more."""
 
+    def graph_bytes(self, n: int, dim: int) -> int:
+        """Return those of vectors, links, offsets, levels: 1 / m of a level is in the next."""
+        links = 2 * self.m + self.m / (self.m - 1)
+        return int(n * (4 * dim + 4 * links + 12))
+
     def graph(self, vectors: Iterable[Vectors], dim: int, context: Context) -> FaissIndex:
         """The graph over pieces of (n, dim) `vectors`; levels are drawn by the context's seed."""
         faiss = library()

@@ -28,6 +28,9 @@ class HNSW(WithGraph):
     DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, faiss"
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
+    def index_bytes(self, n: int, dim: int) -> int:
+        return self.graph_bytes(n, dim)
+
     def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
         dim = training_sample(documents, 1, context.seed).shape[1]
         return self.graph(documents, dim, context)

@@ -10,7 +10,13 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
+from rankstone.runners.search.faiss.faiss_index import (
+    ID_BYTES,
+    FaissIndex,
+    filled,
+    library,
+    training_sample,
+)
 from rankstone.runners.search.faiss.inverted_lists import (
     LIST_POINTS,
     Lists,
@@ -40,6 +46,9 @@ class InvertedFile(OverEncoder):
     """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
     n_probe: Annotated[int, Field(ge=1)] = 16
     """Lists that a search reads."""
+
+    def index_bytes(self, n: int, dim: int) -> int:
+        return n * (4 * dim + ID_BYTES) + 4 * dim * n_lists_for(self.n_lists, n)
 
     def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
         faiss = library()

@@ -10,7 +10,13 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, training_sample
+from rankstone.runners.search.faiss.faiss_index import (
+    ID_BYTES,
+    FaissIndex,
+    filled,
+    library,
+    training_sample,
+)
 from rankstone.runners.search.faiss.inverted_lists import (
     LIST_POINTS,
     Lists,
@@ -56,6 +62,14 @@ class ProductQuantisation(OverEncoder):
     """Inverted lists, or "auto" (4 sqrt(n)); None: all codes are compared."""
     n_probe: Annotated[int, Field(ge=1)] = 16
     """Lists that a search reads, where there are any."""
+
+    def index_bytes(self, n: int, dim: int) -> int:
+        bits = bits_for(self.bits, n)
+        codes = n * -(-self.subvectors * bits // 8)
+        lists = 0 if self.n_lists is None else n_lists_for(self.n_lists, n)
+        ids = n * ID_BYTES if lists else 0
+        rotation = 4 * dim * dim if self.rotate else 0
+        return codes + ids + 4 * dim * ((1 << bits) + lists) + rotation
 
     def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
         bits = bits_for(self.bits, len(documents))

@@ -1,0 +1,96 @@
+"""Comparison of forecasts with the memory and the disk that are there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rankstone.benchmarks.dataset import Dataset
+from rankstone.errors import DoesNotFitError
+from rankstone.execution.job import Job
+from rankstone.profiling.memory import available
+from rankstone.results.record import Forecast
+from rankstone.runners.construct import located_models, parts
+
+SMALL = 1e9
+"""Characters of a collection below which nothing is sampled before a run; a model counts tenfold.
+"""
+MODEL = 10
+LOOKED_AT = 64
+"""Documents from whose lengths the size of a collection is estimated."""
+GIB = 2**30
+
+
+def is_small(job: Job, dataset: Dataset) -> bool:
+    """Return True for a cell that takes minutes, for which a sample would only cost time."""
+    n = len(dataset.corpus)
+    rows = np.unique(np.linspace(0, max(n - 1, 0), min(LOOKED_AT, n)).astype(np.int64))
+    texts = dataset.corpus.take(rows)
+    characters = n * sum(map(len, texts)) / max(len(texts), 1)
+    models = any(part.models for _, part in parts(job.method))
+    return characters * (MODEL if models else 1) < SMALL
+
+
+def refuse_large_models(job: Job) -> None:
+    """Raise DoesNotFitError for weights that are larger than the available memory."""
+    if str(job.method.parameters.get("device") or "cpu") != "cpu":
+        return
+    size, free = sum(_weights(job)), available()
+    if size > free:
+        raise DoesNotFitError(
+            f"{job.method.name}: its weights take {size / GIB:.1f} GiB, and"
+            f" {free / GIB:.1f} GiB of memory are available. Use a machine with more memory, or"
+            " a smaller model; --force runs it anyway."
+        )
+
+
+def _weights(job: Job) -> Iterator[int]:
+    for _, part in parts(job.method):
+        for model in located_models(part).values():
+            files = (model.folder / name for name in model.files)
+            yield sum(f.stat().st_size for f in files if f.suffix in (".safetensors", ".bin"))
+
+
+def refuse(found: Forecast, job: Job) -> None:
+    """Raise DoesNotFitError where memory or disk is too small."""
+    if faults := shortages(found, job):
+        raise DoesNotFitError(
+            f"{job.method.name} on {job.task.name}: {'; '.join(faults)}. Nothing was run."
+            " --force runs it anyway."
+        )
+
+
+def shortages(found: Forecast, job: Job) -> list[str]:
+    """Return what the cell needs more of than there is, in sentences without an end."""
+    return [*_memory(found), *_disk(found, job)]
+
+
+def _memory(found: Forecast) -> Iterator[str]:
+    free = available()
+    if found.peak_rss_bytes is not None and found.peak_rss_bytes > free:
+        yield (
+            f"it needs about {found.peak_rss_bytes / GIB:.1f} GiB of memory, and"
+            f" {free / GIB:.1f} GiB are available (a smaller index or model, or more memory)"
+        )
+
+
+def _disk(found: Forecast, job: Job) -> Iterator[str]:
+    """Compare the disks of the cache and of the results, which may be one."""
+    encodings = found.cache_bytes or 0
+    index = (found.disk_bytes or 0) - encodings
+    wanted: dict[int, list[tuple[int, str, Path]]] = {}
+    for need in ((encodings, "--cache", job.cache), (index, "--results", job.staging.parent)):
+        folder = next(path for path in (need[2], *need[2].parents) if path.exists())
+        wanted.setdefault(folder.stat().st_dev, []).append((need[0], need[1], folder))
+    for needs in wanted.values():
+        size, free = sum(need[0] for need in needs), shutil.disk_usage(needs[0][2]).free
+        if size > free:
+            options = " and ".join(need[1] for need in needs)
+            yield (
+                f"it needs about {size / GIB:.1f} GiB of disk in {needs[0][2]}, and"
+                f" {free / GIB:.1f} GiB are free (another folder: {options}; or remove"
+                " encodings: rankstone cache rm)"
+            )

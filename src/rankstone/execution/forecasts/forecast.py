@@ -1,0 +1,74 @@
+"""Forecast of a cell: time, memory, index, disk and price, before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydantic
+
+from rankstone.benchmarks.dataset import Dataset
+from rankstone.execution.forecasts.api_price import api_forecast, api_parts
+from rankstone.execution.forecasts.capacity import is_small
+from rankstone.execution.forecasts.extrapolation import extrapolated
+from rankstone.execution.job import Job
+from rankstone.execution.process import Limits, run_process
+from rankstone.files import appearing
+from rankstone.progress import Progress, silent
+from rankstone.results.record import Forecast
+
+LONGEST_S = 300.0
+"""Time limit of a sample."""
+NO_SAMPLE = "no sample"
+"""First words of the note of a forecast whose sample failed, as the cell then would."""
+
+
+def forecast(job: Job, dataset: Dataset, progress: Progress = silent) -> Forecast:
+    """Return the forecast of the cell of `job`, from a sample that a process of its own measures.
+
+    The process takes the path of the cell over some documents and queries. Nothing is asked of a
+    paid API: of its methods only the price is forecast. What could not be found is null, with a
+    note.
+
+    Args:
+        job: The cell's; its staging folder may be used by several forecasts.
+    """
+    if api_parts(job.method):
+        return api_forecast(job, dataset)
+    limits = Limits(timeout_s=LONGEST_S)
+    outcome = run_process(job.model_copy(update={"sample": True}), limits, progress)
+    if outcome.sampled is None:
+        fault = outcome.error.message if outcome.error else outcome.status
+        return Forecast(cores=job.threads, notes=[f"{NO_SAMPLE}: {fault}"])
+    start_s = outcome.sampled.start_s + (outcome.wall_s or 0.0)
+    sampled = outcome.sampled.model_copy(update={"start_s": start_s})
+    return extrapolated(sampled, threads=job.threads)
+
+
+def before_run(job: Job, key: str, dataset: Dataset, progress: Progress) -> Forecast | None:
+    """Return the forecast of a cell that is about to run: the stored one, which is used once, since
+    the cache changes; else a new one unless the cell is small, so that small cells lose no time."""
+    found = kept(job, key)
+    _path(job, key).unlink(missing_ok=True)
+    if found is None and (api_parts(job.method) or not is_small(job, dataset)):
+        found = forecast(job, dataset, progress)
+    return found
+
+
+def keep(job: Job, key: str, found: Forecast) -> None:
+    """Store the forecast of the cell `key` in the cache, for its run."""
+    path = _path(job, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as file:
+        file.write(found.model_dump_json().encode())
+
+
+def kept(job: Job, key: str) -> Forecast | None:
+    """Return the stored forecast of the cell `key`; None without one that can be read."""
+    try:
+        return Forecast.model_validate_json(_path(job, key).read_bytes())
+    except (OSError, pydantic.ValidationError):
+        return None
+
+
+def _path(job: Job, key: str) -> Path:
+    return job.cache / "forecasts" / f"{key}.json"

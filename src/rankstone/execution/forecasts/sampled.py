@@ -1,0 +1,65 @@
+"""Measurements of a sample of a cell, which its process hands over to the forecast."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Size(_Part):
+    """Costs over so many documents, which are those of the sample, or repetitions of them."""
+
+    documents: int
+    encode_s: float = 0.0
+    """Seconds of documents that are not phases of the index: encoding, storing, counting."""
+    build_s: float
+    search_s: float
+    """Seconds per query in a batch, encoded and searched, without `rerank_s`."""
+    rerank_s: float
+    latency_s: float
+    """Seconds per query that is asked alone, without `single_rerank_s`."""
+    single_rerank_s: float
+    save_s: float
+    encode_peak_bytes: int = 0
+    peak_bytes: int
+    """Resident peak of all but encoding documents."""
+    index_bytes: int | None
+    disk_bytes: int | None
+
+
+class Stored(_Part):
+    """One set of encodings."""
+
+    cached: float
+    """Share of the corpus that is in the cache."""
+    seconds: float
+    """Cost of the documents of the sample; 0 where they are read from the cache."""
+    bytes: int
+    """Size for the whole corpus."""
+
+
+class Sampled(_Part):
+    """The sample of a cell."""
+
+    documents: int
+    """Of the collection, as `queries`."""
+    queries: int
+    mean_characters: float
+    """Of a document."""
+    distinct: int
+    """Documents of the sample that were encoded."""
+    start_s: float = 0.0
+    """Seconds outside the measurement: the start of the process, and its end."""
+    load_s: float
+    load_peak_bytes: int
+    evaluate_s: float
+    """Seconds per query."""
+    sizes: tuple[Size, ...]
+    """Ascending; the last two are extrapolated."""
+    stored: tuple[Stored, ...] = ()
+    index_bytes: int | None = None
+    """Of the whole collection, by the formula of the index; None where it has none."""
+    gpu: bool = False

@@ -1,0 +1,213 @@
+"""Measurement of a sample of a cell, on the path of `CellRun`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rankstone.arrays import Ints
+from rankstone.benchmarks.dataset import Dataset
+from rankstone.benchmarks.store import open_dataset
+from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.duplicates import encode_distinct
+from rankstone.encodings.inventory import Entry
+from rankstone.evaluation.evaluate import evaluate
+from rankstone.execution.cell import CellRun
+from rankstone.execution.context import CellContext
+from rankstone.execution.contract import hits_of, index_of
+from rankstone.execution.forecasts.sample_cache import SampleCache, Source, share_stored
+from rankstone.execution.forecasts.sample_data import Lengths, sampled
+from rankstone.execution.forecasts.sampled import Sampled, Size, Stored
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.memory import resident_limit
+from rankstone.runners.construct import build_runner
+from rankstone.runners.index_sizes import index_bytes
+from rankstone.runners.objects.method import unpack
+from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
+
+FIRST, FACTOR = 16, 4
+"""Documents of the first sample, and the growth from one to the next."""
+ENCODE_S, BUILD_S, ASK_S = 8.0, 4.0, 0.5
+"""Seconds that the largest sample may take about: to encode, to index, and to search."""
+REPEATED = 65_536
+"""Documents of an index over repeated encodings, at most."""
+QUERIES = 32
+ENCODING = ("load", "encode_documents")
+
+
+@dataclass(kw_only=True)
+class _Built:
+    """An index over a sample."""
+
+    dataset: Dataset
+    clock: Clock
+    cache: EncodingCache
+    index: AnyIndex
+    seconds: float
+
+
+class SampledCell(CellRun):
+    """A cell of which a sample is measured."""
+
+    def sample(self) -> Sampled:
+        """Measure samples of growing size until they take long enough."""
+        with (
+            warnings.catch_warnings(),
+            tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
+        ):
+            warnings.simplefilter("ignore")
+            began = time.perf_counter()
+            with self.clock.phase("load"):
+                dataset = open_dataset(self._task, self.job.sources)
+                self.runner = build_runner(unpack(self.job.method, self.job.staging))
+                self.runner.encode(["warm up"], "query")
+            load_s = time.perf_counter() - began
+            self.work, self.whole = Path(work), dataset
+            self.real = self._cache(dataset)
+            self.one_off_s, self.evaluate_s = 0.0, 0.0
+            self.shares: dict[str, float] = {}
+            lengths = Lengths(dataset.corpus, self.job.seed)
+            sizes = [*self._encoded(lengths), *self._repeated()]
+            return Sampled(
+                documents=len(dataset.corpus),
+                queries=len(dataset.query_ids),
+                mean_characters=float(lengths.characters.mean()) if len(lengths.characters) else 0,
+                distinct=len(self.positions),
+                start_s=-(time.perf_counter() - began),
+                load_s=load_s + self.one_off_s,
+                load_peak_bytes=self.clock.phases()["load"].peak_rss_bytes or 0,
+                evaluate_s=self.evaluate_s,
+                sizes=tuple(sizes),
+                stored=tuple(self._stored()),
+                index_bytes=index_bytes(
+                    self.runner, len(dataset.corpus), resident_limit=resident_limit()
+                ),
+            )
+
+    def _encoded(self, lengths: Lengths) -> Iterator[Size]:
+        """Yield costs over distinct documents, and keep the cache of the last."""
+        n, most = FIRST, len(lengths.positions)
+        while True:
+            self.positions = lengths.chosen(min(n, most))
+            built = self._built(self.positions, self._in_cache)
+            self.cache = built.cache
+            yield self._size(built)
+            if n >= most or built.seconds * FACTOR > ENCODE_S:
+                return
+            n *= FACTOR
+
+    def _repeated(self) -> Iterator[Size]:
+        """Yield costs over repetitions of the last sample, whose encodings are stored."""
+        n = len(self.positions)
+        most = min(len(self.whole.corpus), REPEATED)
+        build_s = 0.0
+        while n < most and build_s * FACTOR <= BUILD_S and self.shares:
+            n = min(n * FACTOR, most)
+            rows = np.arange(n) % len(self.positions)
+            built = self._built(
+                self.positions[rows],
+                lambda runner, rows=rows: self._in_cache(runner, rows) or (self.cache, rows),
+            )
+            build_s = built.seconds
+            yield self._size(built)
+
+    def _in_cache(self, runner: AnyRunner, rows: Ints | None = None) -> Source | None:
+        """Return the cell's own cache where it holds the whole corpus."""
+        key = self.real.key(runner)
+        self.shares.setdefault(key, share_stored(self.real, key))
+        if self.shares[key] < 1:
+            return None
+        return self.real, self.positions if rows is None else self.positions[rows]
+
+    def _built(self, positions: Ints, source: Callable[[AnyRunner], Source | None]) -> _Built:
+        dataset = sampled(self.whole, positions, len(self.whole.query_ids))
+        clock = Clock()
+        cache = SampleCache(
+            folder=Path(tempfile.mkdtemp(dir=self.work)),
+            corpus=dataset.corpus,
+            key_material=self.real.key_material,
+            clock=clock,
+            source=source,
+        )
+        work = Path(tempfile.mkdtemp(dir=self.work))
+        context: CellContext = self._context(dataset, cache, work)
+        context.clock = clock
+        began = time.perf_counter()
+        with clock.phase("index"):
+            made = self.runner.index(cache.chunks(self.runner), context)
+            index = index_of(made, self.job.method.name)
+        seconds = time.perf_counter() - began
+        return _Built(dataset=dataset, clock=clock, cache=cache, index=index, seconds=seconds)
+
+    def _size(self, built: _Built) -> Size:
+        phases = built.clock.phases()
+        build_s = sum(phase.wall_s for name, phase in phases.items() if name not in ENCODING)
+        first_s, _ = self._ask(built, slice(0, 1))
+        single_s, single_rerank_s = self._ask(built, slice(1, 2))
+        self.one_off_s = max(self.one_off_s, first_s - single_s)
+        batch = slice(0, min(QUERIES, max(1, int(ASK_S / (single_s + single_rerank_s)))))
+        search_s, rerank_s = self._ask(built, batch, evaluated=True)
+        saved = time.perf_counter()
+        work = Path(tempfile.mkdtemp(dir=self.work))
+        size = self._index_size(built.index, len(built.dataset.corpus), work)
+        phases = built.clock.phases()
+        peaks = {name: phase.peak_rss_bytes or 0 for name, phase in phases.items()}
+        return Size(
+            documents=len(built.dataset.corpus),
+            encode_s=built.seconds - build_s,
+            build_s=build_s,
+            search_s=search_s,
+            rerank_s=rerank_s,
+            latency_s=single_s,
+            single_rerank_s=single_rerank_s,
+            save_s=time.perf_counter() - saved,
+            encode_peak_bytes=peaks.pop("encode_documents", 0),
+            peak_bytes=max(peaks.values()),
+            index_bytes=size.memory_bytes,
+            disk_bytes=size.disk_bytes,
+        )
+
+    def _ask(self, built: _Built, rows: slice, *, evaluated: bool = False) -> tuple[float, float]:
+        """Return the seconds per query without reranking, and those of reranking."""
+        texts = list(built.dataset.query_texts[rows]) or list(built.dataset.query_texts[:1])
+        before, began = self._reranking(built), time.perf_counter()
+        with built.clock.phase("search"):
+            queries = encode_distinct(self.runner, texts, "query")
+            hits = hits_of(built.index.search(queries, self._depth(built.dataset)), "")
+        seconds = time.perf_counter() - began
+        if evaluated:
+            self._evaluate(hits, built)
+        rerank = self._reranking(built) - before
+        return (seconds - rerank) / len(texts), rerank / len(texts)
+
+    def _reranking(self, built: _Built) -> float:
+        phase = built.clock.phases().get("rerank")
+        return phase.wall_s if phase else 0.0
+
+    def _evaluate(self, hits: Hits, built: _Built) -> None:
+        n = len(hits.docs)
+        dataset = sampled(built.dataset, np.arange(len(built.dataset.corpus)), n)
+        began = time.perf_counter()
+        evaluate(
+            hits,
+            dataset,
+            measures=self.job.task.measures,
+            method=self.job.method.name,
+            cache=self.work,
+        )
+        self.evaluate_s = (time.perf_counter() - began) / n
+
+    def _stored(self) -> Iterator[Stored]:
+        n = len(self.whole.corpus)
+        for key, share in self.shares.items():
+            entry, chunks = Entry(self.real.folder / key), self.cache.opened.get(key)
+            costs = [] if chunks is None else chunks.costs
+            made = Entry(self.cache.folder / key)
+            size = entry.size_bytes / share if share else made.size_bytes / len(self.positions) * n
+            yield Stored(cached=share, seconds=sum(cost.wall_s for cost in costs), bytes=int(size))

@@ -1,0 +1,57 @@
+"""Forecasts beside their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rankstone.leaderboards.forecasts.plan_page import size_text
+from rankstone.leaderboards.numbers import UNKNOWN, significant
+from rankstone.progress import duration
+from rankstone.results.record import RunRecord
+
+OUTCOME = ("cost", "forecast", "outcome", "ratio")
+
+
+class Compared(NamedTuple):
+    """A cost as it was expected, and as it was measured; None is unknown."""
+
+    cost: str
+    forecast: float | None
+    outcome: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Forecast divided by outcome."""
+        return self.forecast / self.outcome if self.forecast and self.outcome else None
+
+
+def compared(record: RunRecord) -> Iterator[Compared]:
+    """Yield the costs of a record that has a forecast."""
+    expected, profile = record.forecast, record.profile
+    if expected is None or profile is None:
+        return
+    index = profile.index
+    paid = [phase.usd for phase in profile.phases.values() if phase.usd is not None]
+    yield Compared("time", expected.seconds, profile.wall_s)
+    yield Compared("peak memory", expected.peak_rss_bytes, profile.peak_rss_bytes)
+    yield Compared("index", expected.index_bytes, index and index.memory_bytes)
+    yield Compared("price", expected.usd, sum(paid) if paid else None)
+
+
+def outcome_rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """Return the known costs as text."""
+    return [
+        (cost, _text(cost, forecast), _text(cost, outcome), significant(row.ratio))
+        for row in compared(record)
+        for cost, forecast, outcome in [row]
+        if forecast is not None
+    ]
+
+
+def _text(cost: str, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if cost == "time":
+        return duration(value) if value >= 60 else f"{significant(value)} s"
+    return f"${significant(value)}" if cost == "price" else size_text(value)

@@ -1,0 +1,30 @@
+"""Bytes of an index on paper, before it is built."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex
+
+
+def index_bytes(runner: AnyRunner, n: int, *, resident_limit: int) -> int | None:
+    """Return the bytes of the index of `runner` over `n` documents; None without a formula.
+
+    A search algorithm states its own by `index_bytes(n, dim)`.
+    """
+    query = runner.encode(["warm up"], "query")
+    if not isinstance(query, np.ndarray) or query.ndim != 2:
+        return None
+    own = getattr(runner, "index_bytes", None)
+    if own is not None:
+        bytes_: int | None = own(n, query.shape[1])
+        return bytes_
+    exact = runner.describe().get("index") == ExactIndex.DESCRIPTION
+    return exact_bytes(n, query.shape[1], resident_limit) if exact else None
+
+
+def exact_bytes(n: int, dim: int, resident_limit: int) -> int:
+    """Return those of float32 vectors, or of the buffer into which blocks of them are read."""
+    whole = 4 * dim * n
+    return whole if whole <= resident_limit else min(whole, BLOCK_BYTES // (4 * dim) * 4 * dim)
