@@ -2,6 +2,7 @@
 
 {"event": "progress", "name": ..., "done": ..., "total": ...}   see `rankstone.progress`
 {"event": "result", "body": ...}                                the measured part of the record
+{"event": "sample", "body": ...}                                the same of a sample
 {"event": "error", "kind": ..., "message": ..., "traceback": ..., "phases": ...}
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from rankstone.errors import AdapterError, RankstoneError
 
-KINDS = ("progress", "result", "error")
+KINDS = ("progress", "result", "sample", "error")
 BOOKKEEPING = "write results"
 """Name of the time after all phases: what was measured is written. Its memory is no cost."""
 PROGRESS_INTERVAL_S = 0.1

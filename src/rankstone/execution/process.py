@@ -123,7 +123,7 @@ class _Watch:
                     return self._died()
                 if event["event"] != "progress":
                     self._measure()
-                    return self._reported(event, job)
+                    return self._reported(event)
                 self._progressed(event)
                 died = False
             if died:  # without an end of its events, whose pipe a process that it left holds
@@ -171,12 +171,12 @@ class _Watch:
             self._peak = max(self._peak, resident)
         return resident
 
-    def _reported(self, event: Mapping[str, Any], job: Job) -> Outcome:
+    def _reported(self, event: Mapping[str, Any]) -> Outcome:
         try:
+            if event["event"] == "sample":
+                return Outcome(status="ok", sampled=Sampled.model_validate(event["body"]))
             if event["event"] == "result":
                 check_storable(event["body"])
-                if job.sample:
-                    return Outcome(status="ok", sampled=Sampled.model_validate(event["body"]))
                 measured = Measured.model_validate(event["body"])
                 return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
             return self._failed(event)

@@ -41,7 +41,8 @@ def main() -> None:
     cell = SampledCell(job, events) if job.sample else CellRun(job, events)
     try:
         measured = cell.sample() if isinstance(cell, SampledCell) else cell.run()
-        events.emit({"event": "result", "body": measured.model_dump(mode="json")})
+        kind = "sample" if job.sample else "result"
+        events.emit({"event": kind, "body": measured.model_dump(mode="json")})
     except BaseException as error:  # also SystemExit, and panics of libraries in Rust
         kind, message, trace = described(error)
         events.emit(

@@ -41,8 +41,8 @@ def refuse_large_models(job: Job) -> None:
     size, free = sum(_weights(job)), available()
     if size > free:
         raise DoesNotFitError(
-            f"{job.method.name}: its weights take {size / GIB:.1f} GiB, and"
-            f" {free / GIB:.1f} GiB of memory are available. Use a machine with more memory, or"
+            f"{job.method.name}: its weights take {size / GIB:,.1f} GiB, and"
+            f" {free / GIB:,.1f} GiB of memory are available. Use a machine with more memory, or"
             " a smaller model; --force runs it anyway."
         )
 
@@ -72,8 +72,8 @@ def _memory(found: Forecast) -> Iterator[str]:
     free = available()
     if found.peak_rss_bytes is not None and found.peak_rss_bytes > free:
         yield (
-            f"it needs about {found.peak_rss_bytes / GIB:.1f} GiB of memory, and"
-            f" {free / GIB:.1f} GiB are available (a smaller index or model, or more memory)"
+            f"it needs about {found.peak_rss_bytes / GIB:,.1f} GiB of memory, and"
+            f" {free / GIB:,.1f} GiB are available (a smaller index or model, or more memory)"
         )
 
 
@@ -90,7 +90,7 @@ def _disk(found: Forecast, job: Job) -> Iterator[str]:
         if size > free:
             options = " and ".join(need[1] for need in needs)
             yield (
-                f"it needs about {size / GIB:.1f} GiB of disk in {needs[0][2]}, and"
-                f" {free / GIB:.1f} GiB are free (another folder: {options}; or remove"
+                f"it needs about {size / GIB:,.1f} GiB of disk in {needs[0][2]}, and"
+                f" {free / GIB:,.1f} GiB are free (another folder: {options}; or remove"
                 " encodings: rankstone cache rm)"
             )

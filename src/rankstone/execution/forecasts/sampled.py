@@ -45,10 +45,10 @@ class Sampled(_Part):
     """The sample of a cell."""
 
     documents: int
-    """Of the collection, as `queries`."""
+    """Size of the collection, as `queries`."""
     queries: int
     mean_characters: float
-    """Of a document."""
+    """Mean length of a document."""
     distinct: int
     """Documents of the sample that were encoded."""
     start_s: float = 0.0
@@ -61,5 +61,5 @@ class Sampled(_Part):
     """Ascending; the last two are extrapolated."""
     stored: tuple[Stored, ...] = ()
     index_bytes: int | None = None
-    """Of the whole collection, by the formula of the index; None where it has none."""
+    """Bytes for the whole collection by the formula of the index; None where it has none."""
     gpu: bool = False

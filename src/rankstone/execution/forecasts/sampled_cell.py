@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 import warnings
@@ -31,7 +32,7 @@ from rankstone.runners.index_sizes import index_bytes
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
 
-FIRST, FACTOR = 16, 4
+FIRST, FACTOR = 4, 4
 """Documents of the first sample, and the growth from one to the next."""
 ENCODE_S, BUILD_S, ASK_S = 8.0, 4.0, 0.5
 """Seconds that the largest sample may take about: to encode, to index, and to search."""
@@ -98,8 +99,8 @@ class SampledCell(CellRun):
             built = self._built(self.positions, self._in_cache)
             self.cache = built.cache
             yield self._size(built)
-            if n >= most or built.seconds * FACTOR > ENCODE_S:
-                return
+            if n >= most or (n > FIRST and built.seconds * FACTOR > ENCODE_S):
+                return  # the first pays what is paid once, and a line needs a second
             n *= FACTOR
 
     def _repeated(self) -> Iterator[Size]:
@@ -110,12 +111,13 @@ class SampledCell(CellRun):
         while n < most and build_s * FACTOR <= BUILD_S and self.shares:
             n = min(n * FACTOR, most)
             rows = np.arange(n) % len(self.positions)
-            built = self._built(
-                self.positions[rows],
-                lambda runner, rows=rows: self._in_cache(runner, rows) or (self.cache, rows),
-            )
+            built = self._built(self.positions[rows], functools.partial(self._stored_at, rows))
             build_s = built.seconds
             yield self._size(built)
+
+    def _stored_at(self, rows: Ints, runner: AnyRunner) -> Source:
+        """Return where the encodings at `rows` of the last sample are."""
+        return self._in_cache(runner, rows) or (self.cache, rows)
 
     def _in_cache(self, runner: AnyRunner, rows: Ints | None = None) -> Source | None:
         """Return the cell's own cache where it holds the whole corpus."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rankstone.leaderboards.forecasts.plan_page import size_text
+from rankstone.leaderboards.forecasts.plan_page import text_of
 from rankstone.leaderboards.numbers import UNKNOWN, significant
-from rankstone.progress import duration
 from rankstone.results.record import RunRecord
 
 OUTCOME = ("cost", "forecast", "outcome", "ratio")
@@ -35,23 +34,19 @@ def compared(record: RunRecord) -> Iterator[Compared]:
     paid = [phase.usd for phase in profile.phases.values() if phase.usd is not None]
     yield Compared("time", expected.seconds, profile.wall_s)
     yield Compared("peak memory", expected.peak_rss_bytes, profile.peak_rss_bytes)
-    yield Compared("index", expected.index_bytes, index and index.memory_bytes)
+    yield Compared("index", expected.index_bytes, index.memory_bytes if index else None)
     yield Compared("price", expected.usd, sum(paid) if paid else None)
 
 
 def outcome_rows(record: RunRecord) -> list[tuple[str, ...]]:
     """Return the known costs as text."""
     return [
-        (cost, _text(cost, forecast), _text(cost, outcome), significant(row.ratio))
+        (
+            row.cost,
+            text_of(row.cost, row.forecast),
+            UNKNOWN if row.outcome is None else text_of(row.cost, row.outcome),
+            significant(row.ratio),
+        )
         for row in compared(record)
-        for cost, forecast, outcome in [row]
-        if forecast is not None
+        if row.forecast is not None
     ]
-
-
-def _text(cost: str, value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    if cost == "time":
-        return duration(value) if value >= 60 else f"{significant(value)} s"
-    return f"${significant(value)}" if cost == "price" else size_text(value)

@@ -18,47 +18,54 @@ COLUMNS = {
     "price": "usd",
 }
 """Heading -> figure of a forecast."""
+MINUTE = 60.0
+"""Seconds from which times are minutes and hours."""
 
 
 def page(cells: Sequence[Planned]) -> Page:
     """Return a row for each cell, the sum of the times, and what stands against a run."""
-    rows = [[cell.method, cell.task, *figures(cell.forecast), cell.state] for cell in cells]
-    heads = ("method", "task", *COLUMNS, "run")
+    shown = [h for h, name in COLUMNS.items() if any(c.forecast[name] is not None for c in cells)]
+    states = ["run"] if {cell.state for cell in cells} - {"runs"} else []
+    rows: list[list[str | Cell]] = [
+        [cell.method, cell.task, *figures(cell.forecast, shown), *(cell.state for _ in states)]
+        for cell in cells
+    ]
+    heads = ("method", "task", *shown, *states)
     return Page(
         title="plan",
-        blocks=(table(heads, rows, figures=tuple(COLUMNS), notes=list(_notes(cells))),),
+        blocks=(table(heads, rows, figures=shown, notes=list(_notes(cells))),),
         body=[cell.model_dump(mode="json") for cell in cells],
         fields=("method", "task", "state", *COLUMNS.values(), "faults"),
         rows=tuple(
             {
-                "method": cell.method, "task": cell.task, "state": cell.state,
+                "method": cell.method,
+                "task": cell.task,
+                "state": cell.state,
                 **{name: cell.forecast[name] for name in COLUMNS.values()},
                 "faults": "; ".join(cell.faults),
             }
             for cell in cells
         ),
-    )  # fmt: skip
+    )
 
 
-def figures(found: Forecast) -> Iterator[Cell]:
-    """Yield the figures of a forecast."""
-    for name in COLUMNS.values():
-        value = found[name]
-        yield Cell(text=UNKNOWN if value is None else _text(name, value), value=value)
+def figures(found: Forecast, headings: Sequence[str]) -> Iterator[Cell]:
+    """Yield the figures of a forecast under the `headings`."""
+    for heading in headings:
+        value = found[COLUMNS[heading]]
+        yield Cell(text=UNKNOWN if value is None else text_of(heading, value), value=value)
 
 
-def _text(name: str, value: float) -> str:
-    if name == "seconds":
-        return duration(value)
-    if name == "usd":
+def text_of(heading: str, value: float) -> str:
+    """Return a figure of the column `heading` with its unit."""
+    if heading == "time":
+        return duration(value) if value >= MINUTE else f"{significant(value)} s"
+    if heading == "price":
         return f"${significant(value)}"
-    return f"{value:.0%}" if name == "cached" else size_text(value)
-
-
-def size_text(size: float) -> str:
-    """Return bytes in MiB, or in GiB from 10 GiB on."""
-    unit, divisor = memory_unit([size])
-    return f"{significant(size / divisor)} {unit}"
+    if heading == "in cache":
+        return f"{value:.0%}"
+    unit, divisor = memory_unit([value])
+    return f"{significant(value / divisor)} {unit}"
 
 
 def _notes(cells: Sequence[Planned]) -> Iterable[str]:

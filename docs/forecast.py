@@ -1,0 +1,117 @@
+"""Measures forecasts and writes their outcomes: python docs/forecast.py FOLDER [METHOD...]
+
+Every cell is forecast and then run; the tables replace those of forecast.md. Records and encodings
+go to FOLDER, where those of an earlier call are used; without methods, all of `METHODS` are
+measured. RANKSTONE_DATA names the collections.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rankstone import RunRecord, Session
+from rankstone.leaderboards.document import Cell, Heading, Items, Page, Paragraph, Table, table
+from rankstone.leaderboards.forecasts.outcome import Compared, compared
+from rankstone.leaderboards.forecasts.plan_page import text_of
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.numbers import UNKNOWN
+
+TARGET = Path(__file__).with_name("forecast.md")
+TASKS = (
+    "stdlib/modules", "stdlib/functions", "classic/noveleval", "classic/cranfield",
+    "beir/nfcorpus", "beir/scifact",
+)  # fmt: skip
+METHODS = (
+    "bm25", "wordllama-256", "wordllama-funnel", "all-minilm-l6-v2", "minilm-hnsw", "minilm-ivf",
+    "minilm-pq48", "minilm-itq", "minilm-qbnorm", "minilm-maxp", "rrf-bm25-minilm",
+    "bm25-minilm-l2-cross", "splade-tiny", "splade-tiny-seismic", "minilm-tokens",
+    "minilm-then-tokens", "minilm-muvera", "lucene-bm25-flat",
+)  # fmt: skip
+GOALS = {"time": 1.5, "peak memory": 1.3, "index": 1.3}
+HEADING = "Forecast / outcome"
+
+
+def measured(session: Session, methods: Sequence[str]) -> Iterator[RunRecord]:
+    """Yield a record with forecast of every cell."""
+    for task in TASKS:
+        for method in methods:
+            session.plan(method, task, force=True)
+            yield from session.run(method, task, force=True)
+
+
+def page(records: Sequence[RunRecord]) -> Page:
+    """Return a table of ratios for each cost, and the cells that miss a goal."""
+    costs = {cost: _ratios(records, cost) for cost in GOALS}
+    known = {cost: [row for row in found.values() if row.ratio] for cost, found in costs.items()}
+    lead = "; ".join(
+        f"{cost}: {sum(_within(row) for row in found)} of {len(found)} cells within {GOALS[cost]:g}"
+        for cost, found in known.items()
+    )
+    missed = [
+        f"{method} on {task}: {cost} {text_of(cost, row.forecast or 0)} forecast,"
+        f" {text_of(cost, row.outcome or 0)} measured"
+        for cost, found in costs.items()
+        for (method, task), row in found.items()
+        if row.ratio and not _within(row)
+    ]
+    return Page(
+        blocks=(
+            Heading(HEADING),
+            Paragraph(f"Cells whose forecast is within the factor of the goal, {lead}."),
+            *(_table(cost, found) for cost, found in costs.items()),
+            Heading("Cells beyond the goals"),
+            Items(tuple(missed) or ("none",)),
+            Paragraph(_where(records)),
+        ),
+    )
+
+
+def _ratios(records: Sequence[RunRecord], cost: str) -> dict[tuple[str, str], Compared]:
+    return {
+        (record.method.name, record.task.name): row
+        for record in records
+        for row in compared(record)
+        if row.cost == cost
+    }
+
+
+def _within(row: Compared) -> bool:
+    goal, ratio = GOALS[row.cost], row.ratio or 0.0
+    return 1 / goal <= ratio <= goal
+
+
+def _table(cost: str, found: dict[tuple[str, str], Compared]) -> Table:
+    methods = dict.fromkeys(method for method, _ in found)
+    rows = [[method, *(_cell(found.get((method, task))) for task in TASKS)] for method in methods]
+    return table(("method", *TASKS), rows, figures=TASKS, title=cost)
+
+
+def _cell(row: Compared | None) -> Cell:
+    if row is None or row.ratio is None:
+        return Cell(text=UNKNOWN)
+    return Cell(text=f"{row.ratio:.2f}", mark="" if _within(row) else "strong")
+
+
+def _where(records: Sequence[RunRecord]) -> str:
+    here = records[0].environment
+    return (
+        f"Ratios beyond the goal are bold. Measured by `python docs/forecast.py` on {here.cpu},"
+        f" {here.threads} threads; load of other processes changes times."
+    )
+
+
+def main(folder: Path, methods: Sequence[str]) -> None:
+    session = Session(results=folder / "results", cache=folder / "cache")
+    for record in measured(session, methods):
+        sys.stdout.write(f"{record!r}\n")
+    stored = [record for record, _ in session.records() if record.forecast is not None]
+    order = {name: place for place, name in enumerate(METHODS)}
+    stored.sort(key=lambda record: order[record.method.name.rpartition("/")[2]])
+    text, _, _ = TARGET.read_text(encoding="utf-8").partition(f"## {HEADING}")
+    TARGET.write_text(text + render(page(stored), "markdown"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or METHODS)
