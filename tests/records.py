@@ -20,6 +20,7 @@ from rankstone.results.record import (
     RunRecord,
     Status,
     TaskInfo,
+    Training,
 )
 from rankstone.specs import canonical_digest
 
@@ -123,6 +124,38 @@ def make_imported_record() -> RunRecord:
     changes = {"measures": measures, "profile": None, "queries": None}
     policy = Policy(depth=1000, rules="mteb")
     return record.model_copy(update={**changes, "policy": policy})
+
+
+def make_trained_record() -> RunRecord:
+    """A record of a method that a recipe trained, with a phase for it."""
+    record = make_record("dense/all-minilm-l6-v2")
+    training = Training(
+        part="dense/all-minilm-l6-v2",
+        checkpoint=canonical_digest("checkpoint"),
+        loss_name="multiple_negatives_ranking",
+        negatives="bm25",
+        data=["packages/functions"],
+        queries=18_020,
+        pairs=16_000,
+        held_out_queries=2_002,
+        dropped_queries=3,
+        seen_documents=7,
+        seed=0,
+        device="cpu",
+        precision="fp32",
+        steps=500,
+        best_step=400,
+        wall_s=812.5,
+        cpu_s=1611.0,
+        peak_rss_bytes=1_912_000_000,
+        loss=[(10 * n, 2.5 / n) for n in range(1, 51)],
+        held_out=[(100 * n, 1.5 + 0.01 * abs(n - 4)) for n in range(1, 6)],
+        resumed=True,
+    )
+    assert record.profile is not None
+    phases = {"train": Phase(wall_s=812.5, cpu_s=1611.0, items=500), **record.profile.phases}
+    profile = record.profile.model_copy(update={"phases": phases})
+    return record.model_copy(update={"training": [training], "profile": profile})
 
 
 def make_task(task: str, corpus: str) -> TaskInfo:

@@ -84,6 +84,7 @@ LOADERS = {
     "loco_qmsum": "loco:rebuild_qmsum",
     "loco_v0": "loco:load_v0",
     "loco_v1": "loco:load_v1",
+    "packages": "packages:load",
     "plain": "plain:load",
     "qrels": "qrels:load",
     "retro_chunks": "retro_chunks:load",

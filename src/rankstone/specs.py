@@ -40,6 +40,8 @@ INSTRUCTION = "{instruction}"
 """Stands in a method's prompts for the words that ask for the documents of the task."""
 DEFAULT, EVERY = "default", "*"
 """Keys of instructions: where neither method nor task states one, and on every task."""
+OWN = "own"
+"""Stands in a recipe for the task that is run."""
 Instruction = str | dict[Literal["query", "document"], str]
 """Words for both roles, or for each."""
 
@@ -113,11 +115,81 @@ class ModelSpec(Spec):
         return {**super()._digested(), "path": None}
 
 
+class Recipe(Spec):
+    """Training of a model before it is used: the table `[training]` beside `[model]`.
+
+    The model of the definition is the start. It is trained once for all tasks on which the data
+    is the same.
+    """
+
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"save_every"})
+
+    data: tuple[str | TaskSpec, ...] = Field(min_length=1)
+    """Tasks from whose training splits it learns, named in the TOML, resolved on reading. `own`
+    is the task that is run."""
+    loss: str
+    """A name of `rankstone.training.losses`."""
+    options: Values = Field(default_factory=dict)
+    """Arguments of the loss. `loss` among them is the loss that it modifies: a name, or a table
+    with `name` and arguments."""
+    negatives: Literal["batch", "random", "bm25", "start"] = "batch"
+    """Negatives of each pair beside the documents of its batch: none; documents by chance; or by
+    chance among the `depth` best of BM25, or of the start itself."""
+    per_pair: int = Field(default=1, ge=1)
+    """Negatives of each pair."""
+    depth: int = Field(default=100, ge=1)
+    """Results among which negatives are sought."""
+    pool: int = Field(default=1, ge=1)
+    """Rows of each pair, each with negatives of its own, among which samplers choose."""
+    teacher: str | MethodSpec | None = None
+    """Method whose scores a distillation loss takes, named in the TOML, resolved on reading."""
+    steps: int = Field(ge=1)
+    batch: int = Field(default=32, ge=1)
+    """Pairs of a step."""
+    sampler: str = "random"
+    """Choice of the pairs of a batch: a name of `rankstone.training.samplers`."""
+    topics: int = Field(default=100, ge=1)
+    """Clusters of the queries' vectors by the start, for samplers by topics."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    schedule: str = "linear"
+    """Course of the learning rate after the warm-up, by its name in transformers."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    start: Literal["weights", "random"] = "weights"
+    """`random`: the architecture of the model with new weights."""
+    layers: int | None = Field(default=None, ge=1)
+    """Keep the first so many layers of the start."""
+    held_out: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training queries on which the loss is evaluated; the best weights are kept."""
+    check_every: int = Field(default=100, ge=1)
+    """Steps between evaluations on held-out queries."""
+    patience: int | None = Field(default=None, ge=1)
+    """Evaluations without an improvement after which training stops."""
+    save_every: int = Field(default=500, ge=1)
+    """Steps that a killed run loses at most; of no influence on the weights."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network on a GPU; the weights and the optimiser stay float32."""
+    device: str | None = None
+    """`cpu` or `cuda`; None: the best there is."""
+    repeated_queries: Literal["refuse", "drop"] = "refuse"
+    """Treatment of training data that holds queries of the test."""
+    documents: Literal["any", "disjoint"] = "any"
+    """`disjoint` leaves out training queries with a document that is relevant in the test."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.patience is not None and not self.held_out:
+            raise ValueError("'patience' needs held-out queries: state 'held_out'")
+        return self
+
+
 class AdapterSpec(Spec):
     """An adapter and its arguments."""
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"query_model", "lora", "query_lora", "scorer", "text"}
+        {"query_model", "lora", "query_lora", "scorer", "text", "training"}
     )
 
     adapter: str = Field(pattern=REGISTERED)
@@ -132,6 +204,8 @@ class AdapterSpec(Spec):
     """A low-rank adapter of `model`, in PEFT's layout, for both roles or for documents alone."""
     query_lora: ModelSpec | None = None
     """The adapter of queries, where they have their own."""
+    training: Recipe | None = None
+    """Training of the model before it is used."""
     members: tuple[MethodSpec, ...] = ()
     """Methods that a composite is made of; named in the TOML, resolved on reading."""
 
@@ -280,6 +354,7 @@ class TaskSpec(Spec):
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
         {"description", "licence", "terms", "instruction", "stated_in"}
     )
+    LATER: ClassVar[frozenset[str]] = frozenset({"fold", "folds_by"})
 
     name: str
     """`<family>/<task>`."""
@@ -323,6 +398,12 @@ class TaskSpec(Spec):
     """The measure by which leaderboards are ordered."""
     limit_queries: int | None = Field(default=None, ge=1)
     """Number of judged queries, the first in order of their position; another task than all."""
+    fold: tuple[int, int] | None = None
+    """(i, k): ask the queries of the i-th of k folds of the split; methods may learn from the other
+    folds' in place of the training split's."""
+    folds_by: Literal["queries", "documents", "titles"] = "queries"
+    """`documents` keeps queries that share a relevant document in one fold, `titles` those whose
+    relevant documents share a title."""
     stated_in: str = ""
     """The file that was read; not a key of the file."""
 
@@ -368,19 +449,39 @@ class TaskSpec(Spec):
             changes["headline"] = self.headline if self.headline in measures else measures[0]
         return self.model_copy(update={**changes, "name": name})
 
-    def cut(self, cuts: Iterable[str]) -> TaskSpec:
-        """Return this task `limited` by the suffixes of a name after `@`: `first100`, `k20`.
+    def folded(self, number: int, k: int) -> TaskSpec:
+        """Return this task with the queries of a fold, which is another task and name.
 
         Raises:
-            DefinitionError: a suffix is neither of the two.
+            DefinitionError: there is no such fold, or no judgements to part by.
+        """
+        if not 1 <= number <= k or k < 2 or self.fold or self.judge != "judgements":
+            raise DefinitionError(
+                f"Task '{self.name}': no fold {number} of {k}. Of a task with judgements, write for"
+                f" example {self.name}@fold1of5."
+            )
+        name = f"{self.name}@fold{number}of{k}"
+        changes: dict[str, Any] = {"fold": (number, k), "train_split": self.split, "name": name}
+        return self.model_copy(update=changes)
+
+    def cut(self, cuts: Iterable[str]) -> TaskSpec:
+        """Return this task `limited` by the suffixes of a name after `@`: `first100`, `k20`,
+        `fold1of5`.
+
+        Raises:
+            DefinitionError: a suffix is none of them.
         """
         task = self
         for cut in cuts:
+            fold = re.fullmatch(r"fold([1-9]\d*)of([1-9]\d*)", cut)
+            if fold is not None:
+                task = task.folded(int(fold[1]), int(fold[2]))
+                continue
             match = re.fullmatch(r"(first|k)([1-9]\d*)", cut)
             if match is None:
                 raise DefinitionError(
                     f"Task '{self.name}': '@{cut}' is not a limit. Write for example "
-                    f"{self.name}@first100 or {self.name}@k20."
+                    f"{self.name}@first100, {self.name}@k20 or {self.name}@fold1of5."
                 )
             task = task.limited(**{{"first": "queries", "k": "depth"}[match[1]]: int(match[2])})
         return task

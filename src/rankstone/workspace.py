@@ -31,8 +31,11 @@ from rankstone.runners.unwritten.forms import (
 from rankstone.specs import (
     DEFAULT,
     EVERY,
+    OWN,
+    AdapterSpec,
     Family,
     MethodSpec,
+    Recipe,
     SuiteSpec,
     TaskSpec,
     load_family,
@@ -171,14 +174,28 @@ class Workspace:
         scorer = method.scorer
         if scorer is not None:
             inner = tuple(map(self._by_task, scorer.members))
-            scorer = scorer.model_copy(update={"members": inner})
+            recipe = self._recipe(scorer, method)
+            scorer = scorer.model_copy(update={"members": inner, "training": recipe})
         members = tuple(map(self._by_task, method.members))
         on = dict[str, dict[str, Any]]()
         for task, values in self._each_task(method, "on", method.on):
             on[task] = {**on.get(task, {}), **values}
         instructions = dict(self._each_task(method, "instructions", method.instructions))
         changed = {"members": members, "scorer": scorer, "on": on, "instructions": instructions}
-        return method.model_copy(update=changed)
+        return method.model_copy(update={**changed, "training": self._recipe(method, method)})
+
+    def _recipe(self, part: AdapterSpec, method: MethodSpec) -> Recipe | None:
+        """The recipe of a part of `method` with its tasks and its teacher looked up."""
+        recipe = part.training
+        if recipe is None:
+            return None
+        data = tuple(self.task(t) if isinstance(t, str) and t != OWN else t for t in recipe.data)
+        teacher = recipe.teacher
+        if isinstance(teacher, str):
+            if method.name == teacher or method.name.endswith(f"/{teacher}"):
+                raise DefinitionError(f"{method.file}: key 'training.teacher': the method itself.")
+            teacher = self.method(teacher)
+        return recipe.model_copy(update={"data": data, "teacher": teacher})
 
     def _each_task(
         self, method: MethodSpec, table: str, values: Mapping[str, Value]

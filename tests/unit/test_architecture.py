@@ -29,7 +29,10 @@ ALLOWED = {
     },
     "doctor": {"workspace", "benchmarks", "runners", "profiling"},
     "workspace": {"benchmarks", "runners"},
-    "execution": {"encodings", "runners", "benchmarks", "evaluation", "profiling", "results"},
+    "execution": {
+        "encodings", "runners", "benchmarks", "evaluation", "profiling", "results", "training",
+    },
+    "training": {"runners", "benchmarks", "profiling", "results"},
     "scoring": {"benchmarks", "evaluation", "profiling", "results"},
     "leaderboards": {"evaluation", "results"},
     "encodings": {"runners", "benchmarks", "profiling"},

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import rankstone
 from rankstone.benchmarks.dataset import Judgements, Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.execution.training import seen, trained_on
+from rankstone.execution.training import seen, taught_by_split, trained_on
 from rankstone.leaderboards.boards import TableSpec, board
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import board as board_page
@@ -60,7 +60,8 @@ pair = st.tuples(st.integers(0, 5), st.integers(-1, 8), st.integers(0, 2))
 def test_unseen_queries_have_no_relevant_document_of_training(train, test, least) -> None:
     taught = {doc for _, doc, label in train if label >= least and doc >= 0}
     shared = [(query, doc) for query, doc, label in test if label >= least and doc in taught]
-    found = seen(dataset(train, test, 6, least))
+    whole = dataset(train, test, 6, least)
+    found = seen(whole, taught_by_split(whole))
     if not shared:
         assert found is None
         return
@@ -254,7 +255,7 @@ def test_scifact_shares_216_of_339_test_judgements_with_training(
     assert (len(shared), len(test)) == (216, 339)
     task = Workspace.find(ROOT).task("beir/scifact")
     opened = open_dataset(task, Sources(data=data_folder, cache=tmp_path))
-    found = seen(opened)
+    found = seen(opened, taught_by_split(opened))
     assert found is not None
     assert (found.judgements, found.relevant) == (216, 339)
     queries = np.array(opened.query_ids)

@@ -23,6 +23,7 @@ from rankstone import registry
 from rankstone.arrays import Ints
 from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
+from rankstone.benchmarks.folds import Pairs, in_fold
 from rankstone.benchmarks.judgements import (
     ResolvedSplit,
     every_query,
@@ -311,17 +312,18 @@ def _check_pins(task: TaskSpec, stored: _Stored, split: _Split) -> None:
 
 
 def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
-    rows = split.rows[: task.limit_queries]
+    whole, train, warnings = _asked_and_learnt(task, stored, split)
+    rows = whole[: task.limit_queries]
     query_rows = split.judgements.integers("query")
     # Sorted by query row, so the judgements of the first queries are the first judgements.
     n = int(np.searchsorted(query_rows, rows[-1], side="right"))
-    documents = split.judgements.integers("document")[:n]
+    own = slice(n) if task.fold is None else np.flatnonzero(np.isin(query_rows, rows))
+    documents = split.judgements.integers("document")[own]
     digests = split.meta["sha256"]
     if len(rows) < len(split.rows):
         digests = split_digests(task, split.judgements, rows, stored.queries)
-    train, warnings = _train_rows(task, stored, split)
-    labels = split.judgements.integers("label")[:n]
-    lost = np.flatnonzero((documents < 0) & (labels >= task.relevance))
+    labels = split.judgements.integers("label")[own]
+    lost = np.arange(len(query_rows))[own][(documents < 0) & (labels >= task.relevance)]
     trained = _train_judgements(task, stored, train)
     return Dataset(
         task=task,
@@ -329,7 +331,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         query_ids=tuple(stored.queries.take("id", rows)),
         query_texts=tuple(stored.queries.take("text", rows)),
         judgements=Judgements(
-            query=np.searchsorted(rows, query_rows[:n]).astype(np.int64),
+            query=np.searchsorted(rows, query_rows[own]).astype(np.int64),
             document=documents,
             label=labels,
         ),
@@ -337,7 +339,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         train_judgements=trained,
         sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
         source=stored.raw.source,
-        self_positions=split.self_positions[: len(rows)],
+        self_positions=split.self_positions[np.searchsorted(split.rows, rows)],
         n_unknown_documents=int((documents < 0).sum()),
         n_unjudged_queries=len(stored.queries) - len(split.rows),
         warnings=(
@@ -350,6 +352,25 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         answers=_answers(task, stored.queries, rows),
         unchanged=unchanged(stored.metas),
     )
+
+
+def _asked_and_learnt(
+    task: TaskSpec, stored: _Stored, split: _Split
+) -> tuple[Ints, Ints, Sequence[str]]:
+    """Return rows of the queries that are asked and of those to learn from, and warnings."""
+    if task.fold is None:
+        return split.rows, *_train_rows(task, stored, split)
+    judged = split.judgements
+    documents = judged.integers("document")
+    right = (judged.integers("label") >= task.relevance) & (documents >= 0)
+    asked = np.searchsorted(split.rows, judged.integers("query")[right]).astype(np.int64)
+    mine = in_fold(
+        task,
+        stored.queries.take("id", split.rows),
+        Pairs(asked, documents[right]),
+        lambda positions: stored.documents.take("title", positions),
+    )
+    return split.rows[mine], split.rows[~mine], ()
 
 
 def _lost_warnings(task: TaskSpec, split: _Split, lost: Ints) -> list[str]:

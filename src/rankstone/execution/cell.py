@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import CorpusIds, CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
@@ -23,7 +24,13 @@ from rankstone.execution.contract import hits_of, index_of, notes_of, one_each
 from rankstone.execution.events import BOOKKEEPING, EventStream, bounded
 from rankstone.execution.job import QUERY_BATCH, Job
 from rankstone.execution.timed_queries import time_queries
-from rankstone.execution.training import Seen, scored_unseen, seen, trained_on
+from rankstone.execution.training import (
+    Seen,
+    scored_unseen,
+    seen,
+    taught_by_split,
+    trained_on,
+)
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
@@ -46,6 +53,7 @@ from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.runners.saved import throughout
 from rankstone.specs import TaskSpec
+from rankstone.training.parts import RecipeRun
 
 WARNINGS = 100
 """Warnings of libraries that a record keeps."""
@@ -71,7 +79,9 @@ class CellRun:
             warnings.simplefilter("default")
             with self.clock.phase("load"):
                 dataset = open_dataset(self._task, self.job.sources)
-                runner = build_runner(unpack(self.job.method, self.job.staging))
+            training = self._training(dataset)
+            with self.clock.phase("load"):
+                runner = build_runner(training.trained())
                 name = self.job.method.name
                 one_each(runner.encode(["warm up"], "query"), 1, name)  # loads the model
             cache = self._cache(dataset)
@@ -95,7 +105,7 @@ class CellRun:
                 latency = latency.model_copy(update={"others_cores": others})
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
-                apart = seen(dataset) if context.learnt else None
+                apart = seen(dataset, self._taught(dataset, context, training))
                 self._write_files(evaluation, dataset, apart)
                 described = runner.describe()  # a server may be asked for it
             dataset.unchanged()
@@ -106,6 +116,7 @@ class CellRun:
             ),
             measures=evaluation.measures,
             unseen=apart and scored_unseen(evaluation, apart),
+            training=list(training.sections.values()),
             queries=evaluation.queries,
             truncation=_truncation(
                 query=self._query_truncation,
@@ -130,8 +141,27 @@ class CellRun:
         )
 
     def _trained_on(self, context: CellContext) -> list[TrainedOn]:
-        fitted = "train" in self.clock.phases()
-        return trained_on(self.job.method, self.job.task, learnt=context.learnt, fitted=fitted)
+        learnt, fitted = context.learnt, context.fitted
+        return trained_on(self.job.method, self.job.task, learnt=learnt, fitted=fitted)
+
+    def _training(self, dataset: Dataset) -> RecipeRun:
+        return RecipeRun(
+            method=unpack(self.job.method, self.job.staging),
+            test=dataset,
+            sources=self.job.sources,
+            folder=self.job.cache / "checkpoints",
+            threads=self.job.threads,
+            clock=self.clock,
+            progress=self.events.progress,
+        )
+
+    def _taught(
+        self, dataset: Dataset, context: CellContext, training: RecipeRun
+    ) -> NDArray[np.int64]:
+        """Return the documents that are relevant in what the method learnt from."""
+        by_split = taught_by_split(dataset) if context.learnt else np.empty(0, np.int64)
+        by_recipes = np.array(sorted(training.taught), dtype=np.int64)
+        return np.union1d(by_split, by_recipes)
 
     @property
     def _task(self) -> TaskSpec:

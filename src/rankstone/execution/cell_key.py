@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ DIGESTED = (
     "profiling",
     "runners",
     "scoring",
+    "training",
     "files.py",
     "registry.py",
     "specs.py",
@@ -57,6 +58,7 @@ def cell_key(
     packages: dict[str, str],
     seed: int,
     threads: int,
+    training: Sequence[str] = (),
 ) -> str:
     """Return the digest of all that can change the results; those with equal keys are reused.
 
@@ -65,6 +67,7 @@ def cell_key(
         models: Per method name, the sha256 of each of its model's files.
         code: Per method name, the digest of its adapter's code.
         packages: Versions of the libraries that compute.
+        training: Digests of the data that recipes learn from.
     """
     body: dict[str, Any] = {
         "rankstone": source_digest(),
@@ -77,5 +80,6 @@ def cell_key(
         "packages": packages,
         "seed": seed,
         "threads": threads,
+        **({"training": list(training)} if training else {}),
     }
     return canonical_digest(body)

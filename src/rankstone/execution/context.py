@@ -36,6 +36,8 @@ class CellContext:
     """Truncation by a scorer's limit of the pairs counted so far."""
     learnt: bool = field(default=False, init=False)
     """An index took training queries, or their judgements."""
+    fitted: bool = field(default=False, init=False)
+    """An index learnt something of the corpus."""
 
     @property
     def train_queries(self) -> Sequence[str]:
@@ -57,6 +59,7 @@ class CellContext:
             if items and not self.clock.paused:
                 self.progress(name, min(done, items), items)
 
+        self.fitted |= name == "train"
         with metered(self.clock, name, items, report):
             yield
 

@@ -50,6 +50,7 @@ from rankstone.runners.construct import (
 )
 from rankstone.runners.objects.method import pack
 from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.training.parts import data_digests, refuse_missing, untrained
 
 
 class Reporter(Protocol):
@@ -119,8 +120,9 @@ class Sweep:
     def _check(self, method: MethodSpec) -> None:
         """Build the runner; what is no fault of its definition is reported by its cells."""
         refuse_deadly(method)
+        refuse_missing(method)
         try:
-            build_runner(method)
+            build_runner(untrained(method))
         except ModelError:
             return
         except (KeyboardInterrupt, RankstoneError):
@@ -202,6 +204,7 @@ class Sweep:
             packages=package_versions(PACKAGES),
             seed=self.seed,
             threads=threads,
+            training=data_digests(method, dataset, self.sources),
         )
 
     def job(self, method: MethodSpec, task: TaskSpec, staging: Path, threads: int) -> Job:
@@ -249,6 +252,7 @@ class Sweep:
             policy=Policy.of(task),
             measures=measured.measures,
             unseen=measured.unseen,
+            training=measured.training,
             queries=measured.queries,
             truncation=measured.truncation,
             profile=measured.profile.model_copy(

@@ -42,6 +42,9 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
     for part in _parts(method):
         for name in (isinstance(part, MethodSpec) and part.trained_on) or ():
             yield TRAINING if name in here else "other"
+        for data in part.training.data if part.training else ():
+            own = isinstance(data, str) or data.dataset == task.dataset
+            yield TRAINING if own else "other"
 
 
 def _has_model(part: AdapterSpec) -> bool:
@@ -69,9 +72,17 @@ class Seen(NamedTuple):
     relevant: int
 
 
-def seen(dataset: Dataset) -> Seen | None:
-    """Return what the training split saw; None where it shares no relevant document."""
-    taught = np.unique(_relevant(dataset.train_judgements, dataset.task.relevance)[1])
+def taught_by_split(dataset: Dataset) -> NDArray[np.int64]:
+    """Return the documents that are relevant in the training split."""
+    return np.unique(_relevant(dataset.train_judgements, dataset.task.relevance)[1])
+
+
+def seen(dataset: Dataset, taught: NDArray[np.int64]) -> Seen | None:
+    """Return what a training saw; None where it shares no relevant document.
+
+    Args:
+        taught: Documents that are relevant in training.
+    """
     rows, documents = _relevant(dataset.judgements, dataset.task.relevance)
     shared = (documents >= 0) & np.isin(documents, taught)
     if not shared.any():

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from rankstone.specs import MethodSpec, TaskSpec
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 Status = Literal["ok", "failed", "timeout", "oom"]
 Role = Literal["query", "document", "pair"]
 TRAINING: Final = "training split of this collection"
@@ -183,6 +183,45 @@ class Unseen(Section):
     relevant_judgements: Count
     """Relevant judgements of the test."""
     measures: dict[Name, Measure] = {}
+
+
+class Training(Section):
+    """Training of a part of the method by its recipe (docs: training)."""
+
+    part: Name
+    checkpoint: str
+    """Digest of the recipe, the start, the data, the libraries and the code."""
+    loss_name: Name
+    negatives: Name
+    data: list[Name] = []
+    """Tasks from whose training splits it learnt."""
+    queries: Count
+    """Training queries, without those held out."""
+    pairs: Count
+    held_out_queries: Count = 0
+    dropped_queries: Count = 0
+    """Training queries left out because of the test's queries or documents."""
+    seen_documents: Count = 0
+    """Documents that are relevant in the test and were relevant in training."""
+    seed: int
+    device: Name
+    precision: Name
+    steps: Count
+    best_step: Count | None = None
+    """Step whose weights were kept, by the loss on held-out queries; null: the last."""
+    wall_s: Amount
+    """Seconds of the training, those of killed runs up to their last checkpoint included."""
+    cpu_s: Amount
+    peak_rss_bytes: Count | None = None
+    peak_gpu_bytes: Count | None = None
+    loss: list[tuple[Count, Value]] = []
+    """(step, mean training loss since the point before) each."""
+    held_out: list[tuple[Count, Value]] = []
+    """(step, loss on held-out queries) each."""
+    resumed: bool = False
+    """True if a killed run was taken up."""
+    reused: bool = False
+    """True if the weights were trained by an earlier run."""
 
 
 class QuerySummary(Section):
@@ -364,6 +403,7 @@ class Measured(Section):
     environment: Environment
     measures: dict[Name, Measure] = {}
     unseen: Unseen | None = None
+    training: list[Training] = []
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     profile: Profile = Profile()
@@ -424,6 +464,8 @@ class RunRecord(Section):
     measures: dict[Name, Measure] = {}
     unseen: Unseen | None = None
     """Null where the method learnt nothing from training, or that shares no relevant document."""
+    training: list[Training] = []
+    """Parts that were trained by a recipe."""
     queries: QuerySummary | None = None
     truncation: dict[Role, TruncationInfo] = {}
     """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""

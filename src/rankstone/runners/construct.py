@@ -58,8 +58,18 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
     return runner
 
 
+def build_part(spec: AdapterSpec, name: str, where: str) -> Any:
+    """Return the adapter of a part of a method, an encoder or a scorer, by itself."""
+    return _build(spec, name, where, locate)
+
+
 def _build(spec: AdapterSpec, name: str, where: str, find: Find, **more: Any) -> Any:
     """Construct the adapter with the parameters of `spec` and the arguments `more`."""
+    if spec.training is not None:
+        raise DefinitionError(
+            f"{where}: {name} is trained when it is run (rankstone run), and has no weights before."
+            " Name its start, or the folder of its checkpoint, instead."
+        )
     adapter = load_adapter(spec, where)
     _refuse_missing_extras(adapter, name)
     for key in sorted(NOT_PARAMETERS & set(spec.parameters)):
@@ -119,12 +129,19 @@ def code_digest(spec: MethodSpec) -> dict[str, str]:
 
 
 def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
-    """Yield the method itself, its scorer and all members of both, by name."""
+    """Yield the method itself, its scorer, all members of both, and teachers, by name."""
     yield spec.name, spec
+    yield from _teachers(spec)
     if spec.scorer is not None:
         yield f"{spec.name}: scorer", spec.scorer
+        yield from _teachers(spec.scorer)
     for member in (*spec.members, *(spec.scorer.members if spec.scorer else ())):
         yield from parts(member)
+
+
+def _teachers(spec: AdapterSpec) -> Iterator[tuple[str, AdapterSpec]]:
+    if spec.training is not None and isinstance(spec.training.teacher, MethodSpec):
+        yield from parts(spec.training.teacher)
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:

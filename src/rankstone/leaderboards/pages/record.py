@@ -25,11 +25,22 @@ from rankstone.leaderboards.numbers import (
     significant,
 )
 from rankstone.leaderboards.trained import trained_note, trained_text
-from rankstone.results.record import LEAST, PARTS, RANKS, Latency, Phase, Profile, RunRecord
+from rankstone.results.record import (
+    LEAST,
+    PARTS,
+    RANKS,
+    Latency,
+    Phase,
+    Profile,
+    RunRecord,
+    Training,
+)
 from rankstone.results.serialise import to_json
 
 GIGA = 1e9
 POINTS = (*RANKS, "max_ms", "mean_ms")
+CURVE = ("step", "training loss", "held-out loss")
+CURVE_POINTS = 12
 SHORT = 12
 """Digits of a digest that are shown."""
 Row = tuple[str, Any]
@@ -45,6 +56,9 @@ def page(record: RunRecord) -> Page:
     blocks += _section("task", task_rows(record))
     blocks += _section("method", method_rows(record))
     blocks += _section("evaluation rules", record.policy)
+    for training in record.training:
+        blocks += _section(f"training of {training.part}", training_rows(training))
+        blocks += [table(CURVE, curve_rows(training), figures=CURVE[1:])]
     blocks += _profile(record)
     if rows := outcome_rows(record):
         blocks += [Heading("forecast"), table(OUTCOME, rows, figures=OUTCOME[1:])]
@@ -145,6 +159,42 @@ def method_rows(record: RunRecord) -> Iterator[Row]:
     if record.is_trained:
         yield "zero-shot", f"no: {trained_note(record)}"
     yield from _flat({**method.parameters, **method.description})
+
+
+def training_rows(training: Training) -> Iterator[Row]:
+    """Yield the facts of a training by a recipe, without its curves."""
+    best = "" if training.best_step is None else f", weights of step {training.best_step:,} kept"
+    yield "steps", f"{training.steps:,}{best}"
+    held_out = f", {training.held_out_queries:,} held out" if training.held_out_queries else ""
+    yield (
+        "data",
+        (
+            f"{', '.join(training.data)}: {count(training.queries, 'query', 'queries')}{held_out},"
+            f" {count(training.pairs, 'pair')}"
+        ),
+    )
+    yield "loss", training.loss_name
+    yield "negatives", training.negatives
+    yield "training queries left out", training.dropped_queries or None
+    yield "documents relevant in training and test", f"{training.seen_documents:,}"
+    reused = f"{REUSED} trained by an earlier run" if training.reused else ""
+    yield "wall s", f"{significant(training.wall_s)}{reused}"
+    yield "CPU s", significant(training.cpu_s)
+    yield "device", f"{training.device}, {training.precision}, seed {training.seed}"
+    yield "resumed", "yes" if training.resumed else None
+    yield "checkpoint", training.checkpoint[:SHORT]
+
+
+def curve_rows(training: Training) -> Iterator[tuple[str, str, str]]:
+    """Yield about a dozen points of the loss, and all on held-out queries."""
+    loss, held_out = dict(training.loss), dict(training.held_out)
+    thin = [*loss][:: max(1, len(loss) // CURVE_POINTS)]
+    for step in sorted({*thin, *[*loss][-1:], *held_out}):
+        yield f"{step:,}", _loss(loss.get(step)), _loss(held_out.get(step))
+
+
+def _loss(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4f}"
 
 
 def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:

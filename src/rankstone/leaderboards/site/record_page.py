@@ -15,7 +15,9 @@ from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.numbers import count, significant
 from rankstone.leaderboards.pages.record import (
+    CURVE,
     bytes_text,
+    curve_rows,
     environment_rows,
     facts,
     latency_notes,
@@ -23,6 +25,7 @@ from rankstone.leaderboards.pages.record import (
     method_rows,
     provenance_rows,
     task_rows,
+    training_rows,
     truncation_rows,
 )
 from rankstone.leaderboards.pages.record_summary import flag_notes
@@ -43,7 +46,16 @@ from rankstone.results.record import Environment, Latency, Phase, RunRecord
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """The percentiles that the distribution of latency shows."""
 
-ORDER = ("load", "encode_documents", "index", "encode_queries", "search", "rerank", "evaluate")
+ORDER = (
+    "load",
+    "train",
+    "encode_documents",
+    "index",
+    "encode_queries",
+    "search",
+    "rerank",
+    "evaluate",
+)
 """The phases of a run in the order of execution."""
 Rows = list[tuple[str, str]]
 
@@ -99,6 +111,10 @@ def record_page(
         times=_times(record),
         flags=flag_notes(record),
         truncation=truncation_rows(record),
+        trainings=[
+            (one.part, facts(training_rows(one)), [CURVE, *curve_rows(one)])
+            for one in record.training
+        ],
         sections=dict(_sections(site, entry)),
         **_latency(entry),
     )

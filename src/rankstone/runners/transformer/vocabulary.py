@@ -97,20 +97,16 @@ class Projected(nn.Module):
         return torch.cat([self.short(states[0, :width]), self.decoder(states[1:, width:])])
 
 
+def whole_splade(network: Network, pooling: str | None, activation: str | None) -> Any:
+    """The library's SparseEncoder: a masked language model, and the pooling of its logits."""
+    return _whole(_opened(network), pooling, activation)
+
+
 def load_splade(network: Network, pooling: str | None, activation: str | None) -> Loaded:
     """A masked language model whose logits are pooled: the library's SparseEncoder."""
-    model: Any = loading.checkpoint(network, SparseEncoder)
-    if model is None:
-        model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
-    kinds = [type(module).__name__ for module in loading.behind(model)]
-    if kinds not in ([], ["SpladePooling"]):
-        raise UnusableError(
-            f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
-            " are pooled. Name a model of that kind, or another adapter"
-        )
-    transformer, own = loading.first(model), _pooling(model, pooling, activation)
-    modules = [transformer, own]
-    whole = SparseEncoder(modules=modules, device="cpu", prompts=model.prompts).eval()
+    model = _opened(network)
+    whole = _whole(model, pooling, activation)
+    transformer, own = whole[0], whole[1]
     projection = transformer.auto_model.get_output_embeddings()
     activations = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
     summed = activations[own.activation_function] if own.pooling_strategy == "sum" else None
@@ -130,10 +126,28 @@ def load_splade(network: Network, pooling: str | None, activation: str | None) -
         model=whole,
         network=States(transformer.auto_model).eval(),
         decoder=decoder,
-        facts=loading.facts(model, words=projection.weight, more=modules[1:]),
+        facts=loading.facts(model, words=projection.weight, more=[own]),
         tokenizer=transformer.tokenizer,
         oracle=oracle,
     )
+
+
+def _opened(network: Network) -> Any:
+    model: Any = loading.checkpoint(network, SparseEncoder)
+    if model is None:
+        model = SparseEncoder(modules=[loading.plain(network, "fill-mask")], device="cpu")
+    kinds = [type(module).__name__ for module in loading.behind(model)]
+    if kinds not in ([], ["SpladePooling"]):
+        raise UnusableError(
+            f"its modules {', '.join(kinds)} are not those of a masked language model whose logits"
+            " are pooled. Name a model of that kind, or another adapter"
+        )
+    return model
+
+
+def _whole(model: Any, pooling: str | None, activation: str | None) -> Any:
+    modules = [loading.first(model), _pooling(model, pooling, activation)]
+    return SparseEncoder(modules=modules, device="cpu", prompts=model.prompts).eval()
 
 
 def _pooling(model: Any, pooling: Any, activation: str | None) -> SpladePooling:

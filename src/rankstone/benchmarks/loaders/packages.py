@@ -1,0 +1,110 @@
+"""Functions of installed packages, to train on: built without a download, as `stdlib` is.
+
+Documents, queries and ids are made as by `stdlib.load` with `part = "functions"`. Functions of the
+standard library, and docstrings that are queries there, are left out: `stdlib/functions` is a test.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import sysconfig
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.loaders.stdlib import (
+    Entry,
+    asked,
+    build,
+    query_id,
+    source_files,
+)
+from rankstone.errors import DataError
+from rankstone.specs import TaskSpec, canonical_digest
+
+TEST_SHARE = 20
+"""One in this many queries goes to the test split."""
+
+
+def load(
+    task: TaskSpec, sources: Sources, *, packages: Mapping[str, str], apart: str | None = None
+) -> RawDataset:
+    """Return the functions of installed packages that have a docstring.
+
+    Args:
+        packages: Name of a distribution -> the package that it installs.
+        apart: Folder of the sources whose functions and docstrings are left out; None: the standard
+            library.
+
+    Raises:
+        DataError: a package is not installed.
+    """
+    folders = {name: _folder(task, name, package) for name, package in packages.items()}
+    versions = {name: version(name) for name in packages}
+    files = {
+        f"{root.name}/{name}": root for root in folders.values() for name in source_files(root)
+    }
+    listing = [[name, (root.parent / name).stat().st_size] for name, root in files.items()]
+    others = Path(apart or sysconfig.get_paths()["stdlib"])
+    # Once for documents, queries and judgements: parsing is all the cost.
+    built = functools.cache(lambda: _without(_entries(folders), others))
+    shown = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return RawDataset(
+        documents=lambda: (Document(e.id, "", e.text) for e in built()),
+        queries=lambda: (Query(query_id(e), e.query) for e in asked(built())),
+        judgements=lambda split: (
+            Judgement(query_id(e), e.id, 1) for e in asked(built()) if split_of(e.id) == split
+        ),
+        splits=lambda: ["test", "train"],
+        fingerprint=canonical_digest([versions, platform.python_version(), listing]),
+        source=f"installed packages: {shown}",
+    )
+
+
+def _folder(task: TaskSpec, name: str, package: str) -> Path:
+    """Return the folder of an installed package, which is not imported."""
+    spec = find_spec(package)
+    try:
+        version(name)
+    except PackageNotFoundError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"{task.name}: the package '{name}' is not installed, and its functions are part of the"
+            f" collection. Install: pip install -c constraints.txt {name}"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _entries(folders: Mapping[str, Path]) -> list[Entry]:
+    """Return the documented functions, each text once."""
+    found = [
+        entry
+        for root in folders.values()
+        for entry in build(
+            root.parent, [f"{root.name}/{n}" for n in source_files(root)], "functions"
+        )
+    ]
+    return list({_same(entry.text): entry for entry in reversed(found)}.values())[::-1]
+
+
+def _without(entries: list[Entry], others: Path) -> list[Entry]:
+    """Return the entries whose text and docstring none of the sources in `others` has."""
+    apart = build(others, source_files(others), "functions")
+    texts = {_same(entry.text) for entry in apart}
+    queries = {_same(entry.query) for entry in apart}
+    return [e for e in entries if _same(e.text) not in texts and _same(e.query) not in queries]
+
+
+def _same(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def split_of(identifier: str) -> str:
+    """Return `test` for one id in twenty, by its sha256; `train` for the others."""
+    number = int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")
+    return "test" if number % TEST_SHARE == 0 else "train"

@@ -1,0 +1,81 @@
+"""Trained weights, kept under a digest of everything that went into them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, whole, write_meta
+from rankstone.files import sha256_of, sync
+from rankstone.specs import AdapterSpec, Recipe, canonical_digest
+
+LIBRARIES = ("accelerate", "sentence-transformers", "tokenizers", "torch", "transformers")
+MODEL, META_KEY = "model", "training"
+Train = Callable[[Path, Path], dict[str, Any]]
+"""Writes the weights into the first folder, with its own state in the second; returns facts."""
+
+
+@cache
+def _code() -> str:
+    home = Path(__file__).parent
+    files = {p.relative_to(home).as_posix(): sha256_of(p) for p in sorted(home.rglob("*.py"))}
+    return canonical_digest(files)
+
+
+def checkpoint_digest(
+    part: AdapterSpec,
+    recipe: Recipe,
+    *,
+    files: dict[str, dict[str, str]],
+    teacher: dict[str, dict[str, str]],
+    data: str,
+    device: str,
+    threads: int,
+) -> str:
+    """Return the digest of the recipe, the start, the data, the code and the libraries.
+
+    Args:
+        files: The sha256 of each file of the start, by the key of its model.
+        teacher: The same of the teacher's models, by their names.
+        threads: On a CPU the last bits depend on them.
+    """
+    body = {
+        "recipe": {**recipe.model_copy(update={"data": ()})._digested(), "device": device},
+        "adapter": part.adapter,
+        "parameters": part.parameters,
+        "files": files,
+        "teacher": teacher,
+        "data": data,
+        "threads": threads if device == "cpu" else None,
+        "code": _code(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    return canonical_digest(body)
+
+
+def trained_once(folder: Path, digest: str, train: Train) -> tuple[Path, dict[str, Any], bool]:
+    """Return the folder of the weights, the facts of their training, and True if it was done now.
+
+    Processes that want the same weights wait for the first. What a killed one has reached lies
+    beside the folder, and is taken up.
+    """
+    target, state = folder / digest, folder / f"{digest}.unfinished"
+    done = list[bool]()
+
+    def fill(fresh: Path) -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        facts = train(fresh / MODEL, state)
+        for path in fresh.rglob("*"):
+            if path.is_file():
+                sync(path)
+        write_meta(fresh, {META_KEY: facts})
+        done.append(True)
+
+    build_once(target, whole, fill)
+    shutil.rmtree(state, ignore_errors=True)
+    meta = read_meta(target) or {}
+    return target / MODEL, meta[META_KEY], bool(done)

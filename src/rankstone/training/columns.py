@@ -1,0 +1,87 @@
+"""Training pairs as columns, in the forms that losses of sentence-transformers read."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.arrays import Ints
+from rankstone.errors import DefinitionError
+from rankstone.runners.protocols import AnyRunner
+from rankstone.specs import Recipe
+from rankstone.training.data import Examples
+from rankstone.training.negatives import with_negatives
+from rankstone.training.teachers import teacher_scores
+
+Form = Literal["pairs", "scores", "numbered", "labelled", "lists"]
+"""pairs: query, relevant document, negatives. scores: and the teacher's scores of these.
+numbered: and the numbers of the query and of the documents, by which a loss finds other relevant
+ones in its batch. labelled: query, document, 1 or 0. lists: query, documents, their labels."""
+Columns = dict[str, list[Any]]
+
+
+class Table(NamedTuple):
+    columns: Columns
+    queries: Ints
+    """(n_rows,) number of each row's query."""
+    margins: NDArray[np.float64] | None = None
+    """(n_rows,) the teacher's score of the relevant document less that of the first negative."""
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) -> Table:
+    """Return rows for each pair, in the order of a permutation by the recipe's seed.
+
+    Pairs that no step would see are left out.
+    """
+    rows, positives = pairs(examples)
+    order = np.random.default_rng(recipe.seed).permutation(len(rows))[: recipe.steps * recipe.batch]
+    order = np.repeat(order, recipe.pool)
+    rows, positives = rows[order], positives[order]
+    chosen = with_negatives(recipe, examples, rows, positives, start)
+    queries = [examples.queries[row] for row in rows.tolist()]
+    texts: list[list[str]] = _texts(examples, chosen)
+    numbers = examples.numbers[rows]
+    if form == "labelled":
+        return Table(_labelled(queries, texts), np.repeat(numbers, chosen.shape[1]))
+    if form == "lists":
+        labels = [[1] + [0] * (chosen.shape[1] - 1)] * len(queries)
+        return Table({"query": queries, "documents": texts, "label": labels}, numbers)
+    body: Columns = {"anchor": queries, "positive": [row[0] for row in texts]}
+    for number in range(1, chosen.shape[1]):
+        body[f"negative_{number}"] = [row[number] for row in texts]
+    if form == "numbered":
+        body["label"] = np.column_stack([numbers, chosen]).tolist()
+    if form != "scores":
+        return Table(body, numbers)
+    scores = teacher_scores(recipe, examples, rows, chosen)
+    if scores.shape[1] < 2:
+        raise DefinitionError(
+            f"[training]: the loss '{recipe.loss}' compares documents. State 'negatives'."
+        )
+    return Table({**body, "label": scores.tolist()}, numbers, scores[:, 0] - scores[:, 1])
+
+
+def pairs(examples: Examples) -> tuple[Ints, Ints]:
+    """Return the rows of queries, and positions of their relevant documents, of all pairs."""
+    counts = [len(found) for found in examples.relevant]
+    rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    return rows, np.concatenate(examples.relevant)
+
+
+def _texts(examples: Examples, chosen: Ints) -> list[list[str]]:
+    positions, places = np.unique(chosen, return_inverse=True)
+    texts = examples.documents.take(positions)
+    return [[texts[place] for place in row] for row in places.reshape(chosen.shape)]
+
+
+def _labelled(queries: list[str], texts: list[list[str]]) -> Columns:
+    return {
+        "query": [query for query, row in zip(queries, texts, strict=True) for _ in row],
+        "document": [text for row in texts for text in row],
+        "label": [float(number == 0) for row in texts for number, _ in enumerate(row)],
+    }

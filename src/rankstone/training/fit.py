@@ -1,0 +1,210 @@
+"""Training by the trainers of sentence-transformers, resumed where an earlier run was killed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rankstone.arrays import Ints
+from rankstone.errors import DefinitionError
+from rankstone.progress import Progress
+from rankstone.specs import Recipe
+from rankstone.training.columns import Table
+from rankstone.training.samplers import batches
+from rankstone.training.starts import Start
+
+KINDS = {
+    "cross_encoder": "CrossEncoder", "dense": "SentenceTransformer", "sparse": "SparseEncoder",
+}  # fmt: skip
+"""Adapter -> prefix of the trainer's name."""
+POINTS = 50
+"""Points of a loss curve, approximately."""
+LOSS_STATE = "loss.pt"
+STATE = "trainer_state.json"
+"""Written last into a checkpoint of the trainer."""
+Curve = list[tuple[int, float]]
+"""(step, loss) each."""
+
+
+class Reports(NamedTuple):
+    progress: Progress
+    saved: Callable[[], None]
+    """Called when a checkpoint is being written."""
+
+
+class Fitted(NamedTuple):
+    steps: int
+    """Steps that were taken, by killed runs too."""
+    best_step: int | None
+    """The step whose weights were kept; None: the last."""
+    loss: Curve
+    """Mean training loss since the point before."""
+    held_out: Curve
+    """Loss on held-out queries."""
+    resumed: bool
+
+
+def fit(
+    adapter: str,
+    recipe: Recipe,
+    start: Start,
+    loss: Any,
+    learn: Table,
+    held_out: Table | None,
+    topics: Ints | None,
+    folder: Path,
+    reports: Reports,
+) -> Fitted:
+    """Train `start.model` in place.
+
+    Args:
+        folder: Checkpoints of the trainer, from the last of which a killed run goes on with the
+            weights, to the bit, that it would have had on the same CPU.
+    """
+    import datasets
+
+    learnt = datasets.Dataset.from_dict(learn.columns)
+    checked = None if held_out is None else datasets.Dataset.from_dict(held_out.columns)
+    trainer = _trainer(adapter, batches(recipe, learn, learnt, topics))(
+        model=start.model,
+        args=_arguments(adapter, recipe, start, folder, checked is not None),
+        train_dataset=learnt,
+        eval_dataset=checked,
+        loss=loss,
+        callbacks=list(_callbacks(recipe, loss, reports)),
+    )
+    before = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=None if before is None else str(before))
+    state = trainer.state
+    best = state.best_global_step if checked is not None else None
+    loss_curve, checked_curve = (_curve(state.log_history, key) for key in ("loss", "eval_loss"))
+    return Fitted(state.global_step, best or None, loss_curve, checked_curve, before is not None)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint that was written whole."""
+    found = {int(path.parent.name.rpartition("-")[2]): path.parent
+             for path in folder.glob(f"checkpoint-*/{STATE}")}  # fmt: skip
+    return found[max(found)] if found else None
+
+
+def _curve(history: list[dict[str, Any]], key: str) -> Curve:
+    return [(int(entry["step"]), float(entry[key])) for entry in history if key in entry]
+
+
+def _trainer(adapter: str, plan: list[list[int]]) -> Any:
+    library: Any = importlib.import_module("sentence_transformers")
+    samplers: Any = importlib.import_module("sentence_transformers.base.sampler")
+
+    import torch
+    from torch.utils.data import SequentialSampler
+
+    class Planned(samplers.DefaultBatchSampler):  # type: ignore[misc]
+        """The batches of all steps: one epoch."""
+
+        def __iter__(self) -> Iterator[list[int]]:
+            return iter(plan)
+
+        def __len__(self) -> int:
+            return len(plan)
+
+    class Trainer(getattr(library, f"{KINDS[adapter]}Trainer")):  # type: ignore[misc]
+        """The library's trainer on planned batches, without model cards."""
+
+        def get_batch_sampler(
+            self, dataset: Any, batch_size: int, drop_last: bool, **more: Any
+        ) -> Any:
+            if dataset is self.train_dataset:
+                source = SequentialSampler(dataset)
+                return Planned(source, batch_size=batch_size, drop_last=drop_last)
+            return super().get_batch_sampler(dataset, batch_size, drop_last, **more)
+
+        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+            super()._save(output_dir, state_dict)
+            torch.save(_own_state(self.loss), Path(output_dir) / LOSS_STATE)
+
+        def _load_from_checkpoint(self, checkpoint_path: str, model: Any = None) -> None:
+            super()._load_from_checkpoint(checkpoint_path)
+            own = torch.load(Path(checkpoint_path) / LOSS_STATE, weights_only=True)
+            self.loss.load_state_dict(own, strict=False)
+
+        def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+            """Describe nothing: the record does."""
+
+    return Trainer
+
+
+def _own_state(loss: Any) -> dict[str, Any]:
+    """Return the weights of a loss that are not the model's."""
+    inner = {f"{name}." for name, module in loss.named_modules() if module is loss.model}
+    state: dict[str, Any] = loss.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith(tuple(inner))}
+
+
+def _arguments(adapter: str, recipe: Recipe, start: Start, folder: Path, checked: bool) -> Any:
+    library: Any = importlib.import_module("sentence_transformers")
+    every = recipe.check_every if checked else min(recipe.save_every, recipe.steps)
+    more: dict[str, Any] = {"prompts": start.prompts} if start.prompts else {}
+    if checked:
+        more |= {
+            "eval_strategy": "steps", "eval_steps": every, "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_loss", "greater_is_better": False,
+            "per_device_eval_batch_size": recipe.batch,
+        }  # fmt: skip
+    return getattr(library, f"{KINDS[adapter]}TrainingArguments")(
+        output_dir=str(folder),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=round(recipe.warmup * recipe.steps),
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+        use_cpu=device_of(recipe) == "cpu",
+        bf16=recipe.precision == "bf16",
+        fp16=recipe.precision == "fp16",
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        logging_steps=max(1, recipe.steps // POINTS),
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **more,
+    )
+
+
+def device_of(recipe: Recipe) -> str:
+    """Return the device of training; DefinitionError where it cannot have the precision."""
+    import torch
+
+    device = recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu" and recipe.precision != "fp32":
+        raise DefinitionError(
+            f"[training]: precision = '{recipe.precision}' is for a GPU, and training runs on"
+            ' the CPU. Set precision = "fp32".'
+        )
+    return device
+
+
+def _callbacks(recipe: Recipe, loss: Any, reports: Reports) -> Iterator[Any]:
+    from transformers import EarlyStoppingCallback, TrainerCallback
+
+    class Report(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            reports.progress("train", state.global_step, recipe.steps)
+
+        def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            reports.saved()
+
+    yield Report()
+    if recipe.patience is not None:
+        yield EarlyStoppingCallback(early_stopping_patience=recipe.patience)
+    if "SpladeLoss" in {kind.__name__ for kind in type(loss).__mro__}:
+        from sentence_transformers.sparse_encoder.callbacks.splade_callbacks import (
+            SpladeRegularizerWeightSchedulerCallback,
+        )
+
+        yield SpladeRegularizerWeightSchedulerCallback(loss)

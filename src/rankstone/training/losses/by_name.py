@@ -1,0 +1,140 @@
+"""Losses by the names of a recipe: those of sentence-transformers, and own ones that it lacks."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rankstone.arrays import Ints
+from rankstone.errors import DefinitionError, did_you_mean
+from rankstone.training.columns import Form
+
+LIBRARY = "sentence_transformers"
+INNER = "loss"
+"""The option that names the loss which another modifies."""
+
+
+class Loss(NamedTuple):
+    target: str
+    """`module:Class`, constructed with the model and the options of the recipe."""
+    form: Form | None
+    """The columns that it reads; None: those of the loss that it modifies."""
+
+
+def _library(room: str, **losses: tuple[str, Form | None]) -> dict[str, Loss]:
+    home = f"{LIBRARY}.{room}.losses"
+    return {name: Loss(f"{home}:{kind}Loss", form) for name, (kind, form) in losses.items()}
+
+
+LIBRARY_LOSSES: Mapping[str, Mapping[str, Loss]] = {
+    "dense": _library(
+        "sentence_transformer",
+        adaptive_layer=("AdaptiveLayer", None),
+        cached_multiple_negatives_ranking=("CachedMultipleNegativesRanking", "pairs"),
+        distill_kl_div=("DistillKLDiv", "scores"),
+        margin_mse=("MarginMSE", "scores"),
+        matryoshka=("Matryoshka", None),
+        matryoshka_2d=("Matryoshka2d", None),
+        multiple_negatives_ranking=("MultipleNegativesRanking", "pairs"),
+        triplet=("Triplet", "pairs"),
+    ),
+    "sparse": _library(
+        "sparse_encoder",
+        distill_kl_div=("SparseDistillKLDiv", "scores"),
+        margin_mse=("SparseMarginMSE", "scores"),
+        multiple_negatives_ranking=("SparseMultipleNegativesRanking", "pairs"),
+        splade=("Splade", None),
+    ),
+    "cross_encoder": _library(
+        "cross_encoder",
+        binary_cross_entropy=("BinaryCrossEntropy", "labelled"),
+        lambda_rank=("Lambda", "lists"),
+        list_mle=("ListMLE", "lists"),
+        list_net=("ListNet", "lists"),
+        margin_mse=("MarginMSE", "scores"),
+        multiple_negatives_ranking=("MultipleNegativesRanking", "pairs"),
+        rank_net=("RankNet", "lists"),
+    ),
+}
+HOME = "rankstone.training.losses"
+OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
+    "dense": {
+        "decoupled_softmax": Loss(f"{HOME}.multi_label:DecoupledSoftmax", "numbered"),
+        "nested_widths": Loss(f"{HOME}.nested:NestedWidths", None),
+        "soft_top_k": Loss(f"{HOME}.multi_label:SoftTopK", "numbered"),
+        "weighted_exits": Loss(f"{HOME}.nested:WeightedExits", None),
+    },
+    "sparse": {"idf_splade": Loss(f"{HOME}.idf_flops:IdfSplade", None)},
+    "cross_encoder": {"coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs")},
+}
+"""Losses that the library lacks."""
+LOSSES = {adapter: {**own, **OWN_LOSSES[adapter]} for adapter, own in LIBRARY_LOSSES.items()}
+"""Adapter -> name -> loss."""
+
+
+def form_of(adapter: str, name: str, options: Mapping[str, Any]) -> Form:
+    """Return the form of the columns that a loss, or the one inside it, reads."""
+    found = _found(adapter, name)
+    if found.form is not None:
+        return found.form
+    return form_of(adapter, *_inner(name, options))
+
+
+class Known(NamedTuple):
+    """Objects that losses are made of besides their options."""
+
+    model: Any
+    similarity: str
+    """Similarity of the model's vectors: losses of cosines take inner products for `dot`."""
+    relevant: Sequence[Ints]
+    """Positions of the relevant documents by the number of a query."""
+    documents: Any
+    """Texts of the documents: a sequence of slices."""
+
+
+def build_loss(adapter: str, name: str, options: Mapping[str, Any], known: Known) -> Any:
+    """Return the loss, with the one that it modifies; imports torch.
+
+    Raises:
+        DefinitionError: there is no such loss for the adapter, or it has no such option.
+    """
+    found = _found(adapter, name)
+    module, _, kind = found.target.partition(":")
+    arguments = {key: value for key, value in options.items() if key != INNER}
+    if found.form is None:
+        arguments[INNER] = build_loss(adapter, *_inner(name, options), known)
+    if name == "idf_splade":
+        arguments["documents"] = known.documents
+    if found.form == "numbered":
+        arguments |= {"relevant": known.relevant, "similarity": known.similarity}
+    elif known.similarity == "dot" and adapter == "dense" and name.endswith("negatives_ranking"):
+        from sentence_transformers.util import dot_score
+
+        arguments = {"scale": 1.0, "similarity_fct": dot_score, **arguments}
+    try:
+        return getattr(importlib.import_module(module), kind)(known.model, **arguments)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f"[training]: options of '{name}': {error}. Correct them.") from None
+
+
+def _found(adapter: str, name: str) -> Loss:
+    known = LOSSES.get(adapter, {})
+    if name not in known:
+        raise DefinitionError(
+            f"[training]: key 'loss': no loss '{name}' for the adapter '{adapter}'."
+            f"{did_you_mean(name, known)} Known: {', '.join(sorted(known)) or 'none'}."
+        )
+    return known[name]
+
+
+def _inner(name: str, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    inner = options.get(INNER)
+    if isinstance(inner, str):
+        return inner, {}
+    if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
+        return inner["name"], {key: value for key, value in inner.items() if key != "name"}
+    raise DefinitionError(
+        f"[training]: '{name}' modifies another loss. Name it: options.{INNER} ="
+        ' "multiple_negatives_ranking"'
+    )

@@ -1,0 +1,60 @@
+"""Training of a reranker on labels of a pool: relevance and selection estimated together.
+
+Cai et al., Hard Negatives or False Negatives: Correcting Pooling Bias in Training Neural Ranking
+Models, CIKM 2022 (arXiv:2209.05072). Imports torch: import this inside functions.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class CoupledEstimation(nn.Module):
+    """A relevance model, which is kept, and a selection model of the same start, which corrects it.
+
+    A labelled document was relevant and was selected into the pool. Each model's softmax loss of
+    the labelled document among its list is weighted by the inverse of the other's probability of
+    it: no code of the authors was found, the scale of the weights (mean 1 in a batch, at most
+    `largest`) is ours.
+    """
+
+    def __init__(self, model: Any, largest: float = 10.0) -> None:
+        super().__init__()
+        self.model, self.selection, self.largest = model, copy.deepcopy(model), largest
+
+    def forward(self, inputs: list[list[str]], labels: Any = None, **more: Any) -> Tensor:
+        relevance, selection = (self._scores(one, inputs) for one in (self.model, self.selection))
+        return coupled_loss(relevance, selection, self.largest)
+
+    def _scores(self, model: Any, inputs: list[list[str]]) -> Tensor:
+        """Return (queries, documents) scores; the labelled document is the first of each."""
+        columns = []
+        for documents in inputs[1:]:
+            features = model.preprocess(list(zip(inputs[0], documents, strict=True)))
+            features = {k: v.to(model.device) if isinstance(v, Tensor) else v
+                        for k, v in features.items()}  # fmt: skip
+            columns.append(model(features)["scores"].view(-1))
+        return torch.stack(columns, dim=1)
+
+
+def coupled_loss(relevance: Tensor, selection: Tensor, largest: float) -> Tensor:
+    """Return the sum of both models' weighted losses.
+
+    Args:
+        relevance: (queries, documents) scores f, the labelled document first.
+        selection: The same of g.
+        largest: Bound of a weight.
+    """
+    f, g = (scores.log_softmax(1)[:, 0] for scores in (relevance, selection))
+    total: Tensor = -(_inverse(g, largest) * f).mean() - (_inverse(f, largest) * g).mean()
+    return total
+
+
+def _inverse(logarithms: Tensor, largest: float) -> Tensor:
+    """Return 1 / p, scaled to mean 1 and bounded, without a gradient."""
+    weights = (-logarithms.detach()).softmax(0) * len(logarithms)
+    return weights.clamp_max(largest)

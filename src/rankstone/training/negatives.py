@@ -1,0 +1,94 @@
+"""Negatives of training pairs, found by this package's exact search."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankstone.arrays import Ints
+from rankstone.runners.construct import build_runner
+from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.testing import MemoryChunks, PlainContext
+from rankstone.specs import MethodSpec, Recipe
+from rankstone.training.data import BLOCK, Examples, normalised
+
+BM25 = MethodSpec(name="lexical/bm25", description="Source of negatives.", adapter="bm25")
+
+
+def with_negatives(
+    recipe: Recipe, examples: Examples, rows: Ints, positives: Ints, start: AnyRunner
+) -> Ints:
+    """Return (n_pairs, 1 + negatives) positions: the relevant document of a pair, then others.
+
+    No negative is judged relevant to the query, or has the text of a document that is. Where the
+    results do not suffice, documents by chance take their place.
+
+    Args:
+        rows: (n_pairs,) rows of the queries.
+        positives: (n_pairs,) positions of their relevant documents.
+        start: the encoder whose results are the candidates for `negatives = "start"`.
+    """
+    if recipe.negatives == "batch":
+        return positives[:, None]
+    asked = np.unique(rows)
+    found = _candidates(recipe, examples, asked, start)
+    rng = np.random.default_rng([recipe.seed, 1])
+    chosen = np.empty((len(rows), 1 + recipe.per_pair), dtype=np.int64)
+    chosen[:, 0] = positives
+    for number, row in enumerate(rows.tolist()):
+        pool = found[row] if len(found) else np.empty(0, np.int64)
+        chosen[number, 1:] = _drawn(pool, examples, row, recipe.per_pair, rng)
+    return chosen
+
+
+def _drawn(pool: Ints, examples: Examples, row: int, n: int, rng: np.random.Generator) -> Ints:
+    drawn = rng.permutation(pool)[:n]
+    avoided = {*examples.relevant[row].tolist(), *drawn.tolist()}
+    more = list[int]()
+    size = len(examples.documents)
+    if size <= len(avoided) + n - len(drawn):  # a corpus of a few documents: repeat some
+        others = [p for p in range(size) if p not in set(examples.relevant[row].tolist())]
+        return np.resize(np.array([*drawn, *others], dtype=np.int64), n)
+    while len(drawn) + len(more) < n:
+        position = int(rng.integers(size))
+        if position not in avoided:
+            more.append(position)
+            avoided.add(position)
+    return np.array([*drawn, *more], dtype=np.int64)
+
+
+def _candidates(
+    recipe: Recipe, examples: Examples, asked: Ints, start: AnyRunner
+) -> dict[int, Ints]:
+    """Return the results of each query that are not relevant, the best `depth` of them."""
+    if recipe.negatives == "random":
+        return {}
+    runner = build_runner(BM25) if recipe.negatives == "bm25" else start
+    most = max(len(examples.relevant[row]) for row in asked.tolist())
+    hits = _search(runner, examples, asked, recipe.depth + most)
+    return {
+        row: _others(examples, row, docs)[: recipe.depth]
+        for row, docs in zip(asked.tolist(), hits, strict=True)
+    }
+
+
+def _search(runner: AnyRunner, examples: Examples, asked: Ints, k: int) -> Ints:
+    k = min(k, len(examples.documents))
+    with tempfile.TemporaryDirectory(prefix="rankstone-") as work:
+        context = PlainContext(texts=[], work=Path(work))
+        texts: Any = examples.documents  # a sequence of slices
+        index = runner.index(MemoryChunks(runner, texts, BLOCK), context)
+        queries = runner.encode([examples.queries[row] for row in asked.tolist()], "query")
+        docs: Ints = index.search(queries, k).docs
+        return docs
+
+
+def _others(examples: Examples, row: int, docs: Ints) -> Ints:
+    """Return the results that are neither relevant nor copies of what is."""
+    docs = docs[(docs >= 0) & ~np.isin(docs, examples.relevant[row])]
+    texts = map(normalised, examples.documents.take(docs))
+    right = set(map(normalised, examples.documents.take(examples.relevant[row])))
+    return docs[[text not in right for text in texts]] if len(docs) else docs

@@ -1,0 +1,111 @@
+"""The model that training begins with, as its adapter uses it. Imports torch inside functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from rankstone.errors import DefinitionError
+from rankstone.specs import Recipe
+
+
+class Start(NamedTuple):
+    """A model of sentence-transformers, and the prompts of its columns."""
+
+    model: Any
+    prompts: dict[str, str]
+    """Column -> words before its texts."""
+    similarity: str
+    """`cosine` or `dot`; empty where the model scores pairs."""
+
+
+def dense(runner: Any, recipe: Recipe) -> Start:
+    """Return the dual encoder with all its modules, at its full dimensions."""
+    whole = dataclasses.replace(runner, dimensions=None, exit_layer=recipe.layers)
+    _refuse_more_than_one(runner, "layer_norm")
+    model = whole._network("document", whole.model).load().model
+    return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)
+
+
+def sparse(runner: Any, recipe: Recipe) -> Start:
+    """Return the masked language model with its pooling."""
+    from rankstone.runners.transformer.vocabulary import whole_splade
+
+    whole = dataclasses.replace(runner, exit_layer=recipe.layers)
+    _refuse_more_than_one(runner)
+    network = whole._network("document", whole.model)
+    model = whole_splade(network, runner.pooling, runner.activation)
+    return Start(_limited(model, runner), _prompts(runner, recipe), "dot")
+
+
+def cross_encoder(scorer: Any, recipe: Recipe) -> Start:
+    """Return the classifier of pairs; weights that the start does not have are random."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Transformer
+
+    from rankstone.runners.transformer.loading import leave
+
+    module = Transformer(
+        str(scorer.model.folder),
+        transformer_task="sequence-classification",
+        config_kwargs={"num_labels": 1, "local_files_only": True},
+        model_kwargs={"local_files_only": True},
+    )
+    if recipe.layers is not None:
+        leave(module.auto_model, recipe.layers, scorer.model.id)
+    model = CrossEncoder(modules=[module], device="cpu")
+    module.tokenizer.model_max_length = scorer.max_length
+    return Start(model, {}, "")
+
+
+STARTS = {"cross_encoder": cross_encoder, "dense": dense, "sparse": sparse}
+"""Adapter -> the function that opens its start."""
+
+
+def opened(adapter: str, runner: Any, recipe: Recipe) -> Start:
+    """Return the start of a recipe; DefinitionError for an adapter that is not trained."""
+    import torch
+
+    torch.manual_seed(recipe.seed)
+    if adapter not in STARTS:
+        raise DefinitionError(
+            f"[training]: the adapter '{adapter}' has no recipe. Adapters that are trained:"
+            f" {', '.join(STARTS)}."
+        )
+    start = STARTS[adapter](runner, recipe)
+    if recipe.start == "random":
+        _renew(start.model)
+    return start
+
+
+def _renew(model: Any) -> None:
+    """Replace all weights by those that transformers begins with."""
+    for module in model.modules():
+        if hasattr(module, "init_weights") and hasattr(module, "config"):
+            for inner in module.modules():
+                inner._is_hf_initialized = False
+                for weight in inner.parameters(recurse=False):
+                    weight._is_hf_initialized = False
+            module.init_weights()
+            return
+
+
+def _refuse_more_than_one(runner: Any, *more: str) -> None:
+    for name in ("query_model", "lora", "query_lora", *more):
+        if getattr(runner, name):
+            raise DefinitionError(f"[training]: a method with '{name}' is not trained. Remove it.")
+
+
+def _limited(model: Any, runner: Any) -> Any:
+    """Return the model with the longer of the limits of both roles."""
+    limits = [runner._tower(role).limit for role in ("query", "document")]
+    if None not in limits:
+        model.max_seq_length = max(limits)
+    return model
+
+
+def _prompts(runner: Any, recipe: Recipe) -> dict[str, str]:
+    query, document = runner._prompt("query"), runner._prompt("document")
+    names = ["positive", *(f"negative_{number}" for number in range(1, recipe.per_pair + 1))]
+    words = {"anchor": query, **dict.fromkeys(names, document)}
+    return {column: text for column, text in words.items() if text}

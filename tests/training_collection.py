@@ -1,0 +1,88 @@
+"""A small collection with a training split, and tiny methods that recipes train on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rankstone.benchmarks.dataset import Dataset, Sources
+from rankstone.benchmarks.store import open_dataset
+from rankstone.profiling.clock import Clock
+from rankstone.progress import Progress, silent
+from rankstone.specs import MethodSpec
+from rankstone.training.parts import RecipeRun
+from rankstone.workspace import Workspace
+
+ANIMALS = ("fox", "bear", "otter", "heron", "lynx", "mole", "newt", "owl", "pike", "quail",
+           "raven", "seal", "toad", "viper", "wolf", "yak")  # fmt: skip
+PLACES = ("river", "glacier", "harbour", "meadow")
+TEST = 8
+"""The first so many animals are asked for in the test, each with two relevant documents."""
+
+
+def write_collection(root: Path) -> Path:
+    """Write `tiny/animals`: 64 documents, a test split, and a train split that shares documents of
+    one animal and one query with it; and a workspace with the task."""
+    folder = root / "data" / "tiny" / "animals"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [
+        {"_id": f"{animal}-{place}", "title": place, "text": f"the {animal} crosses the {place}"}
+        for animal in ANIMALS
+        for place in PLACES
+    ]
+    lines, test, train = list[dict[str, str]](), list[str](), list[str]()
+    for number, animal in enumerate(ANIMALS):
+        lines.append({"_id": animal, "text": f"where is the {animal}"})
+        split = test if number < TEST else train
+        split += [f"{animal}\t{animal}-{place}\t1" for place in PLACES[:2]]
+    lines += [{"_id": "again", "text": "Where is  the fox"}, {"_id": "same", "text": "bear news"}]
+    train += ["again\tseal-meadow\t1", "same\tbear-river\t1", "same\tmole-meadow\t0"]
+    head = "query-id\tcorpus-id\tscore\n"
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "qrels" / "test.tsv").write_text(head + "\n".join(test) + "\n")
+    (folder / "qrels" / "train.tsv").write_text(head + "\n".join(train) + "\n")
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks" / "tiny.toml").write_text(
+        '[tasks.animals]\ndescription = "d"\nloader = "beir"\ntrain_split = "train"\n'
+        'text = "{text}"\ndepth = 5\nmeasures = ["nDCG@5"]\nheadline = "nDCG@5"\n'
+    )
+    (root / "runners" / "toy").mkdir(parents=True)
+    return root
+
+
+def method(root: Path, name: str, body: dict[str, Any]) -> MethodSpec:
+    """Return a method of the workspace at `root`, from the body of its definition."""
+    path = root / "runners" / "toy" / f"{name}.toml"
+    path.write_text("\n".join(_toml({"description": "d", **body})))
+    return Workspace.find(root).method(f"toy/{name}")
+
+
+def _toml(body: dict[str, Any], above: str = "") -> list[str]:
+    plain = [f"{k} = {json.dumps(v)}" for k, v in body.items() if not isinstance(v, dict)]
+    tables = [
+        line
+        for key, table in body.items()
+        if isinstance(table, dict)
+        for line in (f"[{above}{key}]", *_toml(table, f"{above}{key}."))
+    ]
+    return [*plain, *tables]
+
+
+def opened(root: Path, task: str = "tiny/animals") -> Dataset:
+    return open_dataset(Workspace.find(root).task(task), sources(root))
+
+
+def sources(root: Path) -> Sources:
+    return Sources(data=root / "data", cache=root / "cache")
+
+
+def recipe_run(
+    root: Path, spec: MethodSpec, *, to: str = "checkpoints", progress: Progress = silent,
+    task: str = "tiny/animals",
+) -> RecipeRun:  # fmt: skip
+    return RecipeRun(
+        method=spec, test=opened(root, task), sources=sources(root), folder=root / to,
+        threads=1, clock=Clock(), progress=progress,
+    )  # fmt: skip
