@@ -416,7 +416,10 @@ class TaskSpec(Spec):
         return {k: v for k, v in self.source.items() if not stated or k not in self.PATHS}
 
     def _digested(self) -> dict[str, Any]:
-        return {**super()._digested(), "source": self.origin}
+        body = {**super()._digested(), "source": self.origin}
+        if self.fold is None:
+            body.pop("folds_by", None)
+        return body
 
     def path(self, stated: str) -> Path:
         """Return a path of the definition; a relative one begins at its file."""
