@@ -18,10 +18,10 @@ from rankstone.execution.job import Job
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import record as record_page
 from rankstone.results.record import TRAINING
-from rankstone.runners.construct import build_runner
+from rankstone.runners.construct import build_runner, untrained
 from rankstone.specs import MethodSpec
 from rankstone.training.data import normalised, training_data
-from rankstone.training.parts import RecipeRun, data_digests, untrained
+from rankstone.training.parts import RecipeRun, data_digests
 from tests.records import make_trained_record
 from tests.tiny_models import write_encoder
 from tests.training_collection import (

@@ -47,10 +47,11 @@ from rankstone.runners.construct import (
     located_models,
     parts,
     refuse_unavailable,
+    untrained,
 )
 from rankstone.runners.objects.method import pack
 from rankstone.specs import MethodSpec, TaskSpec
-from rankstone.training.parts import data_digests, refuse_missing, untrained
+from rankstone.training.parts import data_digests, refuse_missing
 
 
 class Reporter(Protocol):

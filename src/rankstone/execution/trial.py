@@ -15,7 +15,7 @@ from pathlib import Path
 from rankstone.errors import AdapterError
 from rankstone.execution.descendants import MARK, end_process
 from rankstone.registry import target
-from rankstone.runners.construct import build_runner, parts
+from rankstone.runners.construct import build_runner, parts, untrained
 from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import MethodSpec
 
@@ -84,7 +84,7 @@ def main() -> None:
     """Construct the method that standard input holds, and report that the process survived."""
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     with contextlib.suppress(BaseException):  # the caller's own construction raises it again
-        build_runner(MethodSpec.model_validate_json(sys.stdin.buffer.read()))
+        build_runner(untrained(MethodSpec.model_validate_json(sys.stdin.buffer.read())))
     sys.stdout.flush()
     os.write(1, SURVIVED)
     os._exit(0)  # threads of the adapter do not hold the trial up

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -21,6 +21,7 @@ from rankstone.runners.objects.method import ObjectMethod
 from rankstone.runners.protocols import AnyRunner, lacking
 from rankstone.specs import MODELS, AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
 
+Part = TypeVar("Part", bound=AdapterSpec)
 Find = Callable[[ModelSpec], LocatedModel]
 NOT_PARAMETERS = {*MODELS, "members", "scorer"}
 
@@ -117,6 +118,22 @@ def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
                 f" and its composite as {spec.text!r} (null: the task's)."
                 " State the same key 'text' for both, or remove the member."
             )
+
+
+def each_recipe(spec: Part, change: Callable[[AdapterSpec], AdapterSpec]) -> Part:
+    """Return `spec` with every part that has a recipe, members first, replaced by its `change`."""
+    changed: dict[str, Any] = {}
+    if spec.members:
+        changed["members"] = tuple(each_recipe(member, change) for member in spec.members)
+    if isinstance(spec, MethodSpec) and spec.scorer is not None:
+        changed["scorer"] = each_recipe(spec.scorer, change)
+    spec = spec.model_copy(update=changed) if changed else spec
+    return change(spec) if spec.training is not None else spec  # type: ignore[return-value]
+
+
+def untrained(spec: Part) -> Part:
+    """Return `spec` without recipes: its starts."""
+    return each_recipe(spec, lambda part: part.model_copy(update={"training": None}))
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:

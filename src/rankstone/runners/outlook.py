@@ -6,7 +6,7 @@ import os
 from typing import Literal, NamedTuple
 
 from rankstone.errors import MissingExtraError, ModelError, RankstoneError
-from rankstone.runners.construct import Find, build_runner
+from rankstone.runners.construct import Find, build_runner, untrained
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.specs import MethodSpec, ModelSpec
 
@@ -54,7 +54,7 @@ def outlook(method: MethodSpec, find: Find) -> Outlook:
         return found
 
     try:
-        build_runner(method, find=noted)
+        build_runner(untrained(method), find=noted)
     except AbsentModelError as error:
         return _absent(error.model)
     except MissingExtraError as error:

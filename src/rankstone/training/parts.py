@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.progress import Progress
 from rankstone.results.record import Training
-from rankstone.runners.construct import build_part, located_models, parts
+from rankstone.runners.construct import build_part, each_recipe, located_models, parts
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, Recipe
 from rankstone.training.checkpoints import checkpoint_digest, trained_once
 from rankstone.training.columns import Form, Table, columns
@@ -31,26 +31,9 @@ from rankstone.training.losses.by_name import Known, build_loss, form_of
 from rankstone.training.samplers import topics_of
 from rankstone.training.starts import opened
 
-Part = TypeVar("Part", bound=AdapterSpec)
 SHOWN = 12
 """Digits of a checkpoint's digest in the name of its model."""
 PHASE = "train"
-
-
-def each_recipe(spec: Part, change: Callable[[AdapterSpec], AdapterSpec]) -> Part:
-    """Return `spec` with every part that has a recipe, members first, replaced by its `change`."""
-    changed: dict[str, Any] = {}
-    if spec.members:
-        changed["members"] = tuple(each_recipe(member, change) for member in spec.members)
-    if isinstance(spec, MethodSpec) and spec.scorer is not None:
-        changed["scorer"] = each_recipe(spec.scorer, change)
-    spec = spec.model_copy(update=changed) if changed else spec
-    return change(spec) if spec.training is not None else spec  # type: ignore[return-value]
-
-
-def untrained(spec: Part) -> Part:
-    """Return `spec` without recipes: its starts."""
-    return each_recipe(spec, lambda part: part.model_copy(update={"training": None}))
 
 
 def recipes(method: MethodSpec) -> Iterator[Recipe]:

@@ -27,7 +27,7 @@ from rankstone.execution.forecasts.sample_data import Lengths, sampled
 from rankstone.execution.forecasts.sampled import Sampled, Size, Stored
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import resident_limit
-from rankstone.runners.construct import build_runner
+from rankstone.runners.construct import build_runner, untrained
 from rankstone.runners.index_sizes import index_bytes
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
@@ -66,7 +66,7 @@ class SampledCell(CellRun):
             began = time.perf_counter()
             with self.clock.phase("load"):
                 dataset = open_dataset(self._task, self.job.sources)
-                self.runner = build_runner(unpack(self.job.method, self.job.staging))
+                self.runner = build_runner(untrained(unpack(self.job.method, self.job.staging)))
                 self.runner.encode(["warm up"], "query")
             load_s = time.perf_counter() - began
             self.work, self.whole = Path(work), dataset
