@@ -70,7 +70,10 @@ def killed_at(step: int) -> Any:
     return progress
 
 
-@pytest.mark.parametrize("more", [{}, {"held_out": 0.4, "check_every": 2, "patience": 9}])
+CHECKED = {"held_out": 0.4, "check_every": 2, "patience": 9}
+
+
+@pytest.mark.parametrize("more", [pytest.param({}, marks=pytest.mark.slow), CHECKED])
 def test_a_killed_training_ends_in_the_same_weights(root: Path, more: Any, tmp_path: Path) -> None:
     spec = dense(root, **more)
     whole = recipe_run(root, spec, to=str(tmp_path / "whole"))
@@ -171,6 +174,8 @@ def test_a_fold_trains_on_the_others(root: Path) -> None:
         ({"options": {"scales": 3}}, "options of 'multiple_negatives_ranking'"),
         ({"loss": "margin_mse", "negatives": "random"}, "learns from a teacher"),
         ({"precision": "bf16"}, "is for a GPU"),
+        ({"sampler": "topic"}, "no sampler 'topic'. Did you mean: topics"),
+        ({"sampler": "topics_balanced"}, "draws by the margins of a teacher"),
     ],
 )
 def test_a_wrong_recipe_is_refused(root: Path, recipe: Any, message: str) -> None:

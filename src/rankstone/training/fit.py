@@ -64,6 +64,7 @@ def fit(
             weights, to the bit, that it would have had on the same CPU.
     """
     import datasets
+    from transformers import PrinterCallback
 
     learnt = datasets.Dataset.from_dict(learn.columns)
     checked = None if held_out is None else datasets.Dataset.from_dict(held_out.columns)
@@ -75,6 +76,7 @@ def fit(
         loss=loss,
         callbacks=list(_callbacks(recipe, loss, reports)),
     )
+    trainer.remove_callback(PrinterCallback)
     before = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=None if before is None else str(before))
     state = trainer.state
@@ -122,7 +124,7 @@ def _trainer(adapter: str, plan: list[list[int]]) -> Any:
             return super().get_batch_sampler(dataset, batch_size, drop_last, **more)
 
         def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
-            super()._save(output_dir, state_dict)
+            self.model.save_pretrained(str(output_dir), create_model_card=False)
             torch.save(_own_state(self.loss), Path(output_dir) / LOSS_STATE)
 
         def _load_from_checkpoint(self, checkpoint_path: str, model: Any = None) -> None:

@@ -37,7 +37,6 @@ LIBRARY_LOSSES: Mapping[str, Mapping[str, Loss]] = {
         matryoshka=("Matryoshka", None),
         matryoshka_2d=("Matryoshka2d", None),
         multiple_negatives_ranking=("MultipleNegativesRanking", "pairs"),
-        triplet=("Triplet", "pairs"),
     ),
     "sparse": _library(
         "sparse_encoder",
@@ -76,9 +75,15 @@ LOSSES = {adapter: {**own, **OWN_LOSSES[adapter]} for adapter, own in LIBRARY_LO
 def form_of(adapter: str, name: str, options: Mapping[str, Any]) -> Form:
     """Return the form of the columns that a loss, or the one inside it, reads."""
     found = _found(adapter, name)
-    if found.form is not None:
-        return found.form
-    return form_of(adapter, *_inner(name, options))
+    if found.form is None:
+        inner, more = _inner(name, options)
+        return _found(adapter, inner).form or form_of(adapter, inner, more)
+    if adapter == "sparse":
+        raise DefinitionError(
+            f"[training]: '{name}' of a sparse encoder needs a regulariser, or all its weights"
+            f' remain. Write loss = "splade", and name it as options.{INNER}.'
+        )
+    return found.form
 
 
 class Known(NamedTuple):

@@ -43,7 +43,8 @@ class IdfSplade(SpladeLoss):
 
 def idf_of(model: Any, documents: Any, block: int = 1024) -> Tensor:
     """Return the (vocabulary,) idf of the tokens in `documents`, a sequence of texts."""
-    counts = torch.zeros(model.get_embedding_dimension(), dtype=torch.float64)
+    words = model[0].auto_model.get_output_embeddings()
+    counts = torch.zeros(words.weight.shape[0], dtype=torch.float64)
     tokenizer = model.tokenizer
     for start in range(0, len(documents), block):
         for ids in tokenizer(documents[start : start + block], truncation=True)["input_ids"]:
