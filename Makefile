@@ -9,7 +9,8 @@ DEV    := dense,ann,sparse,dev,beir,site,lucene,train
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
 
-.PHONY: help demo local publish papers search claims reference docs test slow check format speed gpu clean
+.PHONY: help demo local publish papers search claims reference docs test slow check format speed \
+        scale growth gpu clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -126,6 +127,16 @@ format: $(VENV)/.dev  ## Rewrite in the house format
 
 speed: $(VENV)/.dev  ## Speed and memory, as ratios against peers
 	$(BIN)/python tests/speed/run.py
+
+PASSAGES ?=
+SIZE = $(if $(PASSAGES),--passages $(PASSAGES))
+
+scale: $(VENV)/.dev  ## BM25 and an encoder over PASSAGES=8800000 generated passages, killed once
+	$(BIN)/python tests/speed/scale.py $(SIZE) --report docs/growth-whole.json
+	$(BIN)/python tests/speed/growth.py --page
+
+growth: $(VENV)/.dev  ## Time and memory of each phase up to PASSAGES=1100000, with docs/growth.md
+	$(BIN)/python tests/speed/growth.py $(SIZE)
 
 gpu:  ## Checks and speed on a CUDA device: PYTHON=python3 with torch and sentence-transformers there
 	PYTHONPATH=src $(PYTHON) -m pytest -p no:cacheprovider tests/gpu

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rankstone.profiling.memory import peak_rss
-from tests.speed import bench_scale
+from tests.speed import bench_scale, growth, scale
 
 N = 20_000
 needs_peaks = pytest.mark.skipif(peak_rss() is None, reason="the kernel shows no peak memory")
@@ -101,3 +101,36 @@ def test_a_line_through_the_sizes_is_extrapolated() -> None:
     pace, memory = bench_scale.growth(sizes)
     assert "ratio=1.00" in pace
     assert f"ratio={(1e8 + 20 * 21_015_324) / 2**30:.2f}" in memory
+
+
+def test_what_grows_by_a_line_is_on_it_and_what_grows_faster_is_not() -> None:
+    sizes = [1000 * 2**power for power in range(5)]
+    line = [5.0 + 0.01 * n for n in sizes]
+    assert growth.deviation(sizes, line, small=1) == pytest.approx(0, abs=1e-9)
+    assert (
+        growth.deviation(sizes, [y * (1 + 0.04 * (-1) ** n) for n, y in enumerate(line)], 1) < 0.1
+    )
+    assert growth.deviation(sizes, [1e-6 * n**1.5 * 20 for n in sizes], small=1) > 0.2
+    assert growth.deviation(sizes, [1e-8 * n * n for n in sizes], small=10) == 0, "all are small"
+
+
+def test_a_job_beyond_a_limit_fails() -> None:
+    well = {"wall_s": 89 * 60, "peak_bytes": 12 << 30}
+    assert not list(scale.limits_exceeded(well))
+    assert len(list(scale.limits_exceeded({"wall_s": 91 * 60, "peak_bytes": 13 << 30}))) == 2
+
+
+def test_the_page_shows_the_stored_figures() -> None:
+    """Otherwise: python tests/speed/growth.py --page"""
+    files = [growth.DOCS / name for name in ("growth.json", "growth-whole.json")]
+    read = [json.loads(path.read_text()) if path.exists() else None for path in files]
+    assert (growth.DOCS / "growth.md").read_text() == growth.page(*read)
+
+
+@pytest.mark.slow
+def test_a_tenth_of_the_whole_job_is_killed_and_resumed(tmp_path: Path) -> None:
+    report = scale.whole_job(scale.Job(tmp_path / "job", scale.PASSAGES // 10))
+    assert report["faults"] == []
+    assert report["killed_after_s"], "it ended before half of the vectors were stored"
+    for method in scale.METHODS:
+        assert report["quality"][method]["queries"]["n"] == bench_scale.N_QUERIES

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,3 +102,20 @@ def test_corpus_texts_slice_like_a_list(
     texts = CorpusTexts(Listed())
     assert texts[start:stop:step] == values[start:stop:step]
     assert list(texts) == values
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel shows no sizes")
+def test_reading_a_table_from_beginning_to_end_keeps_a_batch_resident(tmp_path: Path) -> None:
+    rows = [(f"d{n}", "", f"{n:05d}" * 20_000) for n in range(320)]
+    _, mapped = written(str(tmp_path), rows, 10)
+    before = mapped_bytes()
+    for start in range(0, len(rows), 8):
+        texts = mapped.rows("text", start, start + 8)
+        assert texts == [row[2] for row in rows[start : start + 8]]
+    assert mapped_bytes() - before < 4_000_000, "of 32 MB"
+
+
+def mapped_bytes() -> int:
+    """Resident bytes of files that are mapped."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssFile:")[2].split()[0]) * 1024

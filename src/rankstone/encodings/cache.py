@@ -219,6 +219,7 @@ class ShardedChunks(EncodedCorpus):
         self._damaged: dict[int, str] = {}
         self._folder = cache.folder / key
         self._infos: dict[int, ShardInfo] = {}
+        self._ready = 0
         self._peak: float | None = None
         sweep(self._folder)
         present = sum(self._path(part).exists() for part in range(self._n_parts))
@@ -312,13 +313,13 @@ class ShardedChunks(EncodedCorpus):
 
     def _keep(self, part: int, info: ShardInfo) -> None:
         self._infos[part] = info
+        self._ready += info.documents
         self.truncation = Truncation.add(self.truncation, info.truncation)
         self._report(0)
 
     def _report(self, texts: int) -> None:
         """Report complete shards and `texts` of the one that is being encoded."""
-        ready = sum(info.documents for info in self._infos.values())
-        self._cache.progress(PHASE, min(ready + texts, self._n), self._n)
+        self._cache.progress(PHASE, min(self._ready + texts, self._n), self._n)
 
     def _fill(self, part: int) -> None:
         """Encode and write a shard, and read it back as any later run will."""

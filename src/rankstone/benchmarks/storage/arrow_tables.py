@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -231,13 +232,19 @@ def write_table(path: Path, table: Any) -> None:
 
 
 class MappedTable:
-    """A table, memory-mapped: columns of strings are decoded only where they are read."""
+    """A table, memory-mapped: columns of strings are decoded only where they are read.
+
+    Reading it from beginning to end keeps the pages of one batch resident.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            with path.open("rb") as file:
+                self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._content = pa.py_buffer(self._file)
+            reader = pa.ipc.open_file(self._content)
             self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: an empty file
             raise DataError(f"{path}: damaged: {error}. Delete its folder and run again.") from None
         self.schema = reader.schema
         sizes = [batch.num_rows for batch in self._batches]
@@ -265,7 +272,19 @@ class MappedTable:
             low = max(start - begin, 0)
             column = self._batches[number].column(name).slice(low, stop - begin - low)
             found += strings(column)
+            if stop >= self._starts[number + 1]:
+                self._release(number)
         return found
+
+    def _release(self, number: int) -> None:
+        """Have the system give back the resident pages of a batch that was read to its end."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        buffers = [b for column in self._batches[number].columns for b in column.buffers() if b]
+        first = min(b.address for b in buffers) - self._content.address
+        last = max(b.address + b.size for b in buffers) - self._content.address
+        first -= first % mmap.PAGESIZE
+        self._file.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def take(self, name: str, positions: Ints) -> list[str]:
         """Return the strings at `positions`, in that order; IndexError for an unknown row."""

@@ -64,7 +64,7 @@ class BM25(Defaults):
 
     def index(self, documents: Chunks[Words], context: Context) -> BM25Index:
         scoring = Scoring(k1=self.k1, b=self.b, method=self.method)
-        return BM25Index.build(documents, scoring, threads=context.threads)
+        return BM25Index.build(documents, scoring, threads=context.threads, work=context.work)
 
 
 @functools.cache

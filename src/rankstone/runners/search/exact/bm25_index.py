@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,20 @@ from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.base import offsets_of, rows_of_runs
 from rankstone.runners.representations.words import Words, numbered
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.exact import max_score
 from rankstone.runners.search.exact.inverted_index import inverted_lists
 from rankstone.runners.top_k import highest
 
 THREADED_FROM = 64
 """Fewer queries than this are not worth starting threads for."""
+DOCUMENTS = 1 << 14
+"""Documents of a block: fixed, so that an index does not depend on the number of threads."""
 PART = 1 << 18
-"""Entries whose scores are computed at once."""
+"""Entries whose scores are computed at once, by one thread."""
+
+
+Best = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Positions and scores of the best documents, best first."""
 
 
 class Scoring(NamedTuple):
@@ -50,6 +58,25 @@ class Block(NamedTuple):
     documents: NDArray[np.unsignedinteger[Any]]
     """Counted from `first`, ascending for a term."""
     frequencies: NDArray[np.unsignedinteger[Any]]
+
+
+class Blocks:
+    """Blocks in a file, so that memory keeps none of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._kept: list[tuple[int, list[tuple[np.dtype[Any], int]]]] = []
+
+    def append(self, block: Block) -> None:
+        first, *arrays = block
+        for array in arrays:
+            array.tofile(self._file)
+        self._kept.append((first, [(array.dtype, len(array)) for array in arrays]))
+
+    def __iter__(self) -> Iterator[Block]:
+        self._file.seek(0)
+        for first, arrays in self._kept:
+            yield Block(first, *(np.fromfile(self._file, *array) for array in arrays))
 
 
 class Vocabulary(dict[str, int]):
@@ -77,32 +104,47 @@ class BM25Index(SavedIndex):
 
     lists: Any
     """A scipy ``csc_array``, a column for each term."""
+    peaks: NDArray[np.float32]
+    """Highest score in the list of each term."""
     terms: Vocabulary
     threads: int
 
     @classmethod
-    def build(cls, pieces: Iterable[Words], scoring: Scoring, *, threads: int = 1) -> BM25Index:
+    def build(
+        cls,
+        pieces: Iterable[Words],
+        scoring: Scoring,
+        *,
+        threads: int = 1,
+        work: Path | None = None,
+    ) -> BM25Index:
         """Read `pieces` once, in order.
 
-        Memory is that of the finished index, of three bytes for each of its entries, which have
-        eight, and of one piece.
+        Memory is that of the finished index and of one piece. Meanwhile a file in the folder `work`
+        takes three bytes or more for each entry of the index, which has eight.
         """
-        terms, blocks, lengths = Vocabulary(), deque[Block](), [np.empty(0, np.int64)]
+        terms, frequencies, lengths = Vocabulary(), np.empty(0, np.int64), [np.empty(0, np.int64)]
         position = 0
-        for piece in pieces:
-            blocks.append(_block(piece, terms, position))
-            lengths.append(piece.rows.lengths)
-            position += len(piece)
-            del piece  # before the next one is read
-        lists = _filled(blocks, np.concatenate(lengths), len(terms), scoring)
-        return cls(lists, terms, threads)
+        with TemporaryFile(dir=work) as file, ThreadPoolExecutor(threads) as pool:
+            blocks = Blocks(file)
+            for piece in pieces:
+                for block in _blocks(piece, terms, position, pool):
+                    blocks.append(block)
+                    frequencies = np.pad(frequencies, (0, len(terms) - len(frequencies)))
+                    frequencies[block.terms] += block.counts
+                lengths.append(piece.rows.lengths)
+                position += len(piece)
+                del piece  # before the next one is read
+            lists = _filled(blocks, frequencies, np.concatenate(lengths), scoring, pool)
+        return cls(lists, _peaks(lists), terms, threads)
 
     def search(self, queries: Words, k: int) -> Hits:
         asked = queries.known_in(self.terms)
         hits = Hits.empty(len(asked), k)
+        best_of = self._pruned if max_score.worthwhile(self.lists.shape[0]) else self._exhaustive
 
         def fill(row: int) -> None:
-            best, values = highest(self._scores(asked[row]), k)
+            best, values = best_of(asked[row], k)
             hits.docs[row, : len(best)] = best
             hits.scores[row, : len(best)] = values
 
@@ -115,6 +157,12 @@ class BM25Index(SavedIndex):
                 fill(row)
         return hits
 
+    def _pruned(self, terms: NDArray[np.int32], k: int) -> Best:
+        return max_score.best(self.lists, self.peaks, terms, k)
+
+    def _exhaustive(self, terms: NDArray[np.int32], k: int) -> Best:
+        return highest(self._scores(terms), k)
+
     def _scores(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n_documents,) sums over `terms`, each as often as it is there."""
         scores = np.zeros(self.lists.shape[0] if len(terms) else 0, dtype=np.float32)
@@ -123,7 +171,27 @@ class BM25Index(SavedIndex):
         return scores
 
 
-def _block(piece: Words, terms: Vocabulary, first: int) -> Block:
+def _blocks(
+    piece: Words, terms: Vocabulary, first: int, pool: ThreadPoolExecutor
+) -> Iterator[Block]:
+    """The blocks of `piece`, which are the same whatever the number of threads."""
+    numbers = _numbers(piece, terms)
+    starts = range(0, len(piece), DOCUMENTS)
+    parts = [piece[start : start + DOCUMENTS] for start in starts]
+    for start, (found, *arrays) in zip(starts, pool.map(_counted, parts), strict=True):
+        yield Block(first + start, numbers[found], *arrays)
+
+
+def _numbers(piece: Words, terms: Vocabulary) -> NDArray[np.int32]:
+    """Numbers of the words of `piece` in `terms`; those that no text holds have none, but -1."""
+    found = np.flatnonzero(np.bincount(piece.rows.tokens, minlength=len(piece.vocabulary)))
+    numbers = np.full(len(piece.vocabulary), -1, np.int32)
+    numbers[found] = numbered((piece.vocabulary[word] for word in found.tolist()), terms)
+    return numbers
+
+
+def _counted(piece: Words) -> tuple[NDArray[Any], ...]:
+    """Words that occur, documents of each, and below these the documents and frequencies."""
     from scipy.sparse import csr_array
 
     ids, offsets = piece.rows.tokens, piece.rows.offsets
@@ -132,8 +200,7 @@ def _block(piece: Words, terms: Vocabulary, first: int) -> Block:
     columns.sum_duplicates()
     counts = np.diff(columns.indptr).astype(np.int32)
     found = np.flatnonzero(counts)
-    words = numbered((piece.vocabulary[word] for word in found.tolist()), terms)
-    return Block(first, words, counts[found], _small(columns.indices), _small(columns.data))
+    return found, counts[found], _small(columns.indices), _small(columns.data)
 
 
 def _small(values: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
@@ -141,25 +208,36 @@ def _small(values: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
 
 
 def _filled(
-    blocks: deque[Block], lengths: NDArray[np.int64], n_terms: int, scoring: Scoring
+    blocks: Iterable[Block],
+    frequencies: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    scoring: Scoring,
+    pool: ThreadPoolExecutor,
 ) -> Any:
-    """The lists of all documents; `blocks` is emptied, to free memory."""
-    frequencies = np.zeros(n_terms, dtype=np.int64)
-    for block in blocks:
-        frequencies[block.terms] += block.counts
+    """The lists of all documents; the parts of a block are of different terms."""
     offsets = offsets_of(frequencies)
     documents = np.empty(offsets[-1], dtype=np.int32)
     scores = np.empty(offsets[-1], dtype=np.float32)
-    starts = offsets[:-1].copy()
+    starts, mean = offsets[:-1].copy(), lengths.mean()
     rarity = _rarity(frequencies, len(lengths), scoring)
-    while blocks:
-        for part in _parts(blocks.popleft()):
-            places = rows_of_runs(starts[part.terms], part.counts)
-            documents[places] = rows = part.documents.astype(np.int32) + np.int32(part.first)
-            weights = _saturation(part.frequencies, lengths[rows], lengths.mean(), scoring)
-            scores[places] = np.repeat(rarity[part.terms], part.counts) * weights
-            starts[part.terms] += part.counts
+
+    def fill(part: Block) -> None:
+        places = rows_of_runs(starts[part.terms], part.counts)
+        documents[places] = rows = part.documents.astype(np.int32) + np.int32(part.first)
+        weights = _saturation(part.frequencies, lengths[rows], mean, scoring)
+        scores[places] = np.repeat(rarity[part.terms], part.counts) * weights
+        starts[part.terms] += part.counts
+
+    for block in blocks:
+        deque(pool.map(fill, _parts(block)), maxlen=0)
     return inverted_lists(scores, documents, offsets, len(lengths))
+
+
+def _peaks(lists: Any) -> NDArray[np.float32]:
+    """The highest weight of each list, none of which is empty."""
+    starts = lists.indptr[:-1]
+    empty = np.empty(0, np.float32)
+    return np.maximum.reduceat(lists.data, starts) if len(starts) else empty
 
 
 def _parts(block: Block) -> Iterator[Block]:
