@@ -120,13 +120,6 @@ def test_a_job_beyond_a_limit_fails() -> None:
     assert len(list(scale.limits_exceeded({"wall_s": 91 * 60, "peak_bytes": 13 << 30}))) == 2
 
 
-def test_the_page_shows_the_stored_figures() -> None:
-    """Otherwise: python tests/speed/growth.py --page"""
-    files = [growth.DOCS / name for name in ("growth.json", "growth-whole.json")]
-    read = [json.loads(path.read_text()) if path.exists() else None for path in files]
-    assert (growth.DOCS / "growth.md").read_text() == growth.page(*read)
-
-
 @pytest.mark.slow
 def test_a_tenth_of_the_whole_job_is_killed_and_resumed(tmp_path: Path) -> None:
     report = scale.whole_job(scale.Job(tmp_path / "job", scale.PASSAGES // 10))
