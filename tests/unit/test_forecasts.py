@@ -224,6 +224,7 @@ INDEXES: dict[str, Any] = {
     "pq": ProductQuantisation(members=(None,), subvectors=DIM // 8, bits=6),
     "ivfpq": ProductQuantisation(members=(None,), subvectors=DIM // 8, bits=6, n_lists=16),
     "sign": BinaryHash(members=(None,), method="sign"),
+    "itq": BinaryHash(members=(None,), method="itq", bits=64, sample=500),
     "residual": ResidualSigns(members=(None,), loops=1),
 }  # fmt: skip
 

@@ -171,6 +171,10 @@ class EncodedCorpus:
         chosen = rng.choice(self._n, size=min(n, self._n), replace=False, shuffle=False)
         return self.take(np.sort(chosen))
 
+    def part(self, number: int) -> Any:
+        """Return the representations of one piece: a shard, where there are some."""
+        return self._part(number)
+
     def _part(self, part: int) -> Any:
         raise NotImplementedError
 

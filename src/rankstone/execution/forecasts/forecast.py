@@ -11,7 +11,7 @@ from rankstone.execution.forecasts.api_price import api_forecast, api_parts
 from rankstone.execution.forecasts.capacity import is_small
 from rankstone.execution.forecasts.extrapolation import extrapolated
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, run_process
+from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.files import appearing
 from rankstone.progress import Progress, silent
 from rankstone.results.record import Forecast
@@ -34,14 +34,26 @@ def forecast(job: Job, dataset: Dataset, progress: Progress = silent) -> Forecas
     """
     if api_parts(job.method):
         return api_forecast(job, dataset)
-    limits = Limits(timeout_s=LONGEST_S)
-    outcome = run_process(job.model_copy(update={"sample": True}), limits, progress)
+    converted = _networks(job)
+    outcome = _sample(job, progress)
+    if _networks(job) != converted:  # once for each model: the cell finds them
+        outcome = _sample(job, progress)
     if outcome.sampled is None:
         fault = outcome.error.message if outcome.error else outcome.status
         return Forecast(cores=job.threads, notes=[f"{NO_SAMPLE}: {fault}"])
     start_s = outcome.sampled.start_s + (outcome.wall_s or 0.0)
     sampled = outcome.sampled.model_copy(update={"start_s": start_s})
     return extrapolated(sampled, threads=job.threads)
+
+
+def _sample(job: Job, progress: Progress) -> Outcome:
+    limits = Limits(timeout_s=LONGEST_S)
+    return run_process(job.model_copy(update={"sample": True}), limits, progress)
+
+
+def _networks(job: Job) -> set[Path]:
+    """Return the models that engines have converted."""
+    return {*(job.cache / "networks").glob("*")}
 
 
 def before_run(job: Job, key: str, dataset: Dataset, progress: Progress) -> Forecast | None:

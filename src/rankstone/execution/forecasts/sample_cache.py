@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rankstone.arrays import Ints
 from rankstone.encodings.cache import SHARD_SIZE, EncodedCorpus, EncodingCache
 from rankstone.encodings.inventory import Entry
@@ -20,14 +22,20 @@ class View(EncodedCorpus):
     def __init__(
         self, cache: EncodingCache, runner: AnyRunner, source: EncodedCorpus, rows: Ints
     ) -> None:
-        super().__init__(cache, runner, SHARD_SIZE)
+        # Repetitions of fewer documents than a shard come in pieces of their own.
+        super().__init__(cache, runner, min(SHARD_SIZE, len(source), len(rows)) or 1)
         self._source, self._rows = source, rows
 
     def take(self, positions: Ints) -> Any:
         return self._source.take(self._rows[positions])
 
     def _part(self, part: int) -> Any:
-        return self._source.take(self._rows[slice(*self._bounds(part))])
+        """Return a piece of a shard as it is stored, where its rows are consecutive."""
+        rows = self._rows[slice(*self._bounds(part))]
+        shard, start = divmod(int(rows[0]), SHARD_SIZE)
+        if start + len(rows) > SHARD_SIZE or (np.diff(rows) != 1).any():
+            return self._source.take(rows)
+        return self._source.part(shard)[start : start + len(rows)]
 
 
 Source = tuple[EncodingCache, "Ints"]

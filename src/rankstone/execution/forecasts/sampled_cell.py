@@ -36,6 +36,8 @@ FIRST, FACTOR = 4, 4
 """Documents of the first sample, and the growth from one to the next."""
 ENCODE_S, BUILD_S, ASK_S = 8.0, 4.0, 0.5
 """Seconds that the largest sample may take about: to encode, to index, and to search."""
+TOTAL_S = 15.0
+"""Seconds after which no larger sample is begun."""
 REPEATED = 65_536
 """Documents of an index over repeated encodings, at most."""
 QUERIES = 32
@@ -93,27 +95,33 @@ class SampledCell(CellRun):
 
     def _encoded(self, lengths: Lengths) -> Iterator[Size]:
         """Yield costs over distinct documents, and keep the cache of the last."""
-        n, most = FIRST, len(lengths.positions)
+        n, most, before = FIRST, len(lengths.positions), 0.0
+        began = time.monotonic()
         while True:
             self.positions = lengths.chosen(min(n, most))
             built = self._built(self.positions, self._in_cache)
             self.cache = built.cache
             yield self._size(built)
-            if n >= most or (n > FIRST and built.seconds * FACTOR > ENCODE_S):
+            expected = built.seconds + FACTOR * max(built.seconds - before, 0.0)
+            late = expected > ENCODE_S or time.monotonic() - began > TOTAL_S
+            if n >= most or (n > FIRST and late):
                 return  # the first pays what is paid once, and a line needs a second
-            n *= FACTOR
+            n, before = n * FACTOR, built.seconds
 
     def _repeated(self) -> Iterator[Size]:
         """Yield costs over repetitions of the last sample, whose encodings are stored."""
         n = len(self.positions)
         most = min(len(self.whole.corpus), REPEATED)
-        build_s = 0.0
-        while n < most and build_s * FACTOR <= BUILD_S and self.shares:
+        began, expected, before = time.monotonic(), 0.0, 0.0
+        while n < most and expected <= BUILD_S and self.shares:
             n = min(n * FACTOR, most)
             rows = np.arange(n) % len(self.positions)
             built = self._built(self.positions[rows], functools.partial(self._stored_at, rows))
-            build_s = built.seconds
             yield self._size(built)
+            expected = built.seconds + FACTOR * max(built.seconds - before, 0.0)
+            before = built.seconds
+            if time.monotonic() - began > TOTAL_S:
+                return
 
     def _stored_at(self, rows: Ints, runner: AnyRunner) -> Source:
         """Return where the encodings at `rows` of the last sample are."""

@@ -95,7 +95,9 @@ class ResidualSigns(OverEncoder):
     """u: a code has u + 1 bits per dimension."""
 
     def index_bytes(self, n: int, dim: int) -> int:
-        return CodeIndex.paper_bytes(n, BitPlanes(self.dimensions or dim, self.loops + 1))
+        projection = 4 * dim * self.dimensions if self.dimensions else 0
+        planes = BitPlanes(self.dimensions or dim, self.loops + 1)
+        return CodeIndex.paper_bytes(n, planes) + projection
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         dim = training_sample(documents, 1, context.seed).shape[1]

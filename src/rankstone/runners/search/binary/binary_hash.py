@@ -49,7 +49,9 @@ class BinaryHash(OverEncoder):
             )
 
     def index_bytes(self, n: int, dim: int) -> int:
-        return CodeIndex.paper_bytes(n, BitPlanes(self.bits or dim, 1))
+        bits = self.bits or dim
+        learned = 4 * dim * bits if self.bits or self.method == "itq" else 0
+        return CodeIndex.paper_bytes(n, BitPlanes(bits, 1)) + learned
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
