@@ -10,10 +10,17 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy
+
 
 def import_openvino() -> Any:
-    """Return the module `openvino`; the first import of it decides about telemetry."""
+    """Return the module `openvino`; the first import of it decides about telemetry.
+
+    Its binding looks NumPy up at the first array it is given. Two threads that do so at once can
+    wait for each other forever, so the first array is given here, by one thread.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    openvino.Tensor(numpy.zeros(1))
     return openvino
