@@ -100,6 +100,7 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 	@$(BIN)/rankstone leaderboard --results results/reference/demo --format svg -o leaderboards/demo.svg
 	@$(BIN)/rankstone leaderboard --results results/reference/local --format markdown -o leaderboards/local.md
 	@$(BIN)/python docs/quick_suite.py
+	@$(BIN)/python docs/systems.py
 	@for table in leaderboards/*.toml; do name=$$(basename $$table .toml); \
 	  $(BIN)/rankstone leaderboard $$name --format markdown -o leaderboards/$$name.md; \
 	  $(BIN)/rankstone leaderboard $$name --format latex -o leaderboards/$$name.tex; done

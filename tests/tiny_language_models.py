@@ -67,24 +67,50 @@ def byte_tokenizer() -> Any:
     return made
 
 
-def write_seq2seq(folder: Path) -> LocatedModel:
-    """T5ForConditionalGeneration with a sentencepiece vocabulary, as monoT5 is saved."""
+def write_seq2seq(folder: Path, documents: int = 0, scale: float = 3.0) -> LocatedModel:
+    """T5ForConditionalGeneration with a sentencepiece vocabulary, as monoT5 is saved.
+
+    `documents`: so many tokens that stand for a document each, as DSI has them.
+    """
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    tokenizer = _pieces()
+    tokenizer.add_tokens([f"<doc_{n}>" for n in range(documents)])
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
+        decoder_start_token_id=0, initializer_factor=scale,
+    )  # fmt: skip
+    _seeded(T5ForConditionalGeneration, config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return located(folder)
+
+
+def write_bart(folder: Path) -> LocatedModel:
+    """BART, whose decoder begins with its last token, and whose positions are learnt."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    tokenizer = _pieces()
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48,
+        decoder_ffn_dim=48, max_position_embeddings=80, init_std=0.3, pad_token_id=0,
+        bos_token_id=1, eos_token_id=1, decoder_start_token_id=1, forced_eos_token_id=None,
+    )  # fmt: skip
+    _seeded(BartForConditionalGeneration, config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return located(folder)
+
+
+def _pieces() -> Any:
     import string
 
-    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+    from transformers import T5Tokenizer
 
     letters = [(one, -9.0) for one in string.printable if not one.isspace()]
     words = [(f"▁{piece}", -3.0) for piece in PIECES] + [(":", -3.0)]
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
     vocab = list(dict([*special, *letters, *words]).items())
-    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
-    config = T5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
-        decoder_start_token_id=0, initializer_factor=3.0,
-    )  # fmt: skip
-    _seeded(T5ForConditionalGeneration, config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return located(folder)
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
 
 
 def _seeded(kind: Any, config: Any) -> Any:

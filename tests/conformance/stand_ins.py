@@ -20,6 +20,7 @@ from tests import tiny_language_models, tiny_models, tiny_rerankers
 Write = Callable[[Path], Any]
 Part = TypeVar("Part", bound=AdapterSpec)
 SHORT = {"max_length": 64}
+SHORT_QUERIES = {"query_length": 16}
 
 
 def _encoder(name: str) -> Write:
@@ -83,6 +84,15 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/m2-bert-2k": (_m2_bert, SHORT),
     "dense/modularstarencoder-18": (_encoder("modular_star_encoder"), SHORT),
     "dense/dupmae": (_encoder("dupmae"), {"top_k": 9}),
+    "generative/dsi-naive": (tiny_language_models.write_seq2seq, SHORT_QUERIES),
+    "generative/dsi-atomic": (
+        partial(tiny_language_models.write_seq2seq, documents=100),
+        SHORT_QUERIES,
+    ),
+    "generative/dsi-semantic": (
+        tiny_language_models.write_seq2seq,
+        {**SHORT_QUERIES, "branching": 3, "leaf": 4},
+    ),
     "hybrid/bge-m3-hybrid": (
         _bge_m3,
         {

@@ -87,7 +87,7 @@ REPEATED = (
 )
 """Built twice under the marker slow: they take seconds, and train as `compressed/minilm-itq` does,
 or score as `rerank/bm25-minilm-bi`."""
-HEAVY = {"late_interaction/minilm-muvera-10240"}
+HEAVY = {"late_interaction/minilm-muvera-10240", "late_interaction/minilm-muvera-paper"}
 """Under the marker slow altogether: a query takes a minute, as the paper sets it."""
 
 

@@ -163,6 +163,32 @@ def test_an_exit_behind_the_last_layer_is_refused(runner):
         dataclasses.replace(runner, exit_layer=3).encode(["a"], "query")
 
 
+@pytest.mark.parametrize("shares", [0.5, (0.25, 1.0)])
+def test_a_nested_width_is_the_model_with_its_other_units_at_zero(runner, model, shares):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    bert = AutoModel.from_pretrained(model.folder)
+    both = (shares,) * LAYERS if isinstance(shares, float) else shares
+    for layer, share in zip(bert.encoder.layer, both, strict=True):
+        first = round(share * bert.config.intermediate_size)
+        layer.output.dense.weight.data[:, first:] = 0
+    features = AutoTokenizer.from_pretrained(model.folder)(TEXTS[2], return_tensors="pt")
+    with torch.inference_mode():
+        states = bert(**features).last_hidden_state[0].mean(0).numpy()
+    own = dataclasses.replace(runner, feed_forward=shares, similarity="dot", normalize=False)
+    np.testing.assert_allclose(own.encode([TEXTS[2]], "document")[0], states, atol=1e-5)
+    saved = bert.config.intermediate_size * (LAYERS - sum(both)) * 2 * bert.config.hidden_size
+    costs = [one._tower("query").facts.costs.weights for one in (runner, own)]
+    assert costs[0] - costs[1] == saved
+    assert "feed_forward" not in runner.describe()
+
+
+def test_shares_of_another_number_of_layers_are_refused(runner):
+    with pytest.raises(DefinitionError, match=r"feed_forward': 3 shares, but .* has 2 layers"):
+        dataclasses.replace(runner, feed_forward=(0.5,) * 3).encode(["a"], "query")
+
+
 def test_fewer_dimensions_are_normalised_after_the_cut(runner):
     whole = runner.encode(TEXTS, "document")
     cut = dataclasses.replace(runner, dimensions=8).encode(TEXTS, "document")

@@ -78,6 +78,7 @@ OF_DOCUMENTS = [
     ("dense", {"replace": {"document": {"fox": "bear"}}}),
     ("dense", {"pooling": "cls"}),
     ("dense", {"exit_layer": 1}),
+    ("dense", {"feed_forward": 0.5}),
     ("dense", {"precision": "bf16"}),
     ("dense", {"dimensions": 8}),
     ("sparse", {"top_k": {"document": 3}}),

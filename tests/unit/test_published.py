@@ -43,6 +43,10 @@ WITHOUT = {
     "rerank/bm25-cet": "no value of it could be found",
     "rerank/bm25-poly-encoder": "weights of this form were never released",
     "rerank/bm25-uni-encoder": "its checkpoints are not on a hub",
+    **dict.fromkeys(
+        (f"generative/dsi-{kind}" for kind in ("atomic", "naive", "semantic")),
+        "published over MS MARCO's passages, for weights of other sizes",
+    ),
     "sparse/splade-tiny": "none found",
     "sparse/splade-tiny-token-queries": "ours alone",
     "dense/all-minilm-l6-v2-exit-2": "a control of ours",

@@ -320,3 +320,40 @@ class Last:
 
         docs = np.tile(np.arange(self.n)[::-1][:k], (len(queries), 1))
         return Hits(docs, np.tile(-np.arange(docs.shape[1], dtype=np.float32), (len(queries), 1)))
+
+
+def test_a_tuned_split_is_the_best_for_queries_that_were_held_out(tmp_path):
+    """Against the methods of every split, built and asked by themselves."""
+    scorer = LowRank(rank=6, noise=0.3)
+    at = context(tmp_path, train_queries=[f"t {row}" for row in range(100)])
+    _, index = built(
+        tmp_path, scorer, at=at, anchor_queries=100, anchor_documents="tuned", calls=20,
+        tuned_for=10,
+    )  # fmt: skip
+    assert len(index.anchors) + index.rescore == 20
+    assert index.notes() == [
+        f"the split of calls was tuned: {len(index.anchors)} anchors and {index.rescore} more"
+        " documents a query"
+    ]
+    best = np.argsort(-whole(scorer, QUERIES * 1), axis=1)[:, :10]
+
+    def recall(anchors, seeds=6):
+        found = []
+        for seed in range(seeds):
+            _, other = built(
+                tmp_path, scorer, at=context(tmp_path, train_queries=at.train_queries, seed=seed),
+                anchor_queries=80, anchor_documents=anchors, rescore=20 - anchors,
+            )  # fmt: skip
+            docs = other.search(QUERIES, 10).docs
+            found += [np.isin(*rows).mean() for rows in zip(best, docs, strict=True)]
+        return np.mean(found)
+
+    recalls = {anchors: recall(anchors) for anchors in (1, 4, 8, 12, 18)}
+    nearest = min(recalls, key=lambda anchors: abs(anchors - len(index.anchors)))
+    assert recalls[nearest] >= max(recalls.values()) - 0.05
+    assert min(recalls.values()) < max(recalls.values()) - 0.1, "the split matters here"
+
+
+def test_without_a_choice_of_splits_one_anchor_is_taken(tmp_path):
+    _, index = built(tmp_path, anchor_documents="tuned", calls=2)
+    assert (len(index.anchors), index.rescore) == (1, 1)

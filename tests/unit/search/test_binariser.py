@@ -7,11 +7,21 @@ import pytest
 
 from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import Hits
-from rankstone.runners.search.binary.bebr import Bebr, LearnedThresholds, ResidualSigns
+from rankstone.runners.search.binary.bebr import (
+    Bebr,
+    ContentThresholds,
+    LearnedThresholds,
+    ResidualSigns,
+)
 from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser, scaled
 from rankstone.runners.search.binary.binariser_training import Recipe, trained, widened
 from rankstone.runners.search.binary.binary_hash import BinaryHash
 from rankstone.runners.search.binary.layers import Layers
+from rankstone.runners.search.binary.learners import (
+    batch_normalised,
+    content_thresholds,
+    thresholds,
+)
 from rankstone.runners.search.binary.projections import (
     at_medians,
     itq,
@@ -180,10 +190,50 @@ def test_training_follows_the_seed(queue):
 def test_learned_thresholds_change_nothing_but_thresholds():
     x = vectors(200)
     start = Binariser(plain(24, None, 0))
-    learned = trained(start, x, RECIPE, seed=0, biases_only=True).first
+    learned = trained(start, x, RECIPE, 0, thresholds).first
     np.testing.assert_array_equal(learned.weights[0], start.first.weights[0])
     assert np.abs(learned.biases[0]).max() > 0.01
     assert (start.first.biases[0] == 0).all()
+
+
+def test_batch_normalisation_is_part_of_the_first_map_in_the_end():
+    """Against torch's own module, in the mode for inference."""
+    import torch
+
+    x = scaled(vectors(200))
+    learner = batch_normalised(Layers.affine(np.zeros((24, 64))), seed=3)
+    again = batch_normalised(Layers.affine(np.zeros((24, 64))), seed=3)
+    net = learner.call.__closure__[0].cell_contents
+    assert [type(m).__name__ for m in net] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    optimiser = torch.optim.SGD(learner.parameters, 0.1)
+    for start in range(0, 200, 50):
+        learner.call(torch.from_numpy(x[start : start + 50])).square().mean().backward()
+        optimiser.step()
+    assert not torch.equal(learner.parameters[0], again.parameters[0])
+    assert torch.equal(again.call(torch.from_numpy(x[:1])), again.call(torch.from_numpy(x[:1])))
+    with torch.inference_mode():
+        expected = net.eval()(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(learner.finished()(x), expected, atol=1e-5)
+
+
+def test_thresholds_by_content_are_learned_and_the_projection_is_not():
+    x = vectors(200)
+    start = Binariser(plain(24, 30, 0))
+    (weight,) = start.first.weights
+    learned = trained(start, x, RECIPE, 0, content_thresholds(16)).first
+    shift = scaled(x) @ weight - learned(scaled(x))
+    inward, outward = learned.weights[0][:, 60:], -learned.weights[1][60:]
+    hidden = np.maximum(scaled(x) @ inward + learned.biases[0][60:], 0)
+    np.testing.assert_allclose(shift, hidden @ outward - learned.biases[1], atol=1e-4)
+    assert shift.std(axis=0).max() > 0.01, "they differ from vector to vector"
+    untrained = content_thresholds(16)(start.first, 0).finished()
+    np.testing.assert_allclose(untrained(x), start.first(x), atol=1e-5)
+
+
+def test_the_bytes_of_an_index_count_its_networks(tmp_path):
+    index = built(Bebr, vectors(100), tmp_path, hidden=64, loops=1, epochs=0)
+    networks = 3 * 4 * (24 * 64 + 64 + 64 * 24 + 24)
+    assert index.nbytes() == index.codes.nbytes() + networks
 
 
 @pytest.mark.parametrize(
@@ -193,8 +243,10 @@ def test_learned_thresholds_change_nothing_but_thresholds():
         (BinaryHash, {"method": "median", "bits": 40}),
         (BinaryHash, {"method": "itq", "bits": 16, "centre": False}),
         (LearnedThresholds, {"epochs": 1}),
+        (ContentThresholds, {"epochs": 1, "bits": 30}),
         (ResidualSigns, {"loops": 3}),
         (Bebr, {"dimensions": 32, "epochs": 1, "hidden": 64}),
+        (Bebr, {"dimensions": 32, "epochs": 1, "hidden": 64, "batch_norm": True}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

@@ -12,6 +12,7 @@ from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
 from rankstone.runners.representations.base import take
 from rankstone.runners.representations.ragged import Ragged, ragged
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
+from rankstone.runners.search.multi_vector.ball_carving import carved
 from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensionalEncoder, _nearest
 from rankstone.runners.search.multi_vector.muvera import Muvera, MuveraIndex
 from rankstone.runners.search.rescoring import RescoredIndex
@@ -257,13 +258,52 @@ def test_rescoring_all_of_it_is_exact_maxsim(tmp_path):
     np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-4)
 
 
+def test_carved_balls_are_sums_of_tokens_close_to_a_centre():
+    """On a circle, where a ball of tau .7 is an arc of 45.57 degrees to each side of its centre."""
+    degrees = np.array([0, 100, 45, 140, 46, 300, 315, -1])
+    tokens = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+    arcs = [[0, 45, 315, -1], [100, 140], [46], [300]]  # 315 is nearer to 300, but 0 came first
+    expected = [sum(tokens[list(degrees).index(d)] for d in arc) for arc in arcs]
+    # The order of the arcs is that of their first tokens: 0, 100, 46, 300.
+    np.testing.assert_allclose(carved(tokens.astype(np.float32), 0.7), expected, atol=1e-6)
+    np.testing.assert_array_equal(carved(tokens, 2.0), tokens)
+    assert carved(tokens[:0], 0.7).shape == (0, 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.floats(-0.5, 1.0))
+def test_every_token_is_in_one_ball_and_centres_are_apart(seed, threshold):
+    tokens = texts([9], dim=3, seed=seed, unit=True).tokens.astype(np.float64)
+    balls = carved(tokens, threshold)
+    np.testing.assert_allclose(balls.sum(axis=0), tokens.sum(axis=0), atol=1e-9)
+    centres = []
+    for token in tokens:
+        if all(token @ centre < threshold for centre in centres):
+            centres.append(token)
+    assert len(balls) == len(centres)
+
+
+def test_rescoring_with_balls_is_maxsim_of_the_sums(tmp_path):
+    documents, queries = texts([5, 0, 3, 9] * 6, unit=True), texts([4, 0, 2, 7], seed=1, unit=True)
+    found = built(documents, tmp_path, rescore=24, ball=0.2).search(queries, 8)
+    balls = [carved(matrix, 0.2) for matrix in queries.matrices()]
+    assert sum(map(len, balls)) < queries.lengths.sum()
+    for row in (0, 2, 3):
+        sums = balls[row]
+        exact = np.array([(sums @ d.T).max(axis=1).sum() if len(d) else -np.inf
+                          for d in documents.matrices()])  # fmt: skip
+        np.testing.assert_array_equal(found.docs[row], np.argsort(-exact)[:8])
+        np.testing.assert_allclose(found.scores[row], np.sort(-exact)[:8] * -1, rtol=1e-5)
+    assert (found.docs[1] == -1).all()
+
+
 @pytest.mark.parametrize("search", ["exact", "hnsw", "pq"])
 @pytest.mark.parametrize("rescore", [None, 5])
 def test_a_reloaded_index_answers_alike(tmp_path, search, rescore):
     documents, queries = texts([5, 0, 3, 9, 1, 30] * 60), texts([4, 0, 2], seed=1)
     work, saved = tmp_path / "work", tmp_path / "saved"
     work.mkdir(), saved.mkdir()
-    index = built(documents, work, search=search, rescore=rescore, final_dim=24)
+    index = built(documents, work, search=search, rescore=rescore, ball=0.5, final_dim=24)
     index.save(saved)
     loaded = type(index).load(saved)
     assert isinstance(index, MuveraIndex if rescore is None else RescoredIndex)

@@ -14,7 +14,7 @@ from rankstone.errors import RankstoneWarning
 from rankstone.runners.document_length import Ruler, ruler
 from rankstone.runners.members import ByMember, OneMember
 from rankstone.runners.protocols import STRICT, AnyIndex, AnyRunner, Chunks, Context, Json, Role
-from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentations
+from rankstone.runners.search.rescoring import RescoredIndex, Scored, ScoredRepresentations
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,7 +51,11 @@ class OverEncoder(ByMember):
         first = self.build(encoded, context)
         if self.rescore is None:
             return first
-        return RescoredIndex(first, ScoredRepresentations(encoded), self.rescore, context)
+        return RescoredIndex(first, self.rescorer(encoded), self.rescore, context)
+
+    def rescorer(self, documents: Chunks[Any]) -> Scored:
+        """The similarity by which the first results are scored again."""
+        return ScoredRepresentations(documents)
 
     def index_bytes(self, n: int, dim: int) -> int | None:
         """Return what an index of `n` vectors of `dim` dimensions keeps resident; None where only

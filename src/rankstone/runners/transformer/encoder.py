@@ -29,6 +29,7 @@ PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus
 INSTRUCTED = "Instruct: "
 """Begins prompts whose words are those of the task: a model documents those of one."""
 Length = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 """A list, as TOML has them, becomes a tuple."""
 
@@ -74,6 +75,9 @@ class TransformerSettings:
     """Runs of white space become one space, as models of code want it."""
     exit_layer: Length | None = None
     """Take the hidden states after so many layers; those behind are not computed."""
+    feed_forward: Share | Annotated[tuple[Share, ...], Field(strict=False)] | None = None
+    """Keep this share of the units of each feed-forward network, the first of them, or of that of
+    each layer: sub-models of MatFormer. None: all."""
     engine: Name | None = None
     """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
     precision: Precision = "fp32"
@@ -209,6 +213,7 @@ class TransformerSettings:
             "head": self._head(role),
             "lora": (self.query_lora if role == "query" else None) or self.lora,
             "exit_layer": self.exit_layer,
+            "feed_forward": self.feed_forward,
             "architecture": self.architecture,
             "prefix": self.prefix if isinstance(self.prefix, str) else self.prefix.get(role, ""),
             "auto_class": self.auto_class,

@@ -21,9 +21,11 @@ from rankstone.runners.transformer.checkpoint_files import (
     check_files,
     foreign_modules,
 )
-from rankstone.runners.transformer.flops import costs, layers
+from rankstone.runners.transformer.flops import costs
 from rankstone.runners.transformer.lora import merge
 from rankstone.runners.transformer.network import Facts, Network, model_errors, quiet
+from rankstone.runners.transformer.submodels.early_exit import leave
+from rankstone.runners.transformer.submodels.nested_widths import narrow
 from rankstone.runners.transformer.tokens import library_ids, same_tokens
 
 TASKS = {
@@ -194,7 +196,7 @@ def _check_vocabulary(made: Any) -> None:
 
 
 def check(module: Any, network: Network) -> None:
-    """Raise where weights are missing, for which random numbers stand in; leave at a layer."""
+    """Raise where weights are missing, for which random numbers stand in; make a submodel."""
     model = module.auto_model
     missing = absent(model)
     needed = [n for n in missing if "pooler" not in n]
@@ -212,6 +214,8 @@ def check(module: Any, network: Network) -> None:
     model.config.use_cache = False  # nothing is generated, and a cache cannot be exported
     if network.exit_layer is not None:
         leave(model, network.exit_layer, network.model.id)
+    if network.feed_forward is not None:
+        narrow(model, network.feed_forward, network.model.id)
     _check_vocabulary(module.tokenizer)
     if module.tokenizer.pad_token is None:  # padding is masked, whatever it is
         module.tokenizer.pad_token = module.tokenizer.eos_token or module.tokenizer.unk_token
@@ -239,18 +243,6 @@ def absent(model: Any) -> list[str]:
     flagged = type(model).from_pretrained.__func__ is usual.__func__
     parameters = dict(model.named_parameters()) if flagged else {}
     return [n for n, p in parameters.items() if not getattr(p, "_is_hf_initialized", False)]
-
-
-def leave(model: Any, exit_layer: int, name: str) -> None:
-    """Remove the layers behind `exit_layer`."""
-    stack = layers(model, model.config)
-    if stack is None or not 1 <= exit_layer <= len(stack):
-        depth = "no layers to leave after" if stack is None else f"{len(stack)} layers"
-        raise DefinitionError(
-            f"key 'parameters.exit_layer': {exit_layer}, but '{name}' has {depth}. Correct it."
-        )
-    del stack[exit_layer:]
-    model.config.num_hidden_layers = exit_layer
 
 
 def _choose(module: Any, network: Network) -> None:

@@ -106,6 +106,8 @@ class Network:
     """A low-rank adapter, merged into the weights."""
     exit_layer: int | None = None
     """Leave after so many layers; what the model does behind its last (a norm) is still done."""
+    feed_forward: float | tuple[float, ...] | None = None
+    """Keep this share of the units of each feed-forward network, or of that of each layer."""
     architecture: str | None = None
     """A model type of transformers, where that of the settings is not what is wanted."""
     prefix: str = ""
@@ -165,6 +167,8 @@ class Network:
     def describe(self) -> dict[str, Any]:
         """All but the model's files: what the record and the cache key need besides these."""
         body = {k: value for k, value in asdict(self).items() if k not in ("model", "lora")}
+        if self.feed_forward is None:
+            del body["feed_forward"]  # the keys of what was encoded before it existed
         lora = {} if self.lora is None else {"lora": self.lora.describe()}
         return {**body, **lora, "head": {"kind": type(self.head).__name__, **body["head"]}}
 

@@ -177,7 +177,7 @@ def load_answer(
     if not decoder:
         start, spent = None, costs(net.base_model)
     else:
-        start, spent = _start(net), _encoder_costs(net)
+        start, spent = decoder_start(net), _encoder_costs(net)
     facts = replace(loading.facts([module], library_tokens=False), costs=spent)
     return Loaded(
         model=[module],
@@ -196,6 +196,14 @@ def load_writer(network: Network) -> Loaded:
     return Loaded(model=[module], network=net.eval(), facts=facts, tokenizer=module.tokenizer)
 
 
+def load_seq2seq(network: Network) -> Loaded:
+    """A model with an encoder and a decoder, whole; its costs are those of the encoder."""
+    module: Any = _Plain.of(network, "AutoModelForSeq2SeqLM")
+    net = module.auto_model
+    facts = replace(loading.facts([module], library_tokens=True), costs=costs(net.get_encoder()))
+    return Loaded(model=[module], network=net.eval(), facts=facts, tokenizer=module.tokenizer)
+
+
 def load_own(network: Network) -> Loaded:
     """A model whose own code has a method `rerank`, which makes its own tokens."""
     module = _Plain.of(network, "AutoModel")
@@ -209,7 +217,7 @@ def load_own(network: Network) -> Loaded:
     return Loaded(model=[module], network=net, facts=facts, tokenizer=module.tokenizer)
 
 
-def _start(net: Any) -> int:
+def decoder_start(net: Any) -> int:
     """The token before the decoder's first."""
     stated = (
         getattr(c, "decoder_start_token_id", None) for c in (net.config, net.generation_config)

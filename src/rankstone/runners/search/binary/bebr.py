@@ -14,6 +14,12 @@ from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
 from rankstone.runners.search.binary.binariser_training import Positive, Recipe, trained, widened
 from rankstone.runners.search.binary.bit_planes import MOST_LEVELS, BitPlanes, Vectors
 from rankstone.runners.search.binary.code_index import CodeIndex
+from rankstone.runners.search.binary.learners import (
+    batch_normalised,
+    content_thresholds,
+    layered,
+    thresholds,
+)
 from rankstone.runners.search.binary.projections import plain, residual_signs
 from rankstone.runners.search.faiss.faiss_index import training_sample
 
@@ -28,11 +34,11 @@ class Bebr(Recipe, OverEncoder):
     networks with one hidden layer. Without loops the method is the classic single-pass hash, with
     the same network and training.
 
-    Departures from the paper: training starts where the networks compute the untrained form
-    (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
-    millions; so there is no batch normalisation; and a vector's positive is a copy of it with
-    noise, where the paper has judged pairs. Backward compatible training, which keeps old codes of
-    documents under new queries, is left out.
+    Departures from the paper: a vector's positive is a copy of it with noise, where the paper has
+    judged pairs; and unless `batch_norm`, training starts where the networks compute the untrained
+    form (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
+    millions, so there is no batch normalisation. Backward compatible training, which keeps old
+    codes of documents under new queries, is left out.
 
     Search keeps m (u + 1) / 8 bytes per document, and the networks.
     """
@@ -46,6 +52,9 @@ class Bebr(Recipe, OverEncoder):
     """u: a code has u + 1 bits per dimension."""
     hidden: Positive = 1536
     """Units of a network's hidden layer; at least two for each of its outputs are taken."""
+    batch_norm: bool = False
+    """True: as published, networks start at random, with batch normalisation before the ReLU; in
+    the index it is part of the first map."""
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
@@ -53,7 +62,8 @@ class Bebr(Recipe, OverEncoder):
             dim = vectors.shape[1]
             start = residual_signs(dim, self.dimensions, self.loops, context.seed)
             wide = widened(start, self.hidden, context.seed)
-            binariser = trained(wide, vectors, self, context.seed)
+            begin = batch_normalised if self.batch_norm else layered
+            binariser = trained(wide, vectors, self, context.seed, begin)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 
@@ -75,7 +85,33 @@ class LearnedThresholds(Recipe, OverEncoder):
         with context.phase("train"):
             vectors = training_sample(documents, self.sample, context.seed)
             start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
-            binariser = trained(start, vectors, self, context.seed, biases_only=True)
+            binariser = trained(start, vectors, self, context.seed, thresholds)
+        return BinarisedIndex.build(binariser, iter(documents), context.threads)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ContentThresholds(Recipe, OverEncoder):
+    """A binary hash whose thresholds depend on the vector: sign(x - t(x)).
+
+    The dynamic sign function of CSCE-Net, for text: there t is read off an image's features, here
+    off the vector, by a network with one hidden layer. It starts as zero and minimises the
+    contrastive loss of BEBR (see `trained`); nothing else is learned.
+    """
+
+    DESCRIPTION: ClassVar[str] = "binary hash with thresholds by content, Hamming distance"
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
+
+    bits: Positive | None = None
+    """None: one for every dimension; otherwise so many random directions."""
+    hidden: Positive = 256
+    """Units of the network's hidden layer."""
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+        with context.phase("train"):
+            vectors = training_sample(documents, self.sample, context.seed)
+            start = Binariser(plain(vectors.shape[1], self.bits, context.seed))
+            begin = content_thresholds(self.hidden)
+            binariser = trained(start, vectors, self, context.seed, begin)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
 

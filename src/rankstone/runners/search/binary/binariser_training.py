@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.binary.binariser import Binariser, scaled
 from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
+from rankstone.runners.search.binary.learners import Begin, layered
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class Recipe:
 
 
 def trained(
-    start: Binariser, vectors: Vectors, recipe: Recipe, seed: int, *, biases_only: bool = False
+    start: Binariser, vectors: Vectors, recipe: Recipe, seed: int, begin: Begin = layered
 ) -> Binariser:
     """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
 
@@ -60,17 +61,17 @@ def trained(
     batches before, logits being cosines by `temperature`; from a to b and from b to a. The sign's
     gradient passes straight through where the sign's argument is within [-1, 1]. Fewer than two
     vectors teach nothing.
+
+    Args:
+        begin: makes of each network of `start` the one that learns.
     """
     if not recipe.epochs or len(vectors) < 2:
         return start
     import torch
 
-    networks = [Layers(_tensors(own.weights), _tensors(own.biases)) for own in start.networks()]
-    parameters: list[Any] = []
-    for own in networks:
-        parameters += own.biases if biases_only else own.biases + own.weights
-    for tensor in parameters:
-        tensor.requires_grad_()
+    learners = [begin(own, seed + number) for number, own in enumerate(start.networks())]
+    parameters = [tensor for learner in learners for tensor in learner.parameters]
+    networks = [learner.call for learner in learners]
     optimiser = torch.optim.SGD(
         parameters, recipe.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
@@ -90,7 +91,7 @@ def trained(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    layers = [Layers(_arrays(own.weights), _arrays(own.biases)) for own in networks]
+    layers = [learner.finished() for learner in learners]
     return Binariser(layers[0], tuple(zip(layers[1::2], layers[2::2], strict=True)))
 
 
@@ -127,16 +128,6 @@ def _batches(n: int, recipe: Recipe, seed: int) -> Iterator[NDArray[np.int64]]:
         yield from np.array_split(rng.permutation(n), -(-n // recipe.batch))
 
 
-def _tensors(arrays: Iterable[Vectors]) -> tuple[Any, ...]:
-    import torch
-
-    return tuple(torch.from_numpy(array.copy()) for array in arrays)
-
-
-def _arrays(tensors: Iterable[Any]) -> tuple[Vectors, ...]:
-    return tuple(tensor.detach().numpy() for tensor in tensors)
-
-
 class _Queue:
     """Codes of the latest batches, the newest first."""
 
@@ -153,7 +144,7 @@ class _Queue:
         self.entries = tuple(torch.cat(both)[: self._size] for both in zip(new, old, strict=True))
 
 
-def _codes(networks: list[Layers], x: Tensor) -> Tensor:
+def _codes(networks: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     """Codes of length 1; as `Binariser` makes them, with gradients."""
     import torch
 

@@ -19,6 +19,7 @@ from rankstone.runners.representations.pieces import Derived, Positional
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.base import capped
 from rankstone.runners.search.blackbox.black_box import OverBlackBox
+from rankstone.runners.search.blackbox.call_split import best_split, defined, pseudo_inverse
 from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.search.rescoring import Scored, reranking
 from rankstone.runners.top_k import beneath
@@ -48,6 +49,10 @@ class AnnCur(OverBlackBox):
     in the order of s. A document or query without a score, such as one without tokens, is not
     found, and finds nothing. The calls are the items of the phase `rerank`.
 
+    With `anchor_documents = "tuned"` the k_i of a budget of `calls` is the one that finds most of
+    the `tuned_for` best of anchor queries that are held out (see `best_split`), and k_r is the
+    rest. The scores of these with all documents are known: a scorer is not asked again.
+
     An index costs k_q n calls and O(k_q k_i min(k_q, k_i)) for U. A scorer's R is cached in shards
     like an encoding; of R, one shard is in memory. Resident is E: 4 k_i n bytes.
     """
@@ -55,9 +60,13 @@ class AnnCur(OverBlackBox):
     DESCRIPTION: ClassVar[str] = "ANNCUR, exact over latent vectors, the best scored exactly"
 
     anchor_queries: Annotated[int, Field(ge=1)] = 500
-    anchor_documents: Annotated[int, Field(ge=1)] = 100
+    anchor_documents: Annotated[int, Field(ge=1)] | Literal["tuned"] = 100
     rescore: Annotated[int, Field(ge=1)] = 100
     """Documents besides the anchors that are scored for each query."""
+    calls: Annotated[int, Field(ge=2)] = 500
+    """B, of a tuned split."""
+    tuned_for: Annotated[int, Field(ge=1)] = 100
+    """Best documents of a held-out query that a tuned split is to find."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Singular values of A below this share of the largest are taken for zero: inverted, they would
     amplify the noise in A, most of all where there are about as many anchors of both kinds. 0
@@ -69,17 +78,28 @@ class AnnCur(OverBlackBox):
     def build(self, scored: Scored, context: Context) -> AnnCurIndex:
         rng = np.random.default_rng(context.seed)
         texts = self._anchor_queries(context, rng)
-        why = "there are no more documents"
-        n_anchors = capped("anchor_documents", self.anchor_documents, len(scored), why)
-        anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
         with context.phase("train"):  # apart, for its progress counts texts and not calls
             known = scored.against(self.encode(texts, "query"))
+        tuned = self.anchor_documents == "tuned"
+        with context.phase("train", items=len(texts) * len(scored) if tuned else 0):
+            asked, rescore = self._split(known, len(texts), context.seed)
+        n_anchors = capped("anchor_documents", asked, len(scored), "there are no more documents")
+        anchors = np.sort(rng.choice(len(scored), n_anchors, replace=False))
         with context.phase("train", items=len(texts) * len(scored)):
             latent = _Latent(known, anchors, self.rcond)
             rows = written(latent, n_anchors, context.work)
             index = ExactIndex.build(rows)
         skipped = np.union1d(anchors, latent.undefined)
-        return AnnCurIndex(scored, index, anchors, skipped, rescore=self.rescore, context=context)
+        return AnnCurIndex(
+            scored, index, anchors, skipped, rescore=rescore, tuned=tuned, context=context
+        )
+
+    def _split(self, known: Positional, n_queries: int, seed: int) -> tuple[int, int]:
+        """Return k_i and k_r."""
+        if self.anchor_documents != "tuned":
+            return self.anchor_documents, self.rescore
+        anchors = best_split(known, n_queries, self.calls, self.tuned_for, self.rcond, seed)
+        return anchors, self.calls - anchors
 
     def _anchor_queries(self, context: Context, rng: np.random.Generator) -> list[str]:
         if self.queries_from == "training":
@@ -115,7 +135,7 @@ class _Latent:
 
     def _latent(self, scores: Scores, positions: Positions) -> Scores:
         self._undefined.append(positions[np.isneginf(scores).all(axis=1)])
-        vectors = _defined(scores).astype(np.float64) @ self._inverse.T
+        vectors = defined(scores).astype(np.float64) @ self._inverse.T
         report(Work(scores.size))
         return vectors.astype(np.float32)
 
@@ -123,16 +143,6 @@ class _Latent:
     def undefined(self) -> Positions:
         """Documents that no query has a score with, of those read."""
         return np.concatenate([np.empty(0, np.int64), *self._undefined])
-
-
-def pseudo_inverse(scores: Scores, rcond: float) -> NDArray[np.float64]:
-    """(k_i, k_q), from the (k_q, k_i) scores of anchors."""
-    return np.linalg.pinv(_defined(scores).astype(np.float64), rcond=rcond)
-
-
-def _defined(scores: Scores) -> Scores:
-    """Replace missing scores by 0, which has no influence."""
-    return np.where(np.isneginf(scores), np.float32(0), scores)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,8 +155,17 @@ class AnnCurIndex(SavedIndex):
     skipped: Positions
     """Documents left out of the latent search: anchors, and those without scores."""
     rescore: int
+    tuned: bool = False
     context: Context | None = None
     """Charges calls to the phase `rerank`; a loaded index has none."""
+
+    def notes(self) -> list[str]:
+        """Return the split that was found."""
+        split = f"{len(self.anchors)} anchors and {self.rescore} more documents a query"
+        return [
+            *super().notes(),
+            *([f"the split of calls was tuned: {split}"] if self.tuned else []),
+        ]
 
     def search(self, queries: Any, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)
@@ -162,7 +181,7 @@ class AnnCurIndex(SavedIndex):
         if np.isneginf(known).all():
             return Hits(self.anchors[:0], known[:0])
         depth = min(max(k, self.rescore) + len(self.skipped), len(self.scored))
-        near = self.latent.search(_defined(known)[None], depth)
+        near = self.latent.search(defined(known)[None], depth)
         kept = ~np.isin(near.docs[0], self.skipped)
         others, approximate = near.docs[0][kept], near.scores[0][kept]
         docs = np.concatenate([self.anchors, others[: self.rescore]])

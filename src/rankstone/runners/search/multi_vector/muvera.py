@@ -16,6 +16,7 @@ from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.exact.flat import ExactIndex, Mapped, written
 from rankstone.runners.search.faiss.graph import WithGraph
+from rankstone.runners.search.multi_vector.ball_carving import Carved
 from rankstone.runners.search.multi_vector.fde import (
     FdeShape,
     FinalProjection,
@@ -23,6 +24,7 @@ from rankstone.runners.search.multi_vector.fde import (
 )
 from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 from rankstone.runners.search.quantisation.quantiser import pq_256_8
+from rankstone.runners.search.rescoring import Scored, ScoredRepresentations
 
 QUERY_BYTES = 256 * 2**20
 """Encodings of queries that are searched together."""
@@ -35,7 +37,7 @@ class Muvera(WithGraph):
     See `FixedDimensionalEncoder` for an encoding and its cost. A document of any number
     of tokens takes 4 F bytes, F = repetitions 2^simhash_bits inner_dim or `final_dim`, or F / 8
     as "pq". With `rescore = n` the n best are scored again by exact MaxSim, as in the paper: there
-    n is hundreds, and F 10,240.
+    n is hundreds, F 10,240, and the tokens of a query are carved into balls.
 
     Ties are broken by faiss, in the same way in every run. A document without tokens is never
     found, and a query without tokens finds nothing. A score may differ in its last bits between a
@@ -58,6 +60,13 @@ class Muvera(WithGraph):
     search: Literal["exact", "hnsw", "pq"] = "exact"
     """Comparison of encodings: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
     paper's, one by one."""
+    ball: float | None = None
+    """tau of the paper, .7 there: before documents are scored again, tokens of a query with at
+    least this inner product become one (see `carved`). None: every token is compared."""
+
+    def rescorer(self, documents: Chunks[Ragged]) -> Scored:
+        whole = ScoredRepresentations(documents)
+        return whole if self.ball is None else Carved(whole, self.ball)
 
     def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:
         dim = next((part.dim for _, part in parts(documents) if len(part.tokens)), 0)

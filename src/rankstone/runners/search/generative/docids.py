@@ -1,0 +1,75 @@
+"""Identifiers of documents that a model can write: atomic, naive and semantic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankstone.errors import ModelError
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.search.faiss.faiss_index import library
+
+Kind = Literal["atomic", "naive", "semantic"]
+FILE = "docids.json"
+"""Beside a model's weights: the docids that it was trained to write, by id of the document."""
+ITERATIONS = 20
+
+
+def semantic(vectors: NDArray[np.float32], branching: int, leaf: int, seed: int) -> list[str]:
+    """Paths through a hierarchy of clusters, one number a level: "3 0 7 42".
+
+    Tay et al., Transformer Memory as a Differentiable Search Index, NeurIPS 2022, arXiv:2202.06991,
+    algorithm 1: more than `leaf` documents are divided by k-means into `branching` clusters, each
+    of them again, and so on; the last number counts the documents of a cluster. There the numbers
+    are joined without spaces, so that a tokenizer may join those of several levels.
+    """
+    found = [""] * len(vectors)
+    everything: tuple[tuple[int, ...], NDArray[np.int64]] = (), np.arange(len(vectors))
+    waiting = [everything] if len(vectors) else []
+    while waiting:
+        path, rows = waiting.pop()
+        if len(rows) > leaf:
+            parts = clusters(vectors[rows], branching, seed)
+            waiting += [((*path, n), rows[part]) for n, part in enumerate(parts) if len(part)]
+            continue
+        for number, row in enumerate(rows):
+            found[row] = " ".join(map(str, (*path, number)))
+    return found
+
+
+def clusters(vectors: NDArray[np.float32], k: int, seed: int) -> list[NDArray[np.int64]]:
+    """Rows of each of at most `k` clusters; equal parts where k-means leaves all in one."""
+    faiss = library()
+    k = min(k, len(vectors))
+    means = faiss.Kmeans(
+        vectors.shape[1], k, niter=ITERATIONS, seed=seed, min_points_per_centroid=1
+    )
+    means.train(vectors)
+    labels = means.index.search(vectors, 1)[1][:, 0]
+    if (labels == labels[0]).all():
+        return np.array_split(np.arange(len(vectors)), k)
+    return [np.flatnonzero(labels == number) for number in range(k)]
+
+
+def stated(model: LocatedModel, ids: Sequence[str]) -> list[str] | None:
+    """Return the docids that lie beside the weights; None without such a file.
+
+    Raises ModelError where it is not about these documents.
+    """
+    if FILE not in model.files:
+        return None
+    path = model.folder / FILE
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return [str(known[id]) for id in ids]
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"Model '{model.id}': {path}: no docids by document: {error}.") from error
+    except KeyError as error:
+        raise ModelError(
+            f"Model '{model.id}': {path}: no docid of document {error}. The model was trained on"
+            " another collection: run it on that one."
+        ) from None
