@@ -21,8 +21,8 @@ SYSTEMS: list[dict[str, Any]] = tomllib.loads(TARGET.with_suffix(".toml").read_t
 METHODS = {name: PLACE.method(name) for name in PLACE.method_names()}
 CLAIMS = PLACE.load(ClaimSpec, "leaderboards/claims")
 INTRODUCTION = (
-    "What of each published system runs here, and where it differs. Definitions are in `runners/`,"
-    " claims in [claims](https://github.com/rankstone/rankstone/blob/main/leaderboards/claims.md)."
+    "What of each published system runs here, and where it differs. Definitions are in runners/,"
+    " claims and what was found of them in leaderboards/claims.md. make reference writes this page."
 )
 
 
@@ -40,9 +40,10 @@ def state(system: Mapping[str, Any]) -> str:
     methods = methods_of(system)
     absent = [method.name for method in methods if method.weights == "unavailable"]
     runs = len(methods) - len(absent)
-    parts = [f"{runs} run" if runs > 1 else f"{runs} runs"] if runs else []
-    parts += [f"{len(absent)} with your own weights: none were released"] if absent else []
-    parts += [f"without {system['missing']}"] if "missing" in system else []
+    parts = [f"{runs} run{'s' if runs == 1 else ''}"] if runs else []
+    own = f"{len(absent)} run{'s' if len(absent) == 1 else ''} with your own weights"
+    parts += [f"{own}: none were released"] if absent else []
+    parts += [f"missing: {system['missing']}"] if "missing" in system else []
     return "; ".join(parts)
 
 

@@ -21,4 +21,6 @@ def test_patterns_name_definitions_and_methods_without_weights_are_listed() -> N
     listed = {method.name for system in SYSTEMS for method in methods_of(system)}
     assert {name for name, method in METHODS.items() if method.weights == "unavailable"} <= listed
     found = {"definitions": ["lexical/bm25", "dense/gear"], "missing": "the rest"}
-    assert state(found) == "1 runs; 1 with your own weights: none were released; without the rest"
+    assert state(found) == (
+        "1 runs; 1 runs with your own weights: none were released; missing: the rest"
+    )

@@ -87,7 +87,7 @@ def test_of_a_state_space_model_the_linear_maps_are_counted():
 
 
 def test_layers_behind_the_exit_do_not_count():
-    from rankstone.runners.transformer.loading import leave
+    from rankstone.runners.transformer.submodels.early_exit import leave
 
     model = made("ModernBert", **SMALL, **LOCAL)
     whole = costs(model)

@@ -43,7 +43,7 @@ def cross_encoder(scorer: Any, recipe: Recipe) -> Start:
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Transformer
 
-    from rankstone.runners.transformer.loading import leave
+    from rankstone.runners.transformer.submodels.early_exit import leave
 
     module = Transformer(
         str(scorer.model.folder),

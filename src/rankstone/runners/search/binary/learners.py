@@ -22,7 +22,7 @@ class Learner(NamedTuple):
     parameters: list[Any]
     """Tensors that are learnt."""
     finished: Callable[[], Layers]
-    """What was learnt, for inference."""
+    """The layers that were learnt, for inference."""
 
 
 Begin = Callable[[Layers, int], Learner]

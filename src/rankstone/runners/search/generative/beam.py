@@ -41,8 +41,11 @@ class Hypotheses(NamedTuple):
         return Hypotheses(self.query[rows], self.node[rows], self.score[rows])
 
     def plus(self, other: Hypotheses) -> Hypotheses:
-        query, node, score = map(np.concatenate, zip(self, other, strict=True))
-        return Hypotheses(query, node, score)
+        return Hypotheses(
+            np.concatenate([self.query, other.query]),
+            np.concatenate([self.node, other.node]),
+            np.concatenate([self.score, other.score]),
+        )
 
     def best(self, beam: int) -> Ints:
         """Rows of the `beam` best of each query, best first; ties by number of node."""
