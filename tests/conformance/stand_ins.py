@@ -48,6 +48,10 @@ def _two_berts(folder: Path) -> None:
     tiny_encoders.bert(folder / "query", seed=1)
 
 
+def _docid_writer(folder: Path, documents: int = 0) -> None:
+    tiny_language_models.write_seq2seq(folder, documents, scale=1.0)
+
+
 def _idf(folder: Path) -> None:
     tiny_models.write_masked(folder)
     tiny_models.write_idf(folder)
@@ -84,13 +88,13 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
     "dense/m2-bert-2k": (_m2_bert, SHORT),
     "dense/modularstarencoder-18": (_encoder("modular_star_encoder"), SHORT),
     "dense/dupmae": (_encoder("dupmae"), {"top_k": 9}),
-    "generative/dsi-naive": (tiny_language_models.write_seq2seq, SHORT_QUERIES),
+    "generative/dsi-naive": (_docid_writer, SHORT_QUERIES),
     "generative/dsi-atomic": (
-        partial(tiny_language_models.write_seq2seq, documents=100),
+        partial(_docid_writer, documents=100),
         SHORT_QUERIES,
     ),
     "generative/dsi-semantic": (
-        tiny_language_models.write_seq2seq,
+        _docid_writer,
         {**SHORT_QUERIES, "branching": 3, "leaf": 4},
     ),
     "hybrid/bge-m3-hybrid": (
