@@ -14,7 +14,7 @@ from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.cache_key import encoding_key
 from rankstone.errors import MissingExtraError
 from rankstone.profiling.clock import Clock
-from rankstone.runners.construct import build_runner, load_adapter
+from rankstone.runners.construct import build_runner, load_adapter, untrained
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.representations.base import concatenate, pack, take
 from rankstone.runners.testing import MemoryChunks, Pairs, PlainContext
@@ -57,7 +57,9 @@ def kind(spec):
     return json.dumps(told, sort_keys=True)
 
 
-SPECS = {name: WORKSPACE.method(name) for name in WORKSPACE.method_names()}
+DEFINED = {name: WORKSPACE.method(name) for name in WORKSPACE.method_names()}
+SPECS = {name: spec for name, spec in DEFINED.items() if untrained(spec) == spec}
+"""Without methods that a recipe trains first: their adapters have other definitions."""
 EXHAUSTIVE = SPECS["rerank/minilm-bi-exhaustive"]
 SPECS[EXHAUSTIVE.name] = EXHAUSTIVE.model_copy(  # it encodes every document for every query
     update={

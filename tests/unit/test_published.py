@@ -12,6 +12,7 @@ from rankstone.cli.app import app
 from rankstone.errors import DefinitionError
 from rankstone.evaluation.measure_names import parse
 from rankstone.leaderboards.papers.published import Published, published_of, read_published
+from rankstone.runners.construct import untrained
 from rankstone.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,9 @@ def listed(*arguments: str) -> str:
 def test_every_released_model_has_the_values_that_were_published_of_it():
     specs = map(WORKSPACE.method, WORKSPACE.method_names())
     own = [spec for spec in specs if spec.models or (spec.scorer and spec.scorer.models)]
-    assert {spec.name for spec in own if not published_of(spec, ROWS)} == set(WITHOUT)
+    ready = [spec for spec in own if untrained(spec) == spec]
+    missing = {spec.name for spec in ready if not published_of(spec, ROWS)}
+    assert missing == set(WITHOUT)
 
 
 def test_rows_name_what_is_defined():

@@ -29,8 +29,12 @@ from rankstone.leaderboards.pages.report import report
 from rankstone.leaderboards.trained import zero_shot
 from rankstone.results.record import TRAINING, Measure, RunRecord, Unseen
 from rankstone.results.serialise import from_json
+from rankstone.runners.construct import build_runner, parts, untrained
 from rankstone.scoring.verification import _unseen
 from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.training.losses.by_name import form_of
+from rankstone.training.samplers import LIBRARY, OWN
+from rankstone.training.starts import STARTS
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record
@@ -153,6 +157,21 @@ def test_a_cell_that_takes_training_queries_says_so(place: Path) -> None:
     )
     for record, path in session.records():
         assert session.verify(record, path) == []
+
+
+def test_defined_recipes_name_tasks_losses_and_samplers() -> None:
+    space = Workspace.find(ROOT)
+    defined = [space.method(name) for name in space.method_names() if name.startswith("trained/")]
+    found = [(part, recipe) for spec in defined for _, part in parts(spec)
+             if (recipe := part.training)]  # fmt: skip
+    assert len(found) == len(defined) >= 7
+    for part, recipe in found:
+        assert all(task == "own" or task.train_split for task in recipe.data)  # type: ignore[union-attr]
+        assert part.adapter in STARTS
+        form = form_of(part.adapter, recipe.loss, recipe.options)
+        assert (form == "scores") == isinstance(recipe.teacher, MethodSpec)
+        assert recipe.sampler in (*LIBRARY, *OWN)
+    assert all(build_runner(untrained(spec)) for spec in defined)
 
 
 def trained(scale: float = 1.5) -> RunRecord:

@@ -186,7 +186,7 @@ class Unseen(Section):
 
 
 class Training(Section):
-    """Training of a part of the method by its recipe (docs: training)."""
+    """Training of a part of the method by its recipe (docs: definitions, "A recipe")."""
 
     part: Name
     checkpoint: str

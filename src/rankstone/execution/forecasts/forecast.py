@@ -15,6 +15,7 @@ from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.files import appearing
 from rankstone.progress import Progress, silent
 from rankstone.results.record import Forecast
+from rankstone.runners.construct import untrained
 
 LONGEST_S = 300.0
 """Time limit of a sample."""
@@ -58,9 +59,13 @@ def _networks(job: Job) -> set[Path]:
 
 def before_run(job: Job, key: str, dataset: Dataset, progress: Progress) -> Forecast | None:
     """Return the forecast of a cell that is about to run: the stored one, which is used once, since
-    the cache changes; else a new one unless the cell is small, so that small cells lose no time."""
+    the cache changes; else a new one unless the cell is small, so that small cells lose no time.
+
+    A method that a recipe trains first has none: its start may have other layers, or no head."""
     found = kept(job, key)
     _path(job, key).unlink(missing_ok=True)
+    if untrained(job.method) != job.method:
+        return found
     if found is None and (api_parts(job.method) or not is_small(job, dataset)):
         found = forecast(job, dataset, progress)
     return found
