@@ -139,9 +139,26 @@ scale: $(VENV)/.dev  ## BM25 and an encoder over PASSAGES=8800000 generated pass
 growth: $(VENV)/.dev  ## Time and memory of each phase up to PASSAGES=1100000, with docs/growth.md
 	$(BIN)/python tests/speed/growth.py $(SIZE)
 
-gpu:  ## Checks and speed on a CUDA device: PYTHON=python3 with torch and sentence-transformers there
-	PYTHONPATH=src $(PYTHON) -m pytest -p no:cacheprovider tests/gpu
-	PYTHONPATH=src $(PYTHON) tests/speed/run.py gpu
+# An environment of its own over that of PYTHON, which has torch for the card and stays as it is.
+GPU := build/gpu
+
+$(GPU)/.done: pyproject.toml
+	@$(PYTHON) -m venv $(GPU)
+	@$(PYTHON) -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+	  > $$($(GPU)/bin/python -c 'import site; print(site.getsitepackages()[0])')/outer.pth
+	@$(GPU)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["dependencies"], "sentence-transformers>=6.2", "pytest", "hypothesis", sep="\n")' \
+	  > $(GPU)/needs.txt
+	@$(GPU)/bin/python -m pip install --quiet --disable-pip-version-check -r $(GPU)/needs.txt
+	@touch $@
+
+gpu: export PYTHONPATH := src
+gpu: export RANKSTONE_DEVICE := cuda
+gpu: $(GPU)/.done  ## Checks and speed on a CUDA device: PYTHON=python3 with torch, transformers, sentence-transformers
+	$(GPU)/bin/python -m pytest -p no:cacheprovider tests/gpu
+	$(GPU)/bin/python -m pytest -p no:cacheprovider -q tests/conformance/test_runners.py \
+	  -k 'dense or sparse or late_interaction or vdr or rerank'
+	$(GPU)/bin/python tests/speed/run.py gpu
 
 clean:  ## Remove the environment and build leftovers
 	rm -rf $(VENV) build dist

@@ -155,7 +155,24 @@ def make_trained_record() -> RunRecord:
     assert record.profile is not None
     phases = {"train": Phase(wall_s=812.5, cpu_s=1611.0, items=500), **record.profile.phases}
     profile = record.profile.model_copy(update={"phases": phases})
-    return record.model_copy(update={"training": [training], "profile": profile})
+    record = record.model_copy(update={"training": [training], "profile": profile})
+    return on_gpu(record)
+
+
+def on_gpu(record: RunRecord) -> RunRecord:
+    """The record, of a run on a GPU."""
+    assert record.profile is not None
+    use = {"peak_gpu_bytes": 1_717_986_918, "gpu_utilisation": 0.875}
+    phases = {
+        name: phase.model_copy(update=use if name == "encode_documents" else {})
+        for name, phase in record.profile.phases.items()
+    }
+    where = {"gpu": "NVIDIA H200", "driver": "570.86", "device": "cuda"}
+    changes = {
+        "profile": record.profile.model_copy(update={"phases": phases}),
+        "environment": record.environment.model_copy(update=where),
+    }
+    return record.model_copy(update=changes)
 
 
 def make_task(task: str, corpus: str) -> TaskInfo:

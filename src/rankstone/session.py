@@ -109,6 +109,7 @@ class Session(Views):
         timeout_s: float | None = None,
         memory_limit_bytes: int | None = None,
         seed: int = 0,
+        device: str = "auto",
         force: bool = False,
         model_path: PathLike | None = None,
         budget_tokens: int | None = None,
@@ -128,6 +129,8 @@ class Session(Views):
             limit_queries: number of judged queries to use, the first ones.
             timeout_s, memory_limit_bytes: limits of a cell; a cell that exceeds one fails.
             seed: of everything random.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`, for methods that state none; `auto`: as
+                RANKSTONE_DEVICE states, else the best there is.
             force: measure again where results with matching digests are stored.
             model_path: folder with the weights of the one method, instead of its definition's.
             budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
@@ -155,6 +158,7 @@ class Session(Views):
             workspace=definitions.root,
             limits=Limits(timeout_s=timeout_s, memory_bytes=memory_limit_bytes),
             seed=seed,
+            device=device,
             force=force,
             purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,

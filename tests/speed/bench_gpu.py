@@ -7,16 +7,16 @@ CUDA device.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-N_TEXTS, ROUNDS, WARM_UP = 20_000, 3, 512
+from tests.speed import cuda
+
+N_TEXTS, WARM_UP = 20_000, 512
 BATCHES = (32, 128, 512)
 WORDS = 30_000
 PRECISIONS = ("fp32", "bf16")
@@ -28,16 +28,22 @@ def write_model(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
-    from transformers import BertConfig, BertModel, BertTokenizer
+    from transformers import BertConfig, BertModel
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(WORDS))]
     torch.manual_seed(0)
+    words = tokenizer()
     BertModel(BertConfig(vocab_size=len(words))).save_pretrained(folder / "plain")
-    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
-    tokenizer.save_pretrained(folder / "plain")
+    words.save_pretrained(folder / "plain")
     transformer = Transformer(str(folder / "plain"), max_seq_length=512)
     modules = [transformer, Pooling(768, "mean"), Normalize()]
     SentenceTransformer(modules=modules).save(str(folder / "model"), create_model_card=False)
+
+
+def tokenizer() -> Any:
+    from transformers import BertTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(WORDS))]
+    return BertTokenizer(vocab={word: number for number, word in enumerate(words)})
 
 
 def texts(n: int) -> list[str]:
@@ -47,18 +53,8 @@ def texts(n: int) -> list[str]:
     return [" ".join(f"w{word}" for word in random.integers(0, WORDS, k)) for k in lengths]
 
 
-def seconds(action: Callable[[], object]) -> float:
-    import torch
-
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    action()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 def lines() -> Iterator[str]:
-    if not Path("/dev/nvidiactl").exists():
+    if not cuda.present():
         return
     with tempfile.TemporaryDirectory() as place:
         write_model(Path(place))
@@ -71,7 +67,6 @@ def _compared(folder: Path, documents: list[str], precision: str) -> Iterator[st
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from rankstone.profiling.peak_flops import matmul_peak
     from rankstone.runners.encoders.dense import DenseEncoder
     from rankstone.runners.models import locate
     from rankstone.specs import ModelSpec
@@ -86,22 +81,13 @@ def _compared(folder: Path, documents: list[str], precision: str) -> Iterator[st
 
     expected = np.asarray(theirs(32, documents[:WARM_UP]), np.float32)
     found = ours.encode(documents[:WARM_UP], "document")
-    best = min(BATCHES, key=lambda size: seconds(lambda: theirs(size, documents[:4096])))
-    pairs = [
-        (
-            seconds(lambda: theirs(best, documents)),
-            seconds(lambda: ours.encode(documents, "document")),
-        )
-        for _ in range(ROUNDS)
-    ]
-    ratio = statistics.median(peer / own for peer, own in pairs)
-    own = statistics.median(own for _, own in pairs)
-    lengths = np.array([text.count(" ") + 3 for text in documents])
-    share = (
-        ours._tower("document").facts.costs.flops(lengths)
-        / own
-        / (matmul_peak(precision, "cuda") or np.nan)
+    best = min(BATCHES, key=lambda size: cuda.seconds(lambda: theirs(size, documents[:4096])))
+    ratio, own = cuda.compared(
+        lambda: theirs(best, documents), lambda: ours.encode(documents, "document")
     )
+    lengths = np.array([text.count(" ") + 3 for text in documents])
+    flops = ours._tower("document").facts.costs.flops(lengths)
+    share = cuda.share_of_peak(flops, own, precision)
     peer = f"sentence-transformers' encode in batches of {best}"
     yield f"speed gpu_encoding_{precision} ratio={ratio:.2f} goal=>=1 peer={peer}"
     yield f"speed gpu_encoding_{precision}_share_of_peak ratio={share:.3f} goal=>=0.3 peer=torch.mm"

@@ -27,7 +27,6 @@ from rankstone.runners.encoders.dense import DenseEncoder, Vector
 from rankstone.runners.models import locate
 from rankstone.runners.transformer import batching
 from rankstone.runners.transformer import tower as towers
-from rankstone.runners.transformer.engines import choice as engines
 from rankstone.runners.transformer.engines import export
 from rankstone.runners.transformer.engines.engine import OutOfMemoryError
 from rankstone.runners.transformer.network import Network
@@ -195,17 +194,19 @@ def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):
     from rankstone.execution import process
 
     class Job:
-        threads, cache = 3, Path("some/cache")
+        threads, cache, device = 3, Path("some/cache"), "cuda:1"
 
     monkeypatch.chdir(tmp_path)
-    assert process._environment(Job())["RANKSTONE_CACHE"] == str(tmp_path / "some" / "cache")
+    stated = process._environment(Job())
+    assert stated["RANKSTONE_CACHE"] == str(tmp_path / "some" / "cache")
+    assert stated["RANKSTONE_DEVICE"] == "cuda:1"
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_work_to_torch(model, monkeypatch, tmp_path):
     """A file where the folder should be: no one may write there, not even root."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(engines, "_has_accelerator", lambda: False)
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
     with pytest.warns(RankstoneWarning, match=r"cannot be kept in .*RANKSTONE_CACHE.*torch does"):
         vectors = encoder(model, engine=None, device=None).encode(TEXTS, "document")
     np.testing.assert_array_equal(vectors, encoder(model).encode(TEXTS, "document"))
@@ -235,7 +236,7 @@ MAMBA = {"pooling": "last", "tokens_after": ("eos_token",), "max_length": 64}
 
 
 def test_torch_runs_what_openvino_cannot(mamba, monkeypatch):
-    monkeypatch.setattr(engines, "_has_accelerator", lambda: False)
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
     free = encoder(mamba, engine=None, device=None, **MAMBA)
     with pytest.warns(
         RankstoneWarning, match=r"OpenVINO cannot run it \((?!Exception).*torch does"
@@ -361,12 +362,20 @@ def test_torch_says_in_many_ways_that_memory_is_out(model, monkeypatch, error, r
 
 def test_the_budget_is_that_of_the_device_in_use(model, monkeypatch):
     assert encoder(model)._tower("document")._budget == towers.CPU_BATCH_TOKENS
-    fast = encoder(model, device=None)
-    fast._tower("document").engine  # noqa: B018
-    monkeypatch.setattr(towers, "best_device", lambda: "cuda")
-    assert fast._tower("document")._budget == towers.GPU_BATCH_TOKENS
     own = encoder(model, batch_tokens=5)
     assert own._tower("document")._budget == 5
+
+
+@pytest.mark.parametrize("free", [0, 2**22, 2**40])
+def test_the_budget_of_a_gpu_is_what_its_free_memory_holds(model, monkeypatch, free):
+    tower = encoder(model, device=None)._tower("document")
+    parts = tower.engine and tower.engines._in_torch().network.backbone.modules()
+    per_token = sum(4 * part.out_features for part in parts if hasattr(part, "out_features"))
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cuda:1")
+    monkeypatch.setattr(towers, "free_bytes", {"cuda:1": free}.__getitem__)
+    found = tower._budget
+    assert found == {0: 1, 2**40: towers.GPU_BATCH_TOKENS}.get(free, found)
+    assert not 0 < free < 2**40 or free / 3 < found * per_token <= free
 
 
 # Windows, and tokens made ahead

@@ -28,7 +28,7 @@ from sentence_transformers.sentence_transformer.modules import (
 from rankstone.errors import DefinitionError, ModelError, RankstoneWarning
 from rankstone.runners.encoders.dense import DenseEncoder
 from rankstone.runners.models import locate
-from rankstone.runners.transformer.engines import choice, export, verification
+from rankstone.runners.transformer.engines import export, verification
 from rankstone.runners.transformer.network import quiet
 from rankstone.specs import ModelSpec
 from tests import tiny_encoders, tiny_models
@@ -155,7 +155,7 @@ def test_a_text_without_any_token_is_the_librarys(tmp_path, monkeypatch):
     """In a batch: alone, the library cannot encode it. OpenVINO cannot at all, so torch does."""
     located, peer = model(tmp_path, gpt2, lambda dim: [Pooling(dim, "lasttoken")], length=24)
     expected = peer.encode(TEXTS, show_progress_bar=False)
-    monkeypatch.setattr(choice, "_has_accelerator", lambda: False)
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
     own = DenseEncoder(model=located, similarity="dot")
     with pytest.warns(RankstoneWarning, match="differ from the library's by nan"):
         vectors = own.encode(TEXTS, "query")
@@ -168,7 +168,7 @@ def test_the_librarys_tokenizer_is_used_where_ours_differs(tmp_path, monkeypatch
 
     located, peer = model(tmp_path, bert, lambda dim: [Pooling(dim)], length=16)
     monkeypatch.setattr(loading, "same_tokens", lambda *given: False)
-    monkeypatch.setattr(choice, "_has_accelerator", lambda: False)
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
     own = DenseEncoder(model=located, similarity="dot")
     with pytest.warns(RankstoneWarning, match="tokens are made by transformers alone"):
         vectors = own.encode(TEXTS, "document")
@@ -350,7 +350,7 @@ def test_a_graph_that_differs_is_not_used(tmp_path, monkeypatch):
     """And in later runs neither, without another try."""
     located, peer = model(tmp_path, bert, lambda dim: [Pooling(dim)])
     apart = verification._apart
-    monkeypatch.setattr(choice, "_has_accelerator", lambda: False)
+    monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
     monkeypatch.setattr(verification, "_apart", lambda *rows: apart(*rows) + 0.5)
     for _ in range(2):
         own = DenseEncoder(model=located, similarity="dot")

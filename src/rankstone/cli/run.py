@@ -71,7 +71,9 @@ def chosen_cells(
             "--set", metavar="KEY=VALUE", help="Set a parameter of the methods; repeatable."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Device of the model.")] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
     precision: Annotated[
         str | None, typer.Option("--precision", help="fp32, bf16 or int8 [the definition's].")
     ] = None,
@@ -104,10 +106,10 @@ def chosen_cells(
         model_path=model_path,
         measures=measures or (),
         task_name=task_name,
+        device=device,
         **parse_budget(budget),
         changes=Changes(
             settings=tuple(settings or ()),
-            device=device,
             precision=precision,
             name=name,
             candidates=candidates,

@@ -32,6 +32,8 @@ from rankstone.execution.training import (
     trained_on,
 )
 from rankstone.profiling.clock import Clock
+from rankstone.profiling.device import synchronise
+from rankstone.profiling.gpu_load import sampled
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.machine import environment, fingerprint
 from rankstone.profiling.other_load import Reading
@@ -73,6 +75,7 @@ class CellRun:
         purse = Purse(self.job.budget, ledger=self.job.staging / SPENT)
         with (
             paying(purse),
+            sampled(self.clock, self.job.device),
             warnings.catch_warnings(record=True) as caught,
             tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
         ):
@@ -132,6 +135,7 @@ class CellRun:
             environment=environment(
                 threads=self.job.threads,
                 seed=self.job.seed,
+                device=self.job.device,
                 command=self.job.command,
                 workspace=self.job.workspace,
             ),
@@ -190,7 +194,7 @@ class CellRun:
             judgements_of_training=dataset.train_judgements,
             seed=self.job.seed,
             threads=self.job.threads,
-            device="cpu",
+            device=self.job.device,
             work=work,
             clock=self.clock,
             cache=cache,
@@ -224,8 +228,10 @@ class CellRun:
         def ask(row: int) -> tuple[float, float]:
             start = time.perf_counter()
             query = runner.encode([texts[row]], "query")
+            synchronise()
             middle = time.perf_counter()
             index.search(query, k)
+            synchronise()
             return (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
 
         progress("latency", 0, None)

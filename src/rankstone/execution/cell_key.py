@@ -57,6 +57,7 @@ def cell_key(
     code: dict[str, str],
     packages: dict[str, str],
     seed: int,
+    device: str,
     threads: int,
     training: Sequence[str] = (),
 ) -> str:
@@ -68,6 +69,7 @@ def cell_key(
         code: Per method name, the digest of its adapter's code.
         packages: Versions of the libraries that compute.
         training: Digests of the data that recipes learn from.
+        device: Kind of device of methods that state none.
     """
     body: dict[str, Any] = {
         "rankstone": source_digest(),
@@ -79,6 +81,7 @@ def cell_key(
         "python": platform.python_version(),
         "packages": packages,
         "seed": seed,
+        "device": device,
         "threads": threads,
         **({"training": list(training)} if training else {}),
     }

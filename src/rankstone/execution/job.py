@@ -25,6 +25,7 @@ class Job(BaseModel):
     staging: Path
     """An empty folder for the files beside the record."""
     seed: int = 0
+    device: str = "cpu"
     threads: int
     workspace: Path
     command: tuple[str, ...] = ()

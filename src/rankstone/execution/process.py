@@ -23,6 +23,7 @@ from rankstone.execution.descendants import MARK, descendants, end_process
 from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, bounded, parsed
 from rankstone.execution.forecasts.sampled import Sampled
 from rankstone.execution.job import Job
+from rankstone.profiling.device import VARIABLE
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
 from rankstone.results.serialise import check_storable
@@ -241,6 +242,7 @@ def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
 def _environment(job: Job) -> dict[str, str]:
     fixed = {
         **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
+        VARIABLE: job.device,
         "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines store converted networks
         "PYTHONHASHSEED": "0",  # sets of strings iterate in the same order in every run
         "TOKENIZERS_PARALLELISM": "true",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, run_process
 from rankstone.execution.trial import refuse_deadly
 from rankstone.files import temporary_folder
+from rankstone.profiling.device import AUTO, check, kind, parsed, resolve
 from rankstone.profiling.machine import (
     PACKAGES,
     environment,
@@ -86,6 +88,8 @@ class Sweep:
     workspace: Path
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
+    device: str = AUTO
+    """Of methods that state none: see `rankstone.profiling.device`."""
     force: bool = False
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
@@ -99,6 +103,7 @@ class Sweep:
         too deep, or results cannot be written.
         """
         self.store.check_writable()
+        check(self._device)
         self.check_methods()
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
@@ -112,6 +117,10 @@ class Sweep:
         """Raise RankstoneError where the definition of a method is invalid."""
         for method in {m.digest(): m for m in self._as_run()}.values():
             self._check(method)
+
+    @cached_property
+    def _device(self) -> str:
+        return resolve(parsed(self.device, "--device"))
 
     def _as_run(self) -> Iterator[MethodSpec]:
         """Yield every method as it runs on each task."""
@@ -204,6 +213,7 @@ class Sweep:
             code=code_digest(method),
             packages=package_versions(PACKAGES),
             seed=self.seed,
+            device=kind(self._device),
             threads=threads,
             training=data_digests(method, dataset, self.sources),
         )
@@ -217,6 +227,7 @@ class Sweep:
             cache=self.sources.cache,
             staging=staging,
             seed=self.seed,
+            device=self._device,
             threads=threads,
             workspace=self.workspace,
             command=self.command,
@@ -239,6 +250,7 @@ class Sweep:
             environment=environment(
                 threads=usable_cores(),
                 seed=self.seed,
+                device=self._device,
                 command=self.command,
                 workspace=self.workspace,
             ),

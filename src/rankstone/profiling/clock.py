@@ -2,7 +2,8 @@
 
 Phases nest: a lazily encoded chunk read inside `index` is charged to `encode_documents`, not to
 `index`. Wall time is `time.perf_counter`, CPU time is that of this process and all its threads.
-Memory peaks come from `rankstone.profiling.memory` and are reset at every change of phase.
+A phase ends when the GPU has done its work. Memory peaks come from `rankstone.profiling.memory` and
+are reset at every change of phase.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 
+from rankstone.profiling.device import synchronise
 from rankstone.profiling.memory import larger, peak_gpu, peak_rss, reset_peak_gpu, reset_peak_rss
 from rankstone.progress import Progress, silent
 from rankstone.results.record import Phase
@@ -25,6 +28,7 @@ class _Tally:
     cached_items: int = 0
     peak_rss_bytes: int | None = None
     peak_gpu_bytes: int | None = None
+    gpu_shares: list[float] = field(default_factory=list)
     tokens: int = 0
     flops: float = 0.0
     billed_tokens: int = 0
@@ -100,6 +104,11 @@ class Clock:
         if not self.paused:
             self._tallies[name].add_work(tokens, flops, billed_tokens, usd)
 
+    def add_utilisation(self, share: float) -> None:
+        """Count a sample of the GPU's utilisation in the running phase, from any thread."""
+        for name in self._stack[-1:]:
+            self._tallies[name].gpu_shares.append(share)
+
     def add_cached(
         self,
         name: str,
@@ -133,6 +142,7 @@ class Clock:
                 items=tally.items,
                 peak_rss_bytes=tally.peak_rss_bytes,
                 peak_gpu_bytes=tally.peak_gpu_bytes,
+                gpu_utilisation=fmean(tally.gpu_shares) if tally.gpu_shares else None,
                 tokens=tally.tokens or None,
                 flops=tally.flops or None,
                 billed_tokens=tally.billed_tokens or None,
@@ -144,6 +154,7 @@ class Clock:
 
     def _settle(self) -> None:
         """Charge the time since the last change to the running phase, and restart the timers."""
+        synchronise()
         now = (time.perf_counter(), time.process_time())
         if self._stack:
             tally = self._tallies[self._stack[-1]]

@@ -41,6 +41,7 @@ def environment(
     seed: int | None,
     command: Sequence[str],
     *,
+    device: str | None = None,
     workspace: Path | None = None,
 ) -> Environment:
     """Describe what this process runs on. Unknown facts are null; nothing is raised.
@@ -48,6 +49,7 @@ def environment(
     Args:
         threads: Threads given to the methods.
         seed: Seed given to the methods.
+        device: Device given to methods that state none.
         command: The command line, program first.
         workspace: Folder whose git commit is recorded; by default the current one.
     """
@@ -60,6 +62,7 @@ def environment(
         affinity=affinity(),
         ram_bytes=psutil.virtual_memory().total,
         gpu=gpu,
+        device=device,
         driver=driver,
         os=f"{platform.system()} {platform.release()}".strip() or None,
         python=f"{platform.python_implementation()} {platform.python_version()}",

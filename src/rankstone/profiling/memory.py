@@ -40,7 +40,7 @@ def peak_gpu() -> int | None:
 
     None where torch is not loaded or sees no CUDA device: this never loads it.
     """
-    cuda = _cuda()
+    cuda = loaded_cuda()
     if cuda is None:
         return None
     return sum(int(cuda.max_memory_allocated(n)) for n in range(cuda.device_count()))
@@ -48,7 +48,7 @@ def peak_gpu() -> int | None:
 
 def reset_peak_gpu() -> None:
     """Lower the high-water mark of every GPU to the present allocation."""
-    cuda = _cuda()
+    cuda = loaded_cuda()
     if cuda is not None and cuda.is_initialized():
         for n in range(cuda.device_count()):
             cuda.reset_peak_memory_stats(n)
@@ -73,7 +73,7 @@ def larger(a: int | None, b: int | None) -> int | None:
     return max((value for value in (a, b) if value is not None), default=None)
 
 
-def _cuda() -> Any | None:
-    """Return `torch.cuda` if it is loaded and has a device."""
+def loaded_cuda() -> Any | None:
+    """Return `torch.cuda` if it is loaded and has a device: this never loads it."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return cuda if cuda is not None and cuda.is_available() else None

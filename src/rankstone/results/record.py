@@ -252,6 +252,8 @@ class Phase(Section):
     peak_rss_bytes: Count | None = None
     peak_gpu_bytes: Count | None = None
     """Peak of torch's tensors over all GPUs; null without a CUDA device."""
+    gpu_utilisation: Amount | None = None
+    """Mean share of time in which the GPU ran kernels, sampled; null if not known."""
     tokens: Count | None = None
     """Tokens read by models, with special tokens, without padding; null if not counted."""
     flops: Amount | None = None
@@ -383,6 +385,8 @@ class Environment(Section):
     affinity: list[int] | None = None
     ram_bytes: Count | None = None
     gpu: str | None = None
+    device: str | None = None
+    """Device given to methods that state none: cpu, cuda, cuda:N or mps; null before schema 6."""
     driver: str | None = None
     os: str | None = None
     python: str | None = None

@@ -56,7 +56,7 @@ UPGRADES: dict[int, Upgrade] = {
     2: lambda body: body,  # 3 adds whose rules the numbers follow; intervals may be unknown
     3: lambda body: _trained(body),  # 4 adds the digest of the record itself, and `trained_on`
     4: _without_open_percentiles,  # 5 adds intervals of latencies
-    5: lambda body: body,  # 6 adds trainings by recipes: there were none
+    5: lambda body: body,  # 6 adds trainings by recipes, and the device and its utilisation
 }
 """Version -> the function that turns a body of that version into one of the next version."""
 

@@ -36,7 +36,7 @@ def is_small(job: Job, dataset: Dataset) -> bool:
 
 def refuse_large_models(job: Job) -> None:
     """Raise DoesNotFitError for weights that are larger than the available memory."""
-    if str(job.method.parameters.get("device") or "cpu") != "cpu":
+    if str(job.method.parameters.get("device") or job.device) != "cpu":
         return
     size, free = sum(_weights(job)), available()
     if size > free:

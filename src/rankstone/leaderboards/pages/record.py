@@ -29,6 +29,7 @@ from rankstone.results.record import (
     LEAST,
     PARTS,
     RANKS,
+    Environment,
     Latency,
     Phase,
     Profile,
@@ -285,6 +286,9 @@ def _phases(profile: Profile) -> Table:
         "items": [f"{phase.items:,}" for phase in phases],
         "peak RSS": [bytes_text(p.peak_rss_bytes, phase_mark(p)) for p in phases],
         "peak GPU": [bytes_text(p.peak_gpu_bytes, phase_mark(p)) for p in phases],
+        "GPU use": [
+            UNKNOWN if p.gpu_utilisation is None else f"{p.gpu_utilisation:.0%}" for p in phases
+        ],
         "tokens": [UNKNOWN if p.tokens is None else f"{p.tokens:,}" for p in phases],
         "GFLOP/s": [_rate(phase) for phase in phases],
         "from cache": [f"{phase.from_cache:.0%}" for phase in phases],
@@ -293,6 +297,12 @@ def _phases(profile: Profile) -> Table:
     rows = zip(*shown.values(), strict=True)
     notes = [time_note(profile), *_utilisation(profile)]
     return table(list(shown), rows, figures=[*shown][1:], notes=notes)
+
+
+def gpu_text(here: Environment) -> str:
+    """Return the GPU, and the device that methods were given where there was a choice."""
+    chosen = here.device if here.gpu or here.device != "cpu" else None
+    return ", ".join(filter(None, (here.gpu, chosen and f"device {chosen}")))
 
 
 def phase_mark(phase: Phase) -> str:

@@ -10,7 +10,7 @@ from rankstone.leaderboards.costs import COSTS, mark_of
 from rankstone.leaderboards.document import Heading, Items, Page, table
 from rankstone.leaderboards.frame import measure_order, truncated, truncation
 from rankstone.leaderboards.numbers import count, flagged, interval, quality
-from rankstone.leaderboards.pages.record import Row, facts
+from rankstone.leaderboards.pages.record import Row, facts, gpu_text
 from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import RunRecord
 from rankstone.results.serialise import to_json
@@ -47,7 +47,7 @@ def _facts(record: RunRecord, path: Path) -> Iterator[Row]:
         yield "queries without results", queries.n_missing or None
     yield "truncated", truncated(truncation(record))
     yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
-    yield "machine", ", ".join(filter(None, (here.machine, here.cpu, here.gpu)))
+    yield "machine", ", ".join(filter(None, (here.machine, here.cpu, gpu_text(here))))
     yield "measured", record.provenance.finished
     yield "file", str(path)
 

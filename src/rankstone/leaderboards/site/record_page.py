@@ -20,6 +20,7 @@ from rankstone.leaderboards.pages.record import (
     curve_rows,
     environment_rows,
     facts,
+    gpu_text,
     latency_notes,
     latency_rows,
     method_rows,
@@ -164,7 +165,7 @@ def _facts(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
     )
     yield "data", ", ".join(filter(None, (*sizes, f"split {record.task.split}")))
     threads = count(here.threads, "thread")
-    yield "machine", ", ".join(filter(None, (here.cpu, here.gpu, threads)))
+    yield "machine", ", ".join(filter(None, (here.cpu, gpu_text(here), threads)))
     yield "measured", record.provenance.finished
     yield "code", _code(here)
 

@@ -16,6 +16,7 @@ from rankstone.runners.api.lengths import Positive
 from rankstone.runners.api.settings import ONE, ApiSettings, Request
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role, Truncation
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.gpu import GpuIndex, exact
 
 Vectors = NDArray[np.float32]
 PATH = "embeddings"
@@ -67,8 +68,8 @@ class ApiEncoder(ApiSettings):
             self.reported(answer)
         return self._scaled(vectors)
 
-    def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents)
+    def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex | GpuIndex:
+        return exact(documents, context.device)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Count what `max_length` or `max_characters` leaves out; None without either."""

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.gpu import GpuIndex, exact
 from rankstone.runners.transformer.checkpoint_files import read_json
 from rankstone.runners.transformer.encoder import ROLES, Names, TransformerSettings
 from rankstone.runners.transformer.network import Head, Loaded, Network
@@ -112,8 +113,8 @@ class DenseEncoder(TransformerSettings):
             vectors[rows] = batch
         return np.empty((0, self._dim(role)), dtype=np.float32) if vectors is None else vectors
 
-    def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents)
+    def index(self, documents: Chunks[Vectors], context: Context) -> ExactIndex | GpuIndex:
+        return exact(documents, context.device)
 
     def _head(self, role: Role) -> Vector:
         return Vector(

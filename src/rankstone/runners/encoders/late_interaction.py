@@ -20,6 +20,7 @@ from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.ragged import STORAGES, Ragged, Storage, ragged
 from rankstone.runners.representations.two_bits import turned
+from rankstone.runners.search.exact.gpu_maxsim import GpuMaxSimIndex, maxsim
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.transformer.checkpoint_files import read_json
 from rankstone.runners.transformer.encoder import ROLES, TransformerSettings
@@ -100,8 +101,8 @@ class TokenEncoder(TransformerSettings):
         encoded: Ragged = take(concatenate([part for _, part in batches]), order)
         return encoded
 
-    def index(self, documents: Chunks[Ragged], context: Context) -> MaxSimIndex:
-        return MaxSimIndex.build(documents)
+    def index(self, documents: Chunks[Ragged], context: Context) -> MaxSimIndex | GpuMaxSimIndex:
+        return maxsim(documents, context.device)
 
     def _tower_of(
         self, role: Role, network: Network, engines: Engines, kind: type[Tower] = Tower

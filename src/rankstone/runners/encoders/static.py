@@ -18,6 +18,7 @@ from rankstone.errors import ModelError
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.exact.gpu import GpuIndex, exact
 from rankstone.runners.transformer.checkpoint_files import check_files
 
 BATCH = 256
@@ -63,8 +64,10 @@ class StaticEmbeddings(Defaults):
             vectors[start : start + BATCH] = self._means(batch)
         return vectors
 
-    def index(self, documents: Chunks[NDArray[np.float32]], context: Context) -> ExactIndex:
-        return ExactIndex.build(documents)
+    def index(
+        self, documents: Chunks[NDArray[np.float32]], context: Context
+    ) -> ExactIndex | GpuIndex:
+        return exact(documents, context.device)
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
         """Means of the tokens' rows, as a product with the (text, token) incidence matrix.

@@ -13,11 +13,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
+from rankstone.profiling.device import memory_errors, opened, resolve
 from rankstone.runners.meter import report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json
 from rankstone.runners.scorers.listwise import Listwise, messages, shortened
-from rankstone.runners.transformer.engines.choice import best_device, installed
+from rankstone.runners.transformer.engines.choice import installed
 from rankstone.runners.transformer.network import Head, Loaded, Network
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -80,7 +81,7 @@ class ListwiseReranker(Listwise):
         most = self._answer_tokens(len(passages))
         ids = torch.tensor([self._fitted(query, passages, self._context - most)])
         ids = ids.to(self._network.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_errors("Lower scorer.parameters.context."):
             found = self._network.generate(
                 ids, attention_mask=torch.ones_like(ids), generation_config=self._greedy(most)
             )[0]
@@ -153,4 +154,4 @@ class ListwiseReranker(Listwise):
         import torch
 
         number = getattr(torch, DTYPES[self.precision])
-        return self._loaded.network.to(self.device or best_device(), number)
+        return self._loaded.network.to(opened(resolve(self.device)), number)

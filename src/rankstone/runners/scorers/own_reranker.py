@@ -15,10 +15,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import AdapterError, DefinitionError, did_you_mean
+from rankstone.profiling.device import memory_errors, opened, resolve
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.transformer.engines.choice import best_device, installed
+from rankstone.runners.transformer.engines.choice import installed
 from rankstone.runners.transformer.network import Head, Loaded, Network
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -70,7 +71,7 @@ class OwnReranker:
 
         scores = np.full(len(documents), np.nan, dtype=np.float32)
         if len(documents):
-            with torch.inference_mode():
+            with torch.inference_mode(), memory_errors("Lower the depth (--depth)."):
                 found = self._network.rerank(query, list(documents), **self.arguments)
             for one in found:
                 scores[int(one["index"])] = float(one["relevance_score"])
@@ -96,7 +97,7 @@ class OwnReranker:
             code=self.code,
         )
         number = getattr(torch, DTYPES[self.precision])
-        made = network.load().network.to(self.device or best_device(), number)
+        made = network.load().network.to(opened(resolve(self.device)), number)
         known = signature(made.rerank).parameters
         for name in self.arguments:
             if name not in known:

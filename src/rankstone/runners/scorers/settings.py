@@ -68,7 +68,6 @@ class ScorerSettings:
             stated_limit=limit,
             batch_tokens=self.batch_tokens,
             batch_size=self.batch_size,
-            device=self.device,
         )
 
     def _described(self, engines: Engines) -> dict[str, Json]:

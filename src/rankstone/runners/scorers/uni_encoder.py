@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.profiling.device import memory_errors, opened, resolve
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
 from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
 from rankstone.runners.transformer.checkpoint_files import UnusableError
-from rankstone.runners.transformer.engines.choice import best_device, installed
+from rankstone.runners.transformer.engines.choice import installed
 from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids, Tokens, copied
 
@@ -94,7 +95,7 @@ class UniEncoderScorer:
         device = self._backbone.device
         layout = Layout.of(len(context), [len(row) for row in rows], device, self.attention)
         ids = torch.from_numpy(np.concatenate([context, *rows])[None]).to(device)
-        with torch.inference_mode():
+        with torch.inference_mode(), memory_errors("Lower scorer.parameters.together."):
             outputs = self._backbone(
                 input_ids=ids,
                 token_type_ids=layout.token_types[None],
@@ -128,7 +129,7 @@ class UniEncoderScorer:
     def _backbone(self) -> Any:
         import torch
 
-        device, number = self.device or best_device(), getattr(torch, self.dtype)
+        device, number = opened(resolve(self.device)), getattr(torch, self.dtype)
         return self._loaded.network.to(device, number)
 
     @cached_property

@@ -198,7 +198,6 @@ class TransformerSettings:
             padding_side=self.padding_side,
             pad_to_limit=self.pad_to_limit,
             batch_tokens=self.batch_tokens,
-            device=self.device,
         )
 
     def _engines(self, network: Network) -> Engines:

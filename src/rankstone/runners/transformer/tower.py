@@ -12,16 +12,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from rankstone.errors import DefinitionError, RankstoneWarning
+from rankstone.profiling.device import free_bytes
 from rankstone.runners.meter import report
 from rankstone.runners.protocols import Role
 from rankstone.runners.transformer.batching import WINDOW_TEXTS, by_length
-from rankstone.runners.transformer.engines.choice import Engines, best_device
+from rankstone.runners.transformer.engines.choice import Engines
 from rankstone.runners.transformer.engines.engine import Batch, Engine, OutOfMemoryError
 from rankstone.runners.transformer.network import Array, Facts, Network
 from rankstone.runners.transformer.tokens import Ids, LibraryTokens, Tokenised, Tokens, without
 
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 16_384
-"""Default budgets: more than the first fall out of a CPU's cache."""
+"""Default budgets: more than the first fall out of a CPU's cache; a GPU without memory for the
+second gets less."""
 GPU_WINDOW_TEXTS = 4096
 """Sorting so many by length leaves little padding in large batches."""
 
@@ -46,7 +48,6 @@ class Tower:
     pad_to_limit: bool = False
     batch_tokens: int | None = None
     batch_size: int | None = None
-    device: str | None = None
 
     @property
     def facts(self) -> Facts:
@@ -108,7 +109,7 @@ class Tower:
     def _budget(self) -> int:
         if self.batch_tokens is not None:
             return self.batch_tokens
-        return CPU_BATCH_TOKENS if self._on_cpu else GPU_BATCH_TOKENS
+        return CPU_BATCH_TOKENS if self._on_cpu else self._gpu_budget()
 
     @property
     def window_texts(self) -> int:
@@ -117,7 +118,17 @@ class Tower:
 
     @property
     def _on_cpu(self) -> bool:
-        return self.engine.name == "openvino" or (self.device or best_device()) == "cpu"
+        return self.engine.name == "openvino" or self.engines.device == "cpu"
+
+    def _gpu_budget(self) -> int:
+        """Return the tokens that the device has memory for, beside the network itself.
+
+        The outputs of all linear maps of the network are taken to be held at once, in float32, of
+        which every layer frees most: batches with more padding, or other tensors, have room too.
+        """
+        weights, _, width, *_ = self.facts.costs
+        per_token = max(4 * weights // max(width, 1), 1)
+        return max(min(GPU_BATCH_TOKENS, free_bytes(self.engines.device) // per_token), 1)
 
     def batches(
         self, tokenised: Tokenised, finish: Finish, prompt: str = ""

@@ -1,4 +1,4 @@
-"""Changes of a method on the command line: `--set`, `--device`, `--precision`."""
+"""Changes of a method on the command line: `--set`, `--precision`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ class Changes:
     settings: tuple[str, ...] = ()
     """`key=value` each, a parameter; `scorer.key=value` one of the scorer; `text=TEMPLATE`;
     `instruction=WORDS`, on every task."""
-    device: str | None = None
     precision: str | None = None
     name: str | None = None
     """Label of the one method, before what identifies its content."""
@@ -38,8 +37,8 @@ class Changes:
         values, scorer = self.values, method.scorer
         values.pop("adapter", None)
         at_model = "" if method.models or scorer is None else SCORER
-        stated = {"device": self.device, "precision": self.precision}
-        values |= {at_model + key: value for key, value in stated.items() if value is not None}
+        if self.precision is not None:
+            values[at_model + "precision"] = self.precision
         changed: dict[str, Any] = {"text": values.pop("text")} if "text" in values else {}
         if "instruction" in values:
             changed["instructions"] = {EVERY: values.pop("instruction")}

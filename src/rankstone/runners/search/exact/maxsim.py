@@ -103,7 +103,7 @@ class MaxSimIndex:
     def search(self, queries: Ragged, k: int) -> Hits:
         check_dim(queries, self._dim, "queries")
         best = Best(len(queries), k)
-        tiles = list(_tiles(queries))
+        tiles = list(query_tiles(queries))
         _check_finite([tile.vectors for tile in tiles], "queries")
         for block in self._blocks() if tiles else ():
             for tile in tiles:
@@ -198,7 +198,7 @@ def _rounded(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return rounded
 
 
-def _tiles(queries: Ragged) -> Iterator[Tile]:
+def query_tiles(queries: Ragged) -> Iterator[Tile]:
     """All queries that have vectors."""
     import torch
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
 from rankstone.files import cache_root
+from rankstone.profiling import device as devices
 from rankstone.profiling.machine import usable_cores
 from rankstone.profiling.openvino_runtime import import_openvino
 from rankstone.runners.protocols import Json
@@ -34,7 +35,6 @@ from rankstone.runners.transformer.tokens import copied
 
 OPENVINO_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
@@ -55,28 +55,13 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
         )
     if engine is not None:
         return engine
-    able = available and on_cpu and (wanted or not _has_accelerator())
+    able = available and on_cpu and (wanted or devices.resolve(device) == "cpu")
     return "openvino" if able else "torch"
-
-
-def best_device() -> str:
-    """The torch device to use where none is named."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def installed() -> dict[str, str]:
     """Versions of the libraries that make a network of a checkpoint."""
     return {name: version(name) for name in LIBRARIES}
-
-
-def _has_accelerator() -> bool:
-    """True if torch has a GPU to use; does not import torch where there is no trace of one."""
-    traces = ("/dev/nvidiactl", "/dev/kfd", "/System/Library/Frameworks/Metal.framework")
-    return any(Path(trace).exists() for trace in traces) and best_device() != "cpu"
 
 
 class Engines:
@@ -102,10 +87,16 @@ class Engines:
         _ = self.facts  # decides on the engine
         return {
             "precision": self._precision,
-            "device": "cpu" if self.name == "openvino" else self._device or best_device(),
+            "device": devices.kind(self.device),
             "engine": f"{self.name} {version(self.name)}",
             "libraries": installed(),
         }
+
+    @property
+    def device(self) -> str:
+        """Name of the device that computes; OpenVINO does so on the CPU."""
+        on_cpu = self.name == "openvino" or (self._wanted == "openvino" and self._device is None)
+        return "cpu" if on_cpu else devices.resolve(self._device)
 
     @property
     def facts(self) -> Facts:
@@ -123,8 +114,7 @@ class Engines:
         """The network, ready."""
         facts = self.facts
         if self.name == "torch":
-            device = self._device or ("cpu" if self._wanted == "openvino" else best_device())
-            return _torch(self._in_torch(), self._precision, device)
+            return _torch(self._in_torch(), self._precision, self.device)
         assert self._folder is not None
         self._loaded = None  # its weights would be in memory twice
         try:
@@ -181,22 +171,21 @@ def _torch(loaded: Loaded, precision: Precision, device: str) -> Engine:
     import torch
 
     number = torch.bfloat16 if precision == "bf16" else torch.float32
+    on = devices.opened(device)
 
     def on_device(module: Any, rounded: Any) -> Run:
-        module.to(device)
+        module.to(on)
         rounded.to(number)
 
         def run(*inputs: NDArray[Any]) -> Array:
             try:
                 with torch.inference_mode():
-                    given = [torch.from_numpy(one).to(device) for one in inputs]
+                    given = [torch.from_numpy(one).to(on) for one in inputs]
                     rows = module(*(t.to(number) if t.is_floating_point() else t for t in given))
                     result: Array = rows.float().cpu().numpy()
                     return result
             except RuntimeError as error:
-                # Not every device of torch has an error of its own for memory that is out.
-                full = any(words in str(error) for words in OUT_OF_MEMORY)
-                if not isinstance(error, torch.OutOfMemoryError) and not full:
+                if not devices.ran_out(error):
                     raise
                 torch.cuda.empty_cache()
                 raise OutOfMemoryError(str(error)) from error

@@ -1,0 +1,178 @@
+"""The device that computes: choice, free memory, and the end of its work.
+
+`--device` and `RANKSTONE_DEVICE` state it; without them it is a CUDA device where torch sees one,
+else Apple's MPS, else the CPU. A method's own parameter `device` goes before both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rankstone.errors import DefinitionError
+from rankstone.profiling.memory import RESIDENT_SHARE, available, loaded_cuda
+
+VARIABLE = "RANKSTONE_DEVICE"
+AUTO = "auto"
+FORM = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+TRACES = (
+    "/dev/nvidiactl",
+    "/dev/dxg",  # WSL
+    "/dev/kfd",
+    "/System/Library/Frameworks/Metal.framework",
+)
+"""Files of which one exists where there is a GPU, but on Windows."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+SEARCH_BYTES = 2**23
+"""Vectors below this are searched on the CPU, which reads them in less time than a GPU needs to
+receive a query and to return its results: about half a millisecond."""
+
+
+def resolve(stated: str | None = None) -> str:
+    """Return the name of the torch device: `stated`, else the variable's, else the best there is.
+
+    Imports torch only where there is a trace of a GPU. Raises DefinitionError for a variable that
+    names no device.
+    """
+    if stated not in (None, AUTO):
+        return str(stated)
+    name = parsed(os.environ.get(VARIABLE) or AUTO, VARIABLE)
+    return _best() if name == AUTO else name
+
+
+def parsed(name: str, where: str) -> str:
+    """Return `name` if it has the form of a device; DefinitionError, which names `where`, if not.
+
+    Examples: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """
+    if FORM.fullmatch(name):
+        return name
+    raise DefinitionError(
+        f"{where}: '{name}' is not a device. Expected auto, cpu, cuda, cuda:N or mps."
+    )
+
+
+def check(name: str) -> None:
+    """Raise DefinitionError unless torch sees the device `name`."""
+    if name == "cpu":
+        return
+    seen = _seen()
+    if name not in seen:
+        raise DefinitionError(
+            f"device '{name}': torch sees {', '.join(('cpu', *seen))} here. Use --device"
+            f" {seen[0] if seen else 'cpu'}, or install torch for your GPU"
+            " (https://pytorch.org/get-started/locally/)."
+        )
+
+
+def kind(name: str) -> str:
+    """Return `name` without its number: numbers of the same kind of device do not differ."""
+    return name.partition(":")[0]
+
+
+def opened(name: str) -> Any:
+    """Return the torch.device `name`, made current; products of float32 are not in TF32 there."""
+    import torch
+
+    made = torch.device(name)
+    if made.type == "cuda":
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        if made.index is not None:
+            torch.cuda.set_device(made)
+    return made
+
+
+def free_bytes(name: str) -> int:
+    """Return the bytes that can be allocated on the device, with those that torch holds unused."""
+    if kind(name) == "cuda":
+        cuda = _torch().cuda
+        held = cuda.memory_reserved(name) - cuda.memory_allocated(name)
+        return int(cuda.mem_get_info(name)[0]) + int(held)
+    return available()  # MPS has the memory of the CPU
+
+
+def for_search(name: str, size: int) -> str:
+    """Return the device that holds `size` bytes of vectors for exact search.
+
+    It is `name`, a CUDA device, if the vectors take at most half of its free memory and are not too
+    few to be worth it; else the CPU.
+    """
+    if kind(name) != "cuda" or size < SEARCH_BYTES:
+        return "cpu"
+    return name if size <= search_limit(name) else "cpu"
+
+
+def search_limit(name: str) -> int:
+    """Return the bytes of vectors that a GPU should hold at most."""
+    return int(free_bytes(name) * RESIDENT_SHARE)
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Return True for an error of torch that reports a lack of memory, whichever the device."""
+    own = isinstance(error, _torch().OutOfMemoryError)
+    return own or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+@contextlib.contextmanager
+def memory_errors(advice: str) -> Iterator[None]:
+    """Turn a lack of memory on the device into a MemoryError that ends with `advice`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        _torch().cuda.empty_cache()
+        raise MemoryError(f"the device has no memory for this: {error} {advice}") from error
+
+
+def in_steps(n: int, step: int, action: Callable[[int, int], None]) -> None:
+    """Call `action(start, stop)` for consecutive parts of `n`, `step` each.
+
+    Where the device runs out of memory, the part is done again in halves, and so is the rest.
+    """
+    start = 0
+    while start < n:
+        stop = min(start + step, n)
+        try:
+            action(start, stop)
+        except RuntimeError as error:
+            if step == 1 or not ran_out(error):
+                raise
+            _torch().cuda.empty_cache()
+            step = (stop - start + 1) // 2 if stop - start > 1 else 1
+        else:
+            start = stop
+
+
+def synchronise() -> None:
+    """Wait for the work that was given to the GPU, where torch is loaded and has used one."""
+    cuda = loaded_cuda()
+    if cuda is not None and cuda.is_initialized():
+        cuda.synchronize()
+
+
+def _best() -> str:
+    return next((name for name in _seen() if ":" not in name), "cpu")
+
+
+def _seen() -> tuple[str, ...]:
+    """Return the GPUs that torch can use, best first."""
+    traced = os.name == "nt" or any(Path(trace).exists() for trace in TRACES)
+    if not traced or importlib.util.find_spec("torch") is None:
+        return ()
+    torch = _torch()
+    if torch.cuda.is_available():
+        return ("cuda", *(f"cuda:{n}" for n in range(torch.cuda.device_count())))
+    return ("mps",) if torch.backends.mps.is_available() else ()
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
