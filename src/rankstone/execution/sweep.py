@@ -89,7 +89,7 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     device: str = AUTO
-    """Of methods that state none: see `rankstone.profiling.device`."""
+    """The device for methods that state none: see `rankstone.profiling.device`."""
     force: bool = False
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
