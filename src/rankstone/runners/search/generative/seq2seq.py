@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.profiling.device import opened, resolve
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import Truncation
 from rankstone.runners.representations.base import offsets_of
 from rankstone.runners.representations.ragged import Ragged
-from rankstone.runners.transformer.engines.choice import best_device
 from rankstone.runners.transformer.network import Head, Loaded, Network
 
 Ints = NDArray[np.int64]
@@ -49,7 +49,7 @@ class Seq2Seq:
         import torch
 
         number = getattr(torch, DTYPES[self.precision])
-        return self.loaded.network.to(self.device or best_device(), number)
+        return self.loaded.network.to(opened(resolve(self.device)), number)
 
     @property
     def tokenizer(self) -> Any:
