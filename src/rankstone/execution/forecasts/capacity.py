@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,9 @@ from rankstone.errors import DoesNotFitError
 from rankstone.execution.job import Job
 from rankstone.profiling.memory import available
 from rankstone.results.record import Forecast
-from rankstone.runners.construct import located_models, parts
+from rankstone.runners.construct import parts
+from rankstone.runners.models import HERE, WEIGHTS, _NotThereError, model_files
+from rankstone.specs import ModelSpec
 
 SMALL = 1e9
 """Characters of a collection below which nothing is sampled before a run; a model counts tenfold.
@@ -48,10 +52,22 @@ def refuse_large_models(job: Job) -> None:
 
 
 def _weights(job: Job) -> Iterator[int]:
+    """Yield bytes of the weights of each model; no file is read."""
     for _, part in parts(job.method):
-        for model in located_models(part).values():
-            files = (model.folder / name for name in model.files)
-            yield sum(f.stat().st_size for f in files if f.suffix in (".safetensors", ".bin"))
+        for folder in map(_folder, part.models.values()):
+            names = () if folder is None else model_files(folder)
+            sizes = ((folder / n).stat().st_size for n in names if Path(n).suffix in WEIGHTS)
+            yield sum(sizes)
+
+
+def _folder(model: ModelSpec) -> Path | None:
+    """Return the folder with the files of a model; None where it is not here."""
+    if model.path is not None:
+        return Path(os.path.expandvars(model.path)).expanduser() / model.folder
+    for _, find in HERE:
+        with contextlib.suppress(_NotThereError):
+            return find(model) / model.folder
+    return None
 
 
 def refuse(found: Forecast, job: Job) -> None:
