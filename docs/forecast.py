@@ -1,15 +1,17 @@
-"""Measures forecasts and writes their outcomes: python docs/forecast.py FOLDER [METHOD...]
+"""Measures forecasts and writes their outcomes: python docs/forecast.py FOLDER [NAME...]
 
 Every cell is forecast and then run; the tables replace those of forecast.md. Records and encodings
-go to FOLDER, where those of an earlier call are used; without methods, all of `METHODS` are
-measured. RANKSTONE_DATA names the collections.
+go to FOLDER, where those of an earlier call are used. Names are methods, kinds of index or tasks;
+without any, all cells are measured. RANKSTONE_DATA names the collections.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rankstone import RunRecord, Session
 from rankstone.leaderboards.document import Cell, Heading, Items, Page, Paragraph, Table, table
@@ -17,28 +19,54 @@ from rankstone.leaderboards.forecasts.outcome import Compared, compared
 from rankstone.leaderboards.forecasts.plan_page import text_of
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.numbers import UNKNOWN
+from rankstone.specs import MethodSpec
 
 TARGET = Path(__file__).with_name("forecast.md")
 TASKS = (
     "stdlib/modules", "stdlib/functions", "classic/noveleval", "classic/cranfield",
     "beir/nfcorpus", "beir/scifact",
 )  # fmt: skip
-METHODS = (
-    "bm25", "wordllama-256", "wordllama-funnel", "all-minilm-l6-v2", "minilm-hnsw", "minilm-ivf",
-    "minilm-pq48", "minilm-itq", "minilm-qbnorm", "minilm-maxp", "rrf-bm25-minilm",
-    "bm25-minilm-l2-cross", "splade-tiny", "splade-tiny-seismic", "minilm-tokens",
-    "minilm-then-tokens", "minilm-muvera", "lucene-bm25-flat",
+SMALL = ("stdlib/modules", "classic/noveleval", "classic/cranfield")
+"""Collections on which transformers are measured."""
+METHODS = ("bm25", "wordllama-256", "lucene-bm25-flat", "wordllama-funnel")
+ENCODERS = (
+    "all-minilm-l6-v2", "minilm-maxp", "minilm-tokens", "minilm-muvera", "minilm-then-tokens",
+    "rrf-bm25-minilm", "minilm-hnsw", "minilm-ivf", "minilm-pq48", "minilm-itq", "splade-tiny",
+    "splade-tiny-seismic",
 )  # fmt: skip
+MEMBER = "wordllama-256"
+INDEXES: Mapping[str, Mapping[str, Any]] = {
+    "hnsw": {"m": 16},
+    "product_quantisation": {"subvectors": 32},
+    "ivf": {},
+    "binary_hash": {"method": "itq"},
+}
+"""Indexes over `MEMBER`, on all collections."""
 GOALS = {"time": 1.5, "peak memory": 1.3, "index": 1.3}
 HEADING = "Forecast / outcome"
 
 
-def measured(session: Session, methods: Sequence[str]) -> Iterator[RunRecord]:
+def cells(session: Session) -> Iterator[tuple[str | MethodSpec, str]]:
+    """Yield methods and tasks."""
+    indexes = [session.composite(name, MEMBER, **given) for name, given in INDEXES.items()]
+    yield from itertools.product([*METHODS, *indexes], TASKS)
+    yield from itertools.product(ENCODERS, SMALL)
+
+
+def measured(session: Session, names: Sequence[str]) -> Iterator[RunRecord]:
     """Yield a record with forecast of every cell."""
-    for task in TASKS:
-        for method in methods:
+    for method, task in cells(session):
+        name = method if isinstance(method, str) else method.adapter
+        if not names or name in names or task in names:
             session.plan(method, task, force=True)
             yield from session.run(method, task, force=True)
+
+
+def name_of(record: RunRecord) -> str:
+    """Return the name of the method, or of the index over `MEMBER`."""
+    if record.method.adapter in INDEXES and record.method.name.startswith("python/"):
+        return f"{record.method.adapter} over {MEMBER}"
+    return record.method.name
 
 
 def page(records: Sequence[RunRecord]) -> Page:
@@ -70,7 +98,7 @@ def page(records: Sequence[RunRecord]) -> Page:
 
 def _ratios(records: Sequence[RunRecord], cost: str) -> dict[tuple[str, str], Compared]:
     return {
-        (record.method.name, record.task.name): row
+        (name_of(record), record.task.name): row
         for record in records
         for row in compared(record)
         if row.cost == cost
@@ -102,16 +130,17 @@ def _where(records: Sequence[RunRecord]) -> str:
     )
 
 
-def main(folder: Path, methods: Sequence[str]) -> None:
+def main(folder: Path, names: Sequence[str]) -> None:
     session = Session(results=folder / "results", cache=folder / "cache")
-    for record in measured(session, methods):
-        sys.stdout.write(f"{record!r}\n")
+    for record in measured(session, names):
+        sys.stdout.write(f"{name_of(record)} on {record.task.name}: {record.status}\n")
+        sys.stdout.flush()
     stored = [record for record, _ in session.records() if record.forecast is not None]
-    order = {name: place for place, name in enumerate(METHODS)}
-    stored.sort(key=lambda record: order[record.method.name.rpartition("/")[2]])
     text, _, _ = TARGET.read_text(encoding="utf-8").partition(f"## {HEADING}")
-    TARGET.write_text(text + render(page(stored), "markdown"), encoding="utf-8")
+    TARGET.write_text(
+        text + render(page(sorted(stored, key=name_of)), "markdown"), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or METHODS)
+    main(Path(sys.argv[1]), sys.argv[2:])
