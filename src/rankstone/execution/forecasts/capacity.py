@@ -52,12 +52,11 @@ def refuse_large_models(job: Job) -> None:
 
 
 def _weights(job: Job) -> Iterator[int]:
-    """Yield bytes of the weights of each model; no file is read."""
+    """Yield bytes of the files of weights; none is read."""
     for _, part in parts(job.method):
-        for folder in map(_folder, part.models.values()):
-            names = () if folder is None else model_files(folder)
-            sizes = ((folder / n).stat().st_size for n in names if Path(n).suffix in WEIGHTS)
-            yield sum(sizes)
+        for folder in filter(None, map(_folder, part.models.values())):
+            files = (folder / name for name in model_files(folder))
+            yield from (file.stat().st_size for file in files if file.suffix in WEIGHTS)
 
 
 def _folder(model: ModelSpec) -> Path | None:
