@@ -10,7 +10,7 @@ import pytest
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.encoders.bm25 import BM25, BM25Index
-from rankstone.runners.search.exact import bm25_index, max_score
+from rankstone.runners.search.exact import bm25_index
 from rankstone.runners.testing import MemoryChunks, PlainContext
 
 TEXTS = [
@@ -99,21 +99,10 @@ def test_an_index_does_not_depend_on_the_number_of_threads(tmp_path, monkeypatch
         indexes.append(runner.index(MemoryChunks(runner, texts, 20), context))
     for other in indexes[1:]:
         assert other.terms == indexes[0].terms
-        np.testing.assert_array_equal(other.peaks, indexes[0].lists.max(axis=0).toarray())
         for name in ("data", "indices", "indptr"):
             one, two = (getattr(index.lists, name) for index in (indexes[0], other))
             np.testing.assert_array_equal(one, two)
     assert not list(tmp_path.iterdir()), "the file of blocks is gone"
-
-
-def test_large_collections_are_pruned_to_the_same_results(tmp_path, monkeypatch):
-    runner, index = build(tmp_path)
-    queries = runner.encode(["brown lazy dogs dogs", "fox", "zebra", "sleeping dogs"], "query")
-    whole = index.search(queries, 2)
-    monkeypatch.setattr(max_score, "worthwhile", lambda n: True)
-    monkeypatch.setattr(max_score, "compiled", lambda: max_score.scan)
-    for one, other in zip(whole, index.search(queries, 2), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_stop_words_and_stemmer_are_parameters():

@@ -1,8 +1,6 @@
-"""Selection of the best documents."""
+"""Selection of the best documents from scores of all documents."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,21 +58,3 @@ def beneath(floor: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     step = max(1.0, 4.0 * float(np.spacing(np.float32(abs(floor)))))
     falls = np.diff(scores, prepend=np.float32(np.inf)) < 0
     return (float(floor) - step * np.cumsum(falls)).astype(np.float32)
-
-
-def replace_worst(scores: Any, docs: Any, score: Any, doc: Any) -> None:
-    """Put a document in place of the root of a heap: the lowest score, of equal ones the highest
-    position. It is written to be compiled by numba."""
-    at, child = 0, 1
-    while child < len(scores):
-        other = child + 1
-        if other < len(scores) and (
-            scores[other] < scores[child]
-            or (scores[other] == scores[child] and docs[other] > docs[child])
-        ):
-            child = other
-        if score < scores[child] or (score == scores[child] and doc > docs[child]):
-            break
-        scores[at], docs[at] = scores[child], docs[child]
-        at, child = child, 2 * child + 1
-    scores[at], docs[at] = score, doc

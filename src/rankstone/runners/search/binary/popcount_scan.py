@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rankstone.runners.top_k import replace_worst
-
 BLOCK = 64
 """Documents that lie together: word by word, plane by plane, and last document by document."""
 AT_ONCE = 16
@@ -138,6 +136,23 @@ def _keep(most: int, levels: int, words: int, replace: Any, popcount: Any) -> An
         return limit
 
     return keep
+
+
+def replace_worst(scores: Any, docs: Any, score: Any, doc: Any) -> None:
+    """Put a document in place of the root of a heap, the worst of it."""
+    at, child = 0, 1
+    while child < len(scores):
+        other = child + 1
+        if other < len(scores) and (
+            scores[other] < scores[child]
+            or (scores[other] == scores[child] and docs[other] > docs[child])
+        ):
+            child = other
+        if score < scores[child] or (score == scores[child] and doc > docs[child]):
+            break
+        scores[at], docs[at] = scores[child], docs[child]
+        at, child = child, 2 * child + 1
+    scores[at], docs[at] = score, doc
 
 
 @cache

@@ -23,7 +23,6 @@ from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.base import offsets_of, rows_of_runs
 from rankstone.runners.representations.words import Words, numbered
 from rankstone.runners.saved import SavedIndex
-from rankstone.runners.search.exact import max_score
 from rankstone.runners.search.exact.inverted_index import inverted_lists
 from rankstone.runners.top_k import highest
 
@@ -33,10 +32,6 @@ DOCUMENTS = 1 << 14
 """Documents of a block: fixed, so that an index does not depend on the number of threads."""
 PART = 1 << 18
 """Entries whose scores are computed at once, by one thread."""
-
-
-Best = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Positions and scores of the best documents, best first."""
 
 
 class Scoring(NamedTuple):
@@ -104,8 +99,6 @@ class BM25Index(SavedIndex):
 
     lists: Any
     """A scipy ``csc_array``, a column for each term."""
-    peaks: NDArray[np.float32]
-    """Highest score in the list of each term."""
     terms: Vocabulary
     threads: int
 
@@ -123,6 +116,8 @@ class BM25Index(SavedIndex):
         Memory is that of the finished index and of one piece. Meanwhile a file in the folder `work`
         takes three bytes or more for each entry of the index, which has eight.
         """
+        from pyarrow import default_memory_pool
+
         terms, frequencies, lengths = Vocabulary(), np.empty(0, np.int64), [np.empty(0, np.int64)]
         position = 0
         with TemporaryFile(dir=work) as file, ThreadPoolExecutor(threads) as pool:
@@ -135,16 +130,16 @@ class BM25Index(SavedIndex):
                 lengths.append(piece.rows.lengths)
                 position += len(piece)
                 del piece  # before the next one is read
+            default_memory_pool().release_unused()  # of reading texts and finding words
             lists = _filled(blocks, frequencies, np.concatenate(lengths), scoring, pool)
-        return cls(lists, _peaks(lists), terms, threads)
+        return cls(lists, terms, threads)
 
     def search(self, queries: Words, k: int) -> Hits:
         asked = queries.known_in(self.terms)
         hits = Hits.empty(len(asked), k)
-        best_of = self._pruned if max_score.worthwhile(self.lists.shape[0]) else self._exhaustive
 
         def fill(row: int) -> None:
-            best, values = best_of(asked[row], k)
+            best, values = highest(self._scores(asked[row]), k)
             hits.docs[row, : len(best)] = best
             hits.scores[row, : len(best)] = values
 
@@ -156,12 +151,6 @@ class BM25Index(SavedIndex):
             for row in rows:
                 fill(row)
         return hits
-
-    def _pruned(self, terms: NDArray[np.int32], k: int) -> Best:
-        return max_score.best(self.lists, self.peaks, terms, k)
-
-    def _exhaustive(self, terms: NDArray[np.int32], k: int) -> Best:
-        return highest(self._scores(terms), k)
 
     def _scores(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n_documents,) sums over `terms`, each as often as it is there."""
@@ -231,13 +220,6 @@ def _filled(
     for block in blocks:
         deque(pool.map(fill, _parts(block)), maxlen=0)
     return inverted_lists(scores, documents, offsets, len(lengths))
-
-
-def _peaks(lists: Any) -> NDArray[np.float32]:
-    """The highest weight of each list, none of which is empty."""
-    starts = lists.indptr[:-1]
-    empty = np.empty(0, np.float32)
-    return np.maximum.reduceat(lists.data, starts) if len(starts) else empty
 
 
 def _parts(block: Block) -> Iterator[Block]:
