@@ -13,6 +13,7 @@ RankstoneError              faults that a user can correct; messages state what,
 ├── ApiError                a server of models refused, failed for good, or answered nonsense
 │   ├── RefusedError        the server refused a request, which costs nothing
 │   └── BudgetError         the next request could cost more than the budget of the run
+├── ClusterError            a cluster cannot be reached, or its nodes cannot do what is asked
 ├── MeasureError            a measure is unknown, or deeper than the run
 └── ResultsError            records cannot be read, written or upgraded
 """
@@ -87,6 +88,10 @@ class RefusedError(ApiError):
 
 class BudgetError(ApiError):
     """The next request could cost more than what is left of the budget."""
+
+
+class ClusterError(RankstoneError):
+    """A Ray cluster cannot be reached, or its nodes cannot do what is asked of them."""
 
 
 class MeasureError(RankstoneError):

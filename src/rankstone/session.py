@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rankstone.evaluation.conventions.comparison import Comparison as RulesComparison
-    from rankstone.execution.sweep import Reporter, Sweep
+    from rankstone.execution.reporting import Reporter
+    from rankstone.execution.sweep import Machines, Sweep
     from rankstone.leaderboards.gate import Judgement
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.papers.claims import Result
@@ -90,6 +91,15 @@ def _forecast(
     return functools.wraps(sweep, assigned=(), updated=())(plan)
 
 
+def _cluster(address: str | bool) -> Machines:
+    """Return the nodes of a Ray cluster; MissingExtraError where Ray is not installed."""
+    from rankstone.execution.cluster.connection import refuse_missing
+    from rankstone.execution.cluster.machines import Cluster
+
+    refuse_missing()
+    return Cluster(address=address if isinstance(address, str) else "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session(Views):
     """Folders that commands read and write; definitions and records are read again by each call."""
@@ -117,6 +127,7 @@ class Session(Views):
         changes: Changes = NONE,
         measures: Sequence[str] | str = (),
         task_name: str | None = None,
+        ray: str | bool | None = None,
     ) -> Sweep:
         """Return the cells that `run` with the same arguments runs, not yet run.
 
@@ -138,12 +149,14 @@ class Session(Views):
             changes: parameters by hand, a label, candidates of cross-encoders.
             measures: beside the task's; `run` adds them to the stored records (`with_measures`).
             task_name: own name, for records, of the one task, which has no definition.
+            ray: address of the Ray cluster whose nodes encode and measure; True: the one of this
+                machine or of RAY_ADDRESS, or else a new one here.
 
         Raises: RankstoneError, where a name or a definition is wrong.
         """
         from rankstone.evaluation.evaluate import parse_all
         from rankstone.execution.process import Limits
-        from rankstone.execution.sweep import Limit, Purse, Sweep
+        from rankstone.execution.sweep import Here, Limit, Purse, Sweep
 
         definitions = self.definitions
         given = self._tasks_under(definitions, tasks, task_name)
@@ -162,6 +175,7 @@ class Session(Views):
             force=force,
             purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,
+            machines=_cluster(ray) if ray else Here(),
         )
 
     run = _completed(sweep)
@@ -622,8 +636,7 @@ class Session(Views):
 
     @property
     def _reporter(self) -> Reporter:
-        from rankstone.execution.reporting import Lines, in_notebook
-        from rankstone.execution.sweep import Silent
+        from rankstone.execution.reporting import Lines, Silent, in_notebook
 
         return self.reporter or (Lines(sys.stderr) if in_notebook() else Silent())
 

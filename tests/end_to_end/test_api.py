@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("httpx2")
 
 import rankstone
-from rankstone.execution.sweep import Silent
+from rankstone.execution.reporting import Silent
 from tests.api_servers import Api, embedding, serving
 
 KEY = "sk-secret-4711"

@@ -10,10 +10,10 @@ This module needs only numpy, so that using a data set does not load what makes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, NoReturn, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,9 @@ class Sources:
     """`--data` / `RANKSTONE_DATA`: a folder of collections in plain BEIR layout."""
     cache: Path
     """`--cache` / `RANKSTONE_CACHE`."""
+    prepared: Mapping[str, str] | None = None
+    """`source` and `fingerprint` of collections whose prepared copies are in the cache, where
+    these themselves are on another machine."""
     progress: Progress = field(default=silent, compare=False, repr=False)
     """Reports downloads, in bytes; the store passes on the one it was given."""
 
@@ -108,6 +111,25 @@ class RawDataset:
     """Location of the n-th record (from 0) of `"documents"` or `"queries"`, for error messages."""
     warnings: set[str] = field(default_factory=set)
     """Faults corrected while streaming; filled as the callables are read."""
+
+    @classmethod
+    def elsewhere(cls, *, source: str, fingerprint: str) -> RawDataset:
+        """Return a collection on another machine, of which only the prepared copy is here."""
+
+        def absent(*_: object) -> NoReturn:
+            raise DataError(
+                f"{source}: its prepared copy, sent from another machine, is damaged or not whole."
+                " Run again: it is sent once more."
+            )
+
+        return cls(
+            documents=absent,
+            queries=absent,
+            judgements=absent,
+            splits=absent,
+            fingerprint=fingerprint,
+            source=source,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

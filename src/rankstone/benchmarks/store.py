@@ -129,6 +129,8 @@ def own_folder(folder: Path, task: TaskSpec) -> Path:
 
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
     """Return the loader's collection; a DataError if it has judgements alone."""
+    if sources.prepared is not None:
+        return RawDataset.elsewhere(**sources.prepared)
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):
         raise DataError(

@@ -30,7 +30,7 @@ from rankstone.cli.list import list_definitions
 from rankstone.cli.options import command, echo, stdout
 from rankstone.cli.report import report, site
 from rankstone.cli.reproduce import claims, explain, reproduce
-from rankstone.cli.run import plan, run
+from rankstone.cli.run import RunCommand, plan, run
 from rankstone.cli.score import score, verify
 from rankstone.errors import RankstoneError, RankstoneWarning
 
@@ -85,9 +85,11 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(records, name="records")
 app.command("list")(list_definitions)
 app.command("import")(import_results)
+for cells in (run, plan):
+    app.command(cls=RunCommand)(cells)
 for verb in (
-    run, plan, score, verify, show, leaderboard, convert, claims, compare, power, gate, report,
-    export, reproduce, explain, site, doctor, init,
+    score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,
+    reproduce, explain, site, doctor, init,
 ):  # fmt: skip
     app.command()(verb)
 

@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from rankstone.cli.options import Output, TaskNameOption, command, echo, stderr
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
     from rankstone.execution.sweep import Sweep
+
+
+class RunCommand(TyperCommand):
+    """The command, whose option `--ray` may stand without a value, which typer has not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], "--"]
+        pairs = zip(args, following, strict=True)
+        bare = [one == "--ray" and other.startswith("-") for one, other in pairs]
+        whole = [[one, "auto"] if alone else [one] for one, alone in zip(args, bare, strict=True)]
+        return super().parse_args(ctx, [one for part in whole for one in part])
+
 
 THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
 Arguments = dict[str, Any]
@@ -90,6 +103,14 @@ def chosen_cells(
         typer.Option("--measures", help="Further measures, computed from the stored runs."),
     ] = None,
     task_name: TaskNameOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="[ADDRESS]",
+            help="Run on a Ray cluster: HOST:PORT [that of this machine, or a new one].",
+        ),
+    ] = None,
 ) -> Arguments:
     """Return the options as arguments of `Session.sweep`."""
     from rankstone.session import Changes
@@ -107,6 +128,7 @@ def chosen_cells(
         measures=measures or (),
         task_name=task_name,
         device=device,
+        ray=True if ray == "auto" else ray,
         **parse_budget(budget),
         changes=Changes(
             settings=tuple(settings or ()),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Corpus
 from rankstone.encodings.cache_key import encoding_key, of_documents
-from rankstone.encodings.duplicates import Ids, Repeats, encode_distinct, find_repeats
+from rankstone.encodings.duplicates import Ids, Repeats, find_repeats
+from rankstone.encodings.filling import PHASE, Filled, ShardWork, fill
 from rankstone.encodings.metering import Efficiency, Kernel, efficiency, metered
 from rankstone.encodings.shards import (
     Cost,
@@ -29,13 +30,11 @@ from rankstone.encodings.shards import (
     write_shard,
 )
 from rankstone.profiling.clock import Clock
-from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.progress import Progress, silent
 from rankstone.runners.adapter_json import name_of
 from rankstone.runners.protocols import AnyRunner, Truncation
 from rankstone.runners.representations.base import concatenate, take
 
-PHASE = "encode_documents"
 SHARD_SIZE = 1024
 """Documents per shard, given to the runner at once: enough to sort into batches of similar length.
 A killed run loses at most one shard, and processes that share a corpus take a shard each: three
@@ -214,8 +213,16 @@ class LazyChunks(EncodedCorpus):
 class ShardedChunks(EncodedCorpus):
     """Encodings in checksummed, memory-mapped shards; a missing or damaged one is encoded."""
 
-    def __init__(self, cache: EncodingCache, runner: AnyRunner, key: str) -> None:
+    def __init__(
+        self, cache: EncodingCache, runner: AnyRunner, key: str, adapter: str | None = None
+    ) -> None:
+        """Use `EncodingCache.chunks`.
+
+        Args:
+            adapter: Class of the encoder, where `runner` describes one of another machine.
+        """
         super().__init__(cache, runner, cache.shard_size)
+        self._adapter = adapter or name_of(type(runner))
         self.truncation = None
         self.shards_hit = 0
         self.shards_filled = 0
@@ -226,7 +233,7 @@ class ShardedChunks(EncodedCorpus):
         self._ready = 0
         self._peak: float | None = None
         sweep(self._folder)
-        present = sum(self._path(part).exists() for part in range(self._n_parts))
+        present = self._n_parts - len(self.missing())
         self._partial = 0 < present < self._n_parts
         if present:
             self._note_use()
@@ -257,7 +264,7 @@ class ShardedChunks(EncodedCorpus):
     def _note_use(self) -> None:
         runner, cache = self._runner, self._cache
         facts = {
-            "adapter": name_of(type(runner)),
+            "adapter": self._adapter,
             "runner": of_documents(runner.describe()),
             "corpus": dict(cache.key_material),
             "documents": self._n,
@@ -283,7 +290,7 @@ class ShardedChunks(EncodedCorpus):
     def _missing_after(self, part: int) -> Iterator[int]:
         """Yield other shards that no process has written so far."""
         for other in (*range(part + 1, self._n_parts), *range(part)):
-            if other not in self._infos and not self._path(other).exists():
+            if other not in self._infos and not self.has(other):
                 yield other
 
     def _claim(self, part: int) -> bool:
@@ -326,36 +333,65 @@ class ShardedChunks(EncodedCorpus):
         self._cache.progress(PHASE, min(self._ready + texts, self._n), self._n)
 
     def _fill(self, part: int) -> None:
-        """Encode and write a shard, and read it back as any later run will."""
-        start, stop = self._bounds(part)
+        """Encode and write a shard."""
         clock = self._cache.clock
         with clock.phase("load"):
-            texts = self._cache.corpus.texts(start, stop)
             if not self.shards_filled:  # loads the model, which may differ from that of queries
                 self._runner.encode([], "document")
-            known = self._known(start, texts)
-        with metered(clock, PHASE, len(texts), self._report) as meter:
-            since = time.perf_counter(), time.process_time()
-            rep = self._encode(texts, *known)
-            spent = time.perf_counter() - since[0], time.process_time() - since[1]
-            peaks = peak_rss(), peak_gpu()
-        with clock.pause():
-            if self._peak is None and meter.flops:
+            work = self.work(part)
+        hardware, report = self._cache.hardware, self._report
+        filled = fill(self._runner, work, clock, hardware=hardware, report=report)
+        if self._peak is None and filled.cost.flops:
+            with clock.pause():
                 self._peak = self.kernel.peak()
-            cost = Cost(
-                *spent, *peaks, meter.tokens, meter.flops, self._peak, self._cache.hardware,
-                meter.billed_tokens, meter.usd,
-            )  # fmt: skip
-            counts = self._runner.truncation(texts, "document")
+        self.store(work, filled, self._peak)
+
+    def missing(self) -> list[int]:
+        """Return the shards that no process has written so far."""
+        return [part for part in range(self._n_parts) if not self.has(part)]
+
+    def has(self, part: int) -> bool:
+        return self._path(part).exists()
+
+    def needs(self, part: int) -> set[int]:
+        """Return the earlier shards with texts that shard `part` repeats."""
+        _, firsts = self._cache.repeats.of(*self._bounds(part))
+        return set((firsts // self._size).tolist())
+
+    def claimed(self, part: int) -> AbstractContextManager[bool]:
+        """Claim shard `part` until the block ends; False if another process has it."""
+        make_folder(self._folder)
+        return claimed(self._path(part))
+
+    def work(self, part: int) -> ShardWork:
+        """Return what is to be encoded for shard `part`."""
+        start, stop = self._bounds(part)
+        texts = self._cache.corpus.texts(start, stop)
+        return ShardWork(part, texts, *self._known(start, texts))
+
+    def store(self, work: ShardWork, filled: Filled, peak: float | None) -> None:
+        """Write a shard that was encoded, here or elsewhere, and read it back as later runs will.
+
+        Args:
+            peak: FLOP/s of the machine that encoded it.
+        """
+        with self._cache.clock.pause():
+            rep = work.whole(filled.fresh, self.take)
             if self._cache.unchanged is not None:
                 self._cache.unchanged()
-            write_shard(self._path(part), rep, documents=len(texts), cost=cost, truncation=counts)
+            write_shard(
+                self._path(work.part),
+                rep,
+                documents=len(work.texts),
+                cost=filled.cost._replace(peak_flops_per_s=peak),
+                truncation=filled.truncation,
+            )
             if not self.shards_filled:
                 self._note_use()
         self.shards_filled += 1
-        with clock.phase("load"):
-            info = self._read(part)
-        self._keep(part, info)
+        with self._cache.clock.phase("load"):
+            info = self._read(work.part)
+        self._keep(work.part, info)
 
     def _known(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Return rows of `texts` (documents from `start` on) whose text an earlier complete shard
@@ -369,14 +405,3 @@ class ShardedChunks(EncodedCorpus):
         same = zip(rows.tolist(), self._cache.corpus.take(firsts), strict=True)
         kept &= np.array([texts[row] == text for row, text in same])
         return rows[kept], firsts[kept]
-
-    def _encode(self, texts: Sequence[str], rows: Ids, documents: Ids) -> Any:
-        """Return representations of `texts`; copy those of `rows` from `documents`."""
-        if not len(rows):
-            return encode_distinct(self._runner, texts, "document")
-        others = np.setdiff1d(np.arange(len(texts)), rows)
-        reps = [self.take(documents)]
-        if len(others):
-            fresh = [texts[row] for row in others]
-            reps.append(encode_distinct(self._runner, fresh, "document"))
-        return take(concatenate(reps), np.argsort(np.concatenate([rows, others])))

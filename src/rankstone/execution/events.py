@@ -36,11 +36,21 @@ def bounded(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+class ElsewhereError(Exception):
+    """An error of a method on another machine."""
+
+    def __init__(self, kind: str, message: str, traceback: str | None) -> None:
+        super().__init__(message)
+        self.described = (kind, message, traceback)
+
+
 def described(error: BaseException) -> tuple[str, str, str | None]:
     """Return kind, message and traceback of an error, whose own methods may fail.
 
     An error meant for the user is its message alone.
     """
+    if isinstance(error, ElsewhereError):
+        return error.described
     kind = type(error).__name__
     try:
         message = str(error)

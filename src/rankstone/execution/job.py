@@ -33,7 +33,9 @@ class Job(BaseModel):
     """Upper bounds of what requests to APIs may cost."""
     sample: bool = False
     """Only a sample is measured, for a forecast."""
+    prepared: dict[str, str] | None = None
+    """As in `Sources`."""
 
     @property
     def sources(self) -> Sources:
-        return Sources(data=self.data, cache=self.cache)
+        return Sources(data=self.data, cache=self.cache, prepared=self.prepared)

@@ -239,15 +239,22 @@ def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
     return total
 
 
-def _environment(job: Job) -> dict[str, str]:
-    fixed = {
-        **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
-        VARIABLE: job.device,
-        "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines store converted networks
+def cell_variables(threads: int, device: str) -> dict[str, str]:
+    """Return variables of the environment in which methods run."""
+    return {
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        VARIABLE: device,
         "PYTHONHASHSEED": "0",  # sets of strings iterate in the same order in every run
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TQDM_DISABLE": "1",
+    }
+
+
+def _environment(job: Job) -> dict[str, str]:
+    fixed = {
+        **cell_variables(job.threads, job.device),
+        "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines store converted networks
     }
     # The child imports the package from where the parent did, installed or not.
     path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))

@@ -1,11 +1,11 @@
-"""Progress of a sweep as plain lines, for notebooks and logs."""
+"""Receivers of the progress of a sweep, and one that writes plain lines for notebooks and logs."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rankstone.results.record import RunRecord
 
@@ -16,6 +16,27 @@ def in_notebook() -> bool:
     """Return True in a process that Jupyter draws."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class Reporter(Protocol):
+    """Receiver of a sweep: of its cells, and between them of the progress of preparing data."""
+
+    def __call__(self, work: str, done: int, total: int | None, /) -> None:
+        """Receive `rankstone.progress.Progress` of the cell that runs, or of its data."""
+
+    def started(self, cell: str) -> None:
+        """Receive the name of the cell that begins."""
+
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        """Receive the record of the cell that ends."""
+
+
+class Silent:
+    """A reporter that reports nothing, the Python API's default."""
+
+    def __call__(self, work: str, done: int, total: int | None, /) -> None: ...
+    def started(self, cell: str) -> None: ...
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
 
 
 class Lines:

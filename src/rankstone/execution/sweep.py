@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
@@ -19,6 +22,7 @@ from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.forecasts.forecast import before_run
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, run_process
+from rankstone.execution.reporting import Reporter, Silent
 from rankstone.execution.trial import refuse_deadly
 from rankstone.files import temporary_folder
 from rankstone.profiling.device import AUTO, check, kind, parsed, resolve
@@ -29,6 +33,7 @@ from rankstone.profiling.machine import (
     package_versions,
     usable_cores,
 )
+from rankstone.progress import Progress
 from rankstone.results.record import (
     Forecast,
     Measured,
@@ -56,25 +61,80 @@ from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import data_digests, refuse_missing
 
 
-class Reporter(Protocol):
-    """Receiver of a sweep: of its cells, and between them of the progress of preparing data."""
+class Machine(NamedTuple):
+    """A machine that measures cells, as far as keys and comparisons depend on it."""
 
-    def __call__(self, work: str, done: int, total: int | None, /) -> None:
-        """Receive `rankstone.progress.Progress` of the cell that runs, or of its data."""
+    threads: int
+    fingerprint: str
+    device: str = ""
+    """Kind of device; empty: that of the sweep."""
 
-    def started(self, cell: str) -> None:
-        """Receive the name of the cell that begins."""
-
-    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        """Receive the record of the cell that ends."""
+    @classmethod
+    def this(cls) -> Machine:
+        return cls(usable_cores(), fingerprint())
 
 
-class Silent:
-    """A reporter that reports nothing, the Python API's default."""
+Key = Callable[[Machine], str]
+"""Key of a cell, by the machine that measures it."""
+SAMPLING = threading.Lock()
+"""Held while this machine measures a sample: cells of a cluster begin at the same time."""
 
-    def __call__(self, work: str, done: int, total: int | None, /) -> None: ...
-    def started(self, cell: str) -> None: ...
-    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None: ...
+
+class Machines(Protocol):
+    """Where cells are measured: on this machine, or on a cluster."""
+
+    def opened(self) -> AbstractContextManager[object]:
+        """Hold what is needed to measure until the block ends."""
+
+    def each(
+        self, cells: Sequence[Callable[[Reporter], RunRecord]], reporter: Reporter
+    ) -> Iterator[RunRecord]:
+        """Measure the cells of a task, and yield their records in order."""
+
+    def kinds(self) -> Sequence[Machine]:
+        """Return the kinds of machines, whose stored records are reused."""
+
+    def refuse(self, forecast: Forecast, job: Job) -> None:
+        """Raise DoesNotFitError where memory or disk is too small for a cell."""
+
+    def run(
+        self,
+        job: Callable[[], Job],
+        forecast: Forecast | None,
+        dataset: Dataset,
+        limits: Limits,
+        progress: Progress,
+    ) -> tuple[Machine, Outcome]:
+        """Measure a cell, and return where."""
+
+
+class Here:
+    """This machine, which measures one cell after another."""
+
+    def opened(self) -> AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def each(
+        self, cells: Sequence[Callable[[Reporter], RunRecord]], reporter: Reporter
+    ) -> Iterator[RunRecord]:
+        return (cell(reporter) for cell in cells)
+
+    def kinds(self) -> Sequence[Machine]:
+        return [Machine.this()]
+
+    def refuse(self, forecast: Forecast, job: Job) -> None:
+        refuse_large_models(job)
+        refuse(forecast, job)
+
+    def run(
+        self,
+        job: Callable[[], Job],
+        forecast: Forecast | None,
+        dataset: Dataset,
+        limits: Limits,
+        progress: Progress,
+    ) -> tuple[Machine, Outcome]:
+        return Machine.this(), run_process(job(), limits, progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +154,7 @@ class Sweep:
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
     command: tuple[str, ...] = ()
+    machines: Machines = field(default_factory=Here)
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
         """Yield each cell's record, in order, as soon as it is stored.
@@ -103,15 +164,17 @@ class Sweep:
         too deep, or results cannot be written.
         """
         self.store.check_writable()
-        check(self._device)
+        if isinstance(self.machines, Here):
+            check(self._device)
         self.check_methods()
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
-        for task in self.tasks:
-            opened = self.opened(task, reporter)
-            for method in self.methods:
-                stated = method.on_task(task.name, task.instruction)
-                yield self._cell(stated, task, opened, reporter)
+        with self.machines.opened():
+            for task in self.tasks:
+                opened = self.opened(task, reporter)
+                stated = [method.on_task(task.name, task.instruction) for method in self.methods]
+                cells = [partial(self._cell, method, task, opened) for method in stated]
+                yield from self.machines.each(cells, reporter)
 
     def check_methods(self) -> None:
         """Raise RankstoneError where the definition of a method is invalid."""
@@ -159,11 +222,11 @@ class Sweep:
         began, started = time.monotonic(), now()
         reporter.started(f"{method.name} on {task.name}")
         dataset = opened if isinstance(opened, Dataset) else None
-        threads = usable_cores()
         try:
             if isinstance(opened, BaseException):
                 raise opened
-            key = self.key(method, task, opened, threads)
+            key = self.keys(method, task, opened)
+            former = self._former(key)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -172,7 +235,6 @@ class Sweep:
             if not isinstance(error, DefinitionError):  # a name of nothing has no row in a table
                 self.store.write(record)
         else:
-            former = None if self.force else self.store.find(key, machine=fingerprint())
             if former is not None:
                 self.store.forget_failure(former)
                 reporter.finished(former, reused=True, seconds=time.monotonic() - began)
@@ -180,45 +242,62 @@ class Sweep:
             # On the disk of the results, so that files can be renamed into place.
             with temporary_folder(self.store.folder, ".cell-{}") as staging:
                 pack(method, staging)
-                job = self.job(method, task, staging, threads)
-                forecast, outcome = self._run(job, key, opened, reporter)
+                job = partial(self.job, method, task, staging)
+                forecast, machine, outcome = self._run(job, key, opened, reporter)
                 self.purse.take_over(staging)
-                record = self._record(method, task, dataset, key, outcome, started)
+                record = self._record(method, task, dataset, key(machine), outcome, started)
                 record = record.model_copy(update={"forecast": forecast})
                 record = self.store.write(record, _side_files(staging, outcome))
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)
         return record
 
+    def _former(self, key: Key) -> RunRecord | None:
+        """Return the record of an equal cell, of any machine that may measure this one."""
+        keys = [(key(machine), machine.fingerprint) for machine in self.machines.kinds()]
+        found = (self.store.find(one, machine=machine) for one, machine in keys)
+        return None if self.force else next(filter(None, found), None)
+
     def _run(
-        self, job: Job, key: str, dataset: Dataset, reporter: Reporter
-    ) -> tuple[Forecast | None, Outcome]:
+        self, job: Callable[[], Job], key: Key, dataset: Dataset, reporter: Reporter
+    ) -> tuple[Forecast | None, Machine, Outcome]:
         """Run the cell, unless memory or disk is too small for its forecast."""
         found = None
         try:
-            found = before_run(job, key, dataset, reporter)
+            with SAMPLING:
+                found = before_run(job(), key(Machine.this()), dataset, reporter)
             if not self.force:
-                refuse_large_models(job)
-                refuse(found or Forecast(), job)
+                self.machines.refuse(found or Forecast(), job())
         except RankstoneError as error:
-            return found, Outcome(status="failed", error=error_info(*described(error)))
-        return found, run_process(job, self.limits, reporter)
+            failed = Outcome(status="failed", error=error_info(*described(error)))
+            return found, Machine.this(), failed
+        return found, *self.machines.run(job, found, dataset, self.limits, reporter)
 
-    def key(self, method: MethodSpec, task: TaskSpec, dataset: Dataset, threads: int) -> str:
-        """Return the key of the cell."""
+    def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
+        """Return the key of the cell by the machine that measures it."""
+        return partial(self._key, method, task, dataset, dict(_model_files(method)))
+
+    def _key(
+        self,
+        method: MethodSpec,
+        task: TaskSpec,
+        dataset: Dataset,
+        models: dict[str, dict[str, str]],
+        machine: Machine,
+    ) -> str:
         return cell_key(
             method,
             task,
             data=dataset.sha256,
-            models=dict(_model_files(method)),
+            models=models,
             code=code_digest(method),
             packages=package_versions(PACKAGES),
             seed=self.seed,
-            device=kind(self._device),
-            threads=threads,
+            device=machine.device or kind(self._device),
+            threads=machine.threads,
             training=data_digests(method, dataset, self.sources),
         )
 
-    def job(self, method: MethodSpec, task: TaskSpec, staging: Path, threads: int) -> Job:
+    def job(self, method: MethodSpec, task: TaskSpec, staging: Path) -> Job:
         """Return what the process of the cell is given."""
         return Job(
             method=method,
@@ -228,7 +307,7 @@ class Sweep:
             staging=staging,
             seed=self.seed,
             device=self._device,
-            threads=threads,
+            threads=usable_cores(),
             workspace=self.workspace,
             command=self.command,
             budget=self.purse.left,

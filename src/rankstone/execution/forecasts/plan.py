@@ -12,8 +12,8 @@ from rankstone.errors import DataError
 from rankstone.execution.events import described
 from rankstone.execution.forecasts.capacity import refuse_large_models, shortages
 from rankstone.execution.forecasts.forecast import NO_SAMPLE, forecast, keep
-from rankstone.execution.sweep import Reporter, Sweep
-from rankstone.profiling.machine import fingerprint, usable_cores
+from rankstone.execution.reporting import Reporter
+from rankstone.execution.sweep import Machine, Sweep
 from rankstone.results.record import Forecast, Planned
 from rankstone.runners.objects.method import pack
 from rankstone.specs import MethodSpec, TaskSpec
@@ -69,13 +69,13 @@ def _of_cell(
     reporter: Reporter,
     plan: Planned,
 ) -> Planned:
-    threads = usable_cores()
-    key = sweep.key(method, task, dataset, threads)
-    if not sweep.force and sweep.store.find(key, machine=fingerprint()) is not None:
+    here = Machine.this()
+    key = sweep.keys(method, task, dataset)(here)
+    if not sweep.force and sweep.store.find(key, machine=here.fingerprint) is not None:
         return plan.model_copy(update={"state": "stored", "forecast": Forecast(seconds=0.0)})
     with tempfile.TemporaryDirectory(prefix="rankstone-plan-") as folder:
         pack(method, Path(folder))
-        job = sweep.job(method, task, Path(folder), threads)
+        job = sweep.job(method, task, Path(folder))
         refuse_large_models(job)
         found = forecast(job, dataset, reporter)
         keep(job, key, found)

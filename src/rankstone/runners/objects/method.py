@@ -122,21 +122,34 @@ def _refuse_hidden(name: str, found: types.ModuleType, path: Path) -> None:
 
 def pack(method: MethodSpec, folder: Path) -> None:
     """Write the objects of `method` and its members, if there are any, into `folder`."""
-    found = {part.name: part.runner for part in _objects(method)}
-    if found:
-        import cloudpickle
-
-        (folder / FILE).write_bytes(cloudpickle.dumps(found))
+    if objects := pickled(method):
+        (folder / FILE).write_bytes(objects)
 
 
 def unpack(method: MethodSpec, folder: Path) -> MethodSpec:
     """Return `method` with the objects that `pack` wrote."""
     path = folder / FILE
-    if not path.is_file():
+    return with_objects(method, path.read_bytes()) if path.is_file() else method
+
+
+def pickled(method: MethodSpec) -> bytes:
+    """Return the objects of `method` and its members as bytes; none if there are no objects."""
+    found = {part.name: part.runner for part in _objects(method)}
+    if not found:
+        return b""
+    import cloudpickle
+
+    objects: bytes = cloudpickle.dumps(found)
+    return objects
+
+
+def with_objects(method: MethodSpec, objects: bytes) -> MethodSpec:
+    """Return `method` with the objects that `pickled` made bytes of."""
+    if not objects:
         return method
     import cloudpickle
 
-    return _with_runners(method, cloudpickle.loads(path.read_bytes()))
+    return _with_runners(method, cloudpickle.loads(objects))
 
 
 def _objects(method: MethodSpec) -> Iterator[ObjectMethod]:

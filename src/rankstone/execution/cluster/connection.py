@@ -1,0 +1,99 @@
+"""Connection of this process to a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from rankstone.errors import ClusterError, MissingExtraError
+
+REACH_S = 5.0
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Environment of Ray: it reports nothing to its makers, and leaves environments as they are."""
+START = "ray start --head --port 6379"
+
+
+def refuse_missing() -> None:
+    """Raise MissingExtraError where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("--ray", "ray")
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Connect to the cluster at `address` until the block ends; a connection that exists is used.
+
+    Args:
+        address: `HOST:PORT` or `ray://HOST:PORT`; empty: the cluster of RAY_ADDRESS or of this
+            machine, else a new one on this machine.
+
+    Raises ClusterError where it cannot be reached.
+    """
+    refuse_missing()
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _refuse_unreachable(address)
+    with _handlers_kept():
+        _connect(ray, address)
+    try:
+        yield
+    finally:
+        with _handlers_kept():
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    try:
+        ray.init(address or None, **quiet)
+    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ClusterError(
+            f"--ray {address}: no connection to a Ray cluster: {reason}. Start its head ({START}),"
+            " join it from this machine (ray start --address HEAD:6379), and look at: ray status"
+        ) from error
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raise ClusterError where nothing answers at `address`, before Ray waits for it."""
+    place = address.removeprefix("ray://")
+    host, _, port = place.rpartition(":")
+    if not address or address in ("auto", "local"):
+        return
+    if not (host and port.isdecimal()):
+        raise ClusterError(f"--ray {address}: write it as HOST:PORT or ray://HOST:PORT.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"--ray {address}: nothing answers there: {error}. Start the head of the cluster"
+            f" ({START}), or correct the address (ray status, on its head)."
+        ) from error
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Restore the handlers of signals that Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,313 @@
+"""Encoding of a corpus by actors on many nodes; this process reads texts and writes shards."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rankstone.encodings.cache import EncodingCache, ShardedChunks
+from rankstone.encodings.filling import Filled, ShardWork
+from rankstone.errors import ClusterError, RankstoneWarning
+from rankstone.execution.cluster.encoder import About, Encoder
+from rankstone.execution.cluster.failures import checked, first_line, is_loss
+from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive, refuse_unmet, request
+from rankstone.execution.cluster.parcels import Files, Parcel, send
+from rankstone.runners.protocols import Defaults
+
+AHEAD = 2
+"""Shards that an actor has: one that it encodes, and the next."""
+DEADLY = 3
+"""Workers that a shard may end before it is given up."""
+LOOK_S = 2.0
+"""Time between two looks for nodes without an actor."""
+WAIT_S = 0.2
+STARTED_AT_ONCE = 16
+MOST_ASKED = 64
+"""Nodes that an autoscaling cluster is asked for."""
+
+
+class Described(Defaults):
+    """An encoder on other machines, as they describe it."""
+
+    cacheable: ClassVar[bool] = True
+
+    def __init__(self, described: Mapping[str, Any]) -> None:
+        self._described = described
+
+    def describe(self) -> Mapping[str, Any]:
+        return self._described
+
+    def encode(self, texts: Any, role: Any) -> Any:
+        raise NotImplementedError("it encodes on other machines")
+
+    def index(self, documents: Any, context: Any) -> Any:
+        raise NotImplementedError("it encodes on other machines")
+
+
+@dataclass(eq=False)
+class Worker:
+    """An actor, and the shards that it has, the first of which it encodes."""
+
+    actor: Any
+    node: Node
+    about: About
+    shards: deque[int] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The encoding of a corpus by one encoder of a method."""
+
+    name: str
+    """Method and collection, for messages."""
+    parcel: Parcel
+    files: Files
+    number: int
+    """Of the encoder among those of the method."""
+    cache: EncodingCache
+    need: Need
+    cpus: float | None = None
+    """CPUs of an actor; None: those of its node, or its share where there is one for each GPU."""
+
+
+class Workers:
+    """The actors of one encoding: started on every node that is free, and ended with it."""
+
+    def __init__(self, task: Task, nodes: Nodes) -> None:
+        self._task, self._nodes = task, nodes
+        self._pool = ThreadPoolExecutor(STARTED_AT_ONCE)
+        self._starting: dict[Future[Worker], Node] = {}
+        self._actors: list[Any] = []
+        self._used: Counter[Node] = Counter()
+        """Nodes that are taken, and their actors."""
+        self._looked = 0.0
+        self._lost_starts = 0
+        self.ready: list[Worker] = []
+
+    def close(self) -> None:
+        """End all actors, those that are starting too, and give their nodes back."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for actor in self._actors:
+            end(actor)
+        for node in self._used:
+            self._nodes.give_back(node)
+
+    def look(self, wanted: int) -> None:
+        """Start actors on nodes that are free, up to `wanted`, and take over those that started."""
+        for starting in [one for one in self._starting if one.done()]:
+            self._take_over(starting, self._starting.pop(starting))
+        if time.monotonic() - self._looked < LOOK_S and (self.ready or self._starting):
+            return
+        self._looked = time.monotonic()
+        while len(self.ready) + len(self._starting) < wanted:
+            node = self._nodes.take(self._task.need)
+            if node is None:
+                return
+            for _ in range(self._per_node(node)):
+                self._used[node] += 1
+                self._starting[self._pool.submit(self._start, node)] = node
+
+    def lose(self, worker: Worker) -> None:
+        """Forget an actor that ended."""
+        self.ready.remove(worker)
+        end(worker.actor)
+        self._leave(worker.node)
+
+    def _leave(self, node: Node) -> None:
+        self._used[node] -= 1
+        if not self._used[node]:
+            del self._used[node]
+            self._nodes.give_back(node)
+
+    def _per_node(self, node: Node) -> int:
+        """Return the actors for a node: one for each GPU, or each share of CPUs that is stated."""
+        if self._task.need.gpus:
+            return int(node.gpus // self._task.need.gpus)
+        return int(node.threads // self._task.cpus) if self._task.cpus else 1
+
+    def _start(self, node: Node) -> Worker:
+        import ray
+
+        task, cache = self._task, self._task.cache
+        cpus, memory = task.cpus or node.threads / self._per_node(node), task.need.memory_bytes
+        options = node.options(num_cpus=cpus, num_gpus=task.need.gpus, memory=memory or None)
+        actor = ray.remote(Encoder).options(**options).remote()
+        self._actors.append(actor)
+        send(actor, task.files)
+        about = actor.load.remote(
+            task.parcel, task.number, dict(cache.key_material), cache.shard_size
+        )
+        return Worker(actor, node, checked(ray.get(about)))
+
+    def _take_over(self, starting: Future[Worker], node: Node) -> None:
+        error = starting.exception()
+        if error is not None:
+            self._lost_start(node, error)
+        elif self.ready and starting.result().about.key != self.ready[0].about.key:
+            self._leave_out(starting.result())
+        else:
+            self.ready.append(starting.result())
+
+    def _lost_start(self, node: Node, error: BaseException) -> None:
+        """Try another time, if not too often: the memory of nodes may be too small."""
+        self._leave(node)
+        self._lost_starts += 1
+        if not is_loss(error):
+            raise error
+        if self._lost_starts >= DEADLY and not self.ready:
+            raise ClusterError(
+                f"{self._task.name}: {DEADLY} workers ended while they loaded the model, the last"
+                f" on {node.host}: {first_line(error)} Give the nodes more memory (ray status)."
+            ) from error
+
+    def _leave_out(self, worker: Worker) -> None:
+        """End the actor of a node whose encodings are others; the node stays taken."""
+        end(worker.actor)
+        message = (
+            f"node {worker.node.host} describes {self._task.name} otherwise than"
+            f" {self.ready[0].node.host} (other hardware?), and encodes nothing of it"
+        )
+        warnings.warn(message, RankstoneWarning, stacklevel=2)
+
+
+def end(actor: Any) -> None:
+    """End an actor and its process."""
+    import ray
+
+    with contextlib.suppress(Exception):  # it has ended, or the connection has
+        ray.kill(actor)
+
+
+def encode(task: Task, nodes: Nodes) -> About:
+    """Encode all documents that are not in the cache; return what the encoder is.
+
+    Raises ClusterError where no node can do it, or a shard ends its workers; ElsewhereError for
+    an error of the encoder.
+    """
+    workers = Workers(task, nodes)
+    try:
+        first = _first(workers, task, nodes)
+        chunks = ShardedChunks(task.cache, Described(first.described), first.key, first.adapter)
+        _Spread(task, chunks, workers, nodes).run()
+        return first
+    finally:
+        workers.close()
+        request()
+
+
+def _first(workers: Workers, task: Task, nodes: Nodes) -> About:
+    """Wait for the first actor."""
+    while True:
+        workers.look(1)
+        if workers.ready:
+            return workers.ready[0].about
+        if not any(task.need.within(node.resources) for node in alive()):
+            refuse_unmet(task.need)
+            request(task.need)
+        task.cache.progress(f"wait for a node with {task.need}", 0, None)
+        nodes.pause(WAIT_S)
+
+
+class _Spread:
+    """Shards handed out, and taken back when they are encoded or lost."""
+
+    def __init__(self, task: Task, chunks: ShardedChunks, workers: Workers, nodes: Nodes) -> None:
+        self._task, self._chunks, self._workers, self._nodes = task, chunks, workers, nodes
+        self._waiting = deque(chunks.missing())
+        self._absent = set(self._waiting)
+        self._under_way: dict[Any, tuple[Worker, ShardWork]] = {}
+        self._deaths: Counter[int] = Counter()
+        self._claims: dict[int, contextlib.ExitStack] = {}
+
+    def run(self) -> None:
+        if len(self._waiting) > 1:
+            request(*[self._task.need] * min(len(self._waiting), MOST_ASKED))
+        try:
+            while self._waiting or self._under_way:
+                self._workers.look(-(-(len(self._waiting) + len(self._under_way)) // AHEAD))
+                for worker in self._workers.ready:
+                    self._feed(worker)
+                self._collect()
+        finally:
+            for claim in self._claims.values():
+                claim.close()
+
+    def _feed(self, worker: Worker) -> None:
+        while len(worker.shards) < AHEAD and (part := self._next()) is not None:
+            work = self._chunks.work(part)
+            worker.shards.append(part)
+            self._under_way[worker.actor.encode.remote(work)] = worker, work
+
+    def _next(self) -> int | None:
+        """Return a shard that this process has claimed, all of whose repeated texts are known."""
+        for part in list(self._waiting):
+            if self._chunks.needs(part) & self._absent:
+                continue
+            self._waiting.remove(part)
+            if part in self._claims or self._claimed(part):
+                return part
+            self._absent.discard(part)  # another process has it; the cell waits for that
+        return None
+
+    def _claimed(self, part: int) -> bool:
+        claim = contextlib.ExitStack()
+        if claim.enter_context(self._chunks.claimed(part)) and not self._chunks.has(part):
+            self._claims[part] = claim
+            return True
+        claim.close()
+        return False
+
+    def _collect(self) -> None:
+        import ray
+
+        if not self._under_way:
+            self._nodes.pause(WAIT_S)
+            return
+        done, _ = ray.wait(list(self._under_way), timeout=WAIT_S, num_returns=1)
+        self._nodes.pause(0)
+        for ready in done:
+            if ready in self._under_way:
+                self._take(ready, *self._under_way[ready])
+
+    def _take(self, ready: Any, worker: Worker, work: ShardWork) -> None:
+        import ray
+
+        try:
+            filled: Filled = checked(ray.get(ready))
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            self._lost(worker, error)
+            return
+        self._chunks.store(work, filled, filled.cost.peak_flops_per_s)
+        del self._under_way[ready]
+        worker.shards.remove(work.part)
+        self._absent.discard(work.part)
+        self._claims.pop(work.part).close()
+
+    def _lost(self, worker: Worker, error: BaseException) -> None:
+        """Hand the shards of a worker that ended to others; only the first was being encoded."""
+        culprit = worker.shards[0]
+        if any(node.id == worker.node.id for node in alive()):
+            self._deaths[culprit] += 1
+        if self._deaths[culprit] >= DEADLY:
+            raise ClusterError(self._gave_up(culprit, error)) from error
+        for ready in [one for one, (its, _) in self._under_way.items() if its is worker]:
+            del self._under_way[ready]
+        self._waiting.extendleft(reversed(worker.shards))
+        self._workers.lose(worker)
+
+    def _gave_up(self, part: int, error: BaseException) -> str:
+        start = part * self._task.cache.shard_size
+        stop = min(start + self._task.cache.shard_size, len(self._task.cache.corpus))
+        return (
+            f"{self._task.name}: shard {part} (documents at positions {start:,} to {stop - 1:,})"
+            f" ended its worker {DEADLY} times, the last time with: {first_line(error)}"
+            " Shards before and after it are kept. Look at the node's memory: ray status"
+        )

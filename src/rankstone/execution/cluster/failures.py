@@ -1,0 +1,71 @@
+"""Errors that cross machines: of methods, as a cell reports them, and of Ray, with the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from rankstone.errors import ClusterError
+from rankstone.execution.events import ElsewhereError, described
+
+Result = TypeVar("Result")
+
+
+class Failed(NamedTuple):
+    """An error in an actor."""
+
+    kind: str
+    message: str
+    traceback: str | None
+
+
+def attempted(work: Callable[[], Result]) -> Result | Failed:
+    """Return the result of `work`, or the error that it raised, which may not be picklable."""
+    try:
+        return work()
+    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+        return Failed(*described(error))
+
+
+def checked(result: Result | Failed) -> Result:
+    """Return a result; ElsewhereError where it is an error."""
+    if isinstance(result, Failed):
+        raise ElsewhereError(*result)
+    return result
+
+
+def is_loss(error: BaseException) -> bool:
+    """Return True where a worker or a node was lost, so that another may do its work."""
+    from ray import exceptions
+
+    lost = (
+        exceptions.ActorDiedError,
+        exceptions.ActorUnavailableError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.RayActorError,
+        exceptions.WorkerCrashedError,
+    )
+    return isinstance(error, lost)
+
+
+def mended(error: BaseException) -> BaseException:
+    """Return a ClusterError with the command that mends an error of Ray; others as they are."""
+    from ray import exceptions
+
+    full: tuple[Any, ...] = (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError)
+    if isinstance(error, full) or isinstance(getattr(error, "cause", None), full):
+        return ClusterError(
+            "the object store of a node is full, and so is the disk that it spills to"
+            f" ({first_line(error)}). Free space in /tmp/ray there, or give it more:"
+            " ray stop; ray start --address HEAD:6379 --object-store-memory BYTES"
+        )
+    if isinstance(error, exceptions.RayError):
+        return ClusterError(f"{type(error).__name__}: {first_line(error)} Look at: ray status")
+    return error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

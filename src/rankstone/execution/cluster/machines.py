@@ -1,0 +1,260 @@
+"""Cells on the nodes of a cluster: documents encoded by all of them, then each cell on its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankstone.benchmarks.dataset import Dataset
+from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.cache_key import corpus_material
+from rankstone.execution.cluster.connection import connected
+from rankstone.execution.cluster.encoder import encoders
+from rankstone.execution.cluster.encoding import Task, encode, end
+from rankstone.execution.cluster.failures import checked, first_line, is_loss, mended
+from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive
+from rankstone.execution.cluster.parcels import Files, Parcel, Prepared, encodings, send
+from rankstone.execution.cluster.seat import Measured, Seat
+from rankstone.execution.events import described
+from rankstone.execution.job import Job
+from rankstone.execution.process import Limits, Outcome, error_info
+from rankstone.execution.reporting import Reporter
+from rankstone.execution.sweep import Here, Machine
+from rankstone.profiling.clock import Clock
+from rankstone.profiling.machine import environment
+from rankstone.progress import Progress
+from rankstone.results.record import Forecast, RunRecord
+from rankstone.runners.construct import build_runner, parts
+
+ATTEMPTS = 3
+"""Nodes that a cell may lose."""
+FOLLOW_S = 0.5
+MOST_CELLS = 64
+"""Cells that are followed at once."""
+APIS = {"api", "api_listwise", "api_rerank"}
+"""Adapters whose work a server does: their cells run here, where the budget is kept."""
+Cell = Callable[[Reporter], RunRecord]
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """The machines of a Ray cluster (`rankstone.execution.sweep.Machines`)."""
+
+    address: str = ""
+    """As in `connected`."""
+    cpus: float | None = None
+    """CPUs of an encoder; None: those of its node."""
+    nodes: Nodes = field(default_factory=Nodes)
+    _known: Sequence[Machine] = ()
+    _encoding: threading.Lock = field(default_factory=threading.Lock)
+    _here: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Connect; ClusterError where a node lacks the package or has another version of it."""
+        with connected(self.address):
+            self.nodes.stopped.clear()
+            self._known = self.kinds()
+            try:
+                yield
+            finally:
+                self.nodes.stopped.set()
+
+    def each(self, cells: Sequence[Cell], reporter: Reporter) -> Iterator[RunRecord]:
+        """Measure all cells at once, as far as there are nodes, and yield records in order."""
+        shared = _Shared(reporter)
+        with ThreadPoolExecutor(min(len(cells), MOST_CELLS) or 1) as pool:
+            running = [pool.submit(cell, shared.of()) for cell in cells]
+            try:
+                for one in running:
+                    yield one.result()
+            except BaseException:
+                self.nodes.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def kinds(self) -> Sequence[Machine]:
+        """Return those of the nodes of now, or of this machine where there are none yet."""
+        return list(dict.fromkeys(map(self._machine, alive()))) or [Machine.this()]
+
+    def refuse(self, forecast: Forecast, job: Job) -> None:
+        """Refuse nothing: a cell waits for a node that it fits, or fails where there is none."""
+
+    def run(
+        self,
+        job: Callable[[], Job],
+        forecast: Forecast | None,
+        dataset: Dataset,
+        limits: Limits,
+        progress: Progress,
+    ) -> tuple[Machine, Outcome]:
+        """Encode the documents of a cell, and measure it on a node; errors are its outcome."""
+        if any(part.adapter in APIS for _, part in parts(job().method)):
+            with self._here:
+                return Here().run(job, forecast, dataset, limits, progress)
+        try:
+            return self._run(job(), cell_need(forecast), dataset, limits, progress)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failed = error_info(*described(mended(error)))
+            return self._known[0], Outcome(status="failed", error=failed)
+
+    def _run(
+        self, job: Job, need: Need, dataset: Dataset, limits: Limits, progress: Progress
+    ) -> tuple[Machine, Outcome]:
+        parcel, files = Parcel.of(job.method)
+        prepared = Prepared.of(job.task, job.sources)
+        with self._encoding:  # the whole cluster encodes for one cell
+            keys = self._encode(job, dataset, parcel, files, progress)
+        for key in keys:
+            files |= encodings(job.cache, key)
+        sent = job.model_copy(update={"prepared": prepared.facts})
+        return self._seated(sent, need, parcel, prepared.files | files, limits, progress)
+
+    def _encode(
+        self, job: Job, dataset: Dataset, parcel: Parcel, files: Files, progress: Progress
+    ) -> list[str]:
+        """Encode the documents for a method; return the names of the folders of shards."""
+        runners = list(encoders(build_runner(job.method)))
+        text = job.task.text if job.method.text is None else job.method.text
+        found = []
+        for number, runner in enumerate(runners):
+            cache = EncodingCache(
+                folder=job.cache / "encodings",
+                corpus=_with_text(dataset, job),
+                key_material=corpus_material(dataset.sha256["corpus"], text),
+                clock=Clock(),
+                progress=progress,
+                use={"method": job.method.name, "task": job.task.name},
+                unchanged=dataset.unchanged,
+            )
+            task = Task(
+                name=f"{job.method.name} on {job.task.name}",
+                parcel=parcel,
+                files=files,
+                number=number,
+                cache=cache,
+                need=self._encoder_need(runner),
+                cpus=self.cpus,
+            )
+            found.append(encode(task, self.nodes).key)
+        return found
+
+    def _encoder_need(self, runner: Any) -> Need:
+        """Return what an encoder asks for: a GPU each where the cluster has some it can use."""
+        gpus = "torch" in getattr(runner, "requires", {}) and any(n.gpus >= 1 for n in alive())
+        return Need(gpus=1) if gpus else Need(cpus=self.cpus or 1)
+
+    def _seated(
+        self, job: Job, need: Need, parcel: Parcel, files: Files, limits: Limits, progress: Progress
+    ) -> tuple[Machine, Outcome]:
+        """Measure on a node that has nothing else to do; on another one where that is lost."""
+        for _ in range(ATTEMPTS):
+            with self.nodes.taken(need, progress) as node:
+                try:
+                    return self._machine(node), self._on(node, job, parcel, files, limits, progress)
+                except Exception as error:
+                    if not is_loss(error):
+                        raise
+                    lost = f"node {node.host} was lost while it measured this: {first_line(error)}"
+        message = f"{lost} That happened {ATTEMPTS} times. Look at: ray status"
+        return self._known[0], Outcome(status="failed", error=error_info("NodeLost", message))
+
+    def _on(
+        self, node: Node, job: Job, parcel: Parcel, files: Files, limits: Limits, progress: Progress
+    ) -> Outcome:
+        import ray
+
+        whole = {"num_cpus": node.resources["CPU"], "num_gpus": node.gpus}
+        options = node.options(**whole, max_concurrency=4)
+        seat = ray.remote(Seat).options(**options).remote()
+        try:
+            progress(f"send to {node.host}", 0, None)
+            send(seat, files)
+            there = job.model_copy(update={"threads": node.threads})
+            measuring = seat.measure.remote(there.model_dump_json(), parcel, limits)
+            while not ray.wait([measuring], timeout=FOLLOW_S)[0]:
+                self.nodes.pause(0)
+                progress(*ray.get(seat.progress.remote()))
+            return _kept(checked(ray.get(measuring)), job)
+        finally:
+            end(seat)
+
+    def _machine(self, node: Node) -> Machine:
+        return Machine(node.threads, self.nodes.facts(node).fingerprint)
+
+
+def cell_need(forecast: Forecast | None) -> Need:
+    """Return the need of a cell: the memory of its forecast, and a GPU if it uses one."""
+    if forecast is None:
+        return Need()
+    return Need(forecast.peak_rss_bytes or 0, gpus=float(forecast.gpu))
+
+
+def _with_text(dataset: Dataset, job: Job) -> Any:
+    """Return the corpus under the method's text template, if it has one."""
+    from rankstone.benchmarks.store import open_dataset
+
+    if job.method.text is None:
+        return dataset.corpus
+    task = job.task.model_copy(update={"text": job.method.text})
+    return open_dataset(task, job.sources).corpus
+
+
+def _kept(measured: Measured, job: Job) -> Outcome:
+    """Write the files of a cell to its folder here; return its outcome with facts of here."""
+    for name, content in measured.files.items():
+        (job.staging / name).write_bytes(content)
+    outcome = measured.outcome
+    if outcome.measured is None:
+        return outcome
+    here = environment(job.threads, job.seed, job.command, workspace=job.workspace)
+    commit = {"git_commit": here.git_commit, "git_dirty": here.git_dirty}
+    there = outcome.measured.environment.model_copy(update=commit)
+    changed = outcome.measured.model_copy(update={"environment": there})
+    return Outcome(status="ok", measured=changed, peak_rss_bytes=outcome.peak_rss_bytes)
+
+
+class _Shared:
+    """A reporter of cells that run at the same time: one is followed, all are reported."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter, self._lock = reporter, threading.Lock()
+        self._followed: _OneCell | None = None
+
+    def of(self) -> Reporter:
+        return _OneCell(self)
+
+    def progress(self, cell: _OneCell, work: str, done: int, total: int | None) -> None:
+        with self._lock:
+            if self._followed is None:
+                self._followed = cell
+                self._reporter.started(cell.name)
+            if self._followed is cell:
+                self._reporter(work, done, total)
+
+    def finished(self, cell: _OneCell, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        with self._lock:
+            self._followed = None
+            self._reporter.finished(record, reused=reused, seconds=seconds)
+
+
+class _OneCell:
+    """The reporter of one of them."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared, self.name = shared, ""
+
+    def __call__(self, work: str, done: int, total: int | None, /) -> None:
+        self._shared.progress(self, work, done, total)
+
+    def started(self, cell: str) -> None:
+        self.name = cell
+
+    def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
+        self._shared.finished(self, record, reused=reused, seconds=seconds)

@@ -1,0 +1,205 @@
+"""Runs on a Ray cluster of several nodes on this machine, without a file system that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import rankstone
+from rankstone.encodings.cache import EncodingCache
+from rankstone.encodings.shards import open_shard, read_info
+from rankstone.errors import ClusterError
+from rankstone.profiling.clock import Clock
+from tests.adapters.hashing import Hashing, vector
+from tests.conftest import ROOT
+
+ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+
+from rankstone.execution.cluster.connection import connected  # noqa: E402
+from rankstone.execution.cluster.encoding import Task, encode  # noqa: E402
+from rankstone.execution.cluster.nodes import Need, Nodes  # noqa: E402
+from rankstone.execution.cluster.parcels import Parcel  # noqa: E402
+from rankstone.runners.objects.method import object_method  # noqa: E402
+
+MIB = 2**20
+DOCUMENTS, SHARD = 96, 8
+
+
+class Texts:
+    """A third of the documents repeat earlier ones."""
+
+    def __len__(self) -> int:
+        return DOCUMENTS
+
+    def texts(self, start: int, stop: int) -> list[str]:
+        return self.take(range(start, stop))
+
+    def take(self, positions: Any) -> list[str]:
+        return [f"word{int(i) % 64} again{int(i) % 7}" for i in positions]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head without CPUs, and two nodes with caches of their own."""
+    from ray.cluster_utils import Cluster
+
+    home = tmp_path_factory.mktemp("ray")
+    path = os.pathsep.join([str(ROOT / "src"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**quiet, "PYTHONPATH": path}.items():
+            patch.setenv(name, value)
+        small = {"object_store_memory": 80 * MIB, "include_dashboard": False}
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        before = {child.pid for child in psutil.Process().children(recursive=True)}
+
+        def add(name: str, **more: Any) -> Any:
+            cache = {"RANKSTONE_CACHE": str(home / name)}
+            variables = {**cache, **more.pop("env_vars", {})}
+            return made.add_node(num_cpus=1, env_vars=variables, **{**small, **more})
+
+        made.add = add
+        for name in ("one", "two"):
+            add(name)
+        try:
+            with connected(made.address):
+                made.wait_for_nodes()
+                yield made
+        finally:
+            made.shutdown()
+            assert before
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{i}", "text": f"letter{i % 640} word{i % 23}"} for i in range(1500)]
+    queries = [{"_id": f"q{i}", "text": f"letter{i} word{i % 23}"} for i in range(30)]
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(30))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    return folder
+
+
+def task(folder: Path, runner: Any = None, name: str = "hashing", **more: Any) -> Task:
+    parcel, files = Parcel.of(object_method(runner or Hashing(name, **more)))
+    cache = EncodingCache(
+        folder=folder, corpus=Texts(), key_material={}, clock=Clock(), shard_size=SHARD
+    )
+    return Task(name=name, parcel=parcel, files=files, number=0, cache=cache, need=Need())
+
+
+def stored(folder: Path) -> np.ndarray:
+    paths = sorted(folder.rglob("*.shard"))
+    return np.concatenate([open_shard(path, read_info(path)) for path in paths])
+
+
+EXPECTED = np.array([vector(text) for text in Texts().texts(0, DOCUMENTS)])
+
+
+def test_encodings_are_those_of_this_machine(cluster: Any, tmp_path: Path) -> None:
+    about = encode(task(tmp_path / "there"), Nodes())
+    np.testing.assert_array_equal(stored(tmp_path / "there"), EXPECTED)
+    here = task(tmp_path / "here").cache
+    assert about.key == here.key(Hashing())
+    np.testing.assert_array_equal(np.concatenate(list(here.chunks(Hashing()))), EXPECTED)
+    there = [path.read_bytes() for path in sorted((tmp_path / "there" / about.key).glob("*.shard"))]
+    assert len(there) == DOCUMENTS // SHARD
+
+
+def kill_something(cluster: Any, moment_s: float, whole_node: bool, seed: int) -> None:
+    """Kill a worker that encodes, or a node, whose place another takes."""
+    time.sleep(moment_s)
+    chosen = random.Random(seed)
+    if whole_node:
+        node = chosen.choice([n for n in cluster.list_all_nodes() if n is not cluster.head_node])
+        cluster.remove_node(node, allow_graceful=False)
+        cluster.add(f"new-{seed}")
+        return
+    workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::Encoder" in _line(p)]
+    if workers:
+        with contextlib.suppress(psutil.Error):
+            chosen.choice(workers).send_signal(signal.SIGKILL)
+
+
+def _line(process: psutil.Process) -> str:
+    return " ".join(process.info["cmdline"] or ())
+
+
+def survives(cluster: Any, folder: Path, number: int) -> None:
+    whole_node, moment_s = number % 2 == 1, random.Random(number).uniform(0.0, 3.0)
+    killer = threading.Thread(target=kill_something, args=(cluster, moment_s, whole_node, number))
+    killer.start()
+    encode(task(folder, pause_s=0.2), Nodes())
+    killer.join()
+    np.testing.assert_array_equal(stored(folder), EXPECTED)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_lost_worker_or_node_costs_its_shards(cluster: Any, tmp_path: Path, number: int) -> None:
+    survives(cluster, tmp_path, number)
+
+
+@pytest.mark.slow
+def test_fifty_losses_lose_nothing(cluster: Any, tmp_path: Path) -> None:
+    for number in range(50):
+        survives(cluster, tmp_path / str(number), number)
+
+
+def test_a_shard_that_ends_its_workers_is_named(cluster: Any, tmp_path: Path) -> None:
+    deadly = Texts().texts(20, 21)[0]
+    with pytest.raises(ClusterError, match=r"shard 2 \(documents at positions 16 to 23\) ended"):
+        encode(task(tmp_path, deadly=deadly), Nodes())
+    assert len(list(tmp_path.rglob("*.shard"))) >= 2, "finished ones are kept"
+
+
+def test_an_adapters_error_is_that_of_a_local_run(cluster: Any, collection: Path) -> None:
+    there, here = both(cluster, collection, Hashing(deadly="raise"))
+    assert there.status == here.status == "failed"
+    assert there.error.message == here.error.message == "ValueError: no vector for this"
+    assert there.error.kind == here.error.kind
+
+
+def both(cluster: Any, collection: Path, method: Any, **options: Any) -> tuple[Any, Any]:
+    """Records of a run on the cluster, and of one on this machine."""
+    where = {"data": None, "workspace": ROOT}
+    there, here = (
+        rankstone.run(
+            method,
+            collection,
+            results=collection / f"results-{ray}",
+            cache=collection / f"cache-{ray}",
+            ray=ray or None,
+            force=True,
+            **options,
+        )[0]
+        for ray in (cluster.address, "")
+    )
+    assert where
+    return there, here
+
+
+def test_cells_are_those_of_this_machine(cluster: Any, collection: Path) -> None:
+    for method in (Hashing(), "bm25"):
+        there, here = both(cluster, collection, method)
+        assert there.status == "ok", there.error
+        assert there.measures == here.measures
+        assert there.truncation == here.truncation
+        assert there.provenance.cache_keys == here.provenance.cache_keys
+        assert there.task == here.task
+        assert there.method == here.method
+        assert there.profile.latency.n == here.profile.latency.n
