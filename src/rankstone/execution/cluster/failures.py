@@ -39,12 +39,12 @@ def is_loss(error: BaseException) -> bool:
     from ray import exceptions
 
     lost = (
-        exceptions.ActorDiedError,
-        exceptions.ActorUnavailableError,
+        exceptions.ActorUnschedulableError,
         exceptions.NodeDiedError,
         exceptions.ObjectLostError,
         exceptions.OutOfMemoryError,
         exceptions.RayActorError,
+        exceptions.TaskUnschedulableError,
         exceptions.WorkerCrashedError,
     )
     return isinstance(error, lost)

@@ -29,6 +29,7 @@ from rankstone.profiling.machine import environment
 from rankstone.progress import Progress
 from rankstone.results.record import Forecast, RunRecord
 from rankstone.runners.construct import build_runner, parts
+from rankstone.runners.objects.method import unpack
 
 ATTEMPTS = 3
 """Nodes that a cell may lose."""
@@ -79,7 +80,8 @@ class Cluster:
 
     def kinds(self) -> Sequence[Machine]:
         """Return those of the nodes of now, or of this machine where there are none yet."""
-        return list(dict.fromkeys(map(self._machine, alive()))) or [Machine.this()]
+        found = [self._machine(node) for node in alive() if self.nodes.facts(node) is not None]
+        return list(dict.fromkeys(found)) or [Machine.this()]
 
     def refuse(self, forecast: Forecast, job: Job) -> None:
         """Refuse nothing: a cell waits for a node that it fits, or fails where there is none."""
@@ -107,23 +109,29 @@ class Cluster:
     def _run(
         self, job: Job, need: Need, dataset: Dataset, limits: Limits, progress: Progress
     ) -> tuple[Machine, Outcome]:
-        parcel, files = Parcel.of(job.method)
+        method = unpack(job.method, job.staging)
+        parcel, files = Parcel.of(method)
         prepared = Prepared.of(job.task, job.sources)
         with self._encoding:  # the whole cluster encodes for one cell
-            keys = self._encode(job, dataset, parcel, files, progress)
+            keys = self._encode(build_runner(method), job, dataset, parcel, files, progress)
         for key in keys:
             files |= encodings(job.cache, key)
         sent = job.model_copy(update={"prepared": prepared.facts})
         return self._seated(sent, need, parcel, prepared.files | files, limits, progress)
 
     def _encode(
-        self, job: Job, dataset: Dataset, parcel: Parcel, files: Files, progress: Progress
+        self,
+        runner: Any,
+        job: Job,
+        dataset: Dataset,
+        parcel: Parcel,
+        files: Files,
+        progress: Progress,
     ) -> list[str]:
         """Encode the documents for a method; return the names of the folders of shards."""
-        runners = list(encoders(build_runner(job.method)))
         text = job.task.text if job.method.text is None else job.method.text
         found = []
-        for number, runner in enumerate(runners):
+        for number, encoder in enumerate(encoders(runner)):
             cache = EncodingCache(
                 folder=job.cache / "encodings",
                 corpus=_with_text(dataset, job),
@@ -139,15 +147,15 @@ class Cluster:
                 files=files,
                 number=number,
                 cache=cache,
-                need=self._encoder_need(runner),
+                need=self._encoder_need(encoder),
                 cpus=self.cpus,
             )
             found.append(encode(task, self.nodes).key)
         return found
 
-    def _encoder_need(self, runner: Any) -> Need:
+    def _encoder_need(self, encoder: Any) -> Need:
         """Return what an encoder asks for: a GPU each where the cluster has some it can use."""
-        gpus = "torch" in getattr(runner, "requires", {}) and any(n.gpus >= 1 for n in alive())
+        gpus = "torch" in getattr(encoder, "requires", {}) and any(n.gpus >= 1 for n in alive())
         return Need(gpus=1) if gpus else Need(cpus=self.cpus or 1)
 
     def _seated(
@@ -186,7 +194,8 @@ class Cluster:
             end(seat)
 
     def _machine(self, node: Node) -> Machine:
-        return Machine(node.threads, self.nodes.facts(node).fingerprint)
+        facts = self.nodes.facts(node)
+        return Machine(node.threads, facts.fingerprint if facts else "")
 
 
 def cell_need(forecast: Forecast | None) -> Need:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from rankstone import __version__
 from rankstone.errors import ClusterError
 from rankstone.execution.cell_key import source_digest
+from rankstone.execution.cluster.failures import is_loss
 from rankstone.execution.process import cell_variables
 from rankstone.profiling.machine import PACKAGES, fingerprint, package_versions
 from rankstone.progress import Progress, silent
@@ -149,11 +150,14 @@ class Nodes:
         self._lock = threading.RLock()
         self.stopped = threading.Event()
 
-    def facts(self, node: Node) -> Facts:
-        """Return facts about a node; ClusterError where it lacks the package or has another."""
+    def facts(self, node: Node) -> Facts | None:
+        """Return facts about a node, None where it is lost meanwhile; ClusterError where it lacks
+        the package or has another."""
         with self._lock:
             if node.id not in self._facts:
                 found = _probe(node)
+                if found is None:
+                    return None
                 Facts.here().refuse_unlike(found, node.host)
                 self._facts[node.id] = found
             return self._facts[node.id]
@@ -162,8 +166,9 @@ class Nodes:
         """Return a node that meets `need` and is free; None where there is none at the moment."""
         with self._lock:
             for node in alive():
-                if node.id not in self._taken and need.within(node.resources):
-                    self.facts(node)
+                if node.id in self._taken or not need.within(node.resources):
+                    continue
+                if self.facts(node) is not None:
                     self._taken.add(node.id)
                     return node
         return None
@@ -220,7 +225,8 @@ def _described(node: Node) -> str:
     return str(Need(memory, node.resources.get("CPU", 0), node.gpus))
 
 
-def _probe(node: Node) -> Facts:
+def _probe(node: Node) -> Facts | None:
+    """Ask a node; None where it is lost before it answers."""
     import ray
 
     options = node.options(num_cpus=0, max_retries=3)
@@ -230,6 +236,8 @@ def _probe(node: Node) -> Facts:
     try:
         facts: Facts = ray.get(asked, timeout=PROBE_S)
     except Exception as error:
+        if is_loss(error):
+            return None
         if "No module named 'rankstone" in str(error) or "rankstone halted" in str(error):
             raise ClusterError(
                 f"node {node.host} has no rankstone. Install it there:"

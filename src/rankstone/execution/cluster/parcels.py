@@ -107,7 +107,7 @@ def _sent(model: LocatedModel, inside: str, files: Files) -> str:
 def _own_code(part: AdapterSpec, method: MethodSpec) -> Iterator[tuple[str, bytes]]:
     """Yield the files of the part's code that no package installs."""
     if isinstance(part, ObjectMethod):
-        inner = part.runner
+        inner: Any = part.runner
         adapter: Any = inner.function if isinstance(inner, SearchFunction) else type(inner)
     else:
         adapter = load_adapter(part, method.file)
