@@ -20,6 +20,7 @@ from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive
 from rankstone.execution.cluster.parcels import Files, Parcel, Prepared, encodings, send
 from rankstone.execution.cluster.seat import Measured, Seat
 from rankstone.execution.events import described
+from rankstone.execution.forecasts.api_price import api_parts
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info
 from rankstone.execution.reporting import Reporter
@@ -28,16 +29,16 @@ from rankstone.profiling.clock import Clock
 from rankstone.profiling.machine import environment
 from rankstone.progress import Progress
 from rankstone.results.record import Forecast, RunRecord
-from rankstone.runners.construct import build_runner, parts
+from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
+from rankstone.specs import MethodSpec
+from rankstone.training.parts import recipes
 
 ATTEMPTS = 3
 """Nodes that a cell may lose."""
 FOLLOW_S = 0.5
 MOST_CELLS = 64
 """Cells that are followed at once."""
-APIS = {"api", "api_listwise", "api_rerank"}
-"""Adapters whose work a server does: their cells run here, where the budget is kept."""
 Cell = Callable[[Reporter], RunRecord]
 
 
@@ -95,7 +96,7 @@ class Cluster:
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
         """Encode the documents of a cell, and measure it on a node; errors are its outcome."""
-        if any(part.adapter in APIS for _, part in parts(job().method)):
+        if _stays_here(job().method):
             with self._here:
                 return Here().run(job, forecast, dataset, limits, progress)
         try:
@@ -196,6 +197,12 @@ class Cluster:
     def _machine(self, node: Node) -> Machine:
         facts = self.nodes.facts(node)
         return Machine(node.threads, facts.fingerprint if facts else "")
+
+
+def _stays_here(method: MethodSpec) -> bool:
+    """Return True for methods that a server runs, whose budget is kept here, and for those that
+    learn before they are measured, from collections that are here."""
+    return bool(api_parts(method)) or any(True for _ in recipes(method))
 
 
 def cell_need(forecast: Forecast | None) -> Need:

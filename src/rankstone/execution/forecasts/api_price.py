@@ -13,6 +13,7 @@ from rankstone.results.record import Forecast
 from rankstone.runners.api.budget import TOKENS_PER_BYTE
 from rankstone.runners.api.settings import ApiSettings
 from rankstone.runners.construct import load_adapter, parts
+from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import AdapterSpec, MethodSpec, ScorerSpec
 
 DEPTH = 100
@@ -27,7 +28,8 @@ def api_parts(method: MethodSpec) -> list[AdapterSpec]:
     """Return the method, its members and its scorers that ask a server."""
     return [
         part for _, part in parts(method)
-        if issubclass(load_adapter(part, method.file), ApiSettings)
+        if not isinstance(part, ObjectMethod)
+        and issubclass(load_adapter(part, method.file), ApiSettings)
     ]  # fmt: skip
 
 
