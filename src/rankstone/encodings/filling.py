@@ -50,7 +50,7 @@ class Filled(NamedTuple):
     """Representations of the fresh rows; None where there are none."""
     cost: Cost
     truncation: Truncation | None
-    """Of all texts of the shard."""
+    """Counts for all texts of the shard."""
 
 
 def fill(

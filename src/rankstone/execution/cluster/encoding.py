@@ -69,7 +69,7 @@ class Task:
     parcel: Parcel
     files: Files
     number: int
-    """Of the encoder among those of the method."""
+    """Position of the encoder among those of the method."""
     cache: EncodingCache
     need: Need
     cpus: float | None = None
