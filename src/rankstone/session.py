@@ -91,13 +91,13 @@ def _forecast(
     return functools.wraps(sweep, assigned=(), updated=())(plan)
 
 
-def _cluster(address: str | bool) -> Machines:
+def _cluster(address: str | bool, device: str) -> Machines:
     """Return the nodes of a Ray cluster; MissingExtraError where Ray is not installed."""
     from rankstone.execution.cluster.connection import refuse_missing
     from rankstone.execution.cluster.machines import Cluster
 
     refuse_missing()
-    return Cluster(address=address if isinstance(address, str) else "")
+    return Cluster(address=address if isinstance(address, str) else "", device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class Session(Views):
             force=force,
             purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,
-            machines=_cluster(ray) if ray else Here(),
+            machines=_cluster(ray, device) if ray else Here(),
         )
 
     run = _completed(sweep)

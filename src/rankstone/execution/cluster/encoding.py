@@ -136,7 +136,12 @@ class Workers:
 
         task, cache = self._task, self._task.cache
         cpus, memory = task.cpus or node.threads / self._per_node(node), task.need.memory_bytes
-        options = node.options(num_cpus=cpus, num_gpus=task.need.gpus, memory=memory or None)
+        options = node.options(
+            "cuda" if task.need.gpus else "cpu",
+            num_cpus=cpus,
+            num_gpus=task.need.gpus,
+            memory=memory or None,
+        )
         actor = ray.remote(Encoder).options(**options).remote()
         self._actors.append(actor)
         send(actor, task.files)

@@ -26,6 +26,7 @@ from rankstone.execution.process import Limits, Outcome, error_info
 from rankstone.execution.reporting import Reporter
 from rankstone.execution.sweep import Here, Machine
 from rankstone.profiling.clock import Clock
+from rankstone.profiling.device import AUTO
 from rankstone.profiling.machine import environment
 from rankstone.progress import Progress
 from rankstone.results.record import Forecast, RunRecord
@@ -48,6 +49,8 @@ class Cluster:
 
     address: str = ""
     """As in `connected`."""
+    device: str = AUTO
+    """As in `Sweep`; `cpu` leaves the GPUs of the nodes unused."""
     cpus: float | None = None
     """CPUs of an encoder; None: those of its node."""
     nodes: Nodes = field(default_factory=Nodes)
@@ -156,7 +159,11 @@ class Cluster:
 
     def _encoder_need(self, encoder: Any) -> Need:
         """Return what an encoder asks for: a GPU each where the cluster has some it can use."""
-        gpus = "torch" in getattr(encoder, "requires", {}) and any(n.gpus >= 1 for n in alive())
+        gpus = (
+            self.device != "cpu"
+            and "torch" in getattr(encoder, "requires", {})
+            and any(n.gpus >= 1 for n in alive())
+        )
         return Need(gpus=1) if gpus else Need(cpus=self.cpus or 1)
 
     def _seated(
@@ -180,12 +187,13 @@ class Cluster:
         import ray
 
         whole = {"num_cpus": node.resources["CPU"], "num_gpus": node.gpus}
-        options = node.options(**whole, max_concurrency=4)
+        options = node.options(node.device(self.device), **whole, max_concurrency=4)
         seat = ray.remote(Seat).options(**options).remote()
         try:
             progress(f"send to {node.host}", 0, None)
             send(seat, files)
-            there = job.model_copy(update={"threads": node.threads})
+            here = {"threads": node.threads, "device": node.device(self.device)}
+            there = job.model_copy(update=here)
             measuring = seat.measure.remote(there.model_dump_json(), parcel, limits)
             while not ray.wait([measuring], timeout=FOLLOW_S)[0]:
                 self.nodes.pause(0)
@@ -196,7 +204,7 @@ class Cluster:
 
     def _machine(self, node: Node) -> Machine:
         facts = self.nodes.facts(node)
-        return Machine(node.threads, facts.fingerprint if facts else "")
+        return Machine(node.threads, facts.fingerprint if facts else "", node.device(self.device))
 
 
 def _stays_here(method: MethodSpec) -> bool:

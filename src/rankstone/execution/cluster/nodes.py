@@ -64,12 +64,16 @@ class Node:
     def gpus(self) -> float:
         return self.resources.get("GPU", 0)
 
-    def options(self, **more: Any) -> dict[str, Any]:
+    def device(self, stated: str) -> str:
+        """Return the device of methods here: a GPU, where there is one and `stated` allows it."""
+        return "cuda" if self.gpus >= 1 and stated != "cpu" else "cpu"
+
+    def options(self, device: str = "cpu", **more: Any) -> dict[str, Any]:
         """Return options that start an actor on this node, as a cell's process is started."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self.id, soft=False)
-        variables = {"env_vars": cell_variables(self.threads)}
+        variables = {"env_vars": cell_variables(self.threads, device)}
         return {"scheduling_strategy": here, "runtime_env": variables, "max_restarts": 0, **more}
 
 
