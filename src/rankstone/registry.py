@@ -31,6 +31,7 @@ ADAPTERS = {
     "asymmetric": "compose.asymmetric:Asymmetric",
     "bank_normalisation": "search.hubness:BankNormalisation",
     "bebr": "search.binary.bebr:Bebr",
+    "bebr_compatible": "search.binary.bebr:CompatibleBebr",
     "bi_encoder": "scorers.bi_encoder:BiEncoderScorer",
     "binary_hash": "search.binary.binary_hash:BinaryHash",
     "bm25": "encoders.bm25:BM25",

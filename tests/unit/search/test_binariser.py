@@ -9,6 +9,7 @@ from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import Hits
 from rankstone.runners.search.binary.bebr import (
     Bebr,
+    CompatibleBebr,
     ContentThresholds,
     LearnedThresholds,
     ResidualSigns,
@@ -214,6 +215,29 @@ def test_batch_normalisation_is_part_of_the_first_map_in_the_end():
     with torch.inference_mode():
         expected = net.eval()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(learner.finished()(x), expected, atol=1e-5)
+
+
+def test_new_queries_find_old_codes_after_compatible_training(tmp_path):
+    """An encoder of another dimension, whose vectors hold nothing of the old coordinates."""
+    old, texts = vectors(150, 48), [str(row) for row in range(150)]
+    mix = np.random.default_rng(5).standard_normal((48, 40)).astype(np.float32)
+    members = Vectorial(old), Vectorial(np.tanh(old @ mix / 7))
+    settings = {"hidden": 96, "learning_rate": 0.02, "noise": 0.3, "batch": 16}
+    context = PlainContext(texts=texts, work=tmp_path)
+    documents = MemoryChunks(members[0], texts, 50)
+
+    def found(epochs):
+        runner = CompatibleBebr(members=members, epochs=epochs, **settings)
+        index = runner.build(documents, context)
+        kept = Bebr(members=members[:1], epochs=epochs, **settings).build(documents, context)
+        np.testing.assert_array_equal(index.codes.blocks, kept.codes.blocks)
+        docs = index.search(members[1].encode(texts, "query"), 1).docs[:, 0]
+        return (docs == np.arange(150)).mean()
+
+    assert found(0) < 0.05, "chance, for the new networks know nothing of the old codes"
+    assert found(10) > 0.15
+    with pytest.raises(DefinitionError, match="vectors of two encoders are not compared"):
+        CompatibleBebr(members=members, rescore=5)
 
 
 def test_thresholds_by_content_are_learned_and_the_projection_is_not():

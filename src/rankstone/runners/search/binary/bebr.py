@@ -8,7 +8,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.errors import DefinitionError
+from rankstone.runners.members import TwoMembers
+from rankstone.runners.protocols import STRICT, AnyIndex, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.binary.binariser import BinarisedIndex, Binariser
 from rankstone.runners.search.binary.binariser_training import Positive, Recipe, trained, widened
@@ -37,8 +39,7 @@ class Bebr(Recipe, OverEncoder):
     Departures from the paper: a vector's positive is a copy of it with noise, where the paper has
     judged pairs; and unless `batch_norm`, training starts where the networks compute the untrained
     form (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
-    millions, so there is no batch normalisation. Backward compatible training, which keeps old
-    codes of documents under new queries, is left out.
+    millions, so there is no batch normalisation.
 
     Search keeps m (u + 1) / 8 bytes per document, and the networks.
     """
@@ -56,15 +57,56 @@ class Bebr(Recipe, OverEncoder):
     """True: as published, networks start at random, with batch normalisation before the ReLU; in
     the index it is part of the first map."""
 
-    def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
+    def build(self, documents: Chunks[Vectors], context: Context) -> AnyIndex:
         with context.phase("train"):
             vectors = training_sample(documents, self.sample, context.seed)
-            dim = vectors.shape[1]
-            start = residual_signs(dim, self.dimensions, self.loops, context.seed)
-            wide = widened(start, self.hidden, context.seed)
-            begin = batch_normalised if self.batch_norm else layered
-            binariser = trained(wide, vectors, self, context.seed, begin)
+            binariser = self.learnt(vectors, context.seed)
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
+
+    def learnt(self, vectors: Vectors, seed: int, targets: Vectors | None = None) -> Binariser:
+        """Return the networks that are trained on `vectors`, and towards old codes `targets`."""
+        bits = self.dimensions if targets is None else targets.shape[1]
+        start = residual_signs(vectors.shape[1], bits, self.loops, seed)
+        wide = widened(start, self.hidden, seed)
+        begin = batch_normalised if self.batch_norm else layered
+        return trained(wide, vectors, self, seed, begin, targets)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CompatibleBebr(Bebr):
+    """BEBR after a change of encoder: documents keep their codes, and only queries change.
+
+    The first member's vectors are binarised as by `Bebr`. The second member, the new encoder, is
+    binarised for queries by networks that learn to find the old codes of the same documents, beside
+    their own (Gan et al., section 3.3). A corpus is not encoded again but for the training sample.
+    """
+
+    DESCRIPTION: ClassVar[str] = "recurrent binarisation, new queries for old codes"
+
+    members: TwoMembers
+    """The old encoder, and the new one."""
+
+    def __post_init__(self) -> None:
+        if self.rescore is not None:
+            raise DefinitionError(
+                "key 'parameters.rescore': vectors of two encoders are not compared. Remove it."
+            )
+
+    def describe(self) -> Mapping[str, Json]:
+        return {**super().describe(), "query_encoder": self.members[1].describe()}
+
+    def reader(self, role: Role) -> AnyRunner:
+        return self.members[0 if role == "document" else 1]
+
+    def build(self, documents: Chunks[Vectors], context: Context) -> AnyIndex:
+        new_documents = context.encoded(self.members[1])
+        with context.phase("train"):
+            old_vectors = training_sample(documents, self.sample, context.seed)
+            old = self.learnt(old_vectors, context.seed)
+            vectors = training_sample(new_documents, self.sample, context.seed)
+            new = self.learnt(vectors, context.seed, old.planes.decode(old(old_vectors)))
+        codes = BinarisedIndex.build(old, iter(documents), context.threads).codes
+        return BinarisedIndex(new, codes)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -51,7 +51,12 @@ class Recipe:
 
 
 def trained(
-    start: Binariser, vectors: Vectors, recipe: Recipe, seed: int, begin: Begin = layered
+    start: Binariser,
+    vectors: Vectors,
+    recipe: Recipe,
+    seed: int,
+    begin: Begin = layered,
+    targets: Vectors | None = None,
 ) -> Binariser:
     """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
 
@@ -64,6 +69,8 @@ def trained(
 
     Args:
         begin: makes of each network of `start` the one that learns.
+        targets: (n, m) codes of the same texts that others made: the loss of a against them is
+            added (backward-compatible training, section 3.3 there).
     """
     if not recipe.epochs or len(vectors) < 2:
         return start
@@ -79,7 +86,9 @@ def trained(
     milestones = [max(int(DECAY_AT * len(batches)), 1)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, DECAY)
     everything = torch.from_numpy(np.ascontiguousarray(scaled(vectors)))
-    random, past = torch.Generator().manual_seed(seed), _Queue(recipe.queue)
+    random = torch.Generator().manual_seed(seed)
+    past, old_past = _Queue(recipe.queue), _Queue(recipe.queue)
+    old = None if targets is None else torch.nn.functional.normalize(torch.from_numpy(targets))
     for chosen in batches:
         rows = torch.from_numpy(chosen)
         x = everything[rows]
@@ -87,6 +96,9 @@ def trained(
         a, b = _codes(networks, _scaled(x + recipe.noise * noise)), _codes(networks, x)
         loss = _loss(a, b, rows, past, recipe)
         past.add(a.detach(), b.detach(), rows)
+        if old is not None:
+            loss = loss + _loss(a, old[rows], rows, old_past, recipe)
+            old_past.add(a.detach(), old[rows], rows)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
