@@ -222,7 +222,7 @@ def test_new_queries_find_old_codes_after_compatible_training(tmp_path):
     old, texts = vectors(150, 48), [str(row) for row in range(150)]
     mix = np.random.default_rng(5).standard_normal((48, 40)).astype(np.float32)
     members = Vectorial(old), Vectorial(np.tanh(old @ mix / 7))
-    settings = {"hidden": 96, "learning_rate": 0.02, "noise": 0.3, "batch": 16}
+    settings = {"dimensions": 32, "hidden": 96, "learning_rate": 0.02, "noise": 0.3, "batch": 16}
     context = PlainContext(texts=texts, work=tmp_path)
     documents = MemoryChunks(members[0], texts, 50)
 
