@@ -235,7 +235,7 @@ def test_new_queries_find_old_codes_after_compatible_training(tmp_path):
         return (docs == np.arange(150)).mean()
 
     assert found(0) < 0.05, "chance, for the new networks know nothing of the old codes"
-    assert found(10) > 0.15
+    assert found(10) > 0.1  # .0067 is chance
     with pytest.raises(DefinitionError, match="vectors of two encoders are not compared"):
         CompatibleBebr(members=members, rescore=5)
 
