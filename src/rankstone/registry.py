@@ -64,6 +64,7 @@ ADAPTERS = {
     "repconc": "search.quantisation.repconc:RepCONC",
     "rescored": "compose.rescored:RescoredByEncoder",
     "residual_signs": "search.binary.bebr:ResidualSigns",
+    "scalar_quantisation": "search.quantisation.scalar:ScalarQuantisation",
     "score_sum": "compose.score_sum:ScoreSum",
     "seismic": "search.sparse.seismic:Seismic",
     "seq2seq_reranker": "scorers.seq2seq_reranker:Seq2SeqReranker",

@@ -1,8 +1,9 @@
 """Exact search against one faiss.IndexFlatIP over the same vectors.
 
 500 queries, 1,000,000 vectors of 384 dimensions, k = 1,000. Ours reads the vectors from a file,
-mapped block by block; faiss has them in memory. Single queries (k = 100) over resident vectors of
-256 and 768 dimensions, beside faiss and beside one pass over the memory by all cores.
+mapped block by block, or has them in memory in 16-bit floats or 8-bit integers; faiss has them in
+memory. Single queries (k = 100) over resident vectors of 256 and 768 dimensions in each width,
+beside faiss in float32 and beside one pass by all cores over the memory that ours holds.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rankstone.profiling.machine import usable_cores
 from rankstone.profiling.memory import peak_rss, reset_peak_rss
 from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex, Mapped
+from rankstone.runners.search.quantisation.scalar import RoundedIndex, Storage, codes_of
 
 N, DIM, K, N_QUERIES = 1_000_000, 384, 1000, 500
 ROUNDS, SINGLE_ROUNDS = 5, 22
@@ -43,11 +47,16 @@ def lines() -> Iterator[str]:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             ratio = json.loads(done.stdout)
             yield f"speed {name} ratio={ratio:.3f} goal=<={goal} peer={peer}"
-    for dim in (256, 768):
-        command = [sys.executable, __file__, "single", str(dim)]
+        for storage in ("float16", "int8"):
+            command = [sys.executable, __file__, storage, str(path)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            name, ratio = f"exact_search_{storage}_time", json.loads(done.stdout)
+            yield f"speed {name} ratio={ratio:.3f} goal=<=1.1 peer=faiss.IndexFlatIP"
+    for dim, storage in product((256, 768), ("float32", "float16", "int8")):
+        command = [sys.executable, __file__, "single", str(dim), storage]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         of_faiss, of_pass = json.loads(done.stdout)
-        name = f"exact_search_single_{dim}"
+        name = f"exact_search_single_{dim}_{storage}"
         yield f"speed {name} ratio={of_faiss:.3f} goal=<=1.15 peer=faiss.IndexFlatIP"
         yield f"speed {name}_memory ratio={of_pass:.3f} goal=<=1.5 peer=one_pass_over_memory"
 
@@ -69,11 +78,14 @@ def opened(path: Path) -> tuple[ExactIndex, np.ndarray]:
     return ExactIndex(Mapped(path, N, DIM), dim=DIM), queries
 
 
-def time_ratio(path: Path) -> float:
+def time_ratio(path: Path, storage: Storage | None = None) -> float:
     """Median of the ratios of interleaved rounds."""
     import faiss
 
+    index: Any
     index, queries = opened(path)
+    if storage is not None:
+        index = RoundedIndex.build(Mapped(path, N, DIM), storage, path.parent)
     peer = faiss.IndexFlatIP(DIM)
     peer.add(np.fromfile(path, dtype=np.float32).reshape(N, DIM))
     ratios = []
@@ -86,19 +98,25 @@ def time_ratio(path: Path) -> float:
     return statistics.median(ratios)
 
 
-def single_ratios(dim: str) -> tuple[float, float]:
-    """Medians of the ratios of a single query to faiss and to a pass over the vectors."""
+def single_ratios(dim: str, storage: str) -> tuple[float, float]:
+    """Medians of the ratios of a single query to faiss and to a pass over what the index holds."""
     import faiss
 
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((N, int(dim)), dtype=np.float32)
     queries = rng.standard_normal((SINGLE_ROUNDS, int(dim)), dtype=np.float32)
-    index = ExactIndex.build(vectors)
     peer = faiss.IndexFlatIP(int(dim))
     peer.add(vectors)
-    parts = np.array_split(vectors.reshape(-1), usable_cores())
+    index: Any
+    if storage == "float32":
+        index = ExactIndex.build(vectors)
+        parts = np.array_split(vectors.reshape(-1), usable_cores())
+    else:
+        index = RoundedIndex.build(OnePiece([vectors]), storage, Path())  # type: ignore[arg-type]
+        del vectors
+        parts = [codes_of(part).view(np.uint64) for part in index._slices]
     ratios = []
-    with ThreadPoolExecutor(len(parts)) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for query in np.split(queries, SINGLE_ROUNDS):
             times = [time.perf_counter()]
             for work in (
@@ -112,6 +130,11 @@ def single_ratios(dim: str) -> tuple[float, float]:
             ratios.append((ours / faiss_s, ours / pass_s))
     of_faiss, of_pass = np.median(ratios[2:], axis=0)
     return float(of_faiss), float(of_pass)
+
+
+class OnePiece(list[np.ndarray]):
+    def __len__(self) -> int:
+        return sum(len(piece) for piece in iter(self))
 
 
 def memory_ratio(path: Path) -> float:
@@ -134,8 +157,13 @@ def memory_ratio(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    measures = {"time": time_ratio, "memory": memory_ratio}
+    measures: dict[str, Callable[[Path], float]] = {
+        "time": time_ratio,
+        "memory": memory_ratio,
+        "float16": lambda path: time_ratio(path, "float16"),
+        "int8": lambda path: time_ratio(path, "int8"),
+    }
     if sys.argv[1] == "single":
-        sys.stdout.write(json.dumps(single_ratios(sys.argv[2])))
+        sys.stdout.write(json.dumps(single_ratios(*sys.argv[2:4])))
     else:
         sys.stdout.write(json.dumps(measures[sys.argv[1]](Path(sys.argv[2]))))

@@ -190,7 +190,7 @@ def test_copies_lie_in_the_users_cache_folder_by_default(model, monkeypatch, tmp
     assert copy_of(model).parent == tmp_path / ".cache" / "rankstone" / "networks"
 
 
-def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):
+def test_a_cell_converts_into_its_own_cache_and_keeps_to_its_threads(monkeypatch, tmp_path):
     from rankstone.execution import process
 
     class Job:
@@ -200,6 +200,7 @@ def test_a_cell_converts_into_its_own_cache(monkeypatch, tmp_path):
     stated = process._environment(Job())
     assert stated["RANKSTONE_CACHE"] == str(tmp_path / "some" / "cache")
     assert stated["RANKSTONE_DEVICE"] == "cuda:1"
+    assert {stated[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "RAYON")} == {"3"}
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_work_to_torch(model, monkeypatch, tmp_path):

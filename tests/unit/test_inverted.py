@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rankstone.errors import AdapterError
 from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
 from rankstone.runners.representations.sparse_rows import SparseRows, sparse_rows
+from rankstone.runners.search.exact import inverted_index
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 
 WEIGHTS = st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.5, 1.0, 2.0])
@@ -47,6 +48,20 @@ def test_hits_are_those_of_a_dense_product(documents, queries, size, k):
     found = index.search(rep(queries), k)
     for mine, expected in zip(found, brute_force(queries, documents, k), strict=True):
         np.testing.assert_array_equal(mine, expected)
+
+
+@given(matrices(), matrices(), st.integers(1, 5), st.integers(0, 14), st.integers(1, 9))
+def test_what_is_read_in_blocks_is_found_as_what_is_resident(documents, queries, size, k, entries):
+    read = pieces(rep(documents * np.float32(1.1)), size)  # sums are rounded
+    resident = InvertedIndex.build(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted_index, "resident_limit", lambda: resident.lists.nnz * 8 - 1)
+        patch.setattr(inverted_index, "BLOCK_ENTRIES", entries)
+        index = InvertedIndex.build(read)
+        assert (len(index.notes()), len(resident.notes())) == (1, 0)
+        asked = rep(queries / np.float32(3))
+        for one, other in zip(index.search(asked, k), resident.search(asked, k), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_random_weights_and_many_queries_at_once(tmp_path):

@@ -142,6 +142,20 @@ def test_only_a_block_is_resident_of_a_large_corpus(monkeypatch):
     assert MaxSimIndex.build(documents).nbytes() <= 1.1 * 100 * DIM * 4
 
 
+@pytest.mark.parametrize(("storage", "width"), [("float16", 2), ("2bit", 1 / 4 + 4 / DIM)])
+def test_one_copy_is_held_in_the_width_of_the_store(storage, width, monkeypatch):
+    rep = ragged(texts(300, 60, 0), DIM, storage)
+    resident = MaxSimIndex.build(Pieces(rep))
+    assert resident.nbytes() < 1.05 * len(rep.tokens) * DIM * width
+    monkeypatch.setattr(maxsim, "resident_limit", lambda: 0)
+    read = MaxSimIndex.build(Pieces(rep, 50))
+    assert (len(resident.notes()), len(read.notes())) == (0, 1)
+    monkeypatch.setattr(maxsim, "TILE_QUERY_VECTORS", 12)
+    for queries in (ragged(texts(1, 9, 1), DIM), ragged(texts(20, 9, 1), DIM)):
+        for one, other in zip(resident.search(queries, 99), read.search(queries, 99), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_filling_costs_little():
     documents = Pieces(ragged(texts(2000, 300, 0), DIM))
     assert MaxSimIndex.build(documents).nbytes() < 1.05 * documents.rep.tokens.nbytes

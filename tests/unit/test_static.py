@@ -11,6 +11,7 @@ import pytest
 
 from rankstone.errors import ModelError
 from rankstone.runners.construct import build_runner
+from rankstone.runners.encoders import static
 from rankstone.runners.encoders.static import StaticEmbeddings
 from rankstone.runners.models import locate
 from rankstone.specs import MethodSpec, ModelSpec
@@ -76,11 +77,12 @@ def test_a_text_without_tokens_is_the_zero_vector(runner):
     assert runner.encode([], "document").shape == (0, 256)
 
 
-def test_batches_do_not_change_a_vector(runner):
-    many = TEXTS * 80
-    np.testing.assert_array_equal(
-        runner.encode(many, "document")[-len(TEXTS) :], runner.encode(TEXTS, "document")
-    )
+@pytest.mark.parametrize("cores", [1, 3])
+def test_neither_batches_nor_cores_change_a_vector(runner, cores, monkeypatch):
+    monkeypatch.setattr(static, "usable_cores", lambda: cores)
+    vectors = runner.encode(TEXTS * 160, "document").reshape(160, len(TEXTS), -1)
+    alone = runner.encode(TEXTS, "document")
+    np.testing.assert_array_equal(vectors, np.broadcast_to(alone, vectors.shape))
 
 
 def test_a_file_that_the_model_lacks_is_named():

@@ -34,7 +34,10 @@ DEAD_S = 1.0
 LOG_TAIL_BYTES = 4000
 LOG_BYTES = 1 << 26
 """Bytes of the log on disk from which its beginning is dropped."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",  # tokenizers
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.runners.protocols import Hits
+
 GROUP = 32
 """Scores of which the highest is compared first."""
 
@@ -23,6 +25,19 @@ def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
         found, values = found[kept], values[kept]
     order = np.lexsort((found, -values))
     return found[order], values[order]
+
+
+def merged(first: Hits, second: Hits, k: int) -> Hits:
+    """The `k` best of two searches, of earlier and of later documents.
+
+    Ties go to the first, and -inf is no score.
+    """
+    docs = np.concatenate([first.docs, second.docs], axis=1)
+    scores = np.concatenate([first.scores, second.scores], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    kept = np.take_along_axis(scores, order, axis=1)
+    found = np.where(kept > -np.inf, np.take_along_axis(docs, order, axis=1), -1)
+    return Hits(found, kept)
 
 
 def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ No transformer runs: a text costs its tokenisation and one sparse matrix product
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError
+from rankstone.profiling.machine import usable_cores
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
@@ -57,11 +59,20 @@ class StaticEmbeddings(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
-        """(len(texts), dim) vectors."""
+        """(len(texts), dim) vectors, the same whatever the number of cores."""
         vectors = np.empty((len(texts), self._matrix.shape[1]), dtype=np.float32)
-        for start in range(0, len(texts), BATCH):
-            batch = list(texts[start : start + BATCH])
-            vectors[start : start + BATCH] = self._means(batch)
+        _ = self._tokenizer  # loaded once, before threads
+
+        def fill(start: int) -> None:
+            vectors[start : start + BATCH] = self._means(list(texts[start : start + BATCH]))
+
+        starts = range(0, len(texts), BATCH)
+        if len(starts) < 2:
+            for start in starts:
+                fill(start)
+            return vectors
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            list(pool.map(fill, starts))
         return vectors
 
     def index(

@@ -89,29 +89,32 @@ class ExactIndex:
         return padded(best.I, best.D, k)
 
     def _found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
-        """Yield the position of each block, and scores and documents of its best, best first."""
-        rows = self._rows
-        if len(queries) < FEW_QUERIES and isinstance(rows, np.ndarray) and len(rows) > SLICE_ROWS:
-            starts = range(0, len(rows), SLICE_ROWS)
-            slices = [rows[start : start + SLICE_ROWS] for start in starts]
-            found = _threads(usable_cores()).map(lambda part: _knn(queries, part, k), slices)
-            for start, (scores, docs) in zip(starts, found, strict=True):
-                yield start, scores, docs
-            return
-        position = 0
+        """Yield the position of each part, and scores and documents of its best, best first."""
+        position, few = 0, len(queries) < FEW_QUERIES
         for block in self.blocks():
-            yield position, *_knn(queries, block, k)
+            starts = range(0, len(block), SLICE_ROWS if few else len(block))
+            parts = [block[start : start + starts.step] for start in starts]
+            each = threads(usable_cores()).map if len(parts) > 1 else map
+            made = each(lambda part: knn(queries, part, k), parts)
+            for start, found in zip(starts, made, strict=True):
+                yield position + start, *found
             position += len(block)
 
     def blocks(self) -> Iterator[Vectors]:
-        """The vectors: one array if resident, else mapped blocks, or pieces put in a buffer."""
+        """The vectors: parts of one array if resident, else mapped blocks, or pieces in a buffer.
+
+        They are the same in all three, for the k best of a block depend on where it ends: on ties,
+        and in the last bits of a score.
+        """
+        size = _block_rows(self._dim)
         if isinstance(self._rows, np.ndarray):
-            yield from (self._rows,) if len(self._rows) else ()
+            for start in range(0, len(self._rows), size):
+                yield self._rows[start : start + size]
             return
         if isinstance(self._rows, Mapped):
             yield from self._rows
             return
-        buffer = np.empty((self._block_rows(), self._dim), dtype=np.float32)
+        buffer = np.empty((min(size, len(self._rows)), self._dim), dtype=np.float32)
         filled = 0
         for piece in self._rows:
             while len(piece):
@@ -142,14 +145,17 @@ class ExactIndex:
 
     def nbytes(self) -> int:
         """The vectors if they are resident, else the buffer that blocks of them are read into."""
-        rows = len(self._rows) if isinstance(self._rows, np.ndarray) else self._block_rows()
+        rows = len(self._rows)
+        if not isinstance(self._rows, np.ndarray):
+            rows = min(rows, _block_rows(self._dim))
         return rows * self._dim * 4
 
-    def _block_rows(self) -> int:
-        return min(len(self._rows), max(BLOCK_BYTES // (self._dim * 4), 1))
+
+def _block_rows(dim: int) -> int:
+    return max(BLOCK_BYTES // max(dim * 4, 1), 1)  # there are no dimensions if there are no rows
 
 
-def _knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
+def knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
     """Return scores and positions in `block` of the min(k, len(block)) best of each query."""
     import faiss
 
@@ -158,7 +164,7 @@ def _knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
 
 
 @cache
-def _threads(count: int) -> ThreadPoolExecutor:
+def threads(count: int) -> ThreadPoolExecutor:
     """Return threads in which faiss starts no threads of its own."""
     import faiss
 
@@ -177,7 +183,7 @@ class Mapped:
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        block_rows = max(BLOCK_BYTES // max(dim * 4, 1), 1)  # no dimensions if there are no rows
+        block_rows = _block_rows(dim)
         for start in range(0, rows, block_rows):
             shape = (min(block_rows, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)

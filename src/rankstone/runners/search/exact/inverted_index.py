@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
+from rankstone.profiling.memory import resident_limit
 from rankstone.runners.protocols import Hits
-from rankstone.runners.representations.base import rows_of_runs
+from rankstone.runners.representations.base import concatenate, offsets_of, rows_of_runs
 from rankstone.runners.representations.sparse_rows import SparseRows, narrowed
 from rankstone.runners.saved import SavedIndex
-from rankstone.runners.search.exact.flat import is_finite
-from rankstone.runners.top_k import highest
+from rankstone.runners.search.exact.flat import FROM_DISK, is_finite
+from rankstone.runners.top_k import highest, merged
+
+ENTRY_BYTES = 8
+BLOCK_ENTRIES = 2**23
+"""Entries that are laid out together where the lists do not fit into memory."""
 
 
 class Rows(Sized, Iterable[SparseRows], Protocol):
@@ -30,12 +35,19 @@ class InvertedIndex(SavedIndex):
     vocabulary, so that a query scores the same alone and in a batch. Only documents with a score
     above zero are results: a query that shares no term with any document finds nothing. Ties, also
     at rank k, go to the lower position in the corpus.
+
+    Lists are held in memory if they take at most half of what is available; else those of one block
+    of documents after another are made at each search, with the same results.
     """
 
     DESCRIPTION: ClassVar[str] = "exact inner product, inverted lists"
 
     lists: Any
-    """A scipy ``csc_array``, a column for each term."""
+    """A scipy ``csc_array``, a column for each term; None where it would not fit into memory."""
+    width: int
+    """Size of the vocabulary; 0 where there are no documents."""
+    documents: Rows | None = None
+    """Source of the lists of each search, where they are not resident."""
 
     @classmethod
     def build(cls, documents: Rows) -> InvertedIndex:
@@ -44,42 +56,78 @@ class InvertedIndex(SavedIndex):
         Memory is that of the finished index and one piece. Raises AdapterError for weights that
         are NaN or infinite, or vocabularies of different sizes.
         """
-        counts: NDArray[np.int64] | None = None
         position = width = 0
+        counts = np.zeros(0, dtype=np.int64)
         for piece in documents:
             check(piece, position, width)
+            counts = counts if width else np.zeros(piece.width, dtype=np.int64)
             width, position = piece.width, position + len(piece)
-            counted = np.bincount(piece.terms, minlength=width)
-            counts = counted if counts is None else counts + counted
-        offsets = np.concatenate([[0], np.cumsum(np.zeros(0, int) if counts is None else counts)])
-        weights = np.empty(offsets[-1], dtype=np.float32)
-        rows = np.empty(offsets[-1], dtype=np.int32)
-        _fill(documents, offsets[:-1].copy(), rows, weights)
-        return cls(inverted_lists(weights, rows, offsets, position))
+            counts += np.bincount(piece.terms, minlength=width)
+        if ENTRY_BYTES * counts.sum() > resident_limit():
+            return cls(None, width, documents)
+        return cls(_lists(documents, counts, position), width)
 
     def search(self, queries: SparseRows, k: int) -> Hits:
-        if len(queries) and self.lists.shape[0] and queries.width != self.lists.shape[1]:
+        if len(queries) and self.width and queries.width != self.width:
             raise AdapterError(
-                f"expected query vectors over {self.lists.shape[1]} entries, found"
+                f"expected query vectors over {self.width} entries, found"
                 f" {queries.width}. The encoder must give queries and documents one vocabulary."
             )
-        hits = Hits.empty(len(queries), k)
-        for row, (terms, weights) in enumerate(queries.rows()):
-            best, values = highest(self._scores(terms, weights), k)
-            hits.docs[row, : len(best)] = best
-            hits.scores[row, : len(best)] = values
-        return hits
+        if self.documents is None:
+            return _found(self.lists, queries, k)
+        best, position = Hits.empty(len(queries), k), 0
+        for block in _blocks(self.documents):
+            counts = np.bincount(block.terms, minlength=block.width)
+            found = _found(_lists([block], counts, len(block)), queries, k)
+            found.docs[found.docs >= 0] += position
+            best, position = merged(best, found, k), position + len(block)
+        return best
 
-    def _scores(self, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
-        """(n_documents,) inner products."""
-        if not len(terms) or not self.lists.nnz:
-            return np.zeros(self.lists.shape[0], dtype=np.float32)
-        products: NDArray[np.float32] = self.lists[:, terms] @ weights
-        return products
+    def notes(self) -> list[str]:
+        """State that vectors are read from disk at every search, where they are."""
+        return [] if self.documents is None else [FROM_DISK]
 
     def nbytes(self) -> int:
-        """The lists; a search also holds a score for every document."""
-        return super().nbytes()
+        """The lists, those of a block where they are read from disk; a search also holds a score
+        for every document."""
+        return super().nbytes() if self.documents is None else ENTRY_BYTES * BLOCK_ENTRIES
+
+
+def _found(lists: Any, queries: SparseRows, k: int) -> Hits:
+    hits = Hits.empty(len(queries), k)
+    for row, (terms, weights) in enumerate(queries.rows()):
+        best, values = highest(_scores(lists, terms, weights), k)
+        hits.docs[row, : len(best)] = best
+        hits.scores[row, : len(best)] = values
+    return hits
+
+
+def _scores(lists: Any, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
+    """(n_documents,) inner products."""
+    if not len(terms) or not lists.nnz:
+        return np.zeros(lists.shape[0], dtype=np.float32)
+    products: NDArray[np.float32] = lists[:, terms] @ weights
+    return products
+
+
+def _blocks(documents: Rows) -> Iterator[SparseRows]:
+    waiting: list[SparseRows] = []
+    for piece in documents:
+        waiting.append(piece)
+        if sum(len(one.terms) for one in waiting) >= BLOCK_ENTRIES:
+            yield concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield concatenate(waiting)
+
+
+def _lists(documents: Iterable[SparseRows], counts: NDArray[np.int64], n_documents: int) -> Any:
+    """The lists of documents of which so many have each term."""
+    offsets = offsets_of(counts)
+    weights = np.empty(offsets[-1], dtype=np.float32)
+    rows = np.empty(offsets[-1], dtype=np.int32)
+    _fill(documents, offsets[:-1].copy(), rows, weights)
+    return inverted_lists(weights, rows, offsets, n_documents)
 
 
 def inverted_lists(weights: Any, documents: Any, offsets: Any, n_documents: int) -> Any:
@@ -90,7 +138,7 @@ def inverted_lists(weights: Any, documents: Any, offsets: Any, n_documents: int)
 
 
 def _fill(
-    documents: Rows,
+    documents: Iterable[SparseRows],
     starts: NDArray[np.int64],
     rows: NDArray[np.int32],
     weights: NDArray[np.float32],

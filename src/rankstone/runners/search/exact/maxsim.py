@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from rankstone.errors import AdapterError
 from rankstone.profiling.memory import resident_limit
 from rankstone.runners.protocols import Hits
-from rankstone.runners.representations.base import concatenate, take
+from rankstone.runners.representations.base import concatenate, pack, take
 from rankstone.runners.representations.pieces import Stored
 from rankstone.runners.representations.ragged import Ragged, decoded
 from rankstone.runners.search.exact.flat import FROM_DISK
+from rankstone.runners.top_k import merged
 
 BLOCK_BYTES = 64 * 2**20
-"""Document vectors, as float32, that are laid out together."""
+"""Document vectors, as float32, that are laid out together, and converted at once for queries of
+more than one tile."""
 TILE_QUERY_VECTORS = 512
 """Query vectors, if one query has not more, that are multiplied at once ..."""
 TILE_PRODUCTS = 2**19
@@ -32,6 +34,18 @@ class Pieces(Sized, Iterable[Ragged], Protocol):
     """Vectors of documents as consecutive pieces; each iteration starts again."""
 
 
+class Group(NamedTuple):
+    """Documents of about one length, filled up to it with their last vector."""
+
+    length: int
+    vectors: Any
+    """(n_docs * length, dim) in the width they are stored in."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in pack(self.vectors).arrays.values())
+
+
 class Block(NamedTuple):
     """Consecutive documents, laid out so that the maximum over a document is one over an axis."""
 
@@ -41,13 +55,17 @@ class Block(NamedTuple):
     """Number of documents, with those that have no vectors."""
     order: NDArray[np.int64]
     """The documents that have vectors, by length; counted from `start`."""
-    groups: list[Any]
-    """In this order, torch.Tensor (n_docs, length, dim) float32 of documents of about one length,
-    filled up to it with their last vector."""
+    groups: list[Group]
+    """In this order."""
 
     @property
     def nbytes(self) -> int:
         return sum(group.nbytes for group in self.groups)
+
+    def converted(self) -> Block:
+        """The same with vectors in float32."""
+        groups = [Group(length, _floats(rows).numpy()) for length, rows in self.groups]
+        return self._replace(groups=groups)
 
 
 class Tile(NamedTuple):
@@ -83,9 +101,9 @@ class MaxSimIndex:
     def build(cls, documents: Pieces) -> MaxSimIndex:
         """Read `documents` once, which encodes what is not yet, and check every vector.
 
-        They are laid out once and held if they take at most half of the memory that is available,
-        else laid out again at each search. Raises AdapterError for NaN or infinite values, or
-        vectors of different lengths.
+        They are laid out once and held, in the width they are stored in, if they take at most half
+        of the memory that is available, else laid out again at each search. Raises AdapterError for
+        NaN or infinite values, or vectors of different lengths.
         """
         kept: list[Block] | None = []
         limit = resident_limit()
@@ -94,7 +112,7 @@ class MaxSimIndex:
             where = f"documents from position {start}"
             check_dim(part, dim, where)
             block, dim = _laid_out(start, part), part.dim
-            _check_finite(block.groups, where)
+            _check_finite([_floats(group.vectors) for group in block.groups], where)
             size, largest = size + block.nbytes, max(largest, block.nbytes)
             kept = None if kept is None or size > limit else [*kept, block]
         nbytes = largest if kept is None else size
@@ -106,6 +124,7 @@ class MaxSimIndex:
         tiles = list(query_tiles(queries))
         _check_finite([tile.vectors for tile in tiles], "queries")
         for block in self._blocks() if tiles else ():
+            block = block.converted() if len(tiles) > 1 else block
             for tile in tiles:
                 best.merge(tile.rows, _scores(block, tile), block.start)
         return best.hits
@@ -141,13 +160,9 @@ class Best:
     def merge(self, rows: NDArray[np.int64], scores: NDArray[np.float32], start: int) -> None:
         """Take in (len(rows), n_docs) scores, -inf for none, of documents from `start` on."""
         docs = np.broadcast_to(start + np.arange(scores.shape[1]), scores.shape)
-        scores = np.concatenate([self.hits.scores[rows], scores], axis=1)
-        docs = np.concatenate([self.hits.docs[rows], docs], axis=1)
-        # Stable, and lower positions stand first: they win ties.
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.hits.docs.shape[1]]
-        self.hits.scores[rows] = kept = np.take_along_axis(scores, order, axis=1)
-        docs = np.take_along_axis(docs, order, axis=1)
-        self.hits.docs[rows] = np.where(kept > -np.inf, docs, -1)
+        so_far = Hits(self.hits.docs[rows], self.hits.scores[rows])
+        best = merged(so_far, Hits(docs, scores), self.hits.docs.shape[1])
+        self.hits.docs[rows], self.hits.scores[rows] = best
 
 
 def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
@@ -177,8 +192,6 @@ def runs(texts: Ragged, most: int) -> Iterator[Ragged]:
 
 
 def _laid_out(start: int, part: Ragged) -> Block:
-    import torch
-
     order = np.argsort(part.lengths, kind="stable")
     order = order[part.lengths[order] > 0]
     rounded = _rounded(part.lengths[order])
@@ -186,9 +199,16 @@ def _laid_out(start: int, part: Ragged) -> Block:
     for docs in np.split(order, np.flatnonzero(np.diff(rounded)) + 1) if len(order) else ():
         length = int(_rounded(part.lengths[docs[-1:]])[0])
         steps = np.minimum(np.arange(length), part.lengths[docs, None] - 1)
-        vectors = decoded(take(part.tokens, (part.offsets[docs, None] + steps).ravel()))
-        groups.append(torch.from_numpy(vectors).float().view(len(docs), length, part.dim))
+        rows = take(part.tokens, (part.offsets[docs, None] + steps).ravel())
+        groups.append(Group(length, rows))
     return Block(start, len(part), order, groups)
+
+
+def _floats(rows: Any) -> Any:
+    """torch.Tensor (n, dim) float32, without a copy where they are so already."""
+    import torch
+
+    return torch.from_numpy(decoded(rows)).float()
 
 
 def _rounded(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -220,19 +240,18 @@ def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
     maxima = torch.empty((len(block.order), width))
     done = 0
     with torch.inference_mode():
-        for group in block.groups:
-            n_docs, length, _ = group.shape
-            step = max(min(TILE_PRODUCTS // width, TILE_BYTES // (4 * dim)) // length, 1)
-            for first in range(0, n_docs, step):
-                docs = group[first : first + step]
+        for length, rows in block.groups:
+            step = max(min(TILE_PRODUCTS // width, TILE_BYTES // (4 * dim)) // length, 1) * length
+            for first in range(0, len(rows), step):
+                docs = _floats(rows[first : first + step])
                 docs.sum()  # into the cache, in order: a narrow product is slow to fetch by itself
-                products = torch.mm(docs.view(-1, dim), tile.vectors)
+                n_docs = len(docs) // length
                 torch.amax(
-                    products.view(len(docs), length, width),
+                    torch.mm(docs, tile.vectors).view(n_docs, length, width),
                     dim=1,
-                    out=maxima[done : done + len(docs)],
+                    out=maxima[done : done + n_docs],
                 )
-                done += len(docs)
+                done += n_docs
         found = (maxima @ tile.sums).numpy()
     scores = np.full((len(tile.rows), block.size), -np.inf, dtype=np.float32)
     scores[:, block.order] = found.T

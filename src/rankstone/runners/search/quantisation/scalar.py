@@ -1,0 +1,217 @@
+"""Exact search over vectors rounded to 16-bit floats or 8-bit integers, by faiss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, ClassVar, Literal, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import DefinitionError
+from rankstone.profiling.machine import usable_cores
+from rankstone.profiling.memory import resident_limit
+from rankstone.runners.protocols import STRICT, Chunks, Context, Hits
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.exact import flat
+from rankstone.runners.search.exact.flat import Vectors, check_documents, check_queries, padded
+from rankstone.runners.search.faiss.faiss_index import blocks, library
+
+Storage = Literal["float16", "int8"]
+KINDS = {"float16": ("QT_fp16", 2), "int8": ("QT_8bit_direct_signed", 1)}
+"""The kind of faiss's scalar quantiser, and bytes of a value."""
+LARGEST = 127
+CODES, ABOUT = "codes.u8", "codes.json"
+DECODED_BYTES = 192 * 2**20
+"""Vectors that are decoded at once, to be compared with many queries by products of matrices."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScalarQuantisation(OverEncoder):
+    """The encoder's vectors with every value rounded, and exact search over what that leaves.
+
+    float16: to the nearest 16-bit float; queries stay float32. int8: documents to 127 steps on each
+    side of zero by one scale, that of the corpus's largest value, and every query by a scale of its
+    own. Inner products of integers are exact below 2^24, so for up to 1,040 dimensions.
+
+    Codes are held in memory, once, if they take at most half of what is available. They are
+    compared with few queries as they are, by all cores, and decoded in blocks for many. Ties at
+    rank k are broken by faiss, in the same way in every run.
+    """
+
+    DESCRIPTION: ClassVar[str] = "exact inner product of rounded values, faiss"
+    requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
+
+    storage: Storage
+
+    def index_bytes(self, n: int, dim: int) -> int:
+        """Bytes of the codes of `n` documents."""
+        return n * dim * KINDS[self.storage][1]
+
+    def build(self, documents: Chunks[Any], context: Context) -> RoundedIndex:
+        return RoundedIndex.build(documents, self.storage, context.work)
+
+
+class Codes(NamedTuple):
+    """The layout of codes in memory and in a file."""
+
+    storage: Storage
+    rows: int
+    dim: int
+    scale: float
+    """Vector = scale * code."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.dim * KINDS[self.storage][1]
+
+    def empty(self) -> Any:
+        """An index of faiss for some of the codes."""
+        faiss = library()
+        kind = getattr(faiss.ScalarQuantizer, KINDS[self.storage][0])
+        return faiss.IndexScalarQuantizer(self.dim, kind, faiss.METRIC_INNER_PRODUCT)
+
+    def filled(self, vectors: Vectors) -> Any:
+        part = self.empty()
+        part.add(vectors if self.storage == "float16" else np.rint(vectors / self.scale))
+        return part
+
+    def rounded(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """Queries to compare with codes, and (n, 1) factors of the scores."""
+        if self.storage == "float16":
+            return queries, np.ones((len(queries), 1), np.float32)
+        steps = np.abs(queries).max(axis=1, keepdims=True, initial=0) / LARGEST
+        steps[steps == 0] = 1
+        return np.rint(queries / steps), steps * np.float32(self.scale)
+
+
+class OnDisk(Sequence[Any]):
+    """Indexes of consecutive codes in a file, made again at each access."""
+
+    def __init__(self, path: Path, codes: Codes) -> None:
+        self._path, self._codes = path, codes
+
+    def __len__(self) -> int:
+        return -(-self._codes.rows // flat.SLICE_ROWS)
+
+    @overload
+    def __getitem__(self, number: int) -> Any: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Any]: ...
+    def __getitem__(self, number: int | slice) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        start = range(len(self))[number] * flat.SLICE_ROWS
+        part = self._codes.empty()
+        rows = min(flat.SLICE_ROWS, self._codes.rows - start)
+        shape, offset = (rows * part.code_size,), start * part.code_size
+        mapped = np.memmap(self._path, np.uint8, "r", offset=offset, shape=shape)
+        library().copy_array_to_vector(mapped.view(np.ndarray), part.codes)
+        part.ntotal = rows
+        return part
+
+
+class RoundedIndex:
+    """Codes of all documents as indexes of faiss, each of `flat.SLICE_ROWS` documents.
+
+    Scores, documents and ties are the same whether the codes are in memory or on disk.
+    """
+
+    def __init__(self, slices: Sequence[Any], codes: Codes) -> None:
+        """Use `build` or `load`."""
+        self._slices, self._codes = slices, codes
+
+    @classmethod
+    def build(cls, documents: Chunks[Any], storage: Storage, work: Path) -> RoundedIndex:
+        """Read `documents` twice, for the scale of integers and to round them.
+
+        Raises AdapterError for NaN or infinite values, or vectors of different lengths.
+        """
+        position, dim, largest = 0, 0, np.float32(0)
+        for piece in documents:
+            check_documents(piece, position, dim)
+            position, dim = position + len(piece), piece.shape[1]
+            largest = max(largest, np.abs(piece).max(initial=0))
+        if storage == "float16" and largest > np.finfo(np.float16).max:
+            raise DefinitionError(
+                f"key 'parameters.storage': float16 holds no value of {largest:g}, which the"
+                ' member\'s vectors have. Set storage = "int8", or another search.'
+            )
+        codes = Codes(storage, position, dim, float(largest / LARGEST) or 1.0)
+        slices = (codes.filled(block) for block in blocks(documents, flat.SLICE_ROWS))
+        if codes.nbytes <= resident_limit():
+            return cls(list(slices), codes)
+        path = Path(mkdtemp(dir=work)) / CODES
+        _write(path, slices)
+        return cls(OnDisk(path, codes), codes)
+
+    def search(self, queries: Vectors, k: int) -> Hits:
+        rows = self._codes.rows
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        check_queries(queries, self._codes.dim if rows else None)
+        asked, factors = self._codes.rounded(queries)
+        best = library().ResultHeap(len(queries), min(k, rows), keep_max=True)
+        found = self._few if len(queries) < flat.FEW_QUERIES else self._many
+        for start, scores, docs in found(asked, best.k):
+            best.add_result(scores, docs + start)
+        best.finalize()
+        return padded(best.I, best.D * factors, k)
+
+    def _few(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, flat.Ints]]:
+        def search(number: int) -> tuple[Vectors, flat.Ints]:
+            part = self._slices[number]
+            scores, docs = part.search(queries, min(k, part.ntotal))
+            return scores, docs
+
+        found = flat.threads(usable_cores()).map(search, range(len(self._slices)))
+        for number, (scores, docs) in enumerate(found):
+            yield number * flat.SLICE_ROWS, scores, docs
+
+    def _many(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, flat.Ints]]:
+        dim = self._codes.dim
+        together = max(DECODED_BYTES // (4 * max(dim, 1) * flat.SLICE_ROWS), 1)
+        rows = min(together * flat.SLICE_ROWS, self._codes.rows)
+        buffer = np.empty((rows, dim), np.float32)
+        for first in range(0, len(self._slices), together):
+            filled = 0
+            for number in range(first, min(first + together, len(self._slices))):
+                part = self._slices[number]
+                part.reconstruct_n(0, part.ntotal, buffer[filled : filled + part.ntotal])
+                filled += part.ntotal
+            yield first * flat.SLICE_ROWS, *flat.knn(queries, buffer[:filled], k)
+
+    def save(self, folder: Path) -> None:
+        _write(folder / CODES, self._slices)
+        (folder / ABOUT).write_text(json.dumps(self._codes._asdict()))
+
+    @classmethod
+    def load(cls, folder: Path) -> RoundedIndex:
+        codes = Codes(**json.loads((folder / ABOUT).read_text()))
+        stored = OnDisk(folder / CODES, codes)
+        return cls(stored[:] if codes.nbytes <= resident_limit() else stored, codes)
+
+    def notes(self) -> Sequence[str]:
+        """State that codes are read from disk at every search, where they are."""
+        return (flat.FROM_DISK,) if isinstance(self._slices, OnDisk) else ()
+
+    def nbytes(self) -> int:
+        """The codes if they are resident, else those that are read at once."""
+        if not isinstance(self._slices, OnDisk):
+            return self._codes.nbytes
+        return self._codes._replace(rows=min(self._codes.rows, flat.SLICE_ROWS)).nbytes
+
+
+def _write(path: Path, slices: Iterable[Any]) -> None:
+    with path.open("wb") as file:
+        for part in slices:
+            file.write(codes_of(part).data)
+
+
+def codes_of(part: Any) -> NDArray[np.uint8]:
+    """The codes of an index, where they are."""
+    held: NDArray[np.uint8] = library().rev_swig_ptr(part.codes.data(), part.codes.size())
+    return held
