@@ -141,6 +141,8 @@ class Recipe(Spec):
     """Results among which negatives are sought."""
     pool: int = Field(default=1, ge=1)
     """Rows of each pair, each with negatives of its own, among which samplers choose."""
+    first: Recipe | None = None
+    """Training that precedes this one, such as pre-training: its weights are this one's start."""
     teacher: str | MethodSpec | None = None
     """Method whose scores a distillation loss takes, named in the TOML, resolved on reading."""
     steps: int = Field(ge=1)
@@ -172,7 +174,7 @@ class Recipe(Spec):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network on a GPU; the weights and the optimiser stay float32."""
     device: str | None = None
-    """`cpu` or `cuda`; None: the best there is."""
+    """A torch device; None: as `--device` states, else the best there is."""
     repeated_queries: Literal["refuse", "drop"] = "refuse"
     """Treatment of training data that holds queries of the test."""
     documents: Literal["any", "disjoint"] = "any"

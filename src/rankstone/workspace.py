@@ -32,7 +32,6 @@ from rankstone.specs import (
     DEFAULT,
     EVERY,
     OWN,
-    AdapterSpec,
     Family,
     MethodSpec,
     Recipe,
@@ -174,7 +173,7 @@ class Workspace:
         scorer = method.scorer
         if scorer is not None:
             inner = tuple(map(self._by_task, scorer.members))
-            recipe = self._recipe(scorer, method)
+            recipe = self._recipe(scorer.training, method)
             scorer = scorer.model_copy(update={"members": inner, "training": recipe})
         members = tuple(map(self._by_task, method.members))
         on = dict[str, dict[str, Any]]()
@@ -182,11 +181,12 @@ class Workspace:
             on[task] = {**on.get(task, {}), **values}
         instructions = dict(self._each_task(method, "instructions", method.instructions))
         changed = {"members": members, "scorer": scorer, "on": on, "instructions": instructions}
-        return method.model_copy(update={**changed, "training": self._recipe(method, method)})
+        return method.model_copy(
+            update={**changed, "training": self._recipe(method.training, method)}
+        )
 
-    def _recipe(self, part: AdapterSpec, method: MethodSpec) -> Recipe | None:
-        """The recipe of a part of `method` with its tasks and its teacher looked up."""
-        recipe = part.training
+    def _recipe(self, recipe: Recipe | None, method: MethodSpec) -> Recipe | None:
+        """A recipe of `method` with its tasks and its teacher looked up."""
         if recipe is None:
             return None
         data = tuple(self.task(t) if isinstance(t, str) and t != OWN else t for t in recipe.data)
@@ -195,7 +195,8 @@ class Workspace:
             if method.name == teacher or method.name.endswith(f"/{teacher}"):
                 raise DefinitionError(f"{method.file}: key 'training.teacher': the method itself.")
             teacher = self.method(teacher)
-        return recipe.model_copy(update={"data": data, "teacher": teacher})
+        first = self._recipe(recipe.first, method)
+        return recipe.model_copy(update={"data": data, "teacher": teacher, "first": first})
 
     def _each_task(
         self, method: MethodSpec, table: str, values: Mapping[str, Value]

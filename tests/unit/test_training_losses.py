@@ -345,3 +345,57 @@ def test_batches_are_of_one_topic_with_margins_of_all_bins() -> None:
     small = next(topic_batches(topics, queries, 20, rng))
     assert len(small) == 20
     assert len({*topics[small].tolist()}) == 2
+
+
+def test_rows_of_enhanced_decoding_see_the_first_position_and_never_themselves() -> None:
+    from rankstone.training.losses.retromae import visible_positions
+
+    torch.manual_seed(0)
+    mask = torch.ones(40, 30, dtype=torch.bool)
+    mask[20:, 20:] = False
+    visible = visible_positions(mask, 0.3).numpy()
+    assert visible[:, :, 0].all()
+    assert not visible[:, range(1, 30), range(1, 30)].any()
+    assert not visible[20:, :, 20:].any()
+    others = visible[:20, :, 1:].sum() / (20 * (30 * 29 - 29))
+    assert 0.69 < others < 0.71
+
+
+def test_a_token_is_decoded_from_the_others_and_the_sentence(encoder: Any) -> None:
+    from rankstone.training.losses.retromae import EnhancedDecoding, visible_positions
+
+    loss = EnhancedDecoding(encoder).eval()
+    ids = torch.tensor([[4, 30, 31, 32, 5], [4, 40, 41, 5, 0]])
+    sentence = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    visible = visible_positions(ids != 0, 0.0)
+    with torch.no_grad():
+        before = loss.decoded(sentence, ids, visible)
+        changed = ids.clone()
+        changed[0, 2] = 60
+        after = loss.decoded(sentence, changed, visible)
+        moved = loss.decoded(sentence + 1, ids, visible)
+    same = torch.isclose(before, after, atol=1e-6).all(-1)
+    assert same.tolist() == [[False, False, True, False, False], [True] * 5]
+    assert not torch.isclose(before, moved, atol=1e-3).all(-1).any()
+    batch = encoder.preprocess(["the fox crosses the river", "an owl"])
+    assert torch.isfinite(loss([batch])).item()
+
+
+def test_a_recipe_begins_where_the_first_one_ended(root: Path) -> None:
+    first = {"data": ["own"], "repeated_queries": "drop", "loss": "enhanced_decoding", "steps": 1,
+             "batch": 2, "learning_rate": 1e-3}  # fmt: skip
+    whole = spec(root, "dense", loss="multiple_negatives_ranking", steps=1, first=first)
+    run = recipe_run(root, whole, to="two")
+    model = run.trained().model
+    pre, fine = run.sections.values()
+    assert (pre.loss_name, fine.loss_name) == ("enhanced_decoding", "multiple_negatives_ranking")
+    alone = {key: value for key, value in first.items() if key not in BASE} | {
+        "steps": 1,
+        "batch": 2,
+    }
+    pretrained = recipe_run(root, spec(root, "dense", **alone), to="two")
+    start = pretrained.trained().model
+    assert ((start and start.path) or "").split("/")[-2] == pre.checkpoint
+    assert next(iter(pretrained.sections.values())).reused
+    assert model is not None
+    assert model.id == f"dense, trained {fine.checkpoint[:12]}"

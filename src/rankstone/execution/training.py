@@ -42,9 +42,12 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
     for part in _parts(method):
         for name in (isinstance(part, MethodSpec) and part.trained_on) or ():
             yield TRAINING if name in here else "other"
-        for data in part.training.data if part.training else ():
-            own = isinstance(data, str) or data.dataset == task.dataset
-            yield TRAINING if own else "other"
+        recipe = part.training
+        while recipe is not None:
+            for data in recipe.data:
+                own = isinstance(data, str) or data.dataset == task.dataset
+                yield TRAINING if own else "other"
+            recipe = recipe.first
 
 
 def _has_model(part: AdapterSpec) -> bool:

@@ -15,10 +15,11 @@ from rankstone.training.data import Examples
 from rankstone.training.negatives import with_negatives
 from rankstone.training.teachers import teacher_scores
 
-Form = Literal["pairs", "scores", "numbered", "labelled", "lists"]
+Form = Literal["pairs", "scores", "numbered", "labelled", "lists", "texts"]
 """pairs: query, relevant document, negatives. scores: and the teacher's scores of these.
 numbered: and the numbers of the query and of the documents, by which a loss finds other relevant
-ones in its batch. labelled: query, document, 1 or 0. lists: query, documents, their labels."""
+ones in its batch. labelled: query, document, 1 or 0. lists: query, documents, their labels.
+texts: documents alone, relevant or not."""
 Columns = dict[str, list[Any]]
 
 
@@ -38,6 +39,8 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
 
     Pairs that no step would see are left out.
     """
+    if form == "texts":
+        return _documents(recipe, examples)
     rows, positives = pairs(examples)
     order = np.random.default_rng(recipe.seed).permutation(len(rows))[: recipe.steps * recipe.batch]
     order = np.repeat(order, recipe.pool)
@@ -71,6 +74,17 @@ def pairs(examples: Examples) -> tuple[Ints, Ints]:
     counts = [len(found) for found in examples.relevant]
     rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     return rows, np.concatenate(examples.relevant)
+
+
+def _documents(recipe: Recipe, examples: Examples) -> Table:
+    if recipe.held_out:
+        raise DefinitionError(
+            f"[training]: '{recipe.loss}' learns from documents, and no queries are held out."
+            " Remove 'held_out'."
+        )
+    order = np.random.default_rng(recipe.seed).permutation(len(examples.documents))
+    order = order[: recipe.steps * recipe.batch].astype(np.int64)
+    return Table({"anchor": examples.documents.take(order)}, order)
 
 
 def _texts(examples: Examples, chosen: Ints) -> list[list[str]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rankstone.arrays import Ints
 from rankstone.errors import DefinitionError
+from rankstone.profiling.device import kind, resolve
 from rankstone.progress import Progress
 from rankstone.specs import Recipe
 from rankstone.training.columns import Table
@@ -180,9 +181,7 @@ def _arguments(adapter: str, recipe: Recipe, start: Start, folder: Path, checked
 
 def device_of(recipe: Recipe) -> str:
     """Return the device of training; DefinitionError where it cannot have the precision."""
-    import torch
-
-    device = recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = kind(resolve(recipe.device))
     if device == "cpu" and recipe.precision != "fp32":
         raise DefinitionError(
             f"[training]: precision = '{recipe.precision}' is for a GPU, and training runs on"

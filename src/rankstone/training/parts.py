@@ -41,8 +41,10 @@ def recipes(method: MethodSpec) -> Iterator[Recipe]:
     found = list[Recipe]()
 
     def note(part: AdapterSpec) -> AdapterSpec:
-        assert part.training is not None
-        found.append(part.training)
+        recipe = part.training
+        while recipe is not None:
+            found.append(recipe)
+            recipe = recipe.first
         return part
 
     each_recipe(method, note)
@@ -88,6 +90,10 @@ class RecipeRun:
         name = part.name if isinstance(part, MethodSpec) else f"{self.method.name}: scorer"
         if model is None:
             raise DefinitionError(f"{name}: [training] begins with a model. Add the table [model].")
+        if recipe.first is not None:
+            start = self._part(part.model_copy(update={"training": recipe.first}))
+            recipe = recipe.model_copy(update={"first": None})
+            part = start.model_copy(update={"training": recipe})
         job = _Job(part.model_copy(update={"training": None}), recipe, name, self)
         digest = job.digest
         path, facts, fresh = trained_once(self.folder, digest, job.train)
@@ -98,7 +104,9 @@ class RecipeRun:
             self.taught |= set(job.data.taught.tolist())
             if not fresh:
                 self._charge(self.sections[digest])
-        weights = ModelSpec(id=f"{model.id}, trained {digest[:SHOWN]}", path=str(path))
+        weights = ModelSpec(
+            id=f"{model.id.partition(', ')[0]}, trained {digest[:SHOWN]}", path=str(path)
+        )
         return part.model_copy(update={"training": None, "model": weights})
 
     def _charge(self, known: Training) -> None:

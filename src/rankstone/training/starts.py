@@ -21,7 +21,9 @@ class Start(NamedTuple):
 
 def dense(runner: Any, recipe: Recipe) -> Start:
     """Return the dual encoder with all its modules, at its full dimensions."""
-    whole = dataclasses.replace(runner, dimensions=None, exit_layer=recipe.layers)
+    whole = dataclasses.replace(
+        runner, dimensions=None, exit_layer=recipe.layers, feed_forward=None
+    )
     _refuse_more_than_one(runner, "layer_norm")
     model = whole._network("document", whole.model).load().model
     return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)

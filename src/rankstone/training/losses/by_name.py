@@ -60,6 +60,7 @@ HOME = "rankstone.training.losses"
 OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
     "dense": {
         "decoupled_softmax": Loss(f"{HOME}.multi_label:DecoupledSoftmax", "numbered"),
+        "enhanced_decoding": Loss(f"{HOME}.retromae:EnhancedDecoding", "texts"),
         "nested_widths": Loss(f"{HOME}.nested:NestedWidths", None),
         "soft_top_k": Loss(f"{HOME}.multi_label:SoftTopK", "numbered"),
         "weighted_exits": Loss(f"{HOME}.nested:WeightedExits", None),
