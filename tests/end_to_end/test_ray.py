@@ -7,6 +7,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +29,11 @@ from tests.conftest import ROOT
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
+from rankstone.execution.cluster import nodes as cluster_nodes  # noqa: E402
 from rankstone.execution.cluster.connection import connected  # noqa: E402
 from rankstone.execution.cluster.encoding import Task, encode  # noqa: E402
-from rankstone.execution.cluster.nodes import Need, Nodes  # noqa: E402
+from rankstone.execution.cluster.failures import mended  # noqa: E402
+from rankstone.execution.cluster.nodes import Need, Nodes, alive  # noqa: E402
 from rankstone.execution.cluster.parcels import Parcel  # noqa: E402
 from rankstone.runners.objects.method import object_method  # noqa: E402
 
@@ -158,6 +162,7 @@ def test_fifty_losses_lose_nothing(cluster: Any, tmp_path: Path) -> None:
         survives(cluster, tmp_path / str(number), number)
 
 
+@pytest.mark.slow
 def test_a_shard_that_ends_its_workers_is_named(cluster: Any, tmp_path: Path) -> None:
     deadly = Texts().texts(20, 21)[0]
     with pytest.raises(ClusterError, match=r"shard 2 \(documents at positions 16 to 23\) ended"):
@@ -165,6 +170,7 @@ def test_a_shard_that_ends_its_workers_is_named(cluster: Any, tmp_path: Path) ->
     assert len(list(tmp_path.rglob("*.shard"))) >= 2, "finished ones are kept"
 
 
+@pytest.mark.slow
 def test_an_adapters_error_is_that_of_a_local_run(cluster: Any, collection: Path) -> None:
     there, here = both(cluster, collection, Hashing(deadly="raise"))
     assert there.status == here.status == "failed"
@@ -198,3 +204,77 @@ def test_cells_are_those_of_this_machine(cluster: Any, collection: Path) -> None
         assert there.provenance.cache_keys == here.provenance.cache_keys
         assert there.task == here.task
         assert there.method == here.method
+
+
+@pytest.mark.slow
+def test_a_node_without_the_package_is_named(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['rankstone'] = None\n")
+    known = {node.id for node in alive()}
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    added = cluster.add("bare", env_vars={"PYTHONPATH": path})
+    try:
+        [bare] = [node for node in alive() if node.id not in known]
+        with pytest.raises(ClusterError, match=r"has no rankstone. Install it there: pip install"):
+            Nodes().facts(bare)
+    finally:
+        cluster.remove_node(added)
+
+
+def test_a_need_that_no_node_meets_is_an_error_and_one_that_comes_is_waited_for(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_nodes, "grows", lambda: False)
+    too_much = Need(memory_bytes=2**50)
+    with pytest.raises(ClusterError, match=r"no node of the cluster has .*ray start --address"):
+        Nodes()._waited(too_much, lambda *event: None)
+    monkeypatch.setattr(cluster_nodes, "grows", lambda: True)
+    asked: list[str] = []
+    nodes = Nodes()
+
+    def progress(work: str, done: int, total: int | None) -> None:
+        asked.append(work)
+        if len(asked) == 2:
+            nodes.stopped.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        nodes._waited(too_much, progress)
+    assert asked[0].startswith("wait for a node with 1 CPUs, 1048576.0 GiB")
+
+
+def test_errors_of_ray_state_the_mend() -> None:
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RaySystemError
+
+    for error in (ObjectStoreFullError("full"), OutOfDiskError("full")):
+        assert "--object-store-memory" in str(mended(error))
+    assert "ray status" in str(mended(RaySystemError("odd")))
+    assert mended(ValueError("own")).args == ("own",)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from rankstone.execution.cluster.connection import connected
+from rankstone.execution.cluster.encoding import encode
+from rankstone.execution.cluster.nodes import Nodes
+from tests.end_to_end.test_ray import task
+with connected(sys.argv[1]):
+    encode(task(Path(sys.argv[2]), pause_s=0.3), Nodes())
+"""
+
+
+def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.rglob("*.shard"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.shard")}
+    assert 3 <= len(kept) < DOCUMENTS // SHARD
+    encode(task(tmp_path, pause_s=0.0), Nodes())
+    np.testing.assert_array_equal(stored(tmp_path), EXPECTED)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

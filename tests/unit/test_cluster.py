@@ -1,0 +1,160 @@
+"""Runs on a cluster, as far as they need none: options, addresses, versions, files, progress."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rankstone
+from rankstone.benchmarks.dataset import RawDataset
+from rankstone.cli.run import RunCommand
+from rankstone.encodings.filling import ShardWork
+from rankstone.errors import AdapterError, ClusterError, DataError, MissingExtraError
+from rankstone.execution.cluster import connection
+from rankstone.execution.cluster.machines import _Shared
+from rankstone.execution.cluster.nodes import Facts, Need
+from rankstone.execution.cluster.parcels import File, Receiver, _moved
+from rankstone.specs import MethodSpec, ModelSpec
+
+
+def test_without_ray_the_install_line_is_stated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'rankstone\[ray\]'"):
+        rankstone.run("bm25", "stdlib/functions", results=tmp_path, ray=True)
+
+
+def test_an_address_where_nothing_answers_is_refused() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ClusterError, match=rf"127.0.0.1:{port}: nothing answers.*ray start"):
+        connection._refuse_unreachable(f"127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match="HOST:PORT"):
+        connection._refuse_unreachable("somewhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": "9.9"}, r"node b has rankstone 9.9 \(here .*pip install rankstone=="),
+        ({"python": "2.7"}, r"python 2.7"),
+        ({"packages": {"numpy": "1.0"}}, r"numpy 1.0 \(here .*pip install numpy=="),
+        ({"code": "other"}, r"other code than this machine"),
+    ],
+)
+def test_a_node_with_other_versions_is_refused(changes: dict[str, Any], message: str) -> None:
+    here = Facts.here()
+    here.refuse_unlike(here._replace(fingerprint="other"), "b")
+    here.refuse_unlike(here._replace(packages={"not-here": "1"}), "b")
+    with pytest.raises(ClusterError, match=message):
+        here.refuse_unlike(here._replace(**changes), "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        (["bm25", "--on", "x", "--ray"], "auto"),
+        (["--ray", "--on", "x", "bm25"], "auto"),
+        (["bm25", "--ray", "head:6379", "--on", "x"], "head:6379"),
+        (["bm25", "--on", "x"], None),
+    ],
+)
+def test_the_address_may_be_left_out(
+    given: list[str], parsed: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.core import TyperCommand
+
+    seen: list[list[str]] = []
+    monkeypatch.setattr(TyperCommand, "parse_args", lambda self, ctx, args: seen.append(args))
+    RunCommand.parse_args(RunCommand(name="run"), None, given)  # type: ignore[arg-type]
+    after = dict(zip(seen[0], seen[0][1:], strict=False))
+    assert after.get("--ray") == parsed
+    assert [one for one in seen[0] if one not in ("auto", "--ray", parsed)] == [
+        one for one in given if one not in ("--ray", parsed)
+    ]
+
+
+def test_needs_are_compared_with_resources() -> None:
+    need = Need(memory_bytes=2**30, cpus=2, gpus=1)
+    assert str(need) == "2 CPUs, 1 GPUs, 1.0 GiB of memory"
+    assert need.within({"CPU": 2, "GPU": 1, "memory": 2**30})
+    assert not need.within({"CPU": 64, "memory": 2**40})
+
+
+def test_files_arrive_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / "node"))
+    source = tmp_path / "weights.bin"
+    source.write_bytes(bytes(range(256)))
+    from rankstone.files import sha256_of
+
+    file, node = File.of("models/a/weights.bin", source, sha256_of(source)), Receiver()
+    assert node.lacking([file]) == [file]
+    node.write(file, 100, source.read_bytes()[100:])  # pieces arrive in any order
+    with pytest.raises(AdapterError, match="arrived damaged"):
+        node.finish(file)
+    for offset in (100, 0):
+        node.write(file, offset, source.read_bytes()[offset : offset + 156])
+    node.finish(file)
+    assert node.lacking([file]) == []
+    (tmp_path / "node" / file.name).write_bytes(bytes(256))
+    assert node.lacking([file]) == [file], "another content of the same size"
+
+
+def test_local_weights_move_into_the_nodes_cache(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "model.safetensors").write_bytes(b"weights")
+    model = ModelSpec(id="mine", path=str(tmp_path), folder="inner")
+    one = MethodSpec(name="a/b", description="", adapter="dense", model=model)
+    files: dict[File, Path] = {}
+    moved = _moved(one.model_copy(update={"members": (one,)}), files)
+    [file] = files
+    assert moved.members[0].model.path == moved.model.path
+    home = moved.model.path.removeprefix("${RANKSTONE_CACHE}/")
+    assert file.name == f"{home}/inner/model.safetensors"
+    assert moved.digest() == one.model_copy(update={"members": (one,)}).digest()
+
+
+def test_a_damaged_copy_of_another_machines_collection_is_an_error() -> None:
+    raw = RawDataset.elsewhere(source="there", fingerprint="abc")
+    with pytest.raises(DataError, match="sent from another machine"):
+        raw.documents()
+
+
+def test_copied_and_fresh_rows_come_together_in_order() -> None:
+    work = ShardWork(0, list("abcd"), np.array([1, 2]), np.array([7, 5]))
+    assert work.fresh.tolist() == [0, 3]
+    fresh = np.array([[10.0], [13.0]])
+    whole = work.whole(fresh, lambda documents: documents[:, None].astype(float))
+    assert whole.tolist() == [[10], [7], [5], [13]]
+
+
+def test_one_of_several_cells_is_followed_and_all_are_reported() -> None:
+    events: list[Any] = []
+
+    class Reporter:
+        def __call__(self, work: str, done: int, total: int | None, /) -> None:
+            events.append(work)
+
+        def started(self, cell: str) -> None:
+            events.append(f"started {cell}")
+
+        def finished(self, record: Any, *, reused: bool, seconds: float) -> None:
+            events.append(f"finished {record}")
+
+    shared = _Shared(Reporter())
+    one, two = shared.of(), shared.of()
+    one.started("one")
+    two.started("two")
+    one("index", 1, 2)
+    two("search", 1, 2)
+    two.finished("second", reused=False, seconds=1.0)  # type: ignore[arg-type]
+    two.started("two")
+    one("latency", 1, 2)
+    assert events == ["started one", "index", "finished second", "started one", "latency"]
