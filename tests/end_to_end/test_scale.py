@@ -114,6 +114,13 @@ def test_what_grows_by_a_line_is_on_it_and_what_grows_faster_is_not() -> None:
     assert growth.deviation(sizes, [1e-8 * n * n for n in sizes], small=10) == 0, "all are small"
 
 
+def test_a_record_that_cannot_be_read_ends_the_job(tmp_path: Path) -> None:
+    (tmp_path / "results" / "task").mkdir(parents=True)
+    (tmp_path / "results" / "task" / "method@12345678.json").write_text('{"schema_version": 999}')
+    with pytest.raises(SystemExit, match="cannot be read"):
+        scale.Job(tmp_path, 1).records()
+
+
 def test_a_job_beyond_a_limit_fails() -> None:
     well = {"wall_s": 89 * 60, "peak_bytes": 12 << 30}
     assert not list(scale.limits_exceeded(well))
@@ -127,3 +134,12 @@ def test_a_tenth_of_the_whole_job_is_killed_and_resumed(tmp_path: Path) -> None:
     assert report["killed_after_s"], "it ended before half of the vectors were stored"
     for method in scale.METHODS:
         assert report["quality"][method]["queries"]["n"] == bench_scale.N_QUERIES
+
+
+def test_the_page_shows_the_stored_figures() -> None:
+    """Otherwise: python tests/speed/growth.py --page"""
+    files = [growth.DOCS / name for name in ("growth.json", "growth-whole.json")]
+    read = [json.loads(path.read_text()) if path.exists() else None for path in files]
+    if read[0] is None:
+        pytest.skip("no figures are stored: make growth")
+    assert (growth.DOCS / "growth.md").read_text() == growth.page(*read)

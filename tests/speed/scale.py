@@ -127,12 +127,14 @@ class Job:
         return self.shards() * SHARD >= self.passages / 2
 
     def records(self, results: str = "results") -> dict[str, RunRecord]:
-        """Records by method."""
-        each = ResultStore(self.folder / results).each()
-        found = {one.method.name: one for one in each if isinstance(one, RunRecord)}
-        for record in found.values():
-            if record.status != "ok":
-                raise SystemExit(f"{record.method.name}: {record.failure()}")
+        """Records by method; all must be readable, and of success."""
+        found = dict[str, RunRecord]()
+        for one in ResultStore(self.folder / results).each():
+            if not isinstance(one, RunRecord):
+                raise SystemExit(f"a record cannot be read, is the code still the same? {one}")
+            if one.status != "ok":
+                raise SystemExit(f"{one.method.name}: {one.failure()}")
+            found[one.method.name] = one
         return found
 
 
