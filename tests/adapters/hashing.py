@@ -29,7 +29,7 @@ class Hashing(rankstone.Runner):
         self.name, self.pause_s, self.deadly = name, pause_s, deadly
 
     def describe(self):
-        return {"name": self.name}
+        return {"name": self.name, "index": ExactIndex.DESCRIPTION}
 
     def encode(self, texts, role):
         if self.deadly and self.deadly in texts:

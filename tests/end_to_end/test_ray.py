@@ -29,13 +29,16 @@ from tests.conftest import ROOT
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
+from rankstone.execution.cluster import machines  # noqa: E402
 from rankstone.execution.cluster import nodes as cluster_nodes  # noqa: E402
 from rankstone.execution.cluster.connection import connected  # noqa: E402
 from rankstone.execution.cluster.encoding import Task, encode  # noqa: E402
 from rankstone.execution.cluster.failures import mended  # noqa: E402
 from rankstone.execution.cluster.nodes import Need, Nodes, alive  # noqa: E402
 from rankstone.execution.cluster.parcels import Parcel  # noqa: E402
+from rankstone.execution.cluster.slices import Builder  # noqa: E402
 from rankstone.runners.objects.method import object_method  # noqa: E402
+from rankstone.runners.search.exact import flat  # noqa: E402
 
 MIB = 2**20
 DOCUMENTS, SHARD = 96, 8
@@ -278,3 +281,38 @@ def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
     encode(task(tmp_path, pause_s=0.0), Nodes())
     np.testing.assert_array_equal(stored(tmp_path), EXPECTED)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_sliced_search_is_that_of_one_machine(
+    cluster: Any, collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors of small integers: nearly all scores are tied."""
+    monkeypatch.setattr(flat, "BLOCK_BYTES", 100 * 4 * 8)
+    vectors = np.random.default_rng(0).integers(0, 3, (1050, 8)).astype(np.float32)
+    sliced = Builder(cluster.address, [node.id for node in alive()[:2]])(Pieces(vectors))
+    whole = flat.ExactIndex.build(vectors)
+    for n, k in ((1, 10), (30, 10), (30, 200), (2, 1050)):
+        for found, expected in zip(
+            sliced.search(vectors[:n], k), whole.search(vectors[:n], k), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.concatenate(list(sliced.blocks())), vectors)
+    assert sliced.nbytes() == vectors.nbytes
+    for _, actor in sliced._slices:
+        ray.kill(actor)
+    monkeypatch.setattr(machines, "_most_memory", lambda: 0)
+    there, here = both(cluster, collection, Hashing())
+    assert there.error is None
+    assert there.measures == here.measures
+    assert [note for note in there.warnings if "exact search asked 1 nodes" in note]
+
+
+class Pieces:
+    def __init__(self, vectors: np.ndarray) -> None:
+        self._vectors = vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(np.array_split(self._vectors, 7))

@@ -90,6 +90,7 @@ class CellRun:
             cache = self._cache(dataset)
             documents = cache.chunks(runner)
             context = self._context(dataset, cache, Path(work))
+            self._place_vectors()
             with self.clock.phase("index", items=len(dataset.corpus)):
                 index = index_of(runner.index(documents, context), name)
             before = Reading.now()
@@ -172,6 +173,15 @@ class CellRun:
         """The task, with the method's text template if that has one."""
         text = self.job.method.text
         return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
+
+    def _place_vectors(self) -> None:
+        """Have exact search hold its vectors on other nodes, where the job names some."""
+        if self.job.slices:
+            from rankstone.execution.cluster.slices import Builder
+            from rankstone.runners.search.exact.flat import ELSEWHERE
+
+            address, *nodes = self.job.slices
+            ELSEWHERE.set(Builder(address, nodes))
 
     def _cache(self, dataset: Dataset) -> EncodingCache:
         material = corpus_material(dataset.sha256["corpus"], self._task.text)

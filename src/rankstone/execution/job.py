@@ -35,6 +35,8 @@ class Job(BaseModel):
     """Only a sample is measured, for a forecast."""
     prepared: dict[str, str] | None = None
     """As in `Sources`."""
+    slices: tuple[str, ...] = ()
+    """Address of the cluster, and nodes that hold the vectors of exact search; empty: this one."""
 
     @property
     def sources(self) -> Sources:

@@ -13,7 +13,7 @@ from rankstone.benchmarks.dataset import Dataset
 from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.cache_key import corpus_material
 from rankstone.execution.cluster.connection import connected
-from rankstone.execution.cluster.encoder import encoders
+from rankstone.execution.cluster.encoder import About, encoders
 from rankstone.execution.cluster.encoding import Task, encode, end
 from rankstone.execution.cluster.failures import checked, first_line, is_loss, mended
 from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive
@@ -28,10 +28,12 @@ from rankstone.execution.sweep import Here, Machine
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.device import AUTO
 from rankstone.profiling.machine import environment
+from rankstone.profiling.memory import RESIDENT_SHARE
 from rankstone.progress import Progress
 from rankstone.results.record import Forecast, RunRecord
 from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
+from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.specs import MethodSpec
 from rankstone.training.parts import recipes
 
@@ -56,6 +58,7 @@ class Cluster:
     nodes: Nodes = field(default_factory=Nodes)
     _known: Sequence[Machine] = ()
     _encoding: threading.Lock = field(default_factory=threading.Lock)
+    _slicing: threading.Lock = field(default_factory=threading.Lock)
     _here: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
@@ -115,12 +118,18 @@ class Cluster:
     ) -> tuple[Machine, Outcome]:
         method = unpack(job.method, job.staging)
         parcel, files = Parcel.of(method)
+        runner = build_runner(method)
         prepared = Prepared.of(job.task, job.sources)
         with self._encoding:  # the whole cluster encodes for one cell
-            keys = self._encode(build_runner(method), job, dataset, parcel, files, progress)
-        for key in keys:
-            files |= encodings(job.cache, key)
+            about = self._encode(runner, job, dataset, parcel, files, progress)
+        shards = [encodings(job.cache, one.key) for one in about]
+        for some in shards:
+            files |= some
         sent = job.model_copy(update={"prepared": prepared.facts})
+        exact = runner.cacheable and about[0].described.get("index") == ExactIndex.DESCRIPTION
+        size = sum(file.size for file in shards[0]) if exact else 0
+        if size > RESIDENT_SHARE * _most_memory():
+            return self._sliced(sent, size, need, parcel, prepared.files | files, limits, progress)
         return self._seated(sent, need, parcel, prepared.files | files, limits, progress)
 
     def _encode(
@@ -131,8 +140,8 @@ class Cluster:
         parcel: Parcel,
         files: Files,
         progress: Progress,
-    ) -> list[str]:
-        """Encode the documents for a method; return the names of the folders of shards."""
+    ) -> list[About]:
+        """Encode the documents for a method; return its encoders as the nodes describe them."""
         text = job.task.text if job.method.text is None else job.method.text
         found = []
         for number, encoder in enumerate(encoders(runner)):
@@ -154,7 +163,7 @@ class Cluster:
                 need=self._encoder_need(encoder),
                 cpus=self.cpus,
             )
-            found.append(encode(task, self.nodes).key)
+            found.append(encode(task, self.nodes))
         return found
 
     def _encoder_need(self, encoder: Any) -> Need:
@@ -165,6 +174,32 @@ class Cluster:
             and any(n.gpus >= 1 for n in alive())
         )
         return Need(gpus=1) if gpus else Need(cpus=self.cpus or 1)
+
+    def _sliced(
+        self,
+        job: Job,
+        size: int,
+        need: Need,
+        parcel: Parcel,
+        files: Files,
+        limits: Limits,
+        progress: Progress,
+    ) -> tuple[Machine, Outcome]:
+        """Measure with the vectors in the memory of further nodes; without, where there are too few
+        of them, so that the cell's node reads them from disk."""
+        import ray
+
+        holders: list[Node] = []
+        with self._slicing, contextlib.ExitStack() as held:
+            while sum(map(_share, holders)) < size and (node := self.nodes.take(Need())):
+                held.callback(self.nodes.give_back, node)
+                holders.append(node)
+            if sum(map(_share, holders)) < size or len(holders) == len(alive()):
+                held.close()
+                return self._seated(job, need, parcel, files, limits, progress)
+            address = ray.get_runtime_context().gcs_address
+            sliced = job.model_copy(update={"slices": (address, *(one.id for one in holders))})
+            return self._seated(sliced, Need(gpus=need.gpus), parcel, files, limits, progress)
 
     def _seated(
         self, job: Job, need: Need, parcel: Parcel, files: Files, limits: Limits, progress: Progress
@@ -218,6 +253,15 @@ def cell_need(forecast: Forecast | None) -> Need:
     if forecast is None:
         return Need()
     return Need(forecast.peak_rss_bytes or 0, gpus=float(forecast.gpu))
+
+
+def _share(node: Node) -> float:
+    """Return the bytes of vectors that a node may hold."""
+    return RESIDENT_SHARE * node.resources.get("memory", 0)
+
+
+def _most_memory() -> float:
+    return max((node.resources.get("memory", 0) for node in alive()), default=0)
 
 
 def _with_text(dataset: Dataset, job: Job) -> Any:

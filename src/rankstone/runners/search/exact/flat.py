@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -38,6 +39,10 @@ class Rows(Sized, Iterable[Vectors], Protocol):
     """(n, dim) float32 vectors as consecutive pieces; each iteration starts again."""
 
 
+ELSEWHERE: ContextVar[Callable[[Rows], ExactIndex] | None] = ContextVar("elsewhere", default=None)
+"""Builds indexes in the memory of other machines, for a cell whose vectors exceed that of one."""
+
+
 class ExactIndex:
     """The documents of highest inner product, by brute force.
 
@@ -61,9 +66,12 @@ class ExactIndex:
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
+        elsewhere = ELSEWHERE.get()
         if isinstance(documents, np.ndarray):
             check_documents(documents, 0, 0)
             return cls(documents, dim=documents.shape[1])
+        if elsewhere is not None:
+            return elsewhere(documents)
         position = dim = 0
         held: Vectors | None = np.empty((0, 0), np.float32)
         for piece in documents:
@@ -83,12 +91,12 @@ class ExactIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self._dim if len(self._rows) else None)
         best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
-        for position, scores, docs in self._found(queries, best.k):
+        for position, scores, docs in self.found(queries, best.k):
             best.add_result(scores, docs + position)
         best.finalize()
         return padded(best.I, best.D, k)
 
-    def _found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
+    def found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
         """Yield the position of each part, and scores and documents of its best, best first."""
         position, few = 0, len(queries) < FEW_QUERIES
         for block in self.blocks():
@@ -106,7 +114,7 @@ class ExactIndex:
         They are the same in all three, for the k best of a block depend on where it ends: on ties,
         and in the last bits of a score.
         """
-        size = _block_rows(self._dim)
+        size = block_rows(self._dim)
         if isinstance(self._rows, np.ndarray):
             for start in range(0, len(self._rows), size):
                 yield self._rows[start : start + size]
@@ -147,11 +155,11 @@ class ExactIndex:
         """The vectors if they are resident, else the buffer that blocks of them are read into."""
         rows = len(self._rows)
         if not isinstance(self._rows, np.ndarray):
-            rows = min(rows, _block_rows(self._dim))
+            rows = min(rows, block_rows(self._dim))
         return rows * self._dim * 4
 
 
-def _block_rows(dim: int) -> int:
+def block_rows(dim: int) -> int:
     return max(BLOCK_BYTES // max(dim * 4, 1), 1)  # there are no dimensions if there are no rows
 
 
@@ -183,9 +191,9 @@ class Mapped:
 
     def __iter__(self) -> Iterator[Vectors]:
         rows, dim = self._shape
-        block_rows = _block_rows(dim)
-        for start in range(0, rows, block_rows):
-            shape = (min(block_rows, rows - start), dim)
+        size = block_rows(dim)
+        for start in range(0, rows, size):
+            shape = (min(size, rows - start), dim)
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
     def take(self, positions: NDArray[np.int64]) -> Vectors:
