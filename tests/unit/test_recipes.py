@@ -15,14 +15,11 @@ from rankstone.errors import DataError, DefinitionError
 from rankstone.execution.cell import CellRun
 from rankstone.execution.events import EventStream
 from rankstone.execution.job import Job
-from rankstone.leaderboards.formats.render import render
-from rankstone.leaderboards.pages import record as record_page
 from rankstone.results.record import TRAINING
 from rankstone.runners.construct import build_runner, untrained
 from rankstone.specs import MethodSpec
 from rankstone.training.data import normalised, training_data
 from rankstone.training.parts import RecipeRun, data_digests
-from tests.records import make_trained_record
 from tests.tiny_models import write_encoder
 from tests.training_collection import (
     ANIMALS,
@@ -205,10 +202,3 @@ def test_the_record_of_a_cell_tells_the_training(root: Path, tmp_path: Path) -> 
     assert measured.profile.phases["train"].items == 4
     assert measured.unseen is not None
     assert (measured.unseen.queries, measured.unseen.seen_judgements) == (7, 1)
-
-
-@pytest.mark.parametrize("form", ["markdown", "latex", "html", "terminal"])
-def test_the_page_of_a_record_shows_training_and_loss(form: str) -> None:
-    text = " ".join(render(record_page.page(make_trained_record()), form, width=200).split())
-    for shown in ("weights of step 400 kept", "18,020 queries, 2,002 held out", "812", "held-out"):
-        assert shown in text

@@ -37,7 +37,7 @@ from rankstone.training.samplers import LIBRARY, OWN
 from rankstone.training.starts import STARTS
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
-from tests.records import make_record
+from tests.records import make_record, make_trained_record
 
 TASK = "stdlib/functions"
 
@@ -205,6 +205,13 @@ def test_every_view_tells_trained_from_zero_shot(form: str, tmp_path: Path) -> N
         text = render(page, form, width=250)
         assert "compressed/jpq (trained)" in text
         assert "lexical/bm25 (trained)" not in text
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html", "terminal"])
+def test_the_page_of_a_record_shows_training_and_loss(form: str) -> None:
+    text = " ".join(render(record_page.page(make_trained_record()), form, width=200).split())
+    for shown in ("weights of step 400 kept", "18,020 queries, 2,002 held out", "812", "held-out"):
+        assert shown in text
 
 
 def test_programs_read_it_and_boards_leave_it_out(tmp_path: Path) -> None:
