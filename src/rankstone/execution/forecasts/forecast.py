@@ -44,7 +44,13 @@ def forecast(job: Job, dataset: Dataset, progress: Progress = silent) -> Forecas
         return Forecast(cores=job.threads, notes=[f"{NO_SAMPLE}: {fault}"])
     start_s = outcome.sampled.start_s + (outcome.wall_s or 0.0)
     sampled = outcome.sampled.model_copy(update={"start_s": start_s})
-    return extrapolated(sampled, threads=job.threads)
+    found = extrapolated(sampled, threads=job.threads)
+    return found.model_copy(update={"notes": [*found.notes, *_notes(job)]})
+
+
+def _notes(job: Job) -> list[str]:
+    trains = untrained(job.method) != job.method
+    return [f"{job.method.name}: its training is not forecast"] if trains else []
 
 
 def _sample(job: Job, progress: Progress) -> Outcome:

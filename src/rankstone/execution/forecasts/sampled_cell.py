@@ -88,6 +88,7 @@ class SampledCell(CellRun):
                 evaluate_s=self.evaluate_s,
                 sizes=tuple(sizes),
                 stored=tuple(self._stored()),
+                gpu=self.job.device.startswith("cuda"),
                 index_bytes=index_bytes(
                     self.runner, len(dataset.corpus), resident_limit=resident_limit()
                 ),
