@@ -91,7 +91,8 @@ def page(records: Sequence[RunRecord]) -> Page:
             *(_table(cost, found) for cost, found in costs.items()),
             Heading("Cells beyond the goals"),
             Items(tuple(missed) or ("none",)),
-            Paragraph(_where(records)),
+            Heading("Measured"),
+            Items(tuple(_where(records))),
         ),
     )
 
@@ -122,12 +123,20 @@ def _cell(row: Compared | None) -> Cell:
     return Cell(text=f"{row.ratio:.2f}", mark="" if _within(row) else "strong")
 
 
-def _where(records: Sequence[RunRecord]) -> str:
+def _where(records: Sequence[RunRecord]) -> Iterator[str]:
     here = records[0].environment
-    return (
-        f"Ratios beyond the goal are bold. Measured by `python docs/forecast.py` on {here.cpu},"
-        f" {here.threads} threads; load of other processes changes times."
-    )
+    yield f"Ratios beyond the goal are bold. {here.cpu}, {here.threads} threads."
+    commits = sorted({str(record.environment.git_commit)[:7] for record in records})
+    for commit in commits:
+        own = [r for r in records if str(r.environment.git_commit).startswith(commit)]
+        busy = [
+            r.profile.latency.others_cores or 0.0 for r in own if r.profile and r.profile.latency
+        ]
+        names = ", ".join(sorted({name_of(record) for record in own}))
+        yield (
+            f"Commit {commit}, while other processes kept {min(busy, default=0):.1f} to"
+            f" {max(busy, default=0):.1f} cores busy: {names}."
+        )
 
 
 def main(folder: Path, names: Sequence[str]) -> None:
@@ -135,7 +144,9 @@ def main(folder: Path, names: Sequence[str]) -> None:
     for record in measured(session, names):
         sys.stdout.write(f"{name_of(record)} on {record.task.name}: {record.status}\n")
         sys.stdout.flush()
-    stored = [record for record, _ in session.records() if record.forecast is not None]
+    stored = [
+        record for record, _ in session.records() if record.status == "ok" and record.forecast
+    ]
     text, _, _ = TARGET.read_text(encoding="utf-8").partition(f"## {HEADING}")
     TARGET.write_text(
         text + render(page(sorted(stored, key=name_of)), "markdown"), encoding="utf-8"
