@@ -22,7 +22,13 @@ import numpy as np
 import rankstone
 
 ACTORS = (1, 8, 32, 64)
-SHARDS_EACH = 6
+SHARDS_EACH = 10
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_TOKEN": "bench",
+    "RAY_enable_worker_prestart": "0",  # starts no processes but those of the actors
+    "RAY_prestart_worker_first_driver": "0",
+}
 PAUSE_S, DIM, WORDS = 0.5, 768, 56
 SHARD = 1024
 
@@ -75,10 +81,9 @@ def task_of(folder: Path, shards: int) -> Any:
 
     parcel, files = Parcel.of(object_method(Sleeping()))
     cache = EncodingCache(folder=folder, corpus=Texts(shards), key_material={}, clock=Clock())
-    cpus = max(ACTORS) / max(ACTORS)
     need = Need()
     return Task(
-        name="sleeping", parcel=parcel, files=files, number=0, cache=cache, need=need, cpus=cpus
+        name="sleeping", parcel=parcel, files=files, number=0, cache=cache, need=need, cpus=1
     )
 
 
@@ -103,7 +108,7 @@ def lines() -> Iterator[str]:
     if importlib.util.find_spec("ray") is None:
         sys.stderr.write("bench_ray: the extra 'ray' is not installed\n")
         return
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_UV_RUN_RUNTIME_ENV="0")
+    os.environ.update(QUIET)
     import ray
 
     from rankstone.execution.cluster.encoding import Workers
