@@ -155,11 +155,19 @@ class Workspace:
             return import_method(name)
         if self._is_form(name):
             return self.methods(name)[0]
-        known = self.method_names()
-        if name not in known:
+        known = [name]
+        if not self._has_file(name):
+            known = self.method_names()
             known = _preferred(name, known, method_names(self.runners))
         full = resolve_name(name, known, "Runner", self.root)
         return self._by_task(load_method(full, *self._runners, unwritten=self._unwritten))
+
+    def _has_file(self, name: str) -> bool:
+        """True of the full name of a definition, without a list of all of them."""
+        family, _, stem = name.partition("/")
+        if family in ("", ".", "..") or not stem or "/" in stem or len(name.encode()) > 200:
+            return False
+        return any((folder / f"{name}.toml").is_file() for folder in self._runners)
 
     def _unwritten(self, name: str, folder: Path) -> MethodSpec | None:
         """The member `name` of a file in `folder`, in another form than a definition's name."""
@@ -312,7 +320,8 @@ class Workspace:
         return name if unwritten is None else unwritten.name
 
     def _definition(self, name: str) -> MethodSpec | None:
-        return self.method(name) if name in self.method_names() else None
+        known = self._has_file(name) or name in self.method_names()
+        return self.method(name) if known else None
 
     def defined(self, names: Iterable[str]) -> dict[str, MethodSpec]:
         """Those of the methods `names` that are defined, by full name."""
