@@ -114,8 +114,8 @@ def test_official_judgements_name_passages_outside_of_the_pool(
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_embedded_collection(name: str, cache: Path) -> None:
-    data = open_dataset(TASKS[name], Sources(data=None, cache=cache))
+def test_embedded_collection(name: str, session_cache: Path) -> None:
+    data = open_dataset(TASKS[name], Sources(data=None, cache=session_cache))
     check(data)
     assert data.warnings == ()
     assert set(data.judgements.label.tolist()) == {1}

@@ -85,12 +85,15 @@ TINY = [name for name in LAYOUTS if name not in REACHED]
 REPEATED = (
     "compressed/minilm-itq-rescored",
     "compressed/minilm-itq-uncentred",
-    "rerank/minilm-bi-exhaustive",
 )
-"""Built twice under the marker slow: they take seconds, and train as `compressed/minilm-itq` does,
-or score as `rerank/bm25-minilm-bi`."""
-HEAVY = {"late_interaction/minilm-muvera-10240", "late_interaction/minilm-muvera-paper"}
-"""Under the marker slow altogether: a query takes a minute, as the paper sets it."""
+"""Built twice under the marker slow: they take seconds, and train as `compressed/minilm-itq`."""
+HEAVY = {
+    "late_interaction/minilm-muvera-10240",
+    "late_interaction/minilm-muvera-paper",
+    "rerank/minilm-bi-exhaustive",
+}
+"""Under the marker slow altogether: a query takes a minute, as the paper sets it; or every query
+scores every document, which test_anncur compares with brute force."""
 
 
 def unless_slow(names, slow=HEAVY):
@@ -143,12 +146,20 @@ def subject(request, tmp_path_factory):
     return runner, index, runner.encode(QUERIES, "query"), context
 
 
-every = pytest.mark.parametrize(
+ALIKE = {name for name in (*REACHED, *TINY) if name != FIRST[kind(SPECS[name])]}
+"""They differ from another in numbers alone: their hits have the shape of the contract; further
+tests are under the marker slow."""
+each = pytest.mark.parametrize(
     "subject", unless_slow([*REACHED, *TINY]), indirect=True, scope="module"
+)
+every = pytest.mark.parametrize(
+    "subject", unless_slow([*REACHED, *TINY], HEAVY | ALIKE), indirect=True, scope="module"
 )
 genuine = pytest.mark.parametrize("subject", unless_slow(REACHED), indirect=True, scope="module")
 KEPT = [n for n in (*REACHED, *TINY) if load_adapter(SPECS[n], n).cacheable is not False]
-cacheable = pytest.mark.parametrize("subject", unless_slow(KEPT), indirect=True, scope="module")
+cacheable = pytest.mark.parametrize(
+    "subject", unless_slow(KEPT, HEAVY | ALIKE), indirect=True, scope="module"
+)
 first_of_a_kind = pytest.mark.parametrize("subject", TRAINED, indirect=True, scope="module")
 """Of definitions that differ in numbers alone the first: training can take seconds."""
 
@@ -165,7 +176,7 @@ def test_what_is_out_of_reach_has_a_stand_in_of_its_adapter():
 
 
 @pytest.mark.parametrize("k", [1, 10, len(TEXTS), len(TEXTS) + 7])
-@every
+@each
 def test_hits_have_the_shape_and_order_of_the_contract(subject, k):
     _, index, queries, _ = subject
     docs, scores = index.search(queries, k)

@@ -156,7 +156,7 @@ def test_what_a_library_prints_does_no_harm(place: Path) -> None:
 
 
 def test_a_failure_does_not_replace_a_good_record(place: Path) -> None:
-    run(place, "sleeps", "constant", timeout_s=8)
+    run(place, "constant")
     (place / "runners" / "strange" / "constant.toml").write_text(
         'description = "d"\nadapter = "strange_adapters:Raises"\n'
     )
@@ -267,7 +267,9 @@ def test_a_reused_cell_says_so(place: Path) -> None:
     assert "already measured, reused" in cli(place, "constant").stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_interrupting_leaves_a_clean_state_and_a_message(place: Path, number: int) -> None:
     process = subprocess.Popen(
         command(place, "sleeps"),

@@ -109,14 +109,14 @@ def judged(baseline: Stored, candidate: Stored) -> Judgement:
 
 @pytest.mark.filterwarnings("ignore::rankstone.errors.RankstoneWarning")
 @pytest.mark.parametrize(
-    "share", [pytest.param(1.0, marks=pytest.mark.slow), 0.25], ids=["465 trials", "21 of them"]
+    "share", [pytest.param(1.0, marks=pytest.mark.slow), 0.25], ids=["465 trials", "20 of them"]
 )
 def test_other_seeds_are_rarely_an_alarm_and_the_same_seed_never(
     tmp_path: Path, share: float
 ) -> None:
     alarms: dict[str, int] = {}
     trials = changed = 0
-    for task, method, changes, seeds in RANDOM:
+    for task, method, changes, seeds in RANDOM[: 3 if share == 1 else 2]:
         folder = tmp_path / Path(method).name
         folder.mkdir()
         first, *others = reruns(task, method, changes, int(share * seeds), folder)
@@ -175,10 +175,11 @@ def in_turns(baseline: Pass, candidate: Pass, rounds: int) -> Judgement:
     return judge_ratio(RULE, *sides, level=0.05)
 
 
-def test_the_same_code_is_rarely_dearer(timed: Callable[[float], Pass]) -> None:
+@pytest.mark.parametrize("trials", [pytest.param(100, marks=pytest.mark.slow), 25])
+def test_the_same_code_is_rarely_dearer(timed: Callable[[float], Pass], trials: int) -> None:
     same = timed(0.0)
-    alarms = sum(in_turns(same, same, 4).outcome == "fail" for _ in range(100))
-    assert alarms < 0.05 * 100
+    alarms = sum(in_turns(same, same, 4).outcome == "fail" for _ in range(trials))
+    assert alarms < 0.05 * trials
 
 
 def test_a_fifth_slower_is_seen(timed: Callable[[float], Pass]) -> None:

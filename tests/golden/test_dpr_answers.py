@@ -57,7 +57,7 @@ def test_pyserini_still_gives_what_was_recorded(pyserini) -> None:
 
 def test_every_character_is_the_same_token_in_pyserini(pyserini) -> None:
     _, tokenizer = pyserini
-    for code in range(sys.maxunicode + 1):
-        text = f"a{chr(code)}a"
+    for start in range(0, sys.maxunicode + 1, 256):
+        text = " ".join(f"a{chr(code)}a" for code in range(start, start + 256))
         theirs = tokenizer.tokenize(unicodedata.normalize("NFD", text))
-        assert tokens(text) == theirs.words(uncased=True), hex(code)
+        assert tokens(text) == theirs.words(uncased=True), f"from {start:#x} on"

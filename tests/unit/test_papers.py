@@ -313,12 +313,12 @@ def test_nothing_runs_where_it_is_not_asked_for(place):
     assert "the weights of a/never were never released" in found.stdout
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.9, "above"), (0.9995, "within")])
-def test_the_exit_code_tells_of_deviations(place, value, said):
-    table(place, "t", ("a/bm25", "letters", value))
-    found = reproduce(place, "t")
-    assert said in found.output
-    assert found.exit_code == (said == "above")
+def test_the_exit_code_tells_of_deviations(place):
+    for value, said in ((0.9, "above"), (0.9995, "within")):
+        table(place, "t", ("a/bm25", "letters", value))
+        found = reproduce(place, "t")
+        assert said in found.output
+        assert found.exit_code == (said == "above")
     assert reproduce(place, "--list").exit_code == 0
 
 

@@ -145,11 +145,11 @@ def test_other_columns_are_refused(tmp_path, text):
     assert read_published(tmp_path / "none.csv") == []
 
 
-def test_a_run_of_weights_never_released_says_so_kindly(tmp_path):
+def test_a_run_of_weights_never_released_says_so_kindly(tmp_path, session_cache):
     for folder in ("benchmarks", "runners"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     arguments = ["run", "gear", "--on", "stdlib/functions@first10"]
-    place = ["--workspace", tmp_path, "--cache", tmp_path / "cache"]
+    place = ["--workspace", tmp_path, "--cache", session_cache, "--results", tmp_path]
     result = CliRunner(env={"COLUMNS": "300"}).invoke(app, [*arguments, *map(str, place)])
     assert result.exit_code == 1
     assert "its weights were never released" in " ".join(result.output.split())

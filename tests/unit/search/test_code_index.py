@@ -47,16 +47,16 @@ def assert_exact(planes: BitPlanes, codes, queries, k, index=None):
 def test_results_are_those_of_brute_force_with_their_ties(dim, levels):
     """Of 8 dimensions and one bit there are 256 codes: nearly all documents are tied."""
     planes = BitPlanes(dim, levels)
-    codes, queries = clustered(planes, 5000, 0), clustered(planes, 9, 0)
+    codes, queries = clustered(planes, 2000, 0), clustered(planes, 9, 0)
     index = CodeIndex.build(planes, [codes[:1001], codes[:0], codes[1001:]])
-    for k in (1, 10, 1000, 5001):
+    for k in (1, 10, 1000, 2001):
         assert_exact(planes, codes, queries, k, index)
 
 
 SHAPES = [(1, 1), (64, 2), (65, 2), (130, 3), (60, 4)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 @given(
     shape=st.sampled_from(SHAPES), n=st.integers(1, 400), k=st.integers(1, 450),
     seed=st.integers(0, 1000),
