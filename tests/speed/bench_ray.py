@@ -28,6 +28,7 @@ QUIET = {
     "RAY_AUTH_TOKEN": "bench",
     "RAY_enable_worker_prestart": "0",  # starts no processes but those of the actors
     "RAY_prestart_worker_first_driver": "0",
+    "RAY_worker_register_timeout_seconds": "600",  # 64 processes start on few cores
 }
 PAUSE_S, DIM, WORDS = 0.5, 768, 56
 SHARD = 1024
