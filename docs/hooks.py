@@ -24,7 +24,7 @@ from pydantic_core import PydanticUndefined
 import rankstone
 from rankstone import registry
 from rankstone.leaderboards.boards import TableSpec
-from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
+from rankstone.leaderboards.gate_rules import CostRule, GateRules, LoadRule, QualityRule
 from rankstone.leaderboards.papers.claims import ClaimSpec
 from rankstone.leaderboards.papers.tables import PaperSpec, RowSpec
 from rankstone.runners.protocols import Context, Index, Runner, Scorer
@@ -45,7 +45,7 @@ FILES: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("leaderboards/NAME.toml", (TableSpec,)),
     ("leaderboards/papers/NAME.toml", (PaperSpec, RowSpec)),
     ("leaderboards/claims/NAME.toml", (ClaimSpec,)),
-    ("gate.toml", (GateRules, QualityRule, CostRule)),
+    ("gate.toml", (GateRules, QualityRule, CostRule, LoadRule)),
 )
 """Every TOML file, and the specs of its tables."""
 DERIVED = ("name", "stated_in")

@@ -23,6 +23,7 @@ __all__ = [
     "export",
     "gate",
     "leaderboard",
+    "load",
     "per_query",
     "plan",
     "plot",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     export = as_function(Session.export)
     gate = as_function(Session.gate)
     leaderboard = as_function(Session.leaderboard)
+    load = as_function(Session.load)
     power = as_function(Session.power)
     per_query = as_function(Session.per_query)
     plan: Callable[..., list[Planned]]

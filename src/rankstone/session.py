@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Unpack, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Unpack, cast
 
 from rankstone.errors import DefinitionError, MeasureError, RankstoneWarning
 from rankstone.files import PathLike
@@ -180,6 +180,64 @@ class Session(Views):
 
     run = _completed(sweep)
     plan = _forecast(sweep)
+
+    def load(
+        self,
+        methods: Methods,
+        tasks: Tasks,
+        *,
+        rates: Sequence[float] | float = (),
+        p99_ms: float | None = None,
+        clients: Sequence[int] | int = (),
+        duration_s: float = 10.0,
+        arrivals: Literal["poisson", "constant"] = "poisson",
+        workers: int = 1,
+        queue: int | None = None,
+        request_timeout_s: float = 10.0,
+        **cells: Any,
+    ) -> ShownList[RunRecord]:
+        """Measure latency and throughput under load; the records have the section `profile.load`.
+
+        Args:
+            rates: requests per second of an open loop, one trial each.
+            p99_ms: bound within which the highest rate is searched for.
+            clients: numbers of clients of a closed loop, one trial each.
+            duration_s: time in which requests arrive, in each trial.
+            arrivals: a Poisson process, or constant intervals.
+            workers: threads that serve the open loop.
+            queue: most requests that wait; those that arrive beyond are dropped.
+            request_timeout_s: time limit of a request, from its arrival.
+            cells: other arguments of `sweep`.
+
+        Returns: one record per cell, task by task.
+
+        Raises: RankstoneError, before anything runs, where an argument or a definition is wrong.
+        """
+        from pydantic import ValidationError
+
+        from rankstone.leaderboards.loads.page import page
+        from rankstone.leaderboards.shown import ShownList
+        from rankstone.results.record import LoadPlan
+
+        try:
+            plan = LoadPlan(
+                rates=(rates,) if isinstance(rates, (int, float)) else tuple(rates),
+                p99_ms=p99_ms,
+                clients=(clients,) if isinstance(clients, int) else tuple(clients),
+                duration_s=duration_s,
+                arrivals=arrivals,
+                workers=workers,
+                queue=queue,
+                request_timeout_s=request_timeout_s,
+            )
+        except ValidationError as error:
+            faults = [(*map(str, fault["loc"]), fault["msg"]) for fault in error.errors()]
+            text = "; ".join(map(": ".join, faults))
+            raise DefinitionError(f"{text}. (rankstone load --help)") from None
+        swept = replace(self.sweep(methods, tasks, **cells), load=plan)
+        more = cells.get("measures", ())
+        records = self.with_measures(list(swept.run(self._reporter)), more)
+        return ShownList(records, page, "record")
 
     def with_measures(
         self, records: Sequence[RunRecord], measures: Sequence[str] | str

@@ -75,6 +75,32 @@ def test_a_cell_is_measured_and_stored(place: Path) -> None:
     assert leftovers(place) == []
 
 
+def test_load_is_measured_verified_and_kept(place: Path) -> None:
+    folders = {name: place / name for name in ("data", "cache", "results")}
+    here = rankstone.Session(workspace=place, **folders)
+    (record,) = here.load("constant", "letters", rates=200, clients=2, duration_s=0.3)
+    load = record["profile"]["load"]
+    rated, closed = load.trials
+    assert (rated.rate, closed.clients, rated.same, closed.overlap) == (200, 2, 1, 1)
+    assert rated.headline == rated.headline_single
+    assert closed.n > 0
+    path = here.store.path(record)
+    assert here.verify(record, path) == []
+    changed = rated.model_copy(update={"throughput": rated.throughput * 2})
+    profile = record.profile.model_copy(  # type: ignore[union-attr]
+        update={"load": load.model_copy(update={"trials": [changed, closed]})}
+    )
+    found = here.verify(record.model_copy(update={"profile": profile}), path)
+    assert any(line.startswith("load trials 0 throughput is") for line in found), found
+    (kept,) = here.run("constant", "letters")
+    assert kept["profile"]["load"] == load
+    (other,) = here.load("constant", "letters", clients=1, duration_s=0.1)
+    assert [trial.clients for trial in other["profile"]["load"].trials] == [1]
+    assert len(list((place / "results").rglob("*.load.parquet"))) == 1
+    with pytest.raises(DefinitionError, match="no load: give rates"):
+        here.load("constant", "letters")
+
+
 def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
     (first,) = run(place, "constant")
     (again,) = run(place, "constant")

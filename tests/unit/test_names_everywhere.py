@@ -58,10 +58,10 @@ TASKS = {
 }
 NO_NAMES = {
     "claims", "convert", "data list", "data export", "doctor", "init", "list", "records publish",
-    "reproduce", "run", "plan", "site", "cache ls",
+    "reproduce", "run", "plan", "load", "site", "cache ls",
 }  # fmt: skip
-"""Commands without methods and tasks of their own, and `run` with `plan`, its namesakes: others
-are compared with `run`."""
+"""Commands without methods and tasks of their own, and `run` with `plan` and `load`, its namesakes:
+others are compared with `run`."""
 
 
 def test_every_command_is_here() -> None:

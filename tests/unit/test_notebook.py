@@ -159,6 +159,7 @@ ONE_OR_MORE: dict[str, Callable[[Several, rankstone.Session, Path], Any]] = {
     "export": lambda s, here, out: here.export(s(here.records(OF)[0][0]), "parquet", out),
     "gate": lambda s, here, _: here.gate(THAN, OF, on=s(SPECS[TASK])),
     "leaderboard": lambda s, here, _: here.leaderboard(s(here.records(OF)[0][0]), on=s(TASK)),
+    "load": lambda s, here, _: here.sweep(s(SPECS[OF]), s(SPECS[TASK]), seed=1).tasks,
     "per_query": lambda s, here, _: here.per_query(s(here.records(OF)[0][0])),
     "plan": lambda s, here, _: here.sweep(s(SPECS[OF]), s(SPECS[TASK]), k=3).tasks,
     "plot": lambda s, here, _: here.plot(s(SPECS[TASK])).to_dict()["datasets"],

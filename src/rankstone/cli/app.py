@@ -30,7 +30,7 @@ from rankstone.cli.list import list_definitions
 from rankstone.cli.options import command, echo, stdout
 from rankstone.cli.report import report, site
 from rankstone.cli.reproduce import claims, explain, reproduce
-from rankstone.cli.run import RunCommand, plan, run
+from rankstone.cli.run import RunCommand, load, plan, run
 from rankstone.cli.score import score, verify
 from rankstone.errors import RankstoneError, RankstoneWarning
 
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 ESCAPED = "rankstone"
 """Name of the handler of characters that an encoding lacks."""
 SEVERAL = (
-    "run", "plan", "leaderboard", "compare", "power", "gate", "report", "site", "export", "records"
+    "run", "plan", "load", "leaderboard", "compare", "power", "gate", "report", "site", "export",
+    "records",
 )  # fmt: skip
 """Commands whose options `LISTS` may be followed by several names."""
 LISTS = ("--on", "--measures", "--columns", "--methods", "--family", "--machine")
@@ -85,7 +86,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(records, name="records")
 app.command("list")(list_definitions)
 app.command("import")(import_results)
-for cells in (run, plan):
+for cells in (run, plan, load):
     app.command(cls=RunCommand)(cells)
 for verb in (
     score, verify, show, leaderboard, convert, claims, compare, power, gate, report, export,

@@ -1,4 +1,4 @@
-"""`rankstone run` and `plan`: methods on tasks, under bars of progress."""
+"""`rankstone run`, `plan` and `load`: methods on tasks, under bars of progress."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class RunCommand(TyperCommand):
 
 
 THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 Arguments = dict[str, Any]
 BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -169,6 +170,81 @@ def plan(here: Session, cells: Arguments, out: Output) -> None:
     out.draw(page(found), "plan")
     if any(cell.state in ("does not fit", "fails") for cell in found):
         raise typer.Exit(1)
+
+
+@command("results", "data", "cache", "workspace", cells=chosen_cells)
+def load(
+    here: Session,
+    cells: Arguments,
+    out: Output,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option("--rate", help="Requests per second of an open loop: 10,50,100."),
+    ] = None,
+    p99: Annotated[
+        str | None,
+        typer.Option("--p99", help="Search for the highest rate with p99 within this: 50ms."),
+    ] = None,
+    clients: Annotated[
+        list[str] | None,
+        typer.Option("--clients", help="Numbers of clients of a closed loop: 1,2,4,8."),
+    ] = None,
+    duration: Annotated[
+        str, typer.Option("--duration", help="Time in which requests arrive, in each trial.")
+    ] = "10s",
+    arrivals: Annotated[
+        str, typer.Option("--arrivals", help="Arrivals of the open loop: poisson or constant.")
+    ] = "poisson",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Threads that serve the open loop.")
+    ] = 1,
+    queue: Annotated[
+        int | None,
+        typer.Option("--queue", min=1, help="Most requests that wait; others are dropped."),
+    ] = None,
+    request_timeout: Annotated[
+        str, typer.Option("--request-timeout", help="Time limit of a request, from its arrival.")
+    ] = "10s",
+) -> None:
+    """Measure latency and throughput of every METHOD on every TASK under load.
+
+    Latency counts from the scheduled arrival. The records hold the trials; exit code 1 if a cell
+    failed.
+    """
+    from rankstone.cli.bars import drawn
+    from rankstone.leaderboards.loads.page import page
+
+    with drawn(here) as session:
+        records = session.load(
+            rates=parse_numbers(rate, "--rate"),
+            p99_ms=parse_seconds(p99, "--p99") * 1e3 if p99 else None,
+            clients=[int(n) for n in parse_numbers(clients, "--clients")],
+            duration_s=parse_seconds(duration, "--duration"),
+            arrivals=arrivals,  # type: ignore[arg-type] # checked there
+            workers=workers,
+            queue=queue,
+            request_timeout_s=parse_seconds(request_timeout, "--request-timeout"),
+            **cells,
+        )
+    out.draw(page(records), "load")
+    if any(record.status != "ok" for record in records):
+        raise typer.Exit(1)
+
+
+def parse_numbers(given: list[str] | None, option: str) -> list[float]:
+    """`["10,50", "100"]` -> numbers."""
+    try:
+        return [float(one) for text in given or () for one in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option}: write numbers as in 10,50,100") from None
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """`"50ms"`, `"10s"`, `"2min"`, `"10"` -> seconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min)?\s*", text)
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is not a time; write it as in 50ms or 10s ({option})")
+    return float(match[1]) * SECONDS[match[2] or "s"]
 
 
 def parse_bytes(text: str) -> int:

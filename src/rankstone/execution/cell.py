@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.arrays import Floats
 from rankstone.benchmarks.dataset import CorpusIds, CorpusTexts, Dataset
 from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
@@ -21,8 +22,9 @@ from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
 from rankstone.execution.contract import hits_of, index_of, notes_of, one_each
-from rankstone.execution.events import BOOKKEEPING, EventStream, bounded
+from rankstone.execution.events import BOOKKEEPING, UNDER_LOAD, EventStream, bounded
 from rankstone.execution.job import QUERY_BATCH, Job
+from rankstone.execution.load.measured import LoadRun
 from rankstone.execution.timed_queries import time_queries
 from rankstone.execution.training import (
     Seen,
@@ -35,12 +37,14 @@ from rankstone.profiling.clock import Clock
 from rankstone.profiling.device import synchronise
 from rankstone.profiling.gpu_load import sampled
 from rankstone.profiling.latency import summarise
+from rankstone.profiling.load import summarise_load
 from rankstone.profiling.machine import environment, fingerprint
 from rankstone.profiling.other_load import Reading
-from rankstone.results.per_query import write_latency, write_per_query
+from rankstone.results.per_query import write_latency, write_load, write_per_query
 from rankstone.results.record import (
     IndexSize,
     Latency,
+    Load,
     Measured,
     MethodInfo,
     Profile,
@@ -107,6 +111,7 @@ class CellRun:
                 latency = self._latency(runner, index, dataset)
                 others = before.others_cores(Reading.now())
                 latency = latency.model_copy(update={"others_cores": others})
+                load = self._load(runner, index, dataset)
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
                 apart = seen(dataset, self._taught(dataset, context, training))
@@ -130,6 +135,7 @@ class CellRun:
             profile=Profile(
                 phases=self.clock.phases(),
                 latency=latency,
+                load=load,
                 index=size,
                 **cache.efficiency._asdict(),
             ),
@@ -251,6 +257,36 @@ class CellRun:
         write_latency(self.job.staging / "latency.parquet", encode_ms=encode, search_ms=search)
         facts = {"warmup": warmup, "threads": self.job.threads, "k": k, "queries": queries}
         return summarise(encode, search, **facts)
+
+    def _load(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Load | None:
+        """Return the figures under load, if the job has trials."""
+        plan = self.job.load
+        if plan is None:
+            return None
+        texts, task, k = dataset.query_texts, self.job.task, self._depth(dataset)
+
+        def ask(row: int) -> Hits:
+            found = index.search(runner.encode([texts[row]], "query"), k)
+            synchronise()
+            return hits_of(found, self.job.method.name)
+
+        def score(hits: Hits) -> Floats:
+            name, cache = self.job.method.name, self.job.cache
+            found = evaluate(hits, dataset, measures=[task.headline], method=name, cache=cache)
+            return found.per_query[task.headline]
+
+        run = LoadRun(
+            plan,
+            ask,
+            len(texts),
+            score,
+            seed=self.job.seed,
+            report=lambda done: self.events.progress(UNDER_LOAD, done, None),
+        )
+        self.events.progress(UNDER_LOAD, 0, None)
+        requests = run.run()
+        write_load(self.job.staging / "load.parquet", requests)
+        return summarise_load(plan, run.offered, requests, k)
 
     def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
         """Return the sizes of the index: unknown where a part has no `nbytes`, or no `save`."""

@@ -20,6 +20,8 @@ from rankstone.errors import AdapterError, RankstoneError
 KINDS = ("progress", "result", "sample", "error")
 BOOKKEEPING = "write results"
 """Name of the time after all phases: what was measured is written. Its memory is no cost."""
+UNDER_LOAD = "under load"
+"""Name of the time in which requests are offered; the memory that keeps them is no cost either."""
 PROGRESS_INTERVAL_S = 0.1
 LONGEST_TEXT = 20_000
 """Characters of a message that are kept."""

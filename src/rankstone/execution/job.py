@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from rankstone.benchmarks.dataset import Sources
+from rankstone.results.record import LoadPlan
 from rankstone.runners.api.budget import UNLIMITED, Limit
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -31,6 +32,8 @@ class Job(BaseModel):
     command: tuple[str, ...] = ()
     budget: Limit = UNLIMITED
     """Upper bounds of what requests to APIs may cost."""
+    load: LoadPlan | None = None
+    """Trials under load, after all else; None: none."""
     sample: bool = False
     """Only a sample is measured, for a forecast."""
     prepared: dict[str, str] | None = None

@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import psutil
 
 from rankstone.execution.descendants import MARK, descendants, end_process
-from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, bounded, parsed
+from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, UNDER_LOAD, bounded, parsed
 from rankstone.execution.forecasts.sampled import Sampled
 from rankstone.execution.job import Job
 from rankstone.profiling.device import VARIABLE
@@ -171,7 +171,7 @@ class _Watch:
         self.seen.update(below)
         sample = resident_bytes(self._child.pid, below)
         resident, self._last = min(sample, self._last), sample
-        if self._phase != BOOKKEEPING:
+        if self._phase not in (BOOKKEEPING, UNDER_LOAD):
             self._peak = max(self._peak, resident)
         return resident
 

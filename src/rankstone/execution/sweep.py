@@ -36,6 +36,7 @@ from rankstone.profiling.machine import (
 from rankstone.progress import Progress
 from rankstone.results.record import (
     Forecast,
+    LoadPlan,
     Measured,
     MethodInfo,
     Policy,
@@ -153,6 +154,8 @@ class Sweep:
     force: bool = False
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
+    load: LoadPlan | None = None
+    """Trials under load; stored records without these are measured again."""
     command: tuple[str, ...] = ()
     machines: Machines = field(default_factory=Here)
 
@@ -255,7 +258,12 @@ class Sweep:
         """Return the record of an equal cell, of any machine that may measure this one."""
         keys = [(key(machine), machine.fingerprint) for machine in self.machines.kinds()]
         found = (self.store.find(one, machine=machine) for one, machine in keys)
-        return None if self.force else next(filter(None, found), None)
+        return None if self.force else next((r for r in found if r and self._suffices(r)), None)
+
+    def _suffices(self, record: RunRecord) -> bool:
+        """Return True if the record has the trials that are asked for, if any are."""
+        load = None if record.profile is None else record.profile.load
+        return self.load is None or (load is not None and load.plan == self.load)
 
     def _run(
         self, job: Callable[[], Job], key: Key, dataset: Dataset, reporter: Reporter
@@ -311,6 +319,7 @@ class Sweep:
             workspace=self.workspace,
             command=self.command,
             budget=self.purse.left,
+            load=self.load,
         )
 
     def _record(
@@ -401,4 +410,5 @@ def _side_files(staging: Path, outcome: Outcome) -> Staged:
         run=staging / "run.trec.zst",
         per_query=staging / "per_query.parquet",
         latency=staging / "latency.parquet",
+        load=load if (load := staging / "load.parquet").is_file() else None,
     )

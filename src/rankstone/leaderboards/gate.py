@@ -4,8 +4,9 @@ Every rule on every cell ends in a verdict. Of quality, where the simultaneous c
 of the drop lies decides: above the allowance a *regression*, within it *equivalent*, across it
 *undecided*. The rate at which anything at all is wrongly called a regression is `level`, whatever
 the number of cells and queries (`rankstone.evaluation.family`). Costs that repeat are compared as
-recorded; time is judged by `--ab` alone, as a slow-down that is *shown*, *excluded* or *not shown*.
-What cannot be compared, or is not there, never passes.
+recorded; time is judged by `--ab` alone, as a slow-down that is *shown*, *excluded* or *not shown*,
+or by bounds on the candidate's p99 under load. What cannot be compared, or is not there, never
+passes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from rankstone.evaluation.sign_flips import TIE
 from rankstone.evaluation.significance import ratio
 from rankstone.leaderboards.compare import obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, obstacle
-from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
+from rankstone.leaderboards.gate_rules import CostRule, GateRules, LoadRule, QualityRule
+from rankstone.leaderboards.loads.bound import bounded
 from rankstone.leaderboards.suites import shares
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Stored
@@ -30,7 +32,7 @@ from rankstone.specs import SuiteSpec
 
 Verdict = Literal[
     "regression", "equivalent", "undecided",  # quality
-    "exceeded", "within",  # a recorded cost
+    "exceeded", "within",  # a recorded cost, or a bound under load
     "shown", "excluded", "not shown",  # a slow-down, measured in turns
     "incomparable", "missing",
 ]  # fmt: skip
@@ -116,6 +118,9 @@ def judge(
     found += _quality(there, rules, suites or {})
     for rule in rules.cost:
         found += [_cost(cell, rule, there[cell]) for cell in there if _applies(rule.tasks, cell)]
+    for bound in rules.load:
+        applied = [cell for cell in there if _applies(bound.tasks, cell)]
+        found += [_load(cell, bound, there[cell][1][0], rules) for cell in applied]
     found += _idle(rules, found, cells)
     order = {cell: number for number, cell in enumerate(cells)}
     found.sort(key=lambda one: order.get((one.method, one.task), len(order)))
@@ -140,7 +145,8 @@ def _idle(
     """A failure for every task that a rule names and no record is of, and for rules of nothing."""
     known = {task for _, task in cells}
     idle = []
-    named = [*(rule.tasks for rule in rules.quality), *(rule.tasks for rule in rules.cost)]
+    named = [rule.tasks for rule in rules.quality] + [rule.tasks for rule in rules.cost]
+    named += [rule.tasks for rule in rules.load]
     for task in dict.fromkeys(task for tasks in named for task in tasks):
         if task not in known:
             detail = f"no record of this task.{did_you_mean(task, known)} Correct 'tasks'."
@@ -355,6 +361,14 @@ def _cost(cell: CellName, rule: CostRule, pair: Pair) -> Judgement:
     verdict: Verdict = "exceeded" if times > rule.allowance * (1 + TIE) else "within"
     judged = _judged(cell, name, verdict, f"{times:.3f} times the baseline")
     return judged._replace(baseline=values[0], candidate=values[1])
+
+
+def _load(cell: CellName, rule: LoadRule, record: RunRecord, rules: GateRules) -> Judgement:
+    found = bounded(record, rule.rate, rule.p99_ms)
+    name = f"p99 at {rule.rate:g} queries/s at most {rule.p99_ms:g} ms"
+    judged = _judged(cell, name, found.verdict, found.detail)
+    judged = judged._replace(candidate=found.p99_ms, low=found.low, high=found.high)
+    return _settled(judged, rules, may_be_large=False)
 
 
 def judge_ratio(

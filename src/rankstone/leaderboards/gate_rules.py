@@ -60,6 +60,15 @@ class CostRule(Spec):
         return self
 
 
+class LoadRule(Spec):
+    """Bound on the candidate's latency under load, on its own machine: a table `[[load]]`."""
+
+    rate: float = Field(gt=0)
+    """Requests per second, one of those of `rankstone load --rate`."""
+    p99_ms: float = Field(gt=0)
+    tasks: tuple[str, ...] = ()
+
+
 class GateRules(Spec):
     """The content of a rules file."""
 
@@ -72,6 +81,7 @@ class GateRules(Spec):
     """Outcome of undecided cells: exit code 2 (`report`), pass, or fail."""
     quality: tuple[QualityRule, ...] = (QualityRule(),)
     cost: tuple[CostRule, ...] = ()
+    load: tuple[LoadRule, ...] = ()
 
 
 def rules_of(rules: PathLike | GateRules | None) -> GateRules:

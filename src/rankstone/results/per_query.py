@@ -1,17 +1,17 @@
-"""The Parquet files beside a record: measures per query, and raw latencies."""
+"""The Parquet files beside a record: measures per query, raw latencies, requests under load."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rankstone.arrays import Floats
+from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 
 UNSEEN = "unseen"
@@ -31,6 +31,60 @@ class RawLatency(NamedTuple):
 
     encode_ms: Floats
     search_ms: Floats
+
+
+ANSWERED, LATE, ABANDONED, DROPPED = range(4)
+"""States of a request: answered in time; answered after the time limit; not served, because it
+waited that long; not accepted, because the queue was full."""
+
+
+class RawLoad(NamedTuple):
+    """Requests of `rankstone load`, (n,) each, in the order of their arrival."""
+
+    trial: Ints
+    """Number of the trial, from 0."""
+    row: Ints
+    """Number of the query in the task's order."""
+    scheduled_s: Floats
+    """Arrival, in seconds since the start of the trial."""
+    begun_s: Floats
+    """Begin of its service; of requests that were not served, when they left the queue."""
+    ended_s: Floats
+    state: Ints
+    same: Floats
+    """1 where the answer is that of a single client, 0 where it differs; NaN where not served."""
+    overlap: Floats
+    """Share of the first results that a single client got as well; NaN where not served."""
+    value: Floats
+    """The task's headline measure of the answer; NaN where not served."""
+    single: Floats
+    """The same of the single client's answer."""
+
+    @classmethod
+    def of(cls, row: Any, scheduled: Any, begun: Any, ended: Any, state: Any) -> RawLoad:
+        """Return requests of trial 0 whose answers are not known."""
+        unknown = np.full(len(row), np.nan)
+        return cls(
+            trial=np.zeros(len(row), np.int64),
+            row=np.asarray(row, np.int64),
+            scheduled_s=np.asarray(scheduled, np.float64),
+            begun_s=np.asarray(begun, np.float64),
+            ended_s=np.asarray(ended, np.float64),
+            state=np.asarray(state, np.int64),
+            same=unknown,
+            overlap=unknown,
+            value=unknown,
+            single=unknown,
+        )
+
+    def where(self, chosen: NDArray[Any]) -> RawLoad:
+        """Return the requests at a mask or at positions."""
+        return RawLoad(*(column[chosen] for column in self))
+
+    @property
+    def served(self) -> NDArray[np.bool_]:
+        """(n,) True where the request was answered, in time or not."""
+        return self.state <= LATE
 
 
 def write_per_query(
@@ -79,6 +133,17 @@ def read_latency(path: Path) -> RawLatency:
     """Read the file of `write_latency`; a ResultsError names the file."""
     table = _read(path, ["encode_ms", "search_ms"])
     return RawLatency(table["encode_ms"].to_numpy(), table["search_ms"].to_numpy())
+
+
+def write_load(path: Path, requests: RawLoad) -> None:
+    """Write the requests of all trials."""
+    _write(path, {name: pa.array(column) for name, column in requests._asdict().items()})
+
+
+def read_load(path: Path) -> RawLoad:
+    """Read the file of `write_load`; a ResultsError names the file."""
+    table = _read(path, RawLoad._fields)
+    return RawLoad(*(table[name].to_numpy() for name in RawLoad._fields))
 
 
 def _write(path: Path, columns: Mapping[str, pa.Array]) -> None:

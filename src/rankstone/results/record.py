@@ -51,6 +51,8 @@ LARGEST = 1e30
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Value = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+Rate = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Section(BaseModel):
@@ -314,11 +316,108 @@ class IndexSize(Section):
     bytes_per_document: Amount | None = None
 
 
+MOST_REQUESTS = 1_000_000
+"""Of one trial."""
+
+
+class LoadPlan(Section):
+    """Trials of `rankstone load`."""
+
+    rates: tuple[Rate, ...] = ()
+    """Requests per second of the open loop, one trial each."""
+    p99_ms: Rate | None = None
+    """Bound within which the highest rate is searched for."""
+    clients: tuple[Positive, ...] = ()
+    """Clients of the closed loop, one trial each."""
+    duration_s: Rate = 10.0
+    """Time in which requests arrive, in each trial."""
+    arrivals: Literal["poisson", "constant"] = "poisson"
+    workers: Positive = 1
+    """Threads that serve the open loop."""
+    queue: Positive | None = None
+    """Most requests that wait in the open loop; those that arrive beyond are dropped."""
+    request_timeout_s: Rate = 10.0
+    """Time limit of a request, from its arrival."""
+
+    @model_validator(mode="after")
+    def _offers_something(self) -> Self:
+        if not (self.rates or self.clients or self.p99_ms):
+            raise ValueError("no load: give rates, a bound on p99, or numbers of clients")
+        if self.p99_ms is not None and self.p99_ms >= self.request_timeout_s * 1e3:
+            raise ValueError("the bound on p99 must lie below the time limit of a request")
+        if max(self.rates, default=0) * self.duration_s > MOST_REQUESTS:
+            raise ValueError(f"more than {MOST_REQUESTS:,} requests in a trial")
+        return self
+
+
+class LoadTrial(Section):
+    """Requests at one rate, or of one number of clients.
+
+    A request that was dropped, or not answered in time, counts with the time limit.
+    """
+
+    rate: Amount | None = None
+    """Requests per second, offered; null in the closed loop."""
+    clients: Count | None = None
+    """Null in the open loop."""
+    n: Count
+    dropped: Count = 0
+    timed_out: Count = 0
+    wall_s: Amount
+    """Seconds from the start to the last answer."""
+    throughput: Amount
+    """Requests answered in time per second of these."""
+    latency: Percentiles
+    """From the scheduled arrival to the answer; in the closed loop from the request."""
+    service: Percentiles | None = None
+    """From the begin of the service to the answer; null if nothing was served."""
+    queue_mean: Amount | None = None
+    """Mean number of requests that an arriving one found waiting; null in the closed loop."""
+    queue_max: Count | None = None
+    over_bound: Count | None = None
+    """Requests above `p99_ms`; null without one."""
+    same: Amount | None = None
+    """Share of the answers that are those of a single client, all documents in their order."""
+    overlap: Amount | None = None
+    """Mean share of the first 10 results that are among those of a single client."""
+    headline: Value | None = None
+    """Mean of the task's headline measure over the answered requests."""
+    headline_single: Value | None = None
+    """The same of a single client's answers to these requests."""
+
+
+class HighestRate(Section):
+    """The highest rate at which 99% of the requests stay within the bound."""
+
+    rate: Amount | None = None
+    """Highest rate at which most trials passed, and below which none of the rates failed."""
+    low: Amount | None = None
+    """Highest rate up to which every trial passed."""
+    high: Amount | None = None
+    """Lowest rate from which on every trial failed; null if none was found."""
+
+
+class Load(Section):
+    """Latency and throughput under load (`rankstone load`)."""
+
+    plan: LoadPlan
+    concurrency: Literal["threads"] = "threads"
+    """Workers and clients are threads of the cell's process."""
+    queries: Count
+    """Different queries, which are asked in turn."""
+    k: Count
+    trials: list[LoadTrial] = []
+    highest: HighestRate | None = None
+    """Null without a bound."""
+
+
 class Profile(Section):
     phases: dict[Name, Phase] = {}
     wall_s: Amount | None = None
-    """Wall seconds of the cell's process, from its start to its end."""
+    """Wall seconds of the cell's process, from its start to its end, trials under load included."""
     latency: Latency | None = None
+    load: Load | None = None
+    """Null where no load was offered."""
     index: IndexSize | None = None
     peak_rss_bytes: Count | None = None
     """Largest resident size of the process and its children during the phases and the measurement
@@ -438,10 +537,13 @@ class Files(Section):
     latency: FileName | None = None
     """Parquet: `encode_ms`, `search_ms`, one row per timed query."""
     latency_sha256: str | None = None
+    load: FileName | None = None
+    """Parquet: one row per request under load, as in `rankstone.results.per_query.RawLoad`."""
+    load_sha256: str | None = None
 
     @model_validator(mode="after")
     def _have_digests(self) -> Self:
-        for kind in ("run", "per_query", "latency"):
+        for kind in ("run", "per_query", "latency", "load"):
             if (self[kind] is None) != (self[f"{kind}_sha256"] is None):
                 raise ValueError(f"'{kind}' needs both a name and a sha256")
         return self

@@ -1,4 +1,4 @@
-"""The files beside a record: the run, the values per query, the raw latencies."""
+"""The files beside a record: the run, the values per query, raw latencies, requests under load."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from rankstone.errors import ResultsError
 from rankstone.files import sha256_of
 from rankstone.results.record import RunRecord
 
-Kind = Literal["run", "per_query", "latency"]
+Kind = Literal["run", "per_query", "latency", "load"]
 SUFFIXES: dict[Kind, str] = {
     "run": ".run.zst",
     "per_query": ".per-query.parquet",
     "latency": ".latency.parquet",
+    "load": ".load.parquet",
 }
 
 

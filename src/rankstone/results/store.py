@@ -79,6 +79,8 @@ class Staged:
     """From `rankstone.results.per_query.write_per_query`."""
     latency: Path | None = None
     """From `rankstone.results.per_query.write_latency`."""
+    load: Path | None = None
+    """From `rankstone.results.per_query.write_load`."""
 
 
 class ResultStore:

@@ -15,7 +15,8 @@ from rankstone.evaluation.conventions.rules import Rules
 from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.evaluate import Evaluation, evaluate_run
 from rankstone.profiling.latency import summarise
-from rankstone.results.per_query import PerQuery, read_latency, read_per_query
+from rankstone.profiling.load import summarise_load
+from rankstone.results.per_query import PerQuery, read_latency, read_load, read_per_query
 from rankstone.results.record import (
     INTERVALS,
     PARTS,
@@ -51,6 +52,7 @@ def differences(
     if record.status != "ok":
         return
     yield from _latency(record, path)
+    yield from _load(record, path)
     try:
         found = judged(record)
         yield from changed_data(record, found)
@@ -172,6 +174,39 @@ def _figures(part: Percentiles) -> dict[str, float | None]:
     }
     added = () if part.intervals else ("autocorrelation", "effective_n")
     return {name: value for name, value in {**found, **ends}.items() if name not in added}
+
+
+def _load(record: RunRecord, path: Path) -> Iterator[str]:
+    """Compare the figures under load with those of the stored requests."""
+    stored = None if record.profile is None else record.profile.load
+    name = record.files.load
+    if stored is None or name is None:
+        if (stored is None) != (name is None):
+            yield "load: the record has figures without requests, or requests without figures"
+        return
+    if not path.with_name(name).is_file():
+        return
+    try:
+        offered = [(trial.rate, trial.clients) for trial in stored.trials]
+        found = summarise_load(stored.plan, offered, read_load(path.with_name(name)), stored.k)
+    except (RankstoneError, ValueError) as error:
+        yield f"load: {error}"
+        return
+    recomputed = dict(_leaves(found.model_dump(), "load"))
+    for name, value in _leaves(stored.model_dump(), "load"):
+        other = recomputed.get(name)
+        numbers = isinstance(value, float) and isinstance(other, float)
+        if not (_equal(value, other, EXACT, relative=EXACT) if numbers else value == other):
+            yield f"{name} is {value}, recomputed {other}"
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the single figures within mappings and lists, with their paths."""
+    if not isinstance(value, (dict, list, tuple)):
+        yield name, value
+        return
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(part, f"{name} {key}")
 
 
 def evaluated(record: RunRecord, path: Path, judged: Judged, measures: Sequence[str]) -> Evaluation:

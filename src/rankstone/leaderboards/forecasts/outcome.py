@@ -32,7 +32,8 @@ def compared(record: RunRecord) -> Iterator[Compared]:
         return
     index = profile.index
     paid = [phase.usd for phase in profile.phases.values() if phase.usd is not None]
-    yield Compared("time", expected.seconds, profile.wall_s)
+    wall_s = profile.wall_s if profile.load is None else None  # trials under load are not forecast
+    yield Compared("time", expected.seconds, wall_s)
     yield Compared("peak memory", expected.peak_rss_bytes, profile.peak_rss_bytes)
     yield Compared("index", expected.index_bytes, index.memory_bytes if index else None)
     yield Compared("price", expected.usd, sum(paid) if paid else None)

@@ -14,6 +14,7 @@ from rankstone.leaderboards.costs import VARIED, unsteady_parts
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
 from rankstone.leaderboards.forecasts.outcome import OUTCOME, outcome_rows
 from rankstone.leaderboards.frame import measure_order
+from rankstone.leaderboards.loads.page import load_table
 from rankstone.leaderboards.numbers import (
     REUSED,
     UNKNOWN,
@@ -218,6 +219,8 @@ def _profile(record: RunRecord) -> Iterator[Block]:
         return
     if profile.latency is not None:
         yield from (Heading("latency"), _latency(record, profile.latency))
+    if profile.load is not None:
+        yield from (Heading("load"), load_table([record]))
     if profile.phases:
         yield from (Heading("phases"), _phases(profile))
     cached = any(phase.from_cache for phase in profile.phases.values())
@@ -360,7 +363,7 @@ def environment_rows(record: RunRecord) -> Iterator[Row]:
 
 def provenance_rows(record: RunRecord) -> Iterator[Row]:
     yield from record.provenance
-    for kind in ("run", "per_query", "latency"):
+    for kind in ("run", "per_query", "latency", "load"):
         yield f"file: {kind.replace('_', ' ')}", record.files[kind]
     yield "key", record.key
 

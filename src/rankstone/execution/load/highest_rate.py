@@ -1,0 +1,31 @@
+"""Rates to try in search of the highest that passes: doubled or halved, then bisected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+STEPS = 8
+"""Most doublings or halvings before both a passing and a failing rate are known."""
+CLOSE = 1.05
+"""Ratio of a failing to a passing rate at which the search ends."""
+
+
+def rates_to_try(passes: Callable[[float], bool], first: float) -> tuple[float, float]:
+    """Return the highest passing and the lowest failing rate of a bisection on the log scale.
+
+    They are 0 and infinite where no rate passed or failed. `passes` is called with each rate, from
+    `first` on.
+    """
+    low, high, rate = 0.0, math.inf, first
+    for _ in range(STEPS):
+        if passes(rate):
+            low, rate = rate, rate * 2
+        else:
+            high, rate = rate, rate / 2
+        if low and high < math.inf:
+            break
+    while low and high < math.inf and high > CLOSE * low:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if passes(middle) else (low, middle)
+    return low, high

@@ -1,0 +1,115 @@
+"""Measurement of a cell under load: trials at stated rates, of clients, and of the highest rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from rankstone.arrays import Ints
+from rankstone.execution.load.answers import Answers, Score
+from rankstone.execution.load.generator import Clock, Loop, WallClock, arrivals
+from rankstone.execution.load.highest_rate import rates_to_try
+from rankstone.profiling.load import passes, trial
+from rankstone.results.per_query import RawLoad
+from rankstone.results.record import LoadPlan
+from rankstone.runners.protocols import Hits
+
+QUERIES = 200
+"""Most different queries that are asked."""
+BUDGET_S = 30.0
+"""Time limit of a single client's answers to them."""
+Offered = list[tuple[float | None, int | None]]
+"""The rate, or the number of clients, of each trial."""
+
+
+class LoadRun:
+    """Trials of one plan.
+
+    Args:
+        ask: Answers the query of a row.
+        score: See `Answers`.
+        report: Receives the number of finished trials.
+    """
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        ask: Callable[[int], Hits],
+        n_queries: int,
+        score: Score,
+        *,
+        seed: int,
+        report: Callable[[int], None] = lambda done: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._plan, self._ask, self._score, self._seed = plan, ask, score, seed
+        self._n_queries, self._report, self._clock = n_queries, report, clock or WallClock()
+        self.offered: Offered = []
+        self._found: list[RawLoad] = []
+
+    def run(self) -> RawLoad:
+        """Return the requests of all trials; `offered` says what they are."""
+        began = self._clock.now()
+        answers = Answers(self._single_client())
+        service_s = (self._clock.now() - began) / len(answers.single)
+        rows = np.array(list(answers.single), dtype=np.int64)
+        for rate in self._plan.rates:
+            self._trial(answers, rows, rate=rate)
+        for clients in self._plan.clients:
+            self._trial(answers, rows, clients=clients)
+        if self._plan.p99_ms is not None:
+            self._search(answers, rows, self._plan.workers / max(service_s, 1e-6))
+        return RawLoad(*map(np.concatenate, zip(*self._found, strict=True)))
+
+    def _single_client(self) -> dict[int, Hits]:
+        """Ask the queries one at a time, in an order of the seed; they are the warm-up too."""
+        end, found = time.monotonic() + BUDGET_S, dict[int, Hits]()
+        for row in np.random.default_rng(self._seed).permutation(self._n_queries).tolist():
+            found[row] = self._ask(row)
+            if len(found) == QUERIES or time.monotonic() > end:
+                break
+        return found
+
+    def _search(self, answers: Answers, rows: Ints, capacity: float) -> None:
+        """Offer the rates of a bisection, each two or three times."""
+
+        def judged(rate: float) -> bool:
+            votes = [self._passes(answers, rows, rate) for _ in range(2)]
+            if votes[0] != votes[1]:
+                votes.append(self._passes(answers, rows, rate))
+            return sum(votes) > len(votes) / 2
+
+        rates_to_try(judged, capacity / 2)
+
+    def _passes(self, answers: Answers, rows: Ints, rate: float) -> bool:
+        return passes(trial(self._plan, rate, None, self._trial(answers, rows, rate=rate)))
+
+    def _trial(
+        self,
+        answers: Answers,
+        rows: Ints,
+        *,
+        rate: float | None = None,
+        clients: int | None = None,
+    ) -> RawLoad:
+        """Run a trial and add its requests."""
+        plan, number = self._plan, len(self.offered)
+        loop = Loop(self._ask, rows, keep=answers.keep, clock=self._clock)
+        if rate is not None:
+            seed = [self._seed, number]
+            times = arrivals(rate, plan.duration_s, kind=plan.arrivals, seed=seed)
+            limit = plan.request_timeout_s
+            requests = loop.open(times, workers=plan.workers, timeout_s=limit, queue=plan.queue)
+        else:
+            requests = loop.closed(
+                clients=clients or 1,
+                duration_s=plan.duration_s,
+                timeout_s=plan.request_timeout_s,
+            )
+        requests = answers.compared(requests, self._n_queries, self._score)
+        self.offered.append((rate, clients))
+        self._found.append(requests._replace(trial=np.full(len(requests.row), number)))
+        self._report(len(self.offered))
+        return self._found[-1]

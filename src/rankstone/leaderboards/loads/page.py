@@ -1,0 +1,122 @@
+"""The page of records under load: a row for each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rankstone.leaderboards.document import Page, Table, table
+from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
+from rankstone.results.record import RANKS, Load, LoadTrial, RunRecord
+
+HEADS = (
+    "method", "task", "offered", "requests", "answered\nper s", "p50\nms", "p95\nms", "p99\nms",
+    "service\np50 ms", "most\nwaiting", "lost", "same\nanswers", "measure",
+)  # fmt: skip
+PRIORITIES = {"most\nwaiting": 4, "service\np50 ms": 3, "p95\nms": 2, "requests": 1}
+PARTS = ("latency", "service")
+FIELDS = (
+    *(name for name in LoadTrial.model_fields if name not in PARTS),
+    *(f"{part}_{name}" for part in PARTS for name in RANKS),
+)
+
+
+def page(records: Sequence[RunRecord]) -> Page:
+    """Return a row for each trial of each record, and the highest rates."""
+    return Page(
+        title="load",
+        blocks=(load_table(records),),
+        body=[record.model_dump(mode="json") for record in records],
+        fields=("method", "task", *FIELDS),
+        rows=tuple(
+            {"method": record.method.name, "task": record.task.name, **_flat(trial)}
+            for record in records
+            for trial in _trials(record)
+        ),
+    )
+
+
+def load_table(records: Sequence[RunRecord]) -> Table:
+    """Return the table of the trials, with notes."""
+    rows = [
+        (record.method.name, record.task.name, *_figures(trial))
+        for record in records
+        for trial in _trials(record)
+    ]
+    return table(HEADS, rows, figures=HEADS[3:], priorities=PRIORITIES, notes=list(_notes(records)))
+
+
+def offered(trial: LoadTrial) -> str:
+    """`50 per s`, `4 clients`."""
+    if trial.rate is None:
+        return f"{trial.clients} client{'' if trial.clients == 1 else 's'}"
+    return f"{significant(trial.rate)} per s"
+
+
+def _figures(trial: LoadTrial) -> Iterator[str]:
+    yield offered(trial)
+    yield f"{trial.n:,}"
+    yield significant(trial.throughput)
+    yield from (significant(trial.latency[name]) for name in ("p50_ms", "p95_ms", "p99_ms"))
+    yield significant(None if trial.service is None else trial.service.p50_ms)
+    yield UNKNOWN if trial.queue_max is None else f"{trial.queue_max:,}"
+    yield f"{trial.dropped + trial.timed_out:,}"
+    yield UNKNOWN if trial.same is None else f"{trial.same:.1%}"
+    yield quality(trial.headline)
+
+
+def _notes(records: Sequence[RunRecord]) -> Iterator[str]:
+    yield (
+        "latency from the scheduled arrival, service from its begin; a percentile without a finite"
+        " 95% interval is not shown: more requests are needed (--duration)"
+    )
+    yield (
+        "lost: dropped, or not answered within the time limit, with which they count; same answers:"
+        " share that equals a single client's in all documents and their order"
+    )
+    for record in records:
+        name, load = f"{record.method.name} on {record.task.name}", _load(record)
+        if load is None:
+            yield f"{name}: {record.failure()}"
+            continue
+        yield from (f"{name}, {note}" for note in map(_changed, load.trials) if note)
+        if load.highest is not None:
+            yield f"{name}: {_highest(load)}"
+
+
+def _trials(record: RunRecord) -> list[LoadTrial]:
+    load = _load(record)
+    return [] if load is None else load.trials
+
+
+def _load(record: RunRecord) -> Load | None:
+    return None if record.profile is None else record.profile.load
+
+
+def _changed(trial: LoadTrial) -> str:
+    """Return the overlap and the measures of a trial whose answers differ."""
+    if trial.same in (None, 1.0):
+        return ""
+    return (
+        f"{offered(trial)}: answers differ from a single client's: overlap of the first 10"
+        f" {quality(trial.overlap)}, measure {quality(trial.headline)}"
+        f" (single client {quality(trial.headline_single)})"
+    )
+
+
+def _highest(load: Load) -> str:
+    found, bound = load.highest, f"p99 within {significant(load.plan.p99_ms)} ms"
+    if found is None or found.rate is None:
+        return f"no rate that was tried has {bound}"
+    every = "no rate" if found.low is None else f"{significant(found.low)}"
+    none = "" if found.high is None else f", none from {significant(found.high)}"
+    return f"{bound} up to {significant(found.rate)} per s (every trial up to {every}{none})"
+
+
+def _flat(trial: LoadTrial) -> dict[str, object]:
+    parts = {"latency": trial.latency, "service": trial.service}
+    percentiles = {
+        f"{part}_{name}": None if found is None else found[name]
+        for part, found in parts.items()
+        for name in RANKS
+    }
+    return {**trial.model_dump(mode="json", exclude=set(parts)), **percentiles}

@@ -1,0 +1,118 @@
+"""Figures of trials under load, from the times of their requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rankstone.arrays import Floats, Ints
+from rankstone.errors import ResultsError
+from rankstone.profiling.latency import percentiles
+from rankstone.results.per_query import ANSWERED, DROPPED, RawLoad
+from rankstone.results.record import HighestRate, Load, LoadPlan, LoadTrial
+
+SHARE = 0.01
+"""Share of the requests that may exceed a bound on the 99th percentile."""
+
+
+def summarise_load(
+    plan: LoadPlan, offered: Sequence[tuple[float | None, int | None]], requests: RawLoad, k: int
+) -> Load:
+    """Return the section of a record.
+
+    Args:
+        offered: The rate, or the number of clients, of each trial.
+
+    Raises:
+        ResultsError: The requests are not those of that many trials.
+    """
+    if np.unique(requests.trial).tolist() != list(range(len(offered))):
+        raise ResultsError(f"The requests under load are not those of {len(offered)} trials.")
+    trials = [
+        trial(plan, rate, clients, requests.where(requests.trial == number))
+        for number, (rate, clients) in enumerate(offered)
+    ]
+    return Load(
+        plan=plan,
+        queries=len(np.unique(requests.row)),
+        k=k,
+        trials=trials,
+        highest=None if plan.p99_ms is None else highest_rate(trials),
+    )
+
+
+def trial(plan: LoadPlan, rate: float | None, clients: int | None, requests: RawLoad) -> LoadTrial:
+    """Return the figures of one trial."""
+    latency, served = latencies_s(requests, plan.request_timeout_s), requests.served
+    answered, wall = requests.state == ANSWERED, float(requests.ended_s.max())
+    service = (requests.ended_s - requests.begun_s)[served]
+    depth = None if rate is None else queue_depths(requests)
+    of_answers = requests.where(served)
+    return LoadTrial(
+        rate=rate,
+        clients=clients,
+        n=len(latency),
+        dropped=int((requests.state == DROPPED).sum()),
+        timed_out=int((~answered & (requests.state != DROPPED)).sum()),
+        wall_s=wall,
+        throughput=float(answered.sum() / wall) if wall else 0.0,
+        latency=percentiles(latency * 1e3),
+        service=percentiles(service * 1e3) if served.any() else None,
+        queue_mean=None if depth is None else float(depth.mean()),
+        queue_max=None if depth is None else int(depth.max()),
+        over_bound=None if plan.p99_ms is None else int((latency * 1e3 > plan.p99_ms).sum()),
+        same=_mean(of_answers.same),
+        overlap=_mean(of_answers.overlap),
+        headline=_mean(of_answers.value),
+        headline_single=_mean(of_answers.single),
+    )
+
+
+def latencies_s(requests: RawLoad, timeout_s: float) -> Floats:
+    """Return (n,) seconds from arrival to answer; the time limit where there was none by then."""
+    taken = np.minimum(requests.ended_s - requests.scheduled_s, timeout_s)
+    return np.where(requests.state == ANSWERED, taken, timeout_s)
+
+
+def queue_depths(requests: RawLoad) -> Ints:
+    """Return (n,) numbers of earlier requests that each one found waiting when it arrived."""
+    entered = requests.state != DROPPED
+    own = entered & (requests.begun_s <= requests.scheduled_s)
+    begun = np.sort(requests.begun_s[entered])
+    gone = np.searchsorted(begun, requests.scheduled_s, side="right") - own
+    before: Ints = np.cumsum(entered) - entered - gone
+    return np.maximum(before, 0)
+
+
+def highest_rate(trials: Sequence[LoadTrial]) -> HighestRate:
+    """Return the highest rate that passes, among those of the trials with a bound."""
+    passed: dict[float, list[bool]] = {}
+    for one in trials:
+        if one.rate is not None and one.over_bound is not None:
+            passed.setdefault(one.rate, []).append(passes(one))
+    low = rate = None
+    for offered in sorted(passed):
+        if 2 * sum(passed[offered]) <= len(passed[offered]):
+            break
+        rate = offered
+    for offered in sorted(passed):
+        if not all(passed[offered]):
+            break
+        low = offered
+    failed: list[float] = []
+    for offered in sorted(passed, reverse=True):
+        if any(passed[offered]):
+            break
+        failed.append(offered)
+    return HighestRate(rate=rate, low=low, high=min(failed, default=None))
+
+
+def passes(trial: LoadTrial) -> bool:
+    """Return True if 99% of the requests were answered within the bound."""
+    return trial.over_bound is not None and trial.over_bound <= SHARE * trial.n
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
