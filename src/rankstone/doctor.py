@@ -44,6 +44,8 @@ EXTRAS = {
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),
     "beir": ("downloads of MS MARCO, BEIR and NQ", ("beir", "ir-datasets")),
     "api": ("embedding and reranking APIs", ("httpx2",)),
+    "train": ("methods trained by a recipe", ("torch", "sentence-transformers", "accelerate")),
+    "ray": ("runs on a cluster", ("ray",)),
     "site": ("plots and the leaderboard site", ("altair", "vl-convert-python")),
 }  # fmt: skip
 """Extra -> what it is for, and the distributions that make it up."""

@@ -267,6 +267,11 @@ class Cached:
 
     cache: EncodingCache
     threads: int = 1
+    device: str = "cpu"
+
+    @property
+    def work(self):
+        return self.cache.folder
 
     def encoded(self, runner):
         return self.cache.chunks(runner)

@@ -16,7 +16,7 @@ PACKAGE = {
     "shared": "def late():\n    from theirs.inner.deep import value\n    return value\n",
     "unused": "",
     "inner/__init__": "",
-    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.top_k import top\n",
+    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.document_length import ruler\n",
 }
 
 
@@ -38,7 +38,7 @@ def test_imports_are_followed_inside_functions_and_round_in_circles(theirs):
         "theirs.adapter",
         "theirs.shared",
         "theirs.inner.deep",
-        "rankstone.runners.top_k",
+        "rankstone.runners.document_length",
     }
     assert set(adapter_files(theirs[0])) == expected
 
