@@ -16,7 +16,7 @@ PACKAGE = {
     "shared": "def late():\n    from theirs.inner.deep import value\n    return value\n",
     "unused": "",
     "inner/__init__": "",
-    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners.document_length import ruler\n",
+    "inner/deep": "from ..adapter import Mine\nfrom rankstone.runners import document_length\n",
 }
 
 
