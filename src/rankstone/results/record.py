@@ -317,7 +317,7 @@ class IndexSize(Section):
 
 
 MOST_REQUESTS = 1_000_000
-"""Of one trial."""
+"""Bound on the requests of one trial."""
 
 
 class LoadPlan(Section):
