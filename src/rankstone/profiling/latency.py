@@ -19,7 +19,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
 from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
@@ -103,6 +102,8 @@ def _ranks(share: float, n: int) -> tuple[int, int] | None:
 
     Below the lower or above the upper one lies the quantile with probability `TAIL` at most.
     """
+    from scipy.special import bdtr
+
     below = bdtr(np.arange(n + 1), n, share)  # P(at most k of n lie below the quantile)
     low = int(np.searchsorted(below, TAIL, side="right"))
     high = int(np.searchsorted(below, 1 - TAIL, side="left")) + 1
