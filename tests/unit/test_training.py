@@ -158,6 +158,13 @@ def test_a_cell_that_takes_training_queries_says_so(place: Path) -> None:
     for record, path in session.records():
         assert session.verify(record, path) == []
 
+    again = session.run(["toy/tuned"], ["tiny/words"])
+    assert again[0].started == tuned.started, "it is reused"
+    train = place / "data" / "tiny" / "words" / "qrels" / "train.tsv"
+    train.write_text(train.read_text().replace("t5\td5", "t6\td6"))
+    changed = session.run(["toy/tuned"], ["tiny/words"])
+    assert changed[0].started > tuned.started, "its training data changed"
+
 
 def test_defined_recipes_name_tasks_losses_and_samplers() -> None:
     space = Workspace.find(ROOT)

@@ -295,6 +295,8 @@ class Dataset:
     train_judgements: Judgements = field(default_factory=Judgements.none)
     """Judgements of the training split on documents of the corpus; `query` counts the rows of
     `train_queries`."""
+    train_sha256: dict[str, str] = field(default_factory=dict)
+    """Digests of the training split's queries and judgements; empty where there is none."""
     excluded_labels: Collection[int] = ()
     """Labels of documents that are removed from the results of their query before these are
     truncated at the depth; such judgements count for nothing else."""

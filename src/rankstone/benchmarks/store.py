@@ -339,6 +339,7 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         ),
         train_queries=MappedStrings(stored.queries, "text", train),
         train_judgements=trained,
+        train_sha256=_train_digests(task, stored, train),
         sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
         source=stored.raw.source,
         self_positions=split.self_positions[np.searchsorted(split.rows, rows)],
@@ -404,6 +405,13 @@ def _train_judgements(task: TaskSpec, stored: _Stored, rows: Ints) -> Judgements
         document=document[kept],
         label=judged.integers("label")[kept],
     )
+
+
+def _train_digests(task: TaskSpec, stored: _Stored, rows: Ints) -> dict[str, str]:
+    if not len(rows) or not task.train_split:
+        return {}
+    found: dict[str, str] = stored.split(task.train_split).meta["sha256"]
+    return found
 
 
 def _train_rows(task: TaskSpec, stored: _Stored, split: _Split) -> tuple[Ints, Sequence[str]]:

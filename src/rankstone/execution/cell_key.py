@@ -68,7 +68,7 @@ def cell_key(
         models: Per method name, the sha256 of each of its model's files.
         code: Per method name, the digest of its adapter's code.
         packages: Versions of the libraries that compute.
-        training: Digests of the data that recipes learn from.
+        training: Digests of the training split, and of the data that recipes learn from.
         device: Kind of device of methods that state none.
     """
     body: dict[str, Any] = {

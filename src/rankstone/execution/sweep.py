@@ -302,7 +302,10 @@ class Sweep:
             seed=self.seed,
             device=machine.device or kind(self._device),
             threads=machine.threads,
-            training=data_digests(method, dataset, self.sources),
+            training=(
+                *dataset.train_sha256.values(),
+                *data_digests(method, dataset, self.sources),
+            ),
         )
 
     def job(self, method: MethodSpec, task: TaskSpec, staging: Path) -> Job:
