@@ -224,7 +224,8 @@ class Workspace:
     def methods(
         self, given: Methods, *, weights: PathLike | None = None, changes: Changes = NONE
     ) -> list[MethodSpec]:
-        """The methods `given`, each once, names by specs, with the `changes` of a command.
+        """The methods `given`, each once, names by specs, with the `changes` of a command, or with
+        each of their combinations (`Changes.grid`).
 
         One that is not as its name is defined has another name (`runners.names`).
 
@@ -236,7 +237,8 @@ class Workspace:
             if stated is not None and len(several(given)) != 1:
                 raise DefinitionError(f"{option} is for one method at a time. Name one.")
         first = self.methods([changes.candidates])[0] if changes.candidates else None
-        chosen = [self._changed(m, weights, changes, first) for m in several(given)]
+        grid = list(changes.grid())
+        chosen = [self._changed(m, weights, one, first) for m in several(given) for one in grid]
         rescored = any(first in method.members for method in chosen)
         if (first or changes.depth) and not rescored:
             raise DefinitionError(

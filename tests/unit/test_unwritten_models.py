@@ -169,6 +169,17 @@ def test_settings_change_definitions_too() -> None:
             PLACE.methods(["bm25"], changes=Changes(settings=(setting,)))
 
 
+def test_numbers_between_commas_are_a_grid() -> None:
+    settings = ("k1=0.5, 1.5", "b=0.4,1e-1", "text={title}, {text}", 'stopwords=["a", "b"]')
+    made = PLACE.methods(["bm25", "bm25-mteb"], changes=Changes(settings=settings))
+    points = [(one.parameters["k1"], one.parameters["b"]) for one in made]
+    assert points[:4] == [(0.5, 0.4), (0.5, 0.1), (1.5, 0.4), (1.5, 0.1)]
+    assert points[4:] == points[:4]
+    assert len({one.name for one in made}) == 8
+    assert {one.text for one in made} == {"{title}, {text}"}
+    assert made[0].parameters["stopwords"] == ["a", "b"]
+
+
 def test_labels_are_for_one_method(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="--name is for one method"):
         PLACE.methods(["bm25", "bm25-mteb"], changes=Changes(name="x"))

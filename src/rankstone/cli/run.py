@@ -82,7 +82,9 @@ def chosen_cells(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set a parameter of the methods; repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a parameter of the methods; repeatable. m=16,32 runs both.",
         ),
     ] = None,
     device: Annotated[

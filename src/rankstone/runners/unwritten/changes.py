@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from rankstone.errors import DefinitionError
 from rankstone.specs import EVERY, MethodSpec
 
 SCORER = "scorer."
+_NUMBER = r"\s*[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?\s*"
+NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +23,7 @@ class Changes:
 
     settings: tuple[str, ...] = ()
     """`key=value` each, a parameter; `scorer.key=value` one of the scorer; `text=TEMPLATE`;
-    `instruction=WORDS`, on every task."""
+    `instruction=WORDS`, on every task. Numbers between commas are alternatives (see `grid`)."""
     precision: str | None = None
     name: str | None = None
     """Label of the one method, before what identifies its content."""
@@ -26,6 +31,11 @@ class Changes:
     """The method whose results a cross-encoder re-scores ..."""
     depth: int | None = None
     """... and how many of them."""
+
+    def grid(self) -> Iterator[Changes]:
+        """Yield these changes with every combination of values: `m=16,32` states two."""
+        for settings in product(*map(_alternatives, self.settings)):
+            yield replace(self, settings=settings)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -58,6 +68,13 @@ class Changes:
         return method.model_copy(
             update={**changed, "on": {t: keys for t, keys in on.items() if keys}}
         )
+
+
+def _alternatives(setting: str) -> list[str]:
+    """Return `m=16` and `m=32` for `m=16,32`; a setting of anything but numbers as it is."""
+    key, _, text = setting.partition("=")
+    values = text.split(",") if NUMBERS.fullmatch(text) else [text]
+    return [setting] if len(values) == 1 else [f"{key}={value.strip()}" for value in values]
 
 
 def _parsed(setting: str) -> tuple[str, Any]:

@@ -1,0 +1,102 @@
+"""Search engines of others over the vectors of a member: what their adapters share."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
+from rankstone.runners.search.base import OverEncoder
+from rankstone.runners.search.exact.flat import Vectors, check_queries, padded
+from rankstone.runners.search.faiss.faiss_index import Positions, settled, training_sample
+
+ABOUT = "engine.json"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OverEngine(OverEncoder):
+    """Base of engines that search a hierarchical navigable small world graph, or every vector.
+
+    Malkov and Yashunin, IEEE TPAMI 2020, arXiv:1603.09320. All compare by inner product. A graph is
+    built by one thread in the order of the corpus, where the engine allows it. The description
+    holds the version of the engine.
+    """
+
+    ENGINE: ClassVar[str]
+    """The distribution."""
+
+    m: Annotated[int, Field(ge=2)] = 32
+    """Neighbours of a vector on the upper levels; twice as many on the lowest."""
+    ef_construction: Annotated[int, Field(ge=1)] = 200
+    """Candidates kept while a vector looks for its neighbours."""
+    ef_search: Annotated[int, Field(ge=1)] = 128
+    """Candidates kept while a query looks for its results; k, if that is more."""
+    exact: bool = False
+    """Compare every vector; the parameters of the graph then have no effect."""
+
+    def describe(self) -> Mapping[str, Json]:
+        described = dict(super().describe())
+        index: Any = described["index"]
+        return {**described, "index": {**index, "engine": f"{self.ENGINE} {version(self.ENGINE)}"}}
+
+    def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
+        """Return what an index needs beside the engine's own files."""
+        dim = training_sample(documents, 1, context.seed).shape[1]
+        return {
+            "rows": len(documents), "dim": dim, "threads": context.threads,
+            "ef_search": self.ef_search, "exact": self.exact,
+        }  # fmt: skip
+
+
+class EngineIndex(ABC):
+    """A filled engine.
+
+    Of what the engine finds, ties go to the lower position (see `settled`); at rank k the engine
+    breaks them.
+    """
+
+    def __init__(self, engine: Any, about: Mapping[str, Any]) -> None:
+        self.engine = engine
+        self.about = about
+
+    def search(self, queries: Vectors, k: int) -> Hits:
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        check_queries(queries, self.about["dim"])
+        depth = min(k, self.about["rows"])
+        if not len(queries) or not depth:
+            return Hits.empty(len(queries), k)
+        return padded(*settled(*self.found(queries, depth)), k)
+
+    def save(self, folder: Path) -> None:
+        (folder / ABOUT).write_text(json.dumps(self.about))
+        self.write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        about = json.loads((folder / ABOUT).read_text())
+        return cls(cls.opened(folder, about), about)
+
+    @abstractmethod
+    def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        """Return (n, at most k) positions and inner products, best first; -1 and -inf are pads."""
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Write the engine's files into `folder`."""
+
+    @classmethod
+    @abstractmethod
+    def opened(cls, folder: Path, about: Mapping[str, Any]) -> Any:
+        """Return the engine that `write` has written."""
+
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Return the bytes of vectors and graph, as the engine states them."""

@@ -1,0 +1,70 @@
+"""usearch: a graph, or exact search, inside this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+
+FILE = "index.usearch"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class USearch(OverEngine):
+    """Graph of float32 vectors by usearch, which draws levels by a seed of its own.
+
+    Ties: see `EngineIndex`.
+    """
+
+    DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, usearch"
+    ENGINE: ClassVar[str] = "usearch"
+    requires: ClassVar[Mapping[str, str]] = {"usearch": "engines"}
+
+    def build(self, documents: Chunks[Any], context: Context) -> USearchIndex:
+        from usearch.index import Index
+
+        about = self.about(documents, context)
+        engine = Index(
+            ndim=about["dim"], metric="ip", dtype="f32", connectivity=self.m,
+            expansion_add=self.ef_construction, expansion_search=self.ef_search,
+        )  # fmt: skip
+        for block in blocks(documents):
+            engine.add(np.arange(len(engine), len(engine) + len(block)), block, threads=1)
+        return USearchIndex(engine, about)
+
+
+class USearchIndex(EngineIndex):
+    """An index of usearch whose keys are positions."""
+
+    def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        exact, threads = self.about["exact"], self.about["threads"]
+        matches = self.engine.search(queries, k, exact=exact, threads=threads)
+        shape = (len(queries), -1)
+        counts = np.reshape(getattr(matches, "counts", len(matches)), shape)
+        docs, distances = (np.reshape(a, shape) for a in (matches.keys, matches.distances))
+        inside = np.arange(docs.shape[1]) < counts
+        scores = np.where(inside, 1 - distances, -np.inf).astype(np.float32)
+        return np.where(inside, docs.astype(np.int64), -1), scores
+
+    def write(self, folder: Path) -> None:
+        self.engine.save(str(folder / FILE))
+
+    @classmethod
+    def opened(cls, folder: Path, about: Mapping[str, Any]) -> Any:
+        from usearch.index import Index
+
+        engine: Any = Index.restore(str(folder / FILE))
+        engine.expansion_search = about["ef_search"]
+        return engine
+
+    def nbytes(self) -> int:
+        """Those of the serialised index; usearch reserves more in large pages."""
+        return int(self.engine.serialized_length)

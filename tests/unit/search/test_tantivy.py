@@ -1,0 +1,59 @@
+"""BM25 by tantivy, against the formula."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rankstone.runners.search.engines.tantivy_index import Tantivy, TantivyIndex
+from rankstone.runners.testing import PlainContext
+
+pytest.importorskip("tantivy", reason="needs the extra 'engines'")
+WORDS = ("fox", "bear", "river", "engine", "violin", "harbor", "glacier", "market")
+RNG = np.random.default_rng(0)
+TEXTS = [" ".join(RNG.choice(WORDS, RNG.integers(1, 30))) for _ in range(60)]
+QUERIES = ["Fox fox river", "glacier", "unknown", "", 'market AND -"bear" title:(']
+
+
+def expected(query):
+    """Scores by Robertson's formula with Lucene's idf; lengths below 40 words are not rounded."""
+    documents = [text.split() for text in TEXTS]
+    mean = sum(map(len, documents)) / len(documents)
+    scores = np.zeros(len(TEXTS))
+    for word in query:
+        df = sum(word in document for document in documents)
+        idf = math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
+        for position, document in enumerate(documents):
+            tf = document.count(word)
+            scores[position] += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(document) / mean))
+    return scores
+
+
+def built(tmp_path, texts=TEXTS, **parameters):
+    runner = Tantivy(**parameters)
+    context = PlainContext(texts=texts, work=tmp_path)
+    return runner.index(context.encoded(runner), context)
+
+
+def test_scores_are_those_of_the_formula(tmp_path):
+    hits = built(tmp_path, stemmer="none", stopwords="none").search(QUERIES, len(TEXTS))
+    for row, words in enumerate((["fox", "fox", "river"], ["glacier"], [], [], ["market", "bear"])):
+        scores = expected(words)
+        found = hits.docs[row][hits.docs[row] >= 0]
+        assert set(found) == set(np.flatnonzero(scores))
+        np.testing.assert_allclose(hits.scores[row, : len(found)], scores[found], rtol=1e-5)
+
+
+def test_ties_go_to_the_lower_position_and_saved_is_alike(tmp_path):
+    index = built(tmp_path, ["a fox", "the foxes", "a bear", "fox"] * 20)
+    (tmp_path / "saved").mkdir()
+    index.save(tmp_path / "saved")
+    for searched in (index, TantivyIndex.load(tmp_path / "saved")):
+        docs = searched.search(["foxes", "the"], 30).docs
+        assert docs[0].tolist() == [n for n in range(80) if n % 4 != 2][:30]
+        assert (docs[1] == -1).all(), "a stop word"
+        assert searched.search([], 3).docs.shape == (0, 3)
+        assert searched.nbytes() > 0
+    assert "tantivy 0." in Tantivy().describe()["engine"]

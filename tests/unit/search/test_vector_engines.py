@@ -1,0 +1,125 @@
+"""Engines of others over vectors, against exact search."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rankstone.errors import MissingExtraError
+from rankstone.registry import load
+from rankstone.runners import construct
+from rankstone.runners.protocols import Truncation
+from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.testing import PlainContext
+from rankstone.workspace import Workspace
+
+N, DIM = 1500, 24
+ENGINES = {"usearch": "usearch", "hnswlib": "hnswlib"}
+"""Adapter -> the module it needs."""
+
+
+def unit(n, seed):
+    vectors = np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+DOCUMENTS, QUERIES = unit(N, 0), unit(40, 1)
+
+
+class Numbered:
+    """An encoder whose texts are row numbers of `vectors`."""
+
+    cacheable = False
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def describe(self):
+        return {"method": "numbered"}
+
+    def encode(self, texts, role):
+        return self.vectors[[int(text) for text in texts]].copy()
+
+    def truncation(self, texts, role):
+        return Truncation()
+
+
+def built(adapter, tmp_path, vectors=DOCUMENTS, **parameters):
+    runner = load("adapter", adapter, "test")(members=(Numbered(vectors),), **parameters)
+    texts = [str(row) for row in range(len(vectors))]
+    return runner, runner.index(None, PlainContext(texts=texts, work=tmp_path))
+
+
+def recall(index, k=10):
+    exact = ExactIndex.build(DOCUMENTS).search(QUERIES, k).docs
+    found = index.search(QUERIES, k).docs
+    return np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)])
+
+
+@pytest.fixture(params=ENGINES)
+def adapter(request):
+    if find_spec(ENGINES[request.param]) is None:
+        pytest.skip(f"needs {ENGINES[request.param]}: pip install 'rankstone[engines]'")
+    return request.param
+
+
+def test_exact_search_is_ours(adapter, tmp_path):
+    _, index = built(adapter, tmp_path, exact=True)
+    ours, theirs = ExactIndex.build(DOCUMENTS).search(QUERIES, 50), index.search(QUERIES, 50)
+    np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-6)
+    np.testing.assert_array_equal(theirs.docs, ours.docs)
+
+
+def test_ties_go_to_the_lower_position(adapter, tmp_path):
+    _, index = built(adapter, tmp_path, np.concatenate([DOCUMENTS[:300]] * 2), exact=True)
+    best = np.argsort(-(QUERIES.astype(np.float64) @ DOCUMENTS[:300].T), axis=1)[:, :20]
+    expected = np.stack([best, best + 300], axis=2).reshape(len(QUERIES), -1)
+    np.testing.assert_array_equal(index.search(QUERIES, 40).docs, expected)
+
+
+def test_recall_of_the_graph_rises_with_the_candidates(adapter, tmp_path):
+    recalls = [
+        recall(built(adapter, tmp_path, m=4, ef_construction=40, ef_search=ef)[1])
+        for ef in (1, 40, 600)
+    ]
+    assert recalls == sorted(recalls)
+    assert recalls[0] < 0.9
+    assert recalls[-1] > 0.97
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_saved_index_answers_alike_and_every_shape_is_kept(adapter, tmp_path, exact):
+    _, index = built(adapter, tmp_path, m=8, ef_construction=40, ef_search=30, exact=exact)
+    (tmp_path / "saved").mkdir()
+    index.save(tmp_path / "saved")
+    loaded = type(index).load(tmp_path / "saved")
+    for k in (20, N + 5):
+        first, again = index.search(QUERIES[:3], k), loaded.search(QUERIES[:3], k)
+        np.testing.assert_array_equal(first.docs, again.docs)
+        np.testing.assert_array_equal(first.scores, again.scores)
+        single = index.search(QUERIES[:1], k)
+        np.testing.assert_array_equal(single.docs[0], first.docs[0])
+        assert (np.isneginf(first.scores) == (first.docs < 0)).all()
+    assert index.search(QUERIES[:0], 3).docs.shape == (0, 3)
+    size = sum(file.stat().st_size for file in (tmp_path / "saved").iterdir())
+    assert loaded.nbytes() == index.nbytes() == pytest.approx(size, rel=0.1)
+    assert index.nbytes() > 4 * N * DIM
+
+
+def test_the_description_states_version_and_parameters(adapter, tmp_path):
+    runner = built(adapter, tmp_path, DOCUMENTS[:20], ef_search=77)[0]
+    described = runner.describe()["index"]
+    assert described["ef_search"] == 77
+    assert described["engine"] == f"{runner.ENGINE} {importlib.metadata.version(runner.ENGINE)}"
+
+
+def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
+    spec = Workspace.find(Path(__file__).resolve().parents[3]).method("engines/minilm-usearch")
+    monkeypatch.setattr(construct.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=re.escape("rankstone[engines]")):
+        construct.build_runner(spec)
