@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-DEV    := dense,ann,sparse,dev,beir,site,lucene,train
+DEV    := dense,ann,sparse,dev,beir,site,lucene,train,ray
 # What tests import in many processes; the rest of the environment is compiled when it is imported.
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
@@ -25,9 +25,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) what development needs: one to two minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[$(DEV)]'
-	@# Tests start many processes, which may not be allowed to keep what they compile.
-	-@PYTHONDONTWRITEBYTECODE= $(BIN)/python -W ignore -c 'import $(OFTEN)' >/dev/null 2>&1
 	@touch $(VENV)/.core $@
+
+# Tests start many processes, which may not be allowed to keep what they compile.
+$(VENV)/.compiled: $(VENV)/.dev
+	-@PYTHONDONTWRITEBYTECODE= $(BIN)/python -W ignore -c 'import $(OFTEN)' >/dev/null 2>&1
+	@touch $@
 
 DEMO := bm25 wordllama-256 all-minilm-l6-v2 rrf-bm25-wordllama-minilm
 
@@ -109,7 +112,7 @@ docs: $(VENV)/.core  ## Build the pages of docs/ as a site in build/docs
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html
 
-test: $(VENV)/.dev  ## The whole suite, in a process a core
+test: $(VENV)/.compiled  ## The whole suite, in a process a core
 	-@$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 

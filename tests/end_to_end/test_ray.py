@@ -265,6 +265,7 @@ with connected(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     driver = subprocess.Popen(
