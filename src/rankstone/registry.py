@@ -48,6 +48,7 @@ ADAPTERS = {
     "hnswlib": "search.engines.hnswlib_index:HnswLib",
     "ivf": "search.faiss.ivf:InvertedFile",
     "jpq": "search.quantisation.jpq:JPQ",
+    "lancedb": "search.engines.lancedb_index:LanceDB",
     "late_interaction": "encoders.late_interaction:LateInteraction",
     "learned_thresholds": "search.binary.bebr:LearnedThresholds",
     "listwise": "scorers.listwise_reranker:ListwiseReranker",

@@ -19,7 +19,12 @@ from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 
 N, DIM = 1500, 24
-ENGINES = {"usearch": "usearch", "hnswlib": "hnswlib", "qdrant": "qdrant_edge"}
+ENGINES = {
+    "usearch": "usearch",
+    "hnswlib": "hnswlib",
+    "qdrant": "qdrant_edge",
+    "lancedb": "lancedb",
+}
 """Adapter -> the module it needs."""
 IN_MEMORY = ("usearch", "hnswlib")
 
