@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rankstone.leaderboards.document import Page, Table, table
+from rankstone.leaderboards.document import Page, Paragraph, Table, table
 from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
 from rankstone.results.record import RANKS, Load, LoadTrial, RunRecord
 
 HEADS = (
-    "method", "task", "offered", "requests", "answered\nper s", "p50\nms", "p95\nms", "p99\nms",
-    "service\np50 ms", "most\nwaiting", "lost", "same\nanswers", "measure",
+    "offered", "requests", "answered\nper s", "p50\nms", "p95\nms", "p99\nms", "service\np50 ms",
+    "most\nwaiting", "lost", "same\nanswers", "measure",
 )  # fmt: skip
 PRIORITIES = {"most\nwaiting": 4, "service\np50 ms": 3, "p95\nms": 2, "requests": 1}
 PARTS = ("latency", "service")
@@ -19,12 +19,19 @@ FIELDS = (
     *(f"{part}_{name}" for part in PARTS for name in RANKS),
 )
 
+NOTE = (
+    "Latency counts from the scheduled arrival, service from its begin; a percentile without a"
+    " finite 95% interval is not shown: more requests are needed (--duration). Lost requests were"
+    " dropped, or not answered within the time limit, with which they count. Same answers: share"
+    " that equals a single client's in all documents and their order."
+)
+
 
 def page(records: Sequence[RunRecord]) -> Page:
     """Return a row for each trial of each record, and the highest rates."""
     return Page(
         title="load",
-        blocks=(load_table(records),),
+        blocks=(*map(load_table, records), Paragraph(text=NOTE)),
         body=[record.model_dump(mode="json") for record in records],
         fields=("method", "task", *FIELDS),
         rows=tuple(
@@ -35,14 +42,12 @@ def page(records: Sequence[RunRecord]) -> Page:
     )
 
 
-def load_table(records: Sequence[RunRecord]) -> Table:
-    """Return the table of the trials, with notes."""
-    rows = [
-        (record.method.name, record.task.name, *_figures(trial))
-        for record in records
-        for trial in _trials(record)
-    ]
-    return table(HEADS, rows, figures=HEADS[3:], priorities=PRIORITIES, notes=list(_notes(records)))
+def load_table(record: RunRecord) -> Table:
+    """Return the table of a record's trials, with notes."""
+    rows = [tuple(_figures(trial)) for trial in _trials(record)]
+    title = f"{record.method.name} on {record.task.name}"
+    notes = list(_notes(record))
+    return table(HEADS, rows, figures=HEADS[1:], title=title, priorities=PRIORITIES, notes=notes)
 
 
 def offered(trial: LoadTrial) -> str:
@@ -64,23 +69,14 @@ def _figures(trial: LoadTrial) -> Iterator[str]:
     yield quality(trial.headline)
 
 
-def _notes(records: Sequence[RunRecord]) -> Iterator[str]:
-    yield (
-        "latency from the scheduled arrival, service from its begin; a percentile without a finite"
-        " 95% interval is not shown: more requests are needed (--duration)"
-    )
-    yield (
-        "lost: dropped, or not answered within the time limit, with which they count; same answers:"
-        " share that equals a single client's in all documents and their order"
-    )
-    for record in records:
-        name, load = f"{record.method.name} on {record.task.name}", _load(record)
-        if load is None:
-            yield f"{name}: {record.failure()}"
-            continue
-        yield from (f"{name}, {note}" for note in map(_changed, load.trials) if note)
-        if load.highest is not None:
-            yield f"{name}: {_highest(load)}"
+def _notes(record: RunRecord) -> Iterator[str]:
+    load = _load(record)
+    if load is None:
+        yield record.failure()
+        return
+    yield from filter(None, map(_changed, load.trials))
+    if load.highest is not None:
+        yield _highest(load)
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:

@@ -220,7 +220,7 @@ def _profile(record: RunRecord) -> Iterator[Block]:
     if profile.latency is not None:
         yield from (Heading("latency"), _latency(record, profile.latency))
     if profile.load is not None:
-        yield from (Heading("load"), load_table([record]))
+        yield from (Heading("load"), load_table(record))
     if profile.phases:
         yield from (Heading("phases"), _phases(profile))
     cached = any(phase.from_cache for phase in profile.phases.values())
