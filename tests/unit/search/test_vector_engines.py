@@ -14,6 +14,7 @@ from rankstone.errors import MissingExtraError
 from rankstone.registry import load
 from rankstone.runners import construct
 from rankstone.runners.protocols import Truncation
+from rankstone.runners.search.engines.hnswlib_index import HnswLibIndex
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
@@ -131,3 +132,23 @@ def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
     monkeypatch.setattr(construct.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=re.escape("rankstone[engines]")):
         construct.build_runner(spec)
+
+
+class Parts:
+    """A graph in parts, as hnswlib has it: a query's first value is how many it reaches."""
+
+    def knn_query(self, queries, k, num_threads):
+        if k > queries[:, 0].min():
+            raise RuntimeError("Cannot return the results in a contiguous 2D array")
+        return np.tile(np.arange(k, dtype=np.uint64), (len(queries), 1)), np.zeros(
+            (len(queries), k)
+        )
+
+
+def test_a_query_that_reaches_few_documents_gets_these():
+    about = {"rows": 10, "dim": 1, "threads": 1, "exact": True}
+    reached = np.array([[1], [7], [10], [12]], dtype=np.float32)
+    docs, scores = HnswLibIndex(Parts(), about).search(reached, 12)
+    assert [(row >= 0).sum() for row in docs] == [1, 7, 10, 10]
+    assert docs[1].tolist() == [*range(7), *[-1] * 5]
+    assert (np.isneginf(scores) == (docs < 0)).all()
