@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from rankstone.leaderboards.numbers import significant
-from rankstone.results.record import LoadTrial, RunRecord
+from rankstone.results.record import RunRecord
 
 
 class Bounded(NamedTuple):
@@ -28,19 +28,18 @@ def bounded(record: RunRecord, rate: float, p99_ms: float) -> Bounded:
     trial = trials[0]
     if trial.same != 1:
         return Bounded("incomparable", "its answers differ from those of a single client")
-    if trial.latency.p99_ms is None:
+    ends = trial.latency.intervals.get("p99_ms")
+    if trial.latency.p99_ms is None or ends is None:
         detail = f"{trial.n:,} requests are too few. Measure longer: {command} --duration 60s"
         return Bounded("undecided", detail)
-    return _judged(trial, p99_ms)
+    return _judged(trial.latency.p99_ms, *ends, p99_ms)
 
 
-def _judged(trial: LoadTrial, p99_ms: float) -> Bounded:
-    low, high = trial.latency.intervals["p99_ms"]
+def _judged(value: float, low: float, high: float, p99_ms: float) -> Bounded:
     verdict: Literal["within", "exceeded", "undecided"] = "undecided"
     if high <= p99_ms:
         verdict = "within"
     elif low > p99_ms:
         verdict = "exceeded"
-    value = trial.latency.p99_ms
     detail = f"p99 {significant(value)} ms ({significant(low)} to {significant(high)})"
     return Bounded(verdict, detail, value, low, high)
