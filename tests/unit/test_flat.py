@@ -170,3 +170,5 @@ def test_memory_within_a_control_group_is_what_its_limit_leaves(tmp_path, monkey
     assert memory.available() > 2**20
     (tmp_path / "memory.max").write_text("5000\n")
     assert memory.available() == 4000
+    (tmp_path / "memory.stat").write_text("anon 300\nactive_file 500\ninactive_file 200\n")
+    assert memory.available() == 4700  # 300 bytes cannot be given up

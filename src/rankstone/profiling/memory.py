@@ -55,12 +55,25 @@ def reset_peak_gpu() -> None:
 
 
 def available() -> int:
-    """Return bytes that can be allocated without swapping, within the container's limit."""
+    """Return bytes that can be allocated without swapping, within the container's limit.
+
+    Files that the container has read count as its memory, and give way like those of the machine.
+    """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # no control group, or "max"
         limit = int((CGROUP / "memory.max").read_text())
-        free = min(free, max(limit - int((CGROUP / "memory.current").read_text()), 0))
+        used = int((CGROUP / "memory.current").read_text()) - _files_read()
+        free = min(free, max(limit - used, 0))
     return free
+
+
+def _files_read() -> int:
+    """Return bytes of the control group that the kernel gives up when memory is needed."""
+    try:
+        lines = map(str.split, (CGROUP / "memory.stat").read_text().splitlines())
+    except OSError:
+        return 0
+    return sum(int(n) for name, n in lines if name in ("active_file", "inactive_file"))
 
 
 def resident_limit() -> int:
