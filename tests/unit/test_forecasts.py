@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,7 @@ from rankstone.execution.forecasts.sampled import Sampled, Size, Stored
 from rankstone.execution.forecasts.sampled_cell import SampledCell
 from rankstone.execution.job import Job
 from rankstone.execution.process import Outcome
+from rankstone.execution.reporting import Silent
 from rankstone.execution.timed_queries import time_queries
 from rankstone.leaderboards.forecasts.outcome import compared
 from rankstone.leaderboards.pages.record import page
@@ -265,6 +268,16 @@ def test_a_cell_that_does_not_fit_is_refused_unless_forced(
     assert forced.status == "timeout"
     assert forced.profile is not None
     assert forced.profile.wall_s == 7.0
+    assert forced.forecast == refused.forecast
+    asked = list[Forecast]()  # of a cluster, which has the memory to find
+    elsewhere = SimpleNamespace(
+        opened=contextlib.nullcontext,
+        each=lambda cells, reporter: [cell(reporter) for cell in cells],
+        kinds=lambda: [sweeps.Machine.this()],
+        run=lambda job, need, *_: (sweeps.Machine.this(), asked.append(need) or ended),
+    )
+    list(replace(here.sweep("bm25", task, force=True), machines=elsewhere).run(Silent()))
+    assert asked == [Forecast()]
 
 
 def test_small_cells_lose_no_time(

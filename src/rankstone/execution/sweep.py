@@ -278,7 +278,8 @@ class Sweep:
         except RankstoneError as error:
             failed = Outcome(status="failed", error=error_info(*described(error)))
             return found, Machine.this(), failed
-        return found, *self.machines.run(job, found, dataset, self.limits, reporter)
+        asked = found and found.model_copy(update={"peak_rss_bytes": None}) if self.force else found
+        return found, *self.machines.run(job, asked, dataset, self.limits, reporter)
 
     def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
         """Return the key of the cell by the machine that measures it."""
