@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -168,6 +169,9 @@ def test_a_closed_loop_keeps_its_clients_busy() -> None:
 def test_bisection_encloses_the_highest_rate(capacity: float) -> None:
     low, high = rates_to_try(lambda rate: rate <= capacity, 10.0)
     assert low <= capacity < high <= 1.05 * low
+    assert rates_to_try(lambda rate: rate <= capacity <= 900, capacity, capacity / 4) == (
+        capacity / 4, math.inf,
+    )  # fmt: skip
 
 
 def hits(*docs: int) -> Hits:

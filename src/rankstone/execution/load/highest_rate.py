@@ -11,19 +11,21 @@ CLOSE = 1.05
 """Ratio of a failing to a passing rate at which the search ends."""
 
 
-def rates_to_try(passes: Callable[[float], bool], first: float) -> tuple[float, float]:
+def rates_to_try(
+    passes: Callable[[float], bool], first: float, most: float = math.inf
+) -> tuple[float, float]:
     """Return the highest passing and the lowest failing rate of a bisection on the log scale.
 
     They are 0 and infinite where no rate passed or failed. `passes` is called with each rate, from
-    `first` on.
+    `first` on; none is above `most`.
     """
-    low, high, rate = 0.0, math.inf, first
+    low, high, rate = 0.0, math.inf, min(first, most)
     for _ in range(STEPS):
         if passes(rate):
-            low, rate = rate, rate * 2
+            low, rate = rate, min(rate * 2, most)
         else:
             high, rate = rate, rate / 2
-        if low and high < math.inf:
+        if (low and high < math.inf) or low == most:
             break
     while low and high < math.inf and high > CLOSE * low:
         middle = math.sqrt(low * high)

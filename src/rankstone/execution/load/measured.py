@@ -13,7 +13,7 @@ from rankstone.execution.load.generator import Clock, Loop, WallClock, arrivals
 from rankstone.execution.load.highest_rate import rates_to_try
 from rankstone.profiling.load import passes, trial
 from rankstone.results.per_query import RawLoad
-from rankstone.results.record import LoadPlan
+from rankstone.results.record import MOST_REQUESTS, LoadPlan
 from rankstone.runners.protocols import Hits
 
 QUERIES = 200
@@ -81,7 +81,7 @@ class LoadRun:
                 votes.append(self._passes(answers, rows, rate))
             return sum(votes) > len(votes) / 2
 
-        rates_to_try(judged, capacity / 2)
+        rates_to_try(judged, capacity / 2, MOST_REQUESTS / self._plan.duration_s)
 
     def _passes(self, answers: Answers, rows: Ints, rate: float) -> bool:
         return passes(trial(self._plan, rate, None, self._trial(answers, rows, rate=rate)))
