@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,10 @@ from rankstone.benchmarks.dataset import RawDataset
 from rankstone.cli.run import RunCommand
 from rankstone.encodings.filling import ShardWork
 from rankstone.errors import AdapterError, ClusterError, DataError, MissingExtraError
-from rankstone.execution.cluster import connection
+from rankstone.execution.cluster import connection, encoding
+from rankstone.execution.cluster.failures import Failed
 from rankstone.execution.cluster.machines import _Shared
-from rankstone.execution.cluster.nodes import Facts, Need
+from rankstone.execution.cluster.nodes import Facts, Need, Node
 from rankstone.execution.cluster.parcels import File, Receiver, _moved
 from rankstone.specs import MethodSpec, ModelSpec
 
@@ -158,3 +162,32 @@ def test_one_of_several_cells_is_followed_and_all_are_reported() -> None:
     two.started("two")
     one("latency", 1, 2)
     assert events == ["started one", "index", "finished second", "started one", "latency"]
+
+
+def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it keeps the CPUs of its node, and the next cell there waits for ever."""
+    started, closed, ended = threading.Event(), threading.Event(), list[Any]()
+
+    def remote(*_: Any) -> str:
+        started.set()
+        assert closed.wait(5)
+        return "actor"
+
+    actors = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=remote))
+    ray = SimpleNamespace(remote=lambda _: actors, kill=ended.append)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(encoding, "send", lambda *_: encoding.checked(Failed("Lost", "", None)))
+    monkeypatch.setattr(Node, "options", lambda *_, **__: {})
+    node = Node(id="a", host="b", resources={"CPU": 1})
+    one = iter([node])
+    nodes: Any = SimpleNamespace(take=lambda _: next(one, None), give_back=lambda _: None)
+    task: Any = SimpleNamespace(need=Need(), cpus=None, cache=None, files={})
+    workers = encoding.Workers(task, nodes)
+    workers.look(1)
+    assert started.wait(5)
+    workers.close()
+    closed.set()
+    workers._pool.shutdown(wait=True)
+    assert ended == ["actor"]

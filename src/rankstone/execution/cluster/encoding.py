@@ -84,6 +84,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(STARTED_AT_ONCE)
         self._starting: dict[Future[Worker], Node] = {}
         self._actors: list[Any] = []
+        self._closed = False
         self._used: Counter[Node] = Counter()
         """Nodes that are taken, and their actors."""
         self._looked = 0.0
@@ -92,8 +93,9 @@ class Workers:
 
     def close(self) -> None:
         """End all actors, those that are starting too, and give their nodes back."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for actor in self._actors:
+        for actor in list(self._actors):
             end(actor)
         for node in self._used:
             self._nodes.give_back(node)
@@ -144,6 +146,8 @@ class Workers:
         )
         actor = ray.remote(Encoder).options(**options).remote()
         self._actors.append(actor)
+        if self._closed:  # while it was made: nothing else ends it
+            end(actor)
         send(actor, task.files)
         about = actor.load.remote(
             task.parcel, task.number, dict(cache.key_material), cache.shard_size
