@@ -21,8 +21,9 @@ SYSTEMS: list[dict[str, Any]] = tomllib.loads(TARGET.with_suffix(".toml").read_t
 METHODS = {name: PLACE.method(name) for name in PLACE.method_names()}
 CLAIMS = PLACE.load(ClaimSpec, "leaderboards/claims")
 INTRODUCTION = (
-    "What of each published system runs here, and where it differs. Definitions are in runners/,"
-    " claims and what was found of them in leaderboards/claims.md. make reference writes this page."
+    "Published systems, the definitions that run them here, and where these differ from the papers."
+    " Definitions are in runners/, claims and what was found of them in leaderboards/claims.md."
+    " make reference writes this page."
 )
 
 

@@ -231,7 +231,10 @@ class Session(Views):
                 request_timeout_s=request_timeout_s,
             )
         except ValidationError as error:
-            faults = [(*map(str, fault["loc"]), fault["msg"]) for fault in error.errors()]
+            faults = [
+                (*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, "))
+                for fault in error.errors()
+            ]
             text = "; ".join(map(": ".join, faults))
             raise DefinitionError(f"{text}. (rankstone load --help)") from None
         swept = replace(self.sweep(methods, tasks, **cells), load=plan)

@@ -342,7 +342,7 @@ class LoadPlan(Section):
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
         if not (self.rates or self.clients or self.p99_ms):
-            raise ValueError("no load: give rates, a bound on p99, or numbers of clients")
+            raise ValueError("no load: give rates (--rate), a bound (--p99) or clients (--clients)")
         if self.p99_ms is not None and self.p99_ms >= self.request_timeout_s * 1e3:
             raise ValueError("the bound on p99 must lie below the time limit of a request")
         if max(self.rates, default=0) * self.duration_s > MOST_REQUESTS:
@@ -370,7 +370,7 @@ class LoadTrial(Section):
     latency: Percentiles
     """From the scheduled arrival to the answer; in the closed loop from the request."""
     service: Percentiles | None = None
-    """From the begin of the service to the answer; null if nothing was served."""
+    """From the start of the service to the answer; null if nothing was served."""
     queue_mean: Amount | None = None
     """Mean number of requests that an arriving one found waiting; null in the closed loop."""
     queue_max: Count | None = None

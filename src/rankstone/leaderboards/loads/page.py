@@ -20,7 +20,7 @@ FIELDS = (
 )
 
 NOTE = (
-    "Latency counts from the scheduled arrival, service from its begin; a percentile without a"
+    "Latency counts from the scheduled arrival, service from its start; a percentile without a"
     " finite 95% interval is not shown: more requests are needed (--duration). Lost requests were"
     " dropped, or not answered within the time limit, with which they count. Same answers: share"
     " that equals a single client's in all documents and their order."

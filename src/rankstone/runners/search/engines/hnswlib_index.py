@@ -61,7 +61,7 @@ class HnswLibIndex(EngineIndex):
         return docs.astype(np.int64), 1 - distances
 
     def _most(self, query: Vectors, k: int) -> tuple[Positions, Vectors]:
-        """The most results, up to `k`, that one query reaches."""
+        """Return the most results, up to `k`, that one query reaches."""
 
         def fails(count: int) -> bool:
             try:

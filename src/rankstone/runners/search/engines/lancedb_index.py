@@ -90,5 +90,5 @@ class LanceDBIndex(EngineIndex):
         return lancedb.connect(str(inside)).open_table(TABLE), inside
 
     def nbytes(self) -> int:
-        """The files; LanceDB caches what it reads of them."""
+        """Return the bytes of the files; LanceDB caches what it reads of them."""
         return folders.size(self.engine[1])

@@ -92,6 +92,7 @@ class QdrantIndex(EngineIndex):
         return qdrant.EdgeShard.load(str(folder / folders.FOLDER)), folder / folders.FOLDER
 
     def nbytes(self) -> int:
-        """The blocks of the files, which are mapped, when they were written: Qdrant reserves more
-        than it fills, and a copy has no holes."""
+        """Return the bytes of the blocks of the mapped files when they were written.
+
+        Qdrant reserves more than it fills, and a copy has no holes."""
         return int(self.about["bytes"])

@@ -42,11 +42,11 @@ class Tantivy(Defaults):
         }  # fmt: skip
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
-        """The texts themselves, which tantivy analyses; half of a surrogate pair is replaced."""
+        """Return the texts, which tantivy analyses; half of a surrogate pair is replaced."""
         return [text.encode(errors="replace").decode() for text in texts]
 
     def index(self, documents: Chunks[list[str]], context: Context) -> TantivyIndex:
-        """Written into a folder of `context.work`, by one thread."""
+        """Write an index into a folder of `context.work`, by one thread."""
         import tantivy
 
         index = TantivyIndex(folders.fresh(context.work, "tantivy"), self.stopwords, self.stemmer)
@@ -112,11 +112,11 @@ class TantivyIndex:
 
     @classmethod
     def load(cls, folder: Path) -> TantivyIndex:
-        """The folder is mapped where it is, and must stay."""
+        """Open the index; its folder is mapped where it is, and must stay."""
         return cls(folder / folders.FOLDER, *json.loads((folder / ABOUT).read_text()))
 
     def nbytes(self) -> int:
-        """The files, all of which are mapped."""
+        """Return the bytes of the files, all of which are mapped."""
         return folders.size(self._folder)
 
 

@@ -66,5 +66,5 @@ class USearchIndex(EngineIndex):
         return engine
 
     def nbytes(self) -> int:
-        """Those of the serialised index; usearch reserves more in large pages."""
+        """Return those of the serialised index; usearch reserves more in large pages."""
         return int(self.engine.serialized_length)
