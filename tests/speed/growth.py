@@ -36,6 +36,8 @@ FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 TOLERANCE = 0.1
 SMALL = {"wall_s": 1.0, "cpu_s": 1.0, "peak_rss_bytes": 64 << 20}
 """Deviations below these are no growth: starts of processes, allocators' blocks."""
+SHORT_S = 2.0
+"""Phases of fewer CPU seconds at the largest size are not plotted."""
 UNITS = {"wall_s": "seconds", "cpu_s": "CPU seconds", "peak_rss_bytes": "peak, GiB"}
 DOCS = ROOT / "docs"
 Figures = dict[str, dict[str, Any]]
@@ -90,22 +92,28 @@ def deviations(series: dict[int, Figures]) -> Iterator[tuple[str, str, float]]:
 
 
 def picture(series: dict[int, Figures]) -> str:
-    """An SVG: seconds and peak memory of each phase by the number of passages."""
+    """An SVG: seconds and peak memory by the number of passages, of phases that take long."""
     import altair
     import vl_convert
 
     rows = [
-        {"passages": n / 1e6, "phase": phase, "quantity": UNITS[key], "value": figures[key] / unit}
+        {
+            "passages": n / 1e6,
+            "phase": phase.split("/")[-1],
+            "quantity": UNITS[key],
+            "value": figures[key] / unit,
+        }
         for n, found in series.items()
         for phase, figures in found.items()
+        if series[max(series)][phase]["cpu_s"] >= SHORT_S
         for key, unit in (("cpu_s", 1), ("peak_rss_bytes", 2**30))
     ]
     lines = altair.Chart(altair.InlineData(values=rows)).mark_line(point=True)
     chart = lines.encode(
         x=altair.X("passages:Q", title="million passages"),
         y=altair.Y("value:Q", title=None),
-        color=altair.Color("phase:N", title=None, scale=altair.Scale(scheme="tableau10")),
-        strokeDash=altair.StrokeDash("phase:N", title=None),
+        color=altair.Color("phase:N", title=None, legend=altair.Legend(labelLimit=400)),
+        strokeDash=altair.StrokeDash("phase:N", title=None, legend=altair.Legend(labelLimit=400)),
     ).properties(width=330, height=300)
     wide = chart.facet(column=altair.Column("quantity:N", title=None)).resolve_scale(
         y="independent"
@@ -133,7 +141,7 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
         f" {SMALL['cpu_s']:g} s and {SMALL['peak_rss_bytes'] >> 20} MiB are not counted. Peaks are"
         " resident sizes, mapped files included. The figures: [growth.json](growth.json).\n"
     )
-    yield "![Seconds and peak memory of each phase by the number of passages](growth.svg)\n"
+    yield "![Seconds and peak memory of the longer phases by the number of passages](growth.svg)\n"
     yield from _phase_lines(series)
 
 
@@ -178,6 +186,8 @@ def write_page() -> None:
     growth, whole = (DOCS / name for name in ("growth.json", "growth-whole.json"))
     read = [json.loads(path.read_text()) if path.exists() else None for path in (growth, whole)]
     if read[0] is not None:
+        series = {int(n): found for n, found in read[0]["series"].items()}
+        (DOCS / "growth.svg").write_text(picture(series))
         (DOCS / "growth.md").write_text(page(read[0], read[1]))
 
 
@@ -198,7 +208,6 @@ def main(arguments: list[str]) -> int:
     date = datetime.now(UTC).date().isoformat()
     growth = {"machine": machine(), "date": date, "series": series}
     (DOCS / "growth.json").write_text(json.dumps(growth, indent=1) + "\n")
-    (DOCS / "growth.svg").write_text(picture(series))
     write_page()
     missed = [it for it in deviations(series) if it[1] != "wall_s" and it[2] > TOLERANCE]
     for phase, quantity, share in missed:
