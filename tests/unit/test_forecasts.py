@@ -44,6 +44,7 @@ from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.hnsw import HNSW
 from rankstone.runners.search.faiss.ivf import InvertedFile
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
+from rankstone.runners.search.quantisation.scalar import ScalarQuantisation
 from rankstone.runners.testing import PlainContext
 from tests.records import make_record
 from tests.speed.vectors import DIM, Vectors
@@ -188,6 +189,17 @@ def test_the_formula_of_an_index_is_used_where_the_sample_ends() -> None:
     assert resident.peak_rss_bytes is not None
     assert resident.peak_rss_bytes < 3 * GIB
     assert Line.found(documents=16_384, index_bytes=7).index_bytes == 100 + 600 * 16_384
+    rounded = ScalarQuantisation(members=(None,), storage="int8")  # type: ignore[arg-type]
+    assert rounded.index_bytes(10**12, DIM) == 2**16 * DIM
+
+
+def test_an_index_that_the_disk_may_hold_is_not_refused_for_its_size() -> None:
+    limit = 2 * GIB
+    found = Line.found(documents=10**9, most_bytes=limit)
+    assert found.peak_rss_bytes is not None
+    assert limit < found.peak_rss_bytes < 2 * limit
+    assert (found.index_bytes or 0) < limit
+    assert Line.found(most_bytes=limit) == Line.found()
 
 
 @pytest.mark.parametrize(("n", "ms"), [(3, 1.0), (500, 0.1), (30, 5.0)])

@@ -6,6 +6,11 @@ import numpy as np
 
 from rankstone.runners.protocols import AnyRunner
 from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex
+from rankstone.runners.search.exact.inverted_index import InvertedIndex
+from rankstone.runners.search.exact.maxsim import MaxSimIndex
+
+FROM_DISK = {kind.DESCRIPTION for kind in (ExactIndex, InvertedIndex, MaxSimIndex)}
+"""Indexes that are read from disk, block by block, where memory does not hold them."""
 
 
 def index_bytes(runner: AnyRunner, n: int, *, resident_limit: int) -> int | None:
@@ -22,6 +27,11 @@ def index_bytes(runner: AnyRunner, n: int, *, resident_limit: int) -> int | None
         return bytes_
     exact = runner.describe().get("index") == ExactIndex.DESCRIPTION
     return exact_bytes(n, query.shape[1], resident_limit) if exact else None
+
+
+def is_read_from_disk(runner: AnyRunner) -> bool:
+    """Return True if the index of `runner` may exceed memory."""
+    return runner.describe().get("index") in FROM_DISK
 
 
 def exact_bytes(n: int, dim: int, resident_limit: int) -> int:

@@ -15,6 +15,8 @@ RELIABLE = 4096
 """Documents from which the growth of the resident peak is more than its noise."""
 READ_BYTES_PER_S = 1e9
 """Speed at which stored encodings are read and verified."""
+BLOCK_BYTES = 64 * 2**20
+"""Resident part of an index that is read from disk, but for flat ones, which have a formula."""
 PROPORTIONAL = 0.8
 """Growth of reranking, as a share of that of the documents, above which it has no fixed depth."""
 
@@ -134,7 +136,8 @@ def _index_bytes(found: Sampled) -> int | None:
         return None
     if found.index_bytes is not None and last.documents < found.documents:
         return found.index_bytes
-    return int(_at_end(found, lambda size: float(size.index_bytes or 0)))
+    whole = int(_at_end(found, lambda size: float(size.index_bytes or 0)))
+    return whole if found.most_bytes is None or whole <= found.most_bytes else BLOCK_BYTES
 
 
 def _peak(found: Sampled, index: int | None) -> int:
@@ -162,6 +165,8 @@ def _growth(found: Sampled, last: Size, index: int | None) -> float:
     piece = max(min(found.documents, LAZY_SIZE) - last.documents, 0)
     beyond = found.documents - last.documents - piece
     linear = max(measured, GROWING * per_document) * piece + GROWING * per_document * beyond
+    if found.most_bytes is not None:  # some collect that much before they turn to the disk
+        linear = min(linear, GROWING * found.most_bytes)
     if found.index_bytes is None or index is None:
         return linear
     return min(linear, GROWING * max(index - (last.index_bytes or 0), 0))

@@ -62,4 +62,6 @@ class Sampled(_Part):
     stored: tuple[Stored, ...] = ()
     index_bytes: int | None = None
     """Bytes for the whole collection by the formula of the index; None where it has none."""
+    most_bytes: int | None = None
+    """Bytes above which the index is read from disk; None for one that is always resident."""
     gpu: bool = False

@@ -28,7 +28,7 @@ from rankstone.execution.forecasts.sampled import Sampled, Size, Stored
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import resident_limit
 from rankstone.runners.construct import build_runner, untrained
-from rankstone.runners.index_sizes import index_bytes
+from rankstone.runners.index_sizes import index_bytes, is_read_from_disk
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
 
@@ -75,7 +75,7 @@ class SampledCell(CellRun):
             self.real = self._cache(dataset)
             self.one_off_s, self.evaluate_s = 0.0, 0.0
             self.shares: dict[str, float] = {}
-            lengths = Lengths(dataset.corpus, self.job.seed)
+            lengths, limit = Lengths(dataset.corpus, self.job.seed), resident_limit()
             sizes = [*self._encoded(lengths), *self._repeated()]
             return Sampled(
                 documents=len(dataset.corpus),
@@ -89,9 +89,8 @@ class SampledCell(CellRun):
                 sizes=tuple(sizes),
                 stored=tuple(self._stored()),
                 gpu=self.job.device.startswith("cuda"),
-                index_bytes=index_bytes(
-                    self.runner, len(dataset.corpus), resident_limit=resident_limit()
-                ),
+                index_bytes=index_bytes(self.runner, len(dataset.corpus), resident_limit=limit),
+                most_bytes=limit if is_read_from_disk(self.runner) else None,
             )
 
     def _encoded(self, lengths: Lengths) -> Iterator[Size]:

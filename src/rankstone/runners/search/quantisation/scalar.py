@@ -49,8 +49,9 @@ class ScalarQuantisation(OverEncoder):
     storage: Storage
 
     def index_bytes(self, n: int, dim: int) -> int:
-        """Bytes of the codes of `n` documents."""
-        return n * dim * KINDS[self.storage][1]
+        """Bytes of the codes of `n` documents, or of those that are read from disk at once."""
+        whole, part = (rows * dim * KINDS[self.storage][1] for rows in (n, flat.SLICE_ROWS))
+        return whole if whole <= resident_limit() else min(whole, part)
 
     def build(self, documents: Chunks[Any], context: Context) -> RoundedIndex:
         return RoundedIndex.build(documents, self.storage, context.work)
