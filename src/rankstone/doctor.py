@@ -26,6 +26,7 @@ from rich.text import Text
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import RankstoneError
 from rankstone.profiling import machine
+from rankstone.profiling.memory import available
 from rankstone.runners.outlook import Kind, Outlook, finder, outlook
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
@@ -110,13 +111,13 @@ def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
 
 def _system(sources: Sources) -> Iterator[Finding]:
     cores = machine.affinity() or range(os.cpu_count() or 1)
-    memory = psutil.virtual_memory()
+    total = psutil.virtual_memory().total
     free = shutil.disk_usage(_existing(sources.cache)).free
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
         "processor": f"{machine.cpu_name()}, {len(cores)} of {os.cpu_count()} cores for us",
-        "memory": f"{_gib(memory.total)} GiB, {_gib(memory.available)} GiB free",
+        "memory": f"{_gib(total)} GiB, {_gib(available())} GiB free",
         "machine": f"{machine.fingerprint()} (speed is compared where this is equal)",
         "cache": f"{sources.cache}, {_gib(free)} GiB free (--cache, RANKSTONE_CACHE)",
     }

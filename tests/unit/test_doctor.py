@@ -16,6 +16,7 @@ from rankstone.benchmarks.availability import entry
 from rankstone.benchmarks.dataset import Sources
 from rankstone.doctor import EXTRAS, Finding, findings, report
 from rankstone.errors import RankstoneError
+from rankstone.profiling import memory
 from rankstone.runners.construct import build_runner
 from rankstone.workspace import Workspace
 
@@ -57,6 +58,15 @@ def test_a_missing_extra_prints_its_install_line(
     assert found["sparse"].state == "ok"
     assert found["dense"].state == "absent"
     assert "pip install 'rankstone[dense]'" in found["dense"].detail
+
+
+def test_free_memory_is_what_the_container_leaves(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text("5000")
+    (tmp_path / "memory.current").write_text("5000")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert find(workspace, tmp_path)["memory"].detail.endswith(" 0.0 GiB free")
 
 
 ADAPTER = """
