@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import socket
 import sys
@@ -191,3 +192,23 @@ def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
     closed.set()
     workers._pool.shutdown(wait=True)
     assert ended == ["actor"]
+
+
+def test_a_shard_of_another_process_is_waited_for_or_taken_over() -> None:
+    written, free = set[int](), set[int]()
+    chunks: Any = SimpleNamespace(
+        missing=lambda: [0, 1, 2],
+        needs=lambda part: {0} if part == 1 else set(),
+        has=written.__contains__,
+        claimed=lambda part: contextlib.nullcontext(part in free),
+    )
+    nothing: Any = None
+    spread = encoding._Spread(nothing, chunks, nothing, nothing)
+    free.add(1)
+    assert spread._next() is None  # others have 0 and 2, and 1 repeats texts of 0
+    free.add(2)  # its process ended
+    assert spread._next() == 2
+    assert spread._next() is None
+    written.add(0)
+    assert spread._next() == 1
+    assert not spread._waiting

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import rankstone
 from rankstone.benchmarks.store import open_dataset
 from rankstone.cli.app import app
-from rankstone.errors import DoesNotFitError
+from rankstone.errors import DefinitionError, DoesNotFitError
 from rankstone.execution import sweep as sweeps
 from rankstone.execution.cell import CellRun
 from rankstone.execution.events import EventStream
@@ -377,6 +377,11 @@ def test_plan_is_a_table_of_cells(
         assert part in str(found)
     kept = here.sources.cache / "forecasts"
     assert [Forecast.model_validate_json(p.read_bytes()) for p in kept.iterdir()] == [expected]
+
+
+def test_a_plan_refuses_the_device_that_its_run_would(here: rankstone.Session) -> None:
+    with pytest.raises(DefinitionError, match="device 'cuda:99'"):
+        here.plan("bm25", str(Path(here.definitions.root) / "words"), device="cuda:99")
 
 
 def test_the_page_of_a_record_compares_forecast_and_outcome() -> None:

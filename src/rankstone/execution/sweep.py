@@ -167,8 +167,7 @@ class Sweep:
         too deep, or results cannot be written.
         """
         self.store.check_writable()
-        if isinstance(self.machines, Here):
-            check(self._device)
+        self.check_device()
         self.check_methods()
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
@@ -178,6 +177,11 @@ class Sweep:
                 stated = [method.on_task(task.name, task.instruction) for method in self.methods]
                 cells = [partial(self._cell, method, task, opened) for method in stated]
                 yield from self.machines.each(cells, reporter)
+
+    def check_device(self) -> None:
+        """Raise DefinitionError where this machine is to measure and lacks the device."""
+        if isinstance(self.machines, Here):
+            check(self._device)
 
     def check_methods(self) -> None:
         """Raise RankstoneError where the definition of a method is invalid."""

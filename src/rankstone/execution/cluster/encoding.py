@@ -258,10 +258,12 @@ class _Spread:
         for part in list(self._waiting):
             if self._chunks.needs(part) & self._absent:
                 continue
-            self._waiting.remove(part)
             if part in self._claims or self._claimed(part):
+                self._waiting.remove(part)
                 return part
-            self._absent.discard(part)  # another process has it; the cell waits for that
+            if self._chunks.has(part):  # else another process is encoding it
+                self._waiting.remove(part)
+                self._absent.discard(part)
         return None
 
     def _claimed(self, part: int) -> bool:

@@ -22,8 +22,10 @@ from rankstone.specs import MethodSpec, TaskSpec
 def planned(sweep: Sweep, reporter: Reporter) -> Iterator[Planned]:
     """Yield the forecast of each cell, in order, and store it for the cell's run.
 
-    Raises RankstoneError before anything is sampled if the definition of a method is invalid.
+    Raises RankstoneError before anything is sampled if the definition of a method is invalid, or
+    the device is not here.
     """
+    sweep.check_device()
     sweep.check_methods()
     for task in sweep.tasks:
         opened = _opened(sweep, task, reporter)
