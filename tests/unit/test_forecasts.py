@@ -37,6 +37,7 @@ from rankstone.leaderboards.forecasts.outcome import compared
 from rankstone.leaderboards.pages.record import page
 from rankstone.progress import silent
 from rankstone.results.record import Forecast
+from rankstone.runners.index_sizes import is_read_from_disk
 from rankstone.runners.protocols import Role
 from rankstone.runners.search.binary.bebr import ResidualSigns
 from rankstone.runners.search.binary.binary_hash import BinaryHash
@@ -200,6 +201,11 @@ def test_an_index_that_the_disk_may_hold_is_not_refused_for_its_size() -> None:
     assert limit < found.peak_rss_bytes < 2 * limit
     assert (found.index_bytes or 0) < limit
     assert Line.found(most_bytes=limit) == Line.found()
+    exact: Any = SimpleNamespace(describe=lambda: {"index": ExactIndex.DESCRIPTION})
+    graph: Any = SimpleNamespace(describe=lambda: {"index": {"method": "HNSW"}})
+    for first, expected in ((exact, True), (graph, False)):
+        stages: Any = SimpleNamespace(describe=lambda one=first: {"first": one.describe()})
+        assert [is_read_from_disk(one) for one in (first, stages)] == [expected, expected]
 
 
 @pytest.mark.parametrize(("n", "ms"), [(3, 1.0), (500, 0.1), (30, 5.0)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from rankstone.runners.protocols import AnyRunner
@@ -9,7 +12,7 @@ from rankstone.runners.search.exact.flat import BLOCK_BYTES, ExactIndex
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 
-FROM_DISK = {kind.DESCRIPTION for kind in (ExactIndex, InvertedIndex, MaxSimIndex)}
+FROM_DISK = [kind.DESCRIPTION for kind in (ExactIndex, InvertedIndex, MaxSimIndex)]
 """Indexes that are read from disk, block by block, where memory does not hold them."""
 
 
@@ -30,8 +33,11 @@ def index_bytes(runner: AnyRunner, n: int, *, resident_limit: int) -> int | None
 
 
 def is_read_from_disk(runner: AnyRunner) -> bool:
-    """Return True if the index of `runner` may exceed memory."""
-    return runner.describe().get("index") in FROM_DISK
+    """Return True if the index of `runner`, or of its first stage, may exceed memory."""
+    described: Any = runner.describe()
+    while isinstance(described.get("first"), Mapping):
+        described = described["first"]
+    return described.get("index") in FROM_DISK
 
 
 def exact_bytes(n: int, dim: int, resident_limit: int) -> int:
