@@ -64,7 +64,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     home = tmp_path_factory.mktemp("ray")
     path = os.pathsep.join([str(ROOT / "src"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": "tests"}
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+        "RAY_AUTH_TOKEN": "tests",
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**quiet, "PYTHONPATH": path}.items():
             patch.setenv(name, value)

@@ -19,12 +19,13 @@ import torch
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax
 
+from rankstone.errors import DataError
 from rankstone.runners.construct import build_part
 from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.columns import pairs
-from rankstone.training.data import training_data
+from rankstone.training.data import Examples, training_data
 from rankstone.training.losses.by_name import LOSSES
-from rankstone.training.negatives import with_negatives
+from rankstone.training.negatives import BM25, with_negatives
 from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
 from tests.tiny_models import write_encoder, write_masked
@@ -276,6 +277,29 @@ def recipe(root: Path, **more: Any) -> Recipe:
     found = spec(root, "dense", loss="multiple_negatives_ranking", **more).training
     assert found is not None
     return found
+
+
+class Listed(list[str]):
+    def take(self, positions: Any) -> list[str]:
+        return [self[position] for position in positions]
+
+
+def test_negatives_by_chance_are_no_copies_and_never_relevant() -> None:
+    rows = np.zeros(1, dtype=np.int64)
+    asked = Recipe.model_construct(negatives="random", per_pair=2, depth=4, seed=0)
+
+    def drawn(*documents: str) -> list[int]:
+        given: Any = Listed(documents)
+        judged = Examples(["q"], [rows], given, rows)
+        found: list[int] = with_negatives(asked, judged, rows, rows, build_part(BM25, "a", "b"))[
+            0
+        ].tolist()
+        return found
+
+    assert sorted(drawn("same", "same", "other", "more")) == [0, 2, 3]
+    assert drawn("same", "other") == [0, 1, 1]
+    with pytest.raises(DataError, match="has no negative"):
+        drawn("same", "same")
 
 
 @pytest.mark.parametrize("source", ["random", "bm25", "start"])

@@ -5,15 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, whole, write_meta
 from rankstone.files import sha256_of, sync
+from rankstone.profiling.machine import package_versions
 from rankstone.specs import AdapterSpec, Recipe, canonical_digest
 
-LIBRARIES = ("accelerate", "sentence-transformers", "tokenizers", "torch", "transformers")
+LIBRARIES = (
+    "accelerate",
+    "bm25s",
+    "faiss-cpu",
+    "numpy",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 MODEL, META_KEY = "model", "training"
 Train = Callable[[Path, Path], dict[str, Any]]
 """Writes the weights into the first folder, with its own state in the second; returns facts."""
@@ -32,6 +41,7 @@ def checkpoint_digest(
     *,
     files: dict[str, dict[str, str]],
     teacher: dict[str, dict[str, str]],
+    code: dict[str, str],
     data: str,
     device: str,
     threads: int,
@@ -41,6 +51,7 @@ def checkpoint_digest(
     Args:
         files: The sha256 of each file of the start, by the key of its model.
         teacher: The same of the teacher's models, by their names.
+        code: Digests of the adapters that start, teach and mine negatives.
         threads: On a CPU the last bits depend on them.
     """
     body = {
@@ -51,8 +62,8 @@ def checkpoint_digest(
         "teacher": teacher,
         "data": data,
         "threads": threads if device == "cpu" else None,
-        "code": _code(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "code": {"training": _code(), **code},
+        "libraries": package_versions(LIBRARIES),
     }
     return canonical_digest(body)
 

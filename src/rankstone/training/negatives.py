@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rankstone.arrays import Ints
+from rankstone.errors import DataError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyRunner
 from rankstone.runners.testing import MemoryChunks, PlainContext
@@ -16,6 +17,8 @@ from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.data import BLOCK, Examples, normalised
 
 BM25 = MethodSpec(name="lexical/bm25", description="Source of negatives.", adapter="bm25")
+ROUNDS = 10
+"""Draws by chance before all documents are looked through."""
 
 
 def with_negatives(
@@ -45,19 +48,24 @@ def with_negatives(
 
 
 def _drawn(pool: Ints, examples: Examples, row: int, n: int, rng: np.random.Generator) -> Ints:
-    drawn = rng.permutation(pool)[:n]
-    avoided = {*examples.relevant[row].tolist(), *drawn.tolist()}
-    more = list[int]()
-    size = len(examples.documents)
-    if size <= len(avoided) + n - len(drawn):  # a corpus of a few documents: repeat some
-        others = [p for p in range(size) if p not in set(examples.relevant[row].tolist())]
-        return np.resize(np.array([*drawn, *others], dtype=np.int64), n)
-    while len(drawn) + len(more) < n:
-        position = int(rng.integers(size))
-        if position not in avoided:
-            more.append(position)
-            avoided.add(position)
-    return np.array([*drawn, *more], dtype=np.int64)
+    """Return (n,) positions of `pool` by chance, then of any document; few documents repeat."""
+    drawn, size = rng.permutation(pool)[:n], len(examples.documents)
+    for _ in range(ROUNDS):
+        if len(drawn) >= n:
+            return drawn[:n]
+        drawn = _distinct(drawn, _others(examples, row, rng.integers(size, size=2 * n)))
+    drawn = _distinct(drawn, _others(examples, row, rng.permutation(size)))
+    if not len(drawn):
+        raise DataError(
+            f"[training]: every document is relevant to {examples.queries[row]!r:.80} or a copy of"
+            ' one that is, so it has no negative. Set negatives = "batch".'
+        )
+    return np.resize(drawn, n)
+
+
+def _distinct(first: Ints, more: Ints) -> Ints:
+    both = np.concatenate([first, more])
+    return both[np.sort(np.unique(both, return_index=True)[1])]
 
 
 def _candidates(

@@ -21,13 +21,22 @@ from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
 from rankstone.progress import Progress
 from rankstone.results.record import Training
-from rankstone.runners.construct import build_part, each_recipe, located_models, parts
+from rankstone.runners.code_digest import adapter_digest
+from rankstone.runners.construct import (
+    build_part,
+    each_recipe,
+    load_adapter,
+    located_models,
+    parts,
+)
+from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, Recipe
 from rankstone.training.checkpoints import checkpoint_digest, trained_once
 from rankstone.training.columns import Form, Table, columns
 from rankstone.training.data import Examples, TrainingData, training_data
 from rankstone.training.fit import Reports, device_of, fit
 from rankstone.training.losses.by_name import Known, build_loss, form_of
+from rankstone.training.negatives import BM25
 from rankstone.training.samplers import topics_of
 from rankstone.training.starts import opened
 
@@ -143,6 +152,9 @@ class _Job:
             files={key: dict(found.files) for key, found in located_models(self.part).items()},
             teacher={f"{name}: {key}": dict(found.files) for name, one in others
                      for key, found in located_models(one).items()},
+            code={one.adapter: adapter_digest(load_adapter(one, self.name))
+                  for one in (self.part, BM25, *(part for _, part in others))
+                  if not isinstance(one, ObjectMethod)},
             data=self.data.digest,
             device=device_of(self.recipe),
             threads=self.run.threads,
