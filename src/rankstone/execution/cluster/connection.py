@@ -16,7 +16,7 @@ from rankstone.errors import ClusterError, MissingExtraError
 REACH_S = 5.0
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Its handler of segmentation faults would take the place of a Java machine's, which needs its own.
+    # Its handler of faults would replace that of a Java machine, which needs its own.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
