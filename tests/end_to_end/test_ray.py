@@ -31,7 +31,7 @@ ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
 from rankstone.execution.cluster import machines  # noqa: E402
 from rankstone.execution.cluster import nodes as cluster_nodes  # noqa: E402
-from rankstone.execution.cluster.connection import connected  # noqa: E402
+from rankstone.execution.cluster.connection import QUIET, connected  # noqa: E402
 from rankstone.execution.cluster.encoding import Task, encode  # noqa: E402
 from rankstone.execution.cluster.failures import mended  # noqa: E402
 from rankstone.execution.cluster.nodes import Need, Nodes, alive  # noqa: E402
@@ -64,11 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     home = tmp_path_factory.mktemp("ray")
     path = os.pathsep.join([str(ROOT / "src"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
-        "RAY_AUTH_TOKEN": "tests",
-    }
+    quiet = {**QUIET, "RAY_AUTH_TOKEN": "tests"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**quiet, "PYTHONPATH": path}.items():
             patch.setenv(name, value)

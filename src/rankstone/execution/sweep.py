@@ -286,32 +286,22 @@ class Sweep:
         return found, *self.machines.run(job, asked, dataset, self.limits, reporter)
 
     def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
-        """Return the key of the cell by the machine that measures it."""
-        return partial(self._key, method, task, dataset, dict(_model_files(method)))
-
-    def _key(
-        self,
-        method: MethodSpec,
-        task: TaskSpec,
-        dataset: Dataset,
-        models: dict[str, dict[str, str]],
-        machine: Machine,
-    ) -> str:
-        return cell_key(
+        """Return the key of the cell by the machine that measures it; data is read here, once."""
+        of = partial(
+            cell_key,
             method,
             task,
             data=dataset.sha256,
-            models=models,
+            models=dict(_model_files(method)),
             code=code_digest(method),
             packages=package_versions(PACKAGES),
             seed=self.seed,
-            device=machine.device or kind(self._device),
-            threads=machine.threads,
             training=(
                 *dataset.train_sha256.values(),
                 *data_digests(method, dataset, self.sources),
             ),
         )
+        return lambda on: of(device=on.device or kind(self._device), threads=on.threads)
 
     def job(self, method: MethodSpec, task: TaskSpec, staging: Path) -> Job:
         """Return what the process of the cell is given."""

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
-from rankstone.runners.protocols import Truncation
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.faiss_index import blocks, settled
 from rankstone.runners.search.faiss.graph import WithGraph
@@ -15,6 +14,7 @@ from rankstone.runners.search.faiss.hnsw import HNSW
 from rankstone.runners.search.faiss.ivf import InvertedFile
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
+from tests.numbered import Numbered
 
 N, DIM = 4000, 32
 
@@ -30,24 +30,6 @@ def clustered(n, dim=DIM, seed=0, n_clusters=60, spread=0.5):
 
 
 DOCUMENTS, QUERIES = clustered(N), clustered(50, seed=1)
-
-
-class Numbered:
-    """An encoder whose texts are row numbers of `vectors`."""
-
-    cacheable = False
-
-    def __init__(self, vectors):
-        self.vectors = vectors
-
-    def describe(self):
-        return {"method": "numbered"}
-
-    def encode(self, texts, role):
-        return self.vectors[[int(text) for text in texts]].copy()
-
-    def truncation(self, texts, role):
-        return Truncation()
 
 
 def built(method, tmp_path, *, vectors=DOCUMENTS, seed=0, **parameters):

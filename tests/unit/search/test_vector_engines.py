@@ -13,11 +13,11 @@ import pytest
 from rankstone.errors import MissingExtraError
 from rankstone.registry import load
 from rankstone.runners import construct
-from rankstone.runners.protocols import Truncation
 from rankstone.runners.search.engines.hnswlib_index import HnswLibIndex
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
+from tests.numbered import Numbered
 
 N, DIM = 1500, 24
 ENGINES = {
@@ -36,24 +36,6 @@ def unit(n, seed):
 
 
 DOCUMENTS, QUERIES = unit(N, 0), unit(40, 1)
-
-
-class Numbered:
-    """An encoder whose texts are row numbers of `vectors`."""
-
-    cacheable = False
-
-    def __init__(self, vectors):
-        self.vectors = vectors
-
-    def describe(self):
-        return {"method": "numbered"}
-
-    def encode(self, texts, role):
-        return self.vectors[[int(text) for text in texts]].copy()
-
-    def truncation(self, texts, role):
-        return Truncation()
 
 
 def built(adapter, tmp_path, vectors=DOCUMENTS, **parameters):

@@ -6,8 +6,6 @@ standard library, and docstrings that are queries there, are left out: `stdlib/f
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import platform
 import sysconfig
 from collections.abc import Mapping
@@ -15,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
+from rankstone.benchmarks.dataset import RawDataset, Sources
 from rankstone.benchmarks.loaders.stdlib import (
     Entry,
-    asked,
     build,
-    query_id,
+    hashed,
+    raw_dataset,
     source_files,
 )
 from rankstone.errors import DataError
@@ -50,16 +48,10 @@ def load(
     }
     listing = [[name, (root.parent / name).stat().st_size] for name, root in files.items()]
     others = Path(apart or sysconfig.get_paths()["stdlib"])
-    # Once for documents, queries and judgements: parsing is all the cost.
-    built = functools.cache(lambda: _without(_entries(folders), others))
     shown = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return RawDataset(
-        documents=lambda: (Document(e.id, "", e.text) for e in built()),
-        queries=lambda: (Query(query_id(e), e.query) for e in asked(built())),
-        judgements=lambda split: (
-            Judgement(query_id(e), e.id, 1) for e in asked(built()) if split_of(e.id) == split
-        ),
-        splits=lambda: ["test", "train"],
+    return raw_dataset(
+        lambda: _without(_entries(folders), others),
+        split_of=split_of,
         fingerprint=canonical_digest([versions, platform.python_version(), listing]),
         source=f"installed packages: {shown}",
     )
@@ -106,5 +98,4 @@ def _same(text: str) -> str:
 
 def split_of(identifier: str) -> str:
     """Return `test` for one id in twenty, by its sha256; `train` for the others."""
-    number = int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")
-    return "test" if number % TEST_SHARE == 0 else "train"
+    return "test" if hashed(identifier) % TEST_SHARE == 0 else "train"

@@ -17,7 +17,7 @@ import sysconfig
 import tokenize
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -63,8 +63,24 @@ def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = N
     root = Path(folder or sysconfig.get_paths()["stdlib"])
     files = source_files(root)
     listing = [[name, (root / name).stat().st_size] for name in files]
+    return raw_dataset(
+        lambda: build(root, files, part),
+        split_of=split_of,
+        fingerprint=canonical_digest([platform.python_version(), part, listing]),
+        source=f"{platform.python_implementation()} {platform.python_version()} standard library",
+    )
+
+
+def raw_dataset(
+    entries: Callable[[], list[Entry]],
+    *,
+    split_of: Callable[[str], str],
+    fingerprint: str,
+    source: str,
+) -> RawDataset:
+    """Return documents that are each the answer to the query of their own docstring."""
     # Once for documents, queries and judgements: parsing is all the cost.
-    built = functools.cache(lambda: build(root, files, part))
+    built = functools.cache(entries)
     return RawDataset(
         documents=lambda: (Document(e.id, "", e.text) for e in built()),
         queries=lambda: (Query(query_id(e), e.query) for e in asked(built())),
@@ -72,8 +88,8 @@ def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = N
             Judgement(query_id(e), e.id, 1) for e in asked(built()) if split_of(e.id) == split
         ),
         splits=lambda: ["test", "train"],
-        fingerprint=canonical_digest([platform.python_version(), part, listing]),
-        source=f"{platform.python_implementation()} {platform.python_version()} standard library",
+        fingerprint=fingerprint,
+        source=source,
     )
 
 
@@ -192,5 +208,9 @@ def query_id(entry: Entry) -> str:
 
 def split_of(identifier: str) -> str:
     """Return `train` for one id in five, by its sha256; `test` for the others."""
-    number = int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")
-    return "train" if number % TRAIN_SHARE == 0 else "test"
+    return "train" if hashed(identifier) % TRAIN_SHARE == 0 else "test"
+
+
+def hashed(identifier: str) -> int:
+    """Return the first 8 bytes of its sha256 as a number."""
+    return int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")

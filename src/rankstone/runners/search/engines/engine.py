@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import Vectors, check_queries, padded
-from rankstone.runners.search.faiss.faiss_index import Positions, settled, training_sample
+from rankstone.runners.search.faiss.faiss_index import (
+    BLOCK_ROWS,
+    Positions,
+    blocks,
+    settled,
+    training_sample,
+)
 
 ABOUT = "engine.json"
 
@@ -54,6 +61,28 @@ class OverEngine(OverEncoder):
             "rows": len(documents), "dim": dim, "threads": context.threads,
             "ef_search": self.ef_search, "exact": self.exact,
         }  # fmt: skip
+
+
+def numbered(
+    documents: Chunks[Any], rows: int = BLOCK_ROWS
+) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+    """Yield blocks of vectors, each with the positions of its documents."""
+    position = 0
+    for block in blocks(documents, rows):
+        yield np.arange(position, position + len(block)), block
+        position += len(block)
+
+
+def one_by_one(
+    queries: Vectors, k: int, ask: Callable[[Vectors], tuple[ArrayLike, ArrayLike]]
+) -> tuple[Positions, Vectors]:
+    """Return what `ask` finds for each query, at most `k` positions and scores, as `found` does."""
+    docs = np.full((len(queries), k), -1, np.int64)
+    scores = np.full((len(queries), k), -np.inf, np.float32)
+    for row, query in enumerate(queries):
+        positions, values = map(np.asarray, ask(query))
+        docs[row, : len(positions)], scores[row, : len(values)] = positions, values
+    return docs, scores
 
 
 class EngineIndex(ABC):

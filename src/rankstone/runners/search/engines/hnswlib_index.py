@@ -11,9 +11,9 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered
 from rankstone.runners.search.exact.flat import Vectors, padded
-from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+from rankstone.runners.search.faiss.faiss_index import Positions
 
 FILE = "index.hnswlib"
 
@@ -35,10 +35,8 @@ class HnswLib(OverEngine):
         graph = {"M": self.m, "ef_construction": self.ef_construction, "random_seed": context.seed}
         one = {} if self.exact else {"num_threads": 1}
         engine.init_index(about["rows"], **({} if self.exact else graph))
-        position = 0
-        for block in blocks(documents):
-            engine.add_items(block, np.arange(position, position + len(block)), **one)
-            position += len(block)
+        for positions, block in numbered(documents):
+            engine.add_items(block, positions, **one)
         return HnswLibIndex(engine, about)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered, one_by_one
 from rankstone.runners.search.exact.flat import Vectors
-from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+from rankstone.runners.search.faiss.faiss_index import Positions
 
 TABLE, VECTOR, POSITION = "documents", "vector", "position"
 
@@ -53,21 +52,16 @@ class LanceDB(OverEngine):
 def _batches(documents: Chunks[Any], schema: Any) -> Iterator[Any]:
     import pyarrow as pa
 
-    position = 0
-    for block in blocks(documents):
+    for positions, block in numbered(documents):
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[1])
-        positions = pa.array(np.arange(position, position + len(block)))
-        yield pa.RecordBatch.from_arrays([vectors, positions], schema=schema)
-        position += len(block)
+        yield pa.RecordBatch.from_arrays([vectors, pa.array(positions)], schema=schema)
 
 
 class LanceDBIndex(EngineIndex):
     """A table with the positions of the documents, and its folder."""
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
-        docs = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        for row, query in enumerate(queries):
+        def ask(query: Vectors) -> tuple[Any, Any]:
             search = self.engine[0].search(query, vector_column_name=VECTOR).distance_type("dot")
             search = search.limit(k).select([POSITION, "_distance"])
             if self.about["exact"]:
@@ -75,9 +69,9 @@ class LanceDBIndex(EngineIndex):
             else:
                 search = search.ef(max(self.about["ef_search"], k))
             found = search.to_arrow()
-            docs[row, : len(found)] = found[POSITION].to_numpy()
-            scores[row, : len(found)] = 1 - found["_distance"].to_numpy()
-        return docs, scores
+            return found[POSITION].to_numpy(), 1 - found["_distance"].to_numpy()
+
+        return one_by_one(queries, k, ask)
 
     def write(self, folder: Path) -> None:
         folders.copied(self.engine[1], folder)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered, one_by_one
 from rankstone.runners.search.exact.flat import Vectors
-from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+from rankstone.runners.search.faiss.faiss_index import Positions
 
 BLOCK = 4096
 """Points written at once."""
@@ -40,12 +39,10 @@ class Qdrant(OverEngine):
         about = self.about(documents, context)
         folder = folders.fresh(context.work, "qdrant")
         shard = qdrant.EdgeShard.create(str(folder), self._config(about["dim"], context.threads))
-        position = 0
-        for block in blocks(documents, BLOCK):
-            ids = list(range(position, position + len(block)))
-            points = [qdrant.Point(i, row.tolist(), {}) for i, row in zip(ids, block, strict=True)]
+        for positions, block in numbered(documents, BLOCK):
+            rows = zip(positions.tolist(), block.tolist(), strict=True)
+            points = [qdrant.Point(position, row, {}) for position, row in rows]
             shard.update(qdrant.UpdateOperation.upsert_points(points))
-            position += len(block)
         while not self.exact and shard.optimize():
             pass
         shard.flush()
@@ -73,14 +70,13 @@ class QdrantIndex(EngineIndex):
 
         shard, _ = self.engine
         how = qdrant.SearchParams(hnsw_ef=self.about["ef_search"], exact=self.about["exact"])
-        docs = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        for row, query in enumerate(queries):
+
+        def ask(query: Vectors) -> tuple[Any, Any]:
             nearest = qdrant.Query.Nearest(query.tolist())
             points = shard.query(qdrant.QueryRequest(query=nearest, limit=k, params=how))
-            docs[row, : len(points)] = [point.id for point in points]
-            scores[row, : len(points)] = [point.score for point in points]
-        return docs, scores
+            return [point.id for point in points], [point.score for point in points]
+
+        return one_by_one(queries, k, ask)
 
     def write(self, folder: Path) -> None:
         folders.copied(self.engine[1], folder)

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered
 from rankstone.runners.search.exact.flat import Vectors
-from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+from rankstone.runners.search.faiss.faiss_index import Positions
 
 FILE = "index.usearch"
 
@@ -36,8 +36,8 @@ class USearch(OverEngine):
             ndim=about["dim"], metric="ip", dtype="f32", connectivity=self.m,
             expansion_add=self.ef_construction, expansion_search=self.ef_search,
         )  # fmt: skip
-        for block in blocks(documents):
-            engine.add(np.arange(len(engine), len(engine) + len(block)), block, threads=1)
+        for positions, block in numbered(documents):
+            engine.add(positions, block, threads=1)
         return USearchIndex(engine, about)
 
 
