@@ -15,7 +15,7 @@ from rankstone.registry import target
 
 SOURCE = Path(rankstone.__file__).parent
 GROUND = {"specs", "strict", "errors", "files", "text_files", "progress", "registry", "arrays",
-          "hub", "__version__"}  # fmt: skip
+          "hub", "predicates", "__version__"}  # fmt: skip
 """Open to all."""
 ALLOWED = {
     "cli": {"session", "leaderboards"},

@@ -22,6 +22,7 @@ DIGESTED = (
     "scoring",
     "training",
     "files.py",
+    "predicates.py",
     "registry.py",
     "specs.py",
     "strict.py",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.metering import metered
@@ -31,6 +31,7 @@ class CellContext:
     work: Path
     clock: Clock
     cache: EncodingCache
+    columns: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = silent
     pairs: Truncation | None = field(default=None, init=False)
     """Truncation by a scorer's limit of the pairs counted so far."""

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
+from rankstone.predicates import Where
+
 Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -144,6 +146,12 @@ class Context(Protocol):
         ...
 
     @property
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of the documents that the task's filters compare, by name, as Arrow arrays of
+        numbers, strings or truth values; empty where the task has no filter."""
+        ...
+
+    @property
     def train_queries(self) -> Sequence[str]:
         """Texts of the training split's queries; empty where the task has none."""
         ...
@@ -192,6 +200,36 @@ class Index(Protocol[RepIn]):
     def nbytes(self) -> int:
         """Return the bytes that search keeps resident."""
         ...
+
+
+@runtime_checkable
+class Filtering(Protocol[RepIn]):
+    """An index that searches among some of its documents; optional.
+
+    Without it, more results are fetched than asked for, and those that do not pass are dropped.
+    """
+
+    filtering: Literal["native", "before"]
+    """`before`: the passing documents are selected, then all of them are compared."""
+
+    def search_where(self, queries: RepIn, k: int, where: Where) -> Hits:
+        """Return the `k` best passing documents of each query, and no others."""
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol[RepIn]):
+    """An index that changes between searches (`rankstone load --updates`); optional.
+
+    Documents are named by keys, which searches return in place of positions: the document at a
+    position has it as its key, and inserted ones have larger keys, each new. What is inserted is
+    found, and what is deleted is not, from the next search on. An index may also have `compact()`,
+    which gives back the room of deleted documents.
+    """
+
+    def insert(self, keys: NDArray[np.int64], documents: RepIn) -> None: ...
+
+    def delete(self, keys: NDArray[np.int64]) -> None: ...
 
 
 class Runner(Protocol[Rep]):

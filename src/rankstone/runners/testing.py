@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,7 @@ class PlainContext:
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
+    columns: Mapping[str, Any] = field(default_factory=dict)
     phases: list[str] = field(default_factory=list)
     """Phases in the order of entry."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from rankstone.predicates import Where, parse, passing
 from rankstone.runners.search.engines.tantivy_index import Tantivy, TantivyIndex
 from rankstone.runners.testing import PlainContext
 
@@ -31,9 +33,9 @@ def expected(query):
     return scores
 
 
-def built(tmp_path, texts=TEXTS, **parameters):
+def built(tmp_path, texts=TEXTS, columns=None, **parameters):
     runner = Tantivy(**parameters)
-    context = PlainContext(texts=texts, work=tmp_path)
+    context = PlainContext(texts=texts, work=tmp_path, columns=columns or {})
     return runner.index(context.encoded(runner), context)
 
 
@@ -57,3 +59,44 @@ def test_ties_go_to_the_lower_position_and_saved_is_alike(tmp_path):
         assert searched.search([], 3).docs.shape == (0, 3)
         assert searched.nbytes() > 0
     assert "tantivy 0." in Tantivy().describe()["engine"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["size >= 20", "size != 7 and size < 20.5", 'kind != "a"', "fresh or 3 < size <= 6",
+     """kind in ["b'c"] and not (fresh or price < .25)"""],
+)  # fmt: skip
+def test_a_filter_keeps_scores_and_order(tmp_path, text):
+    n = len(TEXTS)
+    columns = {
+        "size": pa.chunked_array(
+            [[None if k % 9 == 0 else len(TEXTS[k].split()) for k in range(n)]]
+        ),
+        "kind": pa.chunked_array([[[None, "a", "b'c"][k % 3] for k in range(n)]]),
+        "fresh": pa.chunked_array([[[None, True, False, False][k % 4] for k in range(n)]]),
+        "price": pa.chunked_array([RNG.random(n)]),
+    }
+    index = built(tmp_path, columns=columns)
+    where = Where(predicate=parse(text), passes=passing(parse(text), columns))
+    every, found = index.search(QUERIES, n), index.search_where(QUERIES, 5, where)
+    (tmp_path / "saved").mkdir()
+    index.save(tmp_path / "saved")
+    again = TantivyIndex.load(tmp_path / "saved").search_where(QUERIES, 5, where)
+    np.testing.assert_array_equal(again.docs, found.docs)
+    for row in range(len(QUERIES)):
+        kept = (every.docs[row] >= 0) & where.passes[every.docs[row]]
+        expected = every.docs[row][kept][:5]
+        assert found.docs[row, : len(expected)].tolist() == expected.tolist()
+        assert (found.docs[row, len(expected) :] == -1).all()
+        scores = found.scores[row, : len(expected)]
+        np.testing.assert_allclose(scores, every.scores[row][kept][:5], rtol=1e-6)
+
+
+def test_documents_come_and_go(tmp_path):
+    index = built(tmp_path, ["a fox", "a bear", "fox river"])
+    index.delete(np.array([0]))
+    assert index.search(["fox"], 5).docs[0].tolist() == [2, -1, -1, -1, -1]
+    index.insert(np.array([3, 4]), ["fox", "bear bear"])
+    assert set(index.search(["fox"], 5).docs[0].tolist()) == {2, 3, -1}
+    index.delete(np.array([2, 3]))
+    assert index.search(["fox", "bear"], 3).docs[:, :2].tolist() == [[-1, -1], [4, 1]]

@@ -8,13 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rankstone.errors import MissingExtraError
+from rankstone.predicates import Where, parse, passing
 from rankstone.registry import load
 from rankstone.runners import construct
 from rankstone.runners.search.engines.hnswlib_index import HnswLibIndex
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 from tests.numbered import Numbered
@@ -38,10 +41,11 @@ def unit(n, seed):
 DOCUMENTS, QUERIES = unit(N, 0), unit(40, 1)
 
 
-def built(adapter, tmp_path, vectors=DOCUMENTS, **parameters):
+def built(adapter, tmp_path, vectors=DOCUMENTS, columns=None, **parameters):
     runner = load("adapter", adapter, "test")(members=(Numbered(vectors),), **parameters)
     texts = [str(row) for row in range(len(vectors))]
-    return runner, runner.index(None, PlainContext(texts=texts, work=tmp_path))
+    context = PlainContext(texts=texts, work=tmp_path, columns=columns or {})
+    return runner, runner.index(None, context)
 
 
 def recall(index, k=10):
@@ -100,6 +104,73 @@ def test_a_saved_index_answers_alike_and_every_shape_is_kept(adapter, tmp_path, 
         assert index.nbytes() == pytest.approx(size, rel=0.1)
     assert loaded.nbytes() == index.nbytes()
     assert 4 * N * DIM < index.nbytes() < 40 * N * DIM
+
+
+def columns():
+    """Columns of every kind in which one value in seven is unknown."""
+    rng = np.random.default_rng(2)
+    values = {
+        "year": rng.integers(1990, 2020, N).tolist(),
+        "price": rng.random(N).tolist(),
+        "source": rng.choice(["web", "b'c", "Ö"], N).tolist(),
+        "draft": (rng.random(N) < 0.5).tolist(),
+    }
+    known = {name: np.where(rng.random(N) < 1 / 7, None, held) for name, held in values.items()}
+    return {name: pa.chunked_array([held[:700], held[700:]]) for name, held in known.items()}
+
+
+COLUMNS = columns()
+FILTERS = [
+    "year >= 2005", 'source != "web" and not draft', "price < .01", "year != 2001 or draft == True",
+    """source in ["Ö", "b'c"] and (1995 < year <= 2001 or not (price >= .5 or draft))""",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_filtered_search_finds_the_best_that_pass(adapter, tmp_path, exact):
+    wheres = [Where(predicate=(p := parse(t)), passes=passing(p, COLUMNS)) for t in FILTERS]
+    index = built(adapter, tmp_path, columns=COLUMNS, exact=exact, ef_search=200)[1]
+    search = FilteredSearch(index, [*wheres, None])
+    native = adapter in ("qdrant", "lancedb") or (adapter == "hnswlib" and not exact)
+    assert search.how == ("native" if native else "after")
+    found = search.search(QUERIES[: len(FILTERS) + 1], range(len(FILTERS) + 1), 20)
+    scores = QUERIES.astype(np.float64) @ DOCUMENTS.T
+    for row, where in enumerate(wheres):
+        best = np.argsort(-np.where(where.passes, scores[row], -np.inf))
+        best = best[: min(20, where.passes.sum())]
+        hits = found.docs[row][found.docs[row] >= 0]
+        assert where.passes[hits].all()
+        assert len(hits) <= len(best)
+        assert np.isin(best, hits).mean() == 1 if exact else np.isin(best, hits).mean() > 0.9
+        if exact:
+            assert hits.tolist() == best.tolist()
+    np.testing.assert_array_equal(
+        found.docs[-1], index.search(QUERIES[len(FILTERS)][None], 20).docs[0]
+    )
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_deletions_never_come_back_and_insertions_are_found(adapter, tmp_path, exact):
+    """Fifteen exchanges of ten documents, against brute force over the live ones."""
+    index = built(adapter, tmp_path, DOCUMENTS[:500], exact=exact, ef_search=100)[1]
+    rng, live, key, recalls = np.random.default_rng(3), {n: n for n in range(500)}, 500, []
+    for _ in range(15):
+        gone = rng.choice(sorted(live), 10, replace=False)
+        index.delete(gone)
+        came = [live.pop(one) for one in gone.tolist()]
+        index.insert(np.arange(key, key + 5), DOCUMENTS[came[:5]])
+        live.update(zip(range(key, key + 5), came[:5], strict=True))
+        key += 5
+        keys = np.array(list(live))
+        best = keys[np.argsort(-(QUERIES @ DOCUMENTS[list(live.values())].T), axis=1)[:, :10]]
+        hits = index.search(QUERIES, 10).docs
+        assert set(hits.ravel().tolist()) <= set(live)
+        recalls.append(np.mean([np.isin(a, b).mean() for a, b in zip(best, hits, strict=True)]))
+    if hasattr(index, "compact"):
+        index.compact()
+    assert min(recalls) == 1 if exact else np.mean(recalls) > 0.95
+    every = index.search(QUERIES[:1], 600).docs[0]
+    assert set(every[every >= 0].tolist()) == set(live) or not exact
 
 
 def test_the_description_states_version_and_parameters(adapter, tmp_path):

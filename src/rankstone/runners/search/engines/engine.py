@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.predicates import Where
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import Vectors, check_queries, padded
@@ -73,6 +74,17 @@ def numbered(
         position += len(block)
 
 
+def values(columns: Mapping[str, Any], positions: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the values of consecutive documents by column, without unknown ones."""
+    start, n = int(positions[0]) if len(positions) else 0, len(positions)
+    parts = {name: column.slice(start, n).to_pylist() for name, column in columns.items()}
+    rows = zip(*parts.values(), strict=True) if parts else [()] * n
+    return [
+        {name: value for name, value in zip(parts, row, strict=True) if value is not None}
+        for row in rows
+    ]
+
+
 def one_by_one(
     queries: Vectors, k: int, ask: Callable[[Vectors], tuple[ArrayLike, ArrayLike]]
 ) -> tuple[Positions, Vectors]:
@@ -97,12 +109,21 @@ class EngineIndex(ABC):
         self.about = about
 
     def search(self, queries: Vectors, k: int) -> Hits:
+        return self._among(queries, k, self.about["rows"], self.found)
+
+    def _among(
+        self,
+        queries: Vectors,
+        k: int,
+        rows: int,
+        found: Callable[[Vectors, int], tuple[Positions, Vectors]],
+    ) -> Hits:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self.about["dim"])
-        depth = min(k, self.about["rows"])
+        depth = min(k, rows)
         if not len(queries) or not depth:
             return Hits.empty(len(queries), k)
-        return padded(*settled(*self.found(queries, depth)), k)
+        return padded(*settled(*found(queries, depth)), k)
 
     def save(self, folder: Path) -> None:
         (folder / ABOUT).write_text(json.dumps(self.about))
@@ -129,3 +150,37 @@ class EngineIndex(ABC):
     @abstractmethod
     def nbytes(self) -> int:
         """Return the bytes of vectors and graph, as the engine states them."""
+
+
+class FilteringIndex(EngineIndex):
+    """An engine that filters while it searches."""
+
+    filtering: ClassVar[Literal["native"]] = "native"
+
+    def search_where(self, queries: Vectors, k: int, where: Where) -> Hits:
+        rows = int(where.passes.sum())
+        return self._among(queries, k, rows, lambda q, depth: self.found_where(q, depth, where))
+
+    @abstractmethod
+    def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
+        """Return what `found` does, of passing documents; there are at least `k`."""
+
+
+class ChangingIndex(EngineIndex):
+    """An engine that inserts and deletes between searches."""
+
+    def insert(self, keys: Positions, documents: Vectors) -> None:
+        self.add(keys, np.ascontiguousarray(documents, dtype=np.float32))
+        self.about = {**self.about, "rows": self.about["rows"] + len(keys)}
+
+    def delete(self, keys: Positions) -> None:
+        self.remove(keys)
+        self.about = {**self.about, "rows": self.about["rows"] - len(keys)}
+
+    @abstractmethod
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        """Insert vectors under new keys."""
+
+    @abstractmethod
+    def remove(self, keys: Positions) -> None:
+        """Delete the vectors of these keys."""

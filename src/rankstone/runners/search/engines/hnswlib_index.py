@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from rankstone.predicates import Where
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered
+from rankstone.runners.search.engines.engine import (
+    ChangingIndex,
+    FilteringIndex,
+    OverEngine,
+    numbered,
+)
 from rankstone.runners.search.exact.flat import Vectors, padded
 from rankstone.runners.search.faiss.faiss_index import Positions
 
 FILE = "index.hnswlib"
+GROWTH = 1.1
+"""Room of an index that grows, as a multiple of its former room."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,38 +45,45 @@ class HnswLib(OverEngine):
         engine.init_index(about["rows"], **({} if self.exact else graph))
         for positions, block in numbered(documents):
             engine.add_items(block, positions, **one)
-        return HnswLibIndex(engine, about)
+        return (HnswLibIndex if self.exact else HnswLibGraph)(engine, about)
 
 
-class HnswLibIndex(EngineIndex):
-    """An index of hnswlib whose labels are positions."""
+class HnswLibIndex(ChangingIndex):
+    """An index of hnswlib whose labels are keys. Its exact search does not filter.
+
+    (The filter of hnswlib 0.8 misses results where few of the first vectors pass.)
+    """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, num_threads=self.about["threads"])
+
+    def _found(self, queries: Vectors, k: int, **how: Any) -> tuple[Positions, Vectors]:
         if not self.about["exact"]:
             self.engine.set_ef(max(self.about["ef_search"], k))
+
+        def ask(asked: Vectors, count: int) -> tuple[Positions, Vectors]:
+            docs, distances = self.engine.knn_query(asked, count, **how)
+            return docs.astype(np.int64), 1 - distances
+
         try:
-            return self._asked(queries, k)
+            return ask(queries, k)
         except RuntimeError:  # a part of the graph that holds fewer than k
-            rows = [
-                padded(*self._most(queries[row : row + 1], k), k) for row in range(len(queries))
-            ]
+            each = (queries[row : row + 1] for row in range(len(queries)))
+            rows = [padded(*_most(ask, query, k), k) for query in each]
         return np.concatenate([r.docs for r in rows]), np.concatenate([r.scores for r in rows])
 
-    def _asked(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
-        docs, distances = self.engine.knn_query(queries, k, num_threads=self.about["threads"])
-        return docs.astype(np.int64), 1 - distances
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        if not self.about["exact"]:
+            room = self.engine.get_max_elements() - self.engine.get_current_count() - len(keys)
+            if room < 0:
+                self.engine.resize_index(int(GROWTH * self.engine.get_max_elements()) - room)
+        one = {} if self.about["exact"] else {"num_threads": 1}
+        self.engine.add_items(vectors, keys, **one)
 
-    def _most(self, query: Vectors, k: int) -> tuple[Positions, Vectors]:
-        """Return the most results, up to `k`, that one query reaches."""
-
-        def fails(count: int) -> bool:
-            try:
-                self._asked(query, count)
-            except RuntimeError:
-                return True
-            return False
-
-        return self._asked(query, bisect_left(range(1, k + 1), True, key=fails))
+    def remove(self, keys: Positions) -> None:
+        gone = self.engine.delete_vector if self.about["exact"] else self.engine.mark_deleted
+        for key in keys.tolist():
+            gone(key)
 
     def write(self, folder: Path) -> None:
         self.engine.save_index(str(folder / FILE))
@@ -83,6 +98,28 @@ class HnswLibIndex(EngineIndex):
         if self.about["exact"]:
             return int(self.about["rows"] * (4 * self.about["dim"] + 8))
         return int(self.engine.index_file_size())
+
+
+class HnswLibGraph(HnswLibIndex, FilteringIndex):
+    """A graph, filtered by a function of Python in one thread. Deleted vectors stay in it."""
+
+    def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, num_threads=1, filter=where.passes.tolist().__getitem__)
+
+
+def _most(
+    ask: Callable[[Vectors, int], tuple[Positions, Vectors]], query: Vectors, k: int
+) -> tuple[Positions, Vectors]:
+    """Return the most results, up to `k`, that one query reaches."""
+
+    def fails(count: int) -> bool:
+        try:
+            ask(query, count)
+        except RuntimeError:
+            return True
+        return False
+
+    return ask(query, bisect_left(range(1, k + 1), True, key=fails))
 
 
 def _empty(about: Mapping[str, Any]) -> Any:

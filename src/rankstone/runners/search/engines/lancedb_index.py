@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
+from rankstone.predicates import Joined, Predicate, Value, Where
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered, one_by_one
+from rankstone.runners.search.engines.engine import (
+    ChangingIndex,
+    FilteringIndex,
+    OverEngine,
+    numbered,
+    one_by_one,
+)
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
 
 TABLE, VECTOR, POSITION = "documents", "vector", "position"
+OWN = "own_"
+"""Prefix of the columns that filters compare."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -36,10 +45,14 @@ class LanceDB(OverEngine):
         about = self.about(documents, context)
         folder = folders.fresh(context.work, "lancedb")
         fields = {VECTOR: pa.list_(pa.float32(), about["dim"]), POSITION: pa.int64()}
-        schema = pa.schema(list(fields.items()))
+        own = {f"{OWN}{name}": column for name, column in context.columns.items()}
+        schema = pa.schema([*fields.items(), *((name, own[name].type) for name in own)])
+        made = _batches(documents, schema, list(own.values()))
         table = lancedb.connect(str(folder)).create_table(
-            TABLE, data=pa.RecordBatchReader.from_batches(schema, _batches(documents, schema))
+            TABLE, data=pa.RecordBatchReader.from_batches(schema, made)
         )
+        for name in own:
+            table.create_index(name, config=lancedb.index.BTree())
         if not self.exact:
             graph = lancedb.index.HnswFlat(
                 distance_type="dot", num_partitions=1, m=self.m,
@@ -49,21 +62,38 @@ class LanceDB(OverEngine):
         return LanceDBIndex((table, folder), about)
 
 
-def _batches(documents: Chunks[Any], schema: Any) -> Iterator[Any]:
+def _batches(documents: Chunks[Any], schema: Any, own: Sequence[Any]) -> Iterator[Any]:
+    for positions, block in numbered(documents):
+        parts = [column.slice(positions[0], len(block)).combine_chunks() for column in own]
+        yield _batch(positions, block, schema, parts)
+
+
+def _batch(keys: Positions, block: Vectors, schema: Any, own: Sequence[Any]) -> Any:
     import pyarrow as pa
 
-    for positions, block in numbered(documents):
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[1])
-        yield pa.RecordBatch.from_arrays([vectors, pa.array(positions)], schema=schema)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), block.shape[1])
+    return pa.RecordBatch.from_arrays([vectors, pa.array(keys), *own], schema=schema)
 
 
-class LanceDBIndex(EngineIndex):
-    """A table with the positions of the documents, and its folder."""
+class LanceDBIndex(FilteringIndex, ChangingIndex):
+    """A table with the keys of the documents, and its folder.
+
+    Columns that filters compare have B-trees, and are filtered before the vectors. Compaction
+    merges files and adds new vectors to the graph.
+    """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, None)
+
+    def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, sql(where.predicate))
+
+    def _found(self, queries: Vectors, k: int, among: str | None) -> tuple[Positions, Vectors]:
         def ask(query: Vectors) -> tuple[Any, Any]:
             search = self.engine[0].search(query, vector_column_name=VECTOR).distance_type("dot")
             search = search.limit(k).select([POSITION, "_distance"])
+            if among is not None:
+                search = search.where(among, prefilter=True)
             if self.about["exact"]:
                 search = search.bypass_vector_index()
             else:
@@ -72,6 +102,19 @@ class LanceDBIndex(EngineIndex):
             return found[POSITION].to_numpy(), 1 - found["_distance"].to_numpy()
 
         return one_by_one(queries, k, ask)
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        import pyarrow as pa
+
+        table = self.engine[0]
+        own = [pa.nulls(len(keys), field.type) for field in table.schema if OWN in field.name]
+        table.add(pa.Table.from_batches([_batch(keys, vectors, table.schema, own)]))
+
+    def remove(self, keys: Positions) -> None:
+        self.engine[0].delete(f"{POSITION} IN ({', '.join(map(str, keys.tolist()))})")
+
+    def compact(self) -> None:
+        self.engine[0].optimize()
 
     def write(self, folder: Path) -> None:
         folders.copied(self.engine[1], folder)
@@ -86,3 +129,17 @@ class LanceDBIndex(EngineIndex):
     def nbytes(self) -> int:
         """Return the bytes of the files; LanceDB caches what it reads of them."""
         return folders.size(self.engine[1])
+
+
+def sql(predicate: Predicate) -> str:
+    """Return the predicate as a condition of SQL."""
+    if isinstance(predicate, Joined):
+        return f"({f' {predicate.how} '.join(map(sql, predicate.parts))})"
+    sign = {"==": "=", "!=": "<>"}.get(predicate.operator, predicate.operator)
+    return f"`{OWN}{predicate.column}` {sign} {_literal(predicate.value)}"
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value).lower()

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
+from rankstone.predicates import Joined, Predicate, Test, Value, Where, kind_of
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered, one_by_one
+from rankstone.runners.search.engines.engine import (
+    ChangingIndex,
+    FilteringIndex,
+    OverEngine,
+    numbered,
+    one_by_one,
+    values,
+)
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
 
 BLOCK = 4096
 """Points written at once."""
+KINDS = {bool: "Integer", int: "Integer", float: "Float", str: "Keyword"}
+"""Type of the index of a column, by the type of its values. Truth values are stored as 0 and 1:
+the binding takes True for the integer 1 when it matches."""
 THRESHOLD_KB = 10
 """Vectors from which on a segment has a graph, and a search takes it: the least Qdrant allows."""
 
@@ -39,14 +50,17 @@ class Qdrant(OverEngine):
         about = self.about(documents, context)
         folder = folders.fresh(context.work, "qdrant")
         shard = qdrant.EdgeShard.create(str(folder), self._config(about["dim"], context.threads))
+        for name, column in context.columns.items():
+            kind = getattr(qdrant.PayloadSchemaType, KINDS[kind_of(column)])
+            shard.update(qdrant.UpdateOperation.create_field_index(name, kind))
+        index = QdrantIndex((shard, folder), about)
         for positions, block in numbered(documents, BLOCK):
-            rows = zip(positions.tolist(), block.tolist(), strict=True)
-            points = [qdrant.Point(position, row, {}) for position, row in rows]
-            shard.update(qdrant.UpdateOperation.upsert_points(points))
-        while not self.exact and shard.optimize():
-            pass
+            index.write_points(positions, block, values(context.columns, positions))
+        if not self.exact:
+            index.compact()
         shard.flush()
-        return QdrantIndex((shard, folder), {**about, "bytes": folders.filled(folder)})
+        index.about = {**about, "bytes": folders.filled(folder)}
+        return index
 
     def _config(self, dim: int, threads: int) -> Any:
         import qdrant_edge as qdrant
@@ -62,10 +76,19 @@ class Qdrant(OverEngine):
         )
 
 
-class QdrantIndex(EngineIndex):
-    """A shard whose point ids are positions, and its folder."""
+class QdrantIndex(FilteringIndex, ChangingIndex):
+    """A shard whose point ids are keys, and its folder.
+
+    Columns that filters compare have indexes. Compaction optimises until nothing is left to do.
+    """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, None)
+
+    def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
+        return self._found(queries, k, condition(where.predicate))
+
+    def _found(self, queries: Vectors, k: int, among: Any) -> tuple[Positions, Vectors]:
         import qdrant_edge as qdrant
 
         shard, _ = self.engine
@@ -73,10 +96,33 @@ class QdrantIndex(EngineIndex):
 
         def ask(query: Vectors) -> tuple[Any, Any]:
             nearest = qdrant.Query.Nearest(query.tolist())
-            points = shard.query(qdrant.QueryRequest(query=nearest, limit=k, params=how))
+            request = qdrant.QueryRequest(query=nearest, limit=k, params=how, filter=among)
+            points = shard.query(request)
             return [point.id for point in points], [point.score for point in points]
 
         return one_by_one(queries, k, ask)
+
+    def write_points(
+        self, keys: Positions, vectors: Vectors, payloads: Sequence[dict[str, Any]]
+    ) -> None:
+        import qdrant_edge as qdrant
+
+        stored = [{name: _stored(value) for name, value in one.items()} for one in payloads]
+        rows = zip(keys.tolist(), vectors.tolist(), stored, strict=True)
+        points = [qdrant.Point(*row) for row in rows]
+        self.engine[0].update(qdrant.UpdateOperation.upsert_points(points))
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        self.write_points(keys, vectors, [{}] * len(keys))
+
+    def remove(self, keys: Positions) -> None:
+        import qdrant_edge as qdrant
+
+        self.engine[0].update(qdrant.UpdateOperation.delete_points(keys.tolist()))
+
+    def compact(self) -> None:
+        while self.engine[0].optimize():
+            pass
 
     def write(self, folder: Path) -> None:
         folders.copied(self.engine[1], folder)
@@ -92,3 +138,28 @@ class QdrantIndex(EngineIndex):
 
         Qdrant reserves more than it fills, and a copy has no holes."""
         return int(self.about["bytes"])
+
+
+def condition(predicate: Predicate) -> Any:
+    """Return the predicate as a filter of Qdrant."""
+    import qdrant_edge as qdrant
+
+    if isinstance(predicate, Joined):
+        how = {"and": "must", "or": "should"}[predicate.how]
+        return qdrant.Filter(**{how: [condition(part) for part in predicate.parts]})
+    return qdrant.Filter(must=[qdrant.FieldCondition(predicate.column, **_compared(predicate))])
+
+
+def _compared(test: Test) -> dict[str, Any]:
+    import qdrant_edge as qdrant
+
+    if isinstance(test.value, str) and test.operator == "!=":
+        return {"match": qdrant.MatchExcept([test.value])}
+    if isinstance(test.value, bool | str):
+        return {"match": qdrant.MatchValue(_stored(test.value))}
+    ends = {"==": ("gte", "lte"), "<": ("lt",), "<=": ("lte",), ">": ("gt",), ">=": ("gte",)}
+    return {"range": qdrant.RangeFloat(**dict.fromkeys(ends[test.operator], float(test.value)))}
+
+
+def _stored(value: Value) -> Value:
+    return int(value) if isinstance(value, bool) else value

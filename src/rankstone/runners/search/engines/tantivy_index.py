@@ -11,10 +11,22 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from rankstone.arrays import Ints
+from rankstone.predicates import Joined, Predicate, Where, kind_of
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits, Json, Role
 from rankstone.runners.search.engines import folder as folders
+from rankstone.runners.search.engines.engine import values
 
 TEXT, POSITION, ANALYSER, ABOUT = "text", "position", "rankstone", "engine.json"
+OWN = "own_"
+"""Prefix of the fields that filters compare."""
+KINDS = {bool: "boolean", int: "float", float: "float", str: "text"}
+"""Type of such a field, by the type of its values."""
+LIMITS = {
+    "==": ("closed", "closed"), "<": ("", "open"), "<=": ("", "closed"), ">": ("open", ""),
+    ">=": ("closed", ""),
+}  # fmt: skip
+"""Lower and upper end of what passes a comparison."""
 LONGEST = 40
 """Bytes from which on tantivy's own analysers drop a word."""
 
@@ -47,29 +59,37 @@ class Tantivy(Defaults):
 
     def index(self, documents: Chunks[list[str]], context: Context) -> TantivyIndex:
         """Write an index into a folder of `context.work`, by one thread."""
-        import tantivy
-
-        index = TantivyIndex(folders.fresh(context.work, "tantivy"), self.stopwords, self.stemmer)
+        folder, columns = folders.fresh(context.work, "tantivy"), context.columns
+        kinds = {name: KINDS[kind_of(column)] for name, column in columns.items()}
+        index = TantivyIndex(folder, self.stopwords, self.stemmer, kinds)
         writer, position = index.created().writer(num_threads=1), 0
         for piece in documents:
-            for text in piece:
-                document = tantivy.Document()
-                document.add_text(TEXT, text)
-                document.add_unsigned(POSITION, position)
-                writer.add_document(document)
-                position += 1
+            positions = np.arange(position, position + len(piece))
+            for row in zip(positions.tolist(), piece, values(columns, positions), strict=True):
+                writer.add_document(index.document(*row))
+            position += len(piece)
         writer.commit()
         writer.wait_merging_threads()
         return index
 
 
 class TantivyIndex:
-    """A folder of tantivy, and how it is asked."""
+    """A folder of tantivy, and how it is asked.
 
-    def __init__(self, folder: Path, stopwords: str, stemmer: str) -> None:
-        self._folder, self._about = folder, (stopwords, stemmer)
-        self._analyser = _analyser(stopwords, stemmer)
+    A filter is a clause that every result must match and that adds nothing to its score. Every
+    update is committed. Deleted documents count in the statistics of BM25 until their segment is
+    merged.
+    """
+
+    filtering: ClassVar[Literal["native"]] = "native"
+
+    def __init__(
+        self, folder: Path, stopwords: str, stemmer: str, kinds: Mapping[str, str]
+    ) -> None:
+        self._folder, self._about = folder, (stopwords, stemmer, dict(kinds))
+        self._analyser, self._kinds = _analyser(stopwords, stemmer), kinds
         self._engine: Any = None
+        self._writer: Any = None
 
     def created(self) -> Any:
         """Return the engine of the folder, which is empty or holds an index."""
@@ -78,16 +98,37 @@ class TantivyIndex:
         schema = tantivy.SchemaBuilder()
         schema.add_text_field(TEXT, tokenizer_name=ANALYSER, index_option="freq")
         schema.add_unsigned_field(POSITION, fast=True)
+        raw = {"tokenizer_name": "raw", "index_option": "basic"}
+        for name, kind in self._kinds.items():
+            how = raw if kind == "text" else {"indexed": True}
+            getattr(schema, f"add_{kind}_field")(f"{OWN}{name}", fast=True, **how)
         engine = tantivy.Index(schema.build(), path=str(self._folder))
         engine.register_tokenizer(ANALYSER, self._analyser)
         return engine
 
+    def document(self, key: int, text: str, own: Mapping[str, Any]) -> Any:
+        """Return a document of the engine."""
+        import tantivy
+
+        made = tantivy.Document()
+        made.add_text(TEXT, text)
+        made.add_unsigned(POSITION, key)
+        for name, value in own.items():
+            getattr(made, f"add_{self._kinds[name]}")(f"{OWN}{name}", value)
+        return made
+
     def search(self, queries: Sequence[str], k: int) -> Hits:
-        if self._engine is None:
-            self._engine = self.created()
+        return self._search(queries, k, None)
+
+    def search_where(self, queries: Sequence[str], k: int, where: Where) -> Hits:
+        return self._search(queries, k, where.predicate)
+
+    def _search(self, queries: Sequence[str], k: int, predicate: Predicate | None) -> Hits:
+        self._open()
         hits, searcher = Hits.empty(len(queries), k), self._engine.searcher()
+        among = None if predicate is None else self._condition(predicate)
         for row, text in enumerate(queries if k else ()):
-            found = searcher.search(self._query(text), k, count=False).hits
+            found = searcher.search(self._query(text, among), k, count=False).hits
             places = searcher.fast_field_values(POSITION, [address for _, address in found])
             docs = np.array(places, dtype=np.int64)
             scores = np.array([score for score, _ in found], dtype=np.float32)
@@ -98,13 +139,67 @@ class TantivyIndex:
             )
         return hits
 
-    def _query(self, text: str) -> Any:
+    def _open(self) -> None:
+        if self._engine is None:
+            self._engine = self.created()
+
+    def _query(self, text: str, among: Any) -> Any:
         from tantivy import Occur, Query
 
         schema = self._engine.schema
         words = self._analyser.analyze(text)
         terms = [Query.term_query(schema, TEXT, word, index_option="freq") for word in words]
-        return Query.boolean_query([(Occur.Should, term) for term in terms])
+        query = Query.boolean_query([(Occur.Should, term) for term in terms])
+        if among is None:
+            return query
+        return query.and_must_match(Query.const_score_query(among, 0.0))
+
+    def _condition(self, predicate: Predicate) -> Any:
+        from tantivy import FieldType, Occur, Query
+
+        schema = self._engine.schema
+        if isinstance(predicate, Joined):
+            occur = {"and": Occur.Must, "or": Occur.Should}[predicate.how]
+            parts = [(occur, self._condition(part)) for part in predicate.parts]
+            return Query.boolean_query(parts)
+        name, value = f"{OWN}{predicate.column}", predicate.value
+        if isinstance(value, bool | str):
+            same = Query.term_query(schema, name, value, index_option="basic")
+            if predicate.operator == "==":
+                return same
+            return Query.exists_query(name).and_must_not_match(same)
+        low, high = LIMITS[predicate.operator]
+        return Query.range_query(
+            schema, name, FieldType.Float,
+            lower_bound=float(value) if low else None, upper_bound=float(value) if high else None,
+            include_lower=low != "open", include_upper=high != "open",
+        )  # fmt: skip
+
+    def insert(self, keys: Ints, documents: Sequence[str]) -> None:
+        for key, text in zip(keys.tolist(), documents, strict=True):
+            self._writing().add_document(self.document(key, text, {}))
+        self._commit()
+
+    def delete(self, keys: Ints) -> None:
+        from tantivy import FieldType, Query
+
+        writer = self._writing()
+        for key in keys.tolist():
+            one = Query.range_query(
+                self._engine.schema, POSITION, FieldType.Unsigned, lower_bound=key, upper_bound=key
+            )
+            writer.delete_documents_by_query(one)
+        self._commit()
+
+    def _writing(self) -> Any:
+        self._open()
+        if self._writer is None:
+            self._writer = self._engine.writer(num_threads=1)
+        return self._writer
+
+    def _commit(self) -> None:
+        self._writer.commit()
+        self._engine.reload()
 
     def save(self, folder: Path) -> None:
         (folder / ABOUT).write_text(json.dumps(self._about))

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, numbered
+from rankstone.runners.search.engines.engine import ChangingIndex, OverEngine, numbered
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
 
@@ -41,8 +41,8 @@ class USearch(OverEngine):
         return USearchIndex(engine, about)
 
 
-class USearchIndex(EngineIndex):
-    """An index of usearch whose keys are positions."""
+class USearchIndex(ChangingIndex):
+    """An index of usearch, which has no filter in Python. Room of deleted vectors is used again."""
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
         exact, threads = self.about["exact"], self.about["threads"]
@@ -53,6 +53,12 @@ class USearchIndex(EngineIndex):
         inside = np.arange(docs.shape[1]) < counts
         scores = np.where(inside, 1 - distances, -np.inf).astype(np.float32)
         return np.where(inside, docs.astype(np.int64), -1), scores
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        self.engine.add(keys, vectors, threads=1)
+
+    def remove(self, keys: Positions) -> None:
+        self.engine.remove(keys, threads=1)
 
     def write(self, folder: Path) -> None:
         self.engine.save(str(folder / FILE))

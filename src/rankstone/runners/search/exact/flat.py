@@ -9,12 +9,13 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError, DefinitionError
+from rankstone.predicates import Where
 from rankstone.profiling.machine import usable_cores
 from rankstone.profiling.memory import resident_limit
 from rankstone.runners.protocols import Hits
@@ -51,11 +52,13 @@ class ExactIndex:
     """
 
     DESCRIPTION = "exact inner product, faiss in blocks"
+    filtering: ClassVar[Literal["before"]] = "before"
 
     def __init__(self, rows: Rows | Vectors, *, dim: int) -> None:
         """Use `build` or `load`. `rows`: an array where the vectors are resident."""
         self._rows = rows
         self._dim = dim
+        self._part: tuple[Where, ExactIndex] | None = None
 
     @classmethod
     def build(cls, documents: Rows | Vectors) -> ExactIndex:
@@ -95,6 +98,24 @@ class ExactIndex:
             best.add_result(scores, docs + position)
         best.finalize()
         return padded(best.I, best.D, k)
+
+    def search_where(self, queries: Vectors, k: int, where: Where) -> Hits:
+        """Search the vectors that pass, which are held in memory until another filter is given."""
+        part = self._part
+        if part is None or part[0] is not where:
+            part = self._part = (where, ExactIndex(self._passing(where), dim=self._dim))
+        found = part[1].search(queries, k)
+        docs = np.append(np.flatnonzero(where.passes), -1)[found.docs]
+        return Hits(docs, found.scores)
+
+    def _passing(self, where: Where) -> Vectors:
+        if isinstance(self._rows, np.ndarray):
+            return self._rows[where.passes]
+        kept, position = [np.empty((0, self._dim), np.float32)], 0
+        for block in self.blocks():
+            kept.append(block[where.passes[position : position + len(block)]])
+            position += len(block)
+        return np.concatenate(kept)
 
     def found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
         """Yield the position of each part, and scores and documents of its best, best first."""
