@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
+from rankstone.predicates import parse
 from rankstone.strict import Spec, absurd, build_spec, read_toml
 from rankstone.strict import canonical_digest as canonical_digest
 
@@ -363,13 +364,24 @@ class Counts(Spec):
     """Judgements of the split."""
 
 
+def _parsed(filters: str | dict[str, str]) -> str | dict[str, str]:
+    """Return `filters`; ValueError where one is no predicate."""
+    stated = filters.values() if isinstance(filters, dict) else [filters] if filters else []
+    try:
+        for text in stated:
+            parse(text)
+    except DefinitionError as error:
+        raise ValueError(str(error)) from None
+    return filters
+
+
 class TaskSpec(Spec):
     """One task: a table `[tasks.<name>]` of `benchmarks/<family>.toml`."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset(
         {"description", "licence", "terms", "instruction", "stated_in"}
     )
-    LATER: ClassVar[frozenset[str]] = frozenset({"fold", "folds_by"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"filter", "fold", "folds_by"})
 
     name: str
     """`<family>/<task>`."""
@@ -413,6 +425,9 @@ class TaskSpec(Spec):
     """The measure by which leaderboards are ordered."""
     limit_queries: int | None = Field(default=None, ge=1)
     """Number of judged queries, the first in order of their position; another task than all."""
+    filter: Annotated[str | dict[str, str], AfterValidator(_parsed)] = ""
+    """Predicate over columns of the documents (`rankstone.predicates`), or one by id of the query:
+    a query searches among the documents that pass, and no other is relevant to it."""
     fold: tuple[int, int] | None = None
     """(i, k): ask the queries of the i-th of k folds of the split; methods may learn from the other
     folds' in place of the training split's."""

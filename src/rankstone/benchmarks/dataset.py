@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
+from rankstone.benchmarks.filters import Filters, Metadata
 from rankstone.errors import DataError
 from rankstone.files import PathLike, cache_root
 from rankstone.progress import Progress, silent
@@ -93,6 +94,8 @@ class RawDataset:
     document_blocks: Callable[[], Iterable[Any]] | None = None
     """The same documents by a faster reader, if there is one: blocks, each a list or an Arrow
     record batch of three columns of strings without nulls."""
+    metadata: Metadata | None = None
+    """Further values of the same documents, in their order, by name; None: there are none."""
     queries: Callable[[], Iterable[Query]]
     """Queries of every split."""
     judgements: Callable[[str], Iterable[Judgement]]
@@ -283,7 +286,7 @@ class Dataset:
     sha256: dict[str, str]
     """Digests of `corpus`, `queries` and `judgements`, over their content, not their files. Queries
     and judgements are those of the task: its split, its limit. Where answers judge, the digest
-    of the judgements is theirs."""
+    of the judgements is theirs. Of a task with a filter also one of what passes, `filter`."""
     source: str
     self_positions: Ints
     """(n_queries,) position of the document whose id equals the query's id; -1 where none does."""
@@ -302,6 +305,8 @@ class Dataset:
     truncated at the depth; such judgements count for nothing else."""
     answers: Sequence[Sequence[str]] | None = None
     """The answers to each of the queries, none without; None where the task is judged otherwise."""
+    filters: Filters | None = None
+    """Filters of the queries; None where the task has none."""
     unchanged: Callable[[], None] = field(default=_nothing_stored, compare=False, repr=False)
     """Raises a DataError where a stored file changed since it was verified on opening; to be called
     before anything that was computed from the data is kept."""

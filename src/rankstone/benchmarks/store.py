@@ -20,9 +20,11 @@ from urllib.parse import quote
 import numpy as np
 
 from rankstone import registry
-from rankstone.arrays import Ints
+from rankstone.arrays import Flags, Ints
 from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
+from rankstone.benchmarks.filters import FOLDER as COLUMNS
+from rankstone.benchmarks.filters import ByRow, Columns, filters_by_row, read_columns, write_columns
 from rankstone.benchmarks.folds import Pairs, in_fold
 from rankstone.benchmarks.judgements import (
     ResolvedSplit,
@@ -236,6 +238,17 @@ class _Stored:
                 f"{self.task.dataset}: {fault} among the {what}: {first} and {second}. {mend} one."
             )
 
+    def columns(self) -> tuple[Columns, dict[str, str]]:
+        """Return the columns of the documents that filters compare, and those left out, why."""
+        folder = self.folder / COLUMNS
+        build_once(folder, whole, self._convert_columns)
+        self.metas[folder] = _meta(folder)
+        return read_columns(folder), self.metas[folder]["left_out"]
+
+    def _convert_columns(self, folder: Path) -> None:
+        left_out = write_columns(folder, self.documents, self.raw.metadata)
+        write_meta(folder, {"left_out": left_out})
+
     def own_split(self) -> _Split:
         """Return the task's split, or every query where answers judge."""
         if self.task.judge == "judgements":
@@ -315,11 +328,13 @@ def _check_pins(task: TaskSpec, stored: _Stored, split: _Split) -> None:
 
 def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
     whole, train, warnings = _asked_and_learnt(task, stored, split)
+    filters, whole, kept, n_unjudged = _filtered(task, stored, split, whole)
     rows = whole[: task.limit_queries]
     query_rows = split.judgements.integers("query")
     # Sorted by query row, so the judgements of the first queries are the first judgements.
     n = int(np.searchsorted(query_rows, rows[-1], side="right"))
-    own = slice(n) if task.fold is None else np.flatnonzero(np.isin(query_rows, rows))
+    some = task.fold is not None or filters is not None
+    own = np.flatnonzero(np.isin(query_rows, rows) & kept) if some else slice(n)
     documents = split.judgements.integers("document")[own]
     digests = split.meta["sha256"]
     if len(rows) < len(split.rows):
@@ -340,7 +355,11 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
         train_queries=MappedStrings(stored.queries, "text", train),
         train_judgements=trained,
         train_sha256=_train_digests(task, stored, train),
-        sha256={"corpus": stored.meta["corpus"]["sha256"], **digests},
+        sha256={
+            "corpus": stored.meta["corpus"]["sha256"],
+            **digests,
+            **({} if filters is None else {"filter": filters.digest}),
+        },
         source=stored.raw.source,
         self_positions=split.self_positions[np.searchsorted(split.rows, rows)],
         n_unknown_documents=int((documents < 0).sum()),
@@ -350,9 +369,11 @@ def _assemble(task: TaskSpec, stored: _Stored, split: _Split) -> Dataset:
             *split.meta["warnings"],
             *_lost_warnings(task, split, lost),
             *warnings,
+            *_unjudged_warnings(task, n_unjudged),
         ),
         excluded_labels=split.meta.get("excluded_labels", ()),
         answers=_answers(task, stored.queries, rows),
+        filters=filters and filters.of(rows, n_unjudged),
         unchanged=unchanged(stored.metas),
     )
 
@@ -374,6 +395,33 @@ def _asked_and_learnt(
         lambda positions: stored.documents.take("title", positions),
     )
     return split.rows[mine], split.rows[~mine], ()
+
+
+def _filtered(
+    task: TaskSpec, stored: _Stored, split: _Split, rows: Ints
+) -> tuple[ByRow | None, Ints, Flags, int]:
+    """Return the filters, the rows of queries that they leave, the judgements that they leave, and
+    the number of queries that lose all their judgements."""
+    judged = split.judgements.integers("query")
+    if not task.filter:
+        return None, rows, np.ones(len(judged), dtype=np.bool_), 0
+    ids = stored.queries.take("id", rows)
+    filters = filters_by_row(task, *stored.columns(), rows, ids)
+    kept = filters.keeps(judged, split.judgements.integers("document"))
+    if task.judge == "answers":
+        return filters, rows, kept, 0
+    left = rows[np.isin(rows, judged[kept])]
+    if not len(left):
+        raise DataError(
+            f"{task.name}: no query has a judged document that passes the filter. Widen it."
+        )
+    return filters, left, kept, len(rows) - len(left)
+
+
+def _unjudged_warnings(task: TaskSpec, n: int) -> list[str]:
+    if not n:
+        return []
+    return [f"{task.name}: {n} queries have no judged document that passes, and are not asked"]
 
 
 def _lost_warnings(task: TaskSpec, split: _Split, lost: Ints) -> list[str]:

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
-from rankstone.benchmarks.readers.jsonl import line_of_record, read_documents, read_queries
+from rankstone.benchmarks.readers.jsonl import (
+    line_of_record,
+    read_documents,
+    read_metadata,
+    read_queries,
+)
 from rankstone.benchmarks.readers.qrels import read_judgements
 from rankstone.benchmarks.storage.archives import extracted
 from rankstone.benchmarks.storage.atomic_folders import inside
@@ -203,6 +208,10 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
         for path in corpus():
             yield from arrow_jsonl.document_blocks(path, warnings)
 
+    def metadata() -> Iterator[dict[str, Any]]:
+        for path in files.parts("corpus"):
+            yield from read_metadata(path)
+
     def queries() -> Iterator[Query]:
         for path in files.query_files():
             yield from read_queries(path, warnings)
@@ -217,6 +226,7 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
     return RawDataset(
         documents=documents,
         document_blocks=document_blocks,
+        metadata=metadata,
         queries=queries,
         judgements=judgements,
         splits=lambda: list(files.qrels()),

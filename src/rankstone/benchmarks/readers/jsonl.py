@@ -26,6 +26,13 @@ def documents_in(lines: Iterable[Numbered], path: Path, warnings: set[str]) -> I
         )
 
 
+def read_metadata(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield `metadata` of the documents of a `corpus.jsonl`; empty where it is no object."""
+    for _, record in records(path):
+        found = record.get("metadata")
+        yield found if isinstance(found, dict) else {}
+
+
 def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
     """Yield the queries of a `queries.jsonl`, with what `metadata.answers` lists."""
     for number, record in records(path):
