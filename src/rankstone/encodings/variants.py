@@ -18,6 +18,7 @@ from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyRunner, Hits
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.specs import MethodSpec
 
 Vectors = NDArray[np.float32]
@@ -68,7 +69,8 @@ def of_stored_vectors(
     depth = min(task.depth + dataset.spare, len(dataset.corpus))
     for name, transform in transforms(queries.shape[1]):
         index = ExactIndex.build(Transformed(documents, transform))
-        yield name, index.search(transform(queries), depth)
+        search = FilteredSearch(index, dataset.filters and dataset.filters.wheres)
+        yield name, search.search(transform(queries), range(len(queries)), depth)
 
 
 def transforms(dim: int) -> Iterator[tuple[str, Transform]]:

@@ -22,7 +22,7 @@ DIGESTED = (
     "scoring",
     "training",
     "files.py",
-    "predicates.py",
+    "predicates",
     "registry.py",
     "specs.py",
     "strict.py",

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError
-from rankstone.predicates import Test, Where
+from rankstone.predicates import Comparison, Where
 from rankstone.runners.protocols import Hits
 from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.search.filtered import FilteredSearch, searched_after
 
-PREDICATE = Test("year", ">", 3)
+PREDICATE = Comparison("year", ">", 3)
 
 
 def where(passes: np.ndarray) -> Where:

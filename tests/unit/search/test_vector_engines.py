@@ -151,10 +151,10 @@ def test_filtered_search_finds_the_best_that_pass(adapter, tmp_path, exact):
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_deletions_never_come_back_and_insertions_are_found(adapter, tmp_path, exact):
-    """Fifteen exchanges of ten documents, against brute force over the live ones."""
+    """Six exchanges of ten documents, against brute force over the live ones."""
     index = built(adapter, tmp_path, DOCUMENTS[:500], exact=exact, ef_search=100)[1]
     rng, live, key, recalls = np.random.default_rng(3), {n: n for n in range(500)}, 500, []
-    for _ in range(15):
+    for _ in range(6):
         gone = rng.choice(sorted(live), 10, replace=False)
         index.delete(gone)
         came = [live.pop(one) for one in gone.tolist()]

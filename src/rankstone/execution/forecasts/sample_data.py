@@ -80,6 +80,7 @@ def sampled(dataset: Dataset, positions: Ints, n_queries: int) -> Dataset:
         train_judgements=_present(dataset.train_judgements, positions),
         self_positions=places(positions, dataset.self_positions[:n_queries]),
         answers=None if dataset.answers is None else dataset.answers[:n_queries],
+        filters=None,  # a forecast is of searches among all documents
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from rankstone.predicates import Joined, Predicate, Test, Value, Where, kind_of
+from rankstone.predicates import Comparison, Joined, Predicate, Value, Where, kind_of
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
 from rankstone.runners.search.engines.engine import (
@@ -150,7 +150,7 @@ def condition(predicate: Predicate) -> Any:
     return qdrant.Filter(must=[qdrant.FieldCondition(predicate.column, **_compared(predicate))])
 
 
-def _compared(test: Test) -> dict[str, Any]:
+def _compared(test: Comparison) -> dict[str, Any]:
     import qdrant_edge as qdrant
 
     if isinstance(test.value, str) and test.operator == "!=":

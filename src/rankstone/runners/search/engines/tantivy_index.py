@@ -152,7 +152,8 @@ class TantivyIndex:
         query = Query.boolean_query([(Occur.Should, term) for term in terms])
         if among is None:
             return query
-        return query.and_must_match(Query.const_score_query(among, 0.0))
+        filtering = Query.const_score_query(among, 0.0)
+        return Query.boolean_query([(Occur.Must, query), (Occur.Must, filtering)])
 
     def _condition(self, predicate: Predicate) -> Any:
         from tantivy import FieldType, Occur, Query

@@ -33,7 +33,7 @@ KINDS: dict[type, str] = {bool: "true or false", int: "numbers", float: "numbers
 
 
 @dataclass(frozen=True)
-class Test:
+class Comparison:
     """Comparison of a column with a constant; `!=` is for strings alone, `==` for all kinds."""
 
     column: str
@@ -49,7 +49,7 @@ class Joined:
     parts: tuple[Predicate, ...]
 
 
-Predicate = Test | Joined
+Predicate = Comparison | Joined
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +76,7 @@ def parse(text: str) -> Predicate:
 
 def columns_of(predicate: Predicate) -> set[str]:
     """Return the names of the columns that the predicate compares."""
-    if isinstance(predicate, Test):
+    if isinstance(predicate, Comparison):
         return {predicate.column}
     return set().union(*map(columns_of, predicate.parts))
 
@@ -109,7 +109,7 @@ def _built(node: ast.expr, *, negated: bool) -> Predicate:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return _built(node.operand, negated=not negated)
     if isinstance(node, ast.Name):
-        return Test(node.id, "==", not negated)
+        return Comparison(node.id, "==", not negated)
     if isinstance(node, ast.Compare):
         lefts = [node.left, *node.comparators]
         pairs = zip(lefts, node.ops, node.comparators, strict=False)
@@ -138,10 +138,10 @@ def _test(column: str, operator: Operator, value: Value) -> Predicate:
     if isinstance(value, bool | str) and operator not in ("==", "!="):
         raise ValueError(f"only numbers have an order, and {value!r} is none")
     if operator != "!=" or isinstance(value, str):
-        return Test(column, operator, value)
+        return Comparison(column, operator, value)
     if isinstance(value, bool):
-        return Test(column, "==", not value)
-    return Joined("or", (Test(column, "<", value), Test(column, ">", value)))
+        return Comparison(column, "==", not value)
+    return Joined("or", (Comparison(column, "<", value), Comparison(column, ">", value)))
 
 
 def _values(node: ast.expr) -> list[Value]:
@@ -182,7 +182,7 @@ def _mask(predicate: Predicate, columns: Mapping[str, Any]) -> Any:
     return compare[predicate.operator](column, predicate.value)
 
 
-def _column(test: Test, columns: Mapping[str, Any]) -> Any:
+def _column(test: Comparison, columns: Mapping[str, Any]) -> Any:
     if test.column not in columns:
         known = ", ".join(sorted(columns))
         raise DataError(f"there is no column '{test.column}'. The documents have: {known}.")
