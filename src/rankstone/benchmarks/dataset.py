@@ -22,6 +22,7 @@ from rankstone.arrays import Ints
 from rankstone.benchmarks.filters import Filters, Metadata
 from rankstone.errors import DataError
 from rankstone.files import PathLike, cache_root
+from rankstone.predicates import Where
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
 
@@ -310,6 +311,11 @@ class Dataset:
     unchanged: Callable[[], None] = field(default=_nothing_stored, compare=False, repr=False)
     """Raises a DataError where a stored file changed since it was verified on opening; to be called
     before anything that was computed from the data is kept."""
+
+    @property
+    def wheres(self) -> Sequence[Where | None] | None:
+        """Return the filter of each query; None where the task has none."""
+        return None if self.filters is None else self.filters.wheres
 
     @property
     def spare(self) -> int:

@@ -69,7 +69,7 @@ def of_stored_vectors(
     depth = min(task.depth + dataset.spare, len(dataset.corpus))
     for name, transform in transforms(queries.shape[1]):
         index = ExactIndex.build(Transformed(documents, transform))
-        search = FilteredSearch(index, dataset.filters and dataset.filters.wheres)
+        search = FilteredSearch(index, dataset.wheres)
         yield name, search.search(transform(queries), range(len(queries)), depth)
 
 

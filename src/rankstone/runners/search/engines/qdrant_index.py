@@ -145,8 +145,8 @@ def condition(predicate: Predicate) -> Any:
     import qdrant_edge as qdrant
 
     if isinstance(predicate, Joined):
-        how = {"and": "must", "or": "should"}[predicate.how]
-        return qdrant.Filter(**{how: [condition(part) for part in predicate.parts]})
+        parts = [condition(part) for part in predicate.parts]
+        return qdrant.Filter(must=parts) if predicate.how == "and" else qdrant.Filter(should=parts)
     return qdrant.Filter(must=[qdrant.FieldCondition(predicate.column, **_compared(predicate))])
 
 
@@ -161,5 +161,5 @@ def _compared(test: Comparison) -> dict[str, Any]:
     return {"range": qdrant.RangeFloat(**dict.fromkeys(ends[test.operator], float(test.value)))}
 
 
-def _stored(value: Value) -> Value:
+def _stored(value: Value) -> Any:
     return int(value) if isinstance(value, bool) else value
