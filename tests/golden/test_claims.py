@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page
-from rankstone.leaderboards.papers.claims import ClaimSpec
+from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec
 from rankstone.leaderboards.papers.tested import claims_from_json
 from rankstone.strict import load_folder
 
@@ -26,9 +26,9 @@ def test_every_number_names_the_run_it_is_of() -> None:
     for body in json.loads((BOARDS / "claims.json").read_text(encoding="utf-8")):
         measured = [finding for finding in body["findings"] if finding["value"] is not None]
         for finding in measured:
-            for role in ("of", "than", "truth"):
-                method = finding["check"].get(role)
-                if method is not None:
-                    run = body["runs"][f"{method}@{finding['task']}"]
+            check = CheckSpec.model_validate_json(json.dumps(finding["check"]))
+            for role, method in check.methods.items():
+                for task in check.tasks_of(role, finding["task"]):
+                    run = body["runs"][f"{method}@{task}"]
                     assert run["status"] == "ok"
                     assert run["run"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
+from pydantic import ValidationError
 
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.formats.render import render
@@ -34,7 +35,8 @@ def markdown(results):
 
 
 def stored(
-    folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK, unseen=None, latency=None
+    folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK, unseen=None, latency=None,
+    ids=QUERIES,
 ):
     """A record of `method` whose run has, for each query, the documents of these positions."""
     store = ResultStore(folder)
@@ -42,7 +44,7 @@ def stored(
     scores = -np.arange(docs.shape[1], dtype=np.float32) * np.ones((len(docs), 1), np.float32)
     write_run(folder / "run", QUERIES, docs, scores, lambda p: [DOCS[i] for i in p], tag="t")
     values = np.linspace(0, 1, len(QUERIES)) if ndcg is None else np.asarray(ndcg, dtype=float)
-    write_per_query(folder / "values", QUERIES, {"nDCG@10": values}, unseen)
+    write_per_query(folder / "values", ids, {"nDCG@10": values}, unseen)
     made = make_record(method, task, machine=machine)
     staged = Staged(run=folder / "run", per_query=folder / "values")
     if latency is not None:
@@ -308,6 +310,31 @@ def test_a_run_of_another_task(tmp_path):
     assert f"of a/x on {other}" in markdown([result])
 
 
+def test_folds_count_as_one_collection(tmp_path):
+    """Their difference is that of all queries, which no fold alone would show."""
+    gains, records = {"x": (0.75, 0.25), "y": (0.25, 0.5)}, {}
+    for method, means in gains.items():
+        for number, mean in enumerate(means, start=1):
+            on, ids = f"{TASK}@fold{number}of2", [f"{number}-{query}" for query in QUERIES]
+            values = np.full(len(QUERIES), mean)
+            records |= stored(tmp_path, f"a/{method}", rotated(0), ndcg=values, task=on, ids=ids)
+    tested = claim(kind="difference", than="a/y", measure="nDCG@10", folds=2)
+    assert tested.cells() == [
+        (f"a/{method}", f"{TASK}@fold{number}of2") for method in "xy" for number in (1, 2)
+    ]
+    (finding,) = evaluate_claim(tested, records).findings
+    assert finding.value.value == pytest.approx((0.5 - 0.25) / 2, abs=1e-6)
+    assert finding.value.n == 2 * len(QUERIES)
+    assert f"| {TASK}, 2 folds |" in markdown([evaluate_claim(tested, records)])
+    first = f"{TASK}@fold1of2"
+    same = records | {("a/x", f"{TASK}@fold2of2"): records["a/x", first]}
+    assert "folds share queries" in evaluate_claim(tested, same).reason
+    alone = {key: one for key, one in records.items() if key[1] == first}
+    assert evaluate_claim(tested, alone).reason == f"a/x on {TASK}@fold2of2: not measured"
+    with pytest.raises(ValidationError, match="are for difference and share"):
+        claim(kind="value", measure="nDCG@10", folds=2)
+
+
 def test_a_terminal_shows_brackets_as_they_are():
     lacking = evaluate_claim(claim(kind="difference", than="a/[z]", measure="nDCG@10"), {})
     assert "of a/[z]" in " ".join(render(claims_page([lacking]), width=200).split())
@@ -330,7 +357,13 @@ def test_page_and_json_say_the_same(tmp_path):
     assert json.loads(render(claims_page(results, records), "json")) == json.loads(
         claims_to_json(results, records)
     )
+    text = claims_to_json(results, records)
+    assert claims_to_json(results[:1], records, text) == text, "other claims stay"
     other = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.6)
+    anew = claims_to_json([evaluate_claim(other, records)], records, text)
+    assert [one.claim for one in claims_from_json(anew, {"c": other, "u": untestable})] == [
+        other, untestable
+    ]  # fmt: skip
     with pytest.raises(ResultsError, match="not defined as it was"):
         claims_from_json(claims_to_json(results, records), {"c": other, "u": untestable})
 

@@ -90,8 +90,9 @@ def seeded(folder: Path, check: CheckSpec, task: str, side: int) -> tuple[Found,
     relevant = {query: [f"d{100 * row}"] for row, query in enumerate(QUERIES)}
     facts = world(check, side)
     for role, method in check.methods.items():
-        on = check.task_of(role, task)
-        records[method, on] = stored(folder / role, check, method, on, role, **facts[role])
+        for number, on in enumerate(check.tasks_of(role, task)):
+            place = folder / f"{role}{number}"
+            records[method, on] = stored(place, check, method, on, role, **facts[role])
     return records, lambda record: relevant
 
 
@@ -105,7 +106,8 @@ def stored(
     read = (check.than_measure if role == "than" else None) or check.measure
     values = {n: np.full(len(QUERIES), 0.9) if n != read else mean + noise for n in sorted(names)}
     unseen = np.ones(len(QUERIES), dtype=bool)
-    write_per_query(folder / "values", QUERIES, values, unseen)
+    own = [task.partition("@fold")[2] + query for query in QUERIES]
+    write_per_query(folder / "values", own, values, unseen)
     docs = np.array(run or shifted(0), dtype=np.int64)
     scores = -np.arange(docs.shape[1], dtype=np.float32) * np.ones((len(docs), 1), np.float32)
     write_run(folder / "run", QUERIES, docs, scores, lambda p: [f"d{i}" for i in p], tag="t")
@@ -170,10 +172,9 @@ def test_equality_is_no_improvement(tmp_path: Path) -> None:
         folder = tmp_path / str(n)
         folder.mkdir()
         records = {
-            (method, check.task_of(role, task)): stored(
-                folder / role, check, method, check.task_of(role, task), role
-            )
+            (method, on): stored(folder / f"{role}{number}", check, method, on, role)
             for role, method in check.methods.items()
+            for number, on in enumerate(check.tasks_of(role, task))
         }
         one = check.model_copy(update={"tasks": ()})
         result = evaluate_claim(alone(claim, one, task), records)

@@ -60,6 +60,20 @@ def test_only_records_without_faults_are_copied(tmp_path: Path) -> None:
     assert copied == [kept.relative_to(store.folder)]
 
 
+def test_without_latencies_records_of_a_loaded_machine_are_published(tmp_path: Path) -> None:
+    store, to = ResultStore(tmp_path / "results"), tmp_path / "published"
+    store.write(loaded(GOOD, 1.5))
+    command = ["records", "publish", "--results", str(store.folder), str(to)]
+    assert CliRunner().invoke(app, command).exit_code == 1
+    assert not to.exists()
+    done = CliRunner().invoke(app, [*command, "--no-latency"])
+    assert done.exit_code == 0, done.output
+    (read,) = ResultStore(to).records()
+    assert read.profile is not None
+    assert (read.profile.latency, read.files.latency) == (None, None)
+    assert read.measures == GOOD.measures
+
+
 def test_a_published_record_names_no_folder_of_a_machine(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RANKSTONE_DATA", "/home/someone/data")
     warned = GOOD.model_copy(update={"warnings": ["no split in /home/someone/data/beir/x"]})

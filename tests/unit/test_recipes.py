@@ -105,6 +105,22 @@ def test_weights_are_trained_once_and_charged_as_from_a_cache(root: Path) -> Non
     assert two.clock.phases()["train"].wall_s == made.wall_s
 
 
+def test_methods_that_use_parts_of_a_network_share_its_training(root: Path) -> None:
+    whole = dense(root, steps=2)
+    parts = {"dimensions": 4, "exit_layer": 1, "feed_forward": 0.5}
+    partial = whole.model_copy(update={"parameters": {**whole.parameters, **parts}})
+    longer = whole.model_copy(update={"parameters": {**whole.parameters, "max_length": 9}})
+    digests = []
+    for spec in (whole, partial, longer):
+        run = recipe_run(root, spec, to="shared")
+        used = run.trained()
+        assert used.parameters == spec.parameters
+        digests += list(run.sections)
+        if spec is partial:
+            assert build_runner(used).encode(["the owl"], "query").shape == (1, 4)  # type: ignore[attr-defined]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def checkpoint(root: Path, spec: MethodSpec) -> str:
     from rankstone.training.parts import _Job
 

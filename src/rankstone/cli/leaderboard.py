@@ -202,14 +202,17 @@ def publish_records(
     tasks: Annotated[
         list[str] | None, typer.Argument(help="Beginnings of names of tasks [all].")
     ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency/--no-latency", help="Publish latencies, or leave them out.")
+    ] = True,
 ) -> None:
     """Copy good records of committed code and steady latency; exit code 1 if others are refused."""
-    from rankstone.leaderboards.publishing import publish, refused
+    from rankstone.leaderboards.publishing import publish, refused, without_latency
 
     root = here.store.folder.resolve()
     below = None if to is None else to.resolve()
     stored = [
-        (record, path.resolve())
+        (record if latency else without_latency(record), path.resolve())
         for record, path in here.records()
         if below is None or below not in path.resolve().parents
     ]

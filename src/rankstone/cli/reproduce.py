@@ -74,6 +74,9 @@ def claims(
     missing: Annotated[
         Missing, typer.Option("--missing", help="Run or skip missing cells.")
     ] = Missing.run,
+    update: Annotated[
+        bool, typer.Option("--update", help="Keep what the file of -o says of other claims.")
+    ] = False,
 ) -> None:
     """Check claims of papers: each holds, does not hold, is inconclusive, or was not tested.
 
@@ -81,13 +84,23 @@ def claims(
     """
     from rankstone.cli.bars import drawn
     from rankstone.leaderboards.pages.claims import page
-    from rankstone.leaderboards.papers.tested import claims_to_json
+    from rankstone.leaderboards.papers.claims import ClaimSpec
+    from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_json
 
+    target = out.file if out.form is Format.markdown else None
+    if update and target is None:
+        raise typer.BadParameter("--update goes with -o FILE.md")
     with drawn(here) as here:
         found, records = here.claims(names or (), missing=missing.value)
-    out.draw(page(found, records), "claims")
-    if out.file is not None and out.form is Format.markdown:
-        write(out.file.with_suffix(".json"), claims_to_json(found, records))
+    made = page(found, records)
+    if target is not None:
+        numbers = target.with_suffix(".json")
+        kept = numbers.read_text(encoding="utf-8") if update and numbers.is_file() else "[]"
+        text = claims_to_json(found, records, kept)
+        every = here.definitions.load(ClaimSpec, "leaderboards/claims")
+        made = page(claims_from_json(text, every))
+        write(numbers, text)
+    out.draw(made, "claims")
     if any(result.verdict == "does not hold" for result in found):
         raise typer.Exit(1)
 

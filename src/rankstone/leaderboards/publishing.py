@@ -23,6 +23,15 @@ def faults(record: RunRecord) -> Iterator[str]:
         yield f"its latency is unsteady, or was measured under other load ({', '.join(parts)})"
 
 
+def without_latency(record: RunRecord) -> RunRecord:
+    """Return `record` without its latencies, which a loaded machine cannot give."""
+    if record.profile is None:
+        return record
+    profile = record.profile.model_copy(update={"latency": None})
+    files = record.files.model_copy(update={"latency": None, "latency_sha256": None})
+    return record.model_copy(update={"profile": profile, "files": files})
+
+
 def refused(stored: Iterable[Stored]) -> list[tuple[Stored, list[str]]]:
     """Return the good records that are not to be published, with the reasons."""
     found = [(one, list(faults(one[0]))) for one in stored if one[0].status == "ok"]

@@ -38,7 +38,7 @@ from rankstone.training.fit import Reports, device_of, fit
 from rankstone.training.losses.by_name import Known, build_loss, form_of
 from rankstone.training.negatives import BM25
 from rankstone.training.samplers import topics_of
-from rankstone.training.starts import opened
+from rankstone.training.starts import opened, whole_network
 
 SHOWN = 12
 """Digits of a checkpoint's digest in the name of its model."""
@@ -103,7 +103,8 @@ class RecipeRun:
             start = self._part(part.model_copy(update={"training": recipe.first}))
             recipe = recipe.model_copy(update={"first": None})
             part = start.model_copy(update={"training": recipe})
-        job = _Job(part.model_copy(update={"training": None}), recipe, name, self)
+        plain = part.model_copy(update={"training": None})
+        job = _Job(whole_network(plain), recipe, name, self)
         digest = job.digest
         path, facts, fresh = trained_once(self.folder, digest, job.train)
         if digest not in self.sections:
@@ -202,9 +203,10 @@ class _Job:
         """Return the topic of each row's query, where the sampler asks for it."""
         if not self.recipe.sampler.startswith("topics"):
             return None
-        vectors = runner.encode(list(learn.queries), "query")
-        found = topics_of(vectors, self.recipe.topics, self.recipe.seed)
-        return found[np.searchsorted(learn.numbers, table.queries)]
+        numbers, rows = np.unique(table.queries, return_inverse=True)
+        places = np.searchsorted(learn.numbers, numbers).tolist()
+        vectors = runner.encode([learn.queries[place] for place in places], "query")
+        return topics_of(vectors, self.recipe.topics, self.recipe.seed)[rows]
 
 
 class Spent:

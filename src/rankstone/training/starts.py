@@ -6,7 +6,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError
-from rankstone.specs import Recipe
+from rankstone.specs import AdapterSpec, Recipe
+
+PARTIAL = ("dimensions", "exit_layer", "feed_forward")
+"""Parameters by which a method uses a part of its network."""
 
 
 class Start(NamedTuple):
@@ -19,11 +22,15 @@ class Start(NamedTuple):
     """`cosine` or `dot`; empty where the model scores pairs."""
 
 
+def whole_network(part: AdapterSpec) -> AdapterSpec:
+    """Return `part` with its whole network: methods that use parts of one share its training."""
+    kept = {key: value for key, value in part.parameters.items() if key not in PARTIAL}
+    return part.model_copy(update={"parameters": kept})
+
+
 def dense(runner: Any, recipe: Recipe) -> Start:
-    """Return the dual encoder with all its modules, at its full dimensions."""
-    whole = dataclasses.replace(
-        runner, dimensions=None, exit_layer=recipe.layers, feed_forward=None
-    )
+    """Return the dual encoder with all its modules."""
+    whole = dataclasses.replace(runner, exit_layer=recipe.layers)
     _refuse_more_than_one(runner, "layer_norm")
     model = whole._network("document", whole.model).load().model
     return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)

@@ -148,7 +148,8 @@ def _row(finding: Finding) -> tuple[str, ...]:
     check = finding.check
     verdict = f"{finding.verdict}: {finding.reason}" if finding.reason else finding.verdict
     reported, found = check.reported or UNKNOWN, outcome(finding)
-    return describe(check), finding.task, reported, bound(check), found, between, verdict
+    on = f"{finding.task}, {check.folds} folds" if check.folds else finding.task
+    return describe(check), on, reported, bound(check), found, between, verdict
 
 
 def _values(result: Result, finding: Finding | None) -> dict[str, object]:

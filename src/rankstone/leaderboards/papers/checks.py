@@ -9,7 +9,7 @@ chapter 13).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,6 +123,28 @@ class Cell:
                 " Run it again: rankstone claims --missing run"
             )
         return path
+
+
+class Folds(Cell):
+    """The cells of all folds of a task, whose values per query count as those of one."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        first = cells[0]
+        super().__init__(first.record, first._path, first._relevant)
+        self._cells = cells
+
+    def measure(self, name: str) -> dict[str, float]:
+        found = [cell.measure(name) for cell in self._cells]
+        joined = {query: value for values in found for query, value in values.items()}
+        if len(joined) < sum(map(len, found)):
+            raise ResultsError(f"{self.name}: folds share queries. Run them again.")
+        return joined
+
+    @cached_property
+    def unseen(self) -> set[str] | None:
+        found = [cell.unseen for cell in self._cells]
+        known = [queries for queries in found if queries is not None]
+        return set[str]().union(*known) if len(known) == len(found) else None
 
 
 class Check(NamedTuple):

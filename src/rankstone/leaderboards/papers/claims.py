@@ -13,11 +13,12 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from rankstone.errors import RankstoneError, did_you_mean
+from rankstone.errors import RankstoneError, ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import (
     CHECKS,
     JUDGED,
     Cell,
+    Folds,
     Relevant,
     Value,
     unopened,
@@ -39,7 +40,7 @@ class CheckSpec(Spec):
     """One relation: a table `[[checks]]` of a claim."""
 
     DOCUMENTATION = frozenset({"reported"})
-    LATER = frozenset({"than_on", "than_measure", "unseen", "above", "below"})
+    LATER = frozenset({"than_on", "than_measure", "unseen", "above", "below", "folds"})
 
     kind: str
     """A key of `rankstone.leaderboards.papers.checks.CHECKS`."""
@@ -70,10 +71,13 @@ class CheckSpec(Spec):
     """Only these of the claim's tasks."""
     than_on: str | None = None
     """The task that `than` was run on, if another: one of the same queries."""
+    folds: int | None = Field(default=None, ge=2)
+    """The runs are of so many folds of the task, whose queries count together."""
 
-    def task_of(self, role: str, task: str) -> str:
-        """The task that the run of `role` is of, where the check is made on `task`."""
-        return self.than_on or task if role == "than" else task
+    def tasks_of(self, role: str, task: str) -> list[str]:
+        """The tasks that the runs of `role` are of, where the check is made on `task`."""
+        on, k = self.than_on or task if role == "than" else task, self.folds
+        return [on] if k is None else [f"{on}@fold{number}of{k}" for number in range(1, k + 1)]
 
     @property
     def methods(self) -> dict[str, str]:
@@ -96,8 +100,9 @@ class CheckSpec(Spec):
             raise ValueError("candidates of a run's best need 'k'")
         if self.truth == JUDGED and self.kind != "candidates":
             raise ValueError(f"'{JUDGED}' is a truth of candidates alone")
-        if (self.than_measure or self.unseen) and self.kind not in ("difference", "share"):
-            raise ValueError("'than_measure' and 'unseen' are for difference and share")
+        later = self.than_measure or self.unseen or self.folds
+        if later and self.kind not in ("difference", "share"):
+            raise ValueError("'than_measure', 'unseen' and 'folds' are for difference and share")
         if len(self._bounds) != 1:
             raise ValueError(f"one of {', '.join(BOUNDS)} is the bound of a check")
         return self
@@ -155,10 +160,11 @@ class ClaimSpec(Spec):
     def cells(self) -> list[tuple[str, str]]:
         """(method, task) of every run that the checks need, each once."""
         found = [
-            (method, check.task_of(role, task))
+            (method, on)
             for check in self.checks
             for task in check.tasks or self.tasks
             for role, method in check.methods.items()
+            for on in check.tasks_of(role, task)
         ]
         return list(dict.fromkeys(found))
 
@@ -218,17 +224,22 @@ def evaluate_claim(claim: ClaimSpec, records: Found, relevant: Relevant = unopen
 
 def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) -> Finding:
     cells: dict[str, Cell] = {}
-    for role, method in check.methods.items():
-        on = check.task_of(role, task)
-        record, path = records.get((method, on), (None, None))
-        if record is None or path is None:
-            mend = f" (rankstone score FILE --on {on} --name {method})"
-            scored = mend if method.startswith("runs/") else ""
-            return Finding(check, task, None, f"{method} on {on}: {UNMEASURED}{scored}")
-        if record.status != "ok":
-            return Finding(check, task, None, record.failure())
-        cells[role] = Cell(record, path, relevant)
     try:
+        for role, method in check.methods.items():
+            tasks = check.tasks_of(role, task)
+            found = [_cell(method, on, records, relevant) for on in tasks]
+            cells[role] = found[0] if check.folds is None else Folds(found)
         return Finding(check, task, CHECKS[check.kind].function(check, cells), "")
     except RankstoneError as error:
         return Finding(check, task, None, str(error))
+
+
+def _cell(method: str, task: str, records: Found, relevant: Relevant) -> Cell:
+    record, path = records.get((method, task), (None, None))
+    if record is None or path is None:
+        mend = f" (rankstone score FILE --on {task} --name {method})"
+        scored = mend if method.startswith("runs/") else ""
+        raise ResultsError(f"{method} on {task}: {UNMEASURED}{scored}")
+    if record.status != "ok":
+        raise ResultsError(record.failure())
+    return Cell(record, path, relevant)

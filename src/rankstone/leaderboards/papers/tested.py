@@ -31,9 +31,15 @@ def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, men
     return known[name]
 
 
-def claims_to_json(results: Iterable[Result], records: Found) -> str:
-    """Return the findings and the runs that they are of; `claims_from_json` reads them again."""
-    return json.dumps(claims_body(results, records), indent=1, ensure_ascii=False) + "\n"
+def claims_to_json(results: Iterable[Result], records: Found, others: str = "[]") -> str:
+    """Return the findings and the runs that they are of; `claims_from_json` reads them again.
+
+    Args:
+        others: Such a text, of which the claims that are not among `results` stay.
+    """
+    tested = {body["claim"]: body for body in claims_body(results, records)}
+    bodies = {body["claim"]: body for body in json.loads(others)} | tested
+    return json.dumps([bodies[name] for name in sorted(bodies)], indent=1, ensure_ascii=False) + "\n"
 
 
 def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any]]:
