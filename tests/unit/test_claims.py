@@ -35,7 +35,15 @@ def markdown(results):
 
 
 def stored(
-    folder, method, ranks, *, ndcg=None, machine="4be81c07", task=TASK, unseen=None, latency=None,
+    folder,
+    method,
+    ranks,
+    *,
+    ndcg=None,
+    machine="4be81c07",
+    task=TASK,
+    unseen=None,
+    latency=None,
     ids=QUERIES,
 ):
     """A record of `method` whose run has, for each query, the documents of these positions."""

@@ -39,7 +39,8 @@ def claims_to_json(results: Iterable[Result], records: Found, others: str = "[]"
     """
     tested = {body["claim"]: body for body in claims_body(results, records)}
     bodies = {body["claim"]: body for body in json.loads(others)} | tested
-    return json.dumps([bodies[name] for name in sorted(bodies)], indent=1, ensure_ascii=False) + "\n"
+    ordered = [bodies[name] for name in sorted(bodies)]
+    return json.dumps(ordered, indent=1, ensure_ascii=False) + "\n"
 
 
 def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any]]:

@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 
 class IdfFlops(FlopsLoss):
-    """sum_j (mean over texts of w_j / idf_j)^2.
+    """sum_j (mean over texts of w_j / max(idf_j, 1))^2.
 
     Of Geng et al., 2024 (arXiv:2411.04403), who weigh the FLOPS of a token by its idf; their
     released code has idf in the weights of queries alone. The form of the weight is our reading.
+    Below 1 the idf does not count: that of a token in every text, such as [CLS], is nearly 0, and
+    its penalty alone would be the loss.
     """
 
     def __init__(self, model: Any, idf: Tensor, threshold: float | None = None) -> None:
         super().__init__(model, threshold)
         self.idf: Tensor
-        self.register_buffer("idf", idf, persistent=False)
+        self.register_buffer("idf", idf.clamp_min(1.0), persistent=False)
 
     def compute_loss_from_embeddings(self, embeddings: Tensor) -> Tensor:
         found: Tensor = super().compute_loss_from_embeddings(embeddings / self.idf)
