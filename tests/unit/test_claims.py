@@ -14,7 +14,14 @@ from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page as claims_page
 from rankstone.leaderboards.papers.checks import CHECKS, Value
-from rankstone.leaderboards.papers.claims import BOUNDS, ClaimSpec, Finding, Result, evaluate_claim
+from rankstone.leaderboards.papers.claims import (
+    BOUNDS,
+    ClaimSpec,
+    Finding,
+    Result,
+    evaluate_claim,
+    seconds,
+)
 from rankstone.leaderboards.papers.tested import claims_from_json, claims_to_json
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_latency, write_per_query
@@ -23,7 +30,7 @@ from rankstone.results.trec_run import write_run
 from rankstone.strict import chosen, load_folder
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
-from tests.records import make_record
+from tests.records import make_record, make_trained_record
 
 TASK = "stdlib/functions"
 QUERIES = [f"q{i}" for i in range(40)]
@@ -341,6 +348,22 @@ def test_folds_count_as_one_collection(tmp_path):
     assert evaluate_claim(tested, alone).reason == f"a/x on {TASK}@fold2of2: not measured"
     with pytest.raises(ValidationError, match="are for difference and share"):
         claim(kind="value", measure="nDCG@10", folds=2)
+
+
+def test_the_cost_is_of_all_runs_and_of_each_training_once():
+    trained = make_trained_record()  # its training took 812.5 s
+    again = trained.training[0].model_copy(update={"reused": True})
+
+    def run(wall_s, *training):
+        profile = trained.profile.model_copy(update={"wall_s": wall_s})
+        return trained.model_copy(update={"profile": profile, "training": list(training)})
+
+    assert seconds([run(900.0, *trained.training), run(20.0, again)]) == 920.0
+    assert seconds([run(30.0, again), run(20.0, again), run(10.0)]) == 60.0 + 812.5
+    assert seconds([run(30.0), run(None)]) is None
+    assert seconds([]) is None
+    shown = Result(claim(kind="value", measure="nDCG@10"), [], 872.5)
+    assert " Its 1 runs took 14:32 min." in markdown([shown])
 
 
 def test_a_terminal_shows_brackets_as_they_are():

@@ -20,6 +20,7 @@ from rankstone.leaderboards.numbers import UNKNOWN, fixed
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result, Verdict
 from rankstone.leaderboards.papers.tested import claims_body
+from rankstone.progress import duration
 from rankstone.results.store import Found
 
 MARKS: Mapping[str, Mark] = {
@@ -40,7 +41,8 @@ INTRODUCTION = (
     " sides or is not known. A claim holds where every check of it does, on every task, and does"
     " not hold where one does not. The criterion is that of this test; the paper's own result is"
     ' beside it, under "paper reports". Intervals are by paired bootstrap over queries; counts and'
-    " means over the paper's own queries are exact."
+    " means over the paper's own queries are exact. Times of runs include training, and leave out"
+    " encodings that were cached."
 )
 UNTESTED = "Not tested"
 ABOUT_UNTESTED = (
@@ -131,7 +133,7 @@ def _section(result: Result, level: int = 2) -> Iterator[Block]:
     claim = result.claim
     yield Heading(claim.name, level)
     yield Paragraph(f": {claim.statement} ({claim.source})", lead=result.verdict)
-    yield Paragraph(_setting(claim))
+    yield Paragraph(_setting(claim) + _cost(result))
     yield table(HEADS, map(_row, result.findings), figures=("criterion", "found"))
 
 
@@ -141,6 +143,13 @@ def _setting(claim: ClaimSpec) -> str:
     if claim.differs:
         return f"Not reproduced in the paper's setting: {claim.differs}"
     return "Setting: the paper's."
+
+
+def _cost(result: Result) -> str:
+    if result.seconds is None:
+        return ""
+    runs = len(result.claim.cells())
+    return f" Its {runs} runs took {duration(result.seconds)}."
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ interval and the bound that the claim puts on it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ from rankstone.leaderboards.papers.checks import (
     Value,
     unopened,
 )
+from rankstone.results.record import RunRecord
 from rankstone.results.store import Found
 from rankstone.strict import Spec
 
@@ -197,6 +198,8 @@ class Result(NamedTuple):
 
     claim: ClaimSpec
     findings: list[Finding]
+    seconds: float | None = None
+    """Wall seconds of its runs and of all trainings behind them; None where one is not known."""
 
     @property
     def verdict(self) -> Verdict:
@@ -219,7 +222,19 @@ def evaluate_claim(claim: ClaimSpec, records: Found, relevant: Relevant = unopen
         for check in claim.checks
         for task in check.tasks or claim.tasks
     ]
-    return Result(claim, findings)
+    runs = [records[cell][0] for cell in claim.cells() if cell in records]
+    return Result(claim, findings, seconds(runs) if len(runs) == len(claim.cells()) else None)
+
+
+def seconds(runs: Sequence[RunRecord]) -> float | None:
+    """Return the wall seconds of the runs, with trainings that earlier runs had done."""
+    walls = [run.profile.wall_s if run.profile else None for run in runs]
+    known = [wall for wall in walls if wall is not None]
+    trainings = [training for run in runs for training in run.training]
+    here = {training.checkpoint for training in trainings if not training.reused}
+    before = {one.checkpoint: one.wall_s for one in trainings if one.checkpoint not in here}
+    complete = bool(runs) and len(known) == len(walls)
+    return sum(known) + sum(before.values()) if complete else None
 
 
 def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) -> Finding:

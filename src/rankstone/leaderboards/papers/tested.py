@@ -50,6 +50,7 @@ def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any
             "claim": result.claim.name,
             "digest": result.claim.digest(),
             "verdict": result.verdict,
+            **({"seconds": round(result.seconds, 1)} if result.seconds else {}),
             "findings": [_plain_finding(finding) for finding in result.findings],
             "runs": {
                 f"{method}@{task}": records[method, task][0].identity()
@@ -66,7 +67,8 @@ def claims_from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]
     results = []
     for body in json.loads(text):
         claim = as_tested(claims, body["claim"], body["digest"], "Claim", CLAIMS_AGAIN)
-        results.append(Result(claim, [_finding(claim, found) for found in body["findings"]]))
+        findings = [_finding(claim, found) for found in body["findings"]]
+        results.append(Result(claim, findings, body.get("seconds")))
     return results
 
 
