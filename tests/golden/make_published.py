@@ -3,7 +3,8 @@
     python tests/golden/make_published.py FACTS.csv > leaderboards/published.csv
 
 FACTS.csv has the columns system, variant, checkpoint, dataset, split, metric, value, source and
-confidence. A row is a method's where its checkpoint is the method's model, or a line of `BY_HAND`
+confidence; `more_facts.csv` beside this file has others, collected later.
+A row is a method's where its checkpoint is the method's model, or a line of `BY_HAND`
 says so; what runs a checkpoint inside another system is left out (`OTHERS`), and so are costs.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from rankstone.specs import MethodSpec
 from rankstone.workspace import Workspace
 
+MORE = Path(__file__).with_name("more_facts.csv")
 COLUMNS = ("method", "task", "dataset", "measure", "value", "source", "confidence")
 OTHERS = re.compile(
     r"MUVERA|single-vector heuristic|PRF|rerank|HNSW|ONNX|UniXcoder: fine-tuned|ModularStar|beta"
@@ -71,11 +73,17 @@ def main(facts: Path) -> None:
     place = Workspace.find(Path(__file__).resolve().parents[2])
     methods = owners([place.method(name) for name in place.method_names()])
     tasks = set(place.tasks)
-    with facts.open(encoding="utf-8", newline="") as file:
-        found = [row for fact in csv.DictReader(file) for row in rows(fact, methods, tasks)]
+    found = [row for fact in facts_of(facts) for row in rows(fact, methods, tasks)]
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(sorted(set(found)))
+
+
+def facts_of(facts: Path) -> Iterator[dict[str, str]]:
+    """The rows of FACTS.csv, and those collected later."""
+    for path in (facts, MORE):
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
 
 
 def owners(specs: list[MethodSpec]) -> dict[str, str]:

@@ -31,7 +31,7 @@ LATER = (
     "dense/granite-embedding-english-r2", "dense/granite-embedding-small-english-r2",
     "dense/gte-modernbert-base", "dense/gte-multilingual-base", "dense/multilingual-e5-base",
     "dense/multilingual-e5-large", "dense/multilingual-e5-large-instruct",
-    "dense/multilingual-e5-small", "dense/mxbai-embed-large-v1", "dense/nomic-embed-text-v2-moe",
+    "dense/mxbai-embed-large-v1", "dense/nomic-embed-text-v2-moe",
     "dense/qwen3-embedding-0.6b", "dense/qwen3-embedding-4b",
     "dense/qwen3-embedding-8b", "dense/repllama-v1-7b-passage",
     "late_interaction/answerai-colbert-small-v1", "late_interaction/bge-m3-multi-vector",
