@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.optimize import brentq
 from typer import BadParameter
 
 from rankstone.cli.run import parse_numbers, parse_seconds
@@ -93,6 +95,81 @@ def test_waiting_is_that_of_lindley_and_of_queueing_theory(kind: str) -> None:
         for share in (0.5, 0.99):
             exact = -np.log(1 - share) / (1 - load)
             assert np.quantile(latencies_s(found, FOREVER), share) == pytest.approx(exact, rel=0.05)
+
+
+class Shared:
+    """A virtual clock of several threads: when all wait, it passes to the first that ends."""
+
+    def __init__(self, threads: int) -> None:
+        self.time, self._waiting, self._running = 0.0, list[tuple[float, int]](), threads
+        self._turns = {n: threading.Semaphore(0) for n in range(threads)}
+        self._numbers, self._own, self._lock = iter(range(threads)), threading.local(), threading.Lock()
+
+    def now(self) -> float:
+        return self.time
+
+    def wait_until(self, when: float) -> None:
+        if not hasattr(self._own, "number"):
+            with self._lock:
+                self._own.number = next(self._numbers)
+        with self._lock:
+            heapq.heappush(self._waiting, (max(when, self.time), self._own.number))
+            self._running -= 1
+            self._pass()
+        self._turns[self._own.number].acquire()
+
+    def leave(self) -> None:
+        """This thread will not wait again."""
+        with self._lock:
+            self._running -= 1
+            self._pass()
+
+    def _pass(self) -> None:
+        if not self._running and self._waiting:
+            self.time, number = heapq.heappop(self._waiting)
+            self._running = 1
+            self._turns[number].release()
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """The share of requests that wait in M/M/c, from Erlang B by its recursion."""
+    blocked = 1.0
+    for n in range(1, servers + 1):
+        blocked = load * blocked / (n + load * blocked)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+@pytest.mark.parametrize("servers", [2, 4])
+def test_several_workers_are_an_mmc_queue(servers: int) -> None:
+    """p50 and p99 within 5% of the time in an M/M/c system, whose services have mean 1 s."""
+    load, n = 0.7 * servers, 30_000
+    times = arrivals(load, n / load, kind="poisson", seed=3)
+    clock, end = Shared(servers), times[-1] + 1e6
+    drawn = iter(np.random.default_rng(4).exponential(1.0, len(times)).tolist())
+
+    def ask(row: int) -> None:
+        service = next(drawn, None)
+        if service is None:  # each worker serves one request behind all others, its last
+            clock.leave()
+        else:
+            clock.wait_until(clock.now() + service)
+
+    last = np.full(servers, end)
+    found = Loop(ask, ROWS, clock=clock).open(
+        np.concatenate([times, last]), workers=servers, timeout_s=FOREVER
+    )
+    taken = latencies_s(found, FOREVER)[: len(times)]
+    waits, spare = erlang_c(servers, load), servers - load
+
+    def longer(t: float) -> float:
+        """P(T > t) of a wait that is 0 or exponential with rate `spare`, and a service."""
+        return math.exp(-t) * (1 + waits * -math.expm1(-t * (spare - 1)) / (spare - 1))
+
+    for share in (0.5, 0.99):
+        exact = brentq(lambda t, tail=1 - share: longer(t) - tail, 0, 1e3)
+        assert np.quantile(taken, share) == pytest.approx(exact, rel=0.05)
+    begun = found.begun_s[: len(times)]
+    assert (begun > times + 1e-9).mean() == pytest.approx(waits, rel=0.05)
 
 
 def test_a_server_that_stalls_shows_in_every_percentile_it_should() -> None:

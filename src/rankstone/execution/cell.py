@@ -24,6 +24,7 @@ from rankstone.execution.context import CellContext
 from rankstone.execution.contract import hits_of, index_of, notes_of, one_each
 from rankstone.execution.events import BOOKKEEPING, UNDER_LOAD, EventStream, bounded
 from rankstone.execution.job import QUERY_BATCH, Job
+from rankstone.execution.load.cold_start import Asked, ask_new_process
 from rankstone.execution.load.measured import LoadRun
 from rankstone.execution.timed_queries import time_queries
 from rankstone.execution.training import (
@@ -58,11 +59,13 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.runners.saved import throughout
-from rankstone.specs import TaskSpec
+from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import RecipeRun
 
 WARNINGS = 100
 """Warnings of libraries that a record keeps."""
+INDEX, COLD = "index", "cold-start"
+"""Folders of the saved index, and of the process that reads it."""
 
 
 class CellRun:
@@ -88,7 +91,8 @@ class CellRun:
                 dataset = open_dataset(self._task, self.job.sources)
             training = self._training(dataset)
             with self.clock.phase("load"):
-                runner = build_runner(training.trained())
+                trained = training.trained()
+                runner = build_runner(trained)
                 name = self.job.method.name
                 one_each(runner.encode(["warm up"], "query"), 1, name)  # loads the model
             cache = self._cache(dataset)
@@ -111,9 +115,11 @@ class CellRun:
                 latency = self._latency(runner, index, dataset)
                 others = before.others_cores(Reading.now())
                 latency = latency.model_copy(update={"others_cores": others})
-                load = self._load(runner, index, dataset)
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
+                cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
+                load = self._load(runner, index, dataset, cold, Path(work))
+                purse.take_over(Path(work) / COLD)
                 apart = seen(dataset, self._taught(dataset, context, training))
                 self._write_files(evaluation, dataset, apart)
                 described = runner.describe()  # a server may be asked for it
@@ -258,8 +264,19 @@ class CellRun:
         facts = {"warmup": warmup, "threads": self.job.threads, "k": k, "queries": queries}
         return summarise(encode, search, **facts)
 
-    def _load(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Load | None:
-        """Return the figures under load, if the job has trials."""
+    def _job_of_new_process(self, trained: MethodSpec, purse: Purse) -> Job | None:
+        """Return the job of a process that reads the saved index, unless that lies elsewhere."""
+        given = {"method": trained, "budget": purse.left, "load": None}
+        return None if self.job.slices else self.job.model_copy(update=given)
+
+    def _load(
+        self, runner: AnyRunner, index: AnyIndex, dataset: Dataset, cold: Job | None, work: Path
+    ) -> Load | None:
+        """Return the figures under load, if the job has trials.
+
+        Args:
+            cold: job of a process that reads the index saved in `work`.
+        """
         plan = self.job.load
         if plan is None:
             return None
@@ -269,6 +286,12 @@ class CellRun:
             found = index.search(runner.encode([texts[row]], "query"), k)
             synchronise()
             return hits_of(found, self.job.method.name)
+
+        def ask_cold(rows: list[int]) -> Asked | None:
+            if cold is None or not hasattr(index, "load"):
+                return None
+            asked = [texts[row] for row in rows]
+            return ask_new_process(cold, index, work / INDEX, work / COLD, asked, k)
 
         def score(hits: Hits) -> Floats:
             name, cache = self.job.method.name, self.job.cache
@@ -284,7 +307,7 @@ class CellRun:
             report=lambda done: self.events.progress(UNDER_LOAD, done, None),
         )
         self.events.progress(UNDER_LOAD, 0, None)
-        requests = run.run()
+        requests = run.run(ask_cold)
         write_load(self.job.staging / "load.parquet", requests)
         return summarise_load(plan, run.offered, requests, k)
 
@@ -293,7 +316,7 @@ class CellRun:
         size = index.nbytes() if throughout(index, "nbytes") else None
         return IndexSize(
             memory_bytes=size,
-            disk_bytes=_saved_bytes(index, work / "index") if throughout(index, "save") else None,
+            disk_bytes=_saved_bytes(index, work / INDEX) if throughout(index, "save") else None,
             bytes_per_document=None if size is None else size / n_documents,
         )
 

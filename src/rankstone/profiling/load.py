@@ -9,8 +9,8 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.profiling.latency import percentiles
-from rankstone.results.per_query import ANSWERED, DROPPED, RawLoad
-from rankstone.results.record import HighestRate, Load, LoadPlan, LoadTrial
+from rankstone.results.per_query import ANSWERED, COLD, DROPPED, STEADY, RawLoad
+from rankstone.results.record import ColdStart, HighestRate, Load, LoadPlan, LoadTrial
 
 SHARE = 0.01
 """Share of the requests that may exceed a bound on the 99th percentile."""
@@ -27,6 +27,8 @@ def summarise_load(
     Raises:
         ResultsError: The requests are not those of that many trials.
     """
+    first, steady = (requests.where(requests.trial == number) for number in (COLD, STEADY))
+    requests = requests.where(requests.trial >= 0)
     if np.unique(requests.trial).tolist() != list(range(len(offered))):
         raise ResultsError(f"The requests under load are not those of {len(offered)} trials.")
     trials = [
@@ -39,6 +41,19 @@ def summarise_load(
         k=k,
         trials=trials,
         highest=None if plan.p99_ms is None else highest_rate(trials),
+        cold=cold_start(first, steady) if len(first.row) else None,
+    )
+
+
+def cold_start(first: RawLoad, steady: RawLoad) -> ColdStart:
+    """Return the figures of a new process."""
+    return ColdStart(
+        ready_s=float(first.begun_s[0]),
+        first_answer_s=float(first.ended_s[0]),
+        n=len(first.row),
+        first=percentiles((first.ended_s - first.begun_s) * 1e3),
+        steady=percentiles((steady.ended_s - steady.begun_s) * 1e3),
+        same=_mean(first.same),
     )
 
 

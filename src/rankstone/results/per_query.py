@@ -36,13 +36,16 @@ class RawLatency(NamedTuple):
 ANSWERED, LATE, ABANDONED, DROPPED = range(4)
 """States of a request: answered in time; answered after the time limit; not served, because it
 waited that long; not accepted, because the queue was full."""
+COLD, STEADY = -1, -2
+"""Numbers of trials: queries of a new process, whose times count from its start; and the same
+queries, asked again."""
 
 
 class RawLoad(NamedTuple):
     """Requests of `rankstone load`, (n,) each, in the order of their arrival."""
 
     trial: Ints
-    """Number of the trial, from 0."""
+    """Number of the trial, from 0; of a cold start `COLD` and `STEADY`."""
     row: Ints
     """Number of the query in the task's order."""
     scheduled_s: Floats

@@ -397,6 +397,24 @@ class HighestRate(Section):
     """Lowest rate from which on every trial failed; null if none was found."""
 
 
+class ColdStart(Section):
+    """A new process that reads the index from disk, and asks some queries, then the same again."""
+
+    ready_s: Amount
+    """From its start to its first query: libraries and index are read, and models unless their
+    first use loads them."""
+    first_answer_s: Amount
+    """From its start to its first answer."""
+    n: Count
+    """Queries."""
+    first: Percentiles
+    """Latency when they are asked first, the first answer included from its request."""
+    steady: Percentiles
+    """Latency when they are asked again."""
+    same: Amount | None = None
+    """Share of the answers that are those of the index before it was saved."""
+
+
 class Load(Section):
     """Latency and throughput under load (`rankstone load`)."""
 
@@ -409,6 +427,8 @@ class Load(Section):
     trials: list[LoadTrial] = []
     highest: HighestRate | None = None
     """Null without a bound."""
+    cold: ColdStart | None = None
+    """Null where the index cannot be saved and read."""
 
 
 class Profile(Section):

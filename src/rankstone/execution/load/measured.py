@@ -9,10 +9,12 @@ import numpy as np
 
 from rankstone.arrays import Ints
 from rankstone.execution.load.answers import Answers, Score
+from rankstone.execution.load.cold_start import QUERIES as COLD_QUERIES
+from rankstone.execution.load.cold_start import TURNS, Asked
 from rankstone.execution.load.generator import Clock, Loop, WallClock, arrivals
 from rankstone.execution.load.highest_rate import rates_to_try
 from rankstone.profiling.load import passes, trial
-from rankstone.results.per_query import RawLoad
+from rankstone.results.per_query import ANSWERED, COLD, STEADY, RawLoad
 from rankstone.results.record import MOST_REQUESTS, LoadPlan
 from rankstone.runners.protocols import Hits
 
@@ -49,8 +51,12 @@ class LoadRun:
         self.offered: Offered = []
         self._found: list[RawLoad] = []
 
-    def run(self) -> RawLoad:
-        """Return the requests of all trials; `offered` says what they are."""
+    def run(self, cold: Callable[[list[int]], Asked | None] = lambda rows: None) -> RawLoad:
+        """Return the requests of all trials; `offered` says what they are.
+
+        Args:
+            cold: Has a new process answer the queries of these rows; None where it cannot.
+        """
         began = self._clock.now()
         answers = Answers(self._single_client())
         service_s = (self._clock.now() - began) / len(answers.single)
@@ -61,6 +67,8 @@ class LoadRun:
             self._trial(answers, rows, clients=clients)
         if self._plan.p99_ms is not None:
             self._search(answers, rows, self._plan.workers / max(service_s, 1e-6))
+        if (asked := cold(rows[:COLD_QUERIES].tolist())) is not None:
+            self._found.append(self._cold(answers, np.tile(rows[:COLD_QUERIES], TURNS), asked))
         return RawLoad(*map(np.concatenate, zip(*self._found, strict=True)))
 
     def _single_client(self) -> dict[int, Hits]:
@@ -71,6 +79,15 @@ class LoadRun:
             if len(found) == QUERIES or time.monotonic() > end:
                 break
         return found
+
+    def _cold(self, answers: Answers, rows: Ints, asked: Asked) -> RawLoad:
+        """Return the requests to a new process, asked first and again."""
+        for number, (row, hits) in enumerate(zip(rows.tolist(), asked.hits, strict=True)):
+            answers.keep(number, row, hits)
+        times = (asked.begun_s, asked.begun_s, asked.ended_s)
+        requests = RawLoad.of(rows, *times, np.full(len(rows), ANSWERED))
+        trials = np.repeat([COLD, STEADY], len(rows) // TURNS)
+        return answers.compared(requests, self._n_queries, self._score)._replace(trial=trials)
 
     def _search(self, answers: Answers, rows: Ints, capacity: float) -> None:
         """Offer the rates of a bisection, each two or three times."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rankstone.leaderboards.document import Page, Paragraph, Table, table
 from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
-from rankstone.results.record import RANKS, Load, LoadTrial, RunRecord
+from rankstone.results.record import RANKS, ColdStart, Load, LoadTrial, RunRecord
 
 HEADS = (
     "offered", "requests", "answered\nper s", "p50\nms", "p95\nms", "p99\nms", "service\np50 ms",
@@ -77,6 +77,20 @@ def _notes(record: RunRecord) -> Iterator[str]:
     yield from filter(None, map(_changed, load.trials))
     if load.highest is not None:
         yield _highest(load)
+    if load.cold is not None:
+        yield _cold(load.cold)
+
+
+def _cold(cold: ColdStart) -> str:
+    """Return the cold start in words."""
+    first, again = (significant(part.p50_ms or part.mean_ms) for part in (cold.first, cold.steady))
+    kept = "" if cold.same in (None, 1.0) else f"; {cold.same:.1%} of its answers are the same"
+    return (
+        f"cold start: first answer {significant(cold.first_answer_s)} s after the start of the"
+        f" process, which is ready after {significant(cold.ready_s)} s; first"
+        f" {cold.n} queries p50 {first} ms (max {significant(cold.first.max_ms)}), asked again"
+        f" {again} ms (max {significant(cold.steady.max_ms)}){kept}"
+    )
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:

@@ -143,9 +143,10 @@ class Purse:
                 raise self._error(reserved, f"repeating a request of {len(texts):,} texts takes")
 
     def take_over(self, folder: Path) -> None:
-        """Add what the process of a cell stated in `folder`."""
+        """Add what another process, such as that of a cell, stated in `folder`."""
         with contextlib.suppress(FileNotFoundError):
             self.spent = self.spent.plus(Amount(*json.loads((folder / SPENT).read_bytes())))
+            self._write()
 
     def _holds(self, amount: Amount) -> bool:
         return self.limit.holds(self.spent.plus(self._reserved).plus(amount))

@@ -1,0 +1,101 @@
+"""Cold start: a new process that reads a saved index and answers, timed from the start of it.
+
+``python -m rankstone.execution.load.cold_start FOLDER BEGAN`` is that process. It asks some queries
+once and then again, which is its steady state. The pages of the index are dropped from memory
+before, where the system allows it; those of models and libraries are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rankstone.arrays import Floats
+from rankstone.execution.job import Job
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.api.budget import SPENT, Purse, paying
+from rankstone.runners.construct import build_runner
+from rankstone.runners.objects.method import unpack
+from rankstone.runners.protocols import AnyIndex, Hits
+
+QUERIES = 100
+"""Most queries that are asked."""
+TURNS = 2
+ASKED, ANSWERS, ERRORS = "asked.json", "answers.npz", "errors.txt"
+
+
+class Asked(NamedTuple):
+    """Answers of a new process to n queries, each asked twice, in order."""
+
+    begun_s: Floats
+    """(2n,) seconds from the start of the process."""
+    ended_s: Floats
+    hits: list[Hits]
+    """Those of one query each."""
+
+
+def ask_new_process(
+    job: Job, index: AnyIndex, saved: Path, folder: Path, texts: Sequence[str], k: int
+) -> Asked | None:
+    """Return the answers of a new process that reads the index; None, with a warning, if it fails.
+
+    Args:
+        job: that of the cell, its method with trained weights.
+        index: the one that lies in `saved`.
+        folder: new folder for what the processes exchange; it has the ledger of the budget too.
+    """
+    folder.mkdir()
+    asked = {"index": name_of(type(index)), "saved": str(saved), "texts": list(texts), "k": k}
+    (folder / ASKED).write_text(json.dumps({**asked, "job": job.model_dump(mode="json")}))
+    _forget(saved)
+    command = [sys.executable, "-P", "-m", __name__, str(folder)]
+    with (folder / ERRORS).open("wb") as errors:
+        began = time.perf_counter()
+        code = subprocess.call([*command, repr(began)], stdin=subprocess.DEVNULL, stderr=errors)
+    if code:
+        lines = (folder / ERRORS).read_text(errors="replace").strip().splitlines()
+        fault = lines[-1] if lines else f"exit status {code}"
+        warnings.warn(f"the cold start was not measured: {fault}", stacklevel=1)
+        return None
+    with np.load(folder / ANSWERS) as found:
+        pairs = zip(found["docs"], found["scores"], strict=True)
+        return Asked(*found["times"].T, [Hits(docs, scores) for docs, scores in pairs])
+
+
+def _forget(saved: Path) -> None:
+    """Ask the system to drop the files from memory."""
+    for path in saved.rglob("*"):
+        if path.is_file() and hasattr(os, "posix_fadvise"):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def main(folder: Path, began: float) -> None:
+    """Answer what lies in `folder`; `began` is the start of this process by the common clock."""
+    asked = json.loads((folder / ASKED).read_text())
+    job = Job.model_validate(asked["job"])
+    with paying(Purse(job.budget, ledger=folder / SPENT)):
+        runner = build_runner(unpack(job.method, job.staging))
+        index = class_of(asked["index"]).load(Path(asked["saved"]))
+        times, hits = list[tuple[float, float]](), list[Hits]()
+        for text in asked["texts"] * TURNS:
+            begun = time.perf_counter() - began
+            hits.append(index.search(runner.encode([text], "query"), asked["k"]))
+            times.append((begun, time.perf_counter() - began))
+    docs, scores = zip(*hits, strict=True)
+    answers: dict[str, Any] = {"docs": np.stack(docs), "scores": np.stack(scores)}
+    np.savez(folder / ANSWERS, times=np.array(times), **answers)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]))
