@@ -157,7 +157,8 @@ class Views(Catalogue):
         Raises: RankstoneError, where something is not defined or records cannot be read.
         """
         from rankstone.leaderboards.boards import board, restated, stated
-        from rankstone.leaderboards.pages.board import page
+        from rankstone.leaderboards.labels import base_name
+        from rankstone.leaderboards.pages.board import apart, page
         from rankstone.leaderboards.shown import shown_page
         from rankstone.results.store import ResultStore
 
@@ -184,12 +185,15 @@ class Views(Catalogue):
         if spec is None:
             spec = stated(tasks, *wanted, **{"title": "Leaderboard", **given})
         whole = len(named) == 1 and named[0] in definitions.suites and tasks == every
+        methods = definitions.defined(base_name(record.method.name) for record, _ in stored)
+        if spec.apart:
+            return shown_page(apart(spec, stored, tasks, methods))
         made = board(
             spec,
             stored,
             tasks=tasks,
             suite=definitions.suite(named[0]) if whole else None,
-            methods=definitions.defined(record.method.name for record, _ in stored),
+            methods=methods,
         )
         return shown_page(page(made))
 
@@ -199,7 +203,8 @@ class Views(Catalogue):
         Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
         """
         from rankstone.leaderboards.costs import named_cost
-        from rankstone.leaderboards.pages.plots import can_plot, chart
+        from rankstone.leaderboards.curves.drawn import can_plot
+        from rankstone.leaderboards.pages.plots import chart
 
         if not can_plot():
             raise MissingExtraError("A plot", "site")

@@ -30,7 +30,7 @@ def report(
 
     The default format is Markdown.
     """
-    from rankstone.leaderboards.pages.plots import can_plot
+    from rankstone.leaderboards.curves.drawn import can_plot
 
     out.draw(here.report(methods, baseline=baseline, title=title, **filters), "report")
     if out.file is not None and not can_plot():

@@ -59,6 +59,7 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.runners.saved import throughout
+from rankstone.runners.search.exactness import recall_of_exact
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import RecipeRun
 
@@ -117,6 +118,9 @@ class CellRun:
                 latency = latency.model_copy(update={"others_cores": others})
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
+                first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
+                recall = recall_of_exact(runner, first, found, context)
+                size = size.model_copy(update={"recall_10": recall})
                 cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
                 load = self._load(runner, index, dataset, cold, Path(work))
                 purse.take_over(Path(work) / COLD)

@@ -17,8 +17,9 @@ from pydantic import Field, model_validator
 from rankstone.errors import DefinitionError, MeasureError, did_you_mean
 from rankstone.evaluation.measure_names import canonical
 from rankstone.leaderboards.costs import BY_NAME, OTHERS, Flag, flags_by_method, incomparable
+from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.document import Cell, Mark
-from rankstone.leaderboards.labels import label_notes, one_label, row_names
+from rankstone.leaderboards.labels import label_notes, one_label, row_names, with_grids
 from rankstone.leaderboards.marks import (
     Column,
     Tested,
@@ -73,6 +74,11 @@ class TableSpec(Spec):
     """`mean`, `method`, a task, a measure, or a cost."""
     top: int = Field(default=0, ge=0)
     """Only so many rows, the first of that order; 0: all."""
+    recall: float | None = Field(default=None, gt=0, le=1)
+    """Of each grid only the method with the lowest median latency of search, among those that find
+    this share of the first results of exact search on every task."""
+    apart: bool = False
+    """A table for each task, with curves of grids and of load below it."""
 
     @property
     def columns(self) -> tuple[str | None, ...]:
@@ -116,7 +122,7 @@ def restated(
         return build_spec(TableSpec, {**spec.model_dump(), **options}, Path("leaderboard"))
     own = [name for name in spec.columns if name]
     kept = {"records", "methods", "families", "licences", "zero_shot", "machine", "title",
-            "intervals", "significance", "level", "top"}  # fmt: skip
+            "intervals", "significance", "level", "top", "recall", "apart"}  # fmt: skip
     return stated(
         spec.tasks, measures or own, columns, **{**spec.model_dump(include=kept), **options}
     )
@@ -166,7 +172,11 @@ def board(
         suite: where `spec.tasks` is this one suite, whose own mean is shown.
         methods: definitions by name, for the licences; a method without one has none.
     """
-    cells = _cells(spec, stored, tasks, methods or {})
+    given = list(stored)
+    shown_as = with_grids(record for record, _ in given)
+    labelled = ((record, path) for record, (_, path) in zip(shown_as, given, strict=True))
+    cells = _cells(spec, labelled, tasks, methods or {})
+    cells, rule = (cells, []) if spec.recall is None else at_equal_recall(cells, spec.recall)
     names = list(dict.fromkeys(method for method, _ in cells))
     columns = [Column(task, measure) for task in tasks for measure in spec.columns]
     untested: list[str] = []
@@ -176,7 +186,7 @@ def board(
     kept = {cell: one for cell, one in cells.items() if cell[0] in shown}
     made = _board(spec, kept, shown, tasks, suite, pairs)
     part = f"the first {len(shown)} of {len(names)} methods by {spec.sort}"
-    notes = [*made.notes, *untested, *([part] if len(shown) < len(names) else [])]
+    notes = [*rule, *made.notes, *untested, *([part] if len(shown) < len(names) else [])]
     return replace(made, notes=tuple(dict.fromkeys(notes)))
 
 

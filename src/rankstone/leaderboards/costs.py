@@ -182,6 +182,8 @@ COSTS: tuple[Cost, ...] = (
          priority=9),
     Cost(name="bytes/doc", column="", heading=("bytes/doc",),
          place="profile.index.bytes_per_document", of_machine=False),
+    Cost(name="recall of exact search", column="", heading=("recall@10", "of exact"),
+         place="profile.index.recall_10", higher_is_better=True, of_machine=False),
     Cost(name="peak RSS", column="peak_rss_bytes", heading=("peak RSS",),
          place="profile.peak_rss_bytes", unit="bytes", phases=ENCODING, over_tasks="largest",
          priority=4),

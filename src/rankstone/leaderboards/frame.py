@@ -12,6 +12,7 @@ import pandas as pd
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
+from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.numbers import is_known
 from rankstone.leaderboards.trained import trained_note
 from rankstone.results.per_query import read_per_query
@@ -48,7 +49,7 @@ def leaderboard(
     Returns:
         A frame with the columns
 
-        * `task`, `method`, `label` (of the record, by its user), `machine` (fingerprint),
+        * `task`, `method`, `label` (of the record, by its user, or the parameters that vary in a grid), `machine` (fingerprint),
           `status`, `headline` (the name of the task's main measure), `data` (short digest of
           corpus, queries and judgements: rows of unequal `data` are not comparable), `split`,
           `interval` (what low and high mean), `cpu`, `gpu`, `cached` (phases read from a cache,
@@ -69,7 +70,7 @@ def leaderboard(
 
         What is unknown is missing (NaN, NA or None), never 0.
     """
-    records = list(records)
+    records = with_grids(records)
     names = list(measures) if measures is not None else measure_order(records)
     rows = [_row(record, names) for record in records]
     columns = [f"{name}{end}" for name in names for end in ("", " low", " high")]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
+
+LONGEST = 40
+"""Characters of a parameter and its value in a label."""
 
 
 def one_label(method: str, records: Iterable[RunRecord]) -> str | None:
@@ -37,3 +41,51 @@ def label_notes(methods: Iterable[str], names: Iterable[str]) -> Iterator[str]:
     for method, name in zip(methods, names, strict=True):
         if name and not name.endswith(f"({method})"):
             yield f"{name}: {method}"
+
+
+def with_grids(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return the records, those of a grid under a label of the parameters that vary in it.
+
+    A grid are the methods that a definition gives with parameters set by hand (`--set`), and the
+    definition itself: `hnswlib ef_search=32`. A record's own label stays.
+    """
+    found = list(records)
+    methods: dict[str, dict[str, Mapping[str, object]]] = {}
+    for record in found:
+        name = record.method.name
+        methods.setdefault(base_name(name), {})[name] = record.method.parameters
+    labels = dict(pair for base, grid in methods.items() for pair in _grid_labels(base, grid))
+    return [
+        record.model_copy(update={"label": labels[record.method.name]})
+        if record.label is None and record.method.name in labels
+        else record
+        for record in found
+    ]
+
+
+def base_name(method: str) -> str:
+    """Return the name without the digest of parameters set by hand."""
+    return re.sub(r"\+parameters-\w+", "", method)
+
+
+def stem(method: str) -> str:
+    """Return the last part of the name of its definition."""
+    return base_name(method).partition("+")[0].rpartition("/")[2]
+
+
+def _grid_labels(
+    base: str, grid: Mapping[str, Mapping[str, object]]
+) -> Iterator[tuple[str, str]]:
+    """Yield the methods of a grid and their labels; none where a value has no short text."""
+    keys = dict.fromkeys(key for parameters in grid.values() for key in parameters)
+    varying = [key for key in keys if len({_text(p.get(key)) for p in grid.values()}) > 1]
+    for method, parameters in grid.items():
+        shown = [f"{key}={_text(parameters[key])}" for key in varying if key in parameters]
+        if shown and all(len(text) <= LONGEST for text in shown):
+            yield method, f"{stem(base)} {' '.join(shown)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "×".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rankstone.leaderboards.document import Page, Paragraph, Table, table
+from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
 from rankstone.results.record import RANKS, ColdStart, Load, LoadTrial, RunRecord
 
@@ -29,6 +30,7 @@ NOTE = (
 
 def page(records: Sequence[RunRecord]) -> Page:
     """Return a row for each trial of each record, and the highest rates."""
+    records = with_grids(records)
     return Page(
         title="load",
         blocks=(*map(load_table, records), Paragraph(text=NOTE)),
@@ -45,7 +47,7 @@ def page(records: Sequence[RunRecord]) -> Page:
 def load_table(record: RunRecord) -> Table:
     """Return the table of a record's trials, with notes."""
     rows = [tuple(_figures(trial)) for trial in _trials(record)]
-    title = f"{record.method.name} on {record.task.name}"
+    title = f"{record.label or record.method.name} on {record.task.name}"
     notes = list(_notes(record))
     return table(HEADS, rows, figures=HEADS[1:], title=title, priorities=PRIORITIES, notes=notes)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from rankstone.leaderboards.boards import Board
-from rankstone.leaderboards.document import Cell, Column, Page, Table
+from collections.abc import Iterator, Mapping, Sequence
+
+from rankstone.leaderboards.boards import Board, TableSpec
+from rankstone.leaderboards.boards import board as board_of
+from rankstone.leaderboards.curves.curves import of_grids, of_load
+from rankstone.leaderboards.curves.drawn import pictures
+from rankstone.leaderboards.document import Block, Cell, Column, Page, Picture, Table
+from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.trained import labelled
+from rankstone.results.store import Stored
+from rankstone.specs import MethodSpec
 
 
 def page(board: Board) -> Page:
@@ -29,6 +37,37 @@ def page(board: Board) -> Page:
         rows=tuple(rows),
         body=_body(board),
     )
+
+
+def apart(
+    spec: TableSpec,
+    stored: Sequence[Stored],
+    tasks: Sequence[str],
+    methods: Mapping[str, MethodSpec],
+) -> Page:
+    """A table for each task, then curves of its grids and of its records under load."""
+    blocks, rows, bodies, fields = list[Block](), list[Mapping[str, object]](), [], dict[str, None]()
+    for task in tasks:
+        one = spec.model_copy(update={"tasks": (task,), "title": f"{spec.title}: {task}"})
+        made = page(board_of(one, stored, tasks=[task], methods=methods))
+        blocks += [*made.blocks, *_curves(spec.name, task, stored, methods)]
+        rows += [{"task": task, **row} for row in made.rows]
+        bodies.append(made.body)
+        fields |= dict.fromkeys(made.fields)
+    return Page(
+        blocks=tuple(blocks), fields=("task", *fields), rows=tuple(rows), body={"boards": bodies}
+    )
+
+
+def _curves(
+    name: str, task: str, stored: Sequence[Stored], methods: Mapping[str, MethodSpec]
+) -> Iterator[Picture]:
+    good = [r for r, _ in stored if r.task.name == task and r.status == "ok"]
+    records, file = with_grids(good), f"{name}-{task.replace('/', '-')}"
+    caption = f"{task}: settings of each engine against the recall of exact search"
+    yield from pictures(of_grids(records, methods), f"{file}-recall", caption)
+    caption = f"{task}: latency against rate, and throughput against clients"
+    yield from pictures(of_load(records), f"{file}-load", caption)
 
 
 def _fields(board: Board) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from rankstone.leaderboards.costs import (
     mark_of,
     pareto_optimal,
 )
+from rankstone.leaderboards.curves.drawn import can_plot
 from rankstone.leaderboards.document import Page, Picture
 from rankstone.leaderboards.site.fronts import place_names
 from rankstone.leaderboards.site.vega import PADDING
@@ -23,17 +23,11 @@ from rankstone.results.record import RunRecord
 if TYPE_CHECKING:
     from altair import LayerChart
 
-NEEDED = ("altair", "vl_convert")
 LATENCY = BY_NAME["p95 latency"]
 NAMED = 10
 """Methods that are all named in a plot, where there is room."""
 WIDTH, HEIGHT = 560, 320
 """Pixels inside the axes."""
-
-
-def can_plot() -> bool:
-    """Return if the drawing libraries are installed."""
-    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 
 def page(records: Sequence[RunRecord], cost: Cost) -> Page:
@@ -114,7 +108,8 @@ def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, An
 
 def _name(record: RunRecord, of: int) -> str:
     """Return the method's name; of many its last part, which finds room more often."""
-    return record.method.name if of <= NAMED else record.method.name.rpartition("/")[2]
+    name = record.label or record.method.name
+    return name if of <= NAMED else name.rpartition("/")[2]
 
 
 def _quality(record: RunRecord) -> dict[str, Any]:

@@ -232,6 +232,8 @@ def _profile(record: RunRecord) -> Iterator[Block]:
             ("index on disk", bytes_text(index.disk_bytes)),
             ("bytes per document", significant(index.bytes_per_document)),
         ]
+        if index.recall_10 is not None:
+            rows.append(("first 10 of exact search that it finds", f"{index.recall_10:.1%}"))
     yield from _section("memory", rows)
 
 

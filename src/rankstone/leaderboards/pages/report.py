@@ -10,8 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.compare import Comparison, compare, obstacles, paired_values
 from rankstone.leaderboards.costs import BY_NAME, Cost, mark_of, pareto_optimal
+from rankstone.leaderboards.curves.curves import of_load
+from rankstone.leaderboards.curves.drawn import pictures
 from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragraph, Picture, table
 from rankstone.leaderboards.frame import leaderboard, truncated, truncation
+from rankstone.leaderboards.labels import with_grids
+from rankstone.leaderboards.loads.page import NOTE as LOAD_NOTE
+from rankstone.leaderboards.loads.page import load_table
 from rankstone.leaderboards.marks import not_below
 from rankstone.leaderboards.numbers import count, flagged, interval, quality
 from rankstone.leaderboards.pages import compare as compare_page
@@ -43,7 +48,7 @@ def report(
     """
     if not stored:
         raise ResultsError("no records to report on. (rankstone run METHOD --on TASK)")
-    records = [record for record, _ in stored]
+    records = with_grids(record for record, _ in stored)
     blocks: list[Block] = [
         Heading("Summary"),
         *_summary(stored),
@@ -56,6 +61,7 @@ def report(
         Heading("Figures"),
         *_figures(records),
         *_plots(records),
+        *_loads(records),
     ]
     if baseline is not None:
         blocks += [Heading(f"Against {baseline}"), *_comparisons(stored, baseline)]
@@ -240,6 +246,20 @@ def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
         if svg:
             name = f"{task.replace('/', '-')}-latency.svg"
             yield Picture(name, svg, f"{task}: quality against p95 latency, 95% intervals")
+
+
+def _loads(records: Sequence[RunRecord]) -> Iterator[Block]:
+    """Yield the trials under load, and their curves."""
+    loaded = [record for record in records if record.profile and record.profile.load]
+    if not loaded:
+        return
+    yield Heading("Under load")
+    for task in dict.fromkeys(record.task.name for record in loaded):
+        here = [record for record in loaded if record.task.name == task]
+        name, caption = f"{task.replace('/', '-')}-load", f"{task}: latency and throughput"
+        yield from pictures(of_load(here), name, caption)
+        yield from map(load_table, here)
+    yield Paragraph(LOAD_NOTE)
 
 
 def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:

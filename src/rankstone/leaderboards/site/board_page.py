@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rankstone.leaderboards.costs import BY_NAME
+from rankstone.leaderboards.curves.curves import of_grids, of_load
 from rankstone.leaderboards.numbers import count
 from rankstone.leaderboards.site import tables
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.fronts import COSTS, front_rows
 from rankstone.leaderboards.site.model import Board, Site
 from rankstone.leaderboards.site.pairs import Pair
-from rankstone.leaderboards.site.vega import Plot
+from rankstone.leaderboards.site.vega import Plot, plotted
 from rankstone.leaderboards.site.views import Ranked, View, Views, groups
 
 NAMED = 8
@@ -138,6 +139,8 @@ def board_page(
             f"data {data}" if data else "",
         ],
         plots=list(fronts(site, view, "front")),
+        grids=plotted(of_grids((entry.record for entry in board.done), site.methods)),
+        loads=plotted(of_load(entry.record for entry in board.done)),
         table=tables.board_table(site, board, view),
         notes=[*tables.notes(site, board), *_untested(view)],
         method_notes=tables.method_notes(site, board),

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards.frame import leaderboard, measure_order
+from rankstone.leaderboards.labels import stem, with_grids
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
-from rankstone.leaderboards.site.sweeps import Step, sweeps
+from rankstone.leaderboards.curves.sweeps import Step, sweeps
 from rankstone.leaderboards.trained import labelled, training_tag
 from rankstone.results.record import RunRecord
 from rankstone.results.selection import family_of
@@ -64,8 +65,11 @@ class Entry:
 
     @property
     def plain(self) -> str:
-        """The method, behind the label of its record."""
-        return f"{self.record.label} ({self.method})" if self.record.label else self.method
+        """The method, behind the label of its record unless that begins with its name."""
+        label = self.record.label
+        if label and label.startswith(f"{stem(self.method)} "):
+            return label
+        return f"{label} ({self.method})" if label else self.method
 
     @property
     def name(self) -> str:
@@ -216,7 +220,9 @@ def make_site(
     look: Look = out_of_reach,
 ) -> Site:
     """Return the site of these records, whatever their order."""
-    stored = {_key(record): (record, path) for record, path in records}
+    given = list(records)
+    shown = with_grids(record for record, _ in given)
+    stored = {_key(r): (r, path) for r, (_, path) in zip(shown, given, strict=True)}
     frame = leaderboard([record for record, _ in stored.values()])
     frame = frame.assign(data=known_data(frame))
     boards: dict[tuple[str, str], list[Entry]] = {}

@@ -12,7 +12,9 @@ import numpy as np
 from rankstone.errors import ResultsError
 from rankstone.leaderboards import numbers
 from rankstone.leaderboards.costs import BY_NAME, mark_of
+from rankstone.leaderboards.curves.curves import of_load
 from rankstone.leaderboards.frame import measure_order
+from rankstone.leaderboards.loads.page import NOTE, load_table
 from rankstone.leaderboards.numbers import count, significant
 from rankstone.leaderboards.pages.record import (
     CURVE,
@@ -34,7 +36,7 @@ from rankstone.leaderboards.site.citations import linked
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.queries import Queries
-from rankstone.leaderboards.site.vega import Plot, rounded
+from rankstone.leaderboards.site.vega import Plot, plotted, rounded
 from rankstone.leaderboards.trained import (
     UNKNOWN_TRAINING,
     trained_note,
@@ -117,6 +119,9 @@ def record_page(
             for one in record.training
         ],
         sections=dict(_sections(site, entry)),
+        loads=plotted(of_load([record])),
+        load=load_table(record) if record.profile and record.profile.load else None,
+        load_note=NOTE,
         **_latency(entry),
     )
 

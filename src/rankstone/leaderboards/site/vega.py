@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, get_args
 
 from rankstone.errors import MissingExtraError
+from rankstone.leaderboards.curves.curves import Curves, Kind, names_of
+from rankstone.leaderboards.curves.drawn import SHAPES, layers
 from rankstone.leaderboards.site.model import COLOURS
 
 if TYPE_CHECKING:
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
 DIGITS = 5
 """Significant digits of plotted values: more than a screen can show."""
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-"""Shapes of families, in turn; the stylesheet draws the same in legends."""
+CURVES: tuple[Kind, ...] = get_args(Kind)
+"""Kinds of curves."""
 SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130),
-         "trend": (330, 170)}  # fmt: skip
+         "trend": (330, 170), "load": (350, 240), "exact": (350, 240),
+         "exact-quality": (350, 240)}  # fmt: skip
 """Width and height inside the axes of the kinds that stand in the page as SVG."""
 PADDING = 14
 """Pixels between the axes and the nearest point."""
@@ -66,6 +69,33 @@ class Plot:
     def svg(self, root: str) -> str:
         """Return it as SVG for a page whose links start at `root`; empty for the other kinds."""
         return svg(self.kind, self.rows, self.words, root) if self.kind in SIZES else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plotted:
+    """Plots of curves that share a legend."""
+
+    plots: tuple[Plot, ...]
+    legend: tuple[tuple[str, int], ...]
+    """Names and their colours."""
+
+
+def plotted(curves: Iterable[Curves]) -> Plotted:
+    """Return the plots of curves."""
+    drawn = list(curves)
+    names = names_of(drawn)
+    return Plotted(
+        plots=tuple(
+            Plot(
+                kind=one.kind,
+                rows=[{**row, "c": row["c"] % COLOURS} for row in one.rows(names)],
+                label=one.label,
+                words={"x": one.x, "y": one.y},
+            )
+            for one in drawn
+        ),
+        legend=tuple((name, n % COLOURS) for n, name in enumerate(names)),
+    )
 
 
 def svg(kind: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str], root: str) -> str:
@@ -128,6 +158,7 @@ def _compiled() -> dict[str, Any]:
         "latency": _latency,
         "scatter": _scatter,
         "trend": _trend,
+        **{kind: partial(_curves, kind=kind) for kind in CURVES},
     }
     return {
         name: {**draw(alt).to_dict(format="vega"), "config": _CONFIG, "background": None}
@@ -141,11 +172,7 @@ def _points(alt: Any, kind: str, ticks: int = 5) -> tuple[Any, Any]:
     x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
     y = alt.Y("y:Q").scale(zero=False, nice=False, padding=PADDING).title("$y")
     y = y.axis(format=".3~f", tickCount=ticks)
-    families = {"domain": list(range(COLOURS))}
-    colour = alt.Color("c:O").legend(None)
-    colour = colour.scale(range=[f"var(--k{n})" for n in range(COLOURS)], **families)
-    shape = alt.Shape("c:O").legend(None)
-    shape = shape.scale(range=[SHAPES[n % len(SHAPES)] for n in range(COLOURS)], **families)
+    colour, shape = _colours(alt)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x)
     line = {"color": "var(--faint)", "strokeDash": [4, 3], "strokeWidth": 1.5, "aria": False}
     front = base.mark_line(interpolate="step-after", **line).transform_filter("datum.front")
@@ -168,6 +195,24 @@ def _points(alt: Any, kind: str, ticks: int = 5) -> tuple[Any, Any]:
         front.encode(y=y) + marks if kind == "small" else front.encode(y=y) + curves + bars + marks
     )
     return x, layers.properties(width=width, height=height)
+
+
+def _colours(alt: Any) -> tuple[Any, Any]:
+    """Colours and shapes of the stylesheet by number."""
+    numbers = {"domain": list(range(COLOURS))}
+    colour = alt.Color("c:O").legend(None)
+    colour = colour.scale(range=[f"var(--k{n})" for n in range(COLOURS)], **numbers)
+    shape = alt.Shape("c:O").legend(None)
+    return colour, shape.scale(
+        range=[SHAPES[n % len(SHAPES)] for n in range(COLOURS)], **numbers
+    )
+
+
+def _curves(alt: Any, kind: Kind) -> Any:
+    """One curve per name, under load or of a grid."""
+    width, height = SIZES[kind]
+    drawn = layers(alt, alt.NamedData("rows"), kind, "$x", "$y", *_colours(alt))
+    return drawn.properties(width=width, height=height)
 
 
 def _named(alt: Any, kind: str) -> Any:

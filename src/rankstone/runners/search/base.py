@@ -25,6 +25,9 @@ class OverEncoder(ByMember):
     """
 
     DESCRIPTION: ClassVar[str]
+    APPROXIMATES: ClassVar[bool] = False
+    """True where the index seeks the documents of highest inner product, which exact search
+    finds."""
 
     members: OneMember
     """The encoder."""

@@ -38,6 +38,7 @@ class OverEngine(OverEncoder):
     holds the version of the engine.
     """
 
+    APPROXIMATES: ClassVar[bool] = True
     ENGINE: ClassVar[str]
     """The distribution."""
 

@@ -26,6 +26,7 @@ class HNSW(WithGraph):
     """
 
     DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, faiss"
+    APPROXIMATES: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     def index_bytes(self, n: int, dim: int) -> int:

@@ -40,6 +40,7 @@ class InvertedFile(OverEncoder):
     """
 
     DESCRIPTION: ClassVar[str] = "inverted lists of vectors, inner product, faiss"
+    APPROXIMATES: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     n_lists: Lists = "auto"

@@ -50,6 +50,7 @@ class ProductQuantisation(OverEncoder):
     """
 
     DESCRIPTION: ClassVar[str] = "product quantisation, asymmetric inner product, faiss"
+    APPROXIMATES: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     subvectors: Subvectors

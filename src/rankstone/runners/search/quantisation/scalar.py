@@ -44,6 +44,7 @@ class ScalarQuantisation(OverEncoder):
     """
 
     DESCRIPTION: ClassVar[str] = "exact inner product of rounded values, faiss"
+    APPROXIMATES: ClassVar[bool] = True
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     storage: Storage

@@ -1,0 +1,196 @@
+"""Curves as data: latency and throughput under load, and grids of settings of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+from typing import Any, Literal, NamedTuple
+
+from rankstone.leaderboards.costs import BY_NAME, comparable_group
+from rankstone.leaderboards.labels import base_name, stem
+from rankstone.leaderboards.numbers import quality, significant
+from rankstone.leaderboards.curves.sweeps import sweeps
+from rankstone.results.record import LoadTrial, RunRecord
+from rankstone.specs import MethodSpec
+
+Kind = Literal["load", "exact", "exact-quality"]
+"""Scales: both logarithmic; the vertical one alone; neither."""
+RECALL = BY_NAME["recall of exact search"]
+COSTS = ("queries per second", "p99 latency", "index")
+"""Costs that the recall of a grid is drawn against, beside the headline measure."""
+
+
+class Point(NamedTuple):
+    """A point of a curve, which joins those of one name, curve and style in the order of `step`."""
+
+    x: float
+    y: float
+    name: str
+    text: str
+    curve: str = ""
+    step: float = 0.0
+    style: Literal["solid", "dashed"] = "solid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """One plot."""
+
+    kind: Kind
+    x: str
+    """Titles of the axes."""
+    y: str
+    points: tuple[Point, ...]
+    label: str
+    """The content in words."""
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(point.name for point in self.points))
+
+    def rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the points for a drawing, coloured by their number in `names`."""
+        return [
+            {**point._asdict(), "c": names.index(point.name), "line": f"{point.name} {point.curve}"}
+            for point in self.points
+        ]
+
+
+def names_of(drawn: Iterable[Curves]) -> list[str]:
+    """Return the names in any of the plots, in order."""
+    return sorted({name for one in drawn for name in one.names})
+
+
+def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
+    """Yield latency against rate and throughput against clients, of records of one machine."""
+    loaded = _of_one_machine([record for record in records if _trials(record)])
+    by_rate = [point for record in loaded for point in _latencies(record)]
+    by_clients = [point for record in loaded for point in _throughputs(record)]
+    if by_rate:
+        yield Curves(
+            kind="load",
+            x="requests per second, offered",
+            y="latency, ms: p99, dashed p50",
+            points=tuple(by_rate),
+            label=f"Latency against the offered rate of {', '.join(map(_name, loaded))}",
+        )
+    if by_clients:
+        yield Curves(
+            kind="load",
+            x="clients",
+            y="answered per second",
+            points=tuple(by_clients),
+            label=f"Throughput against clients of {', '.join(map(_name, loaded))}",
+        )
+
+
+def of_grids(
+    records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]
+) -> Iterator[Curves]:
+    """Yield costs and quality against the recall of exact search, of records of one machine.
+
+    Args:
+        methods: definitions; exact search is a point where it is the encoder of another.
+    """
+    given = [record for record in records if record.status == "ok"]
+    exact = _encoders(given, methods)
+    shown = _of_one_machine([r for r in given if RECALL.of(r) is not None or _is(r, exact)])
+    if sum(RECALL.of(record) is not None for record in shown) < 2:
+        return
+    steps = sweeps(shown, methods)
+    for cost in map(BY_NAME.__getitem__, COSTS):
+        unit, values = cost.in_unit([cost.of(record) for record in shown])
+        points = _recalls(shown, values, steps, cost.name, unit)
+        if points:
+            title = f"{cost.name}, {unit}" if unit else cost.name
+            yield _against_recall("exact", title, points)
+    headline = shown[0].task.headline
+    values = [None if r.headline is None else r.headline.mean for r in shown]
+    yield _against_recall("exact-quality", headline, _recalls(shown, values, steps, headline, ""))
+
+
+def _against_recall(kind: Kind, title: str, points: Sequence[Point]) -> Curves:
+    return Curves(
+        kind=kind,
+        x="recall@10 of exact search",
+        y=title,
+        points=tuple(points),
+        label=f"{title} against the recall of exact search, one curve per method",
+    )
+
+
+def _recalls(
+    records: Sequence[RunRecord],
+    values: Sequence[float | None],
+    steps: Mapping[str, Any],
+    title: str,
+    unit: str,
+) -> list[Point]:
+    found = []
+    for record, value in zip(records, values, strict=True):
+        recall, step = RECALL.of(record), steps.get(record.method.name)
+        if value is not None and value > 0:
+            at = 1.0 if recall is None else recall
+            text = f"{_name(record)}: recall {quality(at)}, {title} {significant(value)} {unit}"
+            given = (step.curve, step.value) if step else (record.method.name, 0.0)
+            found.append(Point(at, value, _method(record), text.rstrip(), *given))
+    return found
+
+
+def _encoders(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -> set[str]:
+    """Return the methods whose vectors are searched by the approximate ones."""
+    known = (methods.get(base_name(r.method.name)) for r in records if RECALL.of(r) is not None)
+    return {member.name for spec in known if spec is not None for member in spec.members}
+
+
+def _is(record: RunRecord, names: set[str]) -> bool:
+    return record.method.name in names
+
+
+def _latencies(record: RunRecord) -> Iterator[Point]:
+    for rate, trials in _grouped(record, lambda trial: trial.rate):
+        for rank, style in (("p99_ms", "solid"), ("p50_ms", "dashed")):
+            known = [value for one in trials if (value := one.latency[rank]) is not None]
+            if known:
+                value, name = fmean(known), rank.removesuffix("_ms")
+                text = f"{_name(record)} at {rate:g} per s: {name} {significant(value)} ms"
+                changed = "" if all(one.same in (None, 1.0) for one in trials) else CHANGED
+                yield Point(rate, value, _name(record), text + changed, rank, rate, style)  # type: ignore[arg-type]
+
+
+CHANGED = "; answers differ from a single client's"
+
+
+def _throughputs(record: RunRecord) -> Iterator[Point]:
+    for clients, trials in _grouped(record, lambda trial: trial.clients):
+        value = fmean(one.throughput for one in trials)
+        text = f"{_name(record)}, {clients:g} clients: {significant(value)} per s"
+        yield Point(clients, value, _name(record), text, "", clients)
+
+
+def _grouped(record: RunRecord, key: Any) -> Iterator[tuple[float, list[LoadTrial]]]:
+    known = sorted((trial for trial in _trials(record) if key(trial) is not None), key=key)
+    yield from ((float(value), list(trials)) for value, trials in groupby(known, key))
+
+
+def _trials(record: RunRecord) -> list[LoadTrial]:
+    load = None if record.profile is None else record.profile.load
+    return [] if load is None else load.trials
+
+
+def _of_one_machine(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the largest group whose speed may be compared."""
+    groups: dict[object, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(comparable_group(BY_NAME["p99 latency"], record), []).append(record)
+    return max(groups.values(), key=len, default=[])
+
+
+def _name(record: RunRecord) -> str:
+    return (record.label or record.method.name).rpartition("/")[2]
+
+
+def _method(record: RunRecord) -> str:
+    return stem(record.method.name)
