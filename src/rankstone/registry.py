@@ -88,6 +88,7 @@ LOADERS = {
     "beir": "beir:load",
     "beir_zip": "beir_zip:load",
     "dpr": "dpr:load",
+    "generated": "generated:load",
     "hub": "mteb_layout:load",
     "irds": "irds:load",
     "loco_qmsum": "loco:rebuild_qmsum",

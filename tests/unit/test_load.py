@@ -103,7 +103,11 @@ class Shared:
     def __init__(self, threads: int) -> None:
         self.time, self._waiting, self._running = 0.0, list[tuple[float, int]](), threads
         self._turns = {n: threading.Semaphore(0) for n in range(threads)}
-        self._numbers, self._own, self._lock = iter(range(threads)), threading.local(), threading.Lock()
+        self._numbers, self._own, self._lock = (
+            iter(range(threads)),
+            threading.local(),
+            threading.Lock(),
+        )
 
     def now(self) -> float:
         return self.time

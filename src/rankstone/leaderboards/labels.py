@@ -73,9 +73,7 @@ def stem(method: str) -> str:
     return base_name(method).partition("+")[0].rpartition("/")[2]
 
 
-def _grid_labels(
-    base: str, grid: Mapping[str, Mapping[str, object]]
-) -> Iterator[tuple[str, str]]:
+def _grid_labels(base: str, grid: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
     """Yield the methods of a grid and their labels; none where a value has no short text."""
     keys = dict.fromkeys(key for parameters in grid.values() for key in parameters)
     varying = [key for key in keys if len({_text(p.get(key)) for p in grid.values()}) > 1]

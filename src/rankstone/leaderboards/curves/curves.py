@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from rankstone.leaderboards.costs import BY_NAME, comparable_group
+from rankstone.leaderboards.curves.sweeps import sweeps
 from rankstone.leaderboards.labels import base_name, stem
 from rankstone.leaderboards.numbers import quality, significant
-from rankstone.leaderboards.curves.sweeps import sweeps
 from rankstone.results.record import LoadTrial, RunRecord
 from rankstone.specs import MethodSpec
 
@@ -86,9 +86,7 @@ def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
         )
 
 
-def of_grids(
-    records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]
-) -> Iterator[Curves]:
+def of_grids(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -> Iterator[Curves]:
     """Yield costs and quality against the recall of exact search, of records of one machine.
 
     Args:

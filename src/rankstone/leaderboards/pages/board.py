@@ -46,7 +46,12 @@ def apart(
     methods: Mapping[str, MethodSpec],
 ) -> Page:
     """A table for each task, then curves of its grids and of its records under load."""
-    blocks, rows, bodies, fields = list[Block](), list[Mapping[str, object]](), [], dict[str, None]()
+    blocks, rows, bodies, fields = (
+        list[Block](),
+        list[Mapping[str, object]](),
+        [],
+        dict[str, None](),
+    )
     for task in tasks:
         one = spec.model_copy(update={"tasks": (task,), "title": f"{spec.title}: {task}"})
         made = page(board_of(one, stored, tasks=[task], methods=methods))

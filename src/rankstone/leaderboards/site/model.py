@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import RankstoneWarning, ResultsError
+from rankstone.leaderboards.curves.sweeps import Step, sweeps
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.labels import stem, with_grids
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
 from rankstone.leaderboards.pages.leaderboard import known_data
-from rankstone.leaderboards.curves.sweeps import Step, sweeps
 from rankstone.leaderboards.trained import labelled, training_tag
 from rankstone.results.record import RunRecord
 from rankstone.results.selection import family_of

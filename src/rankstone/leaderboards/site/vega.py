@@ -203,9 +203,7 @@ def _colours(alt: Any) -> tuple[Any, Any]:
     colour = alt.Color("c:O").legend(None)
     colour = colour.scale(range=[f"var(--k{n})" for n in range(COLOURS)], **numbers)
     shape = alt.Shape("c:O").legend(None)
-    return colour, shape.scale(
-        range=[SHAPES[n % len(SHAPES)] for n in range(COLOURS)], **numbers
-    )
+    return colour, shape.scale(range=[SHAPES[n % len(SHAPES)] for n in range(COLOURS)], **numbers)
 
 
 def _curves(alt: Any, kind: Kind) -> Any:
