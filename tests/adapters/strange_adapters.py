@@ -49,6 +49,10 @@ class ConstantIndex:
     def save(self, folder: Path) -> None:
         (folder / "n").write_text(str(self.n))
 
+    @classmethod
+    def load(cls, folder: Path) -> "ConstantIndex":
+        return cls(int((folder / "n").read_text()), lambda hits: hits)
+
     def nbytes(self) -> int:
         return 8
 

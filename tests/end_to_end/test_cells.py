@@ -84,8 +84,16 @@ def test_load_is_measured_verified_and_kept(place: Path) -> None:
     assert (rated.rate, closed.clients, rated.same, closed.overlap) == (200, 2, 1, 1)
     assert rated.headline == rated.headline_single
     assert closed.n > 0
+    cold = load.cold  # a new process read the saved index, and gave the same answers
+    assert cold is not None, record.warnings
+    assert (cold.n, cold.same) == (load.queries, 1)
+    assert 0 < cold.ready_s < cold.first_answer_s < cold.ready_s + 10
     path = here.store.path(record)
     assert here.verify(record, path) == []
+    sooner = load.model_copy(update={"cold": cold.model_copy(update={"ready_s": 0.01})})
+    profile = record.profile.model_copy(update={"load": sooner})  # type: ignore[union-attr]
+    found = here.verify(record.model_copy(update={"profile": profile}), path)
+    assert any(line.startswith("load cold ready_s is 0.01, recomputed") for line in found), found
     changed = rated.model_copy(update={"throughput": rated.throughput * 2})
     profile = record.profile.model_copy(  # type: ignore[union-attr]
         update={"load": load.model_copy(update={"trials": [changed, closed]})}

@@ -100,9 +100,7 @@ def lines() -> Iterator[str]:
 
 def line(name: str, index: Any, bare: Callable[[Any], Ask], parts: list[Any]) -> str:
     ask = bare(index)
-    ratio = ratio_of(
-        lambda part: measured(index, part), lambda part: plain(ask, part), [parts]
-    )
+    ratio = ratio_of(lambda part: measured(index, part), lambda part: plain(ask, part), [parts])
     return f"speed engine_{name} ratio={ratio:.3f} goal=<=1.03 peer=its_client_in_a_loop"
 
 

@@ -17,6 +17,7 @@ from typer import BadParameter
 
 from rankstone.cli.run import parse_numbers, parse_seconds
 from rankstone.execution.load.answers import Answers
+from rankstone.execution.load.cold_start import Asked
 from rankstone.execution.load.generator import Loop, arrivals
 from rankstone.execution.load.highest_rate import rates_to_try
 from rankstone.execution.load.measured import LoadRun
@@ -143,10 +144,9 @@ def erlang_c(servers: int, load: float) -> float:
     return blocked / (1 - load / servers * (1 - blocked))
 
 
-@pytest.mark.parametrize("servers", [2, 4])
-def test_several_workers_are_an_mmc_queue(servers: int) -> None:
+def test_several_workers_are_an_mmc_queue() -> None:
     """p50 and p99 within 5% of the time in an M/M/c system, whose services have mean 1 s."""
-    load, n = 0.7 * servers, 30_000
+    servers, load, n = 3, 2.1, 30_000
     times = arrivals(load, n / load, kind="poisson", seed=3)
     clock, end = Shared(servers), times[-1] + 1e6
     drawn = iter(np.random.default_rng(4).exponential(1.0, len(times)).tolist())
@@ -274,13 +274,17 @@ def test_answers_are_compared_with_those_of_a_single_client() -> None:
     assert found.single.tolist() == [1, 3, 1]
 
 
-def run(plan: LoadPlan, service_s: Callable[[], float]) -> tuple[LoadRun, RawLoad]:
-    clock = Virtual()
-
+def slow_by(clock: Virtual, service_s: float) -> Callable[[int], Hits]:
     def ask(row: int) -> Hits:
-        clock.time += service_s()
+        clock.time += service_s
         return hits(row)
 
+    return ask
+
+
+def run(plan: LoadPlan, service_s: float) -> tuple[LoadRun, RawLoad]:
+    clock = Virtual()
+    ask = slow_by(clock, service_s)
     made = LoadRun(plan, ask, 9, lambda all_hits: np.ones(9), seed=0, clock=clock)
     return made, made.run()
 
@@ -288,7 +292,7 @@ def run(plan: LoadPlan, service_s: Callable[[], float]) -> tuple[LoadRun, RawLoa
 def test_the_highest_rate_of_a_known_server(tmp_path: Path) -> None:
     """A server of 10 ms, constant arrivals: every rate below 100 per s keeps 10 ms, none above."""
     plan = LoadPlan(rates=(20,), p99_ms=10.5, clients=(1,), arrivals="constant", duration_s=5)
-    made, requests = run(plan, lambda: 0.01)
+    made, requests = run(plan, 0.01)
     write_load(tmp_path / "load.parquet", requests)
     load = summarise_load(plan, made.offered, read_load(tmp_path / "load.parquet"), 3)
     assert load.highest is not None
@@ -298,6 +302,32 @@ def test_the_highest_rate_of_a_known_server(tmp_path: Path) -> None:
     assert load.trials[1].throughput == pytest.approx(100)
     assert {one.same for one in load.trials} == {1.0}
     assert load.queries == 9
+    assert load.cold is None
+
+
+def test_a_cold_start_is_no_trial(tmp_path: Path) -> None:
+    """Nine queries of 40 ms to a process that is ready after 2 s, then of 10 ms; one differs."""
+    begun = 2 + np.cumsum([0.0] + [0.04] * 9 + [0.01] * 8)
+    asked = []
+
+    def cold(rows: list[int]) -> Asked:
+        asked.extend(rows)
+        found = [hits(row) for row in rows * 2]
+        found[3] = hits(rows[3], rows[0] + 50)
+        return Asked(begun, begun + np.repeat([0.04, 0.01], 9), found)
+
+    clock = Virtual()
+    plan = LoadPlan(clients=(1,), duration_s=1)
+    made = LoadRun(plan, slow_by(clock, 0.01), 9, lambda _: np.ones(9), seed=0, clock=clock)
+    write_load(tmp_path / "load.parquet", made.run(cold))
+    load = summarise_load(plan, made.offered, read_load(tmp_path / "load.parquet"), 3)
+    found = load.cold
+    assert found is not None
+    assert sorted(asked) == list(range(9))
+    assert (found.ready_s, found.first_answer_s) == pytest.approx((2, 2.04))
+    assert (found.first.p50_ms, found.steady.p50_ms) == pytest.approx((40, 10))
+    assert (found.n, found.same) == (9, pytest.approx(8 / 9))
+    assert [one.n for one in load.trials] == [pytest.approx(100, abs=1)]
 
 
 def test_options() -> None:
@@ -315,7 +345,7 @@ def test_options() -> None:
 
 def test_a_page_has_a_row_for_each_trial() -> None:
     plan = LoadPlan(rates=(20,), p99_ms=10.5, clients=(1,), arrivals="constant", duration_s=5)
-    made, requests = run(plan, lambda: 0.01)
+    made, requests = run(plan, 0.01)
     requests.same[0], requests.overlap[0], requests.value[0] = 0, 0.5, 0.25
     load = summarise_load(plan, made.offered, requests, 3)
     record = make_record()
@@ -358,7 +388,7 @@ def test_real_time_agrees_with_queueing_theory(kind: str) -> None:
 def test_a_gate_bounds_p99_at_a_rate(rate: float, p99_ms: float, verdict: str) -> None:
     """A server of 10 ms is within 10.5; of 7 per s there are too few requests for p99."""
     plan = LoadPlan(rates=(20, 7), arrivals="constant", duration_s=20)
-    made, requests = run(plan, lambda: 0.01)
+    made, requests = run(plan, 0.01)
     record = make_record()
     assert record.profile is not None
     load = summarise_load(plan, made.offered, requests, 3)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rankstone.leaderboards.costs import BY_NAME
+from rankstone.leaderboards.curves.sweeps import sweeps
 from rankstone.leaderboards.marks import not_below
 from rankstone.leaderboards.site.model import Site, make_site
-from rankstone.leaderboards.curves.sweeps import sweeps
 from rankstone.leaderboards.site.tables import Row, decision_table, method_notes
 from rankstone.leaderboards.site.views import groups, views_of
 from rankstone.leaderboards.suites import interval_of_mean

@@ -75,8 +75,8 @@ class TableSpec(Spec):
     top: int = Field(default=0, ge=0)
     """Only so many rows, the first of that order; 0: all."""
     recall: float | None = Field(default=None, gt=0, le=1)
-    """Of each grid only the method with the lowest median latency of search, among those that find
-    this share of the first results of exact search on every task."""
+    """Keep one method of each grid: that with the lowest median latency of search, among those that
+    find this share of the first results of exact search on every task."""
     apart: bool = False
     """A table for each task, with curves of grids and of load below it."""
 

@@ -50,8 +50,9 @@ def leaderboard(
         A frame with the columns
 
         * `task`, `method`, `label` (of the record, by its user, or the parameters that vary in
-          a grid), `machine` (fingerprint), `status`, `headline` (the name of the task's main measure), `data` (short digest of
-          corpus, queries and judgements: rows of unequal `data` are not comparable), `split`,
+          a grid), `machine` (fingerprint), `status`, `headline` (the name of the task's main
+          measure), `data` (short digest of corpus, queries and judgements: rows of unequal `data`
+          are not comparable), `split`,
           `interval` (what low and high mean), `cpu`, `gpu`, `cached` (phases read from a cache,
           comma-separated), `reused` (figures that are not of this run), `unsteady` (latencies that
           varied too much), `trained_on`, `trained` (on the training split of the collection: a

@@ -18,6 +18,7 @@ from rankstone.runners import construct
 from rankstone.runners.search.engines.hnswlib_index import HnswLibIndex
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.filtered import FilteredSearch
+from rankstone.runners.search.exactness import recall_of_exact
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 from tests.numbered import Numbered
@@ -46,6 +47,21 @@ def built(adapter, tmp_path, vectors=DOCUMENTS, columns=None, **parameters):
     texts = [str(row) for row in range(len(vectors))]
     context = PlainContext(texts=texts, work=tmp_path, columns=columns or {})
     return runner, runner.index(None, context)
+
+
+def test_recall_of_exact_search_is_measured_for_what_approximates(tmp_path):
+    """Against exact search by numpy; other methods have none."""
+    runner = load("adapter", "hnsw", "test")(
+        members=(Numbered(DOCUMENTS),), m=2, ef_construction=3, ef_search=1
+    )
+    context = PlainContext(texts=[str(row) for row in range(N)], work=tmp_path)
+    texts, asked = [str(row) for row in range(50)], DOCUMENTS[:50]
+    found = runner.index(None, context).search(asked, 12).docs
+    exact = np.argsort(-(asked @ DOCUMENTS.T), axis=1)[:, :10]
+    shares = [len({*a} & {*b[:10]}) / 10 for a, b in zip(exact, found, strict=True)]
+    assert recall_of_exact(runner, texts, found, context) == pytest.approx(np.mean(shares))
+    assert np.mean(shares) < 0.9
+    assert recall_of_exact(Numbered(DOCUMENTS), texts, found, context) is None
 
 
 def recall(index, k=10):

@@ -17,28 +17,34 @@ from rankstone.errors import DefinitionError
 from rankstone.specs import TaskSpec, canonical_digest
 
 SPLIT = "test"
-QUALITIES = tuple(
-    "young old quiet famous tired clever nervous wealthy honest careless patient stubborn friendly"
-    " lonely brave famished elderly cautious cheerful talented grateful curious anxious modest"
-    " proud clumsy foreign retired gifted jealous".split()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+QUALITIES = _words(
+    "young old quiet famous tired clever nervous wealthy honest careless patient stubborn "
+    "friendly lonely brave famished elderly cautious cheerful talented grateful curious anxious "
+    "modest proud clumsy foreign retired gifted jealous"
 )
-PEOPLE = tuple(
-    "farmer surgeon pianist sailor teacher lawyer baker engineer painter soldier chemist gardener"
-    " pilot librarian carpenter detective nurse journalist tailor geologist miner barber priest"
-    " plumber astronomer banker dancer fisherman historian judge locksmith mechanic novelist"
-    " potter referee sculptor shepherd translator violinist waiter butcher firefighter architect"
-    " biologist clown diplomat electrician florist hunter interpreter".split()
+PEOPLE = _words(
+    "farmer surgeon pianist sailor teacher lawyer baker engineer painter soldier chemist gardener "
+    "pilot librarian carpenter detective nurse journalist tailor geologist miner barber priest "
+    "plumber astronomer banker dancer fisherman historian judge locksmith mechanic novelist "
+    "potter referee sculptor shepherd translator violinist waiter butcher firefighter architect "
+    "biologist clown diplomat electrician florist hunter interpreter"
 )
-DEEDS = tuple(
-    "thanked visited warned paid helped questioned followed trained photographed married rescued"
-    " defeated hired taught congratulated interviewed sued forgave accompanied robbed recognised"
-    " invited persuaded cured insulted replaced ignored employed entertained accused".split()
+DEEDS = _words(
+    "thanked visited warned paid helped questioned followed trained photographed married rescued "
+    "defeated hired taught congratulated interviewed sued forgave accompanied robbed recognised "
+    "invited persuaded cured insulted replaced ignored employed entertained accused"
 )
-PLACES = tuple(
-    "harbour market cathedral museum station forest hospital library castle vineyard desert island"
-    " theatre airport lighthouse monastery stadium valley bakery laboratory courthouse village"
-    " tunnel bridge glacier bazaar orchard factory observatory quarry canyon embassy swamp"
-    " aquarium cinema dockyard farm garage hotel jungle".split()
+PLACES = _words(
+    "harbour market cathedral museum station forest hospital library castle vineyard desert "
+    "island theatre airport lighthouse monastery stadium valley bakery laboratory courthouse "
+    "village tunnel bridge glacier bazaar orchard factory observatory quarry canyon embassy swamp "
+    "aquarium cinema dockyard farm garage hotel jungle"
 )
 
 

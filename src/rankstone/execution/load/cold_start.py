@@ -55,20 +55,21 @@ def ask_new_process(
     """
     folder.mkdir()
     asked = {"index": name_of(type(index)), "saved": str(saved), "texts": list(texts), "k": k}
-    (folder / ASKED).write_text(json.dumps({**asked, "job": job.model_dump(mode="json")}))
+    (folder / ASKED).write_text(json.dumps({**asked, "job": job.model_dump_json()}))
     _forget(saved)
     command = [sys.executable, "-P", "-m", __name__, str(folder)]
     with (folder / ERRORS).open("wb") as errors:
         began = time.perf_counter()
         code = subprocess.call([*command, repr(began)], stdin=subprocess.DEVNULL, stderr=errors)
     if code:
-        lines = (folder / ERRORS).read_text(errors="replace").strip().splitlines()
-        fault = lines[-1] if lines else f"exit status {code}"
+        lines = (folder / ERRORS).read_text(errors="replace").splitlines()
+        fault = ([f"exit status {code}"] + [s for s in lines if s and not s[0].isspace()])[-1]
         warnings.warn(f"the cold start was not measured: {fault}", stacklevel=1)
         return None
     with np.load(folder / ANSWERS) as found:
+        begun, ended = found["times"].T
         pairs = zip(found["docs"], found["scores"], strict=True)
-        return Asked(*found["times"].T, [Hits(docs, scores) for docs, scores in pairs])
+        return Asked(begun, ended, [Hits(docs, scores) for docs, scores in pairs])
 
 
 def _forget(saved: Path) -> None:
@@ -83,7 +84,7 @@ def _forget(saved: Path) -> None:
 def main(folder: Path, began: float) -> None:
     """Answer what lies in `folder`; `began` is the start of this process by the common clock."""
     asked = json.loads((folder / ASKED).read_text())
-    job = Job.model_validate(asked["job"])
+    job = Job.model_validate_json(asked["job"])
     with paying(Purse(job.budget, ledger=folder / SPENT)):
         runner = build_runner(unpack(job.method, job.staging))
         index = class_of(asked["index"]).load(Path(asked["saved"]))

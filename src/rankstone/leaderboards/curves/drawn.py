@@ -61,7 +61,7 @@ def _chart(alt: Any, one: Curves, names: Sequence[str]) -> LayerChart:
 
 def layers(alt: Any, data: Any, kind: Kind, x: str, y: str, colour: Any, shape: Any) -> Any:
     """Return the lines and points of one plot."""
-    sides = {True: {"type": "log"}, False: {"zero": False}}
+    sides: dict[bool, dict[str, Any]] = {True: {"type": "log"}, False: {"zero": False}}
     across = alt.X("x:Q").scale(**sides[kind == "load"], nice=False, padding=PADDING).title(x)
     up = alt.Y("y:Q").scale(**sides[kind != "exact-quality"], nice=False, padding=PADDING).title(y)
     numbers = {"format": ",.3~r", "tickCount": 5, "labelOverlap": "greedy"}

@@ -1,0 +1,145 @@
+"""Grids of settings and records under load: labels, equal recall, and curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankstone.leaderboards.boards import TableSpec
+from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
+from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.frame import leaderboard
+from rankstone.leaderboards.labels import with_grids
+from rankstone.leaderboards.pages.board import apart
+from rankstone.leaderboards.site.model import make_site
+from rankstone.leaderboards.site.record_page import record_page
+from rankstone.results.record import (
+    ColdStart,
+    Load,
+    LoadPlan,
+    LoadTrial,
+    Percentiles,
+    RunRecord,
+)
+from tests.records import make_record
+
+TASK = "beir/scifact"
+
+
+def setting(engine: str, ef: int, recall: float, search_ms: float, **more: Any) -> RunRecord:
+    """A record of a grid; the definition itself is of ef = 64."""
+    mark = "" if ef == 64 else f"+parameters-{ef:08x}"
+    record = make_record(f"engines/{engine}{mark}", TASK)
+    profile: Any = record.profile
+    search = profile.latency.search.model_copy(update={"p50_ms": search_ms})
+    latency = profile.latency.model_copy(update={"search": search})
+    index = profile.index.model_copy(update={"recall_10": recall})
+    profile = profile.model_copy(update={"latency": latency, "index": index, **more})
+    parameters = {"m": 16, "ef_search": ef}
+    method = record.method.model_copy(update={"parameters": parameters})
+    return record.model_copy(update={"profile": profile, "method": method})
+
+
+GRID = [
+    setting("one", 16, 0.90, 0.1),
+    setting("one", 32, 0.96, 0.3),
+    setting("one", 64, 0.99, 0.2),
+    setting("other", 16, 0.80, 0.1),
+    setting("other", 32, 0.85, 0.15),
+    make_record("dense/exact", TASK),
+]
+
+
+def test_settings_of_a_grid_are_labelled_by_what_varies() -> None:
+    assert [record.label for record in with_grids(GRID)] == [
+        "one ef_search=16", "one ef_search=32", "one ef_search=64",
+        "other ef_search=16", "other ef_search=32", None,
+    ]  # fmt: skip
+    own = GRID[0].model_copy(update={"label": "Ours"})
+    assert with_grids([own, *GRID[1:]])[0].label == "Ours"
+    assert with_grids(GRID[:1])[0].label is None
+    long = GRID[1].method.model_copy(update={"parameters": {"m": 16, "ef_search": "x" * 99}})
+    two = with_grids([GRID[0], GRID[1].model_copy(update={"method": long})])
+    assert [record.label for record in two] == ["one ef_search=16", None]
+    frame = leaderboard(GRID)
+    assert set(frame["label"].dropna()) == {r.label for r in with_grids(GRID)} - {None}
+    site = make_site([(record, Path("r.json")) for record in GRID], {})
+    assert {entry.name for entry in site.entries} >= {"one ef_search=16", "dense/exact"}
+
+
+def test_a_board_shows_each_engine_once_at_equal_recall() -> None:
+    stored = [(record, Path("/nowhere/r.json")) for record in GRID]
+    costs = ("recall of exact search", "median search of a query")
+    spec = TableSpec(
+        name="b", title="B", tasks=(TASK,), costs=costs, recall=0.95, apart=True, sort=costs[1]
+    )
+    page = apart(spec, stored, [TASK], {})
+    assert [row["label"] for row in page.rows] == ["other ef_search=32", "one ef_search=64", None]
+    assert {row["task"] for row in page.rows} == {TASK}
+    text = render(page, "markdown")
+    assert "at least 95% of the 10 best of exact search" in text
+    assert "engines/other: no setting reaches a recall of 0.95" in text
+    assert list(page.pictures) == ["b-beir-scifact-recall.svg"]
+    assert "other" in page.pictures["b-beir-scifact-recall.svg"]
+
+
+def points(curves: Curves, name: str) -> list[tuple[float, float]]:
+    return [(point.x, point.y) for point in curves.points if point.name == name]
+
+
+def test_a_grid_is_one_curve_of_each_engine() -> None:
+    drawn = list(of_grids(GRID, {}))
+    by_title = {one.y.partition(",")[0]: one for one in drawn}
+    assert {*by_title} == {"queries per second", "p99 latency", "index", "nDCG@10"}
+    one = by_title["p99 latency"]
+    assert [x for x, _ in points(one, "one")] == [0.90, 0.96, 0.99]
+    assert len({point.curve for point in one.points}) == 2
+    assert [point.step for point in one.points] == [16, 32, 64, 16, 32]
+
+
+def percentiles(p50: float, p99: float | None) -> Percentiles:
+    return Percentiles(p50_ms=p50, p99_ms=p99, max_ms=99, mean_ms=p50)
+
+
+def loaded(method: str) -> RunRecord:
+    plan = LoadPlan(rates=(10, 20), clients=(1, 2))
+    common: dict[str, Any] = {"n": 500, "wall_s": 10, "same": 1.0, "overlap": 1.0}
+    trials = [
+        LoadTrial(rate=20, throughput=20, latency=percentiles(4, 9), **common),
+        LoadTrial(rate=10, throughput=10, latency=percentiles(3, None), **common),
+        LoadTrial(rate=20, throughput=20, latency=percentiles(6, 11), **common),
+        LoadTrial(clients=1, throughput=100, latency=percentiles(1, 2), **common),
+        LoadTrial(clients=2, throughput=150, latency=percentiles(1, 2), **common),
+    ]
+    cold = ColdStart(
+        ready_s=1.5, first_answer_s=2.25, n=100, same=1.0,
+        first=percentiles(8, None), steady=percentiles(4, None),
+    )  # fmt: skip
+    record = make_record(method, TASK)
+    profile: Any = record.profile
+    load = Load(plan=plan, queries=100, k=10, trials=trials, cold=cold)
+    return record.model_copy(update={"profile": profile.model_copy(update={"load": load})})
+
+
+def test_load_is_drawn_against_rates_and_clients() -> None:
+    records = [loaded("engines/one"), loaded("lexical/bm25"), make_record("dense/exact", TASK)]
+    rate, clients = of_load(records)
+    of_one = [(p.x, p.y, p.curve, p.style) for p in rate.points if p.name == "one"]
+    assert of_one == [
+        (10, 3, "p50_ms", "dashed"), (20, 10, "p99_ms", "solid"), (20, 5, "p50_ms", "dashed"),
+    ]  # fmt: skip
+    assert points(clients, "bm25") == [(1, 100), (2, 150)]
+    assert list(of_load(records[2:])) == []
+
+
+def test_the_site_shows_curves_and_trials_of_a_record() -> None:
+    pytest.importorskip("altair")
+    site = make_site([(loaded("engines/one"), Path("/nowhere/r.json"))], {})
+    text = record_page(site, site.entries[0], "tasks/t.html", None, "")
+    under = text[text.index("<h2>Under load</h2>") :]
+    assert under.count("<svg") == 2
+    assert "<td>20.0</td>" in under
+    assert "first answer 2.25 s after the start" in under
+    assert "first 100 queries p50 8.00 ms" in under
