@@ -118,9 +118,10 @@ class CellRun:
                 latency = latency.model_copy(update={"others_cores": others})
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
-                first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
-                recall = recall_of_exact(runner, first, found, context)
-                size = size.model_copy(update={"recall_10": recall})
+                if dataset.filters is None:
+                    first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
+                    recall = recall_of_exact(runner, first, found, context)
+                    size = size.model_copy(update={"recall_10": recall})
                 cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
                 load = self._load(runner, index, dataset, cold, Path(work))
                 purse.take_over(Path(work) / COLD)
@@ -292,7 +293,8 @@ class CellRun:
             return hits_of(found, self.job.method.name)
 
         def ask_cold(rows: list[int]) -> Asked | None:
-            if cold is None or not hasattr(index, "load"):
+            unfit = dataset.filters is not None or not hasattr(index, "load")
+            if cold is None or unfit:
                 return None
             asked = [texts[row] for row in rows]
             return ask_new_process(cold, index, work / INDEX, work / COLD, asked, k)

@@ -17,8 +17,8 @@ from rankstone.registry import load
 from rankstone.runners import construct
 from rankstone.runners.search.engines.hnswlib_index import HnswLibIndex
 from rankstone.runners.search.exact.flat import ExactIndex
-from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.runners.search.exactness import recall_of_exact
+from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 from tests.numbered import Numbered
