@@ -137,7 +137,8 @@ class Recipe(Spec):
     """
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"save_every"})
-    LATER: ClassVar[frozenset[str]] = frozenset({"pooled"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"in_batch_teacher", "pooled", "rounds"})
+    TEACHERS: ClassVar[tuple[str, ...]] = ("teacher", "in_batch_teacher")
 
     data: tuple[str | TaskSpec, ...] = Field(min_length=1)
     """Tasks from whose training splits it learns, named in the TOML, resolved on reading. `own`
@@ -147,9 +148,10 @@ class Recipe(Spec):
     options: Values = Field(default_factory=dict)
     """Arguments of the loss. `loss` among them is the loss that it modifies: a name, or a table
     with `name` and arguments."""
-    negatives: Literal["batch", "random", "bm25", "start"] = "batch"
+    negatives: Literal["batch", "random", "bm25", "start", "student"] = "batch"
     """Negatives of each pair beside the documents of its batch: none; documents by chance; or by
-    chance among the `depth` best of BM25, or of the start itself."""
+    chance among the `depth` best of BM25, of the start itself, or, in a teacher's recipe, of the
+    method that learns from the teacher."""
     per_pair: int = Field(default=1, ge=1)
     """Negatives of each pair."""
     depth: int = Field(default=100, ge=1)
@@ -159,7 +161,13 @@ class Recipe(Spec):
     first: Recipe | None = None
     """Training that precedes this one, such as pre-training: its weights are this one's start."""
     teacher: str | MethodSpec | None = None
-    """Method whose scores a distillation loss takes, named in the TOML, resolved on reading."""
+    """Method whose scores a distillation loss takes, named in the TOML, resolved on reading. Where
+    it has a recipe, it is trained first."""
+    in_batch_teacher: str | MethodSpec | None = None
+    """Method that scores every query of a batch with every document of it (`dual_teacher`)."""
+    rounds: int = Field(default=1, ge=1)
+    """Times that the teacher, by its own recipe, and this model are trained in turn, each from the
+    weights that it has reached: so many steps each time (AR2)."""
     steps: int = Field(ge=1)
     batch: int = Field(default=32, ge=1)
     """Pairs of a step."""
@@ -202,7 +210,15 @@ class Recipe(Spec):
     def _consistent(self) -> Self:
         if self.patience is not None and not self.held_out:
             raise ValueError("'patience' needs held-out queries: state 'held_out'")
+        if self.rounds > 1 and self.teacher is None:
+            raise ValueError("'rounds' alternate with a teacher: state 'teacher'")
         return self
+
+    @property
+    def teachers(self) -> dict[str, MethodSpec]:
+        """Teachers by the key that names them, as resolved."""
+        found = {key: getattr(self, key) for key in self.TEACHERS}
+        return {key: one for key, one in found.items() if isinstance(one, MethodSpec)}
 
 
 class AdapterSpec(Spec):

@@ -194,17 +194,22 @@ class Workspace:
         )
 
     def _recipe(self, recipe: Recipe | None, method: MethodSpec) -> Recipe | None:
-        """A recipe of `method` with its tasks and its teacher looked up."""
+        """A recipe of `method` with its tasks and its teachers looked up."""
         if recipe is None:
             return None
         data = tuple(self.task(t) if isinstance(t, str) and t != OWN else t for t in recipe.data)
-        teacher = recipe.teacher
-        if isinstance(teacher, str):
-            if method.name == teacher or method.name.endswith(f"/{teacher}"):
-                raise DefinitionError(f"{method.file}: key 'training.teacher': the method itself.")
-            teacher = self.method(teacher)
+        teachers = {
+            key: self._teacher(key, getattr(recipe, key), method) for key in Recipe.TEACHERS
+        }
         first = self._recipe(recipe.first, method)
-        return recipe.model_copy(update={"data": data, "teacher": teacher, "first": first})
+        return recipe.model_copy(update={"data": data, "first": first, **teachers})
+
+    def _teacher(self, key: str, stated: Any, method: MethodSpec) -> Any:
+        if not isinstance(stated, str):
+            return stated
+        if method.name == stated or method.name.endswith(f"/{stated}"):
+            raise DefinitionError(f"{method.file}: key 'training.{key}': the method itself.")
+        return self.method(stated)
 
     def _each_task(
         self, method: MethodSpec, table: str, values: Mapping[str, Value]

@@ -171,12 +171,12 @@ def test_defined_recipes_name_tasks_losses_and_samplers() -> None:
     defined = [space.method(name) for name in space.method_names() if name.startswith("trained/")]
     found = [(part, recipe) for spec in defined for _, part in parts(spec)
              if (recipe := part.training)]  # fmt: skip
-    assert len(found) >= len(defined) >= 20
+    assert len(found) >= len(defined) >= 27
     for part, recipe in found:
         assert all(task == "own" or task.train_split for task in recipe.data)  # type: ignore[union-attr]
         assert part.adapter in STARTS
         form = form_of(part.adapter, recipe.loss, recipe.options)
-        assert (form == "scores") == isinstance(recipe.teacher, MethodSpec)
+        assert (form in ("scores", "taught")) == isinstance(recipe.teacher, MethodSpec)
         assert recipe.sampler in (*LIBRARY, *OWN)
     assert all(build_runner(untrained(spec)) for spec in defined)
 

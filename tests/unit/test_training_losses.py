@@ -17,7 +17,7 @@ pytest.importorskip("accelerate", reason="needs the extra 'train'")
 
 import torch
 from scipy.optimize import brentq
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, rel_entr, softmax
 
 from rankstone.errors import DataError
 from rankstone.runners.construct import build_part
@@ -44,12 +44,16 @@ def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
 
 
 def spec(root: Path, adapter: str, **recipe: Any) -> MethodSpec:
-    kind = "dense" if adapter == "cross_encoder" else adapter
-    part = {
+    kind = "sparse" if adapter == "sparse" else "dense"
+    part: dict[str, Any] = {
         "model": {"id": kind, "path": str(root / kind)},
         "training": {**BASE, **recipe},
         "parameters": {"dense": DENSE}.get(adapter, {"engine": "torch"}),
     }
+    if adapter in ("jpq", "repconc"):
+        member = teacher_of(root)
+        own = {"members": [member.name], "parameters": {"subvectors": 4}}
+        return method(root, adapter, {"adapter": adapter, **own, "training": part["training"]})
     if adapter != "cross_encoder":
         return method(root, adapter, {"adapter": adapter, **part})
     method(root, "first", {"adapter": "bm25"})
@@ -68,7 +72,7 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("dense", "matryoshka"): {**INNER, "matryoshka_dims": [32, 8]},
     ("dense", "matryoshka_2d"): {**INNER, "matryoshka_dims": [32, 8]},
     ("dense", "nested_widths"): {**INNER, "widths": [0.25, 1.0]},
-    ("dense", "weighted_exits"): {**INNER, "exits": [1]},
+    ("dense", "weighted_exits"): {**INNER, "exits": [1], "distillation": 1.0},
     ("sparse", "splade"): {**INNER, "document_regularizer_weight": 0.1,
                            "query_regularizer_weight": 0.1},
     ("sparse", "idf_splade"): {"loss": {"name": "margin_mse"}, "document_regularizer_weight": 0.1,
@@ -93,6 +97,8 @@ def test_every_loss_trains(root: Path, adapter: str, name: str) -> None:
     teacher = teacher_of(root)
     options = OPTIONS.get((adapter, name), {})
     more = {"negatives": "random", "per_pair": 2, "teacher": teacher.name}
+    if name == "dual_teacher":
+        more["in_batch_teacher"] = teacher.name
     trained = spec(root, adapter, loss=name, options=options, **more)
     run = recipe_run(root, trained, to=f"{adapter}-{name}")
     run.trained()
@@ -251,10 +257,19 @@ def test_weighted_exits_are_losses_of_truncated_networks(encoder: Any) -> None:
     del short[0].auto_model.encoder.layer[1:]
     early = MultipleNegativesRankingLoss(short)(features(short, *texts), None)
     late = whole(features(encoder, *texts), None)
-    found = WeightedExits(encoder, whole, [1])(features(encoder, *texts), None)
+    found = WeightedExits(encoder, whole, [1], "cosine")(features(encoder, *texts), None)
     assert found.item() == pytest.approx(0.5 * early.item() + late.item(), rel=1e-5)
     with pytest.raises(ValueError, match="2 layers"):
-        WeightedExits(encoder, whole, [3])
+        WeightedExits(encoder, whole, [3], "cosine")
+    shares = []
+    for network in (encoder, short):
+        queries, documents = (network.encode(t, normalize_embeddings=True) for t in texts)
+        shares.append(softmax(queries @ documents.T / 0.05, axis=1))
+    divergence = rel_entr(*shares).sum(1).mean()
+    taught = WeightedExits(encoder, whole, [1], "cosine", distillation=3.0)
+    assert taught(features(encoder, *texts), None).item() == pytest.approx(
+        found.item() + 0.5 * 3 * divergence, rel=1e-4
+    )
 
 
 def test_a_narrowed_network_is_one_with_the_first_hidden_units(encoder: Any) -> None:
@@ -363,7 +378,7 @@ def test_negatives_are_results_that_are_not_relevant(root: Path, source: str) ->
             assert animal in ("fox", "news") or sum(named) >= min(left, 1)
 
 
-def test_scores_of_a_dense_teacher_are_inner_products(root: Path) -> None:
+def test_scores_of_teachers_are_inner_products_and_of_two_their_normalised_sum(root: Path) -> None:
     teacher = teacher_of(root)
     asked = recipe(root).model_copy(update={"teacher": teacher})
     examples = training_data(asked, opened(root), sources(root)).examples
@@ -375,6 +390,34 @@ def test_scores_of_a_dense_teacher_are_inner_products(root: Path) -> None:
         query = runner.encode([examples.queries[row]], "query")[0]
         documents = runner.encode(examples.documents.take(places), "document")
         np.testing.assert_allclose(values, documents @ query, atol=1e-5)
+    model = {"id": "sparse", "path": str(root / "sparse")}
+    sparse = method(root, "second", {"adapter": "sparse", "model": model})
+    both = method(root, "both", {
+        "adapter": "weighted_fusion", "members": [teacher.name, sparse.name],
+        "parameters": {"normalisation": "minmax", "weights": [0.5, 0.25]},
+    })  # fmt: skip
+    chosen = np.column_stack([chosen, np.roll(positives, 2)])
+    parts = [teacher_scores(asked.model_copy(update={"teacher": one}), examples, rows, chosen)
+             for one in (teacher, sparse)]  # fmt: skip
+    fused = teacher_scores(asked.model_copy(update={"teacher": both}), examples, rows, chosen)
+    low, high = (np.stack([f(part, axis=1) for part in parts]) for f in (np.min, np.max))
+    for row in np.flatnonzero((high > low).all(0)):
+        scaled = [(p[row] - p[row].min()) / np.ptp(p[row]) for p in parts]
+        np.testing.assert_allclose(fused[row], 0.5 * scaled[0] + 0.25 * scaled[1], atol=1e-5)
+    rows_of = sparse_products(build_part(sparse, "s", "s"), examples, rows, chosen)
+    np.testing.assert_allclose(parts[1], rows_of, rtol=1e-5)
+
+
+def sparse_products(runner: Any, examples: Examples, rows: Any, chosen: Any) -> Any:
+    def weights(text: str, role: str) -> dict[int, float]:
+        found = runner.encode([text], role)
+        return dict(zip(found.terms.tolist(), found.weights.tolist(), strict=True))
+
+    queries = [weights(examples.queries[row], "query") for row in rows.tolist()]
+    return [
+        [sum(q.get(t, 0) * w for t, w in weights(text, "document").items()) for text in texts]
+        for q, texts in zip(queries, map(examples.documents.take, chosen), strict=True)
+    ]
 
 
 def test_batches_are_of_one_topic_with_margins_of_all_bins() -> None:

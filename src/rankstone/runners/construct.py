@@ -157,8 +157,8 @@ def parts(spec: MethodSpec) -> Iterator[tuple[str, AdapterSpec]]:
 
 
 def _teachers(spec: AdapterSpec) -> Iterator[tuple[str, AdapterSpec]]:
-    if spec.training is not None and isinstance(spec.training.teacher, MethodSpec):
-        yield from parts(spec.training.teacher)
+    for teacher in spec.training.teachers.values() if spec.training else ():
+        yield from parts(teacher)
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:

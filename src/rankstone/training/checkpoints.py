@@ -40,6 +40,7 @@ def checkpoint_digest(
     recipe: Recipe,
     *,
     files: dict[str, dict[str, str]],
+    members: list[str],
     teacher: dict[str, dict[str, str]],
     code: dict[str, str],
     data: str,
@@ -49,7 +50,9 @@ def checkpoint_digest(
     """Return the digest of the recipe, the start, the data, the code and the libraries.
 
     Args:
-        files: The sha256 of each file of the start, by the key of its model.
+        files: The sha256 of each file of the start, by the key of its model, and of those that find
+            its negatives.
+        members: Digests of the methods that the part is made of.
         teacher: The same of the teacher's models, by their names.
         code: Digests of the adapters that start, teach and mine negatives.
         threads: On a CPU the last bits depend on them.
@@ -59,6 +62,7 @@ def checkpoint_digest(
         "adapter": part.adapter,
         "parameters": part.parameters,
         "files": files,
+        "members": members,
         "teacher": teacher,
         "data": data,
         "threads": threads if device == "cpu" else None,

@@ -15,11 +15,14 @@ from rankstone.training.data import Examples
 from rankstone.training.negatives import with_negatives
 from rankstone.training.teachers import teacher_scores
 
-Form = Literal["pairs", "scores", "numbered", "labelled", "lists", "texts"]
+Form = Literal["pairs", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts"]
 """pairs: query, relevant document, negatives. scores: and the teacher's scores of these.
 numbered: and the numbers of the query and of the documents, by which a loss finds other relevant
-ones in its batch. labelled: query, document, 1 or 0. lists: query, documents, their labels.
-texts: documents alone, relevant or not."""
+ones in its batch. taught: and both, the numbers first. asked: the query, and the numbers
+of it and the relevant document. labelled: query, document, 1 or 0. lists: query, documents, their
+labels. texts: documents alone, relevant or not."""
+EXACT = 2**24
+"""Numbers below are exact in float32, in which labels reach a loss."""
 Columns = dict[str, list[Any]]
 
 
@@ -49,6 +52,9 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     queries = [examples.queries[row] for row in rows.tolist()]
     texts: list[list[str]] = _texts(examples, chosen)
     numbers = examples.numbers[rows]
+    if form == "asked":
+        labels = np.column_stack([numbers, positives]).tolist()
+        return Table({"anchor": queries, "label": labels}, numbers)
     if form == "labelled":
         return Table(_labelled(queries, texts), np.repeat(numbers, chosen.shape[1]))
     if form == "lists":
@@ -57,16 +63,22 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     body: Columns = {"anchor": queries, "positive": [row[0] for row in texts]}
     for number in range(1, chosen.shape[1]):
         body[f"negative_{number}"] = [row[number] for row in texts]
+    numbered = np.column_stack([numbers, chosen])
     if form == "numbered":
-        body["label"] = np.column_stack([numbers, chosen]).tolist()
-    if form != "scores":
+        body["label"] = numbered.tolist()
+    if form not in ("scores", "taught"):
         return Table(body, numbers)
     scores = teacher_scores(recipe, examples, rows, chosen)
     if scores.shape[1] < 2:
         raise DefinitionError(
             f"[training]: the loss '{recipe.loss}' compares documents. State 'negatives'."
         )
-    return Table({**body, "label": scores.tolist()}, numbers, scores[:, 0] - scores[:, 1])
+    labels = scores if form == "scores" else np.column_stack([numbered, scores])
+    if form == "taught" and numbered.max() >= EXACT:
+        raise DefinitionError(
+            f"[training]: '{recipe.loss}' takes at most {EXACT:,} documents. Name a smaller task."
+        )
+    return Table({**body, "label": labels.tolist()}, numbers, scores[:, 0] - scores[:, 1])
 
 
 def pairs(examples: Examples) -> tuple[Ints, Ints]:

@@ -17,7 +17,8 @@ from rankstone.training.samplers import batches
 from rankstone.training.starts import Start
 
 KINDS = {
-    "cross_encoder": "CrossEncoder", "dense": "SentenceTransformer", "sparse": "SparseEncoder",
+    "cross_encoder": "CrossEncoder", "dense": "SentenceTransformer", "jpq": "SentenceTransformer",
+    "repconc": "SentenceTransformer", "sparse": "SparseEncoder",
 }  # fmt: skip
 """Adapter -> prefix of the trainer's name."""
 POINTS = 50
@@ -71,7 +72,7 @@ def fit(
     checked = None if held_out is None else datasets.Dataset.from_dict(held_out.columns)
     trainer = _trainer(adapter, batches(recipe, learn, learnt, topics))(
         model=start.model,
-        args=_arguments(adapter, recipe, start, folder, checked is not None),
+        args=_arguments(adapter, recipe, start, folder, checked is not None, loss),
         train_dataset=learnt,
         eval_dataset=checked,
         loss=loss,
@@ -146,10 +147,16 @@ def _own_state(loss: Any) -> dict[str, Any]:
     return {name: value for name, value in state.items() if not name.startswith(tuple(inner))}
 
 
-def _arguments(adapter: str, recipe: Recipe, start: Start, folder: Path, checked: bool) -> Any:
+def _arguments(
+    adapter: str, recipe: Recipe, start: Start, folder: Path, checked: bool, loss: Any
+) -> Any:
     library: Any = importlib.import_module("sentence_transformers")
     every = recipe.check_every if checked else min(recipe.save_every, recipe.steps)
     more: dict[str, Any] = {"prompts": start.prompts} if start.prompts else {}
+    if start.routes:
+        more["router_mapping"] = start.routes
+    if rates := getattr(loss, "rates", None):
+        more["learning_rate_mapping"] = rates
     if checked:
         more |= {
             "eval_strategy": "steps", "eval_steps": every, "load_best_model_at_end": True,

@@ -24,10 +24,12 @@ from rankstone.results.record import Training
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.construct import (
     build_part,
+    build_runner,
     each_recipe,
     load_adapter,
     located_models,
     parts,
+    untrained,
 )
 from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, Recipe
@@ -38,11 +40,13 @@ from rankstone.training.fit import Reports, device_of, fit
 from rankstone.training.losses.by_name import Known, build_loss, form_of
 from rankstone.training.negatives import BM25, as_pooled
 from rankstone.training.samplers import topics_of
-from rankstone.training.starts import opened, whole_network
+from rankstone.training.starts import Start, opened, whole_network, write
 
 SHOWN = 12
 """Digits of a checkpoint's digest in the name of its model."""
 PHASE = "train"
+OF_DOCUMENTS = ("repconc",)
+"""Losses of quantisers that train the encoder of documents."""
 
 
 def recipes(method: MethodSpec) -> Iterator[Recipe]:
@@ -50,14 +54,20 @@ def recipes(method: MethodSpec) -> Iterator[Recipe]:
     found = list[Recipe]()
 
     def note(part: AdapterSpec) -> AdapterSpec:
-        recipe = part.training
-        while recipe is not None:
-            found.append(recipe)
-            recipe = recipe.first
+        found.extend(_chain(part.training))
         return part
 
     each_recipe(method, note)
     yield from found
+
+
+def _chain(recipe: Recipe | None) -> Iterator[Recipe]:
+    """Yield a recipe, those of its teachers, and those that precede it."""
+    while recipe is not None:
+        yield recipe
+        for teacher in recipe.teachers.values():
+            yield from recipes(teacher)
+        recipe = recipe.first
 
 
 def data_digests(method: MethodSpec, test: Dataset, sources: Sources) -> list[str]:
@@ -93,18 +103,38 @@ class RecipeRun:
         """Return the method with trained weights in place of its recipes."""
         return each_recipe(self.method, self._part)
 
-    def _part(self, part: AdapterSpec) -> AdapterSpec:
-        recipe, model = part.training, part.model
+    def _part(self, part: AdapterSpec, student: AdapterSpec | None = None) -> AdapterSpec:
+        """Return a part with trained weights.
+
+        Args:
+            student: The part that learns from this one, its teacher.
+        """
+        recipe = part.training
         assert recipe is not None
-        name = part.name if isinstance(part, MethodSpec) else f"{self.method.name}: scorer"
-        if model is None:
-            raise DefinitionError(f"{name}: [training] begins with a model. Add the table [model].")
         if recipe.first is not None:
-            start = self._part(part.model_copy(update={"training": recipe.first}))
-            recipe = recipe.model_copy(update={"first": None})
-            part = start.model_copy(update={"training": recipe})
-        plain = part.model_copy(update={"training": None})
-        job = _Job(whole_network(plain), recipe, name, self)
+            part = self._part(part.model_copy(update={"training": recipe.first}), student)
+        part = part.model_copy(update={"training": None})
+        recipe = recipe.model_copy(update={"first": None})
+        for _ in range(recipe.rounds):
+            recipe = recipe.model_copy(update=self._taught(recipe, part))
+            alone = {key: untrained(teacher) for key, teacher in recipe.teachers.items()}
+            part = self._once(part, recipe.model_copy(update={**alone, "rounds": 1}), student)
+        return part
+
+    def _taught(self, recipe: Recipe, student: AdapterSpec) -> dict[str, MethodSpec]:
+        """Return the teachers with trained weights, from which their recipes may go on."""
+
+        def carried_on(part: AdapterSpec) -> AdapterSpec:
+            assert part.training is not None
+            again = part.training.model_copy(update={"first": None})
+            return self._part(part, student).model_copy(update={"training": again})
+
+        return {key: each_recipe(one, carried_on) for key, one in recipe.teachers.items()}
+
+    def _once(self, part: AdapterSpec, recipe: Recipe, student: AdapterSpec | None) -> AdapterSpec:
+        name = part.name if isinstance(part, MethodSpec) else f"{self.method.name}: scorer"
+        job = _Job(whole_network(part), recipe, name, self, student)
+        start = job.model
         digest = job.digest
         path, facts, fresh = trained_once(self.folder, digest, job.train)
         if digest not in self.sections:
@@ -114,16 +144,25 @@ class RecipeRun:
             self.taught |= set(job.data.taught.tolist())
             if not fresh:
                 self._charge(self.sections[digest])
-        weights = ModelSpec(
-            id=f"{model.id.partition(', ')[0]}, trained {digest[:SHOWN]}", path=str(path)
-        )
-        return part.model_copy(update={"training": None, "model": weights})
+        return with_weights(part, recipe, start.id, digest, path)
 
     def _charge(self, known: Training) -> None:
         self.clock.add_cached(
             PHASE, known.steps, wall_s=known.wall_s, cpu_s=known.cpu_s,
             peak_rss_bytes=known.peak_rss_bytes, peak_gpu_bytes=known.peak_gpu_bytes,
         )  # fmt: skip
+
+
+def with_weights(
+    part: AdapterSpec, recipe: Recipe, name: str, digest: str, path: Path
+) -> AdapterSpec:
+    """Return the part with trained weights as its model; of one over a member whose encoder of
+    documents was trained, as the member's too."""
+    name = f"{name.partition(', ')[0]}, trained {digest[:SHOWN]}"
+    changed: dict[str, Any] = {"model": ModelSpec(id=name, path=str(path))}
+    if part.members and recipe.loss in OF_DOCUMENTS:
+        changed["members"] = tuple(one.model_copy(update=changed) for one in part.members)
+    return part.model_copy(update=changed)
 
 
 @dataclass
@@ -134,6 +173,29 @@ class _Job:
     recipe: Recipe
     name: str
     run: RecipeRun
+    student: AdapterSpec | None = None
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model that training begins with, of a part over a member the member's."""
+        found = self.part.model or next((one.model for one in self.part.members), None)
+        if found is None:
+            raise DefinitionError(
+                f"{self.name}: [training] begins with a model. Add the table [model]."
+            )
+        return found
+
+    @cached_property
+    def _sources(self) -> list[AdapterSpec]:
+        """The part, its members, and the student where its results are the negatives."""
+        if self.recipe.negatives == "student" and self.student is None:
+            raise DefinitionError(
+                f'{self.name}: [training]: negatives = "student" are those of a method that names'
+                " this one as its teacher. Name others."
+            )
+        found = [self.part, *self.part.members]
+        asked = self.student is not None and self.recipe.negatives == "student"
+        return [*found, self.student] if asked and self.student is not None else found
 
     @cached_property
     def data(self) -> TrainingData:
@@ -145,16 +207,18 @@ class _Job:
 
     @property
     def digest(self) -> str:
-        teacher = self.recipe.teacher
-        others = parts(teacher) if isinstance(teacher, MethodSpec) else ()
+        others = [one for teacher in self.recipe.teachers.values() for one in parts(teacher)]
         return checkpoint_digest(
             self.part,
             self.recipe,
-            files={key: dict(found.files) for key, found in located_models(self.part).items()},
+            files={f"{number}: {key}": dict(found.files)
+                   for number, part in enumerate(self._sources)
+                   for key, found in located_models(part).items()},
+            members=[one.digest() for one in self._sources[1:]],
             teacher={f"{name}: {key}": dict(found.files) for name, one in others
                      for key, found in located_models(one).items()},
             code={one.adapter: adapter_digest(load_adapter(one, self.name))
-                  for one in (self.part, BM25, *(part for _, part in others))
+                  for one in (*self._sources, BM25, *(part for _, part in others))
                   if not isinstance(one, ObjectMethod)},
             data=self.data.digest,
             device=device_of(self.recipe),
@@ -171,15 +235,18 @@ class _Job:
         runner = build_part(self.part, self.name, self.name)
         examples = as_pooled(recipe, self.data.examples)
         learn, checked = examples.split(recipe.held_out, recipe.seed)
-        table = columns(recipe, learn, self.form, runner)
-        held_out = columns(recipe, checked, self.form, runner) if checked.queries else None
-        start = opened(adapter, runner, recipe)
-        known = Known(start.model, start.similarity, self._judged(examples), learn.documents)
+        miner = self._miner(runner)
+        table = columns(recipe, learn, self.form, miner)
+        held_out = columns(recipe, checked, self.form, miner) if checked.queries else None
+        start = opened(adapter, runner, recipe, learn.documents)
+        known = self._known(runner, start, examples)
         loss = build_loss(adapter, recipe.loss, recipe.options, known)
-        topics = self._topics(runner, table, learn)
+        topics = self._topics(miner, table, learn)
         fitted = fit(adapter, recipe, start, loss, table, held_out, topics, state,
                      Reports(self.run.progress, spent.note))  # fmt: skip
-        start.model.save_pretrained(str(out), create_model_card=False)
+        write(start, out)
+        if hasattr(loss, "save"):
+            loss.save(out)
         wall_s, cpu_s = spent.total()
         return {
             **fitted._asdict(),
@@ -205,6 +272,26 @@ class _Job:
         for number, relevant in zip(examples.numbers.tolist(), examples.relevant, strict=True):
             found[number] = relevant
         return found
+
+    def _miner(self, runner: Any) -> Any:
+        """Return the method whose results are negatives, where they are not BM25's."""
+        if self.recipe.negatives == "student":
+            return build_part(self._sources[-1], self.name, self.name)
+        return getattr(runner, "encoder", runner)
+
+    def _known(self, runner: Any, start: Start, examples: Examples) -> Known:
+        second = self.recipe.teachers.get("in_batch_teacher")
+        texts = zip(examples.numbers.tolist(), examples.queries, strict=True)
+        return Known(
+            model=start.model,
+            similarity=start.similarity,
+            relevant=self._judged(examples),
+            documents=examples.documents,
+            queries=dict(texts),
+            runner=runner,
+            in_batch_teacher=build_runner(second) if second else None,
+            seed=self.recipe.seed,
+        )
 
     def _topics(self, runner: Any, table: Table, learn: Examples) -> Ints | None:
         """Return the topic of each row's query, where the sampler asks for it."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError
+from rankstone.runners.encoders.dense import DenseEncoder
+from rankstone.runners.encoders.sparse import IDF
 from rankstone.specs import AdapterSpec, Recipe
 
 PARTIAL = ("dimensions", "exit_layer", "feed_forward")
@@ -20,6 +24,8 @@ class Start(NamedTuple):
     """Column -> words before its texts."""
     similarity: str
     """`cosine` or `dot`; empty where the model scores pairs."""
+    routes: dict[str, str] | None = None
+    """Column -> the model's route of its texts, where it has several."""
 
 
 def whole_network(part: AdapterSpec) -> AdapterSpec:
@@ -34,6 +40,18 @@ def dense(runner: Any, recipe: Recipe) -> Start:
     _refuse_more_than_one(runner, "layer_norm")
     model = whole._network("document", whole.model).load().model
     return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)
+
+
+def quantised(runner: Any, recipe: Recipe) -> Start:
+    """Return the encoder of a product quantiser, with the layers that it has."""
+    encoder = runner.encoder
+    if not isinstance(encoder, DenseEncoder) or encoder.dimensions or encoder.feed_forward:
+        raise DefinitionError(
+            "[training]: a quantiser trains the encoder of its member. Name a dense method without"
+            " 'dimensions' and 'feed_forward'."
+        )
+    layers = recipe.layers or encoder.exit_layer
+    return dense(encoder, recipe.model_copy(update={"layers": layers}))
 
 
 def sparse(runner: Any, recipe: Recipe) -> Start:
@@ -67,12 +85,19 @@ def cross_encoder(scorer: Any, recipe: Recipe) -> Start:
     return Start(model, {}, "")
 
 
-STARTS = {"cross_encoder": cross_encoder, "dense": dense, "sparse": sparse}
+STARTS = {
+    "cross_encoder": cross_encoder, "dense": dense, "jpq": quantised, "repconc": quantised,
+    "sparse": sparse,
+}  # fmt: skip
 """Adapter -> the function that opens its start."""
 
 
-def opened(adapter: str, runner: Any, recipe: Recipe) -> Start:
-    """Return the start of a recipe; DefinitionError for an adapter that is not trained."""
+def opened(adapter: str, runner: Any, recipe: Recipe, documents: Any) -> Start:
+    """Return the start of a recipe; DefinitionError for an adapter that is not trained.
+
+    Args:
+        documents: Texts by which tokens of queries are weighed, where queries do without a network.
+    """
     import torch
 
     torch.manual_seed(recipe.seed)
@@ -84,7 +109,54 @@ def opened(adapter: str, runner: Any, recipe: Recipe) -> Start:
     start = STARTS[adapter](runner, recipe)
     if recipe.start == "random":
         _renew(start.model)
-    return start
+    if getattr(runner, "query", "model") == "model":
+        return start
+    columns = ("positive", *_negatives(recipe))
+    routes = {"anchor": "query", **dict.fromkeys(columns, "document")}
+    weights = token_weights(runner, start.model, documents)
+    return start._replace(model=routed(start.model, weights), routes=routes)
+
+
+def routed(model: Any, weights: Any) -> Any:
+    """Return a sparse encoder whose queries are their tokens, each once, by fixed weights."""
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    tokens = SparseStaticEmbedding(model.tokenizer, weights, frozen=True)
+    router = Router.for_query_document(query_modules=[tokens], document_modules=list(model))
+    return SparseEncoder(modules=[router], device="cpu", prompts=model.prompts)
+
+
+def token_weights(runner: Any, model: Any, documents: Any) -> Any:
+    """Return the (vocabulary,) weights of a query's tokens: those of the start, or, where it has no
+    `idf.json`, the idf of `documents`."""
+    import torch
+
+    from rankstone.training.losses.idf_flops import idf_of
+
+    if runner.query == "tokens" or (runner.model.folder / IDF).is_file():
+        return torch.from_numpy(runner._token_weights.copy())
+    weights = idf_of(model, documents)
+    weights[model.tokenizer.all_special_ids] = 0
+    return weights
+
+
+def write(start: Start, folder: Path) -> None:
+    """Write the trained model, of one with routes the network of documents and `idf.json`."""
+    from sentence_transformers import SparseEncoder
+
+    model = start.model
+    if start.routes:
+        routes = model[0].sub_modules
+        weights = routes["query"][0].weight.detach().cpu().numpy()
+        known = model.tokenizer.convert_ids_to_tokens(range(len(weights)))
+        idf = {word: float(w) for word, w in zip(known, weights, strict=True) if word and w > 0}
+        modules = list(routes["document"])
+        model = SparseEncoder(modules=modules, device="cpu", prompts=model.prompts)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / IDF).write_text(json.dumps(idf), encoding="utf-8")
+    model.save_pretrained(str(folder), create_model_card=False)
 
 
 def _renew(model: Any) -> None:
@@ -115,6 +187,9 @@ def _limited(model: Any, runner: Any) -> Any:
 
 def _prompts(runner: Any, recipe: Recipe) -> dict[str, str]:
     query, document = runner._prompt("query"), runner._prompt("document")
-    names = ["positive", *(f"negative_{number}" for number in range(1, recipe.per_pair + 1))]
-    words = {"anchor": query, **dict.fromkeys(names, document)}
+    words = {"anchor": query, **dict.fromkeys(("positive", *_negatives(recipe)), document)}
     return {column: text for column, text in words.items() if text}
+
+
+def _negatives(recipe: Recipe) -> list[str]:
+    return [f"negative_{number}" for number in range(1, recipe.per_pair + 1)]

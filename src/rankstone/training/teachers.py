@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.errors import DefinitionError
+from rankstone.runners.compose.weighted_fusion import WeightedFusion, normalise
 from rankstone.runners.construct import build_runner
+from rankstone.runners.representations.base import take
+from rankstone.runners.representations.ragged import Ragged
+from rankstone.runners.representations.sparse_rows import SparseRows
+from rankstone.runners.search.rescoring import similarities
 from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.data import Examples
 
@@ -20,17 +25,27 @@ Scores = NDArray[np.float64]
 def teacher_scores(recipe: Recipe, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
     """Return the teacher's (n_pairs, candidates) scores of `chosen` positions.
 
-    A two-stage method scores by its `[scorer]`, a dense one by the inner product of its vectors.
+    A two-stage method scores by its `[scorer]`, an encoder by its representations, and a weighted
+    fusion by the sum of its members' scores, normalised over each pair's candidates, as the
+    heterogeneous teachers of Geng et al. are (arXiv:2411.04403).
     """
     if not isinstance(recipe.teacher, MethodSpec):
         raise DefinitionError(
             f"[training]: the loss '{recipe.loss}' learns from a teacher. Name a method: teacher"
         )
-    runner: Any = build_runner(recipe.teacher)
+    return _scores(build_runner(recipe.teacher), examples, rows, chosen)
+
+
+def _scores(runner: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
+    if isinstance(runner, WeightedFusion) and isinstance(runner.weights, list):
+        parts = [_scores(member, examples, rows, chosen) for member in runner.members]
+        scaled = (normalise(part.astype(np.float32), runner.normalisation) for part in parts)
+        fused: Scores = np.sum([w * n for w, n in zip(runner.weights, scaled, strict=True)], axis=0)
+        return fused
     scorer = getattr(runner, "scorer", None)
     if scorer is not None:
         return _scored(scorer, examples, rows, chosen)
-    return _products(runner, examples, rows, chosen)
+    return _compared(runner, examples, rows, chosen)
 
 
 def _scored(scorer: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
@@ -40,21 +55,24 @@ def _scored(scorer: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores
     return found
 
 
-def _products(runner: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
+def _compared(runner: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
     asked, of_query = np.unique(rows, return_inverse=True)
     positions, of_document = np.unique(chosen, return_inverse=True)
-    queries = _vectors(runner, [examples.queries[row] for row in asked.tolist()], "query")
-    documents = _vectors(runner, examples.documents.take(positions), "document")
-    taken = documents[of_document.reshape(chosen.shape)].astype(np.float64)
-    products: Scores = np.einsum("nd,ncd->nc", queries[of_query].astype(np.float64), taken)
-    return products
+    queries = _encoded(runner, [examples.queries[row] for row in asked.tolist()], "query")
+    documents = _encoded(runner, examples.documents.take(positions), "document")
+    found = np.empty(chosen.shape, dtype=np.float64)
+    places = of_document.reshape(chosen.shape)
+    for number, query in enumerate(of_query.tolist()):
+        compared = take(documents, places[number])
+        found[number] = similarities(queries[query : query + 1], compared)
+    return found
 
 
-def _vectors(runner: Any, texts: Sequence[str], role: str) -> NDArray[np.float32]:
-    vectors = runner.encode(texts, role)
-    if not isinstance(vectors, np.ndarray):
-        raise DefinitionError(
-            "[training]: key 'teacher': expected a dense method, or a two-stage one with a"
-            " [scorer]. Name one."
-        )
-    return vectors
+def _encoded(runner: Any, texts: Sequence[str], role: str) -> Any:
+    found = runner.encode(texts, role)
+    if isinstance(found, (np.ndarray, Ragged, SparseRows)):
+        return found
+    raise DefinitionError(
+        "[training]: key 'teacher': expected an encoder, a weighted fusion of encoders with stated"
+        " weights, or a two-stage method with a [scorer]. Name one."
+    )

@@ -41,7 +41,8 @@ class OverEncoder(ByMember):
 
     def describe(self) -> Mapping[str, Json]:
         """Return the encoder's description, with this index instead of the encoder's own."""
-        own = (field.name for field in dataclasses.fields(self) if field.name != "members")
+        fields = (field.name for field in dataclasses.fields(self))
+        own = (name for name in fields if name not in ("members", "model"))
         index = {"method": self.DESCRIPTION, **{name: getattr(self, name) for name in own}}
         return {**self.encoder.describe(), "index": index}
 

@@ -20,6 +20,8 @@ class Loss(NamedTuple):
     """`module:Class`, constructed with the model and the options of the recipe."""
     form: Form | None
     """The columns that it reads; None: those of the loss that it modifies."""
+    takes: tuple[str, ...] = ()
+    """Fields of `Known` that it is constructed with."""
 
 
 def _library(room: str, **losses: tuple[str, Form | None]) -> dict[str, Loss]:
@@ -57,22 +59,38 @@ LIBRARY_LOSSES: Mapping[str, Mapping[str, Loss]] = {
     ),
 }
 HOME = "rankstone.training.losses"
+SIMILARITY, JUDGED = ("similarity",), ("relevant", "similarity")
+CODED = (*JUDGED, "documents", "runner", "seed")
+JPQ = Loss(f"{HOME}.quantised:RankedCodes", "asked", CODED)
 OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
     "dense": {
-        "decoupled_softmax": Loss(f"{HOME}.multi_label:DecoupledSoftmax", "numbered"),
+        "adversarial": Loss(f"{HOME}.adversarial:AdversarialRetriever", "scores", SIMILARITY),
+        "decoupled_softmax": Loss(f"{HOME}.multi_label:DecoupledSoftmax", "numbered", JUDGED),
+        "dual_teacher": Loss(
+            f"{HOME}.dual_teacher:DualTeacher",
+            "taught",
+            (*SIMILARITY, "queries", "documents", "in_batch_teacher"),
+        ),
         "enhanced_decoding": Loss(f"{HOME}.retromae:EnhancedDecoding", "texts"),
         "nested_widths": Loss(f"{HOME}.nested:NestedWidths", None),
-        "soft_top_k": Loss(f"{HOME}.multi_label:SoftTopK", "numbered"),
-        "weighted_exits": Loss(f"{HOME}.nested:WeightedExits", None),
+        "soft_top_k": Loss(f"{HOME}.multi_label:SoftTopK", "numbered", JUDGED),
+        "weighted_exits": Loss(f"{HOME}.nested:WeightedExits", None, SIMILARITY),
     },
-    "sparse": {"idf_splade": Loss(f"{HOME}.idf_flops:IdfSplade", None)},
+    "sparse": {"idf_splade": Loss(f"{HOME}.idf_flops:IdfSplade", None, ("documents",))},
     "cross_encoder": {
         "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs"),
         "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "pairs"),
     },
+    "jpq": {"jpq": JPQ},
+    "repconc": {
+        "jpq": JPQ,
+        "repconc": Loss(f"{HOME}.quantised:JointClustering", "numbered", CODED),
+    },
 }
 """Losses that the library lacks."""
-LOSSES = {adapter: {**own, **OWN_LOSSES[adapter]} for adapter, own in LIBRARY_LOSSES.items()}
+LOSSES = {
+    adapter: {**LIBRARY_LOSSES.get(adapter, {}), **own} for adapter, own in OWN_LOSSES.items()
+}
 """Adapter -> name -> loss."""
 
 
@@ -100,6 +118,13 @@ class Known(NamedTuple):
     """Positions of the relevant documents by the number of a query."""
     documents: Any
     """Texts of the documents: a sequence of slices."""
+    queries: Mapping[int, str]
+    """Texts of the queries by their numbers."""
+    runner: Any
+    """The start as a method."""
+    in_batch_teacher: Any
+    """A method, or None."""
+    seed: int
 
 
 def build_loss(adapter: str, name: str, options: Mapping[str, Any], known: Known) -> Any:
@@ -113,11 +138,8 @@ def build_loss(adapter: str, name: str, options: Mapping[str, Any], known: Known
     arguments = {key: value for key, value in options.items() if key != INNER}
     if found.form is None:
         arguments[INNER] = build_loss(adapter, *_inner(name, options), known)
-    if name == "idf_splade":
-        arguments["documents"] = known.documents
-    if found.form == "numbered":
-        arguments |= {"relevant": known.relevant, "similarity": known.similarity}
-    elif known.similarity == "dot" and adapter == "dense" and name.endswith("negatives_ranking"):
+    arguments |= {key: getattr(known, key) for key in found.takes}
+    if known.similarity == "dot" and adapter == "dense" and name.endswith("negatives_ranking"):
         from sentence_transformers.util import dot_score
 
         arguments = {"scale": 1.0, "similarity_fct": dot_score, **arguments}

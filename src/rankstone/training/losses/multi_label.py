@@ -14,46 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from rankstone.arrays import Ints
+from rankstone.training.losses.in_batch import InBatch
 
 BISECTIONS = 40
 
 
-class _InBatch(nn.Module):
-    """Base of losses of (queries, documents) scores, and of which documents are relevant.
-
-    A query or document that a batch holds several times counts once. Relevance is that of the
-    judgements, for every pair in the batch.
-    """
-
-    def __init__(
-        self, model: Any, relevant: Sequence[Ints], similarity: str, temperature: float = 0.05
-    ) -> None:
-        super().__init__()
-        self.model, self.similarity, self.temperature = model, similarity, temperature
-        self._relevant = [frozenset(found.tolist()) for found in relevant]
-
-    def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
-        vectors = [self.model(columns)["sentence_embedding"] for columns in sentence_features]
-        if self.similarity == "cosine":
-            vectors = [nn.functional.normalize(found, dim=-1) for found in vectors]
-        queries, rows = _first(labels[:, 0])
-        documents, places = _first(labels[:, 1:].T.flatten())
-        scores = vectors[0][rows] @ torch.cat(vectors[1:])[places].T / self.temperature
-        right = [[int(d) in self._relevant[int(q)] for d in documents] for q in queries]
-        return self.loss(scores, torch.tensor(right, device=scores.device))
-
-    def loss(self, scores: Tensor, relevant: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class DecoupledSoftmax(_InBatch):
+class DecoupledSoftmax(InBatch):
     """Softmax of each relevant document against the others that are not relevant."""
 
     def loss(self, scores: Tensor, relevant: Tensor) -> Tensor:
         return decoupled_softmax(scores, relevant)
 
 
-class SoftTopK(_InBatch):
+class SoftTopK(InBatch):
     """Logarithm of a relevant document's place among the `k` best, made differentiable."""
 
     def __init__(
@@ -127,10 +100,3 @@ def _mean(losses: Tensor, relevant: Tensor) -> Tensor:
     counts = relevant.sum(1)
     sums = losses.masked_fill(~relevant, 0).sum(1)
     return (sums[counts > 0] / counts[counts > 0]).mean()
-
-
-def _first(numbers: Tensor) -> tuple[list[int], Tensor]:
-    """Return distinct numbers, and where each is first."""
-    _, first = np.unique(numbers.cpu().numpy(), return_index=True)
-    places = torch.from_numpy(np.sort(first)).to(numbers.device)
-    return numbers[places].tolist(), places

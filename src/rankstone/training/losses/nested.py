@@ -12,21 +12,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rankstone.training.losses.in_batch import in_batch_scores
+
 
 class WeightedExits(nn.Module):
     """sum over exits i of i / L times the loss of the vectors pooled after layer i of L.
 
     Of ModularStarEncoder (arXiv:2503.03008). The pooled layers share the modules behind the
-    transformer.
+    transformer. With `distillation`, an earlier exit learns from the last as well, as Zhang et al.
+    have it (Be Your Own Teacher, ICCV 2019, arXiv:1905.08094): to its loss is added
+    KL(p_L || p_i), where p_i are the softmax shares of the batch's documents for each query, and
+    the last exit learns nothing from it.
 
     Args:
         loss: A loss of the library that can be computed from vectors.
         exits: Layers, counted from 1; the last is added where it is left out.
+        distillation: Weight of the divergence beside an exit's loss; 0: none.
+        temperature: Divisor of the scores in the shares.
+        similarity: `cosine` or `dot`: the scores of these.
     """
 
-    def __init__(self, model: Any, loss: Any, exits: Sequence[int]) -> None:
+    def __init__(
+        self, model: Any, loss: Any, exits: Sequence[int], similarity: str,
+        distillation: float = 0.0, temperature: float = 0.05,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.similarity = model, loss, similarity
+        self.distillation, self.temperature = distillation, temperature
         self.depth = int(model[0].auto_model.config.num_hidden_layers)
         if not exits or not all(1 <= one <= self.depth for one in exits):
             raise ValueError(f"exits {list(exits)} of a network with {self.depth} layers")
@@ -34,11 +46,21 @@ class WeightedExits(nn.Module):
 
     def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
         columns = [self._vectors(features) for features in sentence_features]
-        total = torch.zeros((), device=columns[0][0].device)
+        last = self._shares([found[-1] for found in columns]).detach()
+        total = torch.zeros((), device=last.device)
         for number, one in enumerate(self.exits):
-            found = self.loss.compute_loss_from_embeddings([c[number] for c in columns], labels)
+            vectors = [found[number] for found in columns]
+            found = self.loss.compute_loss_from_embeddings(vectors, labels)
+            if self.distillation and one < self.depth:
+                found = found + self.distillation * _divergence(last, self._shares(vectors))
             total = total + one / self.depth * found
         return total
+
+    def _shares(self, vectors: list[Tensor]) -> Tensor:
+        """Return (queries, documents) logarithms of the shares."""
+        queries, documents = vectors[0], torch.cat(vectors[1:])
+        scores = in_batch_scores(queries, documents, self.similarity)
+        return (scores / self.temperature).log_softmax(1)
 
     def _vectors(self, features: dict[str, Any]) -> list[Tensor]:
         """Return the vectors of the texts at each exit."""
@@ -57,6 +79,11 @@ class WeightedExits(nn.Module):
                 output = module(output)
             found.append(output["sentence_embedding"])
         return found
+
+
+def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Return the mean over rows of KL(teacher || student), both in logarithms."""
+    return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 class NestedWidths(nn.Module):

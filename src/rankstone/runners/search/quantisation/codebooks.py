@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,7 +164,7 @@ def jpq_loss(model: Model, codes: Codes, batch: TrainingQueries, rng: np.random.
     chosen = np.array([rng.choice(relevant) for relevant in batch.relevant])
     candidates = np.concatenate([chosen[:, None], found], axis=1)
     scores = table_scores(queries, model.centroids, torch.from_numpy(codes[candidates]).long())
-    return ranking_loss(scores, _others(candidates, batch))
+    return ranking_loss(scores, others(candidates, batch.relevant))
 
 
 def table_scores(queries: Any, centroids: Any, codes: Any) -> Any:
@@ -185,11 +185,10 @@ def ranking_loss(scores: Any, left_out: Any) -> Any:
     return (kept.logsumexp(dim=1) - kept[:, 0]).mean()
 
 
-def _others(candidates: Positions, batch: TrainingQueries) -> Any:
+def others(candidates: Positions, relevant: Sequence[Positions]) -> Any:
     """(n, k) whether a candidate beyond the first is relevant too, and so no negative."""
     import torch
 
-    rows = [np.isin(row, right) for row, right in zip(candidates, batch.relevant, strict=True)]
-    others = np.stack(rows)
-    others[:, 0] = False
-    return torch.from_numpy(others)
+    found = np.stack([np.isin(row, right) for row, right in zip(candidates, relevant, strict=True)])
+    found[:, 0] = False
+    return torch.from_numpy(found)

@@ -20,9 +20,10 @@ class JPQ(TrainedQuantisation):
     the 200 documents that the index itself ranks best (see `codebooks.train_jpq`), and the epoch of
     the best held-out nDCG@10 is kept.
 
-    What differs from the paper: the query encoder is not trained. `query_rate` trains a linear map
-    of its vectors instead. The loss is the softmax, not LambdaLoss. With fewer than 20 training
-    queries the index is OPQ's, with a warning.
+    A recipe (`[training]`, loss = "jpq") trains the encoder of queries and the centroids as the
+    paper has it (see `rankstone.training.losses.quantised`). Without one the encoder of queries
+    stays, `query_rate` trains a linear map of its vectors instead, and the loss is the softmax, not
+    LambdaLoss. With fewer than 20 training queries the index is then OPQ's, with a warning.
 
     Score, ties and memory: as `pq.ProductQuantisation` with `rotate`. n M bytes of codes,
     1,024 dim of centroids and 4 dim^2 of the rotation; with lists 8 n + 4 dim n_lists more.

@@ -35,9 +35,10 @@ class RepCONC(TrainedQuantisation):
     stage: all documents get the code of their nearest centroids, and the centroids are trained once
     more as in JPQ. Both keep the epoch of the best held-out nDCG@10, the start included.
 
-    What differs from the paper: neither encoder is trained, so the first stage moves centroids
-    only, where the paper moves the documents towards them too. The rotation stays OPQ's. With fewer
-    than 20 training queries the index is OPQ's, with a warning.
+    Recipes train the encoders: loss = "repconc" both, in the first stage, and loss = "jpq" the
+    queries', in the second (see `rankstone.training.losses.quantised`). Without them the first
+    stage moves centroids only, where the paper moves the documents towards them too; and with fewer
+    than 20 training queries the index is OPQ's, with a warning. The rotation stays OPQ's.
 
     Score, ties and memory: as `jpq.JPQ`. Training: O(M batch_documents 256 iterations) per 64
     queries and epoch of the first stage.

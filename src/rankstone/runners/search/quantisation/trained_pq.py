@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,12 +13,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import RankstoneWarning
-from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.models import LocatedModel
+from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import FaissIndex, training_sample
 from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
 from rankstone.runners.search.quantisation.codebooks import Learnt, Options, train_jpq
+from rankstone.runners.search.quantisation.learnt_centroids import Learnt as LearntCentroids
 from rankstone.runners.search.quantisation.quantiser import (
     BYTE,
     CodedDocuments,
@@ -47,6 +51,9 @@ class TrainedQuantisation(OverEncoder):
 
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann", "torch": "dense"}
 
+    model: LocatedModel | None = None
+    """Encoder of queries and centroids that a recipe has trained; None: the member encodes queries,
+    and the centroids are trained here."""
     subvectors: Subvectors
     """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
     epochs: Annotated[int, Field(ge=0)] = 40
@@ -63,12 +70,8 @@ class TrainedQuantisation(OverEncoder):
     """Lists that a search reads, where there are any."""
 
     def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
-        bits = bits_for(BYTE, len(documents))
-        sample = training_sample(documents, sample_size(bits), context.seed)
-        check_subvectors(self.subvectors, sample.shape[1])
-        with context.phase("train", len(sample)):
-            start = opq(sample, subvectors=self.subvectors, bits=bits, seed=context.seed)
-            start = whole_bytes(start)
+        with context.phase("train", len(documents)):
+            start = self.start(documents, context.seed)
             learnt, codes = self._learn(start, documents, context)
         lists = centres = None
         if self.n_lists is not None:
@@ -82,10 +85,38 @@ class TrainedQuantisation(OverEncoder):
             n_probe=self.n_probe,
         )
 
+    def describe(self) -> Mapping[str, Json]:
+        described = dict(super().describe())
+        return described if self.model is None else {**described, "query_model": self.model.id}
+
+    def reader(self, role: Role) -> AnyRunner:
+        return self._asking if role == "query" else self.encoder
+
+    @cached_property
+    def _asking(self) -> AnyRunner:
+        """The member with the trained encoder of queries."""
+        if self.model is None:
+            return self.encoder
+        asking: Any = self.encoder
+        return dataclasses.replace(asking, model=self.model)  # type: ignore[no-any-return]
+
+    def start(self, documents: Chunks[Vectors], seed: int) -> Quantiser:
+        """Return the quantiser by which documents are coded at first: OPQ of their vectors, or as a
+        recipe has trained it."""
+        if self.model is not None:
+            return LearntCentroids.load(self.model).coding
+        bits = bits_for(BYTE, len(documents))
+        sample = training_sample(documents, sample_size(bits), seed)
+        check_subvectors(self.subvectors, sample.shape[1])
+        return whole_bytes(opq(sample, subvectors=self.subvectors, bits=bits, seed=seed))
+
     def _learn(
         self, start: Quantiser, documents: Chunks[Vectors], context: Context
     ) -> tuple[Learnt, Codes]:
         """The centroids, and the codes of all documents; those of OPQ without training queries."""
+        if self.model is not None:
+            scoring = LearntCentroids.load(self.model).scoring
+            return Learnt(scoring, None, [], []), self.codes(start, documents)
         rows = judged_rows(context)
         if len(rows) < MIN_QUERIES:
             self._warn(len(rows))
