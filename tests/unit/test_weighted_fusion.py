@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from scipy.stats import zscore
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion_base import summed
+from rankstone.runners.compose.fusion_base import normalise, summed
 from rankstone.runners.compose.weighted_fusion import (
     WeightedFusion,
     WeightedIndex,
-    normalise,
     simplex,
 )
 from rankstone.runners.encoders.bm25 import BM25

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError
-from rankstone.runners.encoders.dense import DenseEncoder
-from rankstone.runners.encoders.sparse import IDF
+from rankstone.runners.encoders.bag_of_tokens import IDF
 from rankstone.specs import AdapterSpec, Recipe
 
 PARTIAL = ("dimensions", "exit_layer", "feed_forward")
@@ -45,10 +44,11 @@ def dense(runner: Any, recipe: Recipe) -> Start:
 def quantised(runner: Any, recipe: Recipe) -> Start:
     """Return the encoder of a product quantiser, with the layers that it has."""
     encoder = runner.encoder
-    if not isinstance(encoder, DenseEncoder) or encoder.dimensions or encoder.feed_forward:
+    views = [getattr(encoder, key, True) for key in ("dimensions", "feed_forward", "layer_norm")]
+    if any(views):
         raise DefinitionError(
             "[training]: a quantiser trains the encoder of its member. Name a dense method without"
-            " 'dimensions' and 'feed_forward'."
+            " 'dimensions', 'feed_forward' and 'layer_norm'."
         )
     layers = recipe.layers or encoder.exit_layer
     return dense(encoder, recipe.model_copy(update={"layers": layers}))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.errors import DefinitionError
-from rankstone.runners.compose.weighted_fusion import WeightedFusion, normalise
+from rankstone.runners.compose.fusion_base import Fusion, normalise
 from rankstone.runners.construct import build_runner
 from rankstone.runners.representations.base import take
 from rankstone.runners.representations.ragged import Ragged
@@ -37,10 +37,11 @@ def teacher_scores(recipe: Recipe, examples: Examples, rows: Ints, chosen: Ints)
 
 
 def _scores(runner: Any, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
-    if isinstance(runner, WeightedFusion) and isinstance(runner.weights, list):
+    how, weights = (getattr(runner, name, None) for name in ("normalisation", "weights"))
+    if isinstance(runner, Fusion) and how is not None and isinstance(weights, list):
         parts = [_scores(member, examples, rows, chosen) for member in runner.members]
-        scaled = (normalise(part.astype(np.float32), runner.normalisation) for part in parts)
-        fused: Scores = np.sum([w * n for w, n in zip(runner.weights, scaled, strict=True)], axis=0)
+        scaled = (normalise(part.astype(np.float32), how) for part in parts)
+        fused: Scores = np.sum([w * n for w, n in zip(weights, scaled, strict=True)], axis=0)
         return fused
     scorer = getattr(runner, "scorer", None)
     if scorer is not None:

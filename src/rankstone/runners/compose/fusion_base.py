@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ LAST = np.iinfo(np.int64).max
 
 Ids = NDArray[np.int64]
 Gains = NDArray[np.float64]
+Normalisation = Literal["minmax", "zscore"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,3 +108,20 @@ def _descending(scores: NDArray[np.float32]) -> Ids:
     bits = scores.view(np.int32).astype(np.int64)
     # Positive floats are ordered as their bits; negative ones the other way round.
     return np.where(bits >= 0, -bits, bits + 2**31)
+
+
+def normalise(scores: NDArray[np.float32], how: Normalisation) -> Gains:
+    """(n_queries, depth) normalised scores of one member; 0 for its last document and for pads."""
+    found = scores > -np.inf
+    counts = np.maximum(found.sum(axis=1, keepdims=True), 1)
+    values = np.where(found, scores, 0).astype(np.float64)
+    lowest = np.where(found, values, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    above = np.where(found, values - np.where(np.isfinite(lowest), lowest, 0), 0)
+    if how == "minmax":
+        spread = above.max(axis=1, keepdims=True, initial=0)
+    else:
+        mean = above.sum(axis=1, keepdims=True) / counts
+        squares = np.where(found, above - mean, 0) ** 2
+        spread = np.sqrt(squares.sum(axis=1, keepdims=True) / counts)
+    gains: Gains = np.where(spread > 0, above / np.where(spread > 0, spread, 1), found)
+    return gains

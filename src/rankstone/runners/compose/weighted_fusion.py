@@ -14,12 +14,18 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, RankstoneWarning
-from rankstone.runners.compose.fusion_base import Fusion, Gains, Ids, summed
+from rankstone.runners.compose.fusion_base import (
+    Fusion,
+    Gains,
+    Ids,
+    Normalisation,
+    normalise,
+    summed,
+)
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json, Judged
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
 
-Normalisation = Literal["minmax", "zscore"]
 CUT = 10
 """Weights are judged by nDCG at this depth."""
 
@@ -127,23 +133,6 @@ class WeightedIndex(SavedIndex):
             np.concatenate(gains, axis=1),
             owners,
         )
-
-
-def normalise(scores: NDArray[np.float32], how: Normalisation) -> Gains:
-    """(n_queries, depth) normalised scores of one member; 0 for its last document and for pads."""
-    found = scores > -np.inf
-    counts = np.maximum(found.sum(axis=1, keepdims=True), 1)
-    values = np.where(found, scores, 0).astype(np.float64)
-    lowest = np.where(found, values, np.inf).min(axis=1, keepdims=True, initial=np.inf)
-    above = np.where(found, values - np.where(np.isfinite(lowest), lowest, 0), 0)
-    if how == "minmax":
-        spread = above.max(axis=1, keepdims=True, initial=0)
-    else:
-        mean = above.sum(axis=1, keepdims=True) / counts
-        squares = np.where(found, above - mean, 0) ** 2
-        spread = np.sqrt(squares.sum(axis=1, keepdims=True) / counts)
-    gains: Gains = np.where(spread > 0, above / np.where(spread > 0, spread, 1), found)
-    return gains
 
 
 def simplex(members: int, steps: int) -> Iterator[list[float]]:

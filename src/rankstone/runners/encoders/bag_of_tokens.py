@@ -21,6 +21,8 @@ from rankstone.runners.transformer.tokens import Ids
 from rankstone.runners.transformer.tower import Finish, Tower
 
 Values = NDArray[np.float32]
+IDF = "idf.json"
+"""File of the weights of tokens: token -> weight."""
 
 
 class TokenTower(Tower):

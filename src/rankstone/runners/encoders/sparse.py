@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError, ModelError
-from rankstone.runners.encoders.bag_of_tokens import VocabularyEncoder, activated, special_ids
+from rankstone.runners.encoders.bag_of_tokens import IDF, VocabularyEncoder, activated, special_ids
 from rankstone.runners.protocols import STRICT, Json, Role
 from rankstone.runners.representations.sparse_rows import Row
 from rankstone.runners.search.exact.inverted_index import InvertedIndex
@@ -23,7 +23,6 @@ from rankstone.runners.transformer.encoder import Length
 from rankstone.runners.transformer.network import Array, Facts, Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
-IDF = "idf.json"
 Activation = Literal["log1p", "log1p2"]
 """log1p: log(1 + relu(x)), as SPLADE has it; log1p2: log(1 + log(1 + relu(x)))."""
 
