@@ -7,6 +7,7 @@ from typing import Any
 from rankstone.results.record import (
     Environment,
     ErrorInfo,
+    Filter,
     IndexSize,
     Latency,
     Measure,
@@ -157,6 +158,23 @@ def make_trained_record() -> RunRecord:
     profile = record.profile.model_copy(update={"phases": phases})
     record = record.model_copy(update={"training": [training], "profile": profile})
     return on_gpu(record)
+
+
+def make_filtered_record() -> RunRecord:
+    """A record of a task with a filter."""
+    record = make_record("lexical/bm25")
+    assert record.profile is not None
+    section = Filter(
+        how="native",
+        predicate='year >= 2015 and kind != "draft"',
+        selectivity=0.125,
+        least=0.125,
+        most=0.125,
+        not_asked=17,
+        without_relevant=3,
+    )
+    profile = record.profile.model_copy(update={"filter": section})
+    return record.model_copy(update={"profile": profile})
 
 
 def on_gpu(record: RunRecord) -> RunRecord:

@@ -13,6 +13,7 @@ from rankstone.results.schema import json_schema, schema_text
 from rankstone.results.serialise import from_json, to_json
 from tests.records import (
     make_counted_record,
+    make_filtered_record,
     make_imported_record,
     make_record,
     make_trained_record,
@@ -24,7 +25,7 @@ PUBLISHED = HERE.parents[1] / "results" / "schema.json"
 
 WRITTEN = {
     1: make_record, 2: make_counted_record, 3: make_imported_record, 4: make_record, 5: make_record,
-    6: make_trained_record,
+    6: make_trained_record, 7: make_filtered_record,
 }  # fmt: skip
 """What the golden file of each version holds: figures that a version added are in its own."""
 

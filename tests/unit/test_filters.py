@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError, DefinitionError
+from rankstone.execution.cell import CellRun
+from rankstone.execution.events import EventStream
+from rankstone.execution.job import Job
+from rankstone.results.record import Filter
+from rankstone.results.trec_run import read_run
 from rankstone.specs import TaskSpec, load_family
+from rankstone.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
 
 CORPUS = [
     {"_id": "d1", "title": "A", "text": "one two", "metadata": {"year": 2010, "kind": "web"}},
@@ -122,3 +131,33 @@ def test_a_task_without_a_filter_keeps_its_digest() -> None:
     task = TaskSpec(name="t/tiny", description="", loader="beir", dataset="tiny")
     assert "filter" not in task._digested()
     assert task.model_copy(update={"filter": "words > 3"}).digest() != task.digest()
+
+
+@pytest.mark.parametrize(("method", "how"), [("bm25", "after"), ("engines/bm25-tantivy", "native")])
+def test_a_cell_finds_only_what_passes_and_records_how(
+    folder: Path, method: str, how: str, tmp_path: Path
+) -> None:
+    if how == "native":
+        pytest.importorskip("tantivy", reason="needs the extra 'engines'")
+    task = TaskSpec(
+        name="t/tiny", description="", loader="beir", dataset="tiny", filter="words >= 2", depth=2
+    )
+    task = task.model_copy(update={"measures": ("nDCG@2",), "headline": "nDCG@2"})
+    (tmp_path / "staging").mkdir()
+    job = Job(
+        method=Workspace.find(ROOT).method(method), task=task, data=folder / "data", threads=1,
+        cache=folder / "cache", staging=tmp_path / "staging", workspace=ROOT,
+    )  # fmt: skip
+    queries = folder / "data" / "tiny" / "queries.jsonl"
+    queries.write_text(queries.read_text().replace("query", "one two a b c d"))
+    measured = CellRun(job, EventStream(os.open(os.devnull, os.O_WRONLY))).run()
+    found = measured.profile.filter
+    assert found == Filter(
+        how=how, predicate="words >= 2", selectivity=0.6, least=0.6, most=0.6, not_asked=0,
+        without_relevant=0,
+    )  # type: ignore[arg-type] # fmt: skip
+    run = read_run(tmp_path / "staging" / "run.trec.zst")
+    assert set(run.document_ids) <= {"d1", "d2", "d5"}
+    assert np.bincount(run.query).tolist() == [2, 2, 2]
+    assert measured.queries is not None
+    assert measured.queries.n == 3

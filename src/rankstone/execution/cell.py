@@ -43,6 +43,7 @@ from rankstone.profiling.machine import environment, fingerprint
 from rankstone.profiling.other_load import Reading
 from rankstone.results.per_query import write_latency, write_load, write_per_query
 from rankstone.results.record import (
+    Filter,
     IndexSize,
     Latency,
     Load,
@@ -60,6 +61,7 @@ from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.runners.saved import throughout
 from rankstone.runners.search.exactness import recall_of_exact
+from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import RecipeRun
 
@@ -148,6 +150,7 @@ class CellRun:
                 latency=latency,
                 load=load,
                 index=size,
+                filter=filter_section(dataset, index),
                 **cache.efficiency._asdict(),
             ),
             environment=environment(
@@ -225,6 +228,7 @@ class CellRun:
             work=work,
             clock=self.clock,
             cache=cache,
+            columns={} if dataset.filters is None else dataset.filters.columns,
             progress=self.events.progress,
         )
 
@@ -235,6 +239,7 @@ class CellRun:
     def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
         """Search all queries in batches; `evaluate` checks the hits."""
         k, texts, batches = self._depth(dataset), dataset.query_texts, list[Hits]()
+        search = FilteredSearch(index, dataset.wheres)
         for start in range(0, len(texts), QUERY_BATCH):
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
@@ -244,20 +249,22 @@ class CellRun:
                 queries = encode_distinct(runner, batch, "query")
                 one_each(queries, len(batch), self.job.method.name)
             with self.clock.phase("search", items=len(batch)):
-                batches.append(hits_of(index.search(queries, k), self.job.method.name))
+                found = search.search(queries, range(start, start + len(batch)), k)
+                batches.append(hits_of(found, self.job.method.name))
             self.events.progress("search", start + len(batch), len(texts))
         docs, scores = map(np.concatenate, zip(*batches, strict=True))
         return Hits(docs, scores)
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
         texts, k, progress = dataset.query_texts, self._depth(dataset), self.events.progress
+        search = FilteredSearch(index, dataset.wheres)
 
         def ask(row: int) -> tuple[float, float]:
             start = time.perf_counter()
             query = runner.encode([texts[row]], "query")
             synchronise()
             middle = time.perf_counter()
-            index.search(query, k)
+            search.search(query, [row], k)
             synchronise()
             return (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
 
@@ -286,9 +293,10 @@ class CellRun:
         if plan is None:
             return None
         texts, task, k = dataset.query_texts, self.job.task, self._depth(dataset)
+        search = FilteredSearch(index, dataset.wheres)
 
         def ask(row: int) -> Hits:
-            found = index.search(runner.encode([texts[row]], "query"), k)
+            found = search.search(runner.encode([texts[row]], "query"), [row], k)
             synchronise()
             return hits_of(found, self.job.method.name)
 
@@ -353,6 +361,24 @@ def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
     except OSError as error:
         warnings.warn(f"the index could not be saved to measure its size: {error}", stacklevel=1)
         return None
+
+
+def filter_section(dataset: Dataset, index: AnyIndex) -> Filter | None:
+    """Return how `index` searches under the filters of the task, if it has any."""
+    filters, task = dataset.filters, dataset.task
+    if filters is None:
+        return None
+    judged, shares = dataset.judgements, filters.shares
+    relevant = np.unique(judged.query[judged.label >= task.relevance])
+    return Filter(
+        how=FilteredSearch(index, filters.wheres).how,
+        predicate=task.filter if isinstance(task.filter, str) else None,
+        selectivity=float(np.mean(shares)),
+        least=min(shares),
+        most=max(shares),
+        not_asked=filters.n_unjudged,
+        without_relevant=0 if dataset.answers else len(shares) - len(relevant),
+    )
 
 
 def _truncation(**roles: Truncation | None) -> dict[Any, TruncationInfo]:

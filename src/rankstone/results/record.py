@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from rankstone.specs import MethodSpec, TaskSpec
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 Status = Literal["ok", "failed", "timeout", "oom"]
 Role = Literal["query", "document", "pair"]
 TRAINING: Final = "training split of this collection"
@@ -434,6 +434,25 @@ class Load(Section):
     """Null where the index cannot be saved and read."""
 
 
+class Filter(Section):
+    """Search under the filters of a task's queries."""
+
+    how: Literal["native", "before", "after"]
+    """By the engine, by selecting the passing documents and comparing them all, or by fetching more
+    results and dropping those that do not pass."""
+    predicate: Name | None = None
+    """Null where queries have filters of their own."""
+    selectivity: Amount
+    """Mean share of the documents that pass, over the queries."""
+    least: Amount
+    most: Amount
+    """The smallest and the largest share."""
+    not_asked: Count
+    """Queries without a judged document that passes: they are not asked."""
+    without_relevant: Count
+    """Queries whose judged documents that pass are all not relevant: they score 0."""
+
+
 class Profile(Section):
     phases: dict[Name, Phase] = {}
     wall_s: Amount | None = None
@@ -442,6 +461,8 @@ class Profile(Section):
     load: Load | None = None
     """Null where no load was offered."""
     index: IndexSize | None = None
+    filter: Filter | None = None
+    """Null where the task has no filter."""
     peak_rss_bytes: Count | None = None
     """Largest resident size of the process and its children during the phases and the measurement
     of latency; before schema 5, also while the results were written."""

@@ -57,6 +57,7 @@ UPGRADES: dict[int, Upgrade] = {
     3: lambda body: _trained(body),  # 4 adds the digest of the record itself, and `trained_on`
     4: _without_open_percentiles,  # 5 adds intervals of latencies
     5: lambda body: body,  # 6 adds trainings by recipes, and the device and its utilisation
+    6: lambda body: body,  # 7 adds filters, updates, cold starts and the recall of exact search
 }
 """Version -> the function that turns a body of that version into one of the next version."""
 

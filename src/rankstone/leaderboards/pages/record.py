@@ -14,6 +14,7 @@ from rankstone.leaderboards.costs import VARIED, unsteady_parts
 from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, Table, table
 from rankstone.leaderboards.forecasts.outcome import OUTCOME, outcome_rows
 from rankstone.leaderboards.frame import measure_order
+from rankstone.leaderboards.loads.filtering import filter_rows
 from rankstone.leaderboards.loads.page import load_table
 from rankstone.leaderboards.numbers import (
     REUSED,
@@ -235,6 +236,8 @@ def _profile(record: RunRecord) -> Iterator[Block]:
         if index.recall_10 is not None:
             rows.append(("first 10 of exact search that it finds", f"{index.recall_10:.1%}"))
     yield from _section("memory", rows)
+    if profile.filter is not None:
+        yield from _section("filter", filter_rows(profile.filter))
 
 
 def _latency(record: RunRecord, latency: Latency) -> Table:
