@@ -239,7 +239,7 @@ class CellRun:
     def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
         """Search all queries in batches; `evaluate` checks the hits."""
         k, texts, batches = self._depth(dataset), dataset.query_texts, list[Hits]()
-        search = FilteredSearch(index, dataset.wheres)
+        searching = FilteredSearch(index, dataset.wheres)
         for start in range(0, len(texts), QUERY_BATCH):
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
@@ -249,7 +249,7 @@ class CellRun:
                 queries = encode_distinct(runner, batch, "query")
                 one_each(queries, len(batch), self.job.method.name)
             with self.clock.phase("search", items=len(batch)):
-                found = search.search(queries, range(start, start + len(batch)), k)
+                found = searching.search(queries, range(start, start + len(batch)), k)
                 batches.append(hits_of(found, self.job.method.name))
             self.events.progress("search", start + len(batch), len(texts))
         docs, scores = map(np.concatenate, zip(*batches, strict=True))
@@ -257,14 +257,14 @@ class CellRun:
 
     def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
         texts, k, progress = dataset.query_texts, self._depth(dataset), self.events.progress
-        search = FilteredSearch(index, dataset.wheres)
+        searching = FilteredSearch(index, dataset.wheres)
 
         def ask(row: int) -> tuple[float, float]:
             start = time.perf_counter()
             query = runner.encode([texts[row]], "query")
             synchronise()
             middle = time.perf_counter()
-            search.search(query, [row], k)
+            searching.search(query, [row], k)
             synchronise()
             return (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
 
@@ -293,10 +293,10 @@ class CellRun:
         if plan is None:
             return None
         texts, task, k = dataset.query_texts, self.job.task, self._depth(dataset)
-        search = FilteredSearch(index, dataset.wheres)
+        searching = FilteredSearch(index, dataset.wheres)
 
         def ask(row: int) -> Hits:
-            found = search.search(runner.encode([texts[row]], "query"), [row], k)
+            found = searching.search(runner.encode([texts[row]], "query"), [row], k)
             synchronise()
             return hits_of(found, self.job.method.name)
 
