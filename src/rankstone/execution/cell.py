@@ -120,10 +120,9 @@ class CellRun:
                 latency = latency.model_copy(update={"others_cores": others})
                 self.events.progress(BOOKKEEPING, 0, None)
                 size = self._index_size(index, len(dataset.corpus), Path(work))
-                if dataset.filters is None:
-                    first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
-                    recall = recall_of_exact(runner, first, found, context)
-                    size = size.model_copy(update={"recall_10": recall})
+                first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
+                recall = recall_of_exact(runner, first, found, context, dataset.wheres)
+                size = size.model_copy(update={"recall_10": recall})
                 cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
                 load = self._load(runner, index, dataset, cold, Path(work))
                 purse.take_over(Path(work) / COLD)

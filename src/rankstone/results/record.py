@@ -316,7 +316,8 @@ class IndexSize(Section):
     bytes_per_document: Amount | None = None
     recall_10: Amount | None = None
     """Mean share of the 10 best of exact search over the same vectors among the first 10 results,
-    over the first 1,024 queries; null where the index seeks nothing of that kind."""
+    over the first 1,024 queries; under a filter, of those that pass; null where the index seeks
+    nothing of that kind."""
 
 
 MOST_REQUESTS = 1_000_000

@@ -62,6 +62,12 @@ def test_recall_of_exact_search_is_measured_for_what_approximates(tmp_path):
     assert recall_of_exact(runner, texts, found, context) == pytest.approx(np.mean(shares))
     assert np.mean(shares) < 0.9
     assert recall_of_exact(Numbered(DOCUMENTS), texts, found, context) is None
+    passes = np.random.default_rng(4).random(N) < 0.1
+    where = Where(predicate=parse("words > 3"), passes=passes)
+    best = np.argsort(-np.where(passes, asked @ DOCUMENTS.T, -np.inf), axis=1)[:, :10]
+    shares = [len(set(a) & set(b)) / 10 for a, b in zip(best, found[:, :10], strict=True)]
+    among = recall_of_exact(runner, texts, found, context, [where] * len(texts))
+    assert among == pytest.approx(np.mean(shares))
 
 
 def recall(index, k=10):

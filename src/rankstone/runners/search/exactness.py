@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 
 from rankstone.arrays import Ints
+from rankstone.predicates import Where
 from rankstone.runners.protocols import Context
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import ExactIndex
+from rankstone.runners.search.filtered import FilteredSearch
 
 FIRST = 10
 """Results that are compared; `IndexSize.recall_10` is named by it."""
 
 
 def recall_of_exact(
-    runner: Any, texts: Sequence[str], found: Ints, context: Context
+    runner: Any,
+    texts: Sequence[str],
+    found: Ints,
+    context: Context,
+    wheres: Sequence[Where | None] | None = None,
 ) -> float | None:
     """Return the mean share of the `FIRST` best of exact search among as many that were found.
 
@@ -26,10 +32,12 @@ def recall_of_exact(
     Args:
         texts: n queries.
         found: (n, k) positions, best first.
+        wheres: filters of the queries, under which exact search seeks too; None: there are none.
     """
     if not (isinstance(runner, OverEncoder) and runner.APPROXIMATES):
         return None
     queries, vectors = runner.encode(texts, "query"), context.encoded(runner.encoder)
-    exact = ExactIndex(vectors, dim=queries.shape[1]).search(queries, FIRST).docs
+    search = FilteredSearch(ExactIndex(vectors, dim=queries.shape[1]), wheres)
+    exact = search.search(queries, range(len(texts)), FIRST).docs
     pairs = zip(exact, found[:, :FIRST], strict=True)
     return float(np.mean([np.isin(best[best >= 0], docs).mean() for best, docs in pairs]))
