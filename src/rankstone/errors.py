@@ -13,6 +13,7 @@ RankstoneError              faults that a user can correct; messages state what,
 ├── ApiError                a server of models refused, failed for good, or answered nonsense
 │   ├── RefusedError        the server refused a request, which costs nothing
 │   └── BudgetError         the next request could cost more than the budget of the run
+├── EngineError             a search engine cannot be started or reached, or refused
 ├── ClusterError            a cluster cannot be reached, or its nodes cannot do what is asked
 ├── MeasureError            a measure is unknown, or deeper than the run
 └── ResultsError            records cannot be read, written or upgraded
@@ -88,6 +89,10 @@ class RefusedError(ApiError):
 
 class BudgetError(ApiError):
     """The next request could cost more than what is left of the budget."""
+
+
+class EngineError(RankstoneError):
+    """A search engine cannot be started or reached, ended, or refused what was asked of it."""
 
 
 class ClusterError(RankstoneError):

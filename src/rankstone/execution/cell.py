@@ -60,6 +60,7 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
 from rankstone.runners.saved import throughout
+from rankstone.runners.search.engines.servers.removal import servers_of_cell
 from rankstone.runners.search.exactness import recall_of_exact
 from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.specs import MethodSpec, TaskSpec
@@ -88,6 +89,7 @@ class CellRun:
             sampled(self.clock, self.job.device),
             warnings.catch_warnings(record=True) as caught,
             tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
+            servers_of_cell(),
         ):
             warnings.simplefilter("default")
             with self.clock.phase("load"):
@@ -329,7 +331,7 @@ class CellRun:
         size = index.nbytes() if throughout(index, "nbytes") else None
         return IndexSize(
             memory_bytes=size,
-            disk_bytes=_saved_bytes(index, work / INDEX) if throughout(index, "save") else None,
+            disk_bytes=_disk_bytes(index, work / INDEX),
             bytes_per_document=None if size is None else size / n_documents,
         )
 
@@ -349,6 +351,13 @@ class CellRun:
             dataset.corpus.ids,
             tag=self.job.method.name,
         )
+
+
+def _disk_bytes(index: AnyIndex, folder: Path) -> int | None:
+    """Return the bytes on disk that the index states itself, or those of its files."""
+    if hasattr(index, "disk_bytes"):
+        return index.disk_bytes()  # type: ignore[no-any-return]
+    return _saved_bytes(index, folder) if throughout(index, "save") else None
 
 
 def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:

@@ -27,6 +27,7 @@ from rankstone.profiling.device import VARIABLE
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
 from rankstone.results.serialise import check_storable
+from rankstone.runners.search.engines.servers.removal import remove_left
 
 POLL_S = 0.1
 DEAD_S = 1.0
@@ -88,6 +89,7 @@ def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
         finally:
             end_process(child, mark, watch.seen)
             watch.close()
+            remove_left(job.staging)
 
 
 class _Watch:

@@ -8,6 +8,7 @@ record of a failure.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from rankstone.execution.descendants import adopt_orphans, end_descendants
 from rankstone.execution.events import EventStream, bounded, described
+from rankstone.runners.search.engines.servers.removal import remove_left
 
 LINGER_S = 60.0
 """Time in which the parent ends a process that has reported."""
@@ -29,8 +31,9 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # the process is killed
     text = sys.stdin.readline()
     adopt_orphans()
-    parent = threading.Thread(target=_die_with_parent, args=[_private_stdin()], daemon=True)
-    parent.start()
+    staging = Path(json.loads(text)["staging"])
+    watch = [_private_stdin(), staging]
+    threading.Thread(target=_die_with_parent, args=watch, daemon=True).start()
 
     from rankstone.execution.cell import CellRun
     from rankstone.execution.forecasts.sampled_cell import SampledCell
@@ -67,11 +70,12 @@ def _private_stdin() -> int:
     return descriptor
 
 
-def _die_with_parent(stdin: int) -> None:
+def _die_with_parent(stdin: int, staging: Path) -> None:
     """Exit when standard input ends: the parent holds it open as long as it lives."""
     while os.read(stdin, 1 << 16):
         pass
     end_descendants(os.getpid())
+    remove_left(staging)
     os._exit(1)
 
 

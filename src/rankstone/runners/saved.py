@@ -71,7 +71,7 @@ def resident_bytes(value: Any) -> int:
     if hasattr(value, "indptr"):
         return int(value.data.nbytes + value.indices.nbytes + value.indptr.nbytes)
     nbytes = getattr(value, "nbytes", 0)
-    return int(nbytes() if callable(nbytes) else nbytes)
+    return int((nbytes() if callable(nbytes) else nbytes) or 0)
 
 
 def _write(value: Any, path: Path) -> Any:

@@ -210,10 +210,10 @@ def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
 
 
 class Parts:
-    """A graph in parts, as hnswlib has it: a query's first value is how many it reaches."""
+    """A graph in parts, as hnswlib has it: a query's values state how many 64ths it reaches."""
 
     def knn_query(self, queries, k, num_threads):
-        if k > queries[:, 0].min():
+        if k > (64 * queries[:, 0] / queries[:, 1]).min():
             raise RuntimeError("Cannot return the results in a contiguous 2D array")
         return np.tile(np.arange(k, dtype=np.uint64), (len(queries), 1)), np.zeros(
             (len(queries), k)
@@ -221,8 +221,8 @@ class Parts:
 
 
 def test_a_query_that_reaches_few_documents_gets_these():
-    about = {"rows": 10, "dim": 1, "threads": 1, "exact": True}
-    reached = np.array([[1], [7], [10], [12]], dtype=np.float32)
+    about = {"rows": 10, "dim": 2, "threads": 1, "exact": True}
+    reached = np.array([[1, 64], [7, 64], [10, 64], [12, 64]], dtype=np.float32)
     docs, scores = HnswLibIndex(Parts(), about).search(reached, 12)
     assert [(row >= 0).sum() for row in docs] == [1, 7, 10, 10]
     assert docs[1].tolist() == [*range(7), *[-1] * 5]

@@ -31,6 +31,7 @@ from rankstone.runners.construct import build_runner, untrained
 from rankstone.runners.index_sizes import index_bytes, is_read_from_disk
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
+from rankstone.runners.search.engines.servers.removal import servers_of_cell
 
 FIRST, FACTOR = 4, 4
 """Documents of the first sample, and the growth from one to the next."""
@@ -63,6 +64,7 @@ class SampledCell(CellRun):
         with (
             warnings.catch_warnings(),
             tempfile.TemporaryDirectory(dir=self.job.staging, prefix="work-") as work,
+            servers_of_cell(),
         ):
             warnings.simplefilter("ignore")
             began = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -27,6 +27,8 @@ from rankstone.runners.search.faiss.faiss_index import (
 )
 
 ABOUT = "engine.json"
+LARGE = 40
+"""Exponent of two of the largest value of a query, as engines are asked it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,7 +56,11 @@ class OverEngine(OverEncoder):
     def describe(self) -> Mapping[str, Json]:
         described = dict(super().describe())
         index: Any = described["index"]
-        return {**described, "index": {**index, "engine": f"{self.ENGINE} {version(self.ENGINE)}"}}
+        return {**described, "index": {**index, "engine": self.version()}}
+
+    def version(self) -> str:
+        """Return name and version of the engine."""
+        return f"{self.ENGINE} {version(self.ENGINE)}"
 
     def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
         """Return what an index needs beside the engine's own files."""
@@ -66,7 +72,7 @@ class OverEngine(OverEncoder):
 
 
 def numbered(
-    documents: Chunks[Any], rows: int = BLOCK_ROWS
+    documents: Iterable[Vectors], rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
     """Yield blocks of vectors, each with the positions of its documents."""
     position = 0
@@ -98,6 +104,16 @@ def one_by_one(
     return docs, scores
 
 
+def scaled(queries: Vectors) -> tuple[Vectors, NDArray[np.int32]]:
+    """Return queries times a power of two each, and the exponents that undo it in their scores.
+
+    Engines whose distance is 1 less the inner product lose products below the precision of 1.
+    Where products are large, the 1 does not matter, and powers of two round nothing.
+    """
+    _, exponents = np.frexp(np.abs(queries).max(axis=1, keepdims=True))
+    return np.ldexp(queries, LARGE - exponents), exponents - LARGE
+
+
 class EngineIndex(ABC):
     """A filled engine.
 
@@ -124,7 +140,9 @@ class EngineIndex(ABC):
         depth = min(k, rows)
         if not len(queries) or not depth:
             return Hits.empty(len(queries), k)
-        return padded(*settled(*found(queries, depth)), k)
+        queries, exponents = scaled(queries)
+        docs, scores = found(queries, depth)
+        return padded(*settled(docs, np.ldexp(scores, exponents)), k)
 
     def save(self, folder: Path) -> None:
         (folder / ABOUT).write_text(json.dumps(self.about))
@@ -149,7 +167,7 @@ class EngineIndex(ABC):
         """Return the engine that `write` has written."""
 
     @abstractmethod
-    def nbytes(self) -> int:
+    def nbytes(self) -> int | None:
         """Return the bytes of vectors and graph, as the engine states them."""
 
 

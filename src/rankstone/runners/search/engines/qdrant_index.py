@@ -1,4 +1,4 @@
-"""Qdrant's engine inside this process (qdrant-edge-py): a shard in a folder of the cell."""
+"""Qdrant: its engine inside this process (qdrant-edge-py), or a server by its address."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
 from rankstone.runners.search.engines.engine import (
     ChangingIndex,
+    EngineIndex,
     FilteringIndex,
-    OverEngine,
     numbered,
     one_by_one,
     values,
 )
+from rankstone.runners.search.engines.servers.qdrant_rest import THRESHOLD_KB, QdrantCollection
+from rankstone.runners.search.engines.servers.qdrant_rest import version as server_version
+from rankstone.runners.search.engines.servers.server import Collection, OverServer
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
 
@@ -27,24 +30,31 @@ BLOCK = 4096
 KINDS = {bool: "Integer", int: "Integer", float: "Float", str: "Keyword"}
 """Type of the index of a column, by the type of its values. Truth values are stored as 0 and 1:
 the binding takes True for the integer 1 when it matches."""
-THRESHOLD_KB = 10
-"""Vectors from which on a segment has a graph, and a search takes it: the least Qdrant allows."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Qdrant(OverEngine):
-    """Graph of float32 vectors by Qdrant's engine, embedded; no server runs.
+class Qdrant(OverServer):
+    """Graph of float32 vectors by Qdrant's engine, embedded, or by the server at `url_env`.
 
     Points are written, then the shard is optimised until nothing is left to do; a segment of less
     than `THRESHOLD_KB` of vectors is searched exactly. Queries are searched one by one. Ties: see
     `EngineIndex`.
     """
 
-    DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, Qdrant embedded"
+    DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, Qdrant"
     ENGINE: ClassVar[str] = "qdrant-edge-py"
+    COLLECTION: ClassVar[type[Collection]] = QdrantCollection
     requires: ClassVar[Mapping[str, str]] = {"qdrant_edge": "engines"}
 
-    def build(self, documents: Chunks[Any], context: Context) -> QdrantIndex:
+    key_env: str = ""
+    """Name of the environment variable that holds the key of the server; empty: it has none."""
+
+    def version(self) -> str:
+        return server_version(vars(self)) if self.url_env else super().version()
+
+    def build(self, documents: Chunks[Any], context: Context) -> EngineIndex:
+        if self.url_env:
+            return super().build(documents, context)
         import qdrant_edge as qdrant
 
         about = self.about(documents, context)

@@ -1,0 +1,129 @@
+"""Requests to search engines over HTTP."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Sequence
+from time import sleep
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from rankstone.errors import EngineError
+from rankstone.runners.api.client import wait_s
+from rankstone.runners.search.engines.servers.server import address
+
+BUSY = (429, 503)
+"""Statuses of a server that has too much to do."""
+TRIES = 5
+CONNECT_S = 10.0
+LONGEST_MESSAGE = 400
+
+
+class Http:
+    """Connection to a server, which threads may share.
+
+    Args:
+        url_env: Environment variable with the address, which may hold user and password.
+        key_header: Header of an API key, and what stands before the key.
+        key_env: Environment variable with the key; empty where none is needed.
+    """
+
+    def __init__(
+        self,
+        url_env: str,
+        example: str,
+        *,
+        timeout: float,
+        key_env: str = "",
+        key_header: tuple[str, str] = ("Authorization", "Bearer "),
+    ) -> None:
+        import httpx2
+
+        url = urlsplit(address(url_env, example))
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise EngineError(
+                f"The environment variable '{url_env}' holds no address. Write it as in {example}"
+            )
+        host = url.netloc.rpartition("@")[2]
+        self.shown = urlunsplit((url.scheme, host, url.path.rstrip("/"), "", ""))
+        user = (url.username, url.password or "") if url.username else None
+        headers = {key_header[0]: key_header[1] + address(key_env, "...")} if key_env else {}
+        self._faults, self._timeout = httpx2.HTTPError, timeout
+        self._http = httpx2.Client(
+            headers=headers,
+            auth=user,
+            timeout=httpx2.Timeout(timeout, connect=CONNECT_S),
+            verify=url.scheme == "https",  # reading the certificates takes a while
+        )
+        weakref.finalize(self, self._http.close)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        lines: Sequence[Any] = (),
+        slow: bool = False,
+        missing: bool = False,
+    ) -> Any:
+        """Return the JSON of an answer; EngineError where the server refuses or fails.
+
+        Args:
+            lines: Objects of a body that has one in each line.
+            slow: Wait for the answer as long as it takes, and repeat what a busy server refuses.
+            missing: Return None where there is no such thing.
+        """
+        content = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        options: dict[str, Any] = {"content": content} if lines else {"json": body}
+        if lines:
+            options["headers"] = {"Content-Type": "application/x-ndjson"}
+        if slow:
+            options["timeout"] = None
+        answer = self._sent(method, f"{self.shown}/{path}", options, TRIES if slow else 1)
+        if missing and answer.status_code == 404:
+            return None
+        if not answer.is_success:
+            raise EngineError(
+                f"{method} {self.shown}/{path}: {answer.status_code} {_message(answer.text)}"
+            )
+        return self._json(path, answer)
+
+    def _sent(self, method: str, url: str, options: dict[str, Any], tries: int) -> Any:
+        for attempt in range(tries):
+            try:
+                answer = self._http.request(method, url, **options)
+            except self._faults as error:
+                fault = f"{type(error).__name__}: {error}".strip(": ")
+                raise EngineError(
+                    f"{method} {url}: {fault}. Check that the server runs, and parameters.timeout"
+                    f" ({self._timeout:g} s)."
+                ) from None
+            if answer.status_code not in BUSY:
+                break
+            if attempt < tries - 1:
+                sleep(wait_s(attempt, None))
+        return answer
+
+    def _json(self, path: str, answer: Any) -> Any:
+        try:
+            return json.loads(answer.content)
+        except ValueError:
+            raise EngineError(
+                f"{self.shown}/{path}: the answer is not JSON: {answer.text[:40]!r}. Correct the"
+                " address."
+            ) from None
+
+
+def _message(text: str) -> str:
+    """Return what a server states of an error, in one line."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = text
+    for key in ("error", "status", "reason"):
+        if isinstance(body, dict) and isinstance(body.get(key), dict | str):
+            body = {"error": body}["error"][key] if key == "error" else body[key]
+    text = body if isinstance(body, str) else json.dumps(body)
+    return " ".join(text.split())[:LONGEST_MESSAGE]

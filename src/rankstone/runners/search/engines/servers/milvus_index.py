@@ -1,0 +1,185 @@
+"""Milvus: a server by its address, or Milvus Lite in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from numpy.typing import ArrayLike
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import EngineError
+from rankstone.runners.protocols import STRICT
+from rankstone.runners.search.engines.engine import numbered
+from rankstone.runners.search.engines.folder import fresh, size
+from rankstone.runners.search.engines.servers.own_process import OwnProcess
+from rankstone.runners.search.engines.servers.removal import at_end, removed_at_end
+from rankstone.runners.search.engines.servers.server import (
+    Collection,
+    OverServer,
+    address,
+    refuse_existing,
+)
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
+
+EXAMPLE = "http://localhost:19530"
+BLOCK = 4096
+"""Vectors sent at once."""
+VECTOR, POSITION = "vector", "position"
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Milvus(OverServer):
+    """Float32 vectors in a collection of Milvus.
+
+    Without `url_env` Milvus Lite runs on this machine, which is written in Python over faiss and
+    shares no code with the Milvus server. Ties: see `EngineIndex`.
+    """
+
+    DESCRIPTION: ClassVar[str] = "collection of vectors, inner product, Milvus"
+    requires: ClassVar[Mapping[str, str]] = {"pymilvus": "engines"}
+
+    kind: Literal["hnsw", "ivfflat"] = "hnsw"
+    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
+    n_lists: Lists = "auto"
+    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
+    n_probe: Annotated[int, Field(ge=1)] = 16
+    """Lists that a search reads."""
+
+    def version(self) -> str:
+        if not self.url_env:
+            return f"Milvus Lite {version('milvus-lite')}, faiss {version('faiss-cpu')}"
+        with connected(address(self.url_env, EXAMPLE)) as client:
+            return f"Milvus {client.get_server_version()}"
+
+
+class MilvusCollection(Collection):
+    """A collection of Milvus whose keys are positions."""
+
+    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
+        super().__init__(about, vectors, work)
+        self._own: OwnProcess | None = None
+        self._folder = work
+        if about["url_env"]:
+            url = address(about["url_env"], EXAMPLE)
+        else:
+            self._folder = fresh(work, "milvus")
+            self._own = OwnProcess(self._folder, _command, _answers)
+            url = f"http://127.0.0.1:{self._own.port}"
+        with self._explained():
+            self._client = _client(url)
+            at_end(self, self._client.close)
+            if not self._own:
+                refuse_existing(self._client.has_collection(self.name), self.name, "Milvus")
+                removed_at_end(self, work, drop, about["url_env"], self.name)
+            self._fill()
+
+    def _fill(self) -> None:
+        from pymilvus import DataType
+
+        client, about = self._client, self.about
+        schema = client.create_schema(auto_id=False)
+        schema.add_field(POSITION, DataType.INT64, is_primary=True)
+        schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=about["dim"])
+        client.create_collection(self.name, schema=schema)
+        for positions, block in numbered(self.vectors, BLOCK):
+            rows = zip(positions.tolist(), block, strict=True)
+            client.insert(self.name, [{POSITION: place, VECTOR: row} for place, row in rows])
+        client.flush(self.name)
+        index = client.prepare_index_params()
+        kind, parameters = self._method()
+        index.add_index(VECTOR, index_type=kind, metric_type="IP", params=parameters)
+        client.create_index(self.name, index)
+        client.load_collection(self.name)
+
+    def _method(self) -> tuple[str, dict[str, Any]]:
+        about = self.about
+        if about["exact"]:
+            return "FLAT", {}
+        if about["kind"] == "ivfflat":
+            return "IVF_FLAT", {"nlist": n_lists_for(about["n_lists"], about["rows"])}
+        return "HNSW", {"M": about["m"], "efConstruction": about["ef_construction"]}
+
+    def ask(self, query: Vectors, k: int) -> tuple[ArrayLike, ArrayLike]:
+        about = self.about
+        parameters = {"ef": max(about["ef_search"], k), "nprobe": about["n_probe"]}
+        with self._explained():
+            (found,) = self._client.search(
+                self.name, [query], anns_field=VECTOR, limit=k, consistency_level="Strong",
+                search_params={"metric_type": "IP", "params": parameters},
+                timeout=about["timeout"],
+            )  # fmt: skip
+        return [hit[POSITION] for hit in found], [hit["distance"] for hit in found]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Have errors state what became of an own server."""
+        try:
+            with explained():
+                yield
+        except EngineError as error:
+            state = f" {self._own.last_words()}" if self._own else ""
+            raise EngineError(f"{error}{state}") from None
+
+    def disk_bytes(self) -> int | None:
+        return size(self._folder) if self._own else None
+
+    def memory_bytes(self) -> int | None:
+        return self._own.memory_bytes() if self._own else None
+
+
+Milvus.COLLECTION = MilvusCollection
+
+
+def drop(url_env: str, name: str) -> None:
+    """Remove a collection."""
+    with connected(address(url_env, EXAMPLE)) as client:
+        client.drop_collection(name)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """Yield a client; errors of the server are EngineErrors."""
+    with explained():
+        client = _client(url)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Have errors of the client be EngineErrors."""
+    from grpc import RpcError
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except (MilvusException, RpcError) as error:
+        raise EngineError(f"Milvus: {' '.join(str(error).split())}.") from None
+
+
+def _client(url: str) -> Any:
+    from pymilvus import MilvusClient
+
+    return MilvusClient(uri=url, timeout=CONNECT_S)
+
+
+def _command(port: int) -> list[str]:
+    start = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", "data"]
+    return [*start, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _answers(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,120 @@
+"""BM25 by OpenSearch or Elasticsearch, by their addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits, Json, Role
+from rankstone.runners.representations.pieces import SavedTexts
+from rankstone.runners.search.engines.engine import ABOUT
+from rankstone.runners.search.engines.servers.opensearch_server import RemoteIndex, http, version
+
+TEXT = "text"
+BLOCK = 1000
+"""Texts sent at once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OpenSearchBM25(Defaults):
+    """BM25 by OpenSearch, at the address in `url_env`.
+
+    A query is a bag of its words. Documents without a word of the query are no results. Ties go to
+    the lower position; at rank k the server breaks them. Queries are searched one by one.
+    """
+
+    SERVER: ClassVar[str] = "opensearch"
+    requires: ClassVar[Mapping[str, str]] = {"httpx2": "engines"}
+
+    k1: Annotated[float, Field(ge=0)] = 1.2
+    b: Annotated[float, Field(ge=0, le=1)] = 0.75
+    analyzer: Literal["english", "standard"] = "english"
+    """"english" drops stop words and stems."""
+    url_env: str = "OPENSEARCH_URL"
+    """Name of the environment variable that holds the address of the server."""
+    key_env: str = ""
+    """Name of the environment variable that holds an API key; empty: none is needed."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds to wait for an answer to a query."""
+
+    def describe(self) -> Mapping[str, Json]:
+        return {
+            "method": f"BM25 ({self.SERVER})", "k1": self.k1, "b": self.b,
+            "analyzer": self.analyzer,
+            "engine": version(self.SERVER, http(self.url_env, self.key_env, self.timeout)),
+        }  # fmt: skip
+
+    def encode(self, texts: Sequence[str], role: Role) -> list[str]:
+        """Return the texts, which the server analyses; half of a surrogate pair is replaced."""
+        return [text.encode(errors="replace").decode() for text in texts]
+
+    def index(self, documents: Chunks[list[str]], context: Context) -> RemoteBM25:
+        about = {**asdict(self), "server": self.SERVER, "rows": len(documents)}
+        return RemoteBM25(about, documents, context.work)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ElasticsearchBM25(OpenSearchBM25):
+    """BM25 by Elasticsearch, at the address in `url_env`; see `OpenSearchBM25`."""
+
+    SERVER: ClassVar[str] = "elasticsearch"
+
+    url_env: str = "ELASTICSEARCH_URL"
+
+
+class RemoteBM25:
+    """An index of texts on a server; it is saved as texts, which loading sends again."""
+
+    def __init__(
+        self, about: Mapping[str, Any], texts: Iterable[Sequence[str]], work: Path
+    ) -> None:
+        self._about, self._texts = about, texts
+        self._index = RemoteIndex(about, work)
+        similarity = {"default": {"type": "BM25", "k1": about["k1"], "b": about["b"]}}
+        mapping = {TEXT: {"type": "text", "analyzer": about["analyzer"]}}
+        self._index.create({"similarity": similarity}, mapping)
+        position = 0
+        for piece in texts:
+            for start in range(0, len(piece), BLOCK):
+                block = piece[start : start + BLOCK]
+                numbers = range(position, position + len(block))
+                self._index.add(numbers, ({TEXT: text} for text in block))
+                position += len(block)
+        self._index.finish(about["rows"])
+
+    def search(self, queries: Sequence[str], k: int) -> Hits:
+        hits = Hits.empty(len(queries), k)
+        for row, text in enumerate(queries if k else ()):
+            found = self._index.found({"query": {"match": {TEXT: {"query": text}}}}, k)
+            docs, scores = np.array(found[0], np.int64), np.array(found[1], np.float32)
+            order = np.lexsort((docs, -scores))
+            hits.docs[row, : len(order)], hits.scores[row, : len(order)] = (
+                docs[order],
+                scores[order],
+            )
+        return hits
+
+    def save(self, folder: Path) -> None:
+        (folder / ABOUT).write_text(json.dumps(self._about))
+        (folder / TEXT).mkdir()
+        SavedTexts.write(folder / TEXT, (text for piece in self._texts for text in piece))
+
+    @classmethod
+    def load(cls, folder: Path) -> RemoteBM25:
+        about = json.loads((folder / ABOUT).read_text())
+        return cls(about, [SavedTexts(folder / TEXT)], folder)
+
+    def nbytes(self) -> None:
+        """Return None: others use the server's memory too."""
+        return
+
+    def disk_bytes(self) -> int:
+        """Return the bytes on disk, as the server states them."""
+        return self._index.disk_bytes()

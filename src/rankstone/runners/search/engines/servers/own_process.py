@@ -1,0 +1,107 @@
+"""Processes of servers that a cell starts on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from rankstone.errors import EngineError
+from rankstone.runners.search.engines.servers.removal import at_end
+
+LOG = "server.log"
+START_S, STOP_S, POLL_S = 60.0, 10.0, 0.05
+PORTS = 3
+"""Free ports that are tried: another process may take one before the server does."""
+LOG_LINES = 5
+
+
+class OwnProcess:
+    """A server of a cell: started on a free port of this machine, stopped with the object.
+
+    Args:
+        command: Returns the command for a port.
+        ready: Returns True once the server on a port answers.
+        stop: Signal on which it ends at once.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Callable[[int], Sequence[str]],
+        ready: Callable[[int], bool],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self._log = folder / LOG
+        for _ in range(PORTS):
+            self.port = free_port()
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command(self.port), stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=subprocess.STDOUT, cwd=folder, env=environment,
+                )  # fmt: skip
+            at_end(self, _stop, self._process, stop)
+            if self._starts(ready):
+                return
+        raise EngineError(f"a server could not be started. {self.last_words()}")
+
+    def _starts(self, ready: Callable[[int], bool]) -> bool:
+        """Return True once the server answers; False if it ended."""
+        end = time.monotonic() + START_S
+        while self._process.poll() is None:
+            if ready(self.port):
+                return True
+            if time.monotonic() > end:
+                raise EngineError(
+                    f"a server did not answer within {START_S:g} s. {self.last_words()}"
+                )
+            time.sleep(POLL_S)
+        return False
+
+    def last_words(self) -> str:
+        """Return the state of the process, and the end of its log."""
+        code = self._process.poll()
+        state = "It runs" if code is None else f"It ended with code {code}"
+        lines = self._log.read_text(errors="replace").split("\n")
+        return f"{state}; its log ends: {' | '.join(filter(None, lines[-LOG_LINES - 1 :]))}"
+
+    def memory_bytes(self) -> int:
+        """Return the memory of all its processes; pages that they share count once."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            server = psutil.Process(self._process.pid)
+            for process in (server, *server.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    used = process.memory_full_info()
+                    total += getattr(used, "pss", used.uss)
+        return total
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    """End a process and those that it started."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    process.kill()
+    for one in below:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    process.wait()

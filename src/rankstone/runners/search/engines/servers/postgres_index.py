@@ -1,0 +1,268 @@
+"""PostgreSQL with pgvector: a graph, inverted lists, or a sequential scan."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import EngineError
+from rankstone.runners.protocols import STRICT
+from rankstone.runners.search.engines.engine import numbered
+from rankstone.runners.search.engines.folder import fresh
+from rankstone.runners.search.engines.servers import postgres_server
+from rankstone.runners.search.engines.servers.own_process import OwnProcess
+from rankstone.runners.search.engines.servers.removal import at_end, removed_at_end
+from rankstone.runners.search.engines.servers.server import (
+    Collection,
+    OverServer,
+    address,
+)
+from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
+
+CONNECT_S = 10
+LOCKED = "30s"
+DEEPEST = 1000
+"""The largest `ef_search` of pgvector. For more results it goes on with the graph."""
+EXAMPLE = "postgresql://user:password@localhost:5432/database"
+HEADER, END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+"""Around the rows of PostgreSQL's binary COPY."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Postgres(OverServer):
+    """Float32 vectors in a table of PostgreSQL, with an index of pgvector.
+
+    Without `url_env` a server of its own runs on this machine. Graphs and lists are random, and
+    differ between runs. Ties: see `EngineIndex`.
+    """
+
+    DESCRIPTION: ClassVar[str] = "table of vectors, inner product, PostgreSQL"
+    requires: ClassVar[Mapping[str, str]] = {"psycopg": "engines"}
+
+    kind: Literal["hnsw", "ivfflat"] = "hnsw"
+    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
+    n_lists: Lists = "auto"
+    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
+    n_probe: Annotated[int, Field(ge=1)] = 16
+    """Lists that a search reads."""
+
+    def version(self) -> str:
+        if not self.url_env:
+            return postgres_server.version()
+        with connected(address(self.url_env, EXAMPLE)) as connection:
+            server = _one(connection, "SHOW server_version")
+            return f"PostgreSQL {server}, pgvector {_extension(connection)}"
+
+
+class Table(Collection):
+    """A table of positions and vectors; threads ask by connections of their own."""
+
+    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
+        super().__init__(about, vectors, work)
+        self._threads = threading.local()
+        self._own: OwnProcess | None = None
+        if about["url_env"]:
+            self._dsn = address(about["url_env"], EXAMPLE)
+        else:
+            self._own, self._dsn = postgres_server.started(fresh(work, "postgres"))
+        try:
+            self._fill(work)
+        except EngineError as error:
+            raise EngineError(f"{error}{self._last_words()}") from None
+
+    def _fill(self, work: Path) -> None:
+        with connected(self._dsn, self.name) as connection:
+            if self._own:
+                connection.execute("CREATE EXTENSION vector")
+            _extension(connection)
+            with connection.transaction():
+                self._write(connection)
+                if not self._own:
+                    removed_at_end(self, work, drop, self.about["url_env"], self.name)
+            connection.execute(f"ANALYZE {self.name}")
+            if self._own:
+                connection.execute("CHECKPOINT")
+
+    def _write(self, connection: Any) -> None:
+        """Write table and index."""
+        name, dim = self.name, self.about["dim"]
+        connection.execute(f"CREATE TABLE {name} (position bigint, vector vector({dim}))")
+        with connection.cursor().copy(f"COPY {name} FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.write(HEADER)
+            for positions, block in numbered(self.vectors):
+                copy.write(_binary(positions, block))
+            copy.write(END)
+        if method := self._method():
+            on, options = method
+            connection.execute(
+                f"CREATE INDEX ON {name} USING {on} (vector vector_ip_ops) WITH ({options})"
+            )
+
+    def _method(self) -> tuple[str, str] | None:
+        about = self.about
+        if about["exact"]:
+            return None
+        if about["kind"] == "ivfflat":
+            return "ivfflat", f"lists = {n_lists_for(about['n_lists'], about['rows'])}"
+        return "hnsw", f"m = {about['m']}, ef_construction = {about['ef_construction']}"
+
+    def ask(self, query: Vectors, k: int) -> tuple[ArrayLike, ArrayLike]:
+        try:
+            connection = self._of_thread(k)
+            found = connection.execute(
+                f"SELECT position, vector <#> %(query)s AS distance FROM {self.name}"
+                " ORDER BY distance LIMIT %(k)s",
+                {"query": Vector(query), "k": k}, prepare=True, binary=True,
+            ).fetchall()  # fmt: skip
+        except _errors() as error:
+            raise EngineError(f"{_line(error)}{self._last_words()}") from None
+        return [row[0] for row in found], [-row[1] for row in found]
+
+    def _of_thread(self, k: int) -> Any:
+        """Return the connection of the calling thread, set to find `k` results."""
+        mine = self._threads
+        if not hasattr(mine, "connection"):
+            mine.k, mine.connection = 0, _connect(self._dsn, self.name)
+            at_end(self, mine.connection.close)
+            mine.connection.execute("SELECT '[1]'::vector")  # now pgvector checks its settings
+            for name, value in self._settings().items():
+                mine.connection.execute(f"SET {name} = {value}")
+        if mine.k != k and not self.about["exact"]:
+            deep = "strict_order" if k > DEEPEST else "off"
+            mine.connection.execute(f"SET hnsw.iterative_scan = {deep}")
+            depth = max(self.about["ef_search"], min(k, DEEPEST))
+            mine.connection.execute(f"SET hnsw.ef_search = {depth}")
+        mine.k = k
+        return mine.connection
+
+    def _settings(self) -> dict[str, Any]:
+        about = self.about
+        return {
+            "statement_timeout": math.ceil(1000 * about["timeout"]),
+            "enable_seqscan": "on" if about["exact"] else "off",
+            "max_parallel_workers_per_gather": about["threads"] - 1,
+            "ivfflat.probes": about["n_probe"],
+        }
+
+    def _last_words(self) -> str:
+        return f" {self._own.last_words()}" if self._own else ""
+
+    def disk_bytes(self) -> int:
+        with connected(self._dsn, self.name) as connection:
+            return int(_one(connection, f"SELECT pg_total_relation_size('{self.name}')"))
+
+    def memory_bytes(self) -> int | None:
+        return self._own.memory_bytes() if self._own else None
+
+
+Postgres.COLLECTION = Table
+
+
+class Vector:
+    """A vector as a parameter of a statement."""
+
+    def __init__(self, values: Vectors) -> None:
+        self.values = values
+
+
+def drop(url_env: str, name: str) -> None:
+    """Remove a table, and the sessions that may still work on it."""
+    with connected(address(url_env, EXAMPLE)) as connection:
+        connection.execute(f"SET lock_timeout = '{LOCKED}'")
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            [name],
+        )
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+
+@contextlib.contextmanager
+def connected(dsn: str, name: str = "rankstone") -> Iterator[Any]:
+    """Yield a connection; errors of the server are EngineErrors."""
+    connection = None
+    try:
+        connection = _connect(dsn, name)
+        yield connection
+    except _errors() as error:
+        raise EngineError(_line(error)) from None
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _connect(dsn: str, name: str) -> Any:
+    import psycopg
+
+    options = {"autocommit": True, "connect_timeout": CONNECT_S, "application_name": name}
+    connection = psycopg.connect(dsn, **options)
+    _send_vectors(connection)
+    return connection
+
+
+def _send_vectors(connection: Any) -> None:
+    """Have the connection send vectors in the binary form of pgvector, if the server has it."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    found = connection.execute("SELECT to_regtype('vector')::oid").fetchone()[0]
+    if found is None:
+        return
+
+    class VectorDumper(Dumper):  # type: ignore[misc]
+        format, oid = Format.BINARY, found
+
+        def dump(self, obj: Vector) -> bytes:
+            return len(obj.values).to_bytes(2) + bytes(2) + obj.values.astype(">f4").tobytes()
+
+    connection.adapters.register_dumper(Vector, VectorDumper)
+
+
+def _binary(positions: Any, block: Vectors) -> bytes:
+    """Return rows as PostgreSQL's binary COPY reads them."""
+    dim = block.shape[1]
+    values = {
+        "fields": (">i2", 2), "first": (">i4", 8), "position": (">i8", positions),
+        "second": (">i4", 4 + 4 * dim), "dim": (">i2", dim), "unused": (">i2", 0),
+    }  # fmt: skip
+    layout = [(name, kind) for name, (kind, _) in values.items()]
+    rows = np.empty(len(block), dtype=[*layout, ("vector", ">f4", (dim,))])
+    for name, (_, value) in values.items():
+        rows[name] = value
+    rows["vector"] = block
+    return rows.tobytes()
+
+
+def _extension(connection: Any) -> str:
+    found = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    row = found.fetchone()
+    if row is None:
+        raise EngineError(
+            f"PostgreSQL at {connection.info.host}: the database '{connection.info.dbname}' has no"
+            " pgvector. Install it and run there: CREATE EXTENSION vector"
+        )
+    return str(row[0])
+
+
+def _one(connection: Any, query: str) -> Any:
+    return connection.execute(query).fetchone()[0]
+
+
+def _errors() -> Any:
+    import psycopg
+
+    return psycopg.Error
+
+
+def _line(error: Exception) -> str:
+    """Return the message of an error of PostgreSQL in one line."""
+    return f"PostgreSQL: {' '.join(str(error).split())}."

@@ -1,0 +1,127 @@
+"""Vectors of a member on a server: what the adapters of servers share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rankstone.errors import EngineError
+from rankstone.runners.adapter_json import class_of, name_of
+from rankstone.runners.protocols import STRICT, Chunks, Context
+from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, one_by_one
+from rankstone.runners.search.exact.flat import Mapped, Vectors
+from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+
+VECTORS = "vectors.f32"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OverServer(OverEngine):
+    """Base of engines that are servers, which answer queries one by one.
+
+    Vectors lie in a collection (a table, an index) with a random name, which is removed at the end.
+    """
+
+    COLLECTION: ClassVar[type[Collection]]
+
+    url_env: str = ""
+    """Name of the environment variable that holds the address of a server."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds to wait for an answer to a query."""
+
+    def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
+        return {**own, **super().about(documents, context)}
+
+    def build(self, documents: Chunks[Any], context: Context) -> EngineIndex:
+        about = {**self.about(documents, context), "collection": name_of(self.COLLECTION)}
+        return ServerIndex(self.COLLECTION(about, documents, context.work), about)
+
+
+class Collection(ABC):
+    """Vectors on a server under a random name.
+
+    Args:
+        about: See `OverServer.about`.
+        vectors: Which it sends to the server.
+        work: Folder for the files of an own server, and for notes of what must be removed.
+    """
+
+    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
+        self.about, self.vectors, self.name = about, vectors, random_name()
+
+    @abstractmethod
+    def ask(self, query: Vectors, k: int) -> tuple[ArrayLike, ArrayLike]:
+        """Return at most `k` positions and inner products, best first."""
+
+    def disk_bytes(self) -> int | None:
+        """Return the bytes on disk, as the server states them; None where it states none."""
+        return None
+
+    def memory_bytes(self) -> int | None:
+        """Return the memory of the server's processes; None of a server that others use."""
+        return None
+
+
+class ServerIndex(EngineIndex):
+    """A collection on a server; it is saved as vectors, which loading sends to a server again."""
+
+    engine: Collection
+
+    def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
+        return one_by_one(queries, k, lambda query: self.engine.ask(query, k))
+
+    def write(self, folder: Path) -> None:
+        with (folder / VECTORS).open("wb") as file:
+            for block in blocks(self.engine.vectors):
+                file.write(block.data)
+
+    @classmethod
+    def opened(cls, folder: Path, about: Mapping[str, Any]) -> Any:
+        vectors = Mapped(folder / VECTORS, about["rows"], about["dim"])
+        return class_of(about["collection"])(about, vectors, folder)
+
+    def nbytes(self) -> int | None:
+        """Return the memory of the server's processes."""
+        return self.engine.memory_bytes()
+
+    def disk_bytes(self) -> int | None:
+        """Return the bytes on disk, as the server states them."""
+        return self.engine.disk_bytes()
+
+
+def refuse_existing(exists: object, name: str, where: str) -> None:
+    """Raise EngineError if there is a collection of this name: what others wrote stays."""
+    if exists:
+        raise EngineError(f"{where}: '{name}' exists there, and was left as it is. Run again.")
+
+
+def address(variable: str, example: str) -> str:
+    """Return the address in an environment variable."""
+    found = os.environ.get(variable, "").strip()
+    if not found:
+        raise EngineError(
+            f"The environment variable '{variable}' (parameters.url_env) is not set. Set it to the"
+            f" address of the server: export {variable}={example}"
+        )
+    return found
+
+
+def random_name() -> str:
+    """Return a name for a collection that no other has."""
+    return f"rankstone_{secrets.token_hex(8)}"
+
+
+def as_list(vector: Vectors) -> list[float]:
+    """Return the values, as JSON states them, of float32 without rounding."""
+    return np.asarray(vector, dtype=np.float64).tolist()  # type: ignore[no-any-return]
