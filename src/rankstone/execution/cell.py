@@ -302,8 +302,8 @@ class CellRun:
             return hits_of(found, self.job.method.name)
 
         def ask_cold(rows: list[int]) -> Asked | None:
-            unfit = dataset.filters is not None or not hasattr(index, "load")
-            if cold is None or unfit:
+            read = (work / INDEX).exists() and hasattr(index, "load")  # unless it is on a server
+            if cold is None or dataset.filters is not None or not read:
                 return None
             asked = [texts[row] for row in rows]
             return ask_new_process(cold, index, work / INDEX, work / COLD, asked, k)

@@ -71,7 +71,7 @@ class MilvusCollection(Collection):
             url = address(about["url_env"], EXAMPLE)
         else:
             self._folder = fresh(work, "milvus")
-            self._own = OwnProcess(self._folder, _command, _answers)
+            self._own = OwnProcess(self._folder, _command)
             url = f"http://127.0.0.1:{self._own.port}"
         with self._explained():
             self._client = _client(url)
@@ -95,7 +95,9 @@ class MilvusCollection(Collection):
         client.flush(self.name)
         index = client.prepare_index_params()
         kind, parameters = self._method()
-        index.add_index(VECTOR, index_type=kind, metric_type="IP", params=parameters)
+        # Not flat, as the client sends a plain dict: Milvus Lite would ignore it.
+        nested = {"params": parameters}
+        index.add_index(VECTOR, index_type=kind, metric_type="IP", params=nested)
         client.create_index(self.name, index)
         client.load_collection(self.name)
 
@@ -176,10 +178,3 @@ def _client(url: str) -> Any:
 def _command(port: int) -> list[str]:
     start = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", "data"]
     return [*start, "--host", "127.0.0.1", "--port", str(port)]
-
-
-def _answers(port: int) -> bool:
-    import socket
-
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -27,7 +27,7 @@ class OwnProcess:
 
     Args:
         command: Returns the command for a port.
-        ready: Returns True once the server on a port answers.
+        ready: Returns True once the server on a port answers; asked when it listens there.
         stop: Signal on which it ends at once.
     """
 
@@ -35,7 +35,7 @@ class OwnProcess:
         self,
         folder: Path,
         command: Callable[[int], Sequence[str]],
-        ready: Callable[[int], bool],
+        ready: Callable[[int], bool] = lambda port: True,
         *,
         environment: Mapping[str, str] | None = None,
         stop: signal.Signals = signal.SIGTERM,
@@ -57,13 +57,20 @@ class OwnProcess:
         """Return True once the server answers; False if it ended."""
         end = time.monotonic() + START_S
         while self._process.poll() is None:
-            if ready(self.port):
+            if self._listens() and ready(self.port):
                 return True
             if time.monotonic() > end:
                 raise EngineError(
                     f"a server did not answer within {START_S:g} s. {self.last_words()}"
                 )
             time.sleep(POLL_S)
+        return False
+
+    def _listens(self) -> bool:
+        """Return True if the process itself, not another, listens on the port."""
+        with contextlib.suppress(psutil.Error):
+            found = psutil.Process(self._process.pid).net_connections("tcp")
+            return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in found)
         return False
 
     def last_words(self) -> str:

@@ -265,4 +265,4 @@ def _errors() -> Any:
 
 def _line(error: Exception) -> str:
     """Return the message of an error of PostgreSQL in one line."""
-    return f"PostgreSQL: {' '.join(str(error).split())}."
+    return f"PostgreSQL: {' '.join(str(error).split())}"

@@ -37,10 +37,11 @@ def removed_at_end(owner: object, work: Path, remove: Callable[..., None], *args
 @contextlib.contextmanager
 def servers_of_cell() -> Iterator[None]:
     """Remove at the end of the block what its indexes have on servers, and stop their own."""
+    before = len(_OPEN)
     try:
         yield
     finally:
-        while _OPEN:
+        while len(_OPEN) > before:
             _OPEN.pop()()
 
 
