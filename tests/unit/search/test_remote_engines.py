@@ -46,7 +46,8 @@ def engine(request, monkeypatch):
         found.held["customers"] = {"docs": {"7": [1.0]}, "visible": {}, "polls": 0}
         monkeypatch.setenv(VARIABLE, found.url)
         monkeypatch.setattr(qdrant_rest, "POLL_S", 0.01)
-        yield found
+        with servers_of_cell():
+            yield found
 
 
 dense = pytest.mark.parametrize("engine", DENSE, indirect=True)
@@ -193,21 +194,24 @@ def test_a_slow_answer_is_an_error_that_names_the_timeout(engine, tmp_path):
 
 @dense
 def test_what_a_killed_process_left_is_removed_by_its_note(engine, tmp_path):
-    index = built(engine, tmp_path)
-    assert own_names(engine)
-    remove_left(tmp_path)
-    assert set(engine.held) == {"customers"}
-    assert not list(tmp_path.glob(NOTE.format("*")))
-    del index
+    with servers_of_cell():
+        index = built(engine, tmp_path)
+        assert own_names(engine)
+        remove_left(tmp_path)
+        assert set(engine.held) == {"customers"}
+        assert not list(tmp_path.glob(NOTE.format("*")))
+        del index
 
 
 @dense
 def test_what_cannot_be_removed_is_named(engine, tmp_path):
+    cell = servers_of_cell()
+    cell.__enter__()
     index = built(engine, tmp_path)
     (name,) = own_names(engine)
     faults(engine, f"DELETE /{name}", (500, {"error": "out of order"}))
-    with pytest.warns(RankstoneWarning, match=f"{name} was left on a server"), servers_of_cell():
-        pass
+    with pytest.warns(RankstoneWarning, match=f"{name} was left on a server"):
+        cell.__exit__(None, None, None)
     del index
 
 
@@ -274,9 +278,8 @@ def test_keys_are_sent_and_never_described(kind, header, tmp_path, monkeypatch):
     monkeypatch.setenv("RANKSTONE_TEST_KEY", "k3y")
     with serving(kind) as engine:
         monkeypatch.setenv(VARIABLE, engine.url)
-        index = built(engine, tmp_path, DOCUMENTS[:5], key_env="RANKSTONE_TEST_KEY")
+        with servers_of_cell():
+            index = built(engine, tmp_path, DOCUMENTS[:5], key_env="RANKSTONE_TEST_KEY")
         sent = {name.lower(): value for name, value in engine.headers[-1].items()}
         assert sent[header[0].lower()] == header[1]
         assert "k3y" not in str(index.about)
-        with servers_of_cell():
-            pass
