@@ -194,6 +194,7 @@ class Session(Views):
         workers: int = 1,
         queue: int | None = None,
         request_timeout_s: float = 10.0,
+        updates: float | None = None,
         **cells: Any,
     ) -> ShownList[RunRecord]:
         """Measure latency and throughput under load; the records have the section `profile.load`.
@@ -207,6 +208,7 @@ class Session(Views):
             workers: threads that serve the open loop.
             queue: most requests that wait; those that arrive beyond are dropped.
             request_timeout_s: time limit of a request, from its arrival.
+            updates: insertions and deletions per second, while searches arrive at the first rate.
             cells: other arguments of `sweep`.
 
         Returns: one record per cell, task by task.
@@ -229,6 +231,7 @@ class Session(Views):
                 workers=workers,
                 queue=queue,
                 request_timeout_s=request_timeout_s,
+                updates=updates,
             )
         except ValidationError as error:
             faults = [

@@ -207,6 +207,12 @@ def load(
     request_timeout: Annotated[
         str, typer.Option("--request-timeout", help="Time limit of a request, from its arrival.")
     ] = "10s",
+    updates: Annotated[
+        float | None,
+        typer.Option(
+            "--updates", help="Insert and delete so often per second, amid the first --rate."
+        ),
+    ] = None,
 ) -> None:
     """Measure latency and throughput of every METHOD on every TASK under load.
 
@@ -226,6 +232,7 @@ def load(
             workers=workers,
             queue=queue,
             request_timeout_s=parse_seconds(request_timeout, "--request-timeout"),
+            updates=updates,
             **cells,
         )
     out.draw(page(records), "load")

@@ -26,6 +26,7 @@ from rankstone.execution.events import BOOKKEEPING, UNDER_LOAD, EventStream, bou
 from rankstone.execution.job import QUERY_BATCH, Job
 from rankstone.execution.load.cold_start import Asked, ask_new_process
 from rankstone.execution.load.measured import LoadRun
+from rankstone.execution.load.updates import refuse_unchanging, with_updates
 from rankstone.execution.timed_queries import time_queries
 from rankstone.execution.training import (
     Seen,
@@ -41,7 +42,7 @@ from rankstone.profiling.latency import summarise
 from rankstone.profiling.load import summarise_load
 from rankstone.profiling.machine import environment, fingerprint
 from rankstone.profiling.other_load import Reading
-from rankstone.results.per_query import write_latency, write_load, write_per_query
+from rankstone.results.per_query import RawLoad, write_latency, write_load, write_per_query
 from rankstone.results.record import (
     Filter,
     IndexSize,
@@ -106,6 +107,8 @@ class CellRun:
             self._place_vectors()
             with self.clock.phase("index", items=len(dataset.corpus)):
                 index = index_of(runner.index(documents, context), name)
+            if self.job.load is not None and self.job.load.updates is not None:
+                refuse_unchanging(index, dataset, name)
             before = Reading.now()
             hits = self._search(runner, index, dataset)
             with self.clock.phase("evaluate", items=len(dataset.query_ids)):
@@ -126,7 +129,7 @@ class CellRun:
                 recall = recall_of_exact(runner, first, found, context, dataset.wheres)
                 size = size.model_copy(update={"recall_10": recall})
                 cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
-                load = self._load(runner, index, dataset, cold, Path(work))
+                load = self._load(runner, index, dataset, cold, context)
                 purse.take_over(Path(work) / COLD)
                 apart = seen(dataset, self._taught(dataset, context, training))
                 self._write_files(evaluation, dataset, apart)
@@ -283,17 +286,23 @@ class CellRun:
         return None if self.job.slices else self.job.model_copy(update=given)
 
     def _load(
-        self, runner: AnyRunner, index: AnyIndex, dataset: Dataset, cold: Job | None, work: Path
+        self,
+        runner: AnyRunner,
+        index: AnyIndex,
+        dataset: Dataset,
+        cold: Job | None,
+        context: CellContext,
     ) -> Load | None:
         """Return the figures under load, if the job has trials.
 
         Args:
-            cold: job of a process that reads the index saved in `work`.
+            cold: job of a process that reads the index saved in the folder of `context`.
         """
         plan = self.job.load
         if plan is None:
             return None
         texts, task, k = dataset.query_texts, self.job.task, self._depth(dataset)
+        work = context.work
         searching = FilteredSearch(index, dataset.wheres)
 
         def ask(row: int) -> Hits:
@@ -323,6 +332,9 @@ class CellRun:
         )
         self.events.progress(UNDER_LOAD, 0, None)
         requests = run.run(ask_cold)
+        if plan.updates is not None:
+            more = with_updates(plan, runner, index, dataset, ask, context)
+            requests = RawLoad.joined([requests, more])
         write_load(self.job.staging / "load.parquet", requests)
         return summarise_load(plan, run.offered, requests, k)
 

@@ -9,9 +9,32 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.profiling.latency import percentiles
-from rankstone.results.per_query import ANSWERED, COLD, DROPPED, STEADY, RawLoad
-from rankstone.results.record import ColdStart, HighestRate, Load, LoadPlan, LoadTrial
+from rankstone.results.per_query import (
+    ANSWERED,
+    BEFORE,
+    COLD,
+    COMPACT,
+    COMPACTED,
+    DELETE,
+    DROPPED,
+    INSERT,
+    STEADY,
+    UPDATING,
+    RawLoad,
+)
+from rankstone.results.record import (
+    ColdStart,
+    HighestRate,
+    Load,
+    LoadPlan,
+    LoadTrial,
+    Percentiles,
+    SearchesAmongUpdates,
+    Updates,
+)
 
+PARTS = 10
+"""Parts of a trial with updates."""
 SHARE = 0.01
 """Share of the requests that may exceed a bound on the 99th percentile."""
 
@@ -27,6 +50,7 @@ def summarise_load(
     Raises:
         ResultsError: The requests are not those of that many trials.
     """
+    every = requests
     first, steady = (requests.where(requests.trial == number) for number in (COLD, STEADY))
     requests = requests.where(requests.trial >= 0)
     if np.unique(requests.trial).tolist() != list(range(len(offered))):
@@ -42,6 +66,7 @@ def summarise_load(
         trials=trials,
         highest=None if plan.p99_ms is None else highest_rate(trials),
         cold=cold_start(first, steady) if len(first.row) else None,
+        updates=None if plan.updates is None else summarise_updates(plan, every),
     )
 
 
@@ -54,6 +79,50 @@ def cold_start(first: RawLoad, steady: RawLoad) -> ColdStart:
         first=percentiles((first.ended_s - first.begun_s) * 1e3),
         steady=percentiles((steady.ended_s - steady.begun_s) * 1e3),
         same=_mean(first.same),
+    )
+
+
+def summarise_updates(plan: LoadPlan, requests: RawLoad) -> Updates:
+    """Return the figures of searches before, amid and after updates."""
+    before, amid, after = (
+        requests.where(requests.trial == number) for number in (BEFORE, UPDATING, COMPACTED)
+    )
+    ends = np.linspace(0, plan.duration_s, PARTS + 1)
+    part = np.searchsorted(ends, amid.scheduled_s, side="right") - 1
+    meanwhile = [amid.where((part == n) & (amid.row != COMPACT)) for n in range(PARTS)]
+    compaction = amid.where(amid.row == COMPACT).ended_s
+    updates = amid.where((amid.row == INSERT) | (amid.row == DELETE))
+    return Updates(
+        inserts=int((updates.served & (updates.row == INSERT)).sum()),
+        deletes=int((updates.served & (updates.row == DELETE)).sum()),
+        lost=int((~updates.served).sum()),
+        insert=_service(updates.where(updates.row == INSERT)),
+        delete=_service(updates.where(updates.row == DELETE)),
+        before=_searches(plan, before),
+        meanwhile=[
+            _searches(plan, one, float(start))
+            for start, one in zip(ends[:-1], meanwhile, strict=True)
+            if (one.row >= 0).any()
+        ],
+        compaction_s=float(compaction[0]) if len(compaction) else None,
+        after=_searches(plan, after),
+    )
+
+
+def _service(requests: RawLoad) -> Percentiles | None:
+    taken = (requests.ended_s - requests.begun_s)[requests.served]
+    return percentiles(taken * 1e3) if len(taken) else None
+
+
+def _searches(plan: LoadPlan, requests: RawLoad, start_s: float = 0.0) -> SearchesAmongUpdates:
+    searches = requests.where(requests.row >= 0)
+    return SearchesAmongUpdates(
+        start_s=start_s,
+        searches=len(searches.row),
+        updates=int((requests.row < 0).sum()),
+        latency=percentiles(latencies_s(searches, plan.request_timeout_s) * 1e3),
+        recall_10=_mean(searches.overlap),
+        stale=int((searches.same == 0).sum()),
     )
 
 

@@ -39,15 +39,20 @@ waited that long; not accepted, because the queue was full."""
 COLD, STEADY = -1, -2
 """Numbers of trials: queries of a new process, whose times count from its start; and the same
 queries, asked again."""
+BEFORE, UPDATING, COMPACTED = -3, -4, -5
+"""Numbers of trials with updates: before these, meanwhile, and after compaction."""
+INSERT, DELETE, COMPACT = -1, -2, -3
+"""Rows of requests that are no searches."""
 
 
 class RawLoad(NamedTuple):
     """Requests of `rankstone load`, (n,) each, in the order of their arrival."""
 
     trial: Ints
-    """Number of the trial, from 0; of a cold start `COLD` and `STEADY`."""
+    """Number of the trial, from 0; of a cold start `COLD` and `STEADY`; of updates `BEFORE`,
+    `UPDATING` and `COMPACTED`."""
     row: Ints
-    """Number of the query in the task's order."""
+    """Number of the query in the task's order; of updates `INSERT`, `DELETE` and `COMPACT`."""
     scheduled_s: Floats
     """Arrival, in seconds since the start of the trial."""
     begun_s: Floats
@@ -55,9 +60,11 @@ class RawLoad(NamedTuple):
     ended_s: Floats
     state: Ints
     same: Floats
-    """1 where the answer is that of a single client, 0 where it differs; NaN where not served."""
+    """1 where the answer is that of a single client, 0 where it differs; NaN where not served. With
+    updates: 0 where a result was deleted before the search."""
     overlap: Floats
-    """Share of the first results that a single client got as well; NaN where not served."""
+    """Share of the first results that a single client got as well; NaN where not served. With
+    updates: of the first of exact search over the documents live at that moment."""
     value: Floats
     """The task's headline measure of the answer; NaN where not served."""
     single: Floats
@@ -83,6 +90,11 @@ class RawLoad(NamedTuple):
     def where(self, chosen: NDArray[Any]) -> RawLoad:
         """Return the requests at a mask or at positions."""
         return RawLoad(*(column[chosen] for column in self))
+
+    @classmethod
+    def joined(cls, parts: Sequence[RawLoad]) -> RawLoad:
+        """Return the requests of all parts, one behind the other."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     @property
     def served(self) -> NDArray[np.bool_]:

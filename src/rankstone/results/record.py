@@ -342,14 +342,18 @@ class LoadPlan(Section):
     """Most requests that wait in the open loop; those that arrive beyond are dropped."""
     request_timeout_s: Rate = 10.0
     """Time limit of a request, from its arrival."""
+    updates: Rate | None = None
+    """Insertions and deletions per second, while searches arrive at the first of the rates."""
 
     @model_validator(mode="after")
     def _offers_something(self) -> Self:
         if not (self.rates or self.clients or self.p99_ms):
             raise ValueError("no load: give rates (--rate), a bound (--p99) or clients (--clients)")
+        if self.updates is not None and (not self.rates or self.workers > 1):
+            raise ValueError("updates need a rate of searches (--rate), and one worker")
         if self.p99_ms is not None and self.p99_ms >= self.request_timeout_s * 1e3:
             raise ValueError("the bound on p99 must lie below the time limit of a request")
-        if max(self.rates, default=0) * self.duration_s > MOST_REQUESTS:
+        if max(*self.rates, self.updates or 0, 0) * self.duration_s > MOST_REQUESTS:
             raise ValueError(f"more than {MOST_REQUESTS:,} requests in a trial")
         return self
 
@@ -419,6 +423,42 @@ class ColdStart(Section):
     """Share of the answers that are those of the index before it was saved."""
 
 
+class SearchesAmongUpdates(Section):
+    """Searches of a part of a trial."""
+
+    start_s: Amount = 0.0
+    """From the start of the trial."""
+    searches: Count
+    updates: Count = 0
+    """Insertions and deletions of that time."""
+    latency: Percentiles
+    """Of searches, from the scheduled arrival."""
+    recall_10: Amount | None = None
+    """Mean share of the 10 best of exact search over the documents live at each search that are
+    among its first 10 results; null where exact search is not known."""
+    stale: Count
+    """Searches that returned a document deleted before."""
+
+
+class Updates(Section):
+    """Search while documents are inserted and deleted (`rankstone load --updates`)."""
+
+    inserts: Count
+    deletes: Count
+    lost: Count
+    """Updates that were dropped, or not begun within the time limit."""
+    insert: Percentiles | None = None
+    """From the start of an insertion to its end; null if there was none."""
+    delete: Percentiles | None = None
+    before: SearchesAmongUpdates
+    meanwhile: list[SearchesAmongUpdates] = []
+    """Parts of equal length."""
+    compaction_s: Amount | None = None
+    """Null where the engine has no compaction."""
+    after: SearchesAmongUpdates
+    """After compaction, or without one after the updates."""
+
+
 class Load(Section):
     """Latency and throughput under load (`rankstone load`)."""
 
@@ -433,6 +473,8 @@ class Load(Section):
     """Null without a bound."""
     cold: ColdStart | None = None
     """Null where the index cannot be saved and read."""
+    updates: Updates | None = None
+    """Null without updates."""
 
 
 class Filter(Section):

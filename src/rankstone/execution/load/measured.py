@@ -69,7 +69,7 @@ class LoadRun:
             self._search(answers, rows, self._plan.workers / max(service_s, 1e-6))
         if (asked := cold(rows[:COLD_QUERIES].tolist())) is not None:
             self._found.append(self._cold(answers, np.tile(rows[:COLD_QUERIES], TURNS), asked))
-        return RawLoad(*map(np.concatenate, zip(*self._found, strict=True)))
+        return RawLoad.joined(self._found)
 
     def _single_client(self) -> dict[int, Hits]:
         """Ask the queries one at a time, in an order of the seed; they are the warm-up too."""

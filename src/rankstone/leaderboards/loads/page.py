@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from rankstone.leaderboards.document import Page, Paragraph, Table, table
 from rankstone.leaderboards.labels import with_grids
+from rankstone.leaderboards.loads.updates import updates_tables
 from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
 from rankstone.results.record import RANKS, ColdStart, Load, LoadTrial, RunRecord
 
@@ -33,7 +35,10 @@ def page(records: Sequence[RunRecord]) -> Page:
     records = with_grids(records)
     return Page(
         title="load",
-        blocks=(*map(load_table, records), Paragraph(text=NOTE)),
+        blocks=(
+            *itertools.chain(*map(load_tables, records)),
+            Paragraph(text=NOTE),
+        ),
         body=[record.model_dump(mode="json") for record in records],
         fields=("method", "task", *FIELDS),
         rows=tuple(
@@ -42,6 +47,11 @@ def page(records: Sequence[RunRecord]) -> Page:
             for trial in _trials(record)
         ),
     )
+
+
+def load_tables(record: RunRecord) -> tuple[Table, ...]:
+    """Return the tables of a record's trials and of its updates."""
+    return load_table(record), *updates_tables(record)
 
 
 def load_table(record: RunRecord) -> Table:

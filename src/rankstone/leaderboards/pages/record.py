@@ -15,7 +15,7 @@ from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, T
 from rankstone.leaderboards.forecasts.outcome import OUTCOME, outcome_rows
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.loads.filtering import filter_rows
-from rankstone.leaderboards.loads.page import load_table
+from rankstone.leaderboards.loads.page import load_tables
 from rankstone.leaderboards.numbers import (
     REUSED,
     UNKNOWN,
@@ -221,7 +221,8 @@ def _profile(record: RunRecord) -> Iterator[Block]:
     if profile.latency is not None:
         yield from (Heading("latency"), _latency(record, profile.latency))
     if profile.load is not None:
-        yield from (Heading("load"), load_table(record))
+        yield Heading("load")
+        yield from load_tables(record)
     if profile.phases:
         yield from (Heading("phases"), _phases(profile))
     cached = any(phase.from_cache for phase in profile.phases.values())

@@ -16,7 +16,7 @@ from rankstone.leaderboards.document import Block, Heading, Items, Page, Paragra
 from rankstone.leaderboards.frame import leaderboard, truncated, truncation
 from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.loads.page import NOTE as LOAD_NOTE
-from rankstone.leaderboards.loads.page import load_table
+from rankstone.leaderboards.loads.page import load_tables
 from rankstone.leaderboards.marks import not_below
 from rankstone.leaderboards.numbers import count, flagged, interval, quality
 from rankstone.leaderboards.pages import compare as compare_page
@@ -258,7 +258,8 @@ def _loads(records: Sequence[RunRecord]) -> Iterator[Block]:
         here = [record for record in loaded if record.task.name == task]
         name, caption = f"{task.replace('/', '-')}-load", f"{task}: latency and throughput"
         yield from pictures(of_load(here), name, caption)
-        yield from map(load_table, here)
+        for record in here:
+            yield from load_tables(record)
     yield Paragraph(LOAD_NOTE)
 
 

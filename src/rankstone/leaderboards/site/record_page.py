@@ -14,7 +14,7 @@ from rankstone.leaderboards import numbers
 from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.curves.curves import of_load
 from rankstone.leaderboards.frame import measure_order
-from rankstone.leaderboards.loads.page import NOTE, load_table
+from rankstone.leaderboards.loads.page import NOTE, load_tables
 from rankstone.leaderboards.numbers import count, significant
 from rankstone.leaderboards.pages.record import (
     CURVE,
@@ -120,7 +120,7 @@ def record_page(
         ],
         sections=dict(_sections(site, entry)),
         loads=plotted(of_load([record])),
-        load=load_table(record) if record.profile and record.profile.load else None,
+        load=load_tables(record) if record.profile and record.profile.load else (),
         load_note=NOTE,
         **_latency(entry),
     )

@@ -18,6 +18,23 @@ FIRST = 10
 """Results that are compared; `IndexSize.recall_10` is named by it."""
 
 
+def exact_best(
+    runner: Any,
+    texts: Sequence[str],
+    k: int,
+    context: Context,
+    wheres: Sequence[Where | None] | None = None,
+) -> Ints | None:
+    """Return the (n, k) best of exact search for n queries, under their filters; None for methods
+    that seek something else. The encoder's vectors are read in blocks."""
+    if not (isinstance(runner, OverEncoder) and runner.APPROXIMATES):
+        return None
+    queries, vectors = runner.encode(texts, "query"), context.encoded(runner.encoder)
+    search = FilteredSearch(ExactIndex(vectors, dim=queries.shape[1]), wheres)
+    found: Ints = search.search(queries, range(len(texts)), k).docs
+    return found
+
+
 def recall_of_exact(
     runner: Any,
     texts: Sequence[str],
@@ -27,17 +44,15 @@ def recall_of_exact(
 ) -> float | None:
     """Return the mean share of the `FIRST` best of exact search among as many that were found.
 
-    None for methods that seek something else. The encoder's vectors are read in blocks.
+    None for methods that seek something else.
 
     Args:
         texts: n queries.
         found: (n, k) positions, best first.
         wheres: filters of the queries, under which exact search seeks too; None: there are none.
     """
-    if not (isinstance(runner, OverEncoder) and runner.APPROXIMATES):
+    exact = exact_best(runner, texts, FIRST, context, wheres)
+    if exact is None:
         return None
-    queries, vectors = runner.encode(texts, "query"), context.encoded(runner.encoder)
-    search = FilteredSearch(ExactIndex(vectors, dim=queries.shape[1]), wheres)
-    exact = search.search(queries, range(len(texts)), FIRST).docs
     pairs = zip(exact, found[:, :FIRST], strict=True)
     return float(np.mean([np.isin(best[best >= 0], docs).mean() for best, docs in pairs]))
