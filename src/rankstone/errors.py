@@ -22,6 +22,7 @@ RankstoneError              faults that a user can correct; messages state what,
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -65,6 +66,17 @@ class MissingExtraError(RankstoneError):
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         return (MissingExtraError, (self.what, self.extra))
+
+
+def installed(*libraries: str) -> bool:
+    """Return True if all `libraries` are installed; none is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in libraries)
+
+
+def require(what: str, extra: str, *libraries: str) -> None:
+    """Raise MissingExtraError unless the `libraries` of an extra, which `what` needs, are there."""
+    if not installed(*libraries):
+        raise MissingExtraError(what, extra)
 
 
 class ModelError(RankstoneError):

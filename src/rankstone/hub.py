@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rankstone.errors import MissingExtraError, RankstoneError
+from rankstone.errors import RankstoneError, require
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ANSWER_S = 4.0
@@ -43,8 +42,7 @@ class Repository:
             return ask(self.id, revision=self.revision, repo_type=self.kind, timeout=ANSWER_S)
 
     def require_client(self) -> None:
-        if importlib.util.find_spec("huggingface_hub") is None:
-            raise MissingExtraError(f"'{self.name}'", EXTRAS[self.kind])
+        require(f"'{self.name}'", EXTRAS[self.kind], "huggingface_hub")
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rankstone.catalogue import Catalogue, expanded
-from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.catalogue import expanded
+from rankstone.errors import ResultsError, require
 from rankstone.files import PathLike
-from rankstone.workspace import Methods, Tasks, Workspace, names_of, several
+from rankstone.records import StoredRecords, alone_or_all
+from rankstone.workspace import Methods, Tasks, names_of, several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,76 +23,14 @@ if TYPE_CHECKING:
     from rankstone.leaderboards.gate_rules import GateRules
     from rankstone.leaderboards.power import Power
     from rankstone.leaderboards.shown import Leaderboard, ShownList, ShownPage
+    from rankstone.records import Records
     from rankstone.results.record import RunRecord
-    from rankstone.results.selection import Filters, Origin, Selection
-    from rankstone.results.store import ResultStore, Stored
-    from rankstone.specs import MethodSpec
-
-    Records = Sequence[str | MethodSpec | RunRecord] | str | MethodSpec | RunRecord
+    from rankstone.results.selection import Filters, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Views(Catalogue):
+class Views(StoredRecords):
     """The commands of a session that only read records."""
-
-    @property
-    def store(self) -> ResultStore:
-        """The folder of the records, which may be absent."""
-        return self._store(self.definitions)
-
-    def records(self, names: Records = (), **filters: Unpack[Filters]) -> list[Stored]:
-        """Return the stored records and their files, those `names` or all, that `filters` keep.
-
-        Args:
-            names: files, parts of METHOD@TASK, or records as `run` returns them; one or several.
-
-        Raises: ResultsError, where the named folder of records, a record, or what a filter names is
-            absent.
-        """
-        store = self._present_store()
-        found = [self._named(one, store) for one in alone_or_all(names)] or store.stored()
-        return self._selection(**filters).of(found, store.folder)
-
-    def _named(self, given: str | MethodSpec | RunRecord, store: ResultStore) -> Stored:
-        from rankstone.results.record import RunRecord
-
-        if isinstance(given, RunRecord):
-            return given, store.path(given)
-        return store.named(self._recorded(given)[0])
-
-    def all_records(
-        self,
-        names: Sequence[str] | str = (),
-        *,
-        changed: bool = False,
-        **filters: Unpack[Filters],
-    ) -> list[Stored | ResultsError]:
-        """Return `records`, and for each file that is no record the reason.
-
-        Args:
-            changed: return records that changed since they were written, too.
-
-        Raises: ResultsError, as for `records`.
-        """
-        from rankstone.results.store import ResultStore
-
-        store = ResultStore(self._present_store().folder, changed=changed)
-        if names:
-            return [store.named(name) for name in self._recorded(names)]
-        every = [
-            read if isinstance(read, ResultsError) else (read, store.path(read))
-            for read in store.each()
-        ]
-        good = [one for one in every if not isinstance(one, ResultsError)]
-        kept = {path for _, path in self._selection(**filters).of(good, store.folder)}
-        return [one for one in every if isinstance(one, ResultsError) or one[1] in kept]
-
-    def has_digest(self, path: PathLike) -> bool:
-        """Return False for a record of an early version, which carries no digest of itself."""
-        from rankstone.results.serialise import has_digest
-        from rankstone.results.store import content_of
-
-        return has_digest(content_of(Path(path)), Path(path))
 
     def leaderboard(
         self, records: Iterable[RunRecord] | RunRecord | None = None, **filters: Unpack[Filters]
@@ -203,11 +142,10 @@ class Views(Catalogue):
         Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
         """
         from rankstone.leaderboards.costs import named_cost
-        from rankstone.leaderboards.curves.drawn import can_plot
+        from rankstone.leaderboards.curves.drawn import NEEDED
         from rankstone.leaderboards.pages.plots import chart
 
-        if not can_plot():
-            raise MissingExtraError("A plot", "site")
+        require("A plot", "site", *NEEDED)
         records = [record for record, _ in self.records(on=on, **origin)]
         names = list(dict.fromkeys(record.task.name for record in records))
         drawn = chart(records, named_cost(cost)) if len(names) == 1 else None
@@ -357,51 +295,6 @@ class Views(Catalogue):
             raise ResultsError(f"{self.store.folder}: no records to export. (rankstone run)")
         return export(stored, to, Path(folder))
 
-    def _recorded(self, methods: Methods) -> list[str]:
-        """Return the names under which records of methods are."""
-        return [self.definitions.recorded(name) for name in names_of(methods)]
-
-    def _store(self, definitions: Workspace) -> ResultStore:
-        from rankstone.results.store import ResultStore
-
-        return ResultStore(Path(self.results) if self.results is not None else definitions.results)
-
-    def _present_store(self) -> ResultStore:
-        """The folder of the records; ResultsError where it was named and is absent."""
-        if self.results is not None and not Path(self.results).is_dir():
-            raise no_folder(self.results)
-        return self.store
-
     def _tasks(self, on: Tasks) -> list[str]:
         """Return the names of the tasks `on` that have records."""
         return list(dict.fromkeys(record.task.name for record, _ in self.records(on=on)))
-
-    def _selection(
-        self,
-        *,
-        methods: Methods | None = None,
-        on: Tasks | None = None,
-        family: Sequence[str] | str | None = None,
-        machine: Sequence[str] | str | None = None,
-    ) -> Selection:
-        """Return the filter of records that a command states."""
-        from rankstone.results.selection import Selection
-
-        definitions = self.definitions
-        return Selection(
-            methods=self._recorded(methods or ()),
-            tasks={name: expanded(name, definitions) for name in names_of(on or ())},
-            families=several(family or ()),
-            machines=several(machine or ()),
-        )
-
-
-def alone_or_all(given: Any) -> list[Any]:
-    """Return a record or a name, or several, as a list."""
-    from rankstone.results.record import RunRecord
-
-    return [given] if isinstance(given, RunRecord) else several(given)
-
-
-def no_folder(folder: PathLike) -> ResultsError:
-    return ResultsError(f"{folder}: no folder is there. Name that of the records: --results")

@@ -38,7 +38,7 @@ def test_without_the_extra_the_install_line_is_printed(monkeypatch):
     absent = {"httpx2"}
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "rankstone.runners.construct.importlib.util.find_spec",
+        "importlib.util.find_spec",
         lambda name: None if name in absent else found(name),
     )
     spec = MethodSpec(name="api/mine", description="d", adapter="api")

@@ -20,10 +20,11 @@ GROUND = {"specs", "strict", "errors", "files", "text_files", "progress", "regis
 ALLOWED = {
     "cli": {"session", "leaderboards"},
     "session": {
-        "views", "catalogue", "workspace", "execution", "scoring", "leaderboards", "benchmarks",
-        "evaluation", "results",
+        "views", "records", "catalogue", "workspace", "execution", "scoring", "leaderboards",
+        "benchmarks", "evaluation", "results",
     },
-    "views": {"catalogue", "workspace", "leaderboards", "results"},
+    "views": {"records", "catalogue", "workspace", "leaderboards", "results"},
+    "records": {"catalogue", "workspace", "results"},
     "catalogue": {
         "workspace", "doctor", "encodings", "leaderboards", "benchmarks", "runners", "results",
     },

@@ -21,27 +21,29 @@ WITHOUT_EFFECT = {
     "leaderboards",
     "progress.py",
     "py.typed",
-    "session.py",
+    "records.py",
+    "session",
     "views.py",
     "workspace_template",
-    "workspace.py",
+    "workspace",
     *(
-        f"results/{name}.py"
+        f"results/{name}"
         for name in (
-            "__init__",
-            "exports",
-            "imports",
-            "histories",
-            "mteb_results",
-            "mteb_tasks",
-            "own_names",
-            "record",
-            "removal",
-            "schema",
-            "selection",
-            "serialise",
-            "side_files",
-            "store",
+            "__init__.py",
+            "exports.py",
+            "imports.py",
+            "histories.py",
+            "mteb_results.py",
+            "mteb_tasks.py",
+            "own_names.py",
+            "record.py",
+            "removal.py",
+            "schema.py",
+            "sections",
+            "selection.py",
+            "serialise.py",
+            "side_files.py",
+            "store.py",
         )
     ),
 }
@@ -49,9 +51,10 @@ WITHOUT_EFFECT = {
 
 
 def parts() -> set[str]:
-    """Top-level folders and files of the package; of `results`, its files."""
-    top = {path.name for path in HOME.iterdir() if path.name != "__pycache__"}
-    return (top - {"results"}) | {f"results/{path.name}" for path in HOME.glob("results/*.py")}
+    """Top-level folders and files of the package; of `results`, what is in it."""
+    found = {path.relative_to(HOME) for path in (*HOME.iterdir(), *HOME.glob("results/*"))}
+    kept = {path.as_posix() for path in found if path.name != "__pycache__"}
+    return kept - {"results"}
 
 
 def test_all_code_is_digested_or_known_to_have_no_effect() -> None:

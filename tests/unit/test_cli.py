@@ -68,7 +68,7 @@ def test_one_bad_definition_hides_no_runner(tmp_path: Path, text: str) -> None:
 
 
 def test_lists_are_filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankstone.workspace.packaged_definitions", lambda: tmp_path)
+    monkeypatch.setattr("rankstone.workspace.layers.packaged_definitions", lambda: tmp_path)
     runner, task = 'description = "{}"\nadapter = "{}"\n', '[tasks.{}]\ndescription = "{}"\n'
     for name, text in {
         "benchmarks/mine.toml": task.format("a", "Tickets of ours") + 'loader = "beir"\n',

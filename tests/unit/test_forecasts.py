@@ -266,6 +266,19 @@ def never(*_: Any, **__: Any) -> Outcome:
     raise AssertionError("a process was started")
 
 
+def test_any_fault_of_a_forecast_is_the_failure_of_its_cell(
+    here: rankstone.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: Any) -> Forecast:
+        raise OSError("the disk fell out")
+
+    monkeypatch.setattr(sweeps, "run_process", never)
+    monkeypatch.setattr(sweeps, "before_run", faulty)
+    records = here.run(["bm25", "bm25-mteb"], str(Path(here.definitions.root) / "words"))
+    assert [record.status for record in records] == ["failed"] * 2
+    assert {record.failure() for record in records} == {"OSError: the disk fell out"}
+
+
 def test_a_cell_that_does_not_fit_is_refused_unless_forced(
     here: rankstone.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

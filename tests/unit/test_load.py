@@ -239,11 +239,26 @@ def test_a_closed_loop_keeps_its_clients_busy() -> None:
     assert most == [4]
     assert sorted(found.row[:7].tolist()) == ROWS.tolist()
 
-    def fails(row: int) -> None:
-        raise KeyError(row)
 
+@pytest.mark.parametrize("kind", ["open", "closed"])
+def test_the_error_of_one_thread_ends_the_others_at_once(kind: str) -> None:
+    asked = []
+
+    def fails(row: int) -> None:
+        asked.append(row)
+        if len(asked) == 3:
+            raise KeyError(row)
+        time.sleep(0.01)
+
+    loop, began, late = Loop(fails, ROWS), time.monotonic(), np.array([0, 0, 0, 600, 600])
+    offer = {  # others wait for arrivals in ten minutes, or ask for so long
+        "open": lambda: loop.open(late, workers=3, timeout_s=FOREVER),
+        "closed": lambda: loop.closed(clients=3, duration_s=600, timeout_s=FOREVER),
+    }[kind]
     with pytest.raises(KeyError):
-        Loop(fails, ROWS).closed(clients=2, duration_s=0.1, timeout_s=9.0)
+        offer()
+    assert time.monotonic() - began < 5
+    assert len(asked) <= 5
 
 
 @pytest.mark.parametrize("capacity", [0.3, 7.0, 40.0, 900.0])

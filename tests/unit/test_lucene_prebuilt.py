@@ -201,7 +201,7 @@ def test_an_index_that_cannot_be_had(cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(registry, "_fault", lambda url: time.sleep(1) or "")
     monkeypatch.setattr(registry, "ANSWER_S", 0.1)
     refused("does not answer within")
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"rankstone\[lucene\]"):
         PLACE.methods("lucene:tiny")
 

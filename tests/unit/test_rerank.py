@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from rankstone.errors import AdapterError, DefinitionError, MissingExtraError, ModelError
+from rankstone.execution.cell_key import model_files
 from rankstone.execution.context import CellContext
-from rankstone.execution.sweep import _model_files
 from rankstone.profiling.clock import Clock
 from rankstone.runners.adapter_json import from_json, to_json
 from rankstone.runners.compose.two_stage import TwoStage
@@ -237,7 +237,7 @@ def test_the_scorers_members_model_and_code_count(define, tmp_path):
     spec = define(TOML + more)
     assert [member.name for member in spec.scorer.members] == ["fam/first"]
     assert set(code_digest(spec)) == {"fam/two", "fam/two: scorer", "fam/first"}
-    assert set(dict(_model_files(spec))) == {"fam/two: scorer"}
+    assert set(model_files(spec)) == {"fam/two: scorer"}
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankstone.benchmarks.conversion import copy_folder, own_folder
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.storage.atomic_folders import changed_file, read_meta
-from rankstone.benchmarks.store import copy_folder, find_raw, own_folder, verify_dataset
+from rankstone.benchmarks.store import find_raw, verify_dataset
 from rankstone.errors import DataError
 from rankstone.specs import Counts, TaskSpec
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rankstone.benchmarks.dataset import Corpus
 from rankstone.encodings.cache_key import encoding_key, of_documents
 from rankstone.encodings.duplicates import Ids, Repeats, find_repeats
+from rankstone.encodings.encoded import EncodedCorpus
 from rankstone.encodings.filling import PHASE, Filled, ShardWork, fill
 from rankstone.encodings.metering import Efficiency, Kernel, efficiency, metered
 from rankstone.encodings.shards import (
@@ -33,7 +34,6 @@ from rankstone.profiling.clock import Clock
 from rankstone.progress import Progress, silent
 from rankstone.runners.adapter_json import name_of
 from rankstone.runners.protocols import AnyRunner, Truncation
-from rankstone.runners.representations.base import concatenate, take
 
 SHARD_SIZE = 1024
 """Documents per shard, given to the runner at once: enough to sort into batches of similar length.
@@ -132,60 +132,12 @@ class EncodingCache:
         return any(chunks.resumed for chunks in self._opened.values())
 
 
-class EncodedCorpus:
-    """Base of lazy and sharded chunks: iteration, and access by position."""
-
-    truncation: Truncation | None
-
-    def __init__(self, cache: EncodingCache, runner: AnyRunner, size: int) -> None:
-        self._cache = cache
-        self._runner = runner
-        self._n = len(cache.corpus)
-        self._size = size
-        self._n_parts = -(-self._n // self._size)
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __iter__(self) -> Iterator[Any]:
-        for part in range(self._n_parts):
-            yield self._part(part)
-
-    def take(self, positions: NDArray[np.int64]) -> Any:
-        """Return representations at `positions`, in that order; open only the parts with them."""
-        positions = np.asarray(positions, dtype=np.int64)
-        if not len(positions):
-            return self._runner.encode([], "document")
-        order = np.argsort(positions, kind="stable")
-        parts, starts = np.unique(positions[order] // self._size, return_index=True)
-        taken = [
-            take(self._part(int(part)), rows - part * self._size)
-            for part, rows in zip(parts, np.split(positions[order], starts[1:]), strict=True)
-        ]
-        return take(concatenate(taken), np.argsort(order, kind="stable"))
-
-    def sample(self, n: int, seed: int) -> Any:
-        """Return `n` distinct random documents (all, if fewer), in corpus order."""
-        rng = np.random.default_rng(seed)
-        chosen = rng.choice(self._n, size=min(n, self._n), replace=False, shuffle=False)
-        return self.take(np.sort(chosen))
-
-    def part(self, number: int) -> Any:
-        """Return the representations of one piece: a shard, where there are some."""
-        return self._part(number)
-
-    def _part(self, part: int) -> Any:
-        raise NotImplementedError
-
-    def _bounds(self, part: int) -> tuple[int, int]:
-        return part * self._size, min((part + 1) * self._size, self._n)
-
-
 class LazyChunks(EncodedCorpus):
     """Encodings not worth storing: computed, and charged, whenever they are read."""
 
     def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
-        super().__init__(cache, runner, LAZY_SIZE)
+        super().__init__(len(cache.corpus), runner, LAZY_SIZE)
+        self._cache = cache
         self.truncation = None
         self._counted: set[int] = set()
 
@@ -221,7 +173,8 @@ class ShardedChunks(EncodedCorpus):
         Args:
             adapter: Class of the encoder, where `runner` describes one of another machine.
         """
-        super().__init__(cache, runner, cache.shard_size)
+        super().__init__(len(cache.corpus), runner, cache.shard_size)
+        self._cache = cache
         self._adapter = adapter or name_of(type(runner))
         self.truncation = None
         self.shards_hit = 0

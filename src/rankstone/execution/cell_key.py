@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rankstone.runners.construct import located_models, parts, refuse_unavailable
 from rankstone.specs import MethodSpec, TaskSpec, canonical_digest
 
 HOME = Path(__file__).parents[1]
@@ -24,7 +25,7 @@ DIGESTED = (
     "files.py",
     "predicates",
     "registry.py",
-    "specs.py",
+    "specs",
     "strict.py",
     "text_files.py",
     "results/per_query.py",
@@ -47,6 +48,20 @@ def _files(home: Path) -> Iterator[Path]:
     for name in DIGESTED:
         path = home / name
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def model_files(method: MethodSpec) -> dict[str, dict[str, str]]:
+    """Return the sha256 of each file of the models of a method, by method name and model.
+
+    Raises:
+        ModelError: a model is absent, or was never released.
+    """
+    refuse_unavailable(method)
+    return {
+        name if key == "model" else f"{name}: {key}": dict(model.files)
+        for name, part in parts(method)
+        for key, model in located_models(part).items()
+    }
 
 
 def cell_key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,13 +16,13 @@ from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError, ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
-from rankstone.execution.cell_key import cell_key
+from rankstone.execution.cell_key import cell_key, model_files
 from rankstone.execution.events import described
 from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.forecasts.forecast import before_run
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, run_process
-from rankstone.execution.reporting import Reporter, Silent
+from rankstone.execution.reporting import Reporter
 from rankstone.execution.trial import refuse_deadly
 from rankstone.files import temporary_folder
 from rankstone.profiling.device import AUTO, check, kind, parsed, resolve
@@ -52,9 +52,6 @@ from rankstone.runners.api.budget import Purse as Purse
 from rankstone.runners.construct import (
     build_runner,
     code_digest,
-    located_models,
-    parts,
-    refuse_unavailable,
     untrained,
 )
 from rankstone.runners.objects.method import pack
@@ -277,13 +274,17 @@ class Sweep:
         try:
             with SAMPLING:
                 found = before_run(job(), key(Machine.this()), dataset, reporter)
+            asked = found
             if not self.force:
                 self.machines.refuse(found or Forecast(), job())
-        except RankstoneError as error:
+            elif found is not None:
+                asked = found.model_copy(update={"peak_rss_bytes": None})
+            return found, *self.machines.run(job, asked, dataset, self.limits, reporter)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of the sample or its libraries, or no process started
             failed = Outcome(status="failed", error=error_info(*described(error)))
             return found, Machine.this(), failed
-        asked = found and found.model_copy(update={"peak_rss_bytes": None}) if self.force else found
-        return found, *self.machines.run(job, asked, dataset, self.limits, reporter)
 
     def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
         """Return the key of the cell by the machine that measures it; data is read here, once."""
@@ -292,7 +293,7 @@ class Sweep:
             method,
             task,
             data=dataset.sha256,
-            models=dict(_model_files(method)),
+            models=model_files(method),
             code=code_digest(method),
             packages=package_versions(PACKAGES),
             seed=self.seed,
@@ -378,27 +379,6 @@ def _peak(profile: Profile, outcome: Outcome) -> int | None:
     """
     own = (phase.peak_rss_bytes for phase in profile.phases.values() if not phase.from_cache)
     return max((n for n in (outcome.peak_rss_bytes, *own) if n is not None), default=None)
-
-
-def run_cells(
-    cells: Iterable[tuple[str, str]],
-    plan: Callable[[Sequence[str], str], Sweep],
-    reporter: Reporter | None = None,
-) -> None:
-    """Run or reuse each (method, task), task by task: `plan` makes the sweep of one task."""
-    methods: dict[str, set[str]] = {}
-    for method, task in cells:
-        methods.setdefault(task, set()).add(method)
-    for task in sorted(methods):
-        for _ in plan(sorted(methods[task]), task).run(reporter or Silent()):
-            pass
-
-
-def _model_files(method: MethodSpec) -> Iterable[tuple[str, dict[str, str]]]:
-    refuse_unavailable(method)
-    for name, part in parts(method):
-        for key, model in located_models(part).items():
-            yield name if key == "model" else f"{name}: {key}", dict(model.files)
 
 
 def _side_files(staging: Path, outcome: Outcome) -> Staged:

@@ -7,14 +7,13 @@ a missing extra can be reported before anything is loaded.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pydantic
 
 from rankstone import registry
-from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.errors import DefinitionError, ModelError, did_you_mean, require
 from rankstone.runners.code_digest import adapter_digest
 from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.objects.method import ObjectMethod
@@ -88,8 +87,7 @@ def _build(spec: AdapterSpec, name: str, where: str, find: Find, **more: Any) ->
 
 def _refuse_missing_extras(adapter: Any, name: str) -> None:
     for library, extra in getattr(adapter, "requires", {}).items():
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(name, extra)
+        require(name, extra, library)
 
 
 def located_models(spec: AdapterSpec, find: Find = locate) -> dict[str, LocatedModel]:

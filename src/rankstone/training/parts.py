@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from rankstone.arrays import Ints
 from rankstone.benchmarks.dataset import Dataset, Sources
-from rankstone.errors import DefinitionError, MissingExtraError
+from rankstone.errors import DefinitionError, require
 from rankstone.files import appearing
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.memory import peak_gpu, peak_rss
@@ -77,9 +76,9 @@ def data_digests(method: MethodSpec, test: Dataset, sources: Sources) -> list[st
 
 def refuse_missing(method: MethodSpec) -> None:
     """Raise MissingExtraError where `method` has a recipe and a library of trainers is missing."""
-    for library in ("accelerate", "datasets", "sentence_transformers"):
-        if any(True for _ in recipes(method)) and find_spec(library) is None:
-            raise MissingExtraError(f"Runner '{method.name}', which has a recipe,", "train")
+    if any(True for _ in recipes(method)):
+        needed = ("accelerate", "datasets", "sentence_transformers")
+        require(f"Runner '{method.name}', which has a recipe,", "train", *needed)
 
 
 @dataclass(kw_only=True)

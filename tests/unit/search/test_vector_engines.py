@@ -204,7 +204,7 @@ def test_the_description_states_version_and_parameters(adapter, tmp_path):
 
 def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
     spec = Workspace.find(Path(__file__).resolve().parents[3]).method("engines/minilm-usearch")
-    monkeypatch.setattr(construct.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=re.escape("rankstone[engines]")):
         construct.build_runner(spec)
 

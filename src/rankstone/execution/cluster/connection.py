@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from rankstone.errors import ClusterError, MissingExtraError
+from rankstone.errors import ClusterError, require
 
 REACH_S = 5.0
 QUIET = {
@@ -27,8 +26,7 @@ START = "ray start --head --port 6379"
 
 def refuse_missing() -> None:
     """Raise MissingExtraError where Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("--ray", "ray")
+    require("--ray", "ray", "ray")
 
 
 @contextlib.contextmanager

@@ -11,14 +11,13 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rankstone.benchmarks.conversion import split_folder
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.prepared import Copy, find_copy
 from rankstone.benchmarks.storage.atomic_folders import META, read_meta
-from rankstone.benchmarks.store import split_folder
 from rankstone.errors import AdapterError
 from rankstone.files import cache_root, sha256_of
 from rankstone.runners.code_digest import adapter_files, is_installed
@@ -224,8 +223,3 @@ def send(actor: Any, files: Files) -> None:
                 under_way.append(actor.write.remote(file, offset, content.read(PIECE)))
         ray.get(under_way)
         ray.get(actor.finish.remote(file))
-
-
-def on_node(sources: Sources, facts: dict[str, str]) -> Sources:
-    """Return sources that are the prepared copy alone."""
-    return replace(sources, data=None, prepared=facts)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rankstone.arrays import Ints
-from rankstone.encodings.cache import SHARD_SIZE, EncodedCorpus, EncodingCache
+from rankstone.encodings.cache import SHARD_SIZE, EncodingCache
+from rankstone.encodings.encoded import EncodedCorpus
 from rankstone.encodings.inventory import Entry
 from rankstone.runners.protocols import AnyRunner
 
@@ -19,11 +20,9 @@ class View(EncodedCorpus):
 
     truncation = None
 
-    def __init__(
-        self, cache: EncodingCache, runner: AnyRunner, source: EncodedCorpus, rows: Ints
-    ) -> None:
+    def __init__(self, runner: AnyRunner, source: EncodedCorpus, rows: Ints) -> None:
         # Repetitions of fewer documents than a shard come in pieces of their own.
-        super().__init__(cache, runner, min(SHARD_SIZE, len(source), len(rows)) or 1)
+        super().__init__(len(rows), runner, min(SHARD_SIZE, len(source), len(rows)) or 1)
         self._source, self._rows = source, rows
 
     def take(self, positions: Ints) -> Any:
@@ -53,7 +52,7 @@ class SampleCache(EncodingCache):
         if found is None:
             return super().chunks(runner)
         cache, rows = found
-        return View(self, runner, cache.chunks(runner), rows)
+        return View(runner, cache.chunks(runner), rows)
 
 
 def share_stored(cache: EncodingCache, key: str) -> float:

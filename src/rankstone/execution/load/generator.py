@@ -21,6 +21,8 @@ from rankstone.arrays import Floats, Ints
 from rankstone.results.per_query import ABANDONED, ANSWERED, DROPPED, LATE, RawLoad
 
 Answer = TypeVar("Answer")
+NOTICE_S = 0.5
+"""Seconds within which a thread that waits for an arrival notices the fault of another."""
 
 
 class Clock(Protocol):
@@ -79,6 +81,8 @@ class Loop(Generic[Answer]):
         self._lock, self._numbers = threading.Lock(), itertools.count()
         self._requests: dict[int, tuple[int, float, float, float, int]] = {}
         self._start = 0.0
+        self._failed = threading.Event()
+        """Set by the first error of `ask` or `keep`: no thread serves another request."""
 
     def open(
         self, times: Floats, *, workers: int, timeout_s: float, queue: int | None = None
@@ -94,7 +98,9 @@ class Loop(Generic[Answer]):
         def work() -> None:
             while (number := next(self._numbers)) < len(times):
                 arrival = float(times[number])
-                self._clock.wait_until(self._start + arrival)
+                self._wait_until(self._start + arrival)
+                if self._failed.is_set():
+                    return
                 with self._lock:
                     while waiting and waiting[0] <= arrival:
                         waiting.popleft()
@@ -117,13 +123,18 @@ class Loop(Generic[Answer]):
         def work() -> None:
             while True:
                 self._serve(next(self._numbers), None, timeout_s)
-                if self._now() >= duration_s:
+                if self._failed.is_set() or self._now() >= duration_s:
                     return
 
         return self._run(work, clients)
 
     def _now(self) -> float:
         return self._clock.now() - self._start
+
+    def _wait_until(self, when: float) -> None:
+        """Return at `when`, or soon after another thread failed."""
+        while not self._failed.is_set() and (now := self._clock.now()) < when:
+            self._clock.wait_until(min(when, now + NOTICE_S))
 
     def _row(self, number: int) -> int:
         row: int = self._rows[number % len(self._rows)]
@@ -142,13 +153,21 @@ class Loop(Generic[Answer]):
         self._keep(number, row, answer)
 
     def _run(self, work: Callable[[], None], threads: int) -> RawLoad:
-        """Run `work` in threads; one is this thread."""
+        """Run `work` in threads, one in this thread; the error of one ends all, and is raised."""
+
+        def noticed() -> None:
+            try:
+                work()
+            except BaseException:
+                self._failed.set()
+                raise
+
         self._start = self._clock.now()
         if threads == 1:
             work()
         else:
             with ThreadPoolExecutor(threads) as pool:
-                for one in [pool.submit(work) for _ in range(threads)]:
+                for one in [pool.submit(noticed) for _ in range(threads)]:
                     one.result()
         row, scheduled, begun, ended, state = zip(
             *(self._requests[number] for number in sorted(self._requests)), strict=True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rankstone.errors import installed
 from rankstone.leaderboards.curves.curves import Curves, Kind, names_of
 from rankstone.leaderboards.document import Picture
 
@@ -25,7 +25,7 @@ PADDING = 12
 
 def can_plot() -> bool:
     """Return if the drawing libraries are installed."""
-    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+    return installed(*NEEDED)
 
 
 def pictures(drawn: Iterable[Curves], name: str, caption: str) -> Iterator[Picture]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rankstone.errors import MissingExtraError, ResultsError
+from rankstone.errors import ResultsError, installed, require
 from rankstone.leaderboards.costs import (
     BY_NAME,
     Cost,
@@ -14,7 +14,7 @@ from rankstone.leaderboards.costs import (
     mark_of,
     pareto_optimal,
 )
-from rankstone.leaderboards.curves.drawn import can_plot
+from rankstone.leaderboards.curves.drawn import NEEDED
 from rankstone.leaderboards.document import Page, Picture
 from rankstone.leaderboards.site.fronts import place_names
 from rankstone.leaderboards.site.vega import PADDING
@@ -35,8 +35,7 @@ def page(records: Sequence[RunRecord], cost: Cost) -> Page:
 
     Raises: MissingExtraError, ResultsError, where nothing can be drawn.
     """
-    if not can_plot():
-        raise MissingExtraError("A plot", "site")
+    require("A plot", "site", *NEEDED)
     tasks = list(dict.fromkeys(record.task.name for record in records))
     if len(tasks) != 1:
         raise ResultsError(f"A plot is of one task, not of {len(tasks)}. (--on TASK)")
@@ -52,7 +51,7 @@ def quality_against_cost(records: Sequence[RunRecord], cost: Cost = LATENCY) -> 
 
     Empty where fewer than two records have both figures, or nothing is installed that draws.
     """
-    drawn = chart(records, cost) if can_plot() else None
+    drawn = chart(records, cost) if installed(*NEEDED) else None
     if drawn is None:
         return ""
     import vl_convert

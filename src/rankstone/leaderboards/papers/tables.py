@@ -22,7 +22,6 @@ from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
 from rankstone.strict import Spec
 
 Verdict = Literal["within", "above", "below", "not run"]
-VERDICTS: tuple[Verdict, ...] = ("within", "above", "below", "not run")
 WIDEST = 0.01
 """The widest tolerance of a fraction: one that hides a point of nDCG tests nothing."""
 WIDEST_SHARE = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rankstone.errors import DefinitionError, MissingExtraError, ModelError, did_you_mean
+from rankstone.errors import DefinitionError, ModelError, did_you_mean, require
 from rankstone.files import lock
 from rankstone.runners.lucene.jvm import java
 
@@ -182,9 +181,7 @@ def _registry() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
 
     Its module asks Java for most of them, so the machine is started first, as ours.
     """
-    for library, extra in LIBRARIES.items():
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError("'lucene:NAME'", extra)
+    require("'lucene:NAME'", "lucene", *LIBRARIES)
     java("java.lang.Object")
     from pyserini import prebuilt_index_info as known
 

@@ -1,0 +1,127 @@
+"""Sections of a record about costs: time, memory, index, tokens; and their forecast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rankstone.results.sections.fields import Amount, Count, Name, Section
+from rankstone.results.sections.latency import Latency
+from rankstone.results.sections.load import Load
+
+
+class Phase(Section):
+    """Self time of a phase, exclusive of phases nested in it."""
+
+    wall_s: Amount
+    cpu_s: Amount | None = None
+    items: Count = 0
+    peak_rss_bytes: Count | None = None
+    peak_gpu_bytes: Count | None = None
+    """Peak of torch's tensors over all GPUs; null without a CUDA device."""
+    gpu_utilisation: Amount | None = None
+    """Mean share of time in which the GPU ran kernels, sampled; null if not known."""
+    tokens: Count | None = None
+    """Tokens read by models, with special tokens, without padding; null if not counted."""
+    flops: Amount | None = None
+    """Nominal floating-point operations on these tokens; a multiply-add counts as two."""
+    billed_tokens: Count | None = None
+    """Input tokens that the server of an API counted; null without one."""
+    usd: Amount | None = None
+    """Price of these tokens in US dollars; null where none is stated."""
+    from_cache: Amount = 0.0
+    """Share of items read from a cache, charged with the cost of the run that filled it."""
+
+
+class IndexSize(Section):
+    memory_bytes: Count | None = None
+    """Memory that search keeps resident."""
+    disk_bytes: Count | None = None
+    bytes_per_document: Amount | None = None
+    recall_10: Amount | None = None
+    """Mean share of the 10 best of exact search over the same vectors among the first 10 results,
+    over the first 1,024 queries; under a filter, of those that pass; null where the index seeks
+    nothing of that kind."""
+
+
+class Filter(Section):
+    """Search under the filters of a task's queries."""
+
+    how: Literal["native", "before", "after"]
+    """By the engine, by selecting the passing documents and comparing them all, or by fetching more
+    results and dropping those that do not pass."""
+    predicate: Name | None = None
+    """Null where queries have filters of their own."""
+    selectivity: Amount
+    """Mean share of the documents that pass, over the queries."""
+    least: Amount
+    most: Amount
+    """The smallest and the largest share."""
+    not_asked: Count
+    """Queries without a judged document that passes: they are not asked."""
+    without_relevant: Count
+    """Queries whose judged documents that pass are all not relevant: they score 0."""
+
+
+class Profile(Section):
+    phases: dict[Name, Phase] = {}
+    wall_s: Amount | None = None
+    """Wall seconds of the cell's process, from its start to its end, trials under load included."""
+    latency: Latency | None = None
+    load: Load | None = None
+    """Null where no load was offered."""
+    index: IndexSize | None = None
+    filter: Filter | None = None
+    """Null where the task has no filter."""
+    peak_rss_bytes: Count | None = None
+    """Largest resident size of the process and its children during the phases and the measurement
+    of latency; before schema 5, also while the results were written."""
+    peak_flops_per_s: Amount | None = None
+    """Peak rate of large matrix products at the encoder's precision, threads and device, measured
+    during encoding; null if not counted, or if encodings came from another machine."""
+    flop_utilisation: Amount | None = None
+    """Model FLOP utilisation of encoding the documents: flops / seconds / peak."""
+
+    @property
+    def own_seconds(self) -> float:
+        """Wall seconds of the phases of this run, without those read from a cache."""
+        return sum(phase.wall_s for phase in self.phases.values() if not phase.from_cache)
+
+
+class Forecast(Section):
+    """Costs of a cell as they were expected before it ran (`rankstone plan`)."""
+
+    seconds: Amount | None = None
+    """Wall seconds of its process; null where they were not measured on a sample."""
+    phases: dict[Name, Amount] = {}
+    """The parts of these seconds."""
+    peak_rss_bytes: Count | None = None
+    index_bytes: Count | None = None
+    """Memory that search keeps resident."""
+    disk_bytes: Count | None = None
+    """Bytes written: encodings to the cache, and an index, for a while, beside the results."""
+    cache_bytes: Count | None = None
+    """The encodings among them."""
+    cached: Amount | None = None
+    """Share of the encodings that were in the cache; null where none are stored."""
+    billed_tokens: Count | None = None
+    """Input tokens of requests to an API."""
+    usd: Amount | None = None
+    cores: Count | None = None
+    gpu: bool = False
+    documents: Count | None = None
+    sampled: Count | None = None
+    """Documents that were encoded for it; null where none were."""
+    notes: list[str] = []
+    """Figures that are missing, and why."""
+
+
+class Planned(Section):
+    """A cell of a plan."""
+
+    method: Name
+    task: Name
+    state: Literal["runs", "stored", "does not fit", "fails"]
+    """stored: its results are there and are reused."""
+    forecast: Forecast = Forecast()
+    faults: list[str] = []
+    """Reasons why it would not run, or fail."""

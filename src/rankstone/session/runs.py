@@ -1,0 +1,225 @@
+"""Runs of methods on tasks, their forecasts, and their measurement under load."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, cast
+
+from rankstone.errors import DefinitionError
+from rankstone.files import PathLike
+from rankstone.session.scores import Scores
+from rankstone.workspace import NONE, Changes, Methods, Tasks, several
+
+if TYPE_CHECKING:
+    from rankstone.execution.sweep import Machines, Sweep
+    from rankstone.leaderboards.shown import ShownList
+    from rankstone.results.record import Planned, RunRecord
+    from rankstone.results.store import Cell, Found
+
+P = ParamSpec("P")
+Missing = Literal["run", "skip"]
+
+
+def _completed(
+    plan: Callable[Concatenate[Runs, P], Sweep],
+) -> Callable[Concatenate[Runs, P], ShownList[RunRecord]]:
+    """The method that runs what `plan` returns, with the parameters of `plan`."""
+
+    def run(self: Runs, /, *args: P.args, **options: P.kwargs) -> ShownList[RunRecord]:
+        """Run every method on every task, each cell in a fresh process, and store its record.
+
+        The arguments are those of `sweep`.
+
+        Returns: one record per cell, task by task; look at ``record.status``.
+
+        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        """
+        from rankstone.leaderboards.pages.leaderboard import page
+        from rankstone.leaderboards.shown import ShownList
+
+        records = list(plan(self, *args, **options).run(self._reporter))
+        more = cast("Sequence[str] | str", options.get("measures", ()))
+        return ShownList(self.with_measures(records, more), page, "record")
+
+    return functools.wraps(plan, assigned=(), updated=())(run)
+
+
+def _forecast(
+    sweep: Callable[Concatenate[Runs, P], Sweep],
+) -> Callable[Concatenate[Runs, P], ShownList[Planned]]:
+    """The method that forecasts what `sweep` returns, with the parameters of `sweep`."""
+
+    def plan(self: Runs, /, *args: P.args, **options: P.kwargs) -> ShownList[Planned]:
+        """Return a forecast of every cell: time, memory, index, disk, price; nothing is run but
+        samples of them, and no paid API is asked.
+
+        The arguments are those of `sweep`.
+
+        Raises: RankstoneError, before anything is sampled, where a name or a definition is wrong.
+        """
+        from rankstone.execution.forecasts.plan import planned
+        from rankstone.leaderboards.forecasts.plan_page import page
+        from rankstone.leaderboards.shown import ShownList
+
+        cells = list(planned(sweep(self, *args, **options), self._reporter))
+        return ShownList(cells, page, "cell")
+
+    return functools.wraps(sweep, assigned=(), updated=())(plan)
+
+
+def _cluster(address: str | bool, device: str) -> Machines:
+    """Return the nodes of a Ray cluster; MissingExtraError where Ray is not installed."""
+    from rankstone.execution.cluster.connection import refuse_missing
+    from rankstone.execution.cluster.machines import Cluster
+
+    refuse_missing()
+    return Cluster(address=address if isinstance(address, str) else "", device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs(Scores):
+    """The commands of a session that measure methods."""
+
+    def sweep(
+        self,
+        methods: Methods,
+        tasks: Tasks,
+        *,
+        k: int | None = None,
+        limit_queries: int | None = None,
+        timeout_s: float | None = None,
+        memory_limit_bytes: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        force: bool = False,
+        model_path: PathLike | None = None,
+        budget_tokens: int | None = None,
+        budget_usd: float | None = None,
+        changes: Changes = NONE,
+        measures: Sequence[str] | str = (),
+        task_name: str | None = None,
+        ray: str | bool | None = None,
+    ) -> Sweep:
+        """Return the cells that `run` with the same arguments runs, not yet run.
+
+        Args:
+            methods: names (`rankstone list runners`), specs, or Python objects: runners (see
+                `rankstone.Runner`), and functions `search(queries, k)` that return a score by
+                document id for each query. A single one needs no list, nor does a task.
+            tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
+            k: depth of the runs, instead of the tasks' own.
+            limit_queries: number of judged queries to use, the first ones.
+            timeout_s, memory_limit_bytes: limits of a cell; a cell that exceeds one fails.
+            seed: of everything random.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`, for methods that state none; `auto`: as
+                RANKSTONE_DEVICE states, else the best there is.
+            force: measure again where results with matching digests are stored.
+            model_path: folder with the weights of the one method, instead of its definition's.
+            budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
+                them fails before it does, and its finished shards are kept.
+            changes: parameters by hand, a label, candidates of cross-encoders.
+            measures: beside the task's; `run` adds them to the stored records (`with_measures`).
+            task_name: own name, for records, of the one task, which has no definition.
+            ray: address of the Ray cluster whose nodes encode and measure; True: the one of this
+                machine or of RAY_ADDRESS, or else a new one here.
+
+        Raises: RankstoneError, where a name or a definition is wrong.
+        """
+        from rankstone.evaluation.evaluate import parse_all
+        from rankstone.execution.process import Limits
+        from rankstone.execution.sweep import Here, Limit, Purse, Sweep
+
+        definitions = self.definitions
+        given = self._tasks_under(definitions, tasks, task_name)
+        named = [task.limited(queries=limit_queries, depth=k) for task in given]
+        for task in named:
+            parse_all(several(measures), task.depth, task.judge)
+        return Sweep(
+            methods=tuple(definitions.methods(methods, weights=model_path, changes=changes)),
+            tasks=tuple(named),
+            sources=self.sources,
+            store=self._store(definitions),
+            workspace=definitions.root,
+            limits=Limits(timeout_s=timeout_s, memory_bytes=memory_limit_bytes),
+            seed=seed,
+            device=device,
+            force=force,
+            purse=Purse(Limit(budget_tokens, budget_usd)),
+            command=self.command,
+            machines=_cluster(ray, device) if ray else Here(),
+        )
+
+    run = _completed(sweep)
+    plan = _forecast(sweep)
+
+    def load(
+        self,
+        methods: Methods,
+        tasks: Tasks,
+        *,
+        rates: Sequence[float] | float = (),
+        p99_ms: float | None = None,
+        clients: Sequence[int] | int = (),
+        duration_s: float = 10.0,
+        arrivals: Literal["poisson", "constant"] = "poisson",
+        workers: int = 1,
+        queue: int | None = None,
+        request_timeout_s: float = 10.0,
+        **cells: Any,
+    ) -> ShownList[RunRecord]:
+        """Measure latency and throughput under load; the records have the section `profile.load`.
+
+        Args:
+            rates: requests per second of an open loop, one trial each.
+            p99_ms: bound within which the highest rate is searched for.
+            clients: numbers of clients of a closed loop, one trial each.
+            duration_s: time in which requests arrive, in each trial.
+            arrivals: a Poisson process, or constant intervals.
+            workers: threads that serve the open loop.
+            queue: most requests that wait; those that arrive beyond are dropped.
+            request_timeout_s: time limit of a request, from its arrival.
+            cells: other arguments of `sweep`.
+
+        Returns: one record per cell, task by task.
+
+        Raises: RankstoneError, before anything runs, where an argument or a definition is wrong.
+        """
+        from pydantic import ValidationError
+
+        from rankstone.leaderboards.loads.page import page
+        from rankstone.leaderboards.shown import ShownList
+        from rankstone.results.record import LoadPlan
+
+        try:
+            plan = LoadPlan(
+                rates=(rates,) if isinstance(rates, (int, float)) else tuple(rates),
+                p99_ms=p99_ms,
+                clients=(clients,) if isinstance(clients, int) else tuple(clients),
+                duration_s=duration_s,
+                arrivals=arrivals,
+                workers=workers,
+                queue=queue,
+                request_timeout_s=request_timeout_s,
+            )
+        except ValidationError as error:
+            faults = [
+                (*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, "))
+                for fault in error.errors()
+            ]
+            text = "; ".join(map(": ".join, faults))
+            raise DefinitionError(f"{text}. (rankstone load --help)") from None
+        swept = replace(self.sweep(methods, tasks, **cells), load=plan)
+        more = cells.get("measures", ())
+        records = self.with_measures(list(swept.run(self._reporter)), more)
+        return ShownList(records, page, "record")
+
+    def _measured(self, cells: set[Cell], missing: Missing) -> Found:
+        """All that is stored, after `cells` were run or reused where `missing` is `run`."""
+        methods: dict[str, set[str]] = {}
+        for method, task in cells if missing == "run" else ():
+            methods.setdefault(task, set()).add(method)
+        for task in sorted(methods):
+            list(self.sweep(sorted(methods[task]), task).run(self._reporter))
+        return self.store.cells()

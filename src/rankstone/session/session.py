@@ -1,0 +1,74 @@
+"""The Python API: a `Session` knows the folders, and every command is a method of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from rankstone.files import PathLike
+from rankstone.records import no_folder
+from rankstone.session.explanations import Explanations
+from rankstone.session.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from rankstone.leaderboards.site.build import Built
+    from rankstone.leaderboards.site.model import Texts
+    from rankstone.results.record import RunRecord
+    from rankstone.results.selection import Filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Explanations, Verdicts):
+    """Folders that commands read and write; definitions and records are read again by each call."""
+
+    def site(
+        self,
+        output: PathLike,
+        *,
+        pairs: int = 5,
+        history: PathLike | Sequence[PathLike] = (),
+        **filters: Unpack[Filters],
+    ) -> Built:
+        """Write the stored records as one folder of static pages; an older site is replaced.
+
+        Texts of queries and documents are looked up where their data is; nothing is fetched.
+
+        Args:
+            output: the folder.
+            pairs: best methods of a data set of which every two have a page.
+            history: folders of results, or of such folders, with records of other commits: pages
+                of trends show the figures of each method over all records.
+
+        Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
+            site, or what draws plots is not installed.
+        """
+        from rankstone.leaderboards.site.build import build
+        from rankstone.leaderboards.site.model import Texts, make_site
+        from rankstone.results.histories import refuse_several_stores, stored_below
+        from rankstone.scoring.text_lookup import look_up
+
+        definitions, sources = self.definitions, self.sources
+        store = self._store(definitions)
+        if not store.folder.is_dir():
+            raise no_folder(store.folder)
+        stored = self._selection(**filters).of(store.stored(), store.folder)
+        if not stored:
+            refuse_several_stores(store.folder)
+
+        def look(
+            record: RunRecord, queries: Collection[str], documents: Collection[str]
+        ) -> Texts | str:
+            find_task = functools.partial(self.task_of, record)
+            found = look_up(find_task, record, queries, documents, sources)
+            return found if isinstance(found, str) else Texts(*found)
+
+        names = {record.method.name for record, _ in stored}
+        bases = {name.partition("+")[0] for name in names}  # of parameters set by hand
+        made = make_site(stored, definitions.defined(names | bases), look)
+        suites = [definitions.suite(name) for name in definitions.suites]
+        return build(
+            made, Path(output).resolve(), suites=suites, best=pairs, history=stored_below(history)
+        )

@@ -1,0 +1,138 @@
+"""Verdicts on measurements made for them: a version, a paper's claims, a published table."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rankstone.errors import DefinitionError
+from rankstone.files import PathLike
+from rankstone.session.runs import Missing, Runs
+from rankstone.strict import chosen
+from rankstone.workspace import several
+
+if TYPE_CHECKING:
+    from rankstone.leaderboards.gate import Judgement
+    from rankstone.leaderboards.gate_rules import GateRules
+    from rankstone.leaderboards.papers.claims import Result
+    from rankstone.leaderboards.papers.tables import Reproduction
+    from rankstone.leaderboards.shown import ShownList
+    from rankstone.results.store import Found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts(Runs):
+    """The commands of a session that judge what they measure."""
+
+    def gate_ab(
+        self,
+        versions: tuple[str, str],
+        methods: Sequence[str] | str,
+        tasks: Sequence[str] | str,
+        *,
+        rounds: int,
+        rules: PathLike | GateRules | None = None,
+        report: Callable[[str], None] = lambda what: None,
+    ) -> ShownList[Judgement]:
+        """Judge whether the second of two versions is more expensive, measured in turns here.
+
+        Args:
+            versions: checkouts, or commits of the repository around the workspace.
+            rounds: bound on the rounds of each cell, which end as soon as they decide.
+            rules: its rules of cost; by default a median latency of 1.1 times passes.
+            report: receives a line before each run.
+
+        Raises: RankstoneError, where a version or a cell does not run.
+        """
+        from rankstone.execution.ab_comparison import Rounds, looks, measure_cells
+        from rankstone.leaderboards.gate import judge_ratio
+        from rankstone.leaderboards.gate_rules import AB_LEVEL, ab_rules
+        from rankstone.leaderboards.pages.gate import page
+        from rankstone.leaderboards.shown import ShownList
+
+        if not methods or not tasks:
+            raise DefinitionError("--ab needs what to run. Name it: --method METHOD --on TASK")
+        bounds, level = ab_rules(rules), AB_LEVEL / len(looks(rounds))
+
+        def judged(found: Rounds) -> list[Judgement]:
+            load = statistics.median(found.load)
+            sides = found.baseline, found.candidate
+            return [judge_ratio(rule, *sides, level=level, load=load) for rule in bounds]
+
+        given = (("--data", self.data), ("--cache", self.cache))
+        measured = measure_cells(
+            versions,
+            several(methods),
+            self.definitions.single_names(tasks),
+            repository=self.definitions.root,
+            rounds=rounds,
+            decided=lambda found: all(one.verdict != "not shown" for one in judged(found)),
+            arguments=tuple(str(part) for pair in given if pair[1] for part in pair),
+            report=report,
+        )
+        every = (judgement for found in measured for judgement in judged(found))
+        return ShownList(every, page, "judgement")
+
+    def claims(
+        self, names: Sequence[str] | str = (), *, missing: Missing = "run"
+    ) -> tuple[ShownList[Result], Found]:
+        """Test the claims `names`, or all, on the runs that they need.
+
+        Args:
+            missing: `run` measures what is not stored with today's definitions, code and data;
+                `skip` takes what is stored, and reports the rest as not measured.
+
+        Returns: the result of each claim, and the records by method and task.
+
+        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        """
+        from rankstone.leaderboards.pages.claims import page
+        from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
+        from rankstone.leaderboards.shown import ShownList
+
+        definitions = self.definitions
+        wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), several(names), "Claim")
+        # Files scored before (`rankstone score`) have no definition; they can only be looked up.
+        cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
+        for method, task in cells:
+            definitions.method(method)
+            definitions.task(task)
+        records = self._measured(cells, missing)
+        found = [evaluate_claim(claim, records, self._relevant) for claim in wanted]
+        return ShownList(found, functools.partial(page, records=records), "claim"), records
+
+    def reproduce(
+        self, tables: Sequence[str] | str = (), *, missing: Missing = "skip"
+    ) -> ShownList[Reproduction]:
+        """Compare the published `tables`, or all, with what was measured.
+
+        Args:
+            missing: as in `claims`.
+
+        Returns: each table with all its cells: within, above, below, or not run and why.
+
+        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        """
+        from rankstone.benchmarks.availability import at_hand
+        from rankstone.leaderboards.pages.papers import page
+        from rankstone.leaderboards.papers import tables as papers
+        from rankstone.leaderboards.shown import ShownList
+
+        definitions, sources = self.definitions, self.sources
+        every = definitions.load(papers.PaperSpec, "leaderboards/papers")
+        wanted = chosen(every, several(tables), "Table")
+        known = papers.Known.of(
+            definitions.methods(definitions.method_names()),
+            definitions.tasks,
+            definitions.suites,
+            {name for paper in wanted for name in paper.tasks},
+            lambda task: at_hand(task, sources),
+        )
+        for paper in wanted:
+            papers.refuse_unknown_tasks(paper, known)
+        records = self._measured({c for p in wanted for c in papers.needed(p, known)}, missing)
+        found = [papers.reproduce_table(paper, records, known) for paper in wanted]
+        return ShownList(found, functools.partial(page, every=bool(tables)), "published table")
