@@ -12,6 +12,7 @@ from typing import Any
 from strange_adapters import Constant, ConstantIndex
 
 from rankstone.runners.protocols import Hits
+from rankstone.runners.search.engines.servers.removal import removed_at_end
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -46,7 +47,23 @@ class DaemonThenCrash(Daemon):
         return hits
 
 
-class Surrogate(Constant):
+def remove(variable: str, name: str) -> None:
+    """Stand in for the removal of a collection."""
+    collection = Path(os.environ[variable]) / name
+    collection.rename(collection.with_suffix(".removed"))
+
+
+class OnServer(Constant):
+    """Has a collection, a file, on a server, a folder."""
+
+    def index(self, documents: Any, context: Any) -> ConstantIndex:
+        index = super().index(documents, context)
+        (Path(os.environ["HOSTILE_SERVER"]) / type(self).__name__).touch()
+        removed_at_end(index, context.work, remove, "HOSTILE_SERVER", type(self).__name__)
+        return index
+
+
+class Surrogate(OnServer):
     def damage(self, hits: Hits) -> Hits:
         raise ValueError("a lone \ud800 surrogate, and an escape \x1b[31m")
 
@@ -84,7 +101,7 @@ class Recurses(Constant):
         return self.damage(hits)
 
 
-class Vanishes(Constant):
+class Vanishes(OnServer):
     def damage(self, hits: Hits) -> Hits:
         os._exit(0)
 

@@ -37,8 +37,9 @@ MORE_ENDINGS = {
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workspace with a collection of one document; what is left behind ends with the test."""
     monkeypatch.syspath_prepend(str(ADAPTERS))
-    (tmp_path / "pids").mkdir()
-    monkeypatch.setenv("HOSTILE_PIDS", str(tmp_path / "pids"))
+    for name in ("pids", "server"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"HOSTILE_{name.upper()}", str(tmp_path / name))
     folder = tmp_path / "data" / "tiny" / "one"
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "x"}')
@@ -89,6 +90,8 @@ def test_a_cell_that_ends_in_any_way_is_recorded(workspace: Path) -> None:
     check(run(workspace, *ENDINGS, "Daemon"), ENDINGS)
     assert len(list((workspace / "pids").iterdir())) == 3
     assert left(workspace) == []
+    on_server = {path.name for path in (workspace / "server").iterdir()}
+    assert on_server == {"Surrogate.removed", "Vanishes.removed"}
 
 
 @pytest.mark.slow
