@@ -25,8 +25,15 @@ def test_a_published_leaderboard_is_current(name: str, form: str) -> None:
     assert committed == render(page, form), "run: make reference"
 
 
-@pytest.mark.parametrize("name", sorted(load_folder(TableSpec, ROOT / "leaderboards")))
+BOARDS = load_folder(TableSpec, ROOT / "leaderboards")
+
+
+@pytest.mark.parametrize("name", sorted(BOARDS))
 @pytest.mark.parametrize(("form", "ending"), [("markdown", "md"), ("latex", "tex")])
 def test_a_defined_leaderboard_is_current(name: str, form: str, ending: str) -> None:
+    if BOARDS[name].apart and form == "latex":
+        pytest.skip("pages with pictures are committed as Markdown alone")
+    if not (ROOT / BOARDS[name].records).is_dir():
+        pytest.skip(f"{BOARDS[name].records}: not measured yet")
     committed = (ROOT / "leaderboards" / f"{name}.{ending}").read_text(encoding="utf-8")
     assert committed == render(board(name, workspace=ROOT), form), "run: make reference"

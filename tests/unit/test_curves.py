@@ -103,12 +103,12 @@ def percentiles(p50: float, p99: float | None) -> Percentiles:
     return Percentiles(p50_ms=p50, p99_ms=p99, max_ms=99, mean_ms=p50)
 
 
-def loaded(method: str) -> RunRecord:
+def loaded(method: str, least: float | None = 7) -> RunRecord:
     plan = LoadPlan(rates=(10, 20), clients=(1, 2))
     common: dict[str, Any] = {"n": 500, "wall_s": 10, "same": 1.0, "overlap": 1.0}
     trials = [
         LoadTrial(rate=20, throughput=20, latency=percentiles(4, 9), **common),
-        LoadTrial(rate=10, throughput=10, latency=percentiles(3, None), **common),
+        LoadTrial(rate=10, throughput=10, latency=percentiles(3, least), **common),
         LoadTrial(rate=20, throughput=20, latency=percentiles(6, 11), **common),
         LoadTrial(clients=1, throughput=100, latency=percentiles(1, 2), **common),
         LoadTrial(clients=2, throughput=150, latency=percentiles(1, 2), **common),
@@ -128,8 +128,12 @@ def test_load_is_drawn_against_rates_and_clients() -> None:
     rate, clients = of_load(records)
     of_one = [(p.x, p.y, p.curve, p.style) for p in rate.points if p.name == "one"]
     assert of_one == [
-        (10, 3, "p50_ms", "dashed"), (20, 10, "p99_ms", "solid"), (20, 5, "p50_ms", "dashed"),
+        (10, 7, "p99_ms", "solid"), (10, 3, "p50_ms", "dashed"),
+        (20, 10, "p99_ms", "solid"), (20, 5, "p50_ms", "dashed"),
     ]  # fmt: skip
+    short, _ = of_load([loaded("engines/one", least=None)])
+    assert short.y == "latency, ms: p95, dashed p50"
+    assert {point.curve for point in short.points} == {"p50_ms"}
     assert points(clients, "bm25") == [(1, 100), (2, 150)]
     assert list(of_load(records[2:])) == []
 

@@ -282,7 +282,7 @@ def _measured(column: Column, stored: Stored | None) -> Measure | None:
 def _head(spec: TableSpec, column: Column, tasks: Sequence[str]) -> str:
     """The task; of several measures the measure, behind the task where there are several."""
     if len(spec.columns) == 1:
-        return column.task
+        return column.measure or column.task if spec.apart else column.task
     return f"{column.task} {column.measure}" if len(tasks) > 1 else str(column.measure)
 
 

@@ -66,13 +66,14 @@ def names_of(drawn: Iterable[Curves]) -> list[str]:
 def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
     """Yield latency against rate and throughput against clients, of records of one machine."""
     loaded = _of_one_machine([record for record in records if _trials(record)])
-    by_rate = [point for record in loaded for point in _latencies(record)]
+    high = _highest(loaded)
+    by_rate = [point for record in loaded for point in _latencies(record, high)]
     by_clients = [point for record in loaded for point in _throughputs(record)]
     if by_rate:
         yield Curves(
             kind="load",
             x="requests per second, offered",
-            y="latency, ms: p99, dashed p50",
+            y=f"latency, ms: {_short(high)}, dashed p50",
             points=tuple(by_rate),
             label=f"Latency against the offered rate of {', '.join(map(_name, loaded))}",
         )
@@ -147,12 +148,22 @@ def _is(record: RunRecord, names: set[str]) -> bool:
     return record.method.name in names
 
 
-def _latencies(record: RunRecord) -> Iterator[Point]:
+def _highest(records: Iterable[RunRecord]) -> str:
+    """Return p99, or p95 where some trial at a rate is too short for it."""
+    rated = [trial for record in records for trial in _trials(record) if trial.rate is not None]
+    return "p99_ms" if all(one.latency.p99_ms is not None for one in rated) else "p95_ms"
+
+
+def _short(rank: str) -> str:
+    return rank.removesuffix("_ms")
+
+
+def _latencies(record: RunRecord, high: str) -> Iterator[Point]:
     for rate, trials in _grouped(record, lambda trial: trial.rate):
-        for rank, style in (("p99_ms", "solid"), ("p50_ms", "dashed")):
+        for rank, style in ((high, "solid"), ("p50_ms", "dashed")):
             known = [value for one in trials if (value := one.latency[rank]) is not None]
             if known:
-                value, name = fmean(known), rank.removesuffix("_ms")
+                value, name = fmean(known), _short(rank)
                 text = f"{_name(record)} at {rate:g} per s: {name} {significant(value)} ms"
                 changed = "" if all(one.same in (None, 1.0) for one in trials) else CHANGED
                 yield Point(rate, value, _name(record), text + changed, rank, rate, style)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def _chart(alt: Any, one: Curves, names: Sequence[str]) -> LayerChart:
         domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in n]
     )
     data = alt.InlineData(values=one.rows(names))
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=240)
+    legend = alt.Legend(orient="bottom", columns=3, labelLimit=240, columnPadding=40)
     drawn: LayerChart = layers(
         alt, data, one.kind, one.x, one.y, colour.legend(legend), shape.legend(legend)
     ).properties(width=WIDTH, height=HEIGHT)
