@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.cache_key import corpus_material
 from rankstone.encodings.duplicates import encode_distinct
+from rankstone.encodings.encoded import EncodedCorpus
 from rankstone.encodings.metering import metered
 from rankstone.evaluation.evaluate import Evaluation, evaluate
 from rankstone.execution.context import CellContext
-from rankstone.execution.contract import hits_of, index_of, notes_of, one_each
-from rankstone.execution.events import BOOKKEEPING, UNDER_LOAD, EventStream, bounded
+from rankstone.execution.contract import (
+    filter_section,
+    hits_of,
+    index_of,
+    index_size,
+    notes_of,
+    one_each,
+)
+from rankstone.execution.events import BOOKKEEPING, UNDER_LOAD, EventStream, messages
 from rankstone.execution.job import QUERY_BATCH, Job
 from rankstone.execution.load.cold_start import Asked, ask_new_process
 from rankstone.execution.load.measured import LoadRun
@@ -44,15 +53,12 @@ from rankstone.profiling.machine import environment, fingerprint
 from rankstone.profiling.other_load import Reading
 from rankstone.results.per_query import RawLoad, write_latency, write_load, write_per_query
 from rankstone.results.record import (
-    Filter,
-    IndexSize,
     Latency,
     Load,
     Measured,
     MethodInfo,
     Profile,
     TaskInfo,
-    TrainedOn,
     TruncationInfo,
 )
 from rankstone.results.trec_run import write_run
@@ -60,17 +66,32 @@ from rankstone.runners.api.budget import SPENT, Purse, paying
 from rankstone.runners.construct import build_runner
 from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits, Truncation
-from rankstone.runners.saved import throughout
 from rankstone.runners.search.engines.servers.removal import servers_of_cell
 from rankstone.runners.search.exactness import recall_of_exact
 from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import RecipeRun
 
-WARNINGS = 100
-"""Warnings of libraries that a record keeps."""
 INDEX, COLD = "index", "cold-start"
 """Folders of the saved index, and of the process that reads it."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An index, and what it was made of."""
+
+    dataset: Dataset
+    training: RecipeRun
+    method: MethodSpec
+    """With the weights that its recipes trained."""
+    runner: AnyRunner
+    cache: EncodingCache
+    documents: EncodedCorpus
+    context: CellContext
+    index: AnyIndex
+
+    def warnings(self) -> list[str]:
+        return [*self.dataset.warnings, *self.cache.damaged, *notes_of(self.index)]
 
 
 class CellRun:
@@ -93,85 +114,98 @@ class CellRun:
             servers_of_cell(),
         ):
             warnings.simplefilter("default")
-            with self.clock.phase("load"):
-                dataset = open_dataset(self._task, self.job.sources)
-            training = self._training(dataset)
-            with self.clock.phase("load"):
-                trained = training.trained()
-                runner = build_runner(trained)
-                name = self.job.method.name
-                one_each(runner.encode(["warm up"], "query"), 1, name)  # loads the model
-            cache = self._cache(dataset)
-            documents = cache.chunks(runner)
-            context = self._context(dataset, cache, Path(work))
-            self._place_vectors()
-            with self.clock.phase("index", items=len(dataset.corpus)):
-                index = index_of(runner.index(documents, context), name)
-            if self.job.load is not None and self.job.load.updates is not None:
-                refuse_unchanging(index, dataset, name)
+            made = self._made(Path(work))
             before = Reading.now()
-            hits = self._search(runner, index, dataset)
-            with self.clock.phase("evaluate", items=len(dataset.query_ids)):
-                evaluation = evaluate(
-                    hits,
-                    dataset,
-                    measures=self.job.task.measures,
-                    method=self.job.method.name,
-                    cache=self.job.cache,
-                )
+            hits = self._search(made.runner, made.index, made.dataset)
+            with self.clock.phase("evaluate", items=len(made.dataset.query_ids)):
+                evaluation = self._evaluation(hits, made.dataset, self.job.task.measures)
             with self.clock.pause():
-                latency = self._latency(runner, index, dataset)
-                others = before.others_cores(Reading.now())
-                latency = latency.model_copy(update={"others_cores": others})
-                self.events.progress(BOOKKEEPING, 0, None)
-                size = self._index_size(index, len(dataset.corpus), Path(work))
-                first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
-                recall = recall_of_exact(runner, first, found, context, dataset.wheres)
-                size = size.model_copy(update={"recall_10": recall})
-                cold = self._job_of_new_process(trained, purse) if size.disk_bytes else None
-                load = self._load(runner, index, dataset, cold, context)
-                purse.take_over(Path(work) / COLD)
-                apart = seen(dataset, self._taught(dataset, context, training))
-                self._write_files(evaluation, dataset, apart)
-                described = runner.describe()  # a server may be asked for it
-            dataset.unchanged()
+                costs = self._costs(made, hits, before, purse)
+                apart = seen(made.dataset, self._taught(made))
+                self._write_files(evaluation, made.dataset, apart)
+                described = made.runner.describe()  # a server may be asked for it
+            made.dataset.unchanged()
         return Measured(
-            task=TaskInfo.of(self.job.task, dataset.facts(), text=self._task.text),
-            method=MethodInfo.of(self.job.method, described).model_copy(
-                update={"trained_on": self._trained_on(context)}
-            ),
-            measures=evaluation.measures,
-            unseen=apart and scored_unseen(evaluation, apart),
-            training=list(training.sections.values()),
-            queries=evaluation.queries,
-            truncation=_truncation(
-                query=self._query_truncation,
-                document=documents.truncation or cache.truncation,
-                pair=context.pairs,
-            ),
-            profile=Profile(
-                phases=self.clock.phases(),
-                latency=latency,
-                load=load,
-                index=size,
-                filter=filter_section(dataset, index),
-                **cache.efficiency._asdict(),
-            ),
-            environment=environment(
-                threads=self.job.threads,
-                seed=self.job.seed,
-                device=self.job.device,
-                command=self.job.command,
-                workspace=self.job.workspace,
-            ),
-            cache_keys=sorted({*cache.keys_hit, *cache.keys_filled}),
-            resumed=cache.resumed,
-            warnings=[*dataset.warnings, *cache.damaged, *notes_of(index), *_messages(caught)],
+            **self._about(made, described),
+            **self._results(made, evaluation, apart),
+            profile=Profile(phases=self.clock.phases(), **costs, **made.cache.efficiency._asdict()),
+            warnings=[*made.warnings(), *messages(caught)],
         )
 
-    def _trained_on(self, context: CellContext) -> list[TrainedOn]:
-        learnt, fitted = context.learnt, context.fitted
-        return trained_on(self.job.method, self.job.task, learnt=learnt, fitted=fitted)
+    def _made(self, work: Path) -> _Made:
+        """Return the index over the encoded corpus, and what it was made of."""
+        name, load = self.job.method.name, self.job.load
+        with self.clock.phase("load"):
+            dataset = open_dataset(self._task, self.job.sources)
+        training = self._training(dataset)
+        with self.clock.phase("load"):
+            method = training.trained()
+            runner = build_runner(method)
+            one_each(runner.encode(["warm up"], "query"), 1, name)  # loads the model
+        cache = self._cache(dataset)
+        documents = cache.chunks(runner)
+        context = self._context(dataset, cache, work)
+        self._place_vectors()
+        with self.clock.phase("index", items=len(dataset.corpus)):
+            index = index_of(runner.index(documents, context), name)
+        if load is not None and load.updates is not None:
+            refuse_unchanging(index, dataset, name)
+        return _Made(dataset, training, method, runner, cache, documents, context, index)
+
+    def _costs(self, made: _Made, hits: Hits, before: Reading, purse: Purse) -> dict[str, Any]:
+        """Return the sections of the profile that are measured after the results."""
+        dataset, index, work = made.dataset, made.index, made.context.work
+        latency = self._latency(made.runner, index, dataset)
+        others = before.others_cores(Reading.now())
+        self.events.progress(BOOKKEEPING, 0, None)
+        size = index_size(index, len(dataset.corpus), work / INDEX)
+        first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
+        recall = recall_of_exact(made.runner, first, found, made.context, dataset.wheres)
+        cold = self._job_of_new_process(made.method, purse) if size.disk_bytes else None
+        load = self._load(made.runner, index, dataset, cold, made.context)
+        purse.take_over(work / COLD)
+        return {
+            "latency": latency.model_copy(update={"others_cores": others}),
+            "load": load,
+            "index": size.model_copy(update={"recall_10": recall}),
+            "filter": filter_section(dataset, index),
+        }
+
+    def _about(self, made: _Made, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sections that say what was run, and where."""
+        job, learnt, fitted = self.job, made.context.learnt, made.context.fitted
+        trained = trained_on(job.method, job.task, learnt=learnt, fitted=fitted)
+        method = MethodInfo.of(job.method, described)
+        return {
+            "task": TaskInfo.of(job.task, made.dataset.facts(), text=self._task.text),
+            "method": method.model_copy(update={"trained_on": trained}),
+            "training": list(made.training.sections.values()),
+            "environment": environment(
+                threads=job.threads,
+                seed=job.seed,
+                device=job.device,
+                command=job.command,
+                workspace=job.workspace,
+            ),
+            "cache_keys": sorted({*made.cache.keys_hit, *made.cache.keys_filled}),
+            "resumed": made.cache.resumed,
+        }
+
+    def _results(self, made: _Made, evaluation: Evaluation, apart: Seen | None) -> dict[str, Any]:
+        return {
+            "measures": evaluation.measures,
+            "unseen": apart and scored_unseen(evaluation, apart),
+            "queries": evaluation.queries,
+            "truncation": _truncation(
+                query=self._query_truncation,
+                document=made.documents.truncation or made.cache.truncation,
+                pair=made.context.pairs,
+            ),
+        }
+
+    def _evaluation(self, hits: Hits, dataset: Dataset, measures: Sequence[str]) -> Evaluation:
+        name, cache = self.job.method.name, self.job.cache
+        return evaluate(hits, dataset, measures=measures, method=name, cache=cache)
 
     def _training(self, dataset: Dataset) -> RecipeRun:
         return RecipeRun(
@@ -184,12 +218,11 @@ class CellRun:
             progress=self.events.progress,
         )
 
-    def _taught(
-        self, dataset: Dataset, context: CellContext, training: RecipeRun
-    ) -> NDArray[np.int64]:
+    def _taught(self, made: _Made) -> NDArray[np.int64]:
         """Return the documents that are relevant in what the method learnt from."""
-        by_split = taught_by_split(dataset) if context.learnt else np.empty(0, np.int64)
-        by_recipes = np.array(sorted(training.taught), dtype=np.int64)
+        learnt = made.context.learnt
+        by_split = taught_by_split(made.dataset) if learnt else np.empty(0, np.int64)
+        by_recipes = np.array(sorted(made.training.taught), dtype=np.int64)
         return np.union1d(by_split, by_recipes)
 
     @property
@@ -318,9 +351,7 @@ class CellRun:
             return ask_new_process(cold, index, work / INDEX, work / COLD, asked, k)
 
         def score(hits: Hits) -> Floats:
-            name, cache = self.job.method.name, self.job.cache
-            found = evaluate(hits, dataset, measures=[task.headline], method=name, cache=cache)
-            return found.per_query[task.headline]
+            return self._evaluation(hits, dataset, [task.headline]).per_query[task.headline]
 
         run = LoadRun(
             plan,
@@ -337,15 +368,6 @@ class CellRun:
             requests = RawLoad.joined([requests, more])
         write_load(self.job.staging / "load.parquet", requests)
         return summarise_load(plan, run.offered, requests, k)
-
-    def _index_size(self, index: AnyIndex, n_documents: int, work: Path) -> IndexSize:
-        """Return the sizes of the index: unknown where a part has no `nbytes`, or no `save`."""
-        size = index.nbytes() if throughout(index, "nbytes") else None
-        return IndexSize(
-            memory_bytes=size,
-            disk_bytes=_disk_bytes(index, work / INDEX),
-            bytes_per_document=None if size is None else size / n_documents,
-        )
 
     def _write_files(self, evaluation: Evaluation, dataset: Dataset, apart: Seen | None) -> None:
         staging, ranking = self.job.staging, evaluation.ranking
@@ -365,52 +387,9 @@ class CellRun:
         )
 
 
-def _disk_bytes(index: AnyIndex, folder: Path) -> int | None:
-    """Return the bytes on disk that the index states itself, or those of its files."""
-    if hasattr(index, "disk_bytes"):
-        return index.disk_bytes()  # type: ignore[no-any-return]
-    return _saved_bytes(index, folder) if throughout(index, "save") else None
-
-
-def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
-    """Save the index to measure its size, which stays unknown if the disk is too small."""
-    folder.mkdir()
-    try:
-        index.save(folder)
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    except OSError as error:
-        warnings.warn(f"the index could not be saved to measure its size: {error}", stacklevel=1)
-        return None
-
-
-def filter_section(dataset: Dataset, index: AnyIndex) -> Filter | None:
-    """Return how `index` searches under the filters of the task, if it has any."""
-    filters, task = dataset.filters, dataset.task
-    if filters is None:
-        return None
-    judged, shares = dataset.judgements, filters.shares
-    relevant = np.unique(judged.query[judged.label >= task.relevance])
-    return Filter(
-        how=FilteredSearch(index, filters.wheres).how,
-        predicate=task.filter if isinstance(task.filter, str) else None,
-        selectivity=float(np.mean(shares)),
-        least=min(shares),
-        most=max(shares),
-        not_asked=filters.n_unjudged,
-        without_relevant=0 if dataset.answers else len(shares) - len(relevant),
-    )
-
-
 def _truncation(**roles: Truncation | None) -> dict[Any, TruncationInfo]:
     return {
         role: TruncationInfo(**counts._asdict())
         for role, counts in roles.items()
         if counts is not None
     }
-
-
-def _messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    found = list(dict.fromkeys(bounded(f"{w.category.__name__}: {w.message}") for w in caught))
-    left_out = len(found) - WARNINGS
-    more = [f"{left_out:,} more warnings are left out"] if left_out > 0 else []
-    return found[:WARNINGS] + more

@@ -1,12 +1,20 @@
-"""Checks of what an adapter returns: another type is named with what was expected."""
+"""Checks and sizes of what an adapter returns: another type is named with what was expected."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rankstone.benchmarks.dataset import Dataset
 from rankstone.errors import AdapterError
+from rankstone.results.record import Filter, IndexSize
 from rankstone.runners.protocols import AnyIndex, Hits
+from rankstone.runners.saved import throughout
+from rankstone.runners.search.filtered import FilteredSearch
 
 
 def one_each(representations: Any, n: int, method: str) -> Any:
@@ -47,3 +55,53 @@ def notes_of(index: Any) -> list[str]:
     """Return what an index has to say about its results (`notes`), for the record."""
     notes = getattr(index, "notes", None)
     return [str(note) for note in notes()] if callable(notes) else []
+
+
+def index_size(index: AnyIndex, n_documents: int, folder: Path) -> IndexSize:
+    """Return the sizes of an index: unknown where a part has no `nbytes`, or no `save`.
+
+    Args:
+        folder: Where it is saved to be measured.
+    """
+    size = index.nbytes() if throughout(index, "nbytes") else None
+    return IndexSize(
+        memory_bytes=size,
+        disk_bytes=_disk_bytes(index, folder),
+        bytes_per_document=None if size is None else size / n_documents,
+    )
+
+
+def _disk_bytes(index: AnyIndex, folder: Path) -> int | None:
+    """Return the bytes on disk that the index states itself, or those of its files."""
+    if hasattr(index, "disk_bytes"):
+        return index.disk_bytes()  # type: ignore[no-any-return]
+    return _saved_bytes(index, folder) if throughout(index, "save") else None
+
+
+def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
+    """Save the index to measure its size, which stays unknown if the disk is too small."""
+    folder.mkdir()
+    try:
+        index.save(folder)
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        warnings.warn(f"the index could not be saved to measure its size: {error}", stacklevel=1)
+        return None
+
+
+def filter_section(dataset: Dataset, index: AnyIndex) -> Filter | None:
+    """Return how `index` searches under the filters of the task, if it has any."""
+    filters, task = dataset.filters, dataset.task
+    if filters is None:
+        return None
+    judged, shares = dataset.judgements, filters.shares
+    relevant = np.unique(judged.query[judged.label >= task.relevance])
+    return Filter(
+        how=FilteredSearch(index, filters.wheres).how,
+        predicate=task.filter if isinstance(task.filter, str) else None,
+        selectivity=float(np.mean(shares)),
+        least=min(shares),
+        most=max(shares),
+        not_asked=filters.n_unjudged,
+        without_relevant=0 if dataset.answers else len(shares) - len(relevant),
+    )

@@ -12,7 +12,8 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rankstone.errors import AdapterError, RankstoneError
@@ -27,6 +28,8 @@ LONGEST_TEXT = 20_000
 """Characters of a message that are kept."""
 LONGEST_EVENT = 1 << 26
 """Bytes of an event."""
+WARNINGS = 100
+"""Warnings of libraries that a record keeps."""
 
 
 def bounded(text: str) -> str:
@@ -99,3 +102,11 @@ class EventStream:
                 return
             self._last = (name, now)
         self.emit({"event": "progress", "name": name, "done": done, "total": total})
+
+
+def messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Return the different warnings, as a record keeps them."""
+    found = list(dict.fromkeys(bounded(f"{w.category.__name__}: {w.message}") for w in caught))
+    left_out = len(found) - WARNINGS
+    more = [f"{left_out:,} more warnings are left out"] if left_out > 0 else []
+    return found[:WARNINGS] + more

@@ -19,9 +19,9 @@ from rankstone.encodings.cache import EncodingCache
 from rankstone.encodings.duplicates import encode_distinct
 from rankstone.encodings.inventory import Entry
 from rankstone.evaluation.evaluate import evaluate
-from rankstone.execution.cell import CellRun
+from rankstone.execution.cell import INDEX, CellRun
 from rankstone.execution.context import CellContext
-from rankstone.execution.contract import hits_of, index_of
+from rankstone.execution.contract import hits_of, index_of, index_size
 from rankstone.execution.forecasts.sample_cache import SampleCache, Source, share_stored
 from rankstone.execution.forecasts.sample_data import Lengths, sampled
 from rankstone.execution.forecasts.sampled import Sampled, Size, Stored
@@ -167,7 +167,7 @@ class SampledCell(CellRun):
         search_s, rerank_s = self._ask(built, batch, evaluated=True)
         saved = time.perf_counter()
         work = Path(tempfile.mkdtemp(dir=self.work))
-        size = self._index_size(built.index, len(built.dataset.corpus), work)
+        size = index_size(built.index, len(built.dataset.corpus), work / INDEX)
         phases = built.clock.phases()
         peaks = {name: phase.peak_rss_bytes or 0 for name, phase in phases.items()}
         return Size(
