@@ -167,6 +167,7 @@ class Runs(Scores):
         workers: int = 1,
         queue: int | None = None,
         request_timeout_s: float = 10.0,
+        updates: float | None = None,
         **cells: Any,
     ) -> ShownList[RunRecord]:
         """Measure latency and throughput under load; the records have the section `profile.load`.
@@ -180,6 +181,7 @@ class Runs(Scores):
             workers: threads that serve the open loop.
             queue: most requests that wait; those that arrive beyond are dropped.
             request_timeout_s: time limit of a request, from its arrival.
+            updates: insertions and deletions per second, while searches arrive at the first rate.
             cells: other arguments of `sweep`.
 
         Returns: one record per cell, task by task.
@@ -202,6 +204,7 @@ class Runs(Scores):
                 workers=workers,
                 queue=queue,
                 request_timeout_s=request_timeout_s,
+                updates=updates,
             )
         except ValidationError as error:
             faults = [
