@@ -121,7 +121,7 @@ class SearchesAmongUpdates(Section):
     updates: Count = 0
     """Insertions and deletions of that time."""
     latency: Percentiles
-    """Of searches, from the scheduled arrival."""
+    """Latency of searches, from the scheduled arrival."""
     recall_10: Amount | None = None
     """Mean share of the 10 best of exact search over the documents live at each search that are
     among its first 10 results; null where exact search is not known."""
