@@ -144,6 +144,7 @@ reference: $(VENV)/.core  ## Render the leaderboards of the reference records
 	@$(BIN)/rankstone leaderboard --results results/reference/local --format markdown -o leaderboards/local.md
 	@$(BIN)/python docs/quick_suite.py
 	@$(BIN)/python docs/systems.py
+	@$(BIN)/python docs/training_costs.py
 	@for table in leaderboards/*.toml; do name=$$(basename $$table .toml); \
 	  $(BIN)/rankstone leaderboard $$name --format markdown -o leaderboards/$$name.md; \
 	  grep -q ^apart $$table || \
