@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from rankstone.errors import EngineError
+from rankstone.predicates import Where, parse, passing
 from rankstone.registry import load
 from rankstone.runners.search.engines.servers import milvus_index, own_process, postgres_server
 from rankstone.runners.search.engines.servers.postgres_index import connected
@@ -21,6 +22,7 @@ from rankstone.runners.search.engines.servers.removal import remove_left, server
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
 from tests.numbered import Numbered
+from tests.unit.search import test_vector_engines as embedded
 
 N, DIM = 1000, 16
 RNG = np.random.default_rng(0)
@@ -69,11 +71,11 @@ def postgres(address, monkeypatch):
     return address("postgres")
 
 
-def built(engine, work, vectors=DOCUMENTS, **parameters):
+def built(engine, work, vectors=DOCUMENTS, columns=None, **parameters):
     parameters = {"url_env": ADDRESS[engine], **parameters}
     runner = load("adapter", engine, "test")(members=(Numbered(vectors),), **parameters)
     texts = [str(row) for row in range(len(vectors))]
-    return runner.index(None, PlainContext(texts=texts, work=work))
+    return runner.index(None, PlainContext(texts=texts, work=work, columns=columns or {}))
 
 
 def held(engine):
@@ -262,3 +264,37 @@ def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path):
             built("postgres", small, many, url_env="", exact=True)
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivfflat", "exact"])
+def test_filters_are_conditions_of_the_query(postgres, tmp_path, kind):
+    """The predicates, columns and vectors are those of the other engines' test."""
+    how = {"exact": True} if kind == "exact" else {"kind": kind, "n_probe": 100, "ef_search": 200}
+    texts = [*embedded.FILTERS, """source in ["b'c", "100%"]"""]
+    with servers_of_cell():
+        index = built("postgres", tmp_path, embedded.DOCUMENTS, embedded.COLUMNS, **how)
+        assert index.filtering == "native"
+        for text, query in zip(texts, embedded.QUERIES, strict=False):
+            where = Where(predicate=parse(text), passes=passing(parse(text), embedded.COLUMNS))
+            products = np.where(where.passes, embedded.DOCUMENTS @ query, -np.inf)
+            best = np.argsort(-products)[: min(20, where.passes.sum())]
+            found = index.search_where(query[None], 20, where).docs[0]
+            assert where.passes[found[found >= 0]].all()
+            assert np.isin(best, found).mean() > (0.9 if kind == "hnsw" else 0.99)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivfflat", "exact"])
+def test_deletions_never_come_back_and_insertions_are_found(postgres, tmp_path, kind):
+    how = {"exact": True} if kind == "exact" else {"kind": kind, "n_probe": 100, "ef_search": 400}
+    with servers_of_cell():
+        index = built("postgres", tmp_path, **how)
+        best = index.search(QUERIES, 10).docs
+        index.insert(np.arange(N, N + len(QUERIES)), QUERIES * np.float32(9))
+        index.delete(np.unique(best))
+        for compacted in (False, True):
+            if compacted:
+                index.compact()
+            found = index.search(QUERIES, 50).docs
+            np.testing.assert_array_equal(found[:, 0], np.arange(N, N + len(QUERIES)))
+            assert not np.isin(found, best).any()
+        assert index.about["rows"] == N + len(QUERIES) - len(np.unique(best))

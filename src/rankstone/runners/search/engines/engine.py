@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.predicates import Where
+from rankstone.predicates import Joined, Predicate, Value, Where
 from rankstone.runners.protocols import STRICT, Chunks, Context, Hits, Json
 from rankstone.runners.search.base import OverEncoder
 from rankstone.runners.search.exact.flat import Vectors, check_queries, padded
@@ -27,8 +27,10 @@ from rankstone.runners.search.faiss.faiss_index import (
 )
 
 ABOUT = "engine.json"
-LARGE = 40
-"""Exponent of two of the largest value of a query, as engines are asked it."""
+LARGE = np.float32(2**40)
+"""Factor of queries, taken out of their scores: engines whose distance is 1 less the inner product
+lose products below the precision of 1, and beside large ones the 1 does not matter. A power of two
+rounds nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -92,6 +94,21 @@ def values(columns: Mapping[str, Any], positions: NDArray[np.int64]) -> list[dic
     ]
 
 
+def sql(predicate: Predicate, name: Callable[[str], str]) -> str:
+    """Return the predicate as a condition of SQL, where `name` returns names of columns."""
+    if isinstance(predicate, Joined):
+        parts = [sql(part, name) for part in predicate.parts]
+        return f"({f' {predicate.how} '.join(parts)})"
+    sign = {"==": "=", "!=": "<>"}.get(predicate.operator, predicate.operator)
+    return f"{name(predicate.column)} {sign} {_literal(predicate.value)}"
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value).lower()
+
+
 def one_by_one(
     queries: Vectors, k: int, ask: Callable[[Vectors], tuple[ArrayLike, ArrayLike]]
 ) -> tuple[Positions, Vectors]:
@@ -102,16 +119,6 @@ def one_by_one(
         positions, values = map(np.asarray, ask(query))
         docs[row, : len(positions)], scores[row, : len(values)] = positions, values
     return docs, scores
-
-
-def scaled(queries: Vectors) -> tuple[Vectors, NDArray[np.int32]]:
-    """Return queries times a power of two each, and the exponents that undo it in their scores.
-
-    Engines whose distance is 1 less the inner product lose products below the precision of 1.
-    Where products are large, the 1 does not matter, and powers of two round nothing.
-    """
-    _, exponents = np.frexp(np.abs(queries).max(axis=1, keepdims=True))
-    return np.ldexp(queries, LARGE - exponents), exponents - LARGE
 
 
 class EngineIndex(ABC):
@@ -140,9 +147,8 @@ class EngineIndex(ABC):
         depth = min(k, rows)
         if not len(queries) or not depth:
             return Hits.empty(len(queries), k)
-        queries, exponents = scaled(queries)
-        docs, scores = found(queries, depth)
-        return padded(*settled(docs, np.ldexp(scores, exponents)), k)
+        docs, scores = found(queries * LARGE, depth)
+        return padded(*settled(docs, scores / LARGE), k)
 
     def save(self, folder: Path) -> None:
         (folder / ABOUT).write_text(json.dumps(self.about))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from rankstone.predicates import Joined, Predicate, Value, Where
+from rankstone.predicates import Where
 from rankstone.runners.protocols import STRICT, Chunks, Context
 from rankstone.runners.search.engines import folder as folders
 from rankstone.runners.search.engines.engine import (
@@ -17,6 +17,7 @@ from rankstone.runners.search.engines.engine import (
     OverEngine,
     numbered,
     one_by_one,
+    sql,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
@@ -86,7 +87,7 @@ class LanceDBIndex(FilteringIndex, ChangingIndex):
         return self._found(queries, k, None)
 
     def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
-        return self._found(queries, k, sql(where.predicate))
+        return self._found(queries, k, sql(where.predicate, own))
 
     def _found(self, queries: Vectors, k: int, among: str | None) -> tuple[Positions, Vectors]:
         def ask(query: Vectors) -> tuple[Any, Any]:
@@ -131,15 +132,6 @@ class LanceDBIndex(FilteringIndex, ChangingIndex):
         return folders.size(self.engine[1])
 
 
-def sql(predicate: Predicate) -> str:
-    """Return the predicate as a condition of SQL."""
-    if isinstance(predicate, Joined):
-        return f"({f' {predicate.how} '.join(map(sql, predicate.parts))})"
-    sign = {"==": "=", "!=": "<>"}.get(predicate.operator, predicate.operator)
-    return f"`{OWN}{predicate.column}` {sign} {_literal(predicate.value)}"
-
-
-def _literal(value: Value) -> str:
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return str(value).lower()
+def own(column: str) -> str:
+    """Return the name of a column of documents in the table, quoted."""
+    return f"`{OWN}{column}`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -63,8 +63,8 @@ class Milvus(OverServer):
 class MilvusCollection(Collection):
     """A collection of Milvus whose keys are positions."""
 
-    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
-        super().__init__(about, vectors, work)
+    def open(self, work: Path) -> None:
+        about = self.about
         self._own: OwnProcess | None = None
         self._folder = work
         if about["url_env"]:

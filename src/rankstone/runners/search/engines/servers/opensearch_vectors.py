@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,12 +28,12 @@ BLOCK = 500
 class RemoteVectors(Collection):
     """An index of vectors on a server."""
 
-    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
-        super().__init__(about, vectors, work)
+    def open(self, work: Path) -> None:
+        about = self.about
         self._dialect = DIALECTS[about["server"]]
         self._index = RemoteIndex(about, work)
         self._index.create(self._dialect.SETTINGS, {VECTOR: self._dialect.mapping(about)})
-        for positions, block in numbered(vectors, BLOCK):
+        for positions, block in numbered(self.vectors, BLOCK):
             documents = ({VECTOR: as_list(row)} for row in block)
             self._index.add(positions.tolist(), documents)
         self._index.finish(about["rows"])

@@ -5,18 +5,25 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import EngineError
+from rankstone.predicates import Predicate, Where, kind_of
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.search.engines.engine import numbered
+from rankstone.runners.search.engines.engine import (
+    ChangingIndex,
+    FilteringIndex,
+    numbered,
+    one_by_one,
+    sql,
+    values,
+)
 from rankstone.runners.search.engines.folder import fresh
 from rankstone.runners.search.engines.servers import postgres_server
 from rankstone.runners.search.engines.servers.own_process import OwnProcess
@@ -24,9 +31,11 @@ from rankstone.runners.search.engines.servers.removal import at_end, removed_at_
 from rankstone.runners.search.engines.servers.server import (
     Collection,
     OverServer,
+    ServerIndex,
     address,
 )
 from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import Positions
 from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
 
 CONNECT_S = 10
@@ -34,8 +43,8 @@ LOCKED = "30s"
 DEEPEST = 1000
 """The largest `ef_search` of pgvector. For more results it goes on with the graph."""
 EXAMPLE = "postgresql://user:password@localhost:5432/database"
-HEADER, END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-"""Around the rows of PostgreSQL's binary COPY."""
+TYPES = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
+"""Type of a column by the type of its values."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -67,8 +76,8 @@ class Postgres(OverServer):
 class Table(Collection):
     """A table of positions and vectors; threads ask by connections of their own."""
 
-    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
-        super().__init__(about, vectors, work)
+    def open(self, work: Path) -> None:
+        about = self.about
         self._threads = threading.local()
         self._own: OwnProcess | None = None
         if about["url_env"]:
@@ -94,19 +103,57 @@ class Table(Collection):
                 connection.execute("CHECKPOINT")
 
     def _write(self, connection: Any) -> None:
-        """Write table and index."""
-        name, dim = self.name, self.about["dim"]
-        connection.execute(f"CREATE TABLE {name} (position bigint, vector vector({dim}))")
-        with connection.cursor().copy(f"COPY {name} FROM STDIN WITH (FORMAT BINARY)") as copy:
-            copy.write(HEADER)
-            for positions, block in numbered(self.vectors):
-                copy.write(_binary(positions, block))
-            copy.write(END)
+        """Write table and indexes."""
+        kinds = {own(name): TYPES[kind_of(column)] for name, column in self.columns.items()}
+        columns = "".join(f", {name} {kind}" for name, kind in kinds.items())
+        dim = self.about["dim"]
+        connection.execute(
+            f"CREATE TABLE {self.name} (position bigint, vector vector({dim}){columns})"
+        )
+        _send_vectors(connection)
+        for positions, block in numbered(self.vectors):
+            rows = values(self.columns, positions)
+            self._copy(connection, positions, block, list(kinds.values()), rows)
+        for name in kinds:
+            connection.execute(f"CREATE INDEX ON {self.name} ({name})")
         if method := self._method():
             on, options = method
             connection.execute(
-                f"CREATE INDEX ON {name} USING {on} (vector vector_ip_ops) WITH ({options})"
+                f"CREATE INDEX ON {self.name} USING {on} (vector vector_ip_ops) WITH ({options})"
             )
+
+    def _copy(
+        self,
+        connection: Any,
+        keys: Positions,
+        vectors: Vectors,
+        types: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Append rows to the table, with the values of their columns."""
+        columns = list(self.columns) if types else []
+        named = ", ".join(["position", "vector", *map(own, columns)])
+        command = f"COPY {self.name} ({named}) FROM STDIN WITH (FORMAT BINARY)"
+        sent = ["int8", _oid(connection), *types]
+        with connection.cursor().copy(command) as copy:
+            copy.set_types(sent)
+            for key, vector, row in zip(keys.tolist(), vectors, rows, strict=True):
+                copy.write_row((key, Vector(vector), *map(row.get, columns)))
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        """Insert vectors, whose other columns are unknown."""
+        with self._explained():
+            self._copy(self._of_thread(), keys, vectors, [], [{}] * len(keys))
+
+    def remove(self, keys: Positions) -> None:
+        with self._explained():
+            self._of_thread().execute(
+                f"DELETE FROM {self.name} WHERE position = ANY(%s)", [keys.tolist()]
+            )
+
+    def compact(self) -> None:
+        with self._explained():
+            self._of_thread().execute(f"VACUUM {self.name}")
 
     def _method(self) -> tuple[str, str] | None:
         about = self.about
@@ -116,34 +163,51 @@ class Table(Collection):
             return "ivfflat", f"lists = {n_lists_for(about['n_lists'], about['rows'])}"
         return "hnsw", f"m = {about['m']}, ef_construction = {about['ef_construction']}"
 
-    def ask(self, query: Vectors, k: int) -> tuple[ArrayLike, ArrayLike]:
-        try:
-            connection = self._of_thread(k)
-            found = connection.execute(
-                f"SELECT position, vector <#> %(query)s AS distance FROM {self.name}"
+    def ask(
+        self, query: Vectors, k: int, where: Predicate | None = None
+    ) -> tuple[ArrayLike, ArrayLike]:
+        among = f" WHERE {sql(where, own)}".replace("%", "%%") if where else ""
+        with self._explained():
+            found = self._searching(k, filtered=where is not None).execute(
+                f"SELECT position, vector <#> %(query)s AS distance FROM {self.name}{among}"
                 " ORDER BY distance LIMIT %(k)s",
                 {"query": Vector(query), "k": k}, prepare=True, binary=True,
             ).fetchall()  # fmt: skip
-        except _errors() as error:
-            raise EngineError(f"{_line(error)}{self._last_words()}") from None
         return [row[0] for row in found], [-row[1] for row in found]
 
-    def _of_thread(self, k: int) -> Any:
-        """Return the connection of the calling thread, set to find `k` results."""
+    def _of_thread(self) -> Any:
+        """Return the connection of the calling thread."""
         mine = self._threads
         if not hasattr(mine, "connection"):
-            mine.k, mine.connection = 0, _connect(self._dsn, self.name)
+            mine.set, mine.connection = None, _connect(self._dsn, self.name)
             at_end(self, mine.connection.close)
             mine.connection.execute("SELECT '[1]'::vector")  # now pgvector checks its settings
             for name, value in self._settings().items():
                 mine.connection.execute(f"SET {name} = {value}")
-        if mine.k != k and not self.about["exact"]:
-            deep = "strict_order" if k > DEEPEST else "off"
-            mine.connection.execute(f"SET hnsw.iterative_scan = {deep}")
-            depth = max(self.about["ef_search"], min(k, DEEPEST))
-            mine.connection.execute(f"SET hnsw.ef_search = {depth}")
-        mine.k = k
         return mine.connection
+
+    def _searching(self, k: int, *, filtered: bool) -> Any:
+        """Return the connection of the thread, set to find `k` results."""
+        connection, asked = self._of_thread(), (k, filtered)
+        if self._threads.set != asked and not self.about["exact"]:
+            on = filtered or k > DEEPEST
+            depth = max(self.about["ef_search"], min(k, DEEPEST))
+            for name, value in {
+                "hnsw.ef_search": depth,
+                "hnsw.iterative_scan": "strict_order" if on else "off",
+                "ivfflat.iterative_scan": "relaxed_order" if filtered else "off",
+            }.items():
+                connection.execute(f"SET {name} = {value}")
+        self._threads.set = asked
+        return connection
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Have errors state what became of an own server."""
+        try:
+            yield
+        except _errors() as error:
+            raise EngineError(f"{_line(error)}{self._last_words()}") from None
 
     def _settings(self) -> dict[str, Any]:
         about = self.about
@@ -165,7 +229,30 @@ class Table(Collection):
         return self._own.memory_bytes() if self._own else None
 
 
-Postgres.COLLECTION = Table
+class PostgresIndex(ServerIndex, FilteringIndex, ChangingIndex):
+    """A table of PostgreSQL. Filters are conditions of the query; compaction is VACUUM."""
+
+    engine: Table
+
+    def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
+        return one_by_one(queries, k, lambda query: self.engine.ask(query, k, where.predicate))
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        self.engine.add(keys, vectors)
+
+    def remove(self, keys: Positions) -> None:
+        self.engine.remove(keys)
+
+    def compact(self) -> None:
+        self.engine.compact()
+
+
+Postgres.COLLECTION, Postgres.INDEX = Table, PostgresIndex
+
+
+def own(column: str) -> str:
+    """Return the name of a column of documents in the table, quoted."""
+    return '"own_' + column.replace('"', '""') + '"'
 
 
 class Vector:
@@ -214,7 +301,7 @@ def _send_vectors(connection: Any) -> None:
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
 
-    found = connection.execute("SELECT to_regtype('vector')::oid").fetchone()[0]
+    found = _oid(connection)
     if found is None:
         return
 
@@ -227,19 +314,9 @@ def _send_vectors(connection: Any) -> None:
     connection.adapters.register_dumper(Vector, VectorDumper)
 
 
-def _binary(positions: Any, block: Vectors) -> bytes:
-    """Return rows as PostgreSQL's binary COPY reads them."""
-    dim = block.shape[1]
-    values = {
-        "fields": (">i2", 2), "first": (">i4", 8), "position": (">i8", positions),
-        "second": (">i4", 4 + 4 * dim), "dim": (">i2", dim), "unused": (">i2", 0),
-    }  # fmt: skip
-    layout = [(name, kind) for name, (kind, _) in values.items()]
-    rows = np.empty(len(block), dtype=[*layout, ("vector", ">f4", (dim,))])
-    for name, (_, value) in values.items():
-        rows[name] = value
-    rows["vector"] = block
-    return rows.tobytes()
+def _oid(connection: Any) -> Any:
+    """Return the number of the type of vectors; None where there is none."""
+    return _one(connection, "SELECT to_regtype('vector')::oid")
 
 
 def _extension(connection: Any) -> str:

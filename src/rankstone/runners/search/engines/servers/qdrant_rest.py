@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,14 @@ def version(about: Mapping[str, Any]) -> str:
 class QdrantCollection(Collection):
     """A collection of a server whose ids are positions."""
 
-    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
-        super().__init__(about, vectors, work)
+    def open(self, work: Path) -> None:
+        about = self.about
         self._http, self._path = http(about), f"collections/{self.name}"
         existing = self._http.ask("GET", self._path, missing=True)
         refuse_existing(existing, self.name, self._http.shown)
         removed_at_end(self, work, drop, about["url_env"], about["key_env"], self.name)
         self._http.ask("PUT", self._path, self._config(), slow=True)
-        for positions, block in numbered(vectors, BLOCK):
+        for positions, block in numbered(self.vectors, BLOCK):
             batch = {"ids": positions.tolist(), "vectors": block.astype(float).tolist()}
             points = f"{self._path}/points?wait=true"
             self._http.ask("PUT", points, {"batch": batch}, slow=True)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,7 @@ class OverServer(OverEngine):
     """
 
     COLLECTION: ClassVar[type[Collection]]
+    INDEX: ClassVar[type[ServerIndex]]
 
     url_env: str = ""
     """Name of the environment variable that holds the address of a server."""
@@ -45,7 +47,8 @@ class OverServer(OverEngine):
 
     def build(self, documents: Chunks[Any], context: Context) -> EngineIndex:
         about = {**self.about(documents, context), "collection": name_of(self.COLLECTION)}
-        return ServerIndex(self.COLLECTION(about, documents, context.work), about)
+        filled = self.COLLECTION(about, documents, context.work, context.columns)
+        return self.INDEX(filled, about)
 
 
 class Collection(ABC):
@@ -55,10 +58,23 @@ class Collection(ABC):
         about: See `OverServer.about`.
         vectors: Which it sends to the server.
         work: Folder for the files of an own server, and for notes of what must be removed.
+        columns: See `Context.columns`.
     """
 
-    def __init__(self, about: Mapping[str, Any], vectors: Iterable[Vectors], work: Path) -> None:
-        self.about, self.vectors, self.name = about, vectors, random_name()
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        vectors: Iterable[Vectors],
+        work: Path,
+        columns: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.about, self.vectors, self.columns = about, vectors, columns
+        self.name = random_name()
+        self.open(work)
+
+    @abstractmethod
+    def open(self, work: Path) -> None:
+        """Connect to a server, or start one, and send the vectors."""
 
     @abstractmethod
     def ask(self, query: Vectors, k: int) -> tuple[ArrayLike, ArrayLike]:
@@ -98,6 +114,9 @@ class ServerIndex(EngineIndex):
     def disk_bytes(self) -> int | None:
         """Return the bytes on disk, as the server states them."""
         return self.engine.disk_bytes()
+
+
+OverServer.INDEX = ServerIndex
 
 
 def refuse_existing(exists: object, name: str, where: str) -> None:
