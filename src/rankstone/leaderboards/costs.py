@@ -139,6 +139,12 @@ def _rate(items: int | None, record: RunRecord, phases: Sequence[str]) -> float 
     return items / seconds if items and seconds > 0 else None
 
 
+def _building(record: RunRecord) -> float | None:
+    """Seconds in which the index was built, without encoding; None where nothing was timed."""
+    phase = record.profile.phases.get("index") if record.profile else None
+    return phase and phase.wall_s
+
+
 def _gpu(record: RunRecord) -> float | None:
     """The largest peak of any phase."""
     phases = record.profile.phases.values() if record.profile else ()
@@ -182,6 +188,8 @@ COSTS: tuple[Cost, ...] = (
          priority=9),
     Cost(name="bytes/doc", column="", heading=("bytes/doc",),
          place="profile.index.bytes_per_document", of_machine=False),
+    Cost(name="index build", column="", heading=("build", "s"), compute=_building, unit="s",
+         over_tasks="sum"),
     Cost(name="recall of exact search", column="", heading=("recall@10", "of exact"),
          place="profile.index.recall_10", higher_is_better=True, of_machine=False),
     Cost(name="peak RSS", column="peak_rss_bytes", heading=("peak RSS",),
