@@ -13,6 +13,7 @@ from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.pages.board import apart
+from rankstone.leaderboards.site.board_page import defined_pages
 from rankstone.leaderboards.site.model import make_site
 from rankstone.leaderboards.site.record_page import record_page
 from rankstone.results.record import (
@@ -78,6 +79,11 @@ def test_a_board_shows_each_engine_once_at_equal_recall() -> None:
     page = apart(spec, stored, [TASK], {})
     assert [row["label"] for row in page.rows] == ["other ef_search=32", "one ef_search=64", None]
     assert {row["task"] for row in page.rows} == {TASK}
+    site = make_site(stored, {}, defined={"b": page})
+    ((path, drawn),) = defined_pages(site)
+    assert path == "boards/b.html"
+    assert f'href="../{site.boards[0].page}"' in drawn
+    assert drawn.count("one ef_search=64") == 2  # its row, and the note that names it
     text = render(page, "markdown")
     assert "at least 95% of the 10 best of exact search" in text
     assert "engines/other: no setting reaches a recall of 0.95" in text

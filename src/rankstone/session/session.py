@@ -34,6 +34,7 @@ class Session(Explanations, Verdicts):
     ) -> Built:
         """Write the stored records as one folder of static pages; an older site is replaced.
 
+        Defined boards with a table for each task have a page where the site has all their tasks.
         Texts of queries and documents are looked up where their data is; nothing is fetched.
 
         Args:
@@ -45,6 +46,8 @@ class Session(Explanations, Verdicts):
         Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
             site, or what draws plots is not installed.
         """
+        from rankstone.leaderboards.boards import TableSpec
+        from rankstone.leaderboards.pages.board import apart
         from rankstone.leaderboards.site.build import build
         from rankstone.leaderboards.site.model import Texts, make_site
         from rankstone.results.histories import refuse_several_stores, stored_below
@@ -67,7 +70,13 @@ class Session(Explanations, Verdicts):
 
         names = {record.method.name for record, _ in stored}
         bases = {name.partition("+")[0] for name in names}  # of parameters set by hand
-        made = make_site(stored, definitions.defined(names | bases), look)
+        methods, there = definitions.defined(names | bases), {r.task.name for r, _ in stored}
+        boards = {
+            name: apart(spec, stored, spec.tasks, methods, curves=False)
+            for name, spec in definitions.load(TableSpec, "leaderboards").items()
+            if spec.apart and {*spec.tasks} <= there
+        }
+        made = make_site(stored, methods, look, boards)
         suites = [definitions.suite(name) for name in definitions.suites]
         return build(
             made, Path(output).resolve(), suites=suites, best=pairs, history=stored_below(history)

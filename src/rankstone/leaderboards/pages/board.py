@@ -44,8 +44,10 @@ def apart(
     stored: Sequence[Stored],
     tasks: Sequence[str],
     methods: Mapping[str, MethodSpec],
+    *,
+    curves: bool = True,
 ) -> Page:
-    """A table for each task, then curves of its grids and of its records under load."""
+    """A table for each task, and with `curves` those of its grids and of its records under load."""
     blocks, rows, bodies, fields = (
         list[Block](),
         list[Mapping[str, object]](),
@@ -53,14 +55,19 @@ def apart(
         dict[str, None](),
     )
     for task in tasks:
-        one = spec.model_copy(update={"tasks": (task,), "title": f"{spec.title}: {task}"})
+        one = spec.model_copy(update={"tasks": (task,), "title": task})
         made = page(board_of(one, stored, tasks=[task], methods=methods))
-        blocks += [*made.blocks, *_curves(spec.name, task, stored, methods)]
+        blocks += made.blocks
+        blocks += _curves(spec.name, task, stored, methods) if curves else ()
         rows += [{"task": task, **row} for row in made.rows]
         bodies.append(made.body)
         fields |= dict.fromkeys(made.fields)
     return Page(
-        blocks=tuple(blocks), fields=("task", *fields), rows=tuple(rows), body={"boards": bodies}
+        title=spec.title,
+        blocks=tuple(blocks),
+        fields=("task", *fields),
+        rows=tuple(rows),
+        body={"boards": bodies},
     )
 
 

@@ -150,6 +150,15 @@ def board_page(
     )
 
 
+def defined_pages(site: Site) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of the page of each defined board."""
+    pages = {board.task: board.page for board in site.boards}
+    for name, page in site.defined.items():
+        parts = [(table, pages[table.title]) for table in page.tables]
+        path = f"boards/{name}.html"
+        yield path, render("defined.html", path, title=page.title, parts=parts)
+
+
 def environment(rows: Sequence[Ranked]) -> str:
     """The hardware on which the methods of a group were measured."""
     here = rows[0].entry.record.environment

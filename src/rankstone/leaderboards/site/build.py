@@ -14,6 +14,7 @@ from rankstone.leaderboards.site import queries, vega
 from rankstone.leaderboards.site.board_page import (
     board_page,
     datasets_page,
+    defined_pages,
     index_page,
     matrix_page,
     mean_page,
@@ -117,6 +118,7 @@ def _files(
     yield "datasets.html", datasets_page(site, views)
     yield "matrix.html", matrix_page(site, views)
     yield "index.html", index_page(site, views)
+    yield from defined_pages(site)
     for view in views.means:
         yield view.page, mean_page(site, views, view)
 

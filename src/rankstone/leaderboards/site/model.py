@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.leaderboards.curves.sweeps import Step, sweeps
+from rankstone.leaderboards.document import Page
 from rankstone.leaderboards.frame import leaderboard, measure_order
 from rankstone.leaderboards.labels import stem, with_grids
 from rankstone.leaderboards.numbers import UNKNOWN, is_known
@@ -156,6 +157,8 @@ class Site:
     methods: Mapping[str, MethodSpec]
     """Definitions by full name; a method of a record need not have one."""
     look: Look = field(default=out_of_reach)
+    defined: Mapping[str, Page] = field(default_factory=dict)
+    """Pages of defined boards by name, with a table for each task."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -218,6 +221,7 @@ def make_site(
     records: Iterable[tuple[RunRecord, Path]],
     methods: Mapping[str, MethodSpec],
     look: Look = out_of_reach,
+    defined: Mapping[str, Page] | None = None,
 ) -> Site:
     """Return the site of these records, whatever their order."""
     given = list(records)
@@ -239,6 +243,7 @@ def make_site(
         ),
         methods=methods,
         look=look,
+        defined=defined or {},
     )
 
 
