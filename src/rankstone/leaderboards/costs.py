@@ -142,7 +142,7 @@ def _rate(items: int | None, record: RunRecord, phases: Sequence[str]) -> float 
 def _building(record: RunRecord) -> float | None:
     """Seconds in which the index was built, without encoding; None where nothing was timed."""
     phase = record.profile.phases.get("index") if record.profile else None
-    return phase and phase.wall_s
+    return None if phase is None else phase.wall_s
 
 
 def _gpu(record: RunRecord) -> float | None:
