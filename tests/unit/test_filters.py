@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError, DefinitionError
 from rankstone.execution.cell import CellRun
+from rankstone.execution.cluster.parcels import Prepared
 from rankstone.execution.events import EventStream
 from rankstone.execution.job import Job
 from rankstone.results.record import Filter
@@ -161,3 +163,14 @@ def test_a_cell_finds_only_what_passes_and_records_how(
     assert np.bincount(run.query).tolist() == [2, 2, 2]
     assert measured.queries is not None
     assert measured.queries.n == 3
+
+
+def test_columns_travel_to_other_machines(folder: Path) -> None:
+    data = opened(folder, "year >= 2016")
+    sources = Sources(data=folder / "data", cache=folder / "cache")
+    prepared = Prepared.of(data.task, sources)
+    assert [path.name for path in prepared.files.values() if path.parent.name == "columns"] == [
+        "columns.arrow", "meta.json",
+    ]  # fmt: skip
+    there = open_dataset(data.task, replace(sources, data=None, prepared=prepared.facts))
+    assert there.sha256 == data.sha256

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from rankstone.benchmarks.conversion import split_folder
 from rankstone.benchmarks.dataset import Sources
+from rankstone.benchmarks.filters import FOLDER as COLUMNS
 from rankstone.benchmarks.prepared import Copy, find_copy
 from rankstone.benchmarks.storage.atomic_folders import META, read_meta
 from rankstone.errors import AdapterError
@@ -140,6 +141,8 @@ class Prepared(NamedTuple):
         folders = {copy.folder, copy.split}
         if task.train_split:
             folders.add(split_folder(copy.folder, task.train_split))
+        if task.filter:
+            folders.add(copy.folder / COLUMNS)
         files = dict(item for folder in sorted(folders) for item in _of_copy(folder, sources.cache))
         return cls({"fingerprint": _fingerprint(copy), "source": copy.source}, files)
 
