@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from rankstone.runners.construct import build_runner
 from rankstone.runners.search.engines.hnswlib_index import HnswLib
 from rankstone.runners.search.engines.lancedb_index import POSITION, VECTOR, LanceDB
 from rankstone.runners.search.engines.qdrant_index import Qdrant
+from rankstone.runners.search.engines.servers import milvus_index
+from rankstone.runners.search.engines.servers.postgres_index import Postgres, Vector
+from rankstone.runners.search.engines.servers.removal import servers_of_cell
 from rankstone.runners.search.engines.tantivy_index import POSITION as TANTIVY_POSITION
 from rankstone.runners.search.engines.tantivy_index import Tantivy
 from rankstone.runners.search.engines.usearch_index import USearch
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
-from tests.speed.vectors import Vectors, ratio_of
+from tests.speed.vectors import Vectors, ratio_of, unit
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1"))
 N, PASSAGES = int(20_000 * SCALE), int(200_000 * SCALE)
@@ -87,7 +91,43 @@ def tantivy(index: Any) -> Ask:
     return ask
 
 
-VECTORS = {HnswLib: hnswlib, USearch: usearch, Qdrant: qdrant, LanceDB: lancedb}
+def postgres(index: Any) -> Ask:
+    """The table's own connection, statement and binary form, which pgvector's client has too."""
+    table = index.engine
+    index.search(unit(1, 0), K)
+    connection = table._of_thread()
+    asked = (
+        f"SELECT position, vector <#> %(query)s AS distance FROM {table.name}"
+        " ORDER BY distance LIMIT %(k)s"
+    )
+
+    def ask(query: Any) -> Any:
+        values = {"query": Vector(query[0]), "k": K}
+        found = connection.execute(asked, values, prepare=True, binary=True).fetchall()
+        return np.array([one[0] for one in found]), np.array([-one[1] for one in found])
+
+    return ask
+
+
+def milvus(index: Any) -> Ask:
+    name, client = index.engine.name, index.engine._client
+    how = {"metric_type": "IP", "params": {"ef": EF}}
+
+    def ask(query: Any) -> Any:
+        (found,) = client.search(
+            name, [query[0]], anns_field=milvus_index.VECTOR, limit=K, search_params=how,
+            consistency_level="Strong",
+        )  # fmt: skip
+        places = [one[milvus_index.POSITION] for one in found]
+        return np.array(places), np.array([one["distance"] for one in found])
+
+    return ask
+
+
+VECTORS = {
+    HnswLib: hnswlib, USearch: usearch, Qdrant: qdrant, LanceDB: lancedb, Postgres: postgres,
+    milvus_index.Milvus: milvus,
+}  # fmt: skip
 
 
 def lines() -> Iterator[str]:
@@ -95,9 +135,11 @@ def lines() -> Iterator[str]:
     texts = list(asked_of(stories, ASKED))
     encoder = build_runner(Workspace.find().method("dense/all-minilm-l6-v2"))
     encoder.encode(texts, "query")
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, servers_of_cell():
         context = PlainContext(texts=(), work=Path(work))
         for kind, bare in VECTORS.items():
+            if not all(map(find_spec, kind.requires)):
+                continue
             index = kind(members=(None,), **PARAMETERS).build(Vectors(N), context)
             yield line(bare.__name__, index, bare(index), encoder, texts)
         runner = Tantivy()

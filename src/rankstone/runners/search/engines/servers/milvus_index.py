@@ -15,17 +15,19 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import EngineError
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.search.engines.engine import numbered
+from rankstone.runners.search.engines.engine import ChangingIndex, numbered
 from rankstone.runners.search.engines.folder import fresh, size
 from rankstone.runners.search.engines.servers.own_process import OwnProcess
 from rankstone.runners.search.engines.servers.removal import at_end, removed_at_end
 from rankstone.runners.search.engines.servers.server import (
     Collection,
     OverServer,
+    ServerIndex,
     address,
     refuse_existing,
 )
 from rankstone.runners.search.exact.flat import Vectors
+from rankstone.runners.search.faiss.faiss_index import Positions
 from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
 
 EXAMPLE = "http://localhost:19530"
@@ -90,8 +92,7 @@ class MilvusCollection(Collection):
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=about["dim"])
         client.create_collection(self.name, schema=schema)
         for positions, block in numbered(self.vectors, BLOCK):
-            rows = zip(positions.tolist(), block, strict=True)
-            client.insert(self.name, [{POSITION: place, VECTOR: row} for place, row in rows])
+            self._insert(positions, block)
         client.flush(self.name)
         index = client.prepare_index_params()
         kind, parameters = self._method()
@@ -100,6 +101,20 @@ class MilvusCollection(Collection):
         index.add_index(VECTOR, index_type=kind, metric_type="IP", params=nested)
         client.create_index(self.name, index)
         client.load_collection(self.name)
+
+    def _insert(self, keys: Positions, vectors: Vectors) -> None:
+        rows = zip(keys.tolist(), vectors, strict=True)
+        self._client.insert(self.name, [{POSITION: key, VECTOR: row} for key, row in rows])
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        """Insert vectors."""
+        with self._explained():
+            self._insert(keys, vectors)
+
+    def remove(self, keys: Positions) -> None:
+        """Delete vectors."""
+        with self._explained():
+            self._client.delete(self.name, ids=keys.tolist())
 
     def _method(self) -> tuple[str, dict[str, Any]]:
         about = self.about
@@ -137,7 +152,19 @@ class MilvusCollection(Collection):
         return self._own.memory_bytes() if self._own else None
 
 
-Milvus.COLLECTION = MilvusCollection
+class MilvusIndex(ServerIndex, ChangingIndex):
+    """A collection of Milvus."""
+
+    engine: MilvusCollection
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        self.engine.add(keys, vectors)
+
+    def remove(self, keys: Positions) -> None:
+        self.engine.remove(keys)
+
+
+Milvus.COLLECTION, Milvus.INDEX = MilvusCollection, MilvusIndex
 
 
 def drop(url_env: str, name: str) -> None:
