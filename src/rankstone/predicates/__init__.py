@@ -12,12 +12,13 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rankstone.errors import DataError, DefinitionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Value = str | int | float | bool
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -87,6 +88,7 @@ def passing(predicate: Predicate, columns: Mapping[str, Any]) -> NDArray[np.bool
     Raises:
         DataError: there is no such column, or it holds values of another kind.
     """
+    import numpy as np
     import pyarrow.compute as pc
 
     mask = pc.fill_null(_mask(predicate, columns), fill_value=False)
