@@ -80,7 +80,7 @@ def check(data: Dataset) -> None:
 FILTERED = {
     "filtered/cranfield-50": (212, 13), "filtered/cranfield-10": (109, 116),
     "filtered/cranfield-1": (19, 206), "filtered/scifact-50": (136, 164),
-    "filtered/scifact-10": (62, 238), "filtered/scifact-1": (7, 293),
+    "filtered/scifact-10": (63, 237), "filtered/scifact-1": (7, 293),
 }  # fmt: skip
 """Queries that are asked, and those without a judged document that passes."""
 
