@@ -97,6 +97,14 @@ def test_ties_go_to_the_lower_position(adapter, tmp_path):
     np.testing.assert_array_equal(index.search(QUERIES, 40).docs, expected)
 
 
+def test_tiny_products_keep_their_order(adapter, tmp_path):
+    tiny = DOCUMENTS[:40] * np.float32(1e-5)
+    found = built(adapter, tmp_path, tiny, exact=True)[1].search(QUERIES * np.float32(1e-3), 40)
+    products = QUERIES.astype(np.float64) * 1e-3 @ tiny.astype(np.float64).T
+    np.testing.assert_array_equal(found.docs, np.argsort(-products, axis=1, kind="stable"))
+    np.testing.assert_allclose(found.scores, -np.sort(-products, axis=1), rtol=1e-4, atol=1e-13)
+
+
 def test_recall_of_the_graph_rises_with_the_candidates(adapter, tmp_path):
     recalls = [
         recall(built(adapter, tmp_path, m=4, ef_construction=40, ef_search=ef)[1])

@@ -152,8 +152,8 @@ class Table(Collection):
             )
 
     def compact(self) -> None:
-        with self._explained():
-            self._of_thread().execute(f"VACUUM {self.name}")
+        with connected(self._dsn, self.name) as connection:  # without the time limit of a query
+            connection.execute(f"VACUUM {self.name}")
 
     def _method(self) -> tuple[str, str] | None:
         about = self.about
