@@ -89,6 +89,7 @@ EVERY = [
 QUICK = [("dense", "matryoshka"), ("sparse", "idf_splade"), ("cross_encoder", "coupled_estimation")]
 
 
+@pytest.mark.filterwarnings("ignore:parameter 'bits'")
 @pytest.mark.parametrize(
     ("adapter", "name"),
     [pytest.param(*one, marks=[] if one in QUICK else pytest.mark.slow) for one in EVERY],
