@@ -27,7 +27,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[$(DEV)]'
 	@touch $(VENV)/.core $@
 
-# Tests start many processes, which may not be allowed to keep what they compile.
+# Tests start many processes; what these compile further is kept too.
 $(VENV)/.compiled: $(VENV)/.dev
 	-@PYTHONDONTWRITEBYTECODE= $(BIN)/python -W ignore -c 'import $(OFTEN)' >/dev/null 2>&1
 	@touch $@
@@ -154,6 +154,7 @@ docs: $(VENV)/.core  ## Build the pages of docs/ as a site in build/docs
 	@$(PIP) install --quiet --no-compile -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html
 
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.compiled  ## The whole suite, in a process a core
 	-@$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope

@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.forked_cells import Template, forking
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
@@ -52,31 +53,17 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def templates() -> Iterator[dict[str, Any]]:
-    """Processes from which those of cells are forked, started when they are first needed."""
-    from tests.forked_cells import MODELS, PRELOADED, Template
-
-    found = {"cells": Template(PRELOADED), "models": Template(MODELS)}
+def template() -> Iterator[Template]:
+    """The process from which those of cells are forked."""
+    found = Template()
     yield found
-    for template in found.values():
-        template.close()
+    found.close()
 
 
 @pytest.fixture(scope="module")
-def forked_cells(templates: dict[str, Any]) -> Iterator[None]:
+def forked_cells(template: Template) -> Iterator[None]:
     """Cells whose processes are forked, which saves each a second of imports."""
-    from tests.forked_cells import forking
-
-    with forking(templates["cells"]):
-        yield
-
-
-@pytest.fixture(scope="module")
-def forked_models(templates: dict[str, Any]) -> Iterator[None]:
-    """The same for methods that hold a network, which saves each four seconds."""
-    from tests.forked_cells import forking
-
-    with forking(templates["models"]):
+    with forking(template):
         yield
 
 

@@ -29,16 +29,13 @@ PRELOADED = (
     "rankstone.execution.cell", "rankstone.execution.forecasts.sampled_cell", "bm25s",
     "scipy.sparse", "pyarrow.parquet", "pandas",
 )  # fmt: skip
-MODELS = (*PRELOADED, "torch", "sentence_transformers", "openvino")
-"""The same for methods that hold a network."""
 LARGEST = 1 << 20
 
 
 class Template:
     """The process that forks, started with the environment of the first cell."""
 
-    def __init__(self, modules: tuple[str, ...]) -> None:
-        self._modules = modules
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -75,7 +72,7 @@ class Template:
         for end in (self._control, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), *self._modules],
+            [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
             env=dict(env), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()
@@ -104,9 +101,9 @@ class Forked:
         return self.returncode
 
 
-def main(descriptor: int, modules: list[str]) -> None:
+def main(descriptor: int) -> None:
     """Answer requests to fork, and to wait, until the other end is closed."""
-    for name in modules:
+    for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()
     with socket.socket(fileno=descriptor) as control:
@@ -160,4 +157,4 @@ def forking(template: Template) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]))

@@ -61,14 +61,17 @@ def kind(spec):
 DEFINED = {name: WORKSPACE.method(name) for name in WORKSPACE.method_names()}
 SPECS = {name: spec for name, spec in DEFINED.items() if untrained(spec) == spec}
 """Without methods that a recipe trains first: their adapters have other definitions."""
-EXHAUSTIVE = SPECS["rerank/minilm-bi-exhaustive"]
-SPECS[EXHAUSTIVE.name] = EXHAUSTIVE.model_copy(  # it encodes every document for every query
-    update={
-        "scorer": EXHAUSTIVE.scorer.model_copy(
-            update={"members": (SPECS["dense/all-minilm-l6-v2-exit-2"],)}
-        )
-    }
-)
+
+
+def sooner(spec, **parameters):
+    """`spec`, which encodes candidates for every query, by two layers of six."""
+    scorer = spec.scorer.model_copy(update={"members": (SPECS["dense/all-minilm-l6-v2-exit-2"],)})
+    changed = {"scorer": scorer, "parameters": {**spec.parameters, **parameters}}
+    return spec.model_copy(update=changed)
+
+
+SPECS["rerank/minilm-bi-exhaustive"] = sooner(SPECS["rerank/minilm-bi-exhaustive"])
+SPECS["rerank/bm25-minilm-bi"] = sooner(SPECS["rerank/bm25-minilm-bi"], depth=12)
 
 
 def as_read(template):

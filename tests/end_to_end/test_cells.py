@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ import pytest
 import rankstone
 from rankstone.errors import DefinitionError, MissingExtraError, RankstoneWarning, ResultsError
 from rankstone.results.store import ResultStore
+from tests.forked_cells import Template, forking
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 
@@ -43,6 +44,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             text = f'description = "d"\nadapter = "strange_adapters:{name}"\n'
             (tmp_path / "runners" / "strange" / f"{name.lower()}.toml").write_text(text)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapters that were not tried in a process of their own, as `test_hostile_adapters` does."""
+    monkeypatch.setattr("rankstone.execution.sweep.refuse_deadly", lambda method: None)
+
+
+@pytest.fixture
+def forked(template: Template) -> Iterator[None]:
+    """Cells whose start is not under test."""
+    with forking(template):
+        yield
 
 
 def run(place: Path, *methods: str, **options: object) -> list[rankstone.RunRecord]:
@@ -75,6 +89,7 @@ def test_a_cell_is_measured_and_stored(place: Path) -> None:
     assert leftovers(place) == []
 
 
+@pytest.mark.usefixtures("forked")
 def test_load_is_measured_verified_and_kept(place: Path) -> None:
     folders = {name: place / name for name in ("data", "cache", "results")}
     here = rankstone.Session(workspace=place, **folders)
@@ -109,6 +124,7 @@ def test_load_is_measured_verified_and_kept(place: Path) -> None:
         here.load("constant", "letters")
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
     (first,) = run(place, "constant")
     (again,) = run(place, "constant")
@@ -125,6 +141,7 @@ def test_a_measured_cell_is_reused_until_something_changes(place: Path) -> None:
 PARTS = ("documents", "queries")
 
 
+@pytest.mark.usefixtures("forked")
 def test_what_an_encoder_tells_is_recorded_also_from_the_cache(place: Path) -> None:
     for cached in (0.0, 1.0):
         (record,) = run(place, "telling", force=True)
@@ -139,30 +156,30 @@ def test_what_an_encoder_tells_is_recorded_also_from_the_cache(place: Path) -> N
     assert about["uses"] == [{"method": "strange/telling", "task": "tiny/letters"}]
 
 
-@pytest.mark.parametrize(
-    ("method", "kind", "words"),
-    [
-        ("nan", "AdapterError", "NaN"),
-        ("outofrange", "AdapterError", "position 1000000: out of range"),
-        ("twice", "AdapterError", "twice"),
-        ("raises", "ValueError", "the adapter's own words"),
-        ("killed", "ProcessDied", "SIGKILL"),
-    ],
-)
-def test_a_fault_is_recorded_and_the_sweep_goes_on(
-    place: Path, method: str, kind: str, words: str
-) -> None:
-    bad, good = run(place, method, "constant")
-    assert (bad.status, good.status) == ("failed", "ok")
-    assert bad.error is not None
-    assert bad.error.kind == kind
-    assert words in bad.error.message
-    assert bad.measures == {}
+FAULTS = {
+    "nan": ("AdapterError", "NaN"),
+    "outofrange": ("AdapterError", "position 1000000: out of range"),
+    "twice": ("AdapterError", "twice"),
+    "raises": ("ValueError", "the adapter's own words"),
+    "killed": ("ProcessDied", "SIGKILL"),
+}
+
+
+def test_a_fault_is_recorded_and_the_sweep_goes_on(place: Path) -> None:
+    *faulty, good = run(place, *FAULTS, "constant")
+    assert good.status == "ok"
+    for bad, (kind, words) in zip(faulty, FAULTS.values(), strict=True):
+        assert bad.status == "failed"
+        assert bad.error is not None
+        assert bad.error.kind == kind
+        assert words in bad.error.message
+        assert bad.measures == {}
     assert leftovers(place) == []
 
 
+@pytest.mark.usefixtures("forked")  # so that it sleeps within a second
 def test_the_timeout_ends_a_cell(place: Path) -> None:
-    (record,) = run(place, "sleeps", timeout_s=8)
+    (record,) = run(place, "sleeps", timeout_s=4)
     assert record.status == "timeout"
     assert record.error is not None
     assert "search" in record.error.message
@@ -189,6 +206,7 @@ def test_what_a_library_prints_does_no_harm(place: Path) -> None:
     assert run(place, "chatty")[0].status == "ok"
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_failure_does_not_replace_a_good_record(place: Path) -> None:
     run(place, "constant")
     (place / "runners" / "strange" / "constant.toml").write_text(
@@ -224,6 +242,7 @@ def test_a_name_of_nothing_leaves_no_record(place: Path) -> None:
     assert ResultStore(place / "results").records() == []
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_failure_goes_when_results_are_reused(place: Path) -> None:
     (good,) = run(place, "constant")
     store = ResultStore(place / "results")
@@ -233,6 +252,7 @@ def test_a_failure_goes_when_results_are_reused(place: Path) -> None:
     assert store.records() == [good]
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_edited_record_is_measured_again(place: Path) -> None:
     (good,) = run(place, "constant")
     path = ResultStore(place / "results").path(good)
@@ -245,6 +265,7 @@ def test_an_edited_record_is_measured_again(place: Path) -> None:
     assert (again.measures, again.provenance == good.provenance) == (good.measures, False)
 
 
+@pytest.mark.usefixtures("forked")
 def test_damage_during_a_run_reaches_no_shard_and_no_record(place: Path) -> None:
     """The adapter rewrites the collection while it encodes."""
     (record,) = run(place, "damages")
@@ -260,6 +281,7 @@ def test_results_that_cannot_be_written_are_told_at_once(place: Path) -> None:
         run(place, "constant")
 
 
+@pytest.mark.usefixtures("forked")
 def test_two_runs_are_equal_bit_for_bit(place: Path) -> None:
     (first,) = run(place, "constant")
     (second,) = run(place, "constant", force=True)
@@ -289,16 +311,13 @@ def cli(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_exit_codes(place: Path) -> None:
     assert cli(place, "constant").returncode == 0
-    assert cli(place, "nan", "constant").returncode == 1
+    again = cli(place, "nan", "constant")
+    assert again.returncode == 1
+    assert "already measured, reused" in again.stderr
     unknown = cli(place, "constnat")
     assert unknown.returncode == 2
     assert "Did you mean: strange/constant?" in unknown.stderr
     assert "Traceback" not in unknown.stderr
-
-
-def test_a_reused_cell_says_so(place: Path) -> None:
-    cli(place, "constant")
-    assert "already measured, reused" in cli(place, "constant").stderr
 
 
 @pytest.mark.parametrize(

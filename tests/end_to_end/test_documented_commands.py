@@ -23,6 +23,9 @@ from typer.main import get_command
 from rankstone.cli import app as command_line
 from tests.conftest import ROOT
 from tests.documents import Block, Page, pages
+from tests.shared_cache import sharing
+
+pytestmark = pytest.mark.usefixtures("forked_cells")
 
 PAGES = [page for page in pages() if any(block.commands for block in page.blocks)]
 
@@ -46,7 +49,9 @@ def test_few_blocks_are_not_run() -> None:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the cache, and for the records of README, which the notebook reuses."""
-    return tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("readme")
+    sharing(folder / "cache")
+    return folder
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from rankstone.scoring.reencoding import facts, untried
 from rankstone.scoring.task_qrels import open_judged
 from tests.records import make_imported_record, make_record
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 TASKS = """
 [tasks.letters]
 description = "d"

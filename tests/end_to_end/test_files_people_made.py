@@ -32,6 +32,8 @@ from rankstone.session import Session
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 packed = partial(gzip.compress, mtime=0)  # the same bytes, and so names of tests, in every process
 
 

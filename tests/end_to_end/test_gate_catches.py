@@ -22,7 +22,9 @@ from rankstone.results.trec_run import read_run, write_run
 from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
-from tests.networks import sharing_networks
+from tests.shared_cache import sharing
+
+pytestmark = pytest.mark.usefixtures("forked_cells")
 
 TASK, BM25 = "stdlib/functions", "lexical/bm25"
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +140,7 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
     results = tmp_path / "r"
     rankstone.run(
         [prompted(name, query) for name, query in kept.items()], [task], data=modules,
-        results=results, cache=sharing_networks(tmp_path / "cache"), workspace=ROOT,
+        results=results, cache=sharing(tmp_path / "cache"), workspace=ROOT,
     )  # fmt: skip
     (lost,) = rankstone.gate("dense/whole", "dense/lost", results=results, workspace=ROOT)
     assert lost.verdict == "regression", lost.detail
@@ -148,7 +150,7 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
 def slowed(folder: Path, share: float) -> Path:
     """A checkout whose BM25 takes so much longer, to encode and to search."""
     for name in ("src", "runners", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     runners = folder / "src" / "rankstone" / "runners"
     for file, name, arguments in (
         ("encoders/bm25.py", "encode", "self, texts, role"),

@@ -57,7 +57,7 @@ def run(checkout: Path, script: list[str] | str, **more: str) -> subprocess.Comp
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(strange)},
         "PATH": path, "PYTHONPATH": "src",
-        "RANKSTONE_CACHE": str(checkout.parent / "cache"), **more,
+        "RANKSTONE_CACHE": os.environ["RANKSTONE_CACHE"], **more,
     }  # fmt: skip
     command = ["bash", "-e", "-c", script] if isinstance(script, str) else script
     return subprocess.run(

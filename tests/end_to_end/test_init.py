@@ -19,7 +19,7 @@ def call(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     environment = {n: v for n, v in os.environ.items() if not n.startswith(strange)}
     environment |= {
         "PATH": f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"), "RANKSTONE_CACHE": str(folder.parent / "cache"),
+        "PYTHONPATH": str(ROOT / "src"), "RANKSTONE_CACHE": os.environ["RANKSTONE_CACHE"],
     }  # fmt: skip
     return subprocess.run(
         ["bash", "-e", "-c", command], cwd=folder, env=environment,

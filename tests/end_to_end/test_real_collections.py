@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import rankstone
-from tests.networks import sharing_networks
+from tests.shared_cache import sharing
 
 pytest.importorskip("sentence_transformers", reason="needs the extra 'dense'")
+
+pytestmark = pytest.mark.usefixtures("forked_cells")
 MINILM = "dense/all-minilm-l6-v2"
 
 
@@ -53,7 +55,7 @@ def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Pa
 def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
     folder = generated(tmp_path / "words")
     first, second = (
-        measure("hybrid/rrf-bm25-wordllama-minilm", str(folder), sharing_networks(tmp_path / name))
+        measure("hybrid/rrf-bm25-wordllama-minilm", str(folder), sharing(tmp_path / name))
         for name in ("one", "two")
     )
     assert first.measures == second.measures
@@ -95,7 +97,7 @@ def generated(folder: Path) -> Path:
 
 
 def test_an_interrupted_encoding_gives_the_same_vectors(tmp_path: Path) -> None:
-    whole = measure("dense/wordllama-256", "stdlib/functions@first50", tmp_path / "one")
+    whole = measure("dense/wordllama-256", "stdlib/functions@first50", sharing(tmp_path / "one"))
     shards = sorted((tmp_path / "one" / "encodings").rglob("*.shard"))
     assert len(shards) > 1
     before = [shard.read_bytes() for shard in shards]

@@ -19,6 +19,7 @@ from rankstone.cli.app import app
 from rankstone.results.store import ResultStore
 from tests import tiny_encoders as tiny
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
 ROOT = Path(__file__).resolve().parents[2]
 
 

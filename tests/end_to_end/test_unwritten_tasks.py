@@ -16,6 +16,8 @@ from rankstone.errors import DefinitionError, ResultsError
 from rankstone.results.trec_run import read_run
 from rankstone.session import Session
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 DOCUMENTS = {"a b": "the quick fox", "em\u2003space": "a lazy dog", " lead": "some grey bird"}
 QUERIES = {"q 1": "quick fox", "q\u00a02": "lazy dog"}
 RELEVANT = [("q 1", "a b"), ("q\u00a02", "em\u2003space")]

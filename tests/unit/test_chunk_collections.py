@@ -17,6 +17,8 @@ from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
 from tests.dpr_rule import has_answer
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -63,11 +64,23 @@ def converting(model, **parameters):
 
 
 @pytest.fixture
-def conversions(monkeypatch):
-    """How often a copy is written."""
-    made = []
-    write = export._graph
-    monkeypatch.setattr(export, "_graph", lambda *args: (made.append(args), write(*args))[1])
+def conversions(monkeypatch, tmp_path):
+    """How often a copy is written; its graph is traced once."""
+    made, write = [], export._graph
+
+    def written(network, loaded, folder):
+        kept = tmp_path / "graphs" / export.location(network, graph=True).name
+        made.append(folder)
+        if not kept.exists():
+            before = {*folder.iterdir()}
+            assert write(network, loaded, folder) is None
+            kept.mkdir(parents=True)
+            for path in {*folder.iterdir()} - before:
+                shutil.copy(path, kept)
+        else:
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(export, "_graph", written)
     return made
 
 

@@ -211,6 +211,7 @@ PUBLISHED = {
 """nDCG@10 and R@100 of pyserini 1.6.0 (2cr/beir.yaml)."""
 
 
+@pytest.mark.usefixtures("forked_cells")
 @pytest.mark.parametrize(
     ("kind", "task"),
     [

@@ -26,6 +26,8 @@ from tests.servers import Served, serving
 pytest.importorskip("pyserini", reason="needs the extra 'lucene'")
 from rankstone.runners.lucene.lucene_prebuilt import LucenePrebuilt, LucenePrebuiltImpact
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 PLACE = Workspace.find(ROOT)
 MD5 = "0123456789abcdef" * 2
 TEXTS = ("the quick fox", "a fox and a bear", "rivers", "the bear's river", "fox fox", "fox fox")

@@ -30,6 +30,8 @@ from tests.training_collection import (
     write_collection,
 )
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 BASE = {"data": ["own"], "loss": "multiple_negatives_ranking", "repeated_queries": "drop",
         "steps": 8, "batch": 4, "learning_rate": 1e-3, "save_every": 3}  # fmt: skip
 

@@ -39,6 +39,8 @@ from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record, make_trained_record
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
+
 TASK = "stdlib/functions"
 
 
