@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,6 +40,19 @@ class Page(NamedTuple):
     @property
     def blocks(self) -> list[Block]:
         return [Block(*found.groups(default="")) for found in BLOCK.finditer(self.text)]
+
+
+def parse(command: str) -> None:
+    """Parse a command of `rankstone` as the command line does, which ends where it is wrong."""
+    from typer.main import get_command
+
+    from rankstone.cli import app as command_line
+
+    verb, *rest = command_line.with_lists(shlex.split(command)[1:])
+    found = get_command(command_line.app).commands[verb]  # type: ignore[attr-defined]
+    while hasattr(found, "commands"):
+        found, rest = found.commands[rest[0]], rest[1:]
+    found.make_context(command, rest)
 
 
 def pages() -> Iterator[Page]:
