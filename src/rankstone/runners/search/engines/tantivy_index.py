@@ -130,13 +130,11 @@ class TantivyIndex:
         for row, text in enumerate(queries if k else ()):
             found = searcher.search(self._query(text, among), k, count=False).hits
             places = searcher.fast_field_values(POSITION, [address for _, address in found])
-            docs = np.array(places, dtype=np.int64)
-            scores = np.array([score for score, _ in found], dtype=np.float32)
-            order = np.lexsort((docs, -scores))
-            hits.docs[row, : len(order)], hits.scores[row, : len(order)] = (
-                docs[order],
-                scores[order],
-            )
+            scores = [score for score, _ in found]
+            if len({*scores}) < len(scores):
+                ranked = sorted(zip(scores, places, strict=True), key=lambda one: (-one[0], one[1]))
+                scores, places = map(list, zip(*ranked, strict=True))
+            hits.docs[row, : len(places)], hits.scores[row, : len(scores)] = places, scores
         return hits
 
     def _open(self) -> None:

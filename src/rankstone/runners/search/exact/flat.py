@@ -248,6 +248,8 @@ def dense(rep: Any) -> Vectors:
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     """Rows of k; what faiss marks as not found (-1) is a pad."""
+    if docs.size and docs.shape[1] == k and docs.min() >= 0:
+        return Hits(docs.astype(np.int64, copy=False), scores.astype(np.float32, copy=False))
     hits = Hits.empty(len(docs), k)
     hits.docs[:, : docs.shape[1]] = docs
     hits.scores[:, : docs.shape[1]] = np.where(docs >= 0, scores, -np.inf)
