@@ -101,13 +101,14 @@ def test_a_batch_of_one_equals_a_batch_of_many(runner):
 
 
 @pytest.mark.parametrize("pooling", ["max", "sum"])
-@pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])
-def test_padding_changes_nothing(runner, pooling, batch_tokens):
+def test_padding_changes_nothing(runner, pooling):
     plain = dataclasses.replace(runner, pooling=pooling)
-    other = dataclasses.replace(plain, batch_tokens=batch_tokens)
-    found, expected = (dense(r.encode(TEXTS, "document")) for r in (other, plain))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    assert other.describe() == plain.describe()
+    expected = dense(plain.encode(TEXTS, "document"))
+    for batch_tokens in (1, 300, 100_000):
+        other = dataclasses.replace(plain, batch_tokens=batch_tokens)
+        found = dense(other.encode(TEXTS, "document"))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        assert other.describe() == plain.describe()
 
 
 def test_terms_ascend_and_weights_are_above_zero(runner):
