@@ -2,7 +2,7 @@
 engine's own client in a plain loop that times every request and keeps its answer.
 
 A request is a text: both sides encode it with the same MiniLM and ask the same index, in turn. The
-index holds 20,000 vectors of 384 dimensions; that of tantivy 200,000 generated passages, which need
+index holds 20,000 vectors of 384 dimensions; that of tantivy 1,000,000 generated passages, which need
 no encoding. k = 10, one query at a time. Per request the adapters take some 40 microseconds.
 """
 
@@ -35,7 +35,7 @@ from rankstone.workspace import Workspace
 from tests.speed.vectors import Vectors, ratio_of, unit
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1"))
-N, PASSAGES = int(20_000 * SCALE), int(200_000 * SCALE)
+N, PASSAGES = int(20_000 * SCALE), int(1_000_000 * SCALE)
 K, EF, ASKED = 10, 128, 40
 PARAMETERS: dict[str, Any] = {"m": 16, "ef_construction": 100, "ef_search": EF}
 Ask = Callable[[Any], Any]
