@@ -77,7 +77,9 @@ def test_negations_are_resolved() -> None:
     "text",
     ["", "year >", "f(year)", "year == None", "year == price", "1 < 2", "year in []", "year is 3",
      'source > "a"', "draft < True", "year > 1e999", "year > 10**30", "'web' in source", "year + 1",
-     "__import__('os')", "year == 3j", "lambda: 1", "2015", "not 3"],
+     "__import__('os')", "year == 3j", "lambda: 1", "2015", "not 3", "year > 1" + "0" * 400,
+     f"year == {2**53}", r"source == '\ud800'", r"source == '\0'", "source.real == 1",
+     "not " * 5000 + "draft", "(" * 300 + "draft" + ")" * 300],
 )  # fmt: skip
 def test_what_is_no_predicate_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError, match="Write for example"):
@@ -91,3 +93,10 @@ def test_errors_name_the_columns_and_their_kinds() -> None:
         passing(parse("year == 'x'"), COLUMNS)
     with pytest.raises(DataError, match=r"'year' holds numbers, .* with True"):
         passing(parse("year"), COLUMNS)
+
+
+def test_integers_that_no_float_holds_are_not_compared_with_floats() -> None:
+    stamps = {"stamp": pa.chunked_array([[2**60 + 1, 5]])}
+    assert passing(parse("stamp > 5"), stamps).tolist() == [True, False]
+    with pytest.raises(DataError, match=r"'stamp' is not compared with 5\.5: Integer value 1152"):
+        passing(parse("stamp > 5.5"), stamps)

@@ -1,15 +1,15 @@
 """Predicates over columns of documents, in a small part of Python's syntax.
 
 `year >= 2015 and (source in ["web", "news"] or not draft)`: comparisons of a column with
-constants, joined by `and`, `or` and `not`. Strings are compared by `==`, `!=` and `in` alone. A
-document without a value passes no comparison of that column, not even a negated one.
+constants, joined by `and`, `or` and `not`. Strings are compared by `==`, `!=` and `in` alone,
+numbers of less than 2**53 by all signs. A document without a value passes no comparison of that
+column, not even a negated one.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -30,6 +30,8 @@ NEGATED: dict[Operator, Operator] = {
     "==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<",
 }  # fmt: skip
 MIRRORED: dict[Operator, Operator] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+LARGEST = 2**53
+"""Bound of numbers, below which integers and float64 agree: engines compare either."""
 KINDS: dict[type, str] = {bool: "true or false", int: "numbers", float: "numbers", str: "strings"}
 
 
@@ -163,7 +165,10 @@ def _value(node: ast.expr) -> Value:
 
 
 def _is_absurd(value: Value) -> bool:
-    return not isinstance(value, str) and (not math.isfinite(value) or abs(value) >= 2**63)
+    if isinstance(value, str):
+        value.encode()  # ValueError for half of a surrogate pair
+        return "\0" in value
+    return not abs(value) < LARGEST
 
 
 def _not_understood(node: ast.expr) -> ValueError:
@@ -171,6 +176,7 @@ def _not_understood(node: ast.expr) -> ValueError:
 
 
 def _mask(predicate: Predicate, columns: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if isinstance(predicate, Joined):
@@ -181,7 +187,12 @@ def _mask(predicate: Predicate, columns: Mapping[str, Any]) -> Any:
         ">=": pc.greater_equal,
     }  # fmt: skip
     column = _column(predicate, columns)
-    return compare[predicate.operator](column, predicate.value)
+    try:
+        return compare[predicate.operator](column, predicate.value)
+    except pa.ArrowInvalid as error:  # integers that no float64 holds
+        raise DataError(
+            f"column '{predicate.column}' is not compared with {predicate.value!r}: {error}."
+        ) from None
 
 
 def _column(test: Comparison, columns: Mapping[str, Any]) -> Any:

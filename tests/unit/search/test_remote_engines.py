@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import numpy as np
 import pytest
 
@@ -220,6 +222,9 @@ def test_what_cannot_be_removed_is_named(engine, tmp_path):
     [
         ("", f"'{VARIABLE}' .* is not set"),
         ("localhost:9200", "holds no address"),
+        ("http://me:hidden/x@127.0.0.1:9", "holds no address"),
+        ("http://me:hidden#x@127.0.0.1:9", "holds no address"),
+        ("http://127.0.0.1:hidden", "holds no address"),
         ("http://127.0.0.1:9", "ConnectError"),
         ("http://me:hidden@127.0.0.1:9", "ConnectError"),
     ],
@@ -233,6 +238,15 @@ def test_wrong_addresses_are_errors_without_passwords(
     with pytest.raises(EngineError, match=message) as raised:
         runner.index(None, PlainContext(texts=["0"], work=tmp_path))
     assert "hidden" not in str(raised.value)
+
+
+def test_users_and_passwords_are_decoded(tmp_path, monkeypatch):
+    """A password in a URL is percent-encoded (RFC 3986), that of basic authentication is not."""
+    with serving("qdrant") as engine, servers_of_cell():
+        monkeypatch.setenv(VARIABLE, engine.url.replace("://", "://me:a%2Fb%40c@"))
+        built(engine, tmp_path, DOCUMENTS[:5])
+        sent = {name.lower(): value for name, value in engine.headers[-1].items()}
+        assert b64decode(sent["authorization"].removeprefix("Basic ")) == b"me:a/b@c"
 
 
 @lucene

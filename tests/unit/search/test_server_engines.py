@@ -212,6 +212,25 @@ def test_no_port_and_no_server_are_errors(engine, tmp_path, monkeypatch):
         built(engine, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("postgres", "me:hidden@127.0.0.1/x"),
+        ("postgres", "postgresql://me:hid/hidden@127.0.0.1/x"),
+        ("postgres", "postgresql://me:hid@hidden@127.0.0.1/x"),
+        ("postgres", "postgresql://me:hidden%zz@127.0.0.1/x"),
+        ("milvus", "me:hidden@127.0.0.1:9"),
+        ("milvus", "http://me:hidden/x@127.0.0.1:9"),
+    ],
+)
+def test_what_is_no_address_is_not_shown(name, url, tmp_path, monkeypatch):
+    pytest.importorskip(NEEDS[name][0], reason="needs rankstone[engines]")
+    monkeypatch.setenv(ADDRESS[name], url)
+    with pytest.raises(EngineError, match="holds no address") as raised:
+        built(name, tmp_path)
+    assert "hid" not in str(raised.value)
+
+
 def test_a_database_without_pgvector_is_left_as_it_is(postgres, tmp_path, monkeypatch):
     monkeypatch.setenv(ADDRESS["postgres"], postgres.replace("dbname=postgres", "dbname=plain"))
     with pytest.raises(EngineError, match=r"'plain' has no pgvector.* CREATE EXTENSION vector"):

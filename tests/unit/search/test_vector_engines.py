@@ -68,6 +68,10 @@ def test_recall_of_exact_search_is_measured_for_what_approximates(tmp_path):
     shares = [len(set(a) & set(b)) / 10 for a, b in zip(best, found[:, :10], strict=True)]
     among = recall_of_exact(runner, texts, found, context, [where] * len(texts))
     assert among == pytest.approx(np.mean(shares))
+    none = Where(predicate=where.predicate, passes=np.zeros(N, bool))
+    assert recall_of_exact(runner, texts[:2], found[:2], context, [none, none]) is None
+    half = recall_of_exact(runner, texts[:2], found[:2], context, [none, where])
+    assert half == pytest.approx(shares[1])
 
 
 def recall(index, k=10):

@@ -44,7 +44,7 @@ def recall_of_exact(
 ) -> float | None:
     """Return the mean share of the `FIRST` best of exact search among as many that were found.
 
-    None for methods that seek something else.
+    None for methods that seek something else, and where no document passes.
 
     Args:
         texts: n queries.
@@ -55,4 +55,5 @@ def recall_of_exact(
     if exact is None:
         return None
     pairs = zip(exact, found[:, :FIRST], strict=True)
-    return float(np.mean([np.isin(best[best >= 0], docs).mean() for best, docs in pairs]))
+    shares = [np.isin(best[best >= 0], docs).mean() for best, docs in pairs if best[0] >= 0]
+    return float(np.mean(shares)) if shares else None

@@ -7,11 +7,11 @@ import weakref
 from collections.abc import Sequence
 from time import sleep
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlunsplit
 
 from rankstone.errors import EngineError
 from rankstone.runners.api.client import wait_s
-from rankstone.runners.search.engines.servers.server import address
+from rankstone.runners.search.engines.servers.server import address, url_of
 
 BUSY = (429, 503)
 """Statuses of a server that has too much to do."""
@@ -40,14 +40,10 @@ class Http:
     ) -> None:
         import httpx2
 
-        url = urlsplit(address(url_env, example))
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise EngineError(
-                f"The environment variable '{url_env}' holds no address. Write it as in {example}"
-            )
+        url = url_of(url_env, example)
         host = url.netloc.rpartition("@")[2]
         self.shown = urlunsplit((url.scheme, host, url.path.rstrip("/"), "", ""))
-        user = (url.username, url.password or "") if url.username else None
+        user = (unquote(url.username), unquote(url.password or "")) if url.username else None
         headers = {key_header[0]: key_header[1] + address(key_env, "...")} if key_env else {}
         self._faults, self._timeout = httpx2.HTTPError, timeout
         self._http = httpx2.Client(

@@ -23,8 +23,8 @@ from rankstone.runners.search.engines.servers.server import (
     Collection,
     OverServer,
     ServerIndex,
-    address,
     refuse_existing,
+    url_of,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
@@ -58,7 +58,7 @@ class Milvus(OverServer):
     def version(self) -> str:
         if not self.url_env:
             return f"Milvus Lite {version('milvus-lite')}, faiss {version('faiss-cpu')}"
-        with connected(address(self.url_env, EXAMPLE)) as client:
+        with connected(url_of(self.url_env, EXAMPLE).geturl()) as client:
             return f"Milvus {client.get_server_version()}"
 
 
@@ -70,7 +70,7 @@ class MilvusCollection(Collection):
         self._own: OwnProcess | None = None
         self._folder = work
         if about["url_env"]:
-            url = address(about["url_env"], EXAMPLE)
+            url = url_of(about["url_env"], EXAMPLE).geturl()
         else:
             self._folder = fresh(work, "milvus")
             self._own = OwnProcess(self._folder, _command)
@@ -169,7 +169,7 @@ Milvus.COLLECTION, Milvus.INDEX = MilvusCollection, MilvusIndex
 
 def drop(url_env: str, name: str) -> None:
     """Remove a collection."""
-    with connected(address(url_env, EXAMPLE)) as client:
+    with connected(url_of(url_env, EXAMPLE).geturl()) as client:
         client.drop_collection(name)
 
 

@@ -33,6 +33,7 @@ from rankstone.runners.search.engines.servers.server import (
     OverServer,
     ServerIndex,
     address,
+    no_address,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
@@ -68,7 +69,7 @@ class Postgres(OverServer):
     def version(self) -> str:
         if not self.url_env:
             return postgres_server.version()
-        with connected(address(self.url_env, EXAMPLE)) as connection:
+        with connected(given(self.url_env)) as connection:
             server = _one(connection, "SHOW server_version")
             return f"PostgreSQL {server}, pgvector {_extension(connection)}"
 
@@ -81,7 +82,7 @@ class Table(Collection):
         self._threads = threading.local()
         self._own: OwnProcess | None = None
         if about["url_env"]:
-            self._dsn = address(about["url_env"], EXAMPLE)
+            self._dsn = given(about["url_env"])
         else:
             self._own, self._dsn = postgres_server.started(fresh(work, "postgres"))
         try:
@@ -264,13 +265,25 @@ class Vector:
 
 def drop(url_env: str, name: str) -> None:
     """Remove a table, and the sessions that may still work on it."""
-    with connected(address(url_env, EXAMPLE)) as connection:
+    with connected(given(url_env)) as connection:
         connection.execute(f"SET lock_timeout = '{LOCKED}'")
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
             [name],
         )
         connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+
+def given(url_env: str) -> str:
+    """Return the address in a variable; EngineError, which does not show it, if it is none."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    dsn = address(url_env, EXAMPLE)
+    with contextlib.suppress(_errors()):
+        parts = conninfo_to_dict(dsn)
+        if not any("@" in str(parts.get(name, "")) for name in ("host", "dbname")):
+            return dsn
+    raise no_address(url_env, EXAMPLE)
 
 
 @contextlib.contextmanager

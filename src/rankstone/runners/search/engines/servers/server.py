@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,6 +136,24 @@ def address(variable: str, example: str) -> str:
             f" address of the server: export {variable}={example}"
         )
     return found
+
+
+def url_of(variable: str, example: str) -> SplitResult:
+    """Return the URL in a variable; EngineError, which does not show it, if it is none."""
+    with contextlib.suppress(ValueError):
+        url = urlsplit(address(variable, example))
+        beyond = f"{url.path}{url.query}{url.fragment}"
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0 and "@" not in beyond:
+            return url
+    raise no_address(variable, example)
+
+
+def no_address(variable: str, example: str) -> EngineError:
+    """Return the error of a variable whose content, which may hold a password, is no address."""
+    return EngineError(
+        f"The environment variable '{variable}' holds no address. Write it as in {example}; of user"
+        " and password write : / ? # @ as %3A %2F %3F %23 %40"
+    )
 
 
 def random_name() -> str:
