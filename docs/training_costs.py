@@ -19,10 +19,10 @@ HEADS = (
     "seconds", "CPU seconds",
 )  # fmt: skip
 INTRODUCTION = (
-    "Each training of a method in runners/trained/, as its record states it: the data, the mean"
-    " loss at the first and the last point of the curve, and the seconds, in which teachers,"
-    " negatives and clusters are included. make train repeats them; what the models are worth is in"
-    " claims.md."
+    "Trainings of methods in runners/trained/ that were measured here, each as its record states"
+    " it: the data, the mean loss at the first and the last point of the curve, and the seconds, in"
+    " which teachers, negatives and clusters are included. make train repeats them; what the models"
+    " are worth is in claims.md."
 )
 
 

@@ -271,6 +271,26 @@ def test_queries_that_training_did_not_see(tmp_path):
     assert "queries with unseen relevant documents" in markdown([evaluate_claim(check, there)])
     plain = dict.fromkeys(there, there["a/y", TASK])
     assert "unseen in training" in only(check, plain).reason
+    later = np.arange(len(QUERIES)) >= 5
+    there |= stored(tmp_path, "a/y", rotated(0), ndcg=values, unseen=later)
+    assert only(check, there).value.n == 5, "neither training saw them"
+    there |= stored(tmp_path, "a/y", rotated(0), ndcg=values, unseen=~apart)
+    assert "of all queries" in only(check, there).reason
+
+
+def test_without_an_interval_there_is_no_verdict(tmp_path):
+    same = [list(range(20))] * 40
+    records = {**stored(tmp_path, "a/x", same), **stored(tmp_path, "a/y", rotated(0))}
+    truth = {query: ["none"] if row else ["d0"] for row, query in enumerate(QUERIES)}
+    check = claim(kind="candidates", truth="judgements", than="a/y", level=0.02, at_most=1.0)
+    found = only(check, records, lambda record: truth)
+    assert (found.value.value, found.value.low, found.verdict) == (1, None, "inconclusive")
+    few = {
+        **stored(tmp_path, "a/x", same, ndcg=[0.1, 0.2, 0.3], ids=QUERIES[:3]),
+        **stored(tmp_path, "a/y", same, ndcg=[0.0] * 3, ids=QUERIES[:3]),
+    }
+    found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), few)
+    assert (found.value.n, found.value.low, found.verdict) == (3, None, "inconclusive")
 
 
 def test_another_measure_of_the_other(tmp_path):

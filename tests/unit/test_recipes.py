@@ -18,6 +18,7 @@ from rankstone.execution.job import Job
 from rankstone.results.record import TRAINING
 from rankstone.runners.construct import build_runner, untrained
 from rankstone.specs import MethodSpec
+from rankstone.training import checkpoints
 from rankstone.training.data import normalised, training_data
 from rankstone.training.parts import RecipeRun, data_digests
 from tests.tiny_models import write_encoder
@@ -144,6 +145,25 @@ def test_the_digest_covers_all_that_goes_in(root: Path) -> None:
     assert dense(root, save_every=5).digest() == specs[0].digest()
 
 
+def test_the_digest_covers_code_outside_that_training_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, before = Path.read_bytes, checkpoints._code()
+
+    def edited(path: Path) -> bytes:
+        return read(path) + (b"# edited" if path.name == "rescoring.py" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", edited)
+    assert checkpoints._code.__wrapped__() != before, "scores of teachers"
+
+
+def test_a_training_shorter_than_between_checks_is_checked_at_its_end(root: Path) -> None:
+    run = recipe_run(root, dense(root, "short", held_out=0.4, steps=2))
+    run.trained()
+    (training,) = run.sections.values()
+    assert [step for step, _ in training.held_out] == [2]
+
+
 def test_queries_of_the_test_are_refused_or_left_out(root: Path) -> None:
     test = opened(root)
     recipe = dense(root, repeated_queries="refuse").training
@@ -190,6 +210,7 @@ def test_a_fold_trains_on_the_others(root: Path) -> None:
         ({"loss": "margin_mse", "negatives": "random"}, "learns from a teacher"),
         ({"precision": "bf16"}, "is for a GPU"),
         ({"sampler": "topic"}, "no sampler 'topic'. Did you mean: topics"),
+        ({"schedule": "linaer"}, "no schedule 'linaer'. Did you mean: linear"),
         ({"sampler": "topics_balanced"}, "draws by the margins of a teacher"),
     ],
 )

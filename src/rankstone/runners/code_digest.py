@@ -17,6 +17,7 @@ from types import FunctionType, ModuleType
 from rankstone.specs import canonical_digest
 
 HOME = __package__
+RUNNERS = {HOME: Path(__file__).parent}
 
 
 def adapter_digest(adapter: type | FunctionType) -> str:
@@ -27,6 +28,14 @@ def adapter_digest(adapter: type | FunctionType) -> str:
 def module_digest(module: ModuleType) -> str:
     """sha256 over the file of a module and those that it imports, as of an adapter's."""
     return _digest(_files_from(module.__name__, Path(str(module.__file__))))
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over the files of a folder, and what they import of the room of runners."""
+    files = dict[str, bytes]()
+    for path in sorted(folder.rglob("*.py")):
+        files |= _files_from(path.relative_to(folder).as_posix(), path, RUNNERS)
+    return _digest(files)
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
@@ -43,8 +52,8 @@ def adapter_files(adapter: type | FunctionType) -> dict[str, bytes]:
     return _files_from(adapter.__module__, Path(inspect.getfile(adapter)))
 
 
-def _files_from(name: str, file: Path) -> dict[str, bytes]:
-    homes = _homes(name)
+def _files_from(name: str, file: Path, homes: Mapping[str, Path] | None = None) -> dict[str, bytes]:
+    homes = _homes(name) if homes is None else homes
     found = {name: file.read_bytes()}
     waiting = list(found)
     while waiting:
@@ -75,7 +84,7 @@ def is_installed(file: str | None) -> bool:
 
 def _homes(module: str) -> dict[str, Path]:
     """Packages whose modules are followed -> their folders; of the name "", folders of modules."""
-    homes = {HOME: Path(__file__).parent}
+    homes = dict(RUNNERS)
     top, _, inside = module.partition(".")
     if inside and not module.startswith(f"{HOME}."):
         homes[top] = Path(next(iter(importlib.import_module(top).__path__)))
@@ -85,7 +94,7 @@ def _homes(module: str) -> dict[str, Path]:
     return homes
 
 
-def _file(name: str, homes: dict[str, Path]) -> Path | None:
+def _file(name: str, homes: Mapping[str, Path]) -> Path | None:
     """The file of the module `name`; None where it is not a module, or lies elsewhere."""
     for home, folder in homes.items():
         if not home or name.startswith(f"{home}."):

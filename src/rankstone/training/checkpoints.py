@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.storage.atomic_folders import build_once, read_meta, whole, write_meta
-from rankstone.files import sha256_of, sync
+from rankstone.files import sync
 from rankstone.profiling.machine import package_versions
+from rankstone.runners.code_digest import folder_digest
 from rankstone.specs import AdapterSpec, Recipe, canonical_digest
 
 LIBRARIES = (
+    "PyStemmer",
     "accelerate",
     "bm25s",
     "faiss-cpu",
     "numpy",
+    "openvino",
+    "scipy",
     "sentence-transformers",
     "tokenizers",
     "torch",
@@ -30,9 +34,7 @@ Train = Callable[[Path, Path], dict[str, Any]]
 
 @cache
 def _code() -> str:
-    home = Path(__file__).parent
-    files = {p.relative_to(home).as_posix(): sha256_of(p) for p in sorted(home.rglob("*.py"))}
-    return canonical_digest(files)
+    return folder_digest(Path(__file__).parent)
 
 
 def checkpoint_digest(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.arrays import Ints
-from rankstone.errors import DefinitionError
+from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.profiling.device import kind, resolve
 from rankstone.progress import Progress
 from rankstone.specs import Recipe
@@ -151,7 +151,7 @@ def _arguments(
     adapter: str, recipe: Recipe, start: Start, folder: Path, checked: bool, loss: Any
 ) -> Any:
     library: Any = importlib.import_module("sentence_transformers")
-    every = recipe.check_every if checked else min(recipe.save_every, recipe.steps)
+    every = min(recipe.check_every if checked else recipe.save_every, recipe.steps)
     more: dict[str, Any] = {"prompts": start.prompts} if start.prompts else {}
     if start.routes:
         more["router_mapping"] = start.routes
@@ -168,7 +168,7 @@ def _arguments(
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
+        lr_scheduler_type=_schedule(recipe),
         warmup_steps=round(recipe.warmup * recipe.steps),
         weight_decay=recipe.weight_decay,
         seed=recipe.seed,
@@ -184,6 +184,18 @@ def _arguments(
         dataloader_pin_memory=False,
         **more,
     )
+
+
+def _schedule(recipe: Recipe) -> str:
+    from transformers import SchedulerType
+
+    known = [kind.value for kind in SchedulerType]
+    if recipe.schedule not in known:
+        raise DefinitionError(
+            f"[training]: key 'schedule': no schedule '{recipe.schedule}'."
+            f"{did_you_mean(recipe.schedule, known)} Known: {', '.join(known)}."
+        )
+    return recipe.schedule
 
 
 def device_of(recipe: Recipe) -> str:

@@ -40,7 +40,8 @@ INTRODUCTION = (
     " does not hold where none of it does, and is inconclusive where the interval lies on both"
     " sides or is not known. A claim holds where every check of it does, on every task, and does"
     " not hold where one does not. The criterion is that of this test; the paper's own result is"
-    ' beside it, under "paper reports". Intervals are by paired bootstrap over queries; counts and'
+    ' beside it, under "paper reports". Intervals of differences are by sign flips, of shares'
+    " Fieller's, and of other statistics by bootstrap over queries; bytes, multiply-adds and"
     " means over the paper's own queries are exact. Times of runs include training, and leave out"
     " encodings that were cached."
 )

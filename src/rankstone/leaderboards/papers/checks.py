@@ -170,23 +170,32 @@ def _measured(check: Any, cells: Mapping[str, Cell]) -> tuple[Floats, Floats]:
     than = cells["than"].measure(check.than_measure or check.measure)
     if not check.unseen:
         return _paired(of, than)
-    apart = next((s for s in (c.unseen for c in cells.values()) if s is not None), None)
-    if apart is None:
+    known = [queries for cell in cells.values() if (queries := cell.unseen) is not None]
+    if not known:
         raise ResultsError(
             "neither record states which queries are unseen in training. Run both again"
         )
+    apart = set.intersection(*known)
+    if not apart:
+        raise ResultsError("training saw relevant documents of all queries. Name another task.")
     return _paired(*({q: v for q, v in one.items() if q in apart} for one in (of, than)))
 
 
 def _mean(values: Floats, *parts: float) -> Value:
     low, high = of_means(values[:, None])
-    return Value(float(values.mean()), float(low[0]), float(high[0]), len(values), parts)
+    return _within(float(values.mean()), float(low[0]), float(high[0]), len(values), parts)
+
+
+def _within(found: float, low: float, high: float, n: int, parts: tuple[float, ...]) -> Value:
+    """A value with its interval, where so many queries have one."""
+    known = np.isfinite([low, high]).all()
+    return Value(found, *((low, high) if known else (None, None)), n, parts)
 
 
 def _mean_difference(of: Floats, than: Floats) -> Value:
     low, high = sign_flips.bounds(of - than, (1 - LEVEL) / 2)
     means = float(of.mean()), float(than.mean())
-    return Value(means[0] - means[1], low, high, len(of), means)
+    return _within(means[0] - means[1], low, high, len(of), means)
 
 
 def difference(check: Any, cells: Mapping[str, Cell]) -> Value:
@@ -203,9 +212,7 @@ def share(check: Any, cells: Mapping[str, Cell]) -> Value:
             f"{cells['than'].name}: its {check.measure} is 0, so a share of it is undefined."
         )
     low, high = of_ratio(of, than)
-    if not np.isfinite([low, high]).all():
-        return Value(means[0] / means[1], n=len(of), parts=means)
-    return Value(means[0] / means[1], low, high, len(of), means)
+    return _within(means[0] / means[1], low, high, len(of), means)
 
 
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
@@ -355,8 +362,11 @@ def _resampled(function: Callable[[Ints], float], n: int, parts: tuple[float, fl
     rng = np.random.default_rng(SEED)
     drawn = np.array([function(rng.integers(n, size=n)) for _ in range(RESAMPLES)])
     tail = (1 - LEVEL) / 2
+    found = function(np.arange(n))
+    if np.isnan(drawn).any():
+        return Value(found, n=n, parts=parts)
     low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
-    return Value(function(np.arange(n)), float(low), float(high), n, parts)
+    return Value(found, float(low), float(high), n, parts)
 
 
 def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
