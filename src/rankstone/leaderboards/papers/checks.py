@@ -188,8 +188,9 @@ def _mean(values: Floats, *parts: float) -> Value:
 
 def _within(found: float, low: float, high: float, n: int, parts: tuple[float, ...]) -> Value:
     """A value with its interval, where so many queries have one."""
-    known = np.isfinite([low, high]).all()
-    return Value(found, *((low, high) if known else (None, None)), n, parts)
+    if not np.isfinite([low, high]).all():
+        return Value(found, n=n, parts=parts)
+    return Value(found, low, high, n, parts)
 
 
 def _mean_difference(of: Floats, than: Floats) -> Value:
