@@ -54,7 +54,9 @@ def deviations(system: Mapping[str, Any]) -> Iterator[str]:
         yield system["deviates"]
     for name in system["claims"]:
         claim = CLAIMS[name]
-        yield from (f"{name}: {text}" for text in (claim.differs, claim.untestable) if text)
+        yield from (
+            f"{name}: {why.removesuffix('.')}." for why in (claim.differs, claim.untestable) if why
+        )
 
 
 def text() -> str:

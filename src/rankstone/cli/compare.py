@@ -38,7 +38,7 @@ def power(
     out: Output,
     method: Annotated[str, typer.Argument(help="Method with stored records.")],
     other: Annotated[
-        str, typer.Argument(help="Second method; the pair should differ as those to be compared.")
+        str, typer.Argument(help="Second method; the two should differ as much as those compared.")
     ],
     on: Annotated[
         list[str] | None, typer.Option("--on", help="Tasks [all that have both].")

@@ -48,19 +48,19 @@ def leaderboard(
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", help="Of TABLE or --columns: a column, or method [mean]."),
+        typer.Option("--sort", help="Order of TABLE or --columns: a column, or method [mean]."),
     ] = None,
     intervals: Annotated[
         bool | None,
         typer.Option(
-            "--intervals/--no-intervals", help="Of TABLE or --columns: intervals of measures."
+            "--intervals/--no-intervals", help="Intervals of measures in TABLE or --columns."
         ),
     ] = None,
     significance: Annotated[
         bool | None,
         typer.Option(
             "--significance/--no-significance",
-            help="Of TABLE or --columns: paired tests of all methods, as letters.",
+            help="Paired tests of all methods, as letters in TABLE or --columns.",
         ),
     ] = None,
     title: Annotated[
@@ -68,7 +68,7 @@ def leaderboard(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top", min=1, help="Only so many methods, the first of the order."),
+        typer.Option("--top", min=1, help="Show only the first N methods."),
     ] = None,
     plot: Annotated[
         str | None,
@@ -200,7 +200,7 @@ def publish_records(
     here: Session,
     to: Annotated[Path | None, typer.Argument(help="Folder to copy to [check only].")] = None,
     tasks: Annotated[
-        list[str] | None, typer.Argument(help="Beginnings of names of tasks [all].")
+        list[str] | None, typer.Argument(help="Only tasks whose names begin with these [all].")
     ] = None,
     latency: Annotated[
         bool, typer.Option("--latency/--no-latency", help="Publish latencies, or leave them out.")

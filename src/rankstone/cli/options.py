@@ -75,7 +75,7 @@ Filters = dict[str, Any]
 """Their values."""
 TaskNameOption = Annotated[
     str | None,
-    typer.Option("--as", metavar="NAME", help="Own name of the one task without a definition."),
+    typer.Option("--as", metavar="NAME", help="Name for the only task without a definition."),
 ]
 PAGES: dict[str, Any] = {
     "form": FormatOption,

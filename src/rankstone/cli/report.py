@@ -50,13 +50,13 @@ def site(
             "--pairs",
             min=0,
             max=50,
-            help="Best methods per data set of which every two have a page.",
+            help="Pages for all pairs of this many best methods per data set.",
         ),
     ] = 5,
     history: Annotated[
         list[Path] | None,
         typer.Option(
-            "--history", help="Results of other commits, or a folder of such folders: trends."
+            "--history", help="Results of other commits, or a folder of them; adds trends."
         ),
     ] = None,
 ) -> None:

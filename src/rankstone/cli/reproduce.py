@@ -75,7 +75,7 @@ def claims(
         Missing, typer.Option("--missing", help="Run or skip missing cells.")
     ] = Missing.run,
     update: Annotated[
-        bool, typer.Option("--update", help="Keep what the file of -o says of other claims.")
+        bool, typer.Option("--update", help="Keep the other claims in the file of -o.")
     ] = False,
 ) -> None:
     """Check claims of papers: each holds, does not hold, is inconclusive, or was not tested.

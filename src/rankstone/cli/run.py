@@ -64,9 +64,7 @@ def chosen_cells(
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Run cells whose results are stored, and those that may not fit."
-        ),
+        typer.Option("--force", help="Run cells that are stored already, or may not fit."),
     ] = False,
     model_path: Annotated[
         Path | None,
@@ -202,7 +200,7 @@ def load(
     ] = 1,
     queue: Annotated[
         int | None,
-        typer.Option("--queue", min=1, help="Most requests that wait; others are dropped."),
+        typer.Option("--queue", min=1, help="Maximum of waiting requests; others are dropped."),
     ] = None,
     request_timeout: Annotated[
         str, typer.Option("--request-timeout", help="Time limit of a request, from its arrival.")
@@ -210,7 +208,7 @@ def load(
     updates: Annotated[
         float | None,
         typer.Option(
-            "--updates", help="Insert and delete so often per second, amid the first --rate."
+            "--updates", help="Insertions and deletions per second, during the first --rate."
         ),
     ] = None,
 ) -> None:
