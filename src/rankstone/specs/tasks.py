@@ -198,8 +198,8 @@ class TaskSpec(Spec):
         """
         if not 1 <= number <= k or k < 2 or self.fold or self.judge != "judgements":
             raise DefinitionError(
-                f"Task '{self.name}': no fold {number} of {k}. Of a task with judgements, write for"
-                f" example {self.name}@fold1of5."
+                f"Task '{self.name}': no fold {number} of {k}. Tasks with judgements have folds,"
+                f" for example {self.name}@fold1of5."
             )
         name = f"{self.name}@fold{number}of{k}"
         changes: dict[str, Any] = {"fold": (number, k), "train_split": self.split, "name": name}

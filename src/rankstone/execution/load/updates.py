@@ -58,7 +58,7 @@ def refuse_unchanging(index: object, dataset: Dataset, method: str) -> None:
         )
     if not isinstance(index, Changing):
         raise AdapterError(
-            f"{method}: {type(index).__name__} cannot insert and delete, so it has no figures with"
+            f"{method}: {type(index).__name__} cannot insert and delete, so it is not measured with"
             " updates. Leave out --updates, or measure an engine that can (docs/load.md)."
         )
 

@@ -24,7 +24,7 @@ PADDING = 12
 
 
 def can_plot() -> bool:
-    """Return if the drawing libraries are installed."""
+    """Return True if the drawing libraries are installed."""
     return installed(*NEEDED)
 
 
