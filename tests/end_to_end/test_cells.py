@@ -109,6 +109,11 @@ def test_load_is_measured_verified_and_kept(place: Path) -> None:
     profile = record.profile.model_copy(update={"load": sooner})  # type: ignore[union-attr]
     found = here.verify(record.model_copy(update={"profile": profile}), path)
     assert any(line.startswith("load cold ready_s is 0.01, recomputed") for line in found), found
+    profile = record.profile.model_copy(  # type: ignore[union-attr]
+        update={"load": load.model_copy(update={"cold": None})}
+    )
+    found = here.verify(record.model_copy(update={"profile": profile}), path)
+    assert any(line.startswith("load cold n is None, recomputed") for line in found), found
     changed = rated.model_copy(update={"throughput": rated.throughput * 2})
     profile = record.profile.model_copy(  # type: ignore[union-attr]
         update={"load": load.model_copy(update={"trials": [changed, closed]})}

@@ -7,10 +7,12 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rankstone.encodings.cache import EncodingCache
 from rankstone.errors import DefinitionError
+from rankstone.predicates import Where, parse
 from rankstone.profiling.clock import Clock
 from rankstone.runners.compose.chunked import ChunkedEncoder
 from rankstone.runners.compose.fusion import ReciprocalRankFusion
@@ -18,6 +20,7 @@ from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
 from rankstone.runners.protocols import Truncation
+from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.runners.testing import PlainContext
 from rankstone.specs import ModelSpec
 from tests import tiny_models
@@ -109,6 +112,26 @@ def test_the_first_chunk_is_what_the_member_sees_of_it_anyway(dense, tmp_path):
     _, expected = search(dense, tmp_path, 5)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     assert runner.truncation(DOCUMENTS, "document") == dense.truncation(DOCUMENTS, "document")
+
+
+@pytest.mark.parametrize(("aggregate", "how"), [("max", "after"), ("mean", "native")])
+def test_filters_are_of_documents(dense, tmp_path, aggregate, how):
+    pytest.importorskip("qdrant_edge", reason="needs rankstone[engines]")
+    from rankstone.runners.search.engines.qdrant_index import Qdrant
+
+    lengths = [len(text) for text in DOCUMENTS]
+    columns = {"characters": pa.chunked_array([lengths])}
+    context = PlainContext(texts=DOCUMENTS, work=tmp_path, columns=columns)
+    runner = chunked(Qdrant(members=(dense,), exact=True), aggregate)
+    index = runner.index(None, context)
+    passes = np.array(lengths) > 100
+    where = Where(predicate=parse("characters > 100"), passes=passes)
+    filtered = FilteredSearch(index, [where] * len(QUERIES))
+    assert filtered.how == how
+    queries, rows = runner.encode(QUERIES, "query"), range(len(QUERIES))
+    found = filtered.search(queries, rows, 3)
+    every = index.search(queries, len(DOCUMENTS)).docs
+    assert found.docs.tolist() == [[d for d in row if passes[d]][:3] for row in every.tolist()]
 
 
 @pytest.mark.parametrize("aggregate", ["max", "mean"])

@@ -192,9 +192,9 @@ def _load(record: RunRecord, path: Path) -> Iterator[str]:
     except (RankstoneError, ValueError) as error:
         yield f"load: {error}"
         return
-    recomputed = dict(_leaves(found.model_dump(), "load"))
-    for name, value in _leaves(stored.model_dump(), "load"):
-        other = recomputed.get(name)
+    recorded, recomputed = (dict(_leaves(one.model_dump(), "load")) for one in (stored, found))
+    for name in recorded | recomputed:
+        value, other = recorded.get(name), recomputed.get(name)
         numbers = isinstance(value, float) and isinstance(other, float)
         if not (_equal(value, other, EXACT, relative=EXACT) if numbers else value == other):
             yield f"{name} is {value}, recomputed {other}"

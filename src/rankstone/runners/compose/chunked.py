@@ -247,6 +247,11 @@ class _ChunkContext:
             return self._chunks
         raise _whole_documents()
 
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Return those of documents, unless these have several vectors each."""
+        return {} if isinstance(self._chunks, _EveryChunk) else self._context.columns
+
     def __getattr__(self, name: str) -> Any:
         if name in ("texts", "train_judgements"):
             raise _whole_documents()
