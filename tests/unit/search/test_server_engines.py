@@ -271,6 +271,14 @@ def test_threads_have_connections_of_their_own(postgres, tmp_path):
         np.testing.assert_array_equal(found, ExactIndex.build(DOCUMENTS).search(QUERIES, 5).docs)
 
 
+def test_deletions_find_their_rows_by_an_index(postgres, tmp_path):
+    with servers_of_cell():
+        table = built("postgres", tmp_path).engine
+        plan = f"EXPLAIN DELETE FROM {table.name} WHERE position = ANY(%s)"
+        lines = [line for (line,) in table._of_thread().execute(plan, [[3, 5]])]
+    assert any("_pkey" in line for line in lines), lines
+
+
 def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

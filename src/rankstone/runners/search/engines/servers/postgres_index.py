@@ -109,7 +109,8 @@ class Table(Collection):
         columns = "".join(f", {name} {kind}" for name, kind in kinds.items())
         dim = self.about["dim"]
         connection.execute(
-            f"CREATE TABLE {self.name} (position bigint, vector vector({dim}){columns})"
+            f"CREATE TABLE {self.name}"
+            f" (position bigint PRIMARY KEY, vector vector({dim}){columns})"
         )
         _send_vectors(connection)
         for positions, block in numbered(self.vectors):
