@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 
 from rankstone.errors import EngineError
@@ -308,6 +309,16 @@ def test_filters_are_conditions_of_the_query(postgres, tmp_path, kind):
             found = index.search_where(query[None], 20, where).docs[0]
             assert where.passes[found[found >= 0]].all()
             assert np.isin(best, found).mean() > (0.9 if kind == "hnsw" else 0.99)
+
+
+def test_a_backslash_ends_no_string_of_a_filter(postgres, tmp_path, monkeypatch):
+    old = f"{postgres} options='-c standard_conforming_strings=off'"
+    monkeypatch.setenv(ADDRESS["postgres"], old)
+    columns = {"path": pa.chunked_array([["a\\", "b", "a"]])}
+    where = Where(predicate=parse(r"path == 'a\\'"), passes=np.array([True, False, False]))
+    with servers_of_cell():
+        index = built("postgres", tmp_path, DOCUMENTS[:3], columns)
+        assert index.search_where(QUERIES[:1], 2, where).docs.tolist() == [[0, -1]]
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat", "exact"])

@@ -109,8 +109,7 @@ class Table(Collection):
         columns = "".join(f", {name} {kind}" for name, kind in kinds.items())
         dim = self.about["dim"]
         connection.execute(
-            f"CREATE TABLE {self.name}"
-            f" (position bigint PRIMARY KEY, vector vector({dim}){columns})"
+            f"CREATE TABLE {self.name} (position bigint PRIMARY KEY, vector vector({dim}){columns})"
         )
         _send_vectors(connection)
         for positions, block in numbered(self.vectors):
@@ -214,6 +213,7 @@ class Table(Collection):
     def _settings(self) -> dict[str, Any]:
         about = self.about
         return {
+            "standard_conforming_strings": "on",  # backslashes of filters are characters
             "statement_timeout": math.ceil(1000 * about["timeout"]),
             "enable_seqscan": "on" if about["exact"] else "off",
             "max_parallel_workers_per_gather": about["threads"] - 1,
