@@ -136,10 +136,11 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
         f" passages on {_machine(growth)}, {growth['date']}.\n"
     )
     yield (
-        "*Off the line*: the largest share by which a size is off the straight line (with a fixed"
-        f" part) that fits all sizes best; {TOLERANCE:.0%} are allowed. Less than"
-        f" {SMALL['cpu_s']:g} s and {SMALL['peak_rss_bytes'] >> 20} MiB are not counted. Peaks are"
-        " resident sizes, mapped files included. The figures: [growth.json](growth.json).\n"
+        "*Off the line*: the largest relative distance of a size from the straight line (with a"
+        f" fixed part) that fits all sizes best. At most {TOLERANCE:.0%} is the goal; misses are"
+        f" bold. Distances below {SMALL['cpu_s']:g} s and {SMALL['peak_rss_bytes'] >> 20} MiB are"
+        " not counted. Peaks are resident sizes, mapped files included. The figures:"
+        " [growth.json](growth.json).\n"
     )
     yield "![Seconds and peak memory of the longer phases by the number of passages](growth.svg)\n"
     yield from _phase_lines(series)
@@ -152,9 +153,13 @@ def _phase_lines(series: dict[int, Figures]) -> Iterator[str]:
     yield f"| phase, {max(series):,} passages | {columns} |"
     yield "|---|---:|---:|---:|---:|---:|"
     for phase, it in last.items():
-        time, memory = (off.get((phase, key), 0) for key in ("cpu_s", "peak_rss_bytes"))
-        seconds = f"{it['wall_s']:,.1f} | {it['cpu_s']:,.1f} | {time:.0%}"
-        yield f"| {phase} | {seconds} | {it['peak_rss_bytes'] / 2**30:.2f} | {memory:.0%} |"
+        time, memory = (_share(off.get((phase, key), 0)) for key in ("cpu_s", "peak_rss_bytes"))
+        seconds = f"{it['wall_s']:,.1f} | {it['cpu_s']:,.1f} | {time}"
+        yield f"| {phase} | {seconds} | {it['peak_rss_bytes'] / 2**30:.2f} | {memory} |"
+
+
+def _share(off: float) -> str:
+    return f"**{off:.1%}**" if off > TOLERANCE else f"{off:.0%}"
 
 
 def _whole_lines(whole: dict[str, Any]) -> Iterator[str]:
