@@ -102,13 +102,13 @@ UNSWEPT := dense/all-minilm-l6-v2 lexical/bm25 engines/bm25-tantivy
 LOADED := engines/minilm-hnswlib engines/minilm-lancedb engines/minilm-milvus \
           engines/minilm-postgres engines/minilm-qdrant
 SMALL := beir/scifact classic/cranfield
-GRID ?= 16,32,64
-GENERATED ?= 16,64
+GRID ?= 16,64
+GENERATED ?= 64
 LOAD := --rate 50,100,150 --clients 1,2,4 --duration 8s
 GRAPH := --set m=16 --set ef_construction=64
 AT := --k 10 --results results/engines
 
-engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 20 minutes
+engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 15 minutes
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,engines,site]'
 	-$(BIN)/rankstone load $(UNSWEPT) --on generated/passages $(LOAD) $(AT)
 	-$(BIN)/rankstone load $(LOADED) $(GRAPH) --set ef_search=64 --on generated/passages $(LOAD) $(AT)
