@@ -12,7 +12,7 @@ from typing import Any
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.papers.checks import Value
-from rankstone.leaderboards.papers.claims import ClaimSpec, Finding, Result
+from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result
 from rankstone.leaderboards.papers.tables import PaperCell, PaperSpec, Reproduction, RowSpec
 from rankstone.results.store import Found
 from rankstone.strict import Spec, SpecT
@@ -79,11 +79,8 @@ def _plain_finding(finding: Finding) -> dict[str, Any]:
 
 
 def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
-    check = next(
-        one
-        for one in claim.checks
-        if one.model_dump(mode="json", exclude_defaults=True) == found["check"]
-    )
+    tested = CheckSpec.model_validate_json(json.dumps(found["check"])).digest()
+    check = next(one for one in claim.checks if one.digest() == tested)
     value = found["value"]
     if value is not None:
         value = Value(**{**value, "parts": tuple(value["parts"])})
