@@ -35,8 +35,8 @@ class Catalogue:
     """The folders of a session, and its commands that only list or prepare."""
 
     workspace: PathLike | None = None
-    """Folder whose definitions lie over the packaged ones; by default the nearest one upwards with
-    `rankstone.toml`, `runners/` or `benchmarks/`."""
+    """Folder whose definitions take precedence over the packaged ones; by default the nearest one
+    upwards with `rankstone.toml`, `runners/` or `benchmarks/`."""
     results: PathLike | None = None
     """Folder of the records; `results/` of the workspace by default."""
     data: PathLike | None = None

@@ -35,7 +35,7 @@ class Filters:
     columns: Columns
     """The columns that they compare."""
     wheres: tuple[Where | None, ...]
-    """That of each query; None where the task states none for it."""
+    """Filter of each query; None where the task states none for it."""
     n_unjudged: int
     """Queries without a judged document that passes, which are not asked."""
 

@@ -1,4 +1,4 @@
-"""Checks and sizes of what an adapter returns: another type is named with what was expected."""
+"""Checks and sizes of what an adapter returns: errors state the expected type."""
 
 from __future__ import annotations
 

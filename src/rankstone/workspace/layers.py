@@ -22,9 +22,9 @@ class Settings(Spec):
     results: str | None = None
     """Records, instead of `results`."""
     data: str | None = None
-    """Local mirror of collections in BEIR layout; `--data` and `RANKSTONE_DATA` precede."""
+    """Local mirror of collections in BEIR layout; `--data` and `RANKSTONE_DATA` take precedence."""
     cache: str | None = None
-    """Prepared corpora and encodings; `--cache` and `RANKSTONE_CACHE` precede."""
+    """Prepared corpora and encodings; `--cache` and `RANKSTONE_CACHE` take precedence."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Cold start: a new process that reads a saved index and answers, timed from the start of it.
 
 ``python -m rankstone.execution.load.cold_start FOLDER BEGAN`` is that process. It asks some queries
-once and then again, which is its steady state. The pages of the index are dropped from memory
-before, where the system allows it; those of models and libraries are not.
+once and then again, which is its steady state. Before, the index is dropped from the
+system's page cache, where that is allowed; models and libraries are not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Search while documents are inserted and deleted: before, meanwhile, and after compaction.
 
-A tenth of the documents is deleted before the start. Meanwhile those that are absent longest are
-inserted, under new keys, and others are deleted at random, in turns. One worker serves one queue,
-so that the documents live at each search are known.
+A tenth of the documents is deleted before the start. Updates alternate: the document that was
+deleted longest ago is inserted under a new key, and a random other one is deleted. One worker
+serves one queue, so that the documents live at each search are known.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def at_equal_recall(
     """Return one method of each grid, with those of no grid, and notes that state the rule.
 
     Among the methods of a grid whose recall of exact search is at least `least` on every task, the
-    one of the lowest median latency of search stays; of none such, the one of highest recall.
+    one with the lowest median search latency stays; if there are none, the one of highest recall.
     """
     grids: dict[str, dict[str, list[Stored]]] = {}
     for (method, _), one in cells.items():
@@ -48,7 +48,7 @@ def _grid(grid: Mapping[str, list[Stored]]) -> bool:
 
 
 def _recall(cells: list[Stored]) -> float:
-    """The lowest over the tasks; of exact search and of what approximates nothing, 1."""
+    """The lowest over the tasks; 1 for exact search and other methods that do not approximate."""
     found = (RECALL.of(record) for record, _ in cells)
     return min(1.0 if value is None else value for value in found)
 
