@@ -9,6 +9,7 @@ import pytest
 
 from rankstone.leaderboards.boards import TableSpec
 from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
+from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.labels import with_grids
@@ -89,6 +90,14 @@ def test_a_board_shows_each_engine_once_at_equal_recall() -> None:
     assert "engines/other: no setting reaches a recall of 0.95" in text
     assert list(page.pictures) == ["b-beir-scifact-recall.svg"]
     assert "other" in page.pictures["b-beir-scifact-recall.svg"]
+
+
+def test_a_setting_that_lacks_a_task_is_not_the_cheapest() -> None:
+    cells = {(r.method.name, task): (r, Path()) for r in GRID[1:3] for task in ("a", "b")}
+    quick = GRID[2].method.name
+    assert {method for method, _ in at_equal_recall(cells, 0.95)[0]} == {quick}
+    del cells[quick, "b"]
+    assert at_equal_recall(cells, 0.95)[0].keys() == {(GRID[1].method.name, t) for t in "ab"}
 
 
 def points(curves: Curves, name: str) -> list[tuple[float, float]]:

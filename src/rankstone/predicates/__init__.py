@@ -191,7 +191,7 @@ def _mask(predicate: Predicate, columns: Mapping[str, Any]) -> Any:
         return compare[predicate.operator](column, predicate.value)
     except pa.ArrowInvalid as error:  # integers that no float64 holds
         raise DataError(
-            f"column '{predicate.column}' is not compared with {predicate.value!r}: {error}."
+            f"column '{predicate.column}' cannot be compared with {predicate.value!r}: {error}."
         ) from None
 
 

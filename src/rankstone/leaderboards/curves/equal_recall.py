@@ -19,10 +19,12 @@ def at_equal_recall(
 
     Among the methods of a grid whose recall of exact search is at least `least` on every task, the
     one with the lowest median search latency stays; if there are none, the one of highest recall.
+    Methods without all tasks that others of the grid have are left out.
     """
-    grids: dict[str, dict[str, list[Stored]]] = {}
+    every: dict[str, dict[str, list[Stored]]] = {}
     for (method, _), one in cells.items():
-        grids.setdefault(base_name(method), {}).setdefault(method, []).append(one)
+        every.setdefault(base_name(method), {}).setdefault(method, []).append(one)
+    grids = {name: _complete(grid) for name, grid in every.items()}
     chosen = {_cheapest(grid, least) for grid in grids.values()}
     short = [
         f"{name}: no setting reaches a recall of {least:g}; that of highest recall is shown"
@@ -34,6 +36,11 @@ def at_equal_recall(
         f" that find at least {least:.0%} of the 10 best of exact search"
     )
     return {cell: one for cell, one in cells.items() if cell[0] in chosen}, [rule, *short]
+
+
+def _complete(grid: Mapping[str, list[Stored]]) -> dict[str, list[Stored]]:
+    most = max(map(len, grid.values()))
+    return {name: cells for name, cells in grid.items() if len(cells) == most}
 
 
 def _cheapest(grid: Mapping[str, list[Stored]], least: float) -> str:

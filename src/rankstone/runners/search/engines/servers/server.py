@@ -151,8 +151,8 @@ def url_of(variable: str, example: str) -> SplitResult:
 def no_address(variable: str, example: str) -> EngineError:
     """Return the error of a variable whose content, which may hold a password, is no address."""
     return EngineError(
-        f"The environment variable '{variable}' holds no address. Write it as in {example}; of user"
-        " and password write : / ? # @ as %3A %2F %3F %23 %40"
+        f"The environment variable '{variable}' holds no address. Write it as in {example}. In a"
+        " user name or password, write : / ? # @ as %3A %2F %3F %23 %40."
     )
 
 
