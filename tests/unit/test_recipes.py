@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("accelerate", reason="needs the extra 'train'")
 
+import torch
+
 from rankstone.errors import DataError, DefinitionError
 from rankstone.execution.cell import CellRun
 from rankstone.execution.events import EventStream
@@ -20,6 +22,7 @@ from rankstone.runners.construct import build_runner, untrained
 from rankstone.specs import MethodSpec
 from rankstone.training import checkpoints
 from rankstone.training.data import normalised, training_data
+from rankstone.training.fit import _own_state
 from rankstone.training.parts import RecipeRun, data_digests
 from tests.tiny_models import write_encoder
 from tests.training_collection import (
@@ -155,6 +158,13 @@ def test_the_digest_covers_code_outside_that_training_imports(
 
     monkeypatch.setattr(Path, "read_bytes", edited)
     assert checkpoints._code.__wrapped__() != before, "scores of teachers"
+
+
+def test_a_checkpoint_holds_the_model_once() -> None:
+    outer, inner = torch.nn.Module(), torch.nn.Module()
+    outer.model = inner.model = torch.nn.Linear(2, 3)
+    outer.loss, outer.own = inner, torch.nn.Linear(1, 1)
+    assert set(_own_state(outer)) == {"own.weight", "own.bias"}
 
 
 def test_a_training_shorter_than_between_checks_is_checked_at_its_end(root: Path) -> None:

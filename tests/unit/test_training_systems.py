@@ -24,6 +24,7 @@ from scipy.special import log_expit, log_softmax, softmax
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.construct import build_runner, untrained
+from rankstone.runners.search.quantisation.learnt_centroids import Learnt
 from rankstone.runners.search.quantisation.quantiser import Quantiser, opq
 from rankstone.runners.search.quantisation.trained_pq import whole_bytes
 from rankstone.runners.testing import MemoryChunks, PlainContext
@@ -228,6 +229,17 @@ class Numbered:
 
     def codes(self, quantiser: Quantiser, documents: Any) -> Any:
         return quantiser.codes(np.concatenate(list(documents)))
+
+
+def test_centroids_of_another_size_are_refused(root: Path, tmp_path: Path) -> None:
+    dense(root, "member")
+    found = opq(Numbered.VECTORS, subvectors=2, bits=4, seed=0)
+    Learnt(found, found).save(tmp_path)
+    body = {"members": ["toy/member"], "parameters": {"subvectors": 4},
+            "model": {"id": "other", "path": str(tmp_path)}}  # fmt: skip
+    runner: Any = build_runner(method(root, "other", {"adapter": "jpq", **body}))
+    with pytest.raises(DefinitionError, match="trained with 2"):
+        runner.start([], 0)
 
 
 class Few(Numbered):

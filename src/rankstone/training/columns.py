@@ -48,13 +48,13 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     order = np.random.default_rng(recipe.seed).permutation(len(rows))[: recipe.steps * recipe.batch]
     order = np.repeat(order, recipe.pool)
     rows, positives = rows[order], positives[order]
-    chosen = with_negatives(recipe, examples, rows, positives, start)
-    queries = [examples.queries[row] for row in rows.tolist()]
-    texts: list[list[str]] = _texts(examples, chosen)
     numbers = examples.numbers[rows]
+    queries = [examples.queries[row] for row in rows.tolist()]
     if form == "asked":
         labels = np.column_stack([numbers, positives]).tolist()
         return Table({"anchor": queries, "label": labels}, numbers)
+    chosen = with_negatives(recipe, examples, rows, positives, start)
+    texts: list[list[str]] = _texts(examples, chosen)
     if form == "labelled":
         return Table(_labelled(queries, texts), np.repeat(numbers, chosen.shape[1]))
     if form == "lists":

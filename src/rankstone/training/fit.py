@@ -142,7 +142,8 @@ def _trainer(adapter: str, plan: list[list[int]]) -> Any:
 
 def _own_state(loss: Any) -> dict[str, Any]:
     """Return the weights of a loss that are not the model's."""
-    inner = {f"{name}." for name, module in loss.named_modules() if module is loss.model}
+    modules = loss.named_modules(remove_duplicate=False)
+    inner = {f"{name}." for name, module in modules if module is loss.model}
     state: dict[str, Any] = loss.state_dict()
     return {name: value for name, value in state.items() if not name.startswith(tuple(inner))}
 

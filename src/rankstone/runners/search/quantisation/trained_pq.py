@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import RankstoneWarning
+from rankstone.errors import DefinitionError, RankstoneWarning
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.search.base import OverEncoder
@@ -104,18 +104,28 @@ class TrainedQuantisation(OverEncoder):
         """Return the quantiser by which documents are coded at first: OPQ of their vectors, or as a
         recipe has trained it."""
         if self.model is not None:
-            return LearntCentroids.load(self.model).coding
+            return self._trained(self.model).coding
         bits = bits_for(BYTE, len(documents))
         sample = training_sample(documents, sample_size(bits), seed)
         check_subvectors(self.subvectors, sample.shape[1])
         return whole_bytes(opq(sample, subvectors=self.subvectors, bits=bits, seed=seed))
+
+    def _trained(self, model: LocatedModel) -> LearntCentroids:
+        found = LearntCentroids.load(model)
+        n_parts = len(found.coding.centroids)
+        if n_parts != self.subvectors:
+            raise DefinitionError(
+                f"key 'parameters.subvectors': {self.subvectors}, but the model '{model.id}' was"
+                f" trained with {n_parts}. State subvectors = {n_parts}."
+            )
+        return found
 
     def _learn(
         self, start: Quantiser, documents: Chunks[Vectors], context: Context
     ) -> tuple[Learnt, Codes]:
         """The centroids, and the codes of all documents; those of OPQ without training queries."""
         if self.model is not None:
-            scoring = LearntCentroids.load(self.model).scoring
+            scoring = self._trained(self.model).scoring
             return Learnt(scoring, None, [], []), self.codes(start, documents)
         rows = judged_rows(context)
         if len(rows) < MIN_QUERIES:
