@@ -187,14 +187,15 @@ class _Job:
     @cached_property
     def _sources(self) -> list[AdapterSpec]:
         """The part, its members, and the student where its results are the negatives."""
-        if self.recipe.negatives == "student" and self.student is None:
+        found = [self.part, *self.part.members]
+        if self.recipe.negatives != "student":
+            return found
+        if self.student is None:
             raise DefinitionError(
                 f'{self.name}: [training]: negatives = "student" are those of a method that names'
                 " this one as its teacher. Name others."
             )
-        found = [self.part, *self.part.members]
-        asked = self.student is not None and self.recipe.negatives == "student"
-        return [*found, self.student] if asked and self.student is not None else found
+        return [*found, self.student]
 
     @cached_property
     def data(self) -> TrainingData:
