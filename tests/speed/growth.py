@@ -176,6 +176,7 @@ def _whole_lines(whole: dict[str, Any]) -> Iterator[str]:
             else ""
         )
         + "".join(f" **{fault}.**" for fault in whole["faults"])
+        + "".join(f" {remark}" for remark in whole.get("remarks", ()))
         + " The phases, as the records have them:\n"
     )
     yield from table(whole)
