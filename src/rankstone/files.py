@@ -66,7 +66,8 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
 def temporary_folder(parent: Path, form: str) -> Iterator[Path]:
     """Make a folder in `parent` for the block; remove those that ended processes left there.
 
-    Its lock, which the process holds, distinguishes it from them.
+    Its lock, which the process holds, distinguishes it from them. Its path is absolute, for
+    processes that work in other folders.
 
     Args:
         form: Of the name, with `{}` for eight random characters.
@@ -74,7 +75,7 @@ def temporary_folder(parent: Path, form: str) -> Iterator[Path]:
     for leftover in parent.glob(form.format("[0-9a-z_]" * 8)):
         if leftover.is_dir() and _abandoned(leftover):
             _remove_temporary(leftover)
-    folder = parent / form.format(secrets.token_hex(4))
+    folder = parent.absolute() / form.format(secrets.token_hex(4))
     with lock(folder):
         folder.mkdir(parents=True)
         try:

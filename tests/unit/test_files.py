@@ -116,6 +116,16 @@ with temporary_folder(Path(sys.argv[1]), ".work-{}") as folder:
 
 
 @posix
+def test_a_temporary_folder_is_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that an adapter starts works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    with temporary_folder(Path("results"), ".work-{}") as folder:
+        assert folder.is_absolute()
+        assert folder.parent.samefile("results")
+
+
 def test_temporary_folders_go_with_their_process_and_not_before(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KEEPER, str(tmp_path)]
     old = tmp_path / ".work-12345678"  # of a version that locked none
