@@ -267,7 +267,7 @@ def test_an_edited_record_is_measured_again(place: Path) -> None:
     with pytest.warns(RankstoneWarning, match="changed since it was written"):
         assert ResultStore(place / "results").records() == []
     (again,) = run(place, "constant")
-    assert (again.measures, again.provenance == good.provenance) == (good.measures, False)
+    assert (again.measures, again.profile == good.profile) == (good.measures, False)
 
 
 @pytest.mark.usefixtures("forked")

@@ -144,14 +144,11 @@ def erlang_c(servers: int, load: float) -> float:
     return blocked / (1 - load / servers * (1 - blocked))
 
 
-@pytest.mark.parametrize(
-    ("n", "within"), [(5_000, 0.1), pytest.param(30_000, 0.05, marks=pytest.mark.slow)]
-)
-def test_several_workers_are_an_mmc_queue(n: int, within: float) -> None:
-    """p50 and p99 of an M/M/c system, whose services have mean 1 s; a request is two switches."""
-    servers, load = 3, 2.1
+def test_several_workers_are_an_mmc_queue() -> None:
+    """p50 and p99 within 5% of the time in an M/M/c system, whose services have mean 1 s."""
+    servers, load, n = 3, 2.1, 30_000
     times = arrivals(load, n / load, kind="poisson", seed=3)
-    clock, end = Shared(servers), times[-1] + 1e6
+    clock, end = Shared(servers), times[-1] + 1e2
     drawn = iter(np.random.default_rng(4).exponential(1.0, len(times)).tolist())
 
     def ask(row: int) -> None:
@@ -174,9 +171,9 @@ def test_several_workers_are_an_mmc_queue(n: int, within: float) -> None:
 
     for share in (0.5, 0.99):
         exact = brentq(lambda t, tail=1 - share: longer(t) - tail, 0, 1e3)
-        assert np.quantile(taken, share) == pytest.approx(exact, rel=within)
+        assert np.quantile(taken, share) == pytest.approx(exact, rel=0.05)
     begun = found.begun_s[: len(times)]
-    assert (begun > times + 1e-9).mean() == pytest.approx(waits, rel=within)
+    assert (begun > times + 1e-9).mean() == pytest.approx(waits, rel=0.05)
 
 
 def test_a_server_that_stalls_shows_in_every_percentile_it_should() -> None:
