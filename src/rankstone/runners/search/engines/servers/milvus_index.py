@@ -7,28 +7,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import EngineError
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.search.engines.engine import ChangingIndex, numbered
+from rankstone.runners.search.engines.engine import numbered
 from rankstone.runners.search.engines.folder import fresh, size
 from rankstone.runners.search.engines.servers.own_process import OwnProcess
 from rankstone.runners.search.engines.servers.removal import at_end, removed_at_end
 from rankstone.runners.search.engines.servers.server import (
-    Collection,
-    OverServer,
-    ServerIndex,
+    ChangingCollection,
+    ChangingServerIndex,
+    GraphOrLists,
     refuse_existing,
     url_of,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
-from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
+from rankstone.runners.search.faiss.inverted_lists import n_lists_for
 
 EXAMPLE = "http://localhost:19530"
 BLOCK = 4096
@@ -38,7 +37,7 @@ CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Milvus(OverServer):
+class Milvus(GraphOrLists):
     """Float32 vectors in a collection of Milvus.
 
     Without `url_env` Milvus Lite runs on this machine, which is written in Python over faiss and
@@ -48,13 +47,6 @@ class Milvus(OverServer):
     DESCRIPTION: ClassVar[str] = "collection of vectors, inner product, Milvus"
     requires: ClassVar[Mapping[str, str]] = {"pymilvus": "engines"}
 
-    kind: Literal["hnsw", "ivfflat"] = "hnsw"
-    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
-    n_lists: Lists = "auto"
-    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
-    n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads."""
-
     def version(self) -> str:
         if not self.url_env:
             return f"Milvus Lite {version('milvus-lite')}, faiss {version('faiss-cpu')}"
@@ -62,7 +54,7 @@ class Milvus(OverServer):
             return f"Milvus {client.get_server_version()}"
 
 
-class MilvusCollection(Collection):
+class MilvusCollection(ChangingCollection):
     """A collection of Milvus whose keys are positions."""
 
     def open(self, work: Path) -> None:
@@ -107,12 +99,10 @@ class MilvusCollection(Collection):
         self._client.insert(self.name, [{POSITION: key, VECTOR: row} for key, row in rows])
 
     def add(self, keys: Positions, vectors: Vectors) -> None:
-        """Insert vectors."""
         with self._explained():
             self._insert(keys, vectors)
 
     def remove(self, keys: Positions) -> None:
-        """Delete vectors."""
         with self._explained():
             self._client.delete(self.name, ids=keys.tolist())
 
@@ -152,16 +142,10 @@ class MilvusCollection(Collection):
         return self._own.memory_bytes() if self._own else None
 
 
-class MilvusIndex(ServerIndex, ChangingIndex):
+class MilvusIndex(ChangingServerIndex):
     """A collection of Milvus."""
 
     engine: MilvusCollection
-
-    def add(self, keys: Positions, vectors: Vectors) -> None:
-        self.engine.add(keys, vectors)
-
-    def remove(self, keys: Positions) -> None:
-        self.engine.remove(keys)
 
 
 Milvus.COLLECTION, Milvus.INDEX = MilvusCollection, MilvusIndex

@@ -7,17 +7,15 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import EngineError
 from rankstone.predicates import Predicate, Where, kind_of
 from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.engines.engine import (
-    ChangingIndex,
     FilteringIndex,
     numbered,
     one_by_one,
@@ -29,15 +27,15 @@ from rankstone.runners.search.engines.servers import postgres_server
 from rankstone.runners.search.engines.servers.own_process import OwnProcess
 from rankstone.runners.search.engines.servers.removal import at_end, removed_at_end
 from rankstone.runners.search.engines.servers.server import (
-    Collection,
-    OverServer,
-    ServerIndex,
+    ChangingCollection,
+    ChangingServerIndex,
+    GraphOrLists,
     address,
     no_address,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
-from rankstone.runners.search.faiss.inverted_lists import Lists, n_lists_for
+from rankstone.runners.search.faiss.inverted_lists import n_lists_for
 
 CONNECT_S = 10
 LOCKED = "30s"
@@ -49,7 +47,7 @@ TYPES = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Postgres(OverServer):
+class Postgres(GraphOrLists):
     """Float32 vectors in a table of PostgreSQL, with an index of pgvector.
 
     Without `url_env` a server of its own runs on this machine. Graphs and lists are random, and
@@ -59,13 +57,6 @@ class Postgres(OverServer):
     DESCRIPTION: ClassVar[str] = "table of vectors, inner product, PostgreSQL"
     requires: ClassVar[Mapping[str, str]] = {"psycopg": "engines"}
 
-    kind: Literal["hnsw", "ivfflat"] = "hnsw"
-    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
-    n_lists: Lists = "auto"
-    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
-    n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads."""
-
     def version(self) -> str:
         if not self.url_env:
             return postgres_server.version()
@@ -74,7 +65,7 @@ class Postgres(OverServer):
             return f"PostgreSQL {server}, pgvector {_extension(connection)}"
 
 
-class Table(Collection):
+class Table(ChangingCollection):
     """A table of positions and vectors; threads ask by connections of their own."""
 
     def open(self, work: Path) -> None:
@@ -142,7 +133,6 @@ class Table(Collection):
                 copy.write_row((key, Vector(vector), *map(row.get, columns)))
 
     def add(self, keys: Positions, vectors: Vectors) -> None:
-        """Insert vectors, whose other columns are unknown."""
         with self._explained():
             self._copy(self._of_thread(), keys, vectors, [], [{}] * len(keys))
 
@@ -231,19 +221,13 @@ class Table(Collection):
         return self._own.memory_bytes() if self._own else None
 
 
-class PostgresIndex(ServerIndex, FilteringIndex, ChangingIndex):
+class PostgresIndex(ChangingServerIndex, FilteringIndex):
     """A table of PostgreSQL. Filters are conditions of the query; compaction is VACUUM."""
 
     engine: Table
 
     def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
         return one_by_one(queries, k, lambda query: self.engine.ask(query, k, where.predicate))
-
-    def add(self, keys: Positions, vectors: Vectors) -> None:
-        self.engine.add(keys, vectors)
-
-    def remove(self, keys: Positions) -> None:
-        self.engine.remove(keys)
 
     def compact(self) -> None:
         self.engine.compact()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
@@ -21,9 +21,15 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import EngineError
 from rankstone.runners.adapter_json import class_of, name_of
 from rankstone.runners.protocols import STRICT, Chunks, Context
-from rankstone.runners.search.engines.engine import EngineIndex, OverEngine, one_by_one
+from rankstone.runners.search.engines.engine import (
+    ChangingIndex,
+    EngineIndex,
+    OverEngine,
+    one_by_one,
+)
 from rankstone.runners.search.exact.flat import Mapped, Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions, blocks
+from rankstone.runners.search.faiss.inverted_lists import Lists
 
 VECTORS = "vectors.f32"
 
@@ -51,6 +57,18 @@ class OverServer(OverEngine):
         about = {**self.about(documents, context), "collection": name_of(self.COLLECTION)}
         filled = self.COLLECTION(about, documents, context.work, context.columns)
         return self.INDEX(filled, about)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GraphOrLists(OverServer):
+    """Base of servers that search a graph, or inverted lists."""
+
+    kind: Literal["hnsw", "ivfflat"] = "hnsw"
+    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
+    n_lists: Lists = "auto"
+    """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
+    n_probe: Annotated[int, Field(ge=1)] = 16
+    """Lists that a search reads."""
 
 
 class Collection(ABC):
@@ -119,6 +137,30 @@ class ServerIndex(EngineIndex):
 
 
 OverServer.INDEX = ServerIndex
+
+
+class ChangingCollection(Collection):
+    """A collection that takes and gives up vectors."""
+
+    @abstractmethod
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        """Insert vectors, whose other columns are unknown."""
+
+    @abstractmethod
+    def remove(self, keys: Positions) -> None:
+        """Delete vectors."""
+
+
+class ChangingServerIndex(ServerIndex, ChangingIndex):
+    """A collection on a server that inserts and deletes between searches."""
+
+    engine: ChangingCollection
+
+    def add(self, keys: Positions, vectors: Vectors) -> None:
+        self.engine.add(keys, vectors)
+
+    def remove(self, keys: Positions) -> None:
+        self.engine.remove(keys)
 
 
 def refuse_existing(exists: object, name: str, where: str) -> None:
