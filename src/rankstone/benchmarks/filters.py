@@ -95,11 +95,10 @@ def filters_by_row(
         raise DataError(f"{task.name}: key 'filter': {error}{why}") from None
     masks = {text: np.packbits(where.passes).tobytes() for text, where in wheres.items()}
     used = sorted(set().union(*(columns_of(where.predicate) for where in wheres.values())))
-    by_row = {row: stated[name] for row, name in zip(rows.tolist(), ids, strict=True)
-              if name in stated}  # fmt: skip
+    by_row = zip(rows.tolist(), ids, strict=True)
     return ByRow(
         columns={name: columns[name] for name in used},
-        wheres={row: wheres[text] for row, text in by_row.items()},
+        wheres={row: wheres[stated[name]] for row, name in by_row if name in stated},
         digest=canonical_digest({t: hashlib.sha256(bits).hexdigest() for t, bits in masks.items()}),
     )
 

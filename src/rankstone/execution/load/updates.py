@@ -31,12 +31,10 @@ from rankstone.results.per_query import (
 )
 from rankstone.results.record import LoadPlan
 from rankstone.runners.protocols import AnyRunner, Changing, Hits
-from rankstone.runners.search.exactness import exact_best
+from rankstone.runners.search.exactness import FIRST, exact_best
 
 ABSENT = 0.1
 """Share of the documents that are deleted before the start."""
-FIRST = 10
-"""Results that are compared with those of exact search."""
 DEPTH = 1000
 """Results of exact search among all documents, in which the first live ones are sought."""
 
