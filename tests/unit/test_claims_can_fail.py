@@ -19,6 +19,8 @@ from rankstone.results.trec_run import write_run
 from rankstone.strict import load_folder
 from tests.conftest import ROOT
 from tests.records import make_record
+from tests.speed.bench_lengths import LENGTHS, exponent, judged
+from tests.speed.run import reached
 
 CLAIMS = load_folder(ClaimSpec, ROOT / "leaderboards" / "claims")
 CHECKS = [
@@ -210,3 +212,12 @@ def test_what_a_paper_claims_says_what_it_found() -> None:
     for claim in CLAIMS.values():
         assert claim.control or all(check.reported for check in claim.checks), claim.name
         assert not claim.control or not any(check.reported for check in claim.checks), claim.name
+
+
+def test_time_that_grows_faster_than_length_is_found() -> None:
+    """Mamba's claim is of time alone, which tests/speed/bench_lengths.py measures."""
+    linear = [length * 1e-4 for length in LENGTHS]
+    square = [length**2 * 1e-7 for length in LENGTHS]
+    assert exponent(LENGTHS, square) == pytest.approx(2)
+    for seconds, expected in ((linear, [True, True]), (square, [False, False])):
+        assert [*map(reached, judged({"mamba": seconds, "bert": square}))] == expected
