@@ -13,7 +13,10 @@ from rankstone.progress import Progress, silent
 from rankstone.specs import MethodSpec
 from rankstone.training.parts import RecipeRun
 from rankstone.workspace import Workspace
+from tests.tiny_models import write_encoder, write_masked
 
+DENSE = {"pooling": "mean", "similarity": "cosine", "engine": "torch"}
+"""Parameters of a dense method."""
 ANIMALS = ("fox", "bear", "otter", "heron", "lynx", "mole", "newt", "owl", "pike", "quail",
            "raven", "seal", "toad", "viper", "wolf", "yak")  # fmt: skip
 PLACES = ("river", "glacier", "harbour", "meadow")
@@ -49,6 +52,14 @@ def write_collection(root: Path) -> Path:
         'text = "{text}"\ndepth = 5\nmeasures = ["nDCG@5"]\nheadline = "nDCG@5"\n'
     )
     (root / "runners" / "toy").mkdir(parents=True)
+    return root
+
+
+def write_with_models(root: Path) -> Path:
+    """Write the collection, and beside it the models `dense` and `sparse` to be trained."""
+    write_collection(root)
+    write_encoder(root / "dense")
+    write_masked(root / "sparse")
     return root
 
 

@@ -24,8 +24,8 @@ from rankstone.leaderboards.costs import (
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import board as board_page
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
-from rankstone.leaderboards.pages import record as record_page
 from rankstone.leaderboards.pages.compare import _cost
+from rankstone.leaderboards.records import page as record_page
 from rankstone.profiling.other_load import Reading
 from rankstone.results.record import RunRecord
 from tests.records import make_counted_record, make_record

@@ -34,7 +34,7 @@ from rankstone.execution.process import Outcome
 from rankstone.execution.reporting import Silent
 from rankstone.execution.timed_queries import time_queries
 from rankstone.leaderboards.forecasts.outcome import compared
-from rankstone.leaderboards.pages.record import page
+from rankstone.leaderboards.records.page import page
 from rankstone.progress import silent
 from rankstone.results.record import Forecast
 from rankstone.runners.index_sizes import is_read_from_disk

@@ -27,6 +27,7 @@ from rankstone.training.parts import RecipeRun, data_digests
 from tests.tiny_models import write_encoder
 from tests.training_collection import (
     ANIMALS,
+    DENSE,
     method,
     opened,
     recipe_run,
@@ -49,8 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
 
 def dense(root: Path, name: str = "trained", **recipe: Any) -> MethodSpec:
     model = {"id": "start", "path": str(root / "start")}
-    parameters = {"pooling": "mean", "similarity": "cosine", "engine": "torch"}
-    body = {"adapter": "dense", "model": model, "parameters": parameters}
+    body = {"adapter": "dense", "model": model, "parameters": DENSE}
     return method(root, name, {**body, "training": {**BASE, **recipe}})
 
 

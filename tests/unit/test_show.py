@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rankstone.leaderboards.formats.render import render
-from rankstone.leaderboards.pages.record import page
+from rankstone.leaderboards.records.page import page
 from rankstone.results.record import RunRecord
 from tests.records import make_counted_record, make_record
 

@@ -24,8 +24,8 @@ from rankstone.leaderboards.boards import TableSpec, board
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import board as board_page
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
-from rankstone.leaderboards.pages import record as record_page
 from rankstone.leaderboards.pages.report import report
+from rankstone.leaderboards.records import page as record_page
 from rankstone.leaderboards.trained import zero_shot
 from rankstone.results.record import TRAINING, Measure, RunRecord, Unseen
 from rankstone.results.serialise import from_json

@@ -28,19 +28,14 @@ from rankstone.training.losses.by_name import LOSSES
 from rankstone.training.negatives import BM25, as_pooled, with_negatives
 from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
-from tests.tiny_models import write_encoder, write_masked
-from tests.training_collection import method, opened, recipe_run, sources, write_collection
+from tests.training_collection import DENSE, method, opened, recipe_run, sources, write_with_models
 
 BASE = {"data": ["own"], "repeated_queries": "drop", "steps": 2, "batch": 3, "learning_rate": 1e-3}
-DENSE = {"pooling": "mean", "similarity": "cosine", "engine": "torch"}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
-    folder = write_collection(tmp_path_factory.mktemp("losses"))
-    write_encoder(folder / "dense")
-    write_masked(folder / "sparse")
-    return folder
+    return write_with_models(tmp_path_factory.mktemp("losses"))
 
 
 def spec(root: Path, adapter: str, **recipe: Any) -> MethodSpec:

@@ -29,20 +29,15 @@ from rankstone.runners.search.quantisation.quantiser import Quantiser, opq
 from rankstone.runners.search.quantisation.trained_pq import whole_bytes
 from rankstone.runners.testing import MemoryChunks, PlainContext
 from rankstone.specs import MethodSpec
-from tests.tiny_models import write_encoder, write_masked
-from tests.training_collection import method, opened, recipe_run, write_collection
+from tests.training_collection import DENSE, method, opened, recipe_run, write_with_models
 
 BASE = {"data": ["own"], "repeated_queries": "drop", "steps": 2, "batch": 4, "learning_rate": 1e-3}
-DENSE = {"pooling": "mean", "similarity": "cosine", "engine": "torch"}
 scores = arrays(np.float64, (4, 7), elements=st.floats(-8, 8))
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
-    folder = write_collection(tmp_path_factory.mktemp("systems"))
-    write_encoder(folder / "dense")
-    write_masked(folder / "sparse")
-    return folder
+    return write_with_models(tmp_path_factory.mktemp("systems"))
 
 
 def dense(root: Path, name: str, **recipe: Any) -> MethodSpec:

@@ -117,7 +117,8 @@ def show(
     ] = None,
 ) -> None:
     """Show one record, or its run scored under another tool's rules."""
-    from rankstone.leaderboards.pages.record import comparison_page, page
+    from rankstone.leaderboards.records.comparison import comparison_page
+    from rankstone.leaderboards.records.page import page
 
     [(found, path)] = here.records([record])
     if rules is None:
@@ -136,7 +137,7 @@ records = typer.Typer(
 @command("results", "workspace")
 def list_records(here: Session, out: Output, filters: Filters) -> None:
     """List records with status and file, including failures and unreadable files."""
-    from rankstone.leaderboards.pages.records import page
+    from rankstone.leaderboards.records.listing import page
 
     out.draw(page(here.all_records(**filters)), "records")
 
@@ -149,7 +150,7 @@ def summarise_record(
     record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
 ) -> None:
     """Summarise one record: outcome, quality, speed, memory, origin. (rankstone show: in full)"""
-    from rankstone.leaderboards.pages.record_summary import page
+    from rankstone.leaderboards.records.summary import page
 
     [(found, path)] = here.records([record])
     out.draw(page(found, path), "record")

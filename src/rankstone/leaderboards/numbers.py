@@ -88,6 +88,14 @@ def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:
     return ("GiB", GIB) if largest >= 10 * GIB else ("MiB", MIB)
 
 
+def bytes_text(value: float | None, mark: str = "") -> str:
+    """`1.25 MiB`, with the mark of the figure where that is known."""
+    if value is None:
+        return UNKNOWN
+    unit, size = memory_unit([value])
+    return f"{significant(value / size)} {unit}{mark}"
+
+
 def count(value: int | None, noun: str, plural: str = "") -> str:
     """`4,007 queries`, `1 query`, or an empty string where the number is unknown."""
     if not is_known(value) or value is None:

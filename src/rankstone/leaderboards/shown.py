@@ -13,7 +13,7 @@ from rankstone.leaderboards.formats.html import fragment
 from rankstone.leaderboards.formats.json import values
 from rankstone.leaderboards.formats.terminal import draw
 from rankstone.leaderboards.pages import explain, leaderboard
-from rankstone.leaderboards.pages import record as record_page
+from rankstone.leaderboards.records import page as record_page
 from rankstone.results.record import RunRecord
 
 T = TypeVar("T")

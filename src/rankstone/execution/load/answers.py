@@ -9,9 +9,8 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.results.per_query import RawLoad
 from rankstone.runners.protocols import Hits
+from rankstone.runners.search.exactness import FIRST
 
-FIRST = 10
-"""Results whose overlap is reported."""
 Score = Callable[[Hits], Floats]
 """Returns the headline measure of each query of the task; `Hits` are those of all its queries."""
 

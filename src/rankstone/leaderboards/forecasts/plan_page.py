@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rankstone.leaderboards.document import Cell, Page, table
-from rankstone.leaderboards.numbers import UNKNOWN, memory_unit, significant
+from rankstone.leaderboards.numbers import UNKNOWN, bytes_text, significant
 from rankstone.progress import duration
 from rankstone.results.record import Forecast, Planned
 
@@ -64,8 +64,7 @@ def text_of(heading: str, value: float) -> str:
         return f"${significant(value)}"
     if heading == "in cache":
         return f"{value:.0%}"
-    unit, divisor = memory_unit([value])
-    return f"{significant(value / divisor)} {unit}"
+    return bytes_text(value)
 
 
 def _notes(cells: Sequence[Planned]) -> Iterable[str]:

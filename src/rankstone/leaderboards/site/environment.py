@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rankstone.leaderboards import numbers
-from rankstone.leaderboards.pages.record import bytes_text
 from rankstone.leaderboards.site.model import COLOURS
 from rankstone.leaderboards.site.vega import Plot
 
@@ -46,7 +45,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        bytes=bytes_text, counted=numbers.count, p_value=p_value, quality=numbers.quality,
+        bytes=numbers.bytes_text, counted=numbers.count, p_value=p_value, quality=numbers.quality,
         shown=shown, signed=signed, significant=numbers.significant,
     )  # fmt: skip
     made.globals.update(

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from rankstone.leaderboards import compare, costs
 from rankstone.leaderboards.compare import Moved
-from rankstone.leaderboards.numbers import flagged, quality, significant
-from rankstone.leaderboards.pages.record import bytes_text
+from rankstone.leaderboards.numbers import bytes_text, flagged, quality, significant
 from rankstone.leaderboards.site.environment import p_value, render, signed
 from rankstone.leaderboards.site.model import Entry, Site, Texts
 from rankstone.leaderboards.site.pairs import DEPTH, Dot, Pair, Rankings

@@ -15,23 +15,21 @@ from rankstone.leaderboards.costs import BY_NAME, mark_of
 from rankstone.leaderboards.curves.curves import of_load
 from rankstone.leaderboards.frame import measure_order
 from rankstone.leaderboards.loads.page import NOTE, load_tables
-from rankstone.leaderboards.numbers import count, significant
-from rankstone.leaderboards.pages.record import (
+from rankstone.leaderboards.numbers import bytes_text, count, significant
+from rankstone.leaderboards.records.facts import (
     CURVE,
-    bytes_text,
     curve_rows,
     environment_rows,
     facts,
     gpu_text,
-    latency_notes,
-    latency_rows,
     method_rows,
     provenance_rows,
     task_rows,
     training_rows,
     truncation_rows,
 )
-from rankstone.leaderboards.pages.record_summary import flag_notes
+from rankstone.leaderboards.records.profile import latency_notes, latency_rows
+from rankstone.leaderboards.records.summary import flag_notes
 from rankstone.leaderboards.site.citations import linked
 from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site

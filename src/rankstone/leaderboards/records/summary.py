@@ -10,7 +10,7 @@ from rankstone.leaderboards.costs import COSTS, mark_of
 from rankstone.leaderboards.document import Heading, Items, Page, table
 from rankstone.leaderboards.frame import measure_order, truncated, truncation
 from rankstone.leaderboards.numbers import count, flagged, interval, quality
-from rankstone.leaderboards.pages.record import Row, facts, gpu_text
+from rankstone.leaderboards.records.facts import Row, facts, gpu_text
 from rankstone.leaderboards.trained import trained_note, trained_text
 from rankstone.results.record import RunRecord
 from rankstone.results.serialise import to_json
