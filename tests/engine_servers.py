@@ -33,6 +33,8 @@ class Engine:
     """`METHOD end-of-path` -> next answers, in place of true ones; status 0 breaks the
     connection."""
     slow_s: float = 0.0
+    number: str = ""
+    """The version, if it is not the usual one."""
     port: int = 0
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -89,7 +91,8 @@ class Engine:
 
     def lucene(self, method: str, path: str, body: Any) -> Answer:
         if not path:
-            number = {"opensearch": "3.1.0", "elasticsearch": "9.1.0"}[self.kind]
+            usual = {"opensearch": "3.1.0", "elasticsearch": "9.1.0"}[self.kind]
+            number = self.number or usual
             own = {"distribution": "opensearch"} if self.kind == "opensearch" else {}
             return 200, {"version": {"number": number, **own}}
         name, *rest = path.split("/")

@@ -45,7 +45,16 @@ class Views(StoredRecords):
         else:
             given = [(record, Path()) for record in alone_or_all(records)]
             stored = self._selection(**filters).of(given, Path("the records given"))
-        return Leaderboard(leaderboard(record for record, _ in stored))
+        return Leaderboard(leaderboard(self.labelled(record for record, _ in stored)))
+
+    def labelled(self, records: Iterable[RunRecord]) -> list[RunRecord]:
+        """Return the records, those of methods with parameters set by hand under labels that state
+        these: `minilm-hnswlib ef_search=64`."""
+        from rankstone.leaderboards.labels import base_name, with_grids
+
+        given = list(records)
+        names = (base_name(record.method.name) for record in given)
+        return with_grids(given, self.definitions.defined(names))
 
     def per_query(self, names: Records = ()) -> pd.DataFrame:
         """Return the measures of each query of the stored records `names`, or of all.
@@ -146,7 +155,7 @@ class Views(StoredRecords):
         from rankstone.leaderboards.pages.plots import chart
 
         require("A plot", "site", *NEEDED)
-        records = [record for record, _ in self.records(on=on, **origin)]
+        records = self.labelled(record for record, _ in self.records(on=on, **origin))
         names = list(dict.fromkeys(record.task.name for record in records))
         drawn = chart(records, named_cost(cost)) if len(names) == 1 else None
         if drawn is None:
@@ -272,7 +281,8 @@ class Views(StoredRecords):
             than = side[0][0].method.name if side else than
             paths = {path for _, path in [*kept, *side]}
             kept = [one for one in every if one[1] in paths]
-        return shown_page(report(kept, baseline=than, title=title))
+        shown = zip(self.labelled(record for record, _ in kept), (p for _, p in kept), strict=True)
+        return shown_page(report([*shown], baseline=than, title=title))
 
     def export(
         self,

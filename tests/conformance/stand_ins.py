@@ -135,9 +135,14 @@ FOLDERS = {"dense/dpr-multiset": {"model": "ctx_encoder", "query_model": "questi
 
 
 def within_reach(spec: MethodSpec) -> bool:
-    """True if all weights of `spec` are on this machine; raises where they are not those pinned."""
+    """True if all weights of `spec` are on this machine, and its server is the adapter's own.
+
+    Raises where the weights are not those pinned.
+    """
     try:
         for _, part in parts(spec):
+            if part.parameters.get("url_env"):
+                return False
             if isinstance(part, MethodSpec):
                 refuse_unavailable(part)
             for model in part.models.values():

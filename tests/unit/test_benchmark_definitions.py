@@ -76,7 +76,7 @@ def test_self_hits_are_dropped_where_queries_are_documents() -> None:
 
 def test_labels_of_trec_dl_passages_count_from_two() -> None:
     strict = {name: task.relevance for name, task in TASKS.items() if task.relevance != 1}
-    pools = {"msmarco/dl-pool", "msmarco/dl-pool-19", "msmarco/dl-pool-20"}
+    pools = {"filtered/dl-pool-0.1", *(f"msmarco/dl-pool{part}" for part in ("", "-19", "-20"))}
     judged = {f"msmarco/dl{year}-judgements" for year in (19, 20)}
     judged |= {f"msmarco-v2/dl{year}-judgements" for year in (21, 22, 23)}
     passages = {f"msmarco/trec-dl-{year}" for year in (2019, 2020)}

@@ -13,6 +13,7 @@ from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import leaderboard
 from rankstone.leaderboards.labels import with_grids
+from rankstone.leaderboards.loads.page import load_tables
 from rankstone.leaderboards.pages.board import apart
 from rankstone.leaderboards.site.board_page import defined_pages
 from rankstone.leaderboards.site.model import make_site
@@ -25,6 +26,7 @@ from rankstone.results.record import (
     Percentiles,
     RunRecord,
 )
+from rankstone.workspace import Workspace
 from tests.records import make_record
 
 TASK = "beir/scifact"
@@ -69,6 +71,34 @@ def test_settings_of_a_grid_are_labelled_by_what_varies() -> None:
     assert set(frame["label"].dropna()) == {r.label for r in with_grids(GRID)} - {None}
     site = make_site([(record, Path("r.json")) for record in GRID], {})
     assert {entry.name for entry in site.entries} >= {"one ef_search=16", "dense/exact"}
+
+
+def test_a_method_alone_is_labelled_by_what_differs_from_its_definition() -> None:
+    record = setting("minilm-usearch", 16, 0.9, 0.1)
+    methods = Workspace.find().defined(["engines/minilm-usearch"])
+    changed = record.method.parameters | {"ef_construction": 200}
+    method = record.method.model_copy(update={"parameters": changed})
+    (shown,) = with_grids([record.model_copy(update={"method": method})], methods)
+    assert shown.label == "minilm-usearch m=16 ef_search=16"
+    same = method.model_copy(update={"parameters": methods["engines/minilm-usearch"].parameters})
+    (shown,) = with_grids([record.model_copy(update={"method": same})], methods)
+    assert shown.label is None, "its digest is of a member or a scorer"
+
+
+def test_curves_of_a_task_have_the_labels_of_the_whole_board() -> None:
+    """Each task has one setting of its own, which no grid of that task would label."""
+    pytest.importorskip("altair")
+    other = loaded("engines/one+parameters-00000010")
+    changed = other.method.model_copy(update={"parameters": {"m": 16, "ef_search": 16}})
+    elsewhere = other.task.model_copy(update={"name": "classic/cranfield"})
+    stored = [(r, Path("/nowhere/r.json")) for r in (
+        GRID[2], other.model_copy(update={"method": changed, "task": elsewhere}),
+    )]  # fmt: skip
+    tasks = (TASK, "classic/cranfield")
+    spec = TableSpec(name="b", title="B", tasks=tasks, apart=True)
+    drawn = apart(spec, stored, tasks, {}).pictures["b-classic-cranfield-load.svg"]
+    assert "one ef_search=16" in drawn
+    assert "+parameters" not in drawn
 
 
 def test_a_board_shows_each_engine_once_at_equal_recall() -> None:
@@ -118,7 +148,7 @@ def percentiles(p50: float, p99: float | None) -> Percentiles:
     return Percentiles(p50_ms=p50, p99_ms=p99, max_ms=99, mean_ms=p50)
 
 
-def loaded(method: str, least: float | None = 7) -> RunRecord:
+def loaded(method: str, least: float | None = 7, cold_p50: float | None = 8) -> RunRecord:
     plan = LoadPlan(rates=(10, 20), clients=(1, 2))
     common: dict[str, Any] = {"n": 500, "wall_s": 10, "same": 1.0, "overlap": 1.0}
     trials = [
@@ -130,7 +160,7 @@ def loaded(method: str, least: float | None = 7) -> RunRecord:
     ]
     cold = ColdStart(
         ready_s=1.5, first_answer_s=2.25, n=100, same=1.0,
-        first=percentiles(8, None), steady=percentiles(4, None),
+        first=Percentiles(p50_ms=cold_p50, max_ms=99, mean_ms=9), steady=percentiles(4, None),
     )  # fmt: skip
     record = make_record(method, TASK)
     profile: Any = record.profile
@@ -162,3 +192,9 @@ def test_the_site_shows_curves_and_trials_of_a_record() -> None:
     assert "<td>20.0</td>" in under
     assert "first answer 2.25 s after the start" in under
     assert "first 100 queries p50 8.00 ms" in under
+
+
+def test_the_mean_of_a_cold_start_is_not_shown_as_its_median() -> None:
+    """Of fewer than six queries no median has a finite interval, and the record holds none."""
+    (table,) = load_tables(loaded("engines/one", cold_p50=None))
+    assert "first 100 queries mean 9.00 ms (max 99.0), asked again p50 4.00 ms" in table.notes[-1]

@@ -98,13 +98,13 @@ def leaderboard(
         )  # fmt: skip
         out.draw(made, "leaderboard")
     elif plot is not None:
-        found = [record for record, _ in here.records(**filters)]
+        found = here.labelled(record for record, _ in here.records(**filters))
         out.draw(picture(without_trained(found) if zero_shot else found, named_cost(plot)), "plot")
     elif suite is not None:
         out.draw(means.page(here.suite_means(suite, zero_shot=zero_shot, **filters)), "means")
     else:
         found = [record for record, _ in here.records(**filters)]
-        out.board(without_trained(found) if zero_shot else found, top=top)
+        out.board(here.labelled(without_trained(found) if zero_shot else found), top=top)
 
 
 @command("results", "data", "cache", "workspace")

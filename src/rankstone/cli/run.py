@@ -148,7 +148,7 @@ def run(here: Session, cells: Arguments) -> None:
     records = _drawn(sweep)
     if measures:
         records = here.with_measures(records, measures)
-    Output().board(records)
+    Output().board(here.labelled(records))
     echo(f"records: {sweep.store.folder}", err=True)
     if sweep.purse.spent.tokens:
         echo(f"APIs: {sweep.purse.spent}", err=True)
@@ -233,7 +233,7 @@ def load(
             updates=updates,
             **cells,
         )
-    out.draw(page(records), "load")
+    out.draw(page(here.labelled(records)), "load")
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 

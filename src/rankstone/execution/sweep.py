@@ -55,6 +55,7 @@ from rankstone.runners.construct import (
     untrained,
 )
 from rankstone.runners.objects.method import pack
+from rankstone.runners.search.engines.servers.versions import has_same_servers
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import data_digests, refuse_missing
 
@@ -230,7 +231,7 @@ class Sweep:
             if isinstance(opened, BaseException):
                 raise opened
             key = self.keys(method, task, opened)
-            former = self._former(key)
+            former = self._former(key, method)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -255,16 +256,24 @@ class Sweep:
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)
         return record
 
-    def _former(self, key: Key) -> RunRecord | None:
+    def _former(self, key: Key, method: MethodSpec) -> RunRecord | None:
         """Return the record of an equal cell, of any machine that may measure this one."""
-        keys = [(key(machine), machine.fingerprint) for machine in self.machines.kinds()]
-        found = (self.store.find(one, machine=machine) for one, machine in keys)
-        return None if self.force else next((r for r in found if r and self._suffices(r)), None)
+        return next(
+            filter(None, (self.stored(key, method, m) for m in self.machines.kinds())), None
+        )
 
-    def _suffices(self, record: RunRecord) -> bool:
-        """Return True if the record has the trials that are asked for, if any are."""
+    def stored(self, key: Key, method: MethodSpec, machine: Machine) -> RunRecord | None:
+        """Return the record of an equal cell on a machine, with the trials that are asked for and
+        of the same servers; None where the cell is to be measured."""
+        if self.force:
+            return None
+        record = self.store.find(key(machine), machine=machine.fingerprint)
+        return record if record and self._suffices(record, method) else None
+
+    def _suffices(self, record: RunRecord, method: MethodSpec) -> bool:
         load = None if record.profile is None else record.profile.load
-        return self.load is None or (load is not None and load.plan == self.load)
+        tried = self.load is None or (load is not None and load.plan == self.load)
+        return tried and has_same_servers(method, record.method.description)
 
     def _run(
         self, job: Callable[[], Job], key: Key, dataset: Dataset, reporter: Reporter

@@ -173,7 +173,7 @@ def board(
         methods: definitions by name, for the licences; a method without one has none.
     """
     given = list(stored)
-    shown_as = with_grids(record for record, _ in given)
+    shown_as = with_grids((record for record, _ in given), methods or {})
     labelled = ((record, path) for record, (_, path) in zip(shown_as, given, strict=True))
     cells = _cells(spec, labelled, tasks, methods or {})
     cells, rule = (cells, []) if spec.recall is None else at_equal_recall(cells, spec.recall)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rankstone.leaderboards.numbers import is_known
 from rankstone.results.record import RunRecord
+from rankstone.specs import MethodSpec
 
 LONGEST = 40
 """Characters of a parameter and its value in a label."""
+NO_METHODS: Mapping[str, MethodSpec] = MappingProxyType({})
 
 
 def one_label(method: str, records: Iterable[RunRecord]) -> str | None:
@@ -43,18 +46,26 @@ def label_notes(methods: Iterable[str], names: Iterable[str]) -> Iterator[str]:
             yield f"{name}: {method}"
 
 
-def with_grids(records: Iterable[RunRecord]) -> list[RunRecord]:
+def with_grids(
+    records: Iterable[RunRecord], methods: Mapping[str, MethodSpec] = NO_METHODS
+) -> list[RunRecord]:
     """Return the records, those of a grid under a label of the parameters that vary in it.
 
     A grid are the methods that a definition gives with parameters set by hand (`--set`), and the
     definition itself: `hnswlib ef_search=32`. A record's own label stays.
+
+    Args:
+        methods: definitions; a method alone is labelled by the parameters that differ from its own.
     """
     found = list(records)
-    methods: dict[str, dict[str, Mapping[str, object]]] = {}
+    grids: dict[str, dict[str, Mapping[str, object]]] = {}
     for record in found:
         name = record.method.name
-        methods.setdefault(base_name(name), {})[name] = record.method.parameters
-    labels = dict(pair for base, grid in methods.items() for pair in _grid_labels(base, grid))
+        grids.setdefault(base_name(name), {})[name] = record.method.parameters
+    for base, grid in grids.items():
+        if len(grid) == 1 and base in methods:
+            grid.setdefault(base, methods[base].parameters)
+    labels = dict(pair for base, grid in grids.items() for pair in _grid_labels(base, grid))
     return [
         record.model_copy(update={"label": labels[record.method.name]})
         if record.label is None and record.method.name in labels

@@ -19,6 +19,7 @@ from rankstone.runners.models import LocatedModel, locate
 from rankstone.runners.objects.method import ObjectMethod
 from rankstone.runners.protocols import AnyRunner, lacking
 from rankstone.specs import MODELS, AdapterSpec, MethodSpec, ModelSpec, ScorerSpec
+from rankstone.specs.values import refuse_secrets
 
 Part = TypeVar("Part", bound=AdapterSpec)
 Find = Callable[[ModelSpec], LocatedModel]
@@ -43,6 +44,8 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
         _refuse_missing_extras(spec.runner, spec.name)
         return spec.runner
     where = where or spec.file
+    for _, part in parts(spec):  # before anything can fail that would leave a record
+        refuse_secrets(part.parameters, where)
     load_adapter(spec, where)
     refuse_unavailable(spec)
     _refuse_other_texts(spec, where)

@@ -41,7 +41,8 @@ def _completed(
 
         records = list(plan(self, *args, **options).run(self._reporter))
         more = cast("Sequence[str] | str", options.get("measures", ()))
-        return ShownList(self.with_measures(records, more), page, "record")
+        shown = self.with_measures(records, more)
+        return ShownList(shown, lambda these: page(self.labelled(these)), "record")
 
     return functools.wraps(plan, assigned=(), updated=())(run)
 
@@ -216,7 +217,7 @@ class Runs(Scores):
         swept = replace(self.sweep(methods, tasks, **cells), load=plan)
         more = cells.get("measures", ())
         records = self.with_measures(list(swept.run(self._reporter)), more)
-        return ShownList(records, page, "record")
+        return ShownList(records, lambda these: page(self.labelled(these)), "record")
 
     def _measured(self, cells: set[Cell], missing: Missing) -> Found:
         """All that is stored, after `cells` were run or reused where `missing` is `run`."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from rankstone.errors import EngineError, RankstoneWarning
+from rankstone.errors import DefinitionError, EngineError, RankstoneWarning
+from rankstone.execution.sweep import Machine, Sweep
 from rankstone.registry import load
+from rankstone.runners.construct import build_runner
 from rankstone.runners.search.engines.servers import http, qdrant_rest, server
 from rankstone.runners.search.engines.servers.removal import (
     NOTE,
     remove_left,
     servers_of_cell,
 )
+from rankstone.runners.search.engines.servers.versions import has_same_servers
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
+from rankstone.workspace import Workspace
 from tests.engine_servers import own_names, refused, serving
 from tests.numbered import Numbered
+from tests.records import make_record
 
 pytest.importorskip("httpx2", reason="needs httpx2: pip install 'rankstone[engines]'")
 
@@ -125,6 +132,85 @@ def test_the_description_states_the_version_of_the_server(engine):
     index = runner.describe()["index"]
     assert index["engine"] == stated.get(engine.kind, "Elasticsearch 9.1.0")
     assert engine.url not in str(index)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"engines/{kind}-{server}" for kind in ("bm25", "minilm") for server in DENSE[1:]],
+)
+def test_definitions_take_the_address_from_the_environment(name, tmp_path, monkeypatch):
+    spec = Workspace.find().method(name)
+    variable, members = spec.parameters["url_env"], {"members": (Numbered(DOCUMENTS),)}
+    runner = load("adapter", spec.adapter, "test")(
+        **spec.parameters, **(members if spec.members else {})
+    )
+    texts = [str(row) for row in range(len(DOCUMENTS))]
+    documents, context = _Sized([texts]), PlainContext(texts=texts, work=tmp_path)
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(EngineError, match=f"'{variable}' .*not set.*export {variable}=http://"):
+        runner.index(documents, context)
+    with serving(name.rpartition("-")[2]) as engine, servers_of_cell():
+        monkeypatch.setenv(variable, engine.url)
+        index = runner.index(documents, context)
+        assert index.search(runner.encode(["7"], "query"), 1).docs.shape == (1, 1)
+        assert len(own_names(engine)) == 1
+
+
+def test_a_wrong_address_is_known_before_documents_are_encoded(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    for adapter in (*DENSE, "postgres", "milvus"):
+        runner = load("adapter", adapter, "test")(members=(Numbered([]),), url_env=VARIABLE)
+        with pytest.raises(EngineError, match="not set"):  # and not a fault of the encoder
+            runner.index(None, PlainContext(texts=["0"], work=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "value", ["http://me:hidden@host:9200", "VnVhhiddenQ9", "sk-hidden", "eyJhidden.x.y", "h1dden"]
+)
+@pytest.mark.parametrize("key", ["url_env", "key_env"])
+def test_a_value_instead_of_a_variable_is_refused_and_not_shown(key, value, monkeypatch):
+    """Also where a model is absent, which else becomes a record of the cell with the value."""
+    for adapter in (*DENSE, "opensearch_bm25", "elasticsearch_bm25"):
+        members = {} if adapter.endswith("bm25") else {"members": (Numbered(DOCUMENTS),)}
+        with pytest.raises(DefinitionError, match=f"'parameters.{key}': not the name") as raised:
+            load("adapter", adapter, "test")(**members, **{key: value})
+        assert value not in str(raised.value)
+    spec = Workspace.find().method("engines/minilm-opensearch")
+    spec = spec.model_copy(update={"parameters": {**spec.parameters, key: value}})
+    absent = spec.members[0].at(Path("/nowhere"))
+    for method in (
+        spec.model_copy(update={"members": (absent,)}),
+        spec.model_copy(update={"adapter": "hnsw", "parameters": {}, "members": (absent, spec)}),
+    ):
+        with pytest.raises(DefinitionError, match=f"'parameters.{key}': not the name") as raised:
+            build_runner(method)
+        assert value not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", DENSE[1:])
+def test_a_record_of_another_version_of_the_server_is_not_reused(kind, monkeypatch):
+    """The version is that of a member, deep inside the description of the method."""
+    workspace = Workspace.find()
+    members = ("lexical/bm25", f"engines/bm25-{kind}")
+    method = workspace.method("hybrid/rrf-bm25-minilm")
+    method = method.model_copy(update={"members": tuple(map(workspace.method, members))})
+    with serving(kind) as engine:
+        monkeypatch.setenv(method.members[1].parameters["url_env"], engine.url)
+        record = make_record(method.name)
+        described = record.method.model_copy(
+            update={"description": build_runner(method).describe()}
+        )
+        record = record.model_copy(update={"method": described})
+        store = SimpleNamespace(find=lambda key, machine: record)
+        sweep = Sweep(methods=(), tasks=(), sources=None, store=store, workspace=None)
+        here = Machine.this()
+        assert sweep.stored(lambda machine: "key", method, here) is record
+        engine.number = "99.0.0"
+        assert sweep.stored(lambda machine: "key", method, here) is None
+        own = workspace.method("engines/minilm-postgres")
+        assert has_same_servers(own, {}), "a version of this machine is in the key"
+    with pytest.warns(RankstoneWarning, match=f"bm25-{kind}: the version of its server is not"):
+        assert sweep.stored(lambda machine: "key", method, here) is record
 
 
 @dense

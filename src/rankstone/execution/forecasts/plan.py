@@ -72,8 +72,9 @@ def _of_cell(
     plan: Planned,
 ) -> Planned:
     here = Machine.this()
-    key = sweep.keys(method, task, dataset)(here)
-    if not sweep.force and sweep.store.find(key, machine=here.fingerprint) is not None:
+    keys = sweep.keys(method, task, dataset)
+    key = keys(here)
+    if sweep.stored(keys, method, here) is not None:
         return plan.model_copy(update={"state": "stored", "forecast": Forecast(seconds=0.0)})
     with tempfile.TemporaryDirectory(prefix="rankstone-plan-") as folder:
         pack(method, Path(folder))

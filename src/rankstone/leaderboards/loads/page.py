@@ -9,7 +9,7 @@ from rankstone.leaderboards.document import Page, Paragraph, Table, table
 from rankstone.leaderboards.labels import with_grids
 from rankstone.leaderboards.loads.updates import updates_tables
 from rankstone.leaderboards.numbers import UNKNOWN, quality, significant
-from rankstone.results.record import RANKS, ColdStart, Load, LoadTrial, RunRecord
+from rankstone.results.record import RANKS, ColdStart, Load, LoadTrial, Percentiles, RunRecord
 
 HEADS = (
     "offered", "requests", "answered\nper s", "p50\nms", "p95\nms", "p99\nms", "service\np50 ms",
@@ -95,14 +95,18 @@ def _notes(record: RunRecord) -> Iterator[str]:
 
 def _cold(cold: ColdStart) -> str:
     """Return the cold start in words."""
-    first, again = (significant(part.p50_ms or part.mean_ms) for part in (cold.first, cold.steady))
     kept = "" if cold.same in (None, 1.0) else f"; {cold.same:.1%} of its answers are the same"
     return (
         f"cold start: first answer {significant(cold.first_answer_s)} s after the start of the"
         f" process, which is ready after {significant(cold.ready_s)} s; first"
-        f" {cold.n} queries p50 {first} ms (max {significant(cold.first.max_ms)}), asked again"
-        f" {again} ms (max {significant(cold.steady.max_ms)}){kept}"
+        f" {cold.n} queries {_middle(cold.first)}, asked again {_middle(cold.steady)}{kept}"
     )
+
+
+def _middle(latency: Percentiles) -> str:
+    """Return the median, or the mean where the latencies are too few for one, and the maximum."""
+    name = "mean" if latency.p50_ms is None else "p50"
+    return f"{name} {significant(latency[f'{name}_ms'])} ms (max {significant(latency.max_ms)})"
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:

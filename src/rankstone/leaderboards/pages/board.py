@@ -74,8 +74,9 @@ def apart(
 def _curves(
     name: str, task: str, stored: Sequence[Stored], methods: Mapping[str, MethodSpec]
 ) -> Iterator[Picture]:
-    good = [r for r, _ in stored if r.task.name == task and r.status == "ok"]
-    records, file = with_grids(good), f"{name}-{task.replace('/', '-').replace('@', '-')}"
+    every = with_grids((record for record, _ in stored), methods)
+    records = [r for r in every if r.task.name == task and r.status == "ok"]
+    file = f"{name}-{task.replace('/', '-').replace('@', '-')}"
     caption = f"{task}: settings of each engine against the recall of exact search"
     yield from pictures(of_grids(records, methods), f"{file}-recall", caption)
     caption = f"{task}: latency against rate, and throughput against clients"

@@ -225,7 +225,7 @@ def make_site(
 ) -> Site:
     """Return the site of these records, whatever their order."""
     given = list(records)
-    shown = with_grids(record for record, _ in given)
+    shown = with_grids((record for record, _ in given), methods)
     stored = {_key(r): (r, path) for r, (_, path) in zip(shown, given, strict=True)}
     frame = leaderboard([record for record, _ in stored.values()])
     frame = frame.assign(data=known_data(frame))

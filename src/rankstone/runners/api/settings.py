@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from rankstone.runners.api.client import Client
 from rankstone.runners.api.lengths import Lengths, Positive, batches
 from rankstone.runners.meter import Work, report
 from rankstone.runners.protocols import STRICT, Json
+from rankstone.specs.values import Variable
 
 FACTS = (
     "root", "owned_by", "max_model_len", "model_id", "model_sha", "model_dtype",
@@ -54,7 +54,7 @@ class ApiSettings(Lengths):
     """Without the last part of the path: `https://api.openai.com/v1`."""
     model_id: str
     """Name by which the server knows the model."""
-    key_env: str = ""
+    key_env: Variable = ""
     """Name of the environment variable that holds the key; empty where the server needs none."""
     batch_texts: Positive = 32
     """Texts per request; the default is the most that Text Embeddings Inference accepts."""
@@ -80,11 +80,6 @@ class ApiSettings(Lengths):
             raise DefinitionError(
                 "key 'parameters.base_url': holds a user, a password or a query, which records"
                 " would show. Put the key into an environment variable and name it: key_env."
-            )
-        if self.key_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env):
-            raise DefinitionError(
-                "key 'parameters.key_env': not the name of an environment variable. State the"
-                " name, never the key itself."
             )
 
     def identity(self) -> dict[str, Json]:

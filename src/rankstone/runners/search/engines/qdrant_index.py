@@ -24,6 +24,7 @@ from rankstone.runners.search.engines.servers.qdrant_rest import version as serv
 from rankstone.runners.search.engines.servers.server import Collection, OverServer
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
+from rankstone.specs.values import Variable
 
 BLOCK = 4096
 """Points written at once."""
@@ -46,7 +47,7 @@ class Qdrant(OverServer):
     COLLECTION: ClassVar[type[Collection]] = QdrantCollection
     requires: ClassVar[Mapping[str, str]] = {"qdrant_edge": "engines"}
 
-    key_env: str = ""
+    key_env: Variable = ""
     """Name of the environment variable that holds the key of the server; empty: it has none."""
 
     def version(self) -> str:

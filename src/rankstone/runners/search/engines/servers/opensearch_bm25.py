@@ -16,6 +16,7 @@ from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits,
 from rankstone.runners.representations.pieces import SavedTexts
 from rankstone.runners.search.engines.engine import ABOUT
 from rankstone.runners.search.engines.servers.opensearch_server import RemoteIndex, http, version
+from rankstone.specs.values import Variable
 
 TEXT = "text"
 BLOCK = 1000
@@ -37,9 +38,9 @@ class OpenSearchBM25(Defaults):
     b: Annotated[float, Field(ge=0, le=1)] = 0.75
     analyzer: Literal["english", "standard"] = "english"
     """"english" drops stop words and stems."""
-    url_env: str = "OPENSEARCH_URL"
+    url_env: Variable = "OPENSEARCH_URL"
     """Name of the environment variable that holds the address of the server."""
-    key_env: str = ""
+    key_env: Variable = ""
     """Name of the environment variable that holds an API key; empty: none is needed."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds to wait for an answer to a query."""
@@ -48,8 +49,12 @@ class OpenSearchBM25(Defaults):
         return {
             "method": f"BM25 ({self.SERVER})", "k1": self.k1, "b": self.b,
             "analyzer": self.analyzer,
-            "engine": version(self.SERVER, http(self.url_env, self.key_env, self.timeout)),
+            "engine": self.server_version(),
         }  # fmt: skip
+
+    def server_version(self) -> str:
+        """Return name and version of the server."""
+        return version(self.SERVER, http(self.url_env, self.key_env, self.timeout))
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
         """Return the texts, which the server analyses; half of a surrogate pair is replaced."""
@@ -66,7 +71,7 @@ class ElasticsearchBM25(OpenSearchBM25):
 
     SERVER: ClassVar[str] = "elasticsearch"
 
-    url_env: str = "ELASTICSEARCH_URL"
+    url_env: Variable = "ELASTICSEARCH_URL"
 
 
 class RemoteBM25:

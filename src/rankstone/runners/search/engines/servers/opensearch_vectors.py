@@ -20,6 +20,7 @@ from rankstone.runners.search.engines.servers.opensearch_server import (
 )
 from rankstone.runners.search.engines.servers.server import Collection, OverServer, as_list
 from rankstone.runners.search.exact.flat import Vectors
+from rankstone.specs.values import Variable
 
 BLOCK = 500
 """Vectors sent at once."""
@@ -64,8 +65,8 @@ class OpenSearch(OverServer):
     COLLECTION: ClassVar[type[Collection]] = RemoteVectors
     requires: ClassVar[Mapping[str, str]] = {"httpx2": "engines"}
 
-    url_env: str = "OPENSEARCH_URL"
-    key_env: str = ""
+    url_env: Variable = "OPENSEARCH_URL"
+    key_env: Variable = ""
     """Name of the environment variable that holds an API key; empty: none is needed."""
 
     def version(self) -> str:
@@ -85,4 +86,4 @@ class Elasticsearch(OpenSearch):
     DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, Elasticsearch"
     SERVER: ClassVar[str] = "elasticsearch"
 
-    url_env: str = "ELASTICSEARCH_URL"
+    url_env: Variable = "ELASTICSEARCH_URL"

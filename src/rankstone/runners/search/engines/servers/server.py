@@ -30,6 +30,7 @@ from rankstone.runners.search.engines.engine import (
 from rankstone.runners.search.exact.flat import Mapped, Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions, blocks
 from rankstone.runners.search.faiss.inverted_lists import Lists
+from rankstone.specs.values import Variable
 
 VECTORS = "vectors.f32"
 
@@ -44,16 +45,21 @@ class OverServer(OverEngine):
     COLLECTION: ClassVar[type[Collection]]
     INDEX: ClassVar[type[ServerIndex]]
 
-    url_env: str = ""
+    url_env: Variable = ""
     """Name of the environment variable that holds the address of a server."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds to wait for an answer to a query."""
+
+    def server_version(self) -> str:
+        """Return the version of a server by address; empty where the cell starts its own."""
+        return self.version() if self.url_env else ""
 
     def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
         return {**own, **super().about(documents, context)}
 
     def build(self, documents: Chunks[Any], context: Context) -> EngineIndex:
+        self.version()  # a wrong address is an error before the documents are encoded
         about = {**self.about(documents, context), "collection": name_of(self.COLLECTION)}
         filled = self.COLLECTION(about, documents, context.work, context.columns)
         return self.INDEX(filled, about)
