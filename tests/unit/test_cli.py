@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rankstone.errors import ResultsError
 from rankstone.leaderboards.formats.render import FORMATS
 from rankstone.results.store import ResultStore
 from tests.records import make_record
+from tests.unit.test_documents import commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +21,13 @@ ROOT = Path(__file__).parents[2]
 def invoke(*arguments: str | Path) -> Result:
     terminal = CliRunner(env={"COLUMNS": "80"})
     return terminal.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", ["", "data", "cache", "records", *commands()])
+def test_help_is_whole_and_names_no_type_of_python(command: str) -> None:
+    text = invoke(*command.split(), "--help").stdout
+    assert not re.search(r"\.\.\.$", text.partition("\nCommands:")[2], re.MULTILINE), "shorten it"
+    assert not re.search(r"--\S+ <(list|str|int|float|path)\b", text)
 
 
 def test_results_that_are_no_folder(tmp_path: Path) -> None:

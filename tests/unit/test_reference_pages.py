@@ -37,7 +37,7 @@ def test_every_option_of_every_command_is_explained(hooks: ModuleType) -> None:
     rows = re.findall(r"^\| `(.*?)` \| (.*) \|$", page, re.MULTILINE)
     assert len(rows) > 100
     assert [name for name, meaning in rows if not meaning] == []
-    assert "`--on ON`" in page
+    assert "`--on TASK`" in page
     assert "`--format terminal|markdown" in page
 
 

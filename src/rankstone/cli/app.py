@@ -66,7 +66,7 @@ def version(
 
 @command("data", "cache", "workspace")
 def doctor(here: Session) -> None:
-    """Report installed extras, available data, and what `run` would do with each method."""
+    """Report installed extras, available data, runnable methods."""
     stdout().print(here.doctor())
 
 
@@ -75,7 +75,10 @@ def init(
     here: Session,
     folder: Annotated[Path, typer.Argument(help="Folder of the workspace [this one].")] = Path(),
 ) -> None:
-    """Write a commented workspace: settings, a method, a task, rules of the gate, a CI workflow."""
+    """Write a commented workspace.
+
+    It has settings, a method, a task, rules of the gate and a CI workflow.
+    """
     for path in here.init(folder):
         echo(path)
     echo("Try it: rankstone run mine/bm25-long bm25 --on mine/tickets", err=True)

@@ -30,7 +30,7 @@ NamesArgument = Annotated[
 @app.command("ls")
 @command("cache")
 def list_keys(here: Session) -> None:
-    """List keys with size, completeness, and the methods and tasks that use them."""
+    """List keys of cached encodings with size, methods and tasks."""
     from rich import box
     from rich.filesize import decimal
     from rich.table import Table
@@ -61,7 +61,10 @@ def list_keys(here: Session) -> None:
 @app.command()
 @command("cache")
 def verify(here: Session, names: NamesArgument = None) -> None:
-    """Compare cached encodings with their checksums; exit code 1 if any differs."""
+    """Compare cached encodings with their checksums.
+
+    Exit code 1 if any differs.
+    """
     faulty = 0
     for entry in here.encodings(names or ()):
         faults = list(entry.faults())
@@ -83,7 +86,10 @@ def remove(
     partial: Annotated[bool, typer.Option("--partial", help="Only incomplete keys.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --all.")] = False,
 ) -> None:
-    """Delete keys, or all keys of the named methods, including shared ones."""
+    """Delete cached encodings by key or by method.
+
+    Encodings that other methods share are deleted too.
+    """
     from rich.filesize import decimal
 
     if bool(names) + everything + partial != 1:

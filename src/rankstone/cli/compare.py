@@ -25,7 +25,10 @@ def compare(
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Compare methods by query: differences, intervals, paired tests, most changed queries."""
+    """Compare methods by query.
+
+    Prints differences, intervals, paired tests and the queries that differ most.
+    """
     from rankstone.leaderboards.pages.compare import page
 
     found = here.compare(baseline, others, on=on, measure=measure)
@@ -55,7 +58,7 @@ def power(
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Print the minimum detectable drop, and the number of queries that a difference needs."""
+    """Print which differences the queries of a task can show."""
     from rankstone.leaderboards.pages.power import page
     from rankstone.leaderboards.power import Setting
 

@@ -72,7 +72,7 @@ def prepare(here: Session, tasks: TasksArgument) -> None:
 @app.command()
 @command("data", "cache", "workspace")
 def verify(here: Session, tasks: TasksArgument) -> None:
-    """Compare prepared data with its digests and with the pinned counts and digests.
+    """Compare prepared data with its pinned counts and digests.
 
     Exit code 1 if anything differs.
     """

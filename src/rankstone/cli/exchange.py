@@ -31,7 +31,10 @@ def export(
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
 ) -> None:
-    """Write records as TREC runs, runs with ir_metadata, MTEB results, or a Parquet table."""
+    """Write records as files for other tools.
+
+    These are TREC runs, runs with ir_metadata, MTEB results, or a Parquet table.
+    """
     for path in here.export(records, to.value, output, **filters):
         echo(f"written: {path}")
 
@@ -44,7 +47,7 @@ def import_results(
     on: Annotated[str | None, typer.Option("--on", help="Task of TREC runs.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the method.")] = None,
 ) -> None:
-    """Store results of other tools as records, to be shown in the same tables."""
+    """Store results of other tools as records."""
     if source is ImportForm.mteb and on is not None:
         raise typer.BadParameter("MTEB's files name their task: use --on with TREC runs only")
     if source is ImportForm.trec and on is None:
@@ -65,6 +68,6 @@ def convert(
     ],
     to: Annotated[Path, typer.Option("--to", help="Output folder of the two encoders.")],
 ) -> None:
-    """Convert a pickled checkpoint into two encoders, without executing its code."""
+    """Convert a pickled checkpoint without executing its code."""
     for folder in here.convert(checkpoint, like, to):
         echo(f"written: {folder}")

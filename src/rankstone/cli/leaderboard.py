@@ -77,7 +77,10 @@ def leaderboard(
         ),
     ] = None,
 ) -> None:
-    """Print quality and costs of stored records by task, as one table, or as defined."""
+    """Print quality and costs of stored records.
+
+    The tables are by task, one table of chosen columns, or a board defined in leaderboards/.
+    """
     from rankstone.leaderboards.boards import measures_among
     from rankstone.leaderboards.costs import named_cost
     from rankstone.leaderboards.pages import suite as means
@@ -116,7 +119,7 @@ def show(
         Rules | None, typer.Option("--as", help="Compare with the rules of this tool.")
     ] = None,
 ) -> None:
-    """Show one record, or its run scored under another tool's rules."""
+    """Show a record, or score its run by another tool's rules."""
     from rankstone.leaderboards.records.comparison import comparison_page
     from rankstone.leaderboards.records.page import page
 
@@ -136,7 +139,7 @@ records = typer.Typer(
 @records.command("ls")
 @command("results", "workspace")
 def list_records(here: Session, out: Output, filters: Filters) -> None:
-    """List records with status and file, including failures and unreadable files."""
+    """List records, also failed and unreadable ones."""
     from rankstone.leaderboards.records.listing import page
 
     out.draw(page(here.all_records(**filters)), "records")
@@ -149,7 +152,7 @@ def summarise_record(
     out: Output,
     record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
 ) -> None:
-    """Summarise one record: outcome, quality, speed, memory, origin. (rankstone show: in full)"""
+    """Summarise one record; `rankstone show` prints all of it."""
     from rankstone.leaderboards.records.summary import page
 
     [(found, path)] = here.records([record])
@@ -165,9 +168,9 @@ def label_records(
         typer.Argument(metavar="RECORD... LABEL", help="Records as for rm; then '' for no label."),
     ],
 ) -> None:
-    """Show a LABEL instead of the method's name on boards, which name the method in a note.
+    """Set the label that boards show instead of the method's name.
 
-    A record that is measured again has none.
+    A note below the board states the name. The label is lost if the cell is measured again.
     """
     *named, label = names
     if not named:
@@ -207,7 +210,11 @@ def publish_records(
         bool, typer.Option("--latency/--no-latency", help="Publish latencies, or leave them out.")
     ] = True,
 ) -> None:
-    """Copy good records of committed code and steady latency; exit code 1 if others are refused."""
+    """Copy records that are fit to publish.
+
+    These have steady latencies and were measured with committed code. Exit code 1 if any other
+    record is refused.
+    """
     from rankstone.leaderboards.publishing import publish, refused, without_latency
 
     root = here.store.folder.resolve()

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from rankstone.errors import ResultsError
 
@@ -77,6 +78,12 @@ TaskNameOption = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Name for the only task without a definition."),
 ]
+METAVARS: dict[object, str] = {
+    "on": "TASK", "methods": "METHOD", "method": "METHOD", "candidates": "METHOD",
+    "measures": "MEASURE", "measure": "MEASURE", "timeout": "SECONDS", "memory_limit": "SIZE",
+    Path: "PATH", int: "N", float: "NUMBER", str: "TEXT",
+}  # fmt: skip
+"""Name of a parameter, or else its type -> the name of its value in the help."""
 PAGES: dict[str, Any] = {
     "form": FormatOption,
     "output": Annotated[
@@ -86,6 +93,24 @@ PAGES: dict[str, Any] = {
     "as_json": Annotated[bool, typer.Option("--json", help="The same as --format json.")],
 }
 """Options of commands that draw a page."""
+
+
+def _with_metavar(name: str, hint: Any) -> Any:
+    """Name the value of an option or argument in the help, instead of its type in Python."""
+    kind, info = get_args(hint)
+    if info.metavar is None and isinstance(info, ArgumentInfo):
+        info.metavar = METAVARS.get(name) or name.upper().removesuffix("S")
+    elif info.metavar is None:
+        info.metavar = next(
+            (METAVARS[one] for one in (name, *_leaves(kind)) if one in METAVARS), None
+        )
+    return hint
+
+
+def _leaves(kind: Any) -> list[Any]:
+    """`list[str] | None` -> `str` and `None`'s type."""
+    parts = get_args(kind)
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [kind]
 
 
 def command(
@@ -138,7 +163,10 @@ def command(
                                 default=False if name == "as_json" else None)
               for name, one in {**filters, **options, **pages}.items()),
         ]  # fmt: skip
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        named = [
+            one.replace(annotation=_with_metavar(one.name, one.annotation)) for one in parameters
+        ]
+        run.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
         run.__annotations__ = {}
         return run
 

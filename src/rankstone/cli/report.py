@@ -26,7 +26,7 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Retrieval report",
 ) -> None:
-    """Write a page with methods, tasks, tables, plots, comparisons and caveats.
+    """Write one page with tables, plots and comparisons.
 
     The default format is Markdown.
     """
@@ -60,7 +60,7 @@ def site(
         ),
     ] = None,
 ) -> None:
-    """Write records as a static site: open its index.html, or serve the folder.
+    """Write records as a static web site; open its index.html.
 
     Pages of pairs show query and document texts if their collection is available locally.
     """  # fmt: skip

@@ -39,7 +39,9 @@ def reproduce(
         ),
     ] = None,
 ) -> None:
-    """Reproduce published TABLES; each value is within, above or below its tolerance, or not run.
+    """Compare measured values with published tables.
+
+    Each value is within, above or below its tolerance, or not run.
 
     Exit code 1 if a value deviates. Markdown files get a .json file with the numbers.
     """
@@ -78,7 +80,9 @@ def claims(
         bool, typer.Option("--update", help="Keep the other claims in the file of -o.")
     ] = False,
 ) -> None:
-    """Check claims of papers: each holds, does not hold, is inconclusive, or was not tested.
+    """Check claims of papers against records.
+
+    Each claim holds, does not hold, is inconclusive, or was not tested.
 
     Exit code 1 if a claim does not hold. Markdown files get a .json file with the numbers.
     """
@@ -133,7 +137,7 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Find what makes a stored number differ from a published one, among known causes.
+    """Explain why a stored number differs from a published one.
 
     By default only what is exact and takes seconds: rules of tools, cutoffs, other judgements.
     """

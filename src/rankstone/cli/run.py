@@ -75,7 +75,7 @@ def chosen_cells(
         typer.Option("--budget", help="Limit of API costs: 2.50 (US dollars) or 2Mtokens."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Label of the only METHOD, before its digest.")
+        str | None, typer.Option("--name", help="Name of the only METHOD in records.")
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -143,7 +143,7 @@ def chosen_cells(
 
 @command("results", "data", "cache", "workspace", cells=chosen_cells)
 def run(here: Session, cells: Arguments) -> None:
-    """Evaluate every METHOD on every TASK and store one record per cell."""
+    """Evaluate methods on tasks and store one record per cell."""
     sweep, measures = here.sweep(**cells), cells["measures"]
     records = _drawn(sweep)
     if measures:
@@ -158,7 +158,7 @@ def run(here: Session, cells: Arguments) -> None:
 
 @command("results", "data", "cache", "workspace", cells=chosen_cells)
 def plan(here: Session, cells: Arguments, out: Output) -> None:
-    """Forecast time, memory, index, disk and price of every METHOD on every TASK.
+    """Forecast time, memory, index, disk and price of each cell.
 
     Measures a sample of each cell; exit code 1 if a cell would fail or does not fit.
     """
@@ -212,7 +212,7 @@ def load(
         ),
     ] = None,
 ) -> None:
-    """Measure latency and throughput of every METHOD on every TASK under load.
+    """Measure latency and throughput of each cell under load.
 
     Latency counts from the scheduled arrival. The records hold the trials; exit code 1 if a cell
     failed.

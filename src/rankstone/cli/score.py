@@ -32,7 +32,7 @@ def score(
     task_name: TaskNameOption = None,
     form: FormatOption = None,
 ) -> None:
-    """Score a run file of another tool, store its record and print the leaderboard."""
+    """Score a run file of another tool and store its record."""
     from rankstone.cli.bars import drawn
 
     if relevance is not None and qrels is None:
@@ -54,7 +54,10 @@ def verify(
         list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
     ] = None,
 ) -> None:
-    """Recompute stored measures from stored runs; exit 1 if anything differs or is unreadable."""
+    """Recompute stored measures from stored runs.
+
+    Exit code 1 if anything differs or is unreadable.
+    """
     from rankstone.errors import ResultsError
 
     good = n = 0
