@@ -1,4 +1,4 @@
-"""Definitions and data: what can be run, on what, and what the cache holds."""
+"""Definitions, data and the cache: the methods and tasks that can be run."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """The folders of a session, and its commands that only list or prepare."""
+    """The folders of a session, and the commands that only list or prepare."""
 
     workspace: PathLike | None = None
-    """Folder whose definitions take precedence over the packaged ones; by default the nearest one
-    upwards with `rankstone.toml`, `runners/` or `benchmarks/`."""
+    """Folder whose definitions take precedence over the packaged ones; by default the current
+    folder or its nearest parent with `rankstone.toml`, `runners/` or `benchmarks/`."""
     results: PathLike | None = None
     """Folder of the records; `results/` of the workspace by default."""
     data: PathLike | None = None
     """Local mirror of collections in BEIR layout; `RANKSTONE_DATA` by default."""
     cache: PathLike | None = None
-    """Prepared corpora and encodings; `RANKSTONE_CACHE`, else the user's cache folder."""
+    """Folder of prepared corpora and encodings; by default `RANKSTONE_CACHE`, else the user's
+    cache folder."""
 
     @property
     def definitions(self) -> Workspace:
@@ -68,23 +69,24 @@ class Catalogue:
     def init(folder: PathLike = ".") -> list[Path]:
         """Write a commented workspace into `folder`, and return its files.
 
-        Raises: DefinitionError, before anything is written, where one of them is there.
+        Raises: DefinitionError, before anything is written, if one of the files exists.
         """
         return write_workspace(Path(folder))
 
     def composite(self, adapter: str, members: Methods, **parameters: Any) -> MethodSpec:
-        """Return a method made of `members`, for `run`: names in any form, specs, or objects.
+        """Return a composite method for `run`.
 
         Args:
-            adapter: its kind, such as `reciprocal_rank_fusion` or `weighted_fusion`.
-            parameters: of the adapter, as in a definition's `[parameters]`.
+            adapter: the kind of method, such as `reciprocal_rank_fusion` or `weighted_fusion`.
+            members: names in any form, specs, or objects.
+            parameters: arguments of the adapter, as in a definition's `[parameters]`.
 
-        Raises: RankstoneError, where a member is wrong.
+        Raises: RankstoneError, if a member is wrong.
         """
         return self.definitions.composite(adapter, members, parameters)
 
     def tasks(self, names: Tasks = ()) -> list[TaskSpec]:
-        """Return the tasks and suites' tasks `names`, or all that are defined."""
+        """Return the tasks `names`, suites as their tasks, or all defined tasks."""
         definitions = self.definitions
         return definitions.named(names) if names else list(definitions.tasks.values())
 
@@ -96,7 +98,7 @@ class Catalogue:
         return [entry(task, sources) for task in self.tasks(names)]
 
     def prepare(self, task: str | TaskSpec, progress: Progress = silent) -> Dataset:
-        """Fetch and convert the data of a task, unless a run finds it ready, and open it."""
+        """Open the data of a task; it is downloaded and converted first if necessary."""
         from rankstone.benchmarks.store import open_dataset
 
         return open_dataset(self.definitions.one_task(task), self.sources, progress)
@@ -108,9 +110,10 @@ class Catalogue:
         return find_copy(self.definitions.one_task(task), self.sources)
 
     def verify_data(self, task: TaskSpec) -> dict[str, str]:
-        """Compare the prepared data of a task with its pins, and return the digests.
+        """Compare the prepared data of a task with its pinned counts and digests, and return the
+        digests.
 
-        Raises: DataError, where the data differs or is not prepared.
+        Raises: DataError, if the data differs or is not prepared.
         """
         from rankstone.benchmarks.prepared import verify_copy
 
@@ -119,7 +122,7 @@ class Catalogue:
         return verify_copy(copy, task, self.sources)
 
     def data_path(self, name: str) -> Path:
-        """Return the folder of the prepared copy of a task; DataError where it is not whole."""
+        """Return the folder of the prepared copy of a task; DataError if it is not complete."""
         from rankstone.benchmarks.prepared import check_whole
 
         copy = self.prepared(name)
@@ -135,9 +138,9 @@ class Catalogue:
         return statistics(dataset)
 
     def encodings(self, names: Sequence[str] | str = ()) -> list[Encoding]:
-        """Return the encodings in the cache: keys, or those of methods, or all.
+        """Return the encodings in the cache: those with these keys, those of methods, or all.
 
-        Raises: DataError, where the named cache is absent, or a name is of no encoding.
+        Raises: DataError, if the named cache is absent, or a name has no encoding.
         """
         from rankstone.encodings.inventory import entries, named
 
@@ -157,9 +160,9 @@ class Catalogue:
         return of_stored_vectors(method, dataset, self.sources)
 
     def published(self, method: str | None = None) -> list[Published]:
-        """Return the values that others published, of one method or all.
+        """Return the published values of one method, or of all.
 
-        Raises: DefinitionError, where the method is not defined, or has no such values.
+        Raises: DefinitionError, if the method is not defined, or has no published values.
         """
         from rankstone.leaderboards.papers.published import published_of, read_published
 
@@ -179,9 +182,9 @@ class Catalogue:
 
     def defined_board(self, name: str) -> tuple[TableSpec, Path | None]:
         """Return the board that `leaderboards/` defines as `name`, and the folder of its records;
-        None where those are the ones of the session.
+        None for the folder of the session.
 
-        Raises: DefinitionError, where it is not defined.
+        Raises: DefinitionError, if the board is not defined.
         """
         from rankstone.leaderboards.boards import TableSpec
 
@@ -202,7 +205,7 @@ class Catalogue:
         return list(convert(Path(checkpoint), Path(like), Path(to)))
 
     def doctor(self) -> RenderableType:
-        """Return a report of what is installed and available, for a terminal."""
+        """Return a report of installed extras, available data and runnable methods."""
         from rankstone.doctor import report
 
         return report(self.definitions, self.sources)
@@ -210,7 +213,7 @@ class Catalogue:
     def task_of(self, record: RunRecord) -> TaskSpec:
         """Return the task of a record, as it is defined today.
 
-        Raises: RankstoneError, where it is not defined, or its folder has changed.
+        Raises: RankstoneError, if the task is not defined, or its folder has changed.
         """
         task = record.task
         return self.definitions.recorded_task(

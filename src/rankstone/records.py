@@ -31,13 +31,13 @@ class StoredRecords(Catalogue):
         return self._store(self.definitions)
 
     def records(self, names: Records = (), **filters: Unpack[Filters]) -> list[Stored]:
-        """Return the stored records and their files, those `names` or all, that `filters` keep.
+        """Return stored records with their files: those `names`, or all, that pass `filters`.
 
         Args:
             names: files, parts of METHOD@TASK, or records as `run` returns them; one or several.
 
-        Raises: ResultsError, where the named folder of records, a record, or what a filter names is
-            absent.
+        Raises: ResultsError, if the named folder of records, a record, or a method or task of a
+            filter is absent.
         """
         store = self._present_store()
         found = [self._named(one, store) for one in alone_or_all(names)] or store.stored()
@@ -57,10 +57,10 @@ class StoredRecords(Catalogue):
         changed: bool = False,
         **filters: Unpack[Filters],
     ) -> list[Stored | ResultsError]:
-        """Return `records`, and for each file that is no record the reason.
+        """Return `records`, and for each file that is not a valid record the reason.
 
         Args:
-            changed: return records that changed since they were written, too.
+            changed: also return records that were changed since they were written.
 
         Raises: ResultsError, as for `records`.
         """
@@ -90,11 +90,10 @@ class StoredRecords(Catalogue):
         """Delete stored records with the files beside them, and return their files.
 
         Args:
-            names: methods, METHOD@TASK, or files, which need not hold a valid record; every record
-                by default.
+            names: methods, METHOD@TASK, or files, also of invalid records; by default all records.
             failed: only failures.
 
-        Raises: ResultsError, before anything is deleted, where a name has no record.
+        Raises: ResultsError, before anything is deleted, if a name has no record.
         """
         from rankstone.results.removal import chosen_files
 
@@ -105,13 +104,14 @@ class StoredRecords(Catalogue):
         return paths
 
     def label_records(self, names: Sequence[str] | str, label: str | None) -> list[Path]:
-        """Give stored records a label that boards show for their method, or none, and return their
-        files. It is no part of a record's digest, and nothing but boards reads it.
+        """Set or remove the label of stored records, and return their files.
+
+        Boards show the label instead of the method's name. It is not part of a record's digest.
 
         Args:
             names: methods, METHOD@TASK, or files.
 
-        Raises: ResultsError, before anything is written, where a name has no record.
+        Raises: ResultsError, before anything is written, if a name has no record.
         """
         from rankstone.results.removal import chosen_files
 
@@ -124,7 +124,7 @@ class StoredRecords(Catalogue):
         return paths
 
     def _recorded(self, methods: Methods) -> list[str]:
-        """Return the names under which records of methods are."""
+        """Return the names of methods in records."""
         return [self.definitions.recorded(name) for name in names_of(methods)]
 
     def _store(self, definitions: Workspace) -> ResultStore:
@@ -133,7 +133,7 @@ class StoredRecords(Catalogue):
         return ResultStore(Path(self.results) if self.results is not None else definitions.results)
 
     def _present_store(self) -> ResultStore:
-        """The folder of the records; ResultsError where it was named and is absent."""
+        """Return the folder of the records; ResultsError if it was named and is absent."""
         if self.results is not None and not Path(self.results).is_dir():
             raise no_folder(self.results)
         return self.store

@@ -54,6 +54,8 @@ def opened(path: Path, error: Callable[[str], RankstoneError] = DataError) -> io
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
+    except FileNotFoundError:
+        raise error(f"{path}: no such file. Correct its name.") from None
     except OSError as fault:
         raise error(
             f"{path}: cannot be read: {fault.strerror or fault}. Make it readable."

@@ -1,4 +1,4 @@
-"""Views of stored records: nothing here runs a method or reads a collection."""
+"""Views of stored records, made without running a method or reading a collection."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ class Views(StoredRecords):
     def leaderboard(
         self, records: Iterable[RunRecord] | RunRecord | None = None, **filters: Unpack[Filters]
     ) -> Leaderboard:
-        """Return one row per record, by default of all stored: quality with intervals, latency,
-        memory, index size, status; a frame that a notebook draws as the command does."""
+        """Return one row per record, by default of all stored records.
+
+        Columns are quality with intervals, latency, memory, index size and status. A notebook
+        shows the result as the command does."""
         from rankstone.leaderboards.frame import leaderboard
         from rankstone.leaderboards.shown import Leaderboard
 
@@ -59,9 +61,9 @@ class Views(StoredRecords):
     def per_query(self, names: Records = ()) -> pd.DataFrame:
         """Return the measures of each query of the stored records `names`, or of all.
 
-        Returns: the columns task, method and query, then one per measure.
+        Returns: a frame with the columns task, method and query, and one column per measure.
 
-        Raises: ResultsError, where a record or its values are absent.
+        Raises: ResultsError, if a record or its values are absent.
         """
         from rankstone.leaderboards.frame import per_query
 
@@ -70,8 +72,8 @@ class Views(StoredRecords):
     def suite_means(
         self, suite: str, *, zero_shot: bool = False, **filters: Unpack[Filters]
     ) -> pd.DataFrame:
-        """Return the mean over a suite of every method that has stored records of it, or only of
-        those that learnt from no training split of its tasks."""
+        """Return the mean over a suite of every method that has stored records of the suite, or
+        only of methods that were not trained on a training split of its tasks."""
         from rankstone.leaderboards.suites import suite_means
         from rankstone.leaderboards.trained import zero_shot as without_trained
 
@@ -93,16 +95,18 @@ class Views(StoredRecords):
         zero_shot: bool = False,
         **filters: Unpack[Filters],
     ) -> ShownPage:
-        """Return methods by tasks: the leaderboard that `leaderboards/` defines as `name`, over the
-        records that it names or those of `results`, or else one of `measures` and `columns`.
+        """Return a table of methods by tasks.
+
+        The table is the leaderboard `name` defined in `leaderboards/`, over the records that its
+        definition names or those of `results`; without `name`, a table of `measures` and `columns`.
 
         Args:
-            measures: of each task; its headline by default.
-            columns: costs, `mean`, and more measures; of a defined leaderboard instead of its own.
-            title, sort, intervals, significance, top: as in a definition, or instead of it.
-            zero_shot: leave out methods that learnt from a task's training split.
+            measures: measures of each task; by default its headline.
+            columns: costs, `mean`, and further measures; they override those of a definition.
+            title, sort, intervals, significance, top: as in a definition; they override it.
+            zero_shot: leave out methods that were trained on a task's training split.
 
-        Raises: RankstoneError, where something is not defined or records cannot be read.
+        Raises: RankstoneError, if a name is not defined or records cannot be read.
         """
         from rankstone.leaderboards.boards import board, restated, stated
         from rankstone.leaderboards.labels import base_name
@@ -146,9 +150,9 @@ class Views(StoredRecords):
         return shown_page(page(made))
 
     def plot(self, on: Tasks, *, cost: str = "p95 latency", **origin: Unpack[Origin]) -> LayerChart:
-        """Return quality against a cost of the stored records of the task `on`.
+        """Return a plot of quality against a cost for the stored records of the task `on`.
 
-        Raises: RankstoneError, where fewer than two records have both, or Altair is absent.
+        Raises: RankstoneError, if fewer than two records have both, or Altair is not installed.
         """
         from rankstone.leaderboards.costs import named_cost
         from rankstone.leaderboards.curves.drawn import NEEDED
@@ -178,9 +182,9 @@ class Views(StoredRecords):
             baseline, others: methods of stored records, in full or by their last parts, or the
                 objects that were run.
             on: only these tasks.
-            measure: instead of each task's headline.
+            measure: the measure to compare, instead of each task's headline.
 
-        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        Raises: RankstoneError, if a name has no record, or records cannot be compared.
         """
         from rankstone.leaderboards.compare import compare_stored
         from rankstone.leaderboards.pages.compare import page
@@ -202,16 +206,17 @@ class Views(StoredRecords):
         level: float = 0.05,
         measure: str | None = None,
     ) -> ShownList[Power]:
-        """Return what comparisons of methods that differ as these two can show, task by task.
+        """Return, for each task, the differences that its queries can show between methods like
+        these two.
 
         Args:
-            method, other: of stored records, in full or by their last parts, or objects.
+            method, other: methods of stored records, in full or by their last parts, or objects.
             on: only these tasks.
-            differences: means for which the queries that show them are counted.
-            comparisons: size of the family, at `level` together.
-            measure: instead of each task's headline.
+            differences: mean differences; the number of queries that show each is computed.
+            comparisons: number of comparisons that share `level`.
+            measure: the measure, instead of each task's headline.
 
-        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        Raises: RankstoneError, if a name has no record, or records cannot be compared.
         """
         from rankstone.leaderboards.pages.power import page
         from rankstone.leaderboards.power import Setting, power_stored
@@ -231,15 +236,16 @@ class Views(StoredRecords):
         rules: PathLike | GateRules | None = None,
         on: Tasks | None = None,
     ) -> ShownList[Judgement]:
-        """Judge by stored records whether `candidate` may replace `baseline`.
+        """Judge by stored records if `candidate` is worse than `baseline`.
 
         Args:
-            baseline, candidate: folders of records, whose cells are compared by method and task; or
-                methods of `results`, compared by task.
-            rules: a file, or the rules; by default a headline may drop .005, and .02 at most.
+            baseline, candidate: folders of records, compared by method and task; or methods with
+                records in `results`, compared by task.
+            rules: a file, or the rules; by default the allowance of a headline is .005 and its
+                hard limit .02.
             on: only these tasks.
 
-        Raises: RankstoneError, where a side or a rule is absent.
+        Raises: RankstoneError, if a side or a rule is absent.
         """
         from rankstone.leaderboards.gate import judge_stored
         from rankstone.leaderboards.gate_rules import rules_of
@@ -266,7 +272,7 @@ class Views(StoredRecords):
     ) -> ShownPage:
         """Return one page about the stored records of `methods` on the tasks `on`, or all.
 
-        Raises: RankstoneError, where a name has no record, or records cannot be compared.
+        Raises: RankstoneError, if a name has no record, or records cannot be compared.
         """
         from rankstone.leaderboards.pages.report import report
         from rankstone.leaderboards.shown import shown_page
@@ -292,9 +298,9 @@ class Views(StoredRecords):
         **filters: Unpack[Filters],
     ) -> list[Path]:
         """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
-        `parquet`. A warning names those on tasks that MTEB lacks, which it does not get.
+        `parquet`. Records on tasks that MTEB lacks are not written as `mteb`; a warning names them.
 
-        Raises: RankstoneError, where a record is absent, or lacks what the form needs.
+        Raises: RankstoneError, if a record is absent, or lacks data that the format needs.
         """
         from rankstone.results.exports import export
 

@@ -196,7 +196,7 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="cannot be read"):
+    with pytest.raises(ResultsError, match="no such file"):
         read_run(tmp_path / "absent.run")
 
 

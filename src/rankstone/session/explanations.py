@@ -36,20 +36,20 @@ class Explanations(Runs):
         rerun: bool = False,
         queries: int | None = None,
     ) -> ShownExplanation:
-        """Search for what makes a stored number differ from a published one, among known causes.
+        """Explain the difference between a stored and a published number by known causes.
 
         Args:
             record: METHOD@TASK, the file of a record, or a record as `run` returns it.
-            published: a number, as text for its last zeros; or a table of `leaderboards/papers`
+            published: a number, as text if it ends in zeros; or a table of `leaderboards/papers`
                 (or a part of its name), or `TABLE:ROW`.
-            measure: instead of the task's headline.
+            measure: the measure to explain, instead of the task's headline.
             qrels: files of other judgements to try.
-            encodings: try changes of the stored vectors of documents; queries are encoded.
-            rerun: run the method without prompts, without titles, at other lengths and so on, with
-                encodings in the cache and records thrown away.
-            queries: of `rerun`: only so many, from which means are estimated.
+            encodings: try changes of the stored document vectors; only queries are encoded again.
+            rerun: also run the method without prompts, without titles, at other lengths and so on;
+                encodings are kept in the cache, records are not stored.
+            queries: number of queries of `rerun`, from which means are estimated.
 
-        Raises: RankstoneError, where a name, the measure or the value is not found, or the record
+        Raises: RankstoneError, if a name, the measure or the value is not found, or the record
             has no run.
         """
         from rankstone.benchmarks.task_names import file_task

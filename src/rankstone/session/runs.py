@@ -25,16 +25,16 @@ Missing = Literal["run", "skip"]
 def _completed(
     plan: Callable[Concatenate[Runs, P], Sweep],
 ) -> Callable[Concatenate[Runs, P], ShownList[RunRecord]]:
-    """The method that runs what `plan` returns, with the parameters of `plan`."""
+    """Return the method that runs the sweep of `plan`, with the parameters of `plan`."""
 
     def run(self: Runs, /, *args: P.args, **options: P.kwargs) -> ShownList[RunRecord]:
-        """Run every method on every task, each cell in a fresh process, and store its record.
+        """Run every method on every task and store one record per cell.
 
-        The arguments are those of `sweep`.
+        Each cell runs in a fresh process. The arguments are those of `sweep`.
 
-        Returns: one record per cell, task by task; look at ``record.status``.
+        Returns: one record per cell, task by task; ``record.status`` states the outcome.
 
-        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
         from rankstone.leaderboards.pages.leaderboard import page
         from rankstone.leaderboards.shown import ShownList
@@ -50,15 +50,15 @@ def _completed(
 def _forecast(
     sweep: Callable[Concatenate[Runs, P], Sweep],
 ) -> Callable[Concatenate[Runs, P], ShownList[Planned]]:
-    """The method that forecasts what `sweep` returns, with the parameters of `sweep`."""
+    """Return the method that forecasts the cells of `sweep`, with the parameters of `sweep`."""
 
     def plan(self: Runs, /, *args: P.args, **options: P.kwargs) -> ShownList[Planned]:
-        """Return a forecast of every cell: time, memory, index, disk, price; nothing is run but
-        samples of them, and no paid API is asked.
+        """Return a forecast of every cell: time, memory, index, disk and price.
 
-        The arguments are those of `sweep`.
+        Only samples of the cells run, and no request is sent to a paid API. The arguments are
+        those of `sweep`.
 
-        Raises: RankstoneError, before anything is sampled, where a name or a definition is wrong.
+        Raises: RankstoneError, before anything is sampled, if a name or a definition is wrong.
         """
         from rankstone.execution.forecasts.plan import planned
         from rankstone.leaderboards.forecasts.plan_page import page
@@ -71,7 +71,7 @@ def _forecast(
 
 
 def _cluster(address: str | bool, device: str) -> Machines:
-    """Return the nodes of a Ray cluster; MissingExtraError where Ray is not installed."""
+    """Return the nodes of a Ray cluster; MissingExtraError if Ray is not installed."""
     from rankstone.execution.cluster.connection import refuse_missing
     from rankstone.execution.cluster.machines import Cluster
 
@@ -103,30 +103,30 @@ class Runs(Scores):
         task_name: str | None = None,
         ray: str | bool | None = None,
     ) -> Sweep:
-        """Return the cells that `run` with the same arguments runs, not yet run.
+        """Return the cells that `run` would run with the same arguments.
 
         Args:
             methods: names (`rankstone list runners`), specs, or Python objects: runners (see
-                `rankstone.Runner`), and functions `search(queries, k)` that return a score by
-                document id for each query. A single one needs no list, nor does a task.
+                `rankstone.Runner`), and functions `search(queries, k)` that return scores by
+                document id for each query. A single method, or a single task, needs no list.
             tasks: names of tasks and suites (`rankstone list benchmarks`), or specs.
-            k: depth of the runs, instead of the tasks' own.
-            limit_queries: number of judged queries to use, the first ones.
-            timeout_s, memory_limit_bytes: limits of a cell; a cell that exceeds one fails.
-            seed: of everything random.
-            device: `cpu`, `cuda`, `cuda:N` or `mps`, for methods that state none; `auto`: as
-                RANKSTONE_DEVICE states, else the best there is.
-            force: measure again where results with matching digests are stored.
-            model_path: folder with the weights of the one method, instead of its definition's.
-            budget_tokens, budget_usd: what requests to APIs may cost; a cell that would exceed
-                them fails before it does, and its finished shards are kept.
-            changes: parameters by hand, a label, candidates of cross-encoders.
-            measures: beside the task's; `run` adds them to the stored records (`with_measures`).
-            task_name: own name, for records, of the one task, which has no definition.
-            ray: address of the Ray cluster whose nodes encode and measure; True: the one of this
-                machine or of RAY_ADDRESS, or else a new one here.
+            k: depth of the runs, instead of the depth of the tasks.
+            limit_queries: number of judged queries to use, from the first one on.
+            timeout_s, memory_limit_bytes: limits of a cell; a cell that exceeds a limit fails.
+            seed: random seed of all methods.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`, for methods whose definition states no device;
+                `auto`: the device of RANKSTONE_DEVICE, else the best available device.
+            force: measure cells again whose results are stored with matching digests.
+            model_path: folder with weights for the only method, instead of those of its definition.
+            budget_tokens, budget_usd: limits of the requests to APIs. A cell fails before it would
+                exceed a limit, and its finished shards are kept.
+            changes: parameters set by hand, a name, candidates of cross-encoders.
+            measures: further measures, which `run` adds to the stored records (`with_measures`).
+            task_name: name, in records, of the only task, which has no definition.
+            ray: address of the Ray cluster whose nodes encode and measure; True: the cluster of
+                this machine or of RAY_ADDRESS, or else a new cluster on this machine.
 
-        Raises: RankstoneError, where a name or a definition is wrong.
+        Raises: RankstoneError, if a name or a definition is wrong.
         """
         from rankstone.evaluation.evaluate import parse_all
         from rankstone.execution.process import Limits
@@ -174,20 +174,20 @@ class Runs(Scores):
         """Measure latency and throughput under load; the records have the section `profile.load`.
 
         Args:
-            rates: requests per second of an open loop, one trial each.
-            p99_ms: bound within which the highest rate is searched for.
-            clients: numbers of clients of a closed loop, one trial each.
+            rates: requests per second of an open loop; each rate is one trial.
+            p99_ms: limit of the p99 latency, for which the highest rate is searched.
+            clients: numbers of clients of a closed loop; each number is one trial.
             duration_s: time in which requests arrive, in each trial.
             arrivals: a Poisson process, or constant intervals.
             workers: threads that serve the open loop.
-            queue: most requests that wait; those that arrive beyond are dropped.
+            queue: maximum number of waiting requests; further requests are dropped.
             request_timeout_s: time limit of a request, from its arrival.
             updates: insertions and deletions per second, while searches arrive at the first rate.
             cells: other arguments of `sweep`.
 
         Returns: one record per cell, task by task.
 
-        Raises: RankstoneError, before anything runs, where an argument or a definition is wrong.
+        Raises: RankstoneError, before anything runs, if an argument or a definition is wrong.
         """
         from pydantic import ValidationError
 
@@ -220,7 +220,7 @@ class Runs(Scores):
         return ShownList(records, lambda these: page(self.labelled(these)), "record")
 
     def _measured(self, cells: set[Cell], missing: Missing) -> Found:
-        """All that is stored, after `cells` were run or reused where `missing` is `run`."""
+        """Return all stored records; if `missing` is `run`, `cells` are run or reused first."""
         methods: dict[str, set[str]] = {}
         for method, task in cells if missing == "run" else ():
             methods.setdefault(task, set()).add(method)

@@ -37,11 +37,12 @@ class Scores(Views):
     def with_measures(
         self, records: Sequence[RunRecord], measures: Sequence[str] | str
     ) -> list[RunRecord]:
-        """Return stored records with `measures`, computed from their runs and stored where absent.
+        """Return stored records with `measures`; absent ones are computed from the stored runs.
 
-        Runs that some measure is too deep for stay without, with a warning, unless none is left.
+        The computed measures are stored. If a measure is deeper than a run, the record stays
+        without this measure, with a warning.
 
-        Raises: RankstoneError, where a measure is unknown or deeper than all runs, or data changed.
+        Raises: RankstoneError, if a measure is unknown or deeper than all runs, or data changed.
         """
         from rankstone.scoring.later_measures import with_measures
 
@@ -77,17 +78,17 @@ class Scores(Views):
 
         Args:
             run: the file, plain or compressed; or {query: {document: score}}, or a data frame with
-                the columns query, document and score (or those of ir_measures or PyTerrier).
-            on: the task; or else
-            qrels: a file of judgements, in TREC or BEIR form, or the same in memory with a column
-                label, under which a label of at least `relevance` is relevant. What is given in
-                memory is kept in the cache, so that the record can be verified.
-            name: of the method in the record; `runs/<file name>` by default.
-            task_name: own name, for the record, of a task without a definition.
+                the columns query, document and score (or the columns of ir_measures or PyTerrier).
+            on: the task; give either `on` or `qrels`.
+            qrels: a file of judgements in TREC or BEIR form, or judgements in memory with a column
+                label; labels of at least `relevance` are relevant. Data in memory is copied to the
+                cache, so that the record can be verified.
+            name: name of the method in the record; `runs/<file name>` by default.
+            task_name: name, in the record, of a task without a definition.
 
-        Returns: the record as stored; its ``warnings`` state what is odd about the file.
+        Returns: the record as stored; its ``warnings`` state oddities of the file.
 
-        Raises: RankstoneError, where the file, the task or its data is wrong.
+        Raises: RankstoneError, if the file, the task or its data is wrong.
         """
         from rankstone.benchmarks.task_names import file_task
         from rankstone.scoring.in_memory import is_in_memory, write_file
@@ -131,7 +132,7 @@ class Scores(Views):
     ) -> list[Path]:
         """Store MTEB's result files, or TREC runs of the task `on`, as records.
 
-        Of MTEB's files none is stored where one is at fault.
+        If one of MTEB's files is faulty, none is stored.
 
         Returns: the files of the records.
         """
@@ -150,10 +151,10 @@ class Scores(Views):
         return [store.path(store.write(record)) for record in records]
 
     def verify(self, record: RunRecord, path: PathLike) -> list[str]:
-        """Return where the record stored at `path` differs from what it was made of.
+        """Return the differences between the record stored at `path` and its recomputation.
 
-        Means, values per query and latencies must agree to 1e-9, intervals to 1e-6, the record, its
-        files and its data by their sha256, task and policy with today's definition.
+        Means, values per query and latencies must agree to 1e-9, intervals to 1e-6. The record, its
+        files and its data must agree with their sha256, task and policy with today's definition.
         """
         from rankstone.scoring.verification import differences
 
@@ -164,7 +165,7 @@ class Scores(Views):
 
         `tool` is a key of `rankstone.evaluation.conventions.tools.TOOLS`.
 
-        Raises: RankstoneError, where the record has no run, is judged by answers, or its task's
+        Raises: RankstoneError, if the record has no run, is judged by answers, or its task's
             data cannot be opened.
         """
         from rankstone.leaderboards.frame import measure_order
@@ -176,7 +177,7 @@ class Scores(Views):
     def _tasks_under(
         self, definitions: Workspace, tasks: Tasks, name: str | None
     ) -> list[TaskSpec]:
-        """Return the tasks, or the one of them under the user's own `name`."""
+        """Return the tasks; a single task is named `name` if this is given."""
         named = definitions.named([self._made_again(task) for task in several(tasks)])
         if name is None:
             return named
@@ -190,7 +191,7 @@ class Scores(Views):
         return [task]
 
     def _made_again(self, task: str | TaskSpec) -> str | TaskSpec:
-        """Return the task of a record, where `task` is its name and no file defines it."""
+        """Return the task of the record named `task`, if no file defines the task."""
         from rankstone.benchmarks.task_names import UNDEFINED
 
         if not (isinstance(task, str) and task.startswith(UNDEFINED)) or Path(task).exists():
@@ -205,7 +206,7 @@ class Scores(Views):
         return self.reporter or (Lines(sys.stderr) if in_notebook() else Silent())
 
     def _relevant(self, record: RunRecord) -> dict[str, list[str]]:
-        """Query -> the documents that the record's policy counts as relevant."""
+        """Return, for each query, the documents that the record's policy counts as relevant."""
         least = record.policy.relevance
         return {
             query: [document for document, label in labels.items() if label >= least]
@@ -213,7 +214,7 @@ class Scores(Views):
         }
 
     def _judged(self, record: RunRecord) -> Judged:
-        """The judgements of the record's task, as the task is defined today."""
+        """Return the judgements of the record's task, as the task is defined today."""
         from rankstone.scoring.task_qrels import open_judged
 
         return open_judged(self.task_of(record), self.sources)

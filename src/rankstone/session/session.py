@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Explanations, Verdicts):
-    """Folders that commands read and write; definitions and records are read again by each call."""
+    """Folders that commands read and write; each call reads definitions and records again."""
 
     def site(
         self,
@@ -32,19 +32,20 @@ class Session(Explanations, Verdicts):
         history: PathLike | Sequence[PathLike] = (),
         **filters: Unpack[Filters],
     ) -> Built:
-        """Write the stored records as one folder of static pages; an older site is replaced.
+        """Write the stored records as a folder of static pages; an older site is replaced.
 
-        Defined boards with a table for each task have a page where the site has all their tasks.
-        Texts of queries and documents are looked up where their data is; nothing is fetched.
+        A board with a table for each task (`apart = true`) has a page if the site has all tasks of
+        the board. Texts of queries and documents are shown if their data is stored locally; nothing
+        is downloaded.
 
         Args:
             output: the folder.
-            pairs: best methods of a data set of which every two have a page.
-            history: folders of results, or of such folders, with records of other commits: pages
-                of trends show the figures of each method over all records.
+            pairs: number of best methods per data set; every two of them have a page.
+            history: folders of results, or of such folders, with records of other commits. Pages
+                of trends show the figures of each method over all these records.
 
-        Raises: RankstoneError, where a record cannot be read, `output` holds something else than a
-            site, or what draws plots is not installed.
+        Raises: RankstoneError, if a record cannot be read, if `output` holds something other than
+            a site, or if the extra `site` is not installed.
         """
         from rankstone.leaderboards.boards import TableSpec
         from rankstone.leaderboards.pages.board import apart

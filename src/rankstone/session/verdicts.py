@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts(Runs):
-    """The commands of a session that judge what they measure."""
+    """The commands of a session that measure and judge."""
 
     def gate_ab(
         self,
@@ -37,15 +37,15 @@ class Verdicts(Runs):
         rules: PathLike | GateRules | None = None,
         report: Callable[[str], None] = lambda what: None,
     ) -> ShownList[Judgement]:
-        """Judge whether the second of two versions is more expensive, measured in turns here.
+        """Measure two versions alternately and judge the second's costs by the first's.
 
         Args:
             versions: checkouts, or commits of the repository around the workspace.
-            rounds: bound on the rounds of each cell, which end as soon as they decide.
-            rules: its rules of cost; by default a median latency of 1.1 times passes.
+            rounds: maximum number of rounds of a cell; a cell ends as soon as it is decided.
+            rules: rules of cost; by default a median latency up to 1.1 times the first's passes.
             report: receives a line before each run.
 
-        Raises: RankstoneError, where a version or a cell does not run.
+        Raises: RankstoneError, if a version or a cell does not run.
         """
         from rankstone.execution.ab_comparison import Rounds, looks, measure_cells
         from rankstone.leaderboards.gate import judge_ratio
@@ -82,12 +82,12 @@ class Verdicts(Runs):
         """Test the claims `names`, or all, on the runs that they need.
 
         Args:
-            missing: `run` measures what is not stored with today's definitions, code and data;
-                `skip` takes what is stored, and reports the rest as not measured.
+            missing: `run` measures cells without a record of today's definitions, code and data;
+                `skip` uses only stored records, and reports other cells as not measured.
 
         Returns: the result of each claim, and the records by method and task.
 
-        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
         from rankstone.leaderboards.pages.claims import page
         from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
@@ -107,14 +107,14 @@ class Verdicts(Runs):
     def reproduce(
         self, tables: Sequence[str] | str = (), *, missing: Missing = "skip"
     ) -> ShownList[Reproduction]:
-        """Compare the published `tables`, or all, with what was measured.
+        """Compare the published `tables`, or all, with measured values.
 
         Args:
             missing: as in `claims`.
 
-        Returns: each table with all its cells: within, above, below, or not run and why.
+        Returns: each table with all its values: within, above, below, or not run with the reason.
 
-        Raises: RankstoneError, before anything runs, where a name or a definition is wrong.
+        Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
         from rankstone.benchmarks.availability import at_hand
         from rankstone.leaderboards.pages.papers import page
