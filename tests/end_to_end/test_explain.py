@@ -193,7 +193,7 @@ def test_the_command(here: Session) -> None:
     value = f"{by_trec('ndcg_cut_5'):.4f}"
     text = " ".join(call("--published", value).split())
     assert "closes the gap:" in text
-    assert "a match is a hypothesis, and no proof" in text
+    assert "a match is a hypothesis, not a proof" in text
     assert "causes tried" in text
     body = json.loads(call("--published", value, "--json"))
     assert body["verdict"] == "closes the gap"

@@ -168,7 +168,7 @@ def test_libraries_of_an_adapter_are_looked_up(
     add_runner(workspace, "ours", adapter)
     found = find(workspace, tmp_path)["x/ours"]
     assert found.state == state, found
-    assert ("pip install 'rankstone[dense]'" in found.detail) == (state == "absent")
+    assert ("needs the extra 'dense'" in found.detail) == (state == "absent")
 
 
 def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:

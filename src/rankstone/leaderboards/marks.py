@@ -26,7 +26,7 @@ def marked(
     second: bool = False,
     close: Sequence[bool] = (),
 ) -> list[Mark]:
-    """The marks of a column: all that read like the best, or are close to it, are the best.
+    """The marks of a column: values that read like the best, or are close to the best, count as the best.
 
     Args:
         texts: the cells as they are read.
@@ -54,11 +54,11 @@ def legend_of(marks: Collection[Mark], level: float | None) -> Iterator[str]:
     """Yield the notes that explain marks, and letters where methods were tested at `level`."""
     if level is not None:
         yield (
-            f"letters: significantly above that method (paired sign-flip test at {level:g}, by"
-            " Holm's method over all pairs of the board)"
+            "letters: significantly above the method with that letter (paired sign-flip test at"
+            f" {level:g}, by Holm's method over all pairs of the board)"
         )
     if "best" in marks:
-        tested = ", and what is not significantly below it" if level is not None else ""
+        tested = ", and values not significantly below the best" if level is not None else ""
         second = "; underlined: the second best" if "second" in marks else ""
         yield f"bold: the best of its column{tested}{second}"
 

@@ -58,7 +58,7 @@ def outlook(method: MethodSpec, find: Find) -> Outlook:
     except AbsentModelError as error:
         return _absent(error.model)
     except MissingExtraError as error:
-        return Outlook("needs an extra", str(error))
+        return Outlook("needs an extra", f"needs the extra '{error.extra}'")
     except ModelError as error:
         own = method.weights == "unavailable"
         return Outlook("needs weights" if own else "fails", str(error))

@@ -95,18 +95,18 @@ def _cautions(found: Explanation, shown: int) -> Iterator[str]:
     """Yield how many causes were tried, and how likely one comes so near by chance."""
     others = len(found.singles) + len(found.pairs) - shown
     yield (
-        f"{found.n_tried:,} causes tried: {len(found.unmoved):,} leave the value as it is;"
-        f" {count(others, 'other value')} that are not shown come less near, or move away"
+        f"{found.n_tried:,} causes tried: {len(found.unmoved):,} do not change the value;"
+        f" {count(others, 'other value')} not shown {'is' if others == 1 else 'are'} further away"
     )
     if found.n_pairs:
         yield f"{found.n_pairs:,} pairs of causes tried, as no single one closes the gap"
     yield (
-        f"of values as near to ours as the published one, {found.chance:.1%} would have one of"
-        f" these within ±{found.within:.2g}"
-        + (": this one may be chance" if found.chance > LIKELY else "")
+        f"by chance, {found.chance:.1%} of values as near to ours as the published value would be"
+        f" matched within ±{found.within:.2g}"
+        + (": this may be chance" if found.chance > LIKELY else "")
     )
     if found.verdict in ("closes the gap", "a pair closes the gap"):
-        yield "a match is a hypothesis, and no proof: look the rule up at the source"
+        yield "a match is a hypothesis, not a proof: check the rule in the publication"
 
 
 def _values(found: Explanation) -> Iterator[dict[str, object]]:
