@@ -131,15 +131,16 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
     sizes = sorted(series)
     yield "# Growth with the size of a collection\n"
     yield (
-        "Generated passages of MS MARCO's lengths, words by Zipf's law, 6,980 queries, depth 1,000."
+        "The collections are generated passages with the lengths of MS MARCO's passages and words"
+        " by Zipf's law; 6,980 queries, depth 1,000."
         f" `make growth PASSAGES={sizes[-1]}` measured {', '.join(f'{n:,}' for n in sizes)}"
         f" passages on {_machine(growth)}, {growth['date']}.\n"
     )
     yield (
-        "*Off the line*: the largest relative distance of a size from the straight line (with a"
-        f" fixed part) that fits all sizes best. At most {TOLERANCE:.0%} is the goal; misses are"
-        f" bold. Distances below {SMALL['cpu_s']:g} s and {SMALL['peak_rss_bytes'] >> 20} MiB are"
-        " not counted. Peaks are resident sizes, mapped files included. The figures:"
+        "*Off the line* is the largest relative deviation of any size from the straight line (with"
+        f" a constant) that fits all sizes best. The goal is at most {TOLERANCE:.0%}; misses are"
+        f" bold. Deviations below {SMALL['cpu_s']:g} s and {SMALL['peak_rss_bytes'] >> 20} MiB"
+        " count as 0. Peaks are resident set sizes, including mapped files. All figures are in"
         " [growth.json](growth.json).\n"
     )
     yield "![Seconds and peak memory of the longer phases by the number of passages](growth.svg)\n"
@@ -165,19 +166,19 @@ def _share(off: float) -> str:
 def _whole_lines(whole: dict[str, Any]) -> Iterator[str]:
     yield "\n## The whole job\n"
     yield (
-        f"`make scale PASSAGES={whole['passages']}`, on {_machine(whole)}: BM25 and a static"
-        " encoder from the files of a collection to records, killed with all its processes after"
-        f" {whole['killed_after_s'] or 0:,.0f} s, when half of the vectors were stored, and run"
-        f" again: {whole['wall_s'] / 60:.1f} minutes together,"
-        f" {whole['peak_bytes'] / 2**30:.2f} GiB resident at most in all processes."
+        f"`make scale PASSAGES={whole['passages']}` ran BM25 and a static encoder, from the files"
+        f" of a collection to records, on {_machine(whole)}. All processes were killed after"
+        f" {whole['killed_after_s'] or 0:,.0f} s, when half of the vectors were stored, and the"
+        f" command was run again. Both runs took {whole['wall_s'] / 60:.1f} minutes together; all"
+        f" processes together had at most {whole['peak_bytes'] / 2**30:.2f} GiB of resident memory."
         + (
-            " Quality, run and values per query are those of a run without a kill."
+            " Quality, run and values per query equal those of an uninterrupted run."
             if "reference_s" in whole and not whole["faults"]
             else ""
         )
         + "".join(f" **{fault}.**" for fault in whole["faults"])
         + "".join(f" {remark}" for remark in whole.get("remarks", ()))
-        + " The phases, as the records have them:\n"
+        + " The phases in the records:\n"
     )
     yield from table(whole)
 

@@ -26,7 +26,7 @@ def marked(
     second: bool = False,
     close: Sequence[bool] = (),
 ) -> list[Mark]:
-    """The marks of a column: values that read like the best, or are close to the best, count as the best.
+    """Return the marks of a column; values that read like the best, or are close to it, are best.
 
     Args:
         texts: the cells as they are read.

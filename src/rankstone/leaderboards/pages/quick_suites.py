@@ -54,10 +54,11 @@ def page(papers: Mapping[str, PaperSpec], suites: Mapping[str, SuiteSpec]) -> Pa
             Paragraph(_answer(*rows[-1])),
             _suites(rows),
             Items(tuple(_notes())),
-            Heading("Any choice of so many sets"),
+            Heading("All choices of a number of sets"),
             Paragraph(
-                "Of all choices of so many of the sets, tau-b of their mean with the mean of the"
-                " others. A choice that was selected for its tau-b would look better than it is."
+                "The table has tau-b between the mean of the chosen sets and that of the others,"
+                " over all choices of this number of sets. A choice selected for its tau-b would"
+                " look better than it is."
             ),
             _sizes({size: choices[size] for size in SIZES}),
             Heading("What this cannot tell"),
@@ -70,20 +71,20 @@ def page(papers: Mapping[str, PaperSpec], suites: Mapping[str, SuiteSpec]) -> Pa
 
 def _lead(found: Systems) -> str:
     return (
-        f"Rank correlation of the mean nDCG@10 of a quick suite with that of the"
-        f" {len(found.tasks)} sets of {FULL}, over {len(found.names)} published methods: the rows"
-        " of leaderboards/papers/*.toml that have a value on every set, each method once."
+        f"Rank correlation between the mean nDCG@10 of a quick suite and the mean over the"
+        f" {len(found.tasks)} sets of {FULL}, for {len(found.names)} published methods. The methods"
+        " are the rows of leaderboards/papers/*.toml with a value on every set, each method once."
         " make reference writes this page."
     )
 
 
 def _answer(name: str, one: Quick) -> str:
     return (
-        f"It tells strong methods from weak ones, and hardly one close method from another. {name}"
-        f" puts {one.in_order:.0%} of all pairs in the order of the full mean, and"
-        f" {one.close_in_order:.0%} of those whose full means differ by less than"
-        f" {fixed(CLOSE, 2)}; chance would be 50%. {one.better:.0%} of all choices of"
-        f" {len(one.tasks)} sets agree better with the sets that they leave out."
+        "A quick suite distinguishes strong methods from weak ones, but hardly methods with close"
+        f" means. {name} orders {one.in_order:.0%} of all pairs of methods as the full mean does,"
+        f" and {one.close_in_order:.0%} of the pairs whose full means differ by less than"
+        f" {fixed(CLOSE, 2)}; a random order would agree on 50%. {one.better:.0%} of all choices of"
+        f" {len(one.tasks)} sets agree better with the remaining sets."
     )
 
 
@@ -122,15 +123,15 @@ def _notes() -> Iterator[str]:
         f" percentiles of {RESAMPLES:,} resamples of the methods."
     )
     yield (
-        "The full mean holds the quick sets: part of that agreement is of a figure with itself."
-        " The column of the other sets is without it."
+        "The full mean contains the quick sets, which raises the agreement. The column of the other"
+        " sets excludes them."
     )
     yield (
-        "Choices that do better: the share of all choices of as many sets whose tau-b with the"
-        " sets that they leave out is higher."
+        "Choices that do better: of all choices of the same number of sets, the share whose tau-b"
+        " with the remaining sets is higher."
     )
     yield (
-        "Pairs in order: the share of all pairs of methods that both means put in the same order;"
+        "Pairs in order: the share of all pairs of methods that both means order in the same way;"
         f" close pairs are those whose full means differ by less than {fixed(CLOSE, 2)}."
     )
 
@@ -138,14 +139,14 @@ def _notes() -> Iterator[str]:
 def _limits(papers: Mapping[str, PaperSpec]) -> Iterator[str]:
     n = sampled(papers)
     yield (
-        f"NanoBEIR: {n or 'none'} of the published values are on its samples, so that this page"
-        " does not cover it. The subsets above are whole sets with all their queries; samples of"
-        " fifty queries add the noise of queries."
+        f"This page does not cover NanoBEIR: {n or 'none'} of the published values are on its"
+        " samples. The subsets above are whole sets with all their queries; samples of fifty"
+        " queries add sampling noise."
     )
     yield (
-        "The methods are not a random sample: sizes and versions of one model are counted apart,"
-        " strong and weak ones were published together, and rankings of so wide a range agree"
-        " easily. The close pairs are nearer to the question of whether a change is an improvement."
+        "The methods are not a random sample: sizes and versions of one model count separately,"
+        " strong and weak methods were published together, and rankings over such a wide range"
+        " agree easily. The close pairs show better if a small improvement would be detected."
     )
     yield (
         "Several methods were trained on training queries of some sets (FEVER, HotpotQA, NQ,"
@@ -153,9 +154,10 @@ def _limits(papers: Mapping[str, PaperSpec]) -> Iterator[str]:
         " without leading elsewhere."
     )
     yield (
-        "Values were measured by different tools, precisions and prompts; a method has those of one"
-        " table, but two methods may not."
+        "Values were measured with different tools, precisions and prompts: the values of one"
+        " method are from one table, but those of two methods may be from different tables."
     )
     yield (
-        "Only quality is compared. Costs and latency of large collections follow from no small one."
+        "Only quality is compared. Costs and latency of large collections cannot be derived from"
+        " small ones."
     )
