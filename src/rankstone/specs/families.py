@@ -20,10 +20,10 @@ class SuiteSpec(Spec):
     description: str
     """One sentence for lists of suites."""
     members: tuple[str | SuiteSpec, ...] = Field(min_length=1)
-    """Tasks by full name, and suites, which are averaged first and then count once; named in the
-    TOML, resolved on reading."""
+    """Tasks by full name, and suites; a member suite is averaged first and counts as one task.
+    Named in the TOML, resolved on reading."""
     measures: tuple[str, ...] = ()
-    """Measures averaged over the members; empty where the field averages nothing."""
+    """Measures averaged over the members; empty if the benchmark has no average."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -38,10 +38,10 @@ class Family(NamedTuple):
     tasks: dict[str, TaskSpec]
     """By full name."""
     aliases: dict[str, str]
-    """Full second name -> full name of a task."""
+    """Alias -> full name of a task."""
     yields: bool = False
-    """True if the last parts of its names stand for tasks of other families, where these have the
-    same: `scifact` is `beir/scifact`, and not `nano-beir/scifact`."""
+    """True if a short name that is ambiguous stands for a task of another family: `scifact` is
+    `beir/scifact`, and not `nano-beir/scifact`."""
 
 
 def load_family(path: Path) -> Family:
@@ -75,7 +75,7 @@ def _aliases(aliases: Mapping[str, Any], path: Path) -> dict[str, str]:
 def load_suites(*paths: Path) -> dict[str, SuiteSpec]:
     """Return all suites of `benchmarks/suites.toml`, by name, with member suites resolved.
 
-    Of several files the first precedes.
+    If several files define a suite, the first file wins.
 
     A member with a slash is a task, one without is a suite. The workspace checks that the tasks
     are defined.

