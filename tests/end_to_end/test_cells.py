@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 
 import rankstone
 from rankstone.errors import DefinitionError, MissingExtraError, RankstoneWarning, ResultsError
+from rankstone.execution.process import interrupted
 from rankstone.results.store import ResultStore
 from tests.forked_cells import Template, forking
 
@@ -188,6 +190,19 @@ def test_the_timeout_ends_a_cell(place: Path) -> None:
     assert record.status == "timeout"
     assert record.error is not None
     assert "search" in record.error.message
+
+
+@pytest.mark.usefixtures("forked")
+def test_a_cell_that_another_thread_follows_can_be_interrupted(place: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        cell = pool.submit(run, place, "sleeps")
+        try:
+            interrupted.set()
+            with pytest.raises(KeyboardInterrupt):
+                cell.result()
+        finally:
+            interrupted.clear()
+    assert leftovers(place) == []
 
 
 def test_the_peak_is_that_of_the_phases_and_not_of_the_bookkeeping(place: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ from rankstone.execution.cluster import machines  # noqa: E402
 from rankstone.execution.cluster import nodes as cluster_nodes  # noqa: E402
 from rankstone.execution.cluster.connection import QUIET, connected  # noqa: E402
 from rankstone.execution.cluster.encoding import Task, encode  # noqa: E402
-from rankstone.execution.cluster.failures import mended  # noqa: E402
+from rankstone.execution.cluster.failures import PassedError, mended  # noqa: E402
 from rankstone.execution.cluster.nodes import Need, Nodes, alive  # noqa: E402
 from rankstone.execution.cluster.parcels import Parcel  # noqa: E402
 from rankstone.execution.cluster.slices import Builder  # noqa: E402
+from rankstone.execution.process import Limits  # noqa: E402
 from rankstone.runners.objects.method import object_method  # noqa: E402
 from rankstone.runners.search.exact import flat  # noqa: E402
 
@@ -76,7 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             variables = {**cache, **more.pop("env_vars", {})}
             return made.add_node(num_cpus=1, env_vars=variables, **{**small, **more})
 
-        made.add = add
+        made.add, made.home = add, home
         for name in ("one", "two"):
             add(name)
         try:
@@ -100,12 +101,21 @@ def collection(tmp_path: Path) -> Path:
     return folder
 
 
-def task(folder: Path, runner: Any = None, name: str = "hashing", **more: Any) -> Task:
+def task(
+    folder: Path,
+    runner: Any = None,
+    name: str = "hashing",
+    limits: Limits = Limits(),  # noqa: B008
+    **more: Any,
+) -> Task:
     parcel, files = Parcel.of(object_method(runner or Hashing(name, **more)))
     cache = EncodingCache(
         folder=folder, corpus=Texts(), key_material={}, clock=Clock(), shard_size=SHARD
     )
-    return Task(name=name, parcel=parcel, files=files, number=0, cache=cache, need=Need())
+    need = Need()
+    return Task(
+        name=name, parcel=parcel, files=files, number=0, cache=cache, need=need, limits=limits
+    )
 
 
 def stored(folder: Path) -> np.ndarray:
@@ -117,7 +127,7 @@ EXPECTED = np.array([vector(text) for text in Texts().texts(0, DOCUMENTS)])
 
 
 def test_encodings_are_those_of_this_machine(cluster: Any, tmp_path: Path) -> None:
-    about = encode(task(tmp_path / "there"), Nodes())
+    about, _ = encode(task(tmp_path / "there"), Nodes())
     np.testing.assert_array_equal(stored(tmp_path / "there"), EXPECTED)
     here = task(tmp_path / "here").cache
     assert about.key == here.key(Hashing())
@@ -207,6 +217,106 @@ def test_cells_are_those_of_this_machine(cluster: Any, collection: Path) -> None
         assert there.provenance.cache_keys == here.provenance.cache_keys
         assert there.task == here.task
         assert there.method == here.method
+
+
+PASSED = (
+    (
+        Limits(timeout_s=1, spent_s=0.5),
+        "stopped after 1 s in phase 'encode_documents' (--timeout)",
+        {},
+    ),
+    pytest.param(
+        Limits(memory_bytes=700 * MIB),
+        "more than 700 MiB resident in phase 'encode_documents' (--memory-limit)",
+        {"hungry": 800 * MIB},
+        marks=pytest.mark.slow,
+    ),
+)
+
+
+@pytest.mark.parametrize(("limits", "words", "more"), PASSED)
+def test_an_encoding_that_passes_a_limit_ends_with_the_words_of_a_local_cell(
+    cluster: Any, tmp_path: Path, limits: Limits, words: str, more: dict[str, Any]
+) -> None:
+    with pytest.raises(PassedError) as passed:
+        encode(task(tmp_path, limits=limits, pause_s=600.0, **more), Nodes())
+    assert str(passed.value) == words
+    assert wait_for(lambda: not runs("ray::Encoder"))
+
+
+def runs(name: str) -> bool:
+    return any(name in _line(process) for process in psutil.process_iter(["cmdline"]))
+
+
+def cells_below(caches: Path) -> list[psutil.Process]:
+    """Return processes of cells of the nodes, whose caches are below a folder."""
+    cells = [p for p in psutil.process_iter(["cmdline"]) if "execution.worker" in _line(p)]
+    return [p for p in cells if str(caches) in p.environ().get("RANKSTONE_CACHE", "")]
+
+
+def wait_for(condition: Callable[[], bool], longest_s: float = 60.0) -> bool:
+    deadline = time.monotonic() + longest_s
+    while not (holds := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_after_cells_that_pass_a_limit(cluster: Any, collection: Path) -> None:
+    late, large, good = rankstone.run(
+        [Hashing("late", index_s=600.0), Hashing("large", hungry=3 * 2**30), Hashing("good")],
+        str(collection),
+        results=collection / "results",
+        cache=collection / "cache",
+        ray=cluster.address,
+        timeout_s=20,
+        memory_limit_bytes=2 * 2**30,
+    )
+    assert (late.status, large.status, good.status) == ("timeout", "oom", "ok")
+    assert late.error.message == "stopped after 20 s in phase 'index' (--timeout)"
+    assert large.error.kind == "MemoryLimit"
+    assert wait_for(lambda: not runs("ray::Seat"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("works_on", ["ray::Encoder.encode", "ray::Seat.measure"])
+def test_an_interrupt_ends_what_runs_on_the_nodes(
+    cluster: Any, collection: Path, works_on: str
+) -> None:
+    runners = collection / "runners" / "mine"
+    runners.mkdir(parents=True)
+    slow = "pause_s" if "Encoder" in works_on else "index_s"
+    (runners / "slow.toml").write_text(
+        'description = "d"\nadapter = "tests.adapters.hashing:Hashing"\n'
+        f"[parameters]\n{slow} = 600.0\n"
+    )
+    folders = [f"--{name}={collection / name}" for name in ("cache", "results")]
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rankstone", "run", "mine/slow", "--on", str(collection)),
+            *("--workspace", str(collection), "--ray", cluster.address, *folders),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert wait_for(lambda: runs(works_on)), run.communicate(timeout=1)
+    run.send_signal(signal.SIGINT)
+    interrupted = time.monotonic()
+    _, printed = run.communicate(timeout=60)
+    assert time.monotonic() - interrupted < 15
+    assert run.returncode == 130
+    assert "Interrupted: 0 of 1 cells are stored" in printed
+    assert "Traceback" not in printed
+    for name in ("ray::Encoder", "ray::Seat"):
+        assert wait_for(lambda name=name: not runs(name)), name
+    assert wait_for(lambda: not cells_below(cluster.home))
+    left = [
+        *cluster.home.rglob(".cell-*"),
+        *collection.rglob(".cell-*"),
+        *collection.rglob("*.tmp"),
+    ]
+    assert left == []
 
 
 @pytest.mark.slow

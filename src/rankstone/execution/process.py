@@ -30,6 +30,8 @@ from rankstone.results.serialise import check_storable
 from rankstone.runners.search.engines.servers.removal import remove_left
 
 POLL_S = 0.1
+interrupted = threading.Event()
+"""Set where cells that other threads follow are to end: Ctrl-C reaches the main thread only."""
 DEAD_S = 1.0
 """Time in which what a process wrote before it died arrives."""
 LOG_TAIL_BYTES = 4000
@@ -47,6 +49,18 @@ class Limits:
 
     timeout_s: float | None = None
     memory_bytes: int | None = None
+    spent_s: float = 0.0
+    """Seconds that the cell took before its process."""
+
+    def passed(self, elapsed_s: float, resident: int, phase: str) -> tuple[Status, str, str] | None:
+        """Return status, kind and message of a cell that passed a limit; None for others."""
+        if self.timeout_s is not None and elapsed_s + self.spent_s > self.timeout_s:
+            message = f"stopped after {self.timeout_s:g} s in phase '{phase}' (--timeout)"
+            return "timeout", "Timeout", message
+        if self.memory_bytes is not None and resident > self.memory_bytes:
+            size = f"more than {self.memory_bytes / 2**20:.0f} MiB"
+            return "oom", "MemoryLimit", f"{size} resident in phase '{phase}' (--memory-limit)"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +132,10 @@ class _Watch:
             self._stdout.close()
 
     def outcome(self, job: Job) -> Outcome:
-        """Follow the process until it reports, dies, or exceeds a limit."""
+        """Follow the process until it reports, dies, or exceeds a limit.
+
+        Raises KeyboardInterrupt where cells were interrupted.
+        """
         self._send(job)
         started = time.monotonic()
         while True:
@@ -136,6 +153,8 @@ class _Watch:
                 return self._died()
             if stop := self._limit_reached(time.monotonic() - started):
                 return stop
+            if interrupted.is_set():
+                raise KeyboardInterrupt
 
     def _send(self, job: Job) -> None:
         """Send the job and keep the pipe open: it ends for the child when the parent is gone."""
@@ -157,15 +176,8 @@ class _Watch:
 
     def _limit_reached(self, elapsed_s: float) -> Outcome | None:
         _shorten(self._log)
-        resident = self._measure()
-        if self._limits.timeout_s is not None and elapsed_s > self._limits.timeout_s:
-            message = f"stopped after {self._limits.timeout_s:g} s in phase '{self._phase}'"
-            return self._ended("timeout", "Timeout", f"{message} (--timeout)")
-        if self._limits.memory_bytes is not None and resident > self._limits.memory_bytes:
-            limit = self._limits.memory_bytes / 2**20
-            message = f"more than {limit:.0f} MiB resident in phase '{self._phase}'"
-            return self._ended("oom", "MemoryLimit", f"{message} (--memory-limit)")
-        return None
+        passed = self._limits.passed(elapsed_s, self._measure(), self._phase)
+        return passed and self._ended(*passed)
 
     def _measure(self) -> int:
         """Return the bytes resident in two consecutive samples: a fork may count twice."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import psutil
+
 from rankstone.encodings.cache_key import encoding_key
-from rankstone.encodings.filling import Filled, ShardWork, fill
+from rankstone.encodings.filling import PHASE, Filled, ShardWork, fill
 from rankstone.encodings.metering import Kernel
 from rankstone.execution.cluster.failures import Failed, attempted
 from rankstone.execution.cluster.parcels import Parcel, Receiver
+from rankstone.execution.descendants import descendants
+from rankstone.execution.process import POLL_S, Limits
 from rankstone.files import cache_root
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.machine import fingerprint, usable_cores
+from rankstone.results.record import Status
 from rankstone.runners.adapter_json import name_of
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import AnyRunner
@@ -39,8 +46,27 @@ def encoders(runner: Any) -> Iterator[AnyRunner]:
             yield from encoders(member)
 
 
+def own_bytes() -> int:
+    """Return the resident bytes of this process and those below, without Ray's shared objects."""
+    total, this = 0, psutil.Process()
+    for process in (this, *descendants(this.pid)):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_full_info().uss
+    return total
+
+
+WATCH = "watch"
+"""Name of the threads of an encoder that watch its memory while another encodes."""
+
+
 class Encoder(Receiver):
     """An actor with a model in memory."""
+
+    def passed(self, limits: Limits) -> tuple[Status, str, str]:
+        """Wait until this process passes its memory limit; return how, as `Limits.passed` does."""
+        while not (passed := limits.passed(0.0, own_bytes(), PHASE)):
+            time.sleep(POLL_S)
+        return passed
 
     def load(
         self, parcel: Parcel, number: int, material: Mapping[str, Any], shard_size: int

@@ -6,20 +6,22 @@ import contextlib
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rankstone.encodings.cache import EncodingCache, ShardedChunks
-from rankstone.encodings.filling import Filled, ShardWork
+from rankstone.encodings.filling import PHASE, Filled, ShardWork
 from rankstone.errors import ClusterError, RankstoneWarning
-from rankstone.execution.cluster.encoder import About, Encoder
-from rankstone.execution.cluster.failures import checked, first_line, is_loss
+from rankstone.execution.cluster.encoder import WATCH, About, Encoder
+from rankstone.execution.cluster.failures import PassedError, checked, first_line, is_loss
 from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive, refuse_unmet, request
 from rankstone.execution.cluster.parcels import Files, Parcel, send
+from rankstone.execution.process import Limits
 from rankstone.runners.protocols import Defaults
 
+NONE = Limits()
 AHEAD = 2
 """Shards that an actor has: one that it encodes, and the next."""
 DEADLY = 3
@@ -57,6 +59,8 @@ class Worker:
     actor: Any
     node: Node
     about: About
+    over: Sequence[Any] = ()
+    """A result of Ray that comes when the actor passes its memory limit, if it has one."""
     shards: deque[int] = field(default_factory=deque)
 
 
@@ -74,6 +78,8 @@ class Task:
     need: Need
     cpus: float | None = None
     """CPUs of an actor; None: those of its node, or its share where there is one for each GPU."""
+    limits: Limits = NONE
+    """Time of the encoding, from its first actor on, and memory of an actor."""
 
 
 class Workers:
@@ -89,6 +95,7 @@ class Workers:
         """Nodes that are taken, and their actors."""
         self._looked = 0.0
         self._lost_starts = 0
+        self._began: float | None = None
         self.ready: list[Worker] = []
 
     def close(self) -> None:
@@ -99,6 +106,16 @@ class Workers:
             end(actor)
         for node in self._used:
             self._nodes.give_back(node)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the first actor was started."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    def check(self) -> None:
+        """Raise PassedError where the encoding takes longer than its limit."""
+        if passed := self._task.limits.passed(self.elapsed_s, 0, PHASE):
+            raise PassedError(*passed)
 
     def look(self, wanted: int) -> None:
         """Start actors on nodes that are free, up to `wanted`, and take over those that started."""
@@ -111,6 +128,7 @@ class Workers:
             node = self._nodes.take(self._task.need)
             if node is None:
                 return
+            self._began = self._began or time.monotonic()
             for _ in range(self._per_node(node)):
                 self._used[node] += 1
                 self._starting[self._pool.submit(self._start, node)] = node
@@ -144,15 +162,20 @@ class Workers:
             num_gpus=task.need.gpus,
             memory=memory or None,
         )
-        actor = ray.remote(Encoder).options(**options).remote()
+        limits = task.limits if task.limits.memory_bytes else None
+        kind = ray.remote(concurrency_groups={WATCH: 1}) if limits else ray.remote
+        actor = kind(Encoder).options(**options).remote()
         self._actors.append(actor)
         if self._closed:  # while it was made: nothing else ends it
             end(actor)
-        send(actor, task.files)
+        send(actor, task.files, self._nodes.get)
         about = actor.load.remote(
             task.parcel, task.number, dict(cache.key_material), cache.shard_size
         )
-        return Worker(actor, node, checked(ray.get(about)))
+        over = [actor.passed.options(concurrency_group=WATCH).remote(limits)] if limits else []
+        if over and ray.wait([about, *over])[0] == over:
+            _stop(*over)
+        return Worker(actor, node, checked(ray.get(about)), over)
 
     def _take_over(self, starting: Future[Worker], node: Node) -> None:
         error = starting.exception()
@@ -193,18 +216,19 @@ def end(actor: Any) -> None:
         ray.kill(actor)
 
 
-def encode(task: Task, nodes: Nodes) -> About:
-    """Encode all documents that are not in the cache; return what the encoder is.
+def encode(task: Task, nodes: Nodes) -> tuple[About, float]:
+    """Encode all documents that are not in the cache; return what the encoder is, and the seconds
+    from the start of its first actor.
 
     Raises ClusterError where no node can do it, or a shard ends its workers; ElsewhereError for
-    an error of the encoder.
+    an error of the encoder; PassedError where it passes a limit.
     """
     workers = Workers(task, nodes)
     try:
         first = _first(workers, task, nodes)
         chunks = ShardedChunks(task.cache, Described(first.described), first.key, first.adapter)
         _Spread(task, chunks, workers, nodes).run()
-        return first
+        return first, workers.elapsed_s
     finally:
         workers.close()
         request()
@@ -214,13 +238,23 @@ def _first(workers: Workers, task: Task, nodes: Nodes) -> About:
     """Wait for the first actor."""
     while True:
         workers.look(1)
+        workers.check()
         if workers.ready:
             return workers.ready[0].about
         if not any(task.need.within(node.resources) for node in alive()):
             refuse_unmet(task.need)
             request(task.need)
-        task.cache.progress(f"wait for a node with {task.need}", 0, None)
+        waits = "load" if workers.elapsed_s else f"wait for a node with {task.need}"
+        task.cache.progress(waits, 0, None)
         nodes.pause(WAIT_S)
+
+
+def _stop(over: Any) -> None:
+    """Raise PassedError, unless the actor has ended, which its shards show."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        raise PassedError(*ray.get(over))
 
 
 class _Spread:
@@ -280,11 +314,15 @@ class _Spread:
         if not self._under_way:
             self._nodes.pause(WAIT_S)
             return
-        done, _ = ray.wait(list(self._under_way), timeout=WAIT_S, num_returns=1)
+        watched = [one for worker in self._workers.ready for one in worker.over]
+        done, _ = ray.wait([*self._under_way, *watched], timeout=WAIT_S, num_returns=1)
         self._nodes.pause(0)
+        self._workers.check()
         for ready in done:
             if ready in self._under_way:
                 self._take(ready, *self._under_way[ready])
+            elif ready in watched:
+                _stop(ready)
 
     def _take(self, ready: Any, worker: Worker, work: ShardWork) -> None:
         import ray

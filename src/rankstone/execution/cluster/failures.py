@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from rankstone.errors import ClusterError
 from rankstone.execution.events import ElsewhereError, described
+from rankstone.execution.process import Outcome, error_info
+from rankstone.results.record import Status
 
 Result = TypeVar("Result")
 
@@ -17,6 +19,14 @@ class Failed(NamedTuple):
     kind: str
     message: str
     traceback: str | None
+
+
+class PassedError(Exception):
+    """A cell passed a limit while its documents were encoded."""
+
+    def __init__(self, status: Status, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = Outcome(status=status, error=error_info(kind, message))
 
 
 def attempted(work: Callable[[], Result]) -> Result | Failed:

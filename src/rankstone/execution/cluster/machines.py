@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rankstone.benchmarks.dataset import Dataset
@@ -15,14 +15,15 @@ from rankstone.encodings.cache_key import corpus_material
 from rankstone.execution.cluster.connection import connected
 from rankstone.execution.cluster.encoder import About, encoders
 from rankstone.execution.cluster.encoding import Task, encode, end
-from rankstone.execution.cluster.failures import checked, first_line, is_loss, mended
-from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive
+from rankstone.execution.cluster.failures import PassedError, checked, first_line, is_loss, mended
+from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive, grows
 from rankstone.execution.cluster.parcels import Files, Parcel, Prepared, encodings, send
 from rankstone.execution.cluster.seat import Measured, Seat
 from rankstone.execution.events import described
 from rankstone.execution.forecasts.api_price import api_parts
+from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, Outcome, error_info
+from rankstone.execution.process import Limits, Outcome, error_info, interrupted
 from rankstone.execution.reporting import Reporter
 from rankstone.execution.sweep import Here, Machine
 from rankstone.profiling.clock import Clock
@@ -40,6 +41,8 @@ from rankstone.training.parts import recipes
 ATTEMPTS = 3
 """Nodes that a cell may lose."""
 FOLLOW_S = 0.5
+STOP_S = 5.0
+"""Time in which a cell that is stopped removes its files on its node."""
 MOST_CELLS = 64
 """Cells that are followed at once."""
 Cell = Callable[[Reporter], RunRecord]
@@ -66,11 +69,13 @@ class Cluster:
         """Connect; ClusterError where a node lacks the package or has another version of it."""
         with connected(self.address):
             self.nodes.stopped.clear()
+            interrupted.clear()
             self._known = self.kinds()
             try:
                 yield
             finally:
                 self.nodes.stopped.set()
+                interrupted.clear()
 
     def each(self, cells: Sequence[Cell], reporter: Reporter) -> Iterator[RunRecord]:
         """Measure all cells at once, as far as there are nodes, and yield records in order."""
@@ -82,6 +87,7 @@ class Cluster:
                     yield one.result()
             except BaseException:
                 self.nodes.stopped.set()
+                interrupted.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -91,7 +97,17 @@ class Cluster:
         return list(dict.fromkeys(found)) or [Machine.this()]
 
     def refuse(self, forecast: Forecast, job: Job) -> None:
-        """Refuse nothing: a cell waits for a node that it fits, or fails where there is none."""
+        """Raise DoesNotFitError where the disk of the cache here, or the memory of all nodes, is
+        too small; else a cell waits for a node that it fits, or fails where there is none."""
+        if _stays_here(job.method):
+            Here().refuse(forecast, job)
+            return
+        nodes = alive()
+        encoded = {"peak_rss_bytes": None, "disk_bytes": forecast.cache_bytes}
+        refuse(forecast.model_copy(update=encoded), job)
+        if nodes and not grows() and {node.device(self.device) for node in nodes} == {"cpu"}:
+            there = job.model_copy(update={"device": "cpu"})
+            refuse_large_models(there, int(_most_memory()), " on the largest node")
 
     def run(
         self,
@@ -109,6 +125,8 @@ class Cluster:
             return self._run(job(), cell_need(forecast), dataset, limits, progress)
         except KeyboardInterrupt:
             raise
+        except PassedError as passed:
+            return self._known[0], passed.outcome
         except BaseException as error:
             failed = error_info(*described(mended(error)))
             return self._known[0], Outcome(status="failed", error=failed)
@@ -121,7 +139,9 @@ class Cluster:
         runner = build_runner(method)
         prepared = Prepared.of(job.task, job.sources)
         with self._encoding:  # the whole cluster encodes for one cell
-            about = self._encode(runner, job, dataset, parcel, files, progress)
+            self.nodes.pause(0)
+            about, spent_s = self._encode(runner, job, dataset, parcel, files, limits, progress)
+        limits = replace(limits, spent_s=spent_s)
         shards = [encodings(job.cache, one.key) for one in about]
         for some in shards:
             files |= some
@@ -139,11 +159,13 @@ class Cluster:
         dataset: Dataset,
         parcel: Parcel,
         files: Files,
+        limits: Limits,
         progress: Progress,
-    ) -> list[About]:
-        """Encode the documents for a method; return its encoders as the nodes describe them."""
+    ) -> tuple[list[About], float]:
+        """Encode the documents for a method; return its encoders as the nodes describe them, and
+        the seconds that it took."""
         text = job.task.text if job.method.text is None else job.method.text
-        found = []
+        found, spent_s = [], 0.0
         for number, encoder in enumerate(encoders(runner)):
             cache = EncodingCache(
                 folder=job.cache / "encodings",
@@ -162,9 +184,12 @@ class Cluster:
                 cache=cache,
                 need=self._encoder_need(encoder),
                 cpus=self.cpus,
+                limits=replace(limits, spent_s=spent_s),
             )
-            found.append(encode(task, self.nodes))
-        return found
+            about, elapsed_s = encode(task, self.nodes)
+            found.append(about)
+            spent_s += elapsed_s
+        return found, spent_s
 
     def _encoder_need(self, encoder: Any) -> Need:
         """Return what an encoder asks for: a GPU each where the cluster has some it can use."""
@@ -226,16 +251,27 @@ class Cluster:
         seat = ray.remote(Seat).options(**options).remote()
         try:
             progress(f"send to {node.host}", 0, None)
-            send(seat, files)
+            send(seat, files, self.nodes.get)
             here = {"threads": node.threads, "device": node.device(self.device)}
             there = job.model_copy(update=here)
             measuring = seat.measure.remote(there.model_dump_json(), parcel, limits)
-            while not ray.wait([measuring], timeout=FOLLOW_S)[0]:
-                self.nodes.pause(0)
-                progress(*ray.get(seat.progress.remote()))
+            self._follow(seat, measuring, progress)
             return _kept(checked(ray.get(measuring)), job)
         finally:
             end(seat)
+
+    def _follow(self, seat: Any, measuring: Any, progress: Progress) -> None:
+        """Pass the progress of a cell on until it ends; have it end where the run is stopped."""
+        import ray
+
+        try:
+            while not ray.wait([measuring], timeout=FOLLOW_S)[0]:
+                self.nodes.pause(0)
+                progress(*self.nodes.get(seat.progress.remote()))
+        except KeyboardInterrupt:
+            seat.stop.remote()
+            ray.wait([measuring], timeout=STOP_S)
+            raise
 
     def _machine(self, node: Node) -> Machine:
         facts = self.nodes.facts(node)

@@ -7,7 +7,7 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -159,7 +159,7 @@ class Nodes:
         the package or has another."""
         with self._lock:
             if node.id not in self._facts:
-                found = _probe(node)
+                found = _probe(node, self.pause)
                 if found is None:
                     return None
                 Facts.here().refuse_unlike(found, node.host)
@@ -206,6 +206,14 @@ class Nodes:
             request()
         return node
 
+    def get(self, asked: Any) -> Any:
+        """Return a result of Ray; KeyboardInterrupt where the run was stopped meanwhile."""
+        import ray
+
+        while not ray.wait([asked], timeout=POLL_S)[0]:
+            self.pause(0)
+        return ray.get(asked)
+
     def pause(self, seconds: float) -> None:
         """Wait; KeyboardInterrupt where the run was stopped meanwhile."""
         if self.stopped.wait(seconds):
@@ -230,7 +238,7 @@ def _described(node: Node) -> str:
     return str(Need(memory, node.resources.get("CPU", 0), node.gpus))
 
 
-def _probe(node: Node) -> Facts | None:
+def _probe(node: Node, pause: Callable[[float], None]) -> Facts | None:
     """Ask a node; None where it is lost before it answers."""
     import ray
 
@@ -239,7 +247,9 @@ def _probe(node: Node) -> Facts | None:
     asked = ray.remote(facts_here).options(**options).remote()
     started = time.monotonic()
     try:
-        facts: Facts = ray.get(asked, timeout=PROBE_S)
+        while not ray.wait([asked], timeout=POLL_S)[0] and time.monotonic() - started < PROBE_S:
+            pause(0)
+        facts: Facts = ray.get(asked, timeout=0)
     except Exception as error:
         if is_loss(error):
             return None

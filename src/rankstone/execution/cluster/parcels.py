@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import secrets
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,8 @@ from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.filters import FOLDER as COLUMNS
 from rankstone.benchmarks.prepared import Copy, find_copy
 from rankstone.benchmarks.storage.atomic_folders import META, read_meta
-from rankstone.errors import AdapterError
+from rankstone.errors import AdapterError, ClusterError
+from rankstone.execution.cluster.failures import Failed, attempted, checked
 from rankstone.files import cache_root, sha256_of
 from rankstone.runners.code_digest import adapter_files, is_installed
 from rankstone.runners.construct import load_adapter, parts
@@ -30,6 +33,7 @@ from rankstone.specs import AdapterSpec, MethodSpec, TaskSpec, canonical_digest
 
 PIECE = 16 * 2**20
 """Bytes of a file that are sent at once."""
+GIB = 2**30
 WINDOW = 4
 """Pieces under way to a node."""
 MARK = secrets.token_hex(4)
@@ -174,12 +178,19 @@ def _below(path: Path, root: Path) -> str:
 class Receiver:
     """The end of an actor that receives files; base of actors."""
 
-    def lacking(self, files: list[File]) -> list[File]:
-        """Return those of `files` that are not in the cache of this node."""
-        return [file for file in files if not _is_there(file)]
+    def lacking(self, files: list[File]) -> list[File] | Failed:
+        """Return those of `files` that are not in the cache of this node, whose disk has room."""
+        return attempted(lambda: _lacking(files))
 
-    def write(self, file: File, offset: int, data: bytes) -> None:
+    def write(self, file: File, offset: int, data: bytes) -> Failed | None:
         """Write a piece of a file that is not whole yet."""
+        return attempted(lambda: self._write(file, offset, data))
+
+    def finish(self, file: File) -> Failed | None:
+        """Have a file appear whole; AdapterError where it is not what was sent."""
+        return attempted(lambda: self._finish(file))
+
+    def _write(self, file: File, offset: int, data: bytes) -> None:
         path = _partial(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -188,15 +199,27 @@ class Receiver:
         finally:
             os.close(descriptor)
 
-    def finish(self, file: File) -> None:
-        """Have a file appear whole; AdapterError where it is not what was sent."""
+    def _finish(self, file: File) -> None:
         path = _partial(file)
         if not file.size:
-            self.write(file, 0, b"")
+            self._write(file, 0, b"")
         if path.stat().st_size != file.size or file.sha256 not in (None, sha256_of(path)):
             path.unlink()
             raise AdapterError(f"{file.name}: arrived damaged. Run again.")
         path.replace(cache_root() / file.name)
+
+
+def _lacking(files: list[File]) -> list[File]:
+    found, root = [file for file in files if not _is_there(file)], cache_root()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    size, free = sum(file.size for file in found), shutil.disk_usage(there).free
+    if size > free:
+        raise ClusterError(
+            f"node {platform.node()}: {size / GIB:.1f} GiB are to be sent to its cache {root}, and"
+            f" {free / GIB:.1f} GiB are free. Free space there, or start the node with another"
+            " folder: RANKSTONE_CACHE=DIR ray start --address HEAD:6379"
+        )
+    return found
 
 
 def _partial(file: File) -> Path:
@@ -212,17 +235,20 @@ def _is_there(file: File) -> bool:
     return file.sha256 in (None, sha256_of(path))
 
 
-def send(actor: Any, files: Files) -> None:
-    """Send an actor's node the files that it lacks, by pieces."""
-    import ray
+def send(actor: Any, files: Files, get: Callable[[Any], Any]) -> None:
+    """Send an actor's node the files that it lacks, by pieces.
 
-    lacking: list[File] = ray.get(actor.lacking.remote(list(files)))
+    Args:
+        get: `ray.get`, or what else waits for a result.
+    """
+    lacking: list[File] = checked(get(actor.lacking.remote(list(files))))
     for file in lacking:
         under_way: list[Any] = []
         with files[file].open("rb") as content:
             for offset in range(0, file.size, PIECE):
                 if len(under_way) >= WINDOW:
-                    ray.get(under_way.pop(0))
+                    checked(get(under_way.pop(0)))
                 under_way.append(actor.write.remote(file, offset, content.read(PIECE)))
-        ray.get(under_way)
-        ray.get(actor.finish.remote(file))
+        for written in under_way:
+            checked(get(written))
+        checked(get(actor.finish.remote(file)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rankstone.execution.cluster.failures import Failed, attempted
 from rankstone.execution.cluster.parcels import Parcel, Receiver
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, Outcome, run_process
+from rankstone.execution.process import Limits, Outcome, interrupted, run_process
 from rankstone.files import cache_root, temporary_folder
 from rankstone.runners.objects.method import pack
 
@@ -32,6 +32,10 @@ class Seat(Receiver):
     def measure(self, job: str, parcel: Parcel, limits: Limits) -> Measured | Failed:
         """Run a job, given as JSON, whose folders are replaced by those of this node."""
         return attempted(lambda: self._measure(Job.model_validate_json(job), parcel, limits))
+
+    def stop(self) -> None:
+        """Have `measure` end its process and remove its folder."""
+        interrupted.set()
 
     def progress(self) -> Event:
         """Return the latest progress."""

@@ -38,16 +38,20 @@ def is_small(job: Job, dataset: Dataset) -> bool:
     return characters * (MODEL if models else 1) < SMALL
 
 
-def refuse_large_models(job: Job) -> None:
-    """Raise DoesNotFitError for weights that are larger than the available memory."""
+def refuse_large_models(job: Job, memory: int | None = None, where: str = "") -> None:
+    """Raise DoesNotFitError for weights that are larger than the available memory.
+
+    Args:
+        memory, where: Of another machine.
+    """
     if str(job.method.parameters.get("device") or job.device) != "cpu":
         return
-    size, free = sum(_weights(job)), available()
+    size, free = sum(_weights(job)), available() if memory is None else memory
     if size > free:
         raise DoesNotFitError(
             f"{job.method.name}: its weights take {size / GIB:,.1f} GiB, and"
-            f" {free / GIB:,.1f} GiB of memory are available. Use a machine with more memory, or"
-            " a smaller model; --force runs it anyway."
+            f" {free / GIB:,.1f} GiB of memory are available{where}. Use a machine with more"
+            " memory, or a smaller model; --force runs it anyway."
         )
 
 
