@@ -2,7 +2,10 @@
 
 An actor takes PAUSE_S for a shard of 1,024 passages, the time of a bge-base on an H100, and returns
 vectors of 768 dimensions: what is measured is everything else. This process reads the texts, sends
-them, and writes the shards.
+them, and writes the shards. All runs on one machine: the lines state how many of its cores this
+process took, and how many the actors and Ray, whose part a cluster has on other machines.
+
+    python -m tests.speed.bench_ray [ACTORS ...]   prints the lines of these numbers of actors
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import rankstone
 
@@ -71,6 +75,9 @@ class Ready:
     def look(self, wanted: int) -> None:
         """Start no more."""
 
+    def check(self) -> None:
+        """Limit no time."""
+
 
 def task_of(folder: Path, shards: int) -> Any:
     from rankstone.encodings.cache import EncodingCache
@@ -88,8 +95,13 @@ def task_of(folder: Path, shards: int) -> Any:
     )
 
 
-def efficiency(ready: list[Any], nodes: Any, folder: Path) -> tuple[float, float]:
-    """Return the share of the time in which the actors encode, and this process's own share."""
+def cpu_of(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def efficiency(ready: list[Any], nodes: Any, folder: Path) -> tuple[float, float, float]:
+    """Return the share of the time in which the actors encode, and the cores that this process
+    took, and those that its children took: the actors, and Ray."""
     from rankstone.encodings.cache import ShardedChunks
     from rankstone.execution.cluster.encoding import Described, _Spread
 
@@ -98,14 +110,16 @@ def efficiency(ready: list[Any], nodes: Any, folder: Path) -> tuple[float, float
     about = ready[0].about
     chunks = ShardedChunks(task.cache, Described(about.described), about.key, about.adapter)
     _ = task.cache.repeats  # one pass over the texts, before any is encoded
-    start, cpu = time.perf_counter(), time.process_time()
+    others = psutil.Process().children(recursive=True)
+    start, cpu, theirs = time.perf_counter(), time.process_time(), cpu_of(others)
     _Spread(task, chunks, Ready(ready), nodes).run()
     wall = time.perf_counter() - start
     assert len(chunks.missing()) == 0
-    return SHARDS_EACH * PAUSE_S / wall, (time.process_time() - cpu) / wall
+    own, theirs = time.process_time() - cpu, cpu_of(others) - theirs
+    return SHARDS_EACH * PAUSE_S / wall, own / wall, theirs / wall
 
 
-def lines() -> Iterator[str]:
+def lines(numbers: tuple[int, ...] = ACTORS) -> Iterator[str]:
     if importlib.util.find_spec("ray") is None:
         sys.stderr.write("bench_ray: the extra 'ray' is not installed\n")
         return
@@ -117,24 +131,30 @@ def lines() -> Iterator[str]:
 
     folder = Path(tempfile.mkdtemp(prefix="rankstone-ray-"))
     ray.init(
-        num_cpus=max(ACTORS), object_store_memory=2**30, include_dashboard=False,
+        num_cpus=max(numbers), object_store_memory=2**30, include_dashboard=False,
         log_to_driver=False, logging_level="error",
     )  # fmt: skip
     nodes = Nodes()
     workers = Workers(task_of(folder / "start", 1), nodes)
     try:
-        while len(workers.ready) < max(ACTORS):
-            workers.look(max(ACTORS))
+        while len(workers.ready) < max(numbers):
+            workers.look(max(numbers))
             time.sleep(0.2)
-        for actors in ACTORS:
-            share, own = efficiency(workers.ready[:actors], nodes, folder / str(actors))
+        for actors in numbers:
+            share, own, theirs = efficiency(workers.ready[:actors], nodes, folder / str(actors))
             shutil.rmtree(folder / str(actors))
             goal = 0.9 if actors <= 32 else 0
             yield (
                 f"speed ray_{actors}_actors ratio={share:.2f} goal=>={goal}"
-                f" peer=no overhead, driver on {own:.2f} cores"
+                f" peer=no overhead, driver on {own:.2f} cores, actors and Ray on {theirs:.2f}"
             )
     finally:
         workers.close()
         ray.shutdown()
         shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    for line in lines(tuple(map(int, sys.argv[1:])) or ACTORS):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

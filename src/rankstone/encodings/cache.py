@@ -297,7 +297,7 @@ class ShardedChunks(EncodedCorpus):
         if self._peak is None and filled.cost.flops:
             with clock.pause():
                 self._peak = self.kernel.peak()
-        self.store(work, filled, self._peak)
+        self._store(work, filled, self._peak)
 
     def missing(self) -> list[int]:
         """Return the shards that no process has written so far."""
@@ -322,29 +322,37 @@ class ShardedChunks(EncodedCorpus):
         texts = self._cache.corpus.texts(start, stop)
         return ShardWork(part, texts, *self._known(start, texts))
 
-    def store(self, work: ShardWork, filled: Filled, peak: float | None) -> None:
-        """Write a shard that was encoded, here or elsewhere, and read it back as later runs will.
+    def _store(self, work: ShardWork, filled: Filled, peak: float | None) -> None:
+        """Write a shard that was encoded here, and read it back as later runs will."""
+        with self._cache.clock.pause():
+            self.write(work, filled, peak)
+        with self._cache.clock.phase("load"):
+            info = self._read(work.part)
+        self.add(work.part, info)
+
+    def write(self, work: ShardWork, filled: Filled, peak: float | None) -> ShardInfo:
+        """Write a shard that was encoded, here or elsewhere; several threads may.
 
         Args:
             peak: FLOP/s of the machine that encoded it.
         """
-        with self._cache.clock.pause():
-            rep = work.whole(filled.fresh, self.take)
-            if self._cache.unchanged is not None:
-                self._cache.unchanged()
-            write_shard(
-                self._path(work.part),
-                rep,
-                documents=len(work.texts),
-                cost=filled.cost._replace(peak_flops_per_s=peak),
-                truncation=filled.truncation,
-            )
-            if not self.shards_filled:
-                self._note_use()
+        rep = work.whole(filled.fresh, self.take)
+        if self._cache.unchanged is not None:
+            self._cache.unchanged()
+        return write_shard(
+            self._path(work.part),
+            rep,
+            documents=len(work.texts),
+            cost=filled.cost._replace(peak_flops_per_s=peak),
+            truncation=filled.truncation,
+        )
+
+    def add(self, part: int, info: ShardInfo) -> None:
+        """Count a shard that was encoded and written."""
+        if not self.shards_filled:
+            self._note_use()
         self.shards_filled += 1
-        with self._cache.clock.phase("load"):
-            info = self._read(work.part)
-        self._keep(work.part, info)
+        self._keep(part, info)
 
     def _known(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
         """Return rows of `texts` (documents from `start` on) whose text an earlier complete shard

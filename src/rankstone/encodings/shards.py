@@ -90,16 +90,17 @@ def make_folder(folder: Path) -> None:
 
 def write_shard(
     path: Path, rep: Any, *, documents: int, cost: Cost, truncation: Truncation | None
-) -> None:
-    """Write `rep` to `path` atomically; DataError, and no file, if it cannot be written."""
+) -> ShardInfo:
+    """Write `rep` to `path` atomically, and return the footer; DataError, and no file, if it
+    cannot be written."""
     make_folder(path.parent)
     with _writing(path), appearing(path) as file:
-        _write(file, rep, documents, cost, truncation)
+        return _write(file, rep, documents, cost, truncation)
 
 
 def _write(
     file: IO[bytes], rep: Any, documents: int, cost: Cost, truncation: Truncation | None
-) -> None:
+) -> ShardInfo:
     packed = pack(rep)
     digest = hashlib.sha256()
     position = 0
@@ -121,6 +122,7 @@ def _write(
     put(footer)
     put(len(footer).to_bytes(8, "little"))
     file.write(digest.digest())
+    return info
 
 
 def read_info(path: Path, documents: int | None = None) -> ShardInfo:

@@ -7,12 +7,13 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rankstone.encodings.cache import EncodingCache, ShardedChunks
 from rankstone.encodings.filling import PHASE, Filled, ShardWork
+from rankstone.encodings.shards import ShardInfo
 from rankstone.errors import ClusterError, RankstoneWarning
 from rankstone.execution.cluster.encoder import WATCH, About, Encoder
 from rankstone.execution.cluster.failures import PassedError, checked, first_line, is_loss
@@ -29,6 +30,10 @@ DEADLY = 3
 LOOK_S = 2.0
 """Time between two looks for nodes without an actor."""
 WAIT_S = 0.2
+WRITERS = 4
+"""Threads that write shards: digests and the disk take longer than all else in this process."""
+UNWRITTEN = 16
+"""Shards whose vectors may wait for a writer."""
 STARTED_AT_ONCE = 16
 MOST_ASKED = 64
 """Nodes that an autoscaling cluster is asked for."""
@@ -267,17 +272,21 @@ class _Spread:
         self._under_way: dict[Any, tuple[Worker, ShardWork]] = {}
         self._deaths: Counter[int] = Counter()
         self._claims: dict[int, contextlib.ExitStack] = {}
+        self._writers = ThreadPoolExecutor(WRITERS)
+        self._writing: dict[Future[ShardInfo], int] = {}
 
     def run(self) -> None:
         if len(self._waiting) > 1:
             request(*[self._task.need] * min(len(self._waiting), MOST_ASKED))
         try:
-            while self._waiting or self._under_way:
+            while self._waiting or self._under_way or self._writing:
                 self._workers.look(-(-(len(self._waiting) + len(self._under_way)) // AHEAD))
                 for worker in self._workers.ready:
                     self._feed(worker)
                 self._collect()
+                self._settle()
         finally:
+            self._writers.shutdown()  # what was encoded is kept
             for claim in self._claims.values():
                 claim.close()
 
@@ -312,12 +321,14 @@ class _Spread:
         import ray
 
         if not self._under_way:
-            self._nodes.pause(WAIT_S)
+            self._nodes.pause(0 if self._writing else WAIT_S)
             return
         watched = [one for worker in self._workers.ready for one in worker.over]
-        done, _ = ray.wait([*self._under_way, *watched], timeout=WAIT_S, num_returns=1)
-        self._nodes.pause(0)
-        self._workers.check()
+        asked = [*self._under_way, *watched]
+        if ray.wait(asked, timeout=WAIT_S, num_returns=1)[0]:
+            self._sort(ray.wait(asked, timeout=0, num_returns=len(asked))[0], watched)
+
+    def _sort(self, done: Sequence[Any], watched: Sequence[Any]) -> None:
         for ready in done:
             if ready in self._under_way:
                 self._take(ready, *self._under_way[ready])
@@ -334,11 +345,22 @@ class _Spread:
                 raise
             self._lost(worker, error)
             return
-        self._chunks.store(work, filled, filled.cost.peak_flops_per_s)
         del self._under_way[ready]
         worker.shards.remove(work.part)
-        self._absent.discard(work.part)
-        self._claims.pop(work.part).close()
+        peak = filled.cost.peak_flops_per_s
+        self._writing[self._writers.submit(self._chunks.write, work, filled, peak)] = work.part
+
+    def _settle(self) -> None:
+        """Count what is written; wait where too much is not, or nothing else is left to do."""
+        late = not self._under_way or len(self._writing) > UNWRITTEN
+        done, _ = wait(self._writing, WAIT_S if late else 0, FIRST_COMPLETED)
+        for written in done:
+            part = self._writing.pop(written)
+            self._chunks.add(part, written.result())
+            self._absent.discard(part)
+            self._claims.pop(part).close()
+        self._nodes.pause(0)
+        self._workers.check()
 
     def _lost(self, worker: Worker, error: BaseException) -> None:
         """Hand the shards of a worker that ended to others; only the first was being encoded."""
