@@ -96,7 +96,7 @@ class MethodInfo(Section):
     description: dict[str, Any] = {}
     """`describe()` of the runner: model id, revision, file hashes, prompts, max length ..."""
     trained_on: list[TrainedOn] = []
-    """Data that it was trained on, as far as it is known; empty: unknown."""
+    """Training data of the method, as far as it is known; empty: unknown."""
 
     @classmethod
     def of(cls, method: MethodSpec, description: Mapping[str, Any] | None = None) -> Self:
@@ -129,7 +129,7 @@ class Policy(Section):
     rules: Literal["rankstone", "mteb"] = "rankstone"
     """Conventions of the numbers: `mteb` for records imported from its results."""
     intervals: str = "95% percentile bootstrap over queries, 1000 resamples, seed 0"
-    """Rule of the intervals of the means; the default is that of records up to schema 4."""
+    """Rule of the intervals of the means; the default is the rule of records up to schema 4."""
 
     @classmethod
     def of(cls, task: TaskSpec) -> Self:
@@ -148,21 +148,21 @@ class Measure(Section):
     """Lower end of the 95% interval over queries; null in imports of means alone."""
     high: Value | None = None
     best: Value | None = None
-    """The mean if every tie were resolved in the best order; null for measures of the long tail."""
+    """The mean with all ties in the best order; null for measures outside the core."""
     worst: Value | None = None
     n: Count | None = None
-    """Queries over which the mean is taken."""
+    """Number of queries in the mean."""
 
 
 class Unseen(Section):
-    """Figures of a method that learnt from the training split, over queries none of whose relevant
-    documents is relevant in that split."""
+    """Figures of a method that was trained on the training split, over the queries without a
+    relevant document that is also relevant in this split."""
 
     queries: Count
     seen_judgements: Count
-    """Relevant judgements of the test whose documents are relevant in training as well."""
+    """Number of relevant test judgements whose documents are also relevant in training."""
     relevant_judgements: Count
-    """Relevant judgements of the test."""
+    """Number of relevant test judgements."""
     measures: dict[Name, Measure] = {}
 
 
@@ -175,15 +175,15 @@ class Training(Section):
     loss_name: Name
     negatives: Name
     data: list[Name] = []
-    """Tasks from whose training splits it learnt."""
+    """Tasks whose training splits were the training data."""
     queries: Count
-    """Training queries, without those held out."""
+    """Number of training queries, without those held out."""
     pairs: Count
     held_out_queries: Count = 0
     dropped_queries: Count = 0
-    """Training queries left out because of the test's queries or documents."""
+    """Number of training queries left out because of test queries or documents."""
     seen_documents: Count = 0
-    """Documents that are relevant in the test and were relevant in training."""
+    """Number of documents that are relevant in both training and test."""
     seed: int
     device: Name
     precision: Name
@@ -191,16 +191,16 @@ class Training(Section):
     best_step: Count | None = None
     """Step whose weights were kept, by the loss on held-out queries; null: the last."""
     wall_s: Amount
-    """Seconds of the training, those of killed runs up to their last checkpoint included."""
+    """Seconds of the training, including those of killed runs up to their last checkpoint."""
     cpu_s: Amount
     peak_rss_bytes: Count | None = None
     peak_gpu_bytes: Count | None = None
     loss: list[tuple[Count, Value]] = []
-    """(step, mean training loss since the point before) each."""
+    """Points (step, mean training loss since the previous point)."""
     held_out: list[tuple[Count, Value]] = []
-    """(step, loss on held-out queries) each."""
+    """Points (step, loss on held-out queries)."""
     resumed: bool = False
-    """True if a killed run was taken up."""
+    """True if a killed training was continued."""
     reused: bool = False
     """True if the weights were trained by an earlier run."""
 
@@ -210,9 +210,9 @@ class QuerySummary(Section):
 
     n: Count
     n_missing: Count
-    """Judged queries without any result; they score 0."""
+    """Number of judged queries without any result; they score 0."""
     n_tied: Count
-    """Queries with two equal scores somewhere in their results."""
+    """Number of queries with two equal scores in their results."""
 
 
 class TruncationInfo(Section):
@@ -228,7 +228,7 @@ class Environment(Section):
     """The machine and the software."""
 
     machine: Name
-    """Fingerprint; speeds are compared only between equal ones."""
+    """Fingerprint of the machine; speeds are compared only between equal fingerprints."""
     cpu: str | None = None
     cores: Count | None = None
     affinity: list[int] | None = None
@@ -272,7 +272,7 @@ class Provenance(Section):
     cache_keys: list[str] = []
     """Keys of cached encodings that were read or written."""
     resumed: bool = False
-    """Some shards had been encoded by an earlier, unfinished run."""
+    """True if some shards were encoded by an earlier, unfinished run."""
 
 
 class Files(Section):
@@ -319,7 +319,8 @@ class RunRecord(Section):
     policy: Policy
     measures: dict[Name, Measure] = {}
     unseen: Unseen | None = None
-    """Null where the method learnt nothing from training, or that shares no relevant document."""
+    """Null if the method was not trained on the training split, or if training and test have no
+    common relevant document."""
     training: list[Training] = []
     """Parts that were trained by a recipe."""
     queries: QuerySummary | None = None
@@ -327,14 +328,14 @@ class RunRecord(Section):
     """`pair`: truncation of (query, document) pairs that a scorer reads as one text."""
     profile: Profile | None = None
     forecast: Forecast | None = None
-    """Null where none was made: small cells run at once. The outcome is in `profile`."""
+    """Null if no forecast was made, as for small cells. The measured costs are in `profile`."""
     environment: Environment
     provenance: Provenance
     files: Files = Files()
     warnings: list[str] = []
     label: Annotated[Name, Field(min_length=1, max_length=LONGEST_LABEL)] | None = None
-    """Name that boards show for the method of this record (`rankstone records label`). No figure
-    depends on it: it is outside the digest, and another measurement has none."""
+    """Name that boards show instead of the method's name (`rankstone records label`). It is not
+    part of the digest, and is lost if the cell is measured again."""
 
     def __repr__(self) -> str:
         name = self.task.headline if self.headline else next(iter(self.measures), "")
@@ -348,16 +349,16 @@ class RunRecord(Section):
 
     @property
     def headline(self) -> Measure | None:
-        """The task's headline measure; None where it was not measured."""
+        """The task's headline measure; None if it was not measured."""
         return self.measures.get(self.task.headline)
 
     @property
     def is_trained(self) -> bool:
-        """True if it is known to have learnt from the training split of the collection."""
+        """True if the method is known to be trained on the training split of the collection."""
         return TRAINING in self.method.trained_on
 
     def identity(self) -> dict[str, Any]:
-        """Return facts that identify the run, stored with conclusions from it."""
+        """Return facts that identify the run; they are stored with conclusions from the run."""
         return {
             "status": self.status,
             "method": self.method.digest,

@@ -22,11 +22,11 @@ class Percentiles(Section):
     max_ms: Amount
     mean_ms: Amount
     intervals: dict[Name, tuple[Amount, Amount]] = {}
-    """95% interval of each percentile, by order statistics; empty in records before schema 5."""
+    """95% interval of each percentile by order statistics; empty in records before schema 5."""
     autocorrelation: Value | None = None
     """Lag-1 autocorrelation of the latencies in the order they were measured."""
     effective_n: Count | None = None
-    """Independent latencies that they count as: n, unless the autocorrelation is large."""
+    """Effective number of independent latencies: n, unless the autocorrelation is large."""
 
 
 class Latency(Section):
@@ -37,7 +37,7 @@ class Latency(Section):
     total: Percentiles
     n: Count
     queries: Count | None = None
-    """Different queries among the n, which are asked in turn; null before schema 5."""
+    """Number of different queries, which are repeated in turn; null before schema 5."""
     warmup: Count
     threads: Count
     k: Count

@@ -29,7 +29,7 @@ class Phase(Section):
     usd: Amount | None = None
     """Price of these tokens in US dollars; null where none is stated."""
     from_cache: Amount = 0.0
-    """Share of items read from a cache, charged with the cost of the run that filled it."""
+    """Share of items read from a cache; their cost is that of the run that filled the cache."""
 
 
 class IndexSize(Section):
@@ -38,9 +38,9 @@ class IndexSize(Section):
     disk_bytes: Count | None = None
     bytes_per_document: Amount | None = None
     recall_10: Amount | None = None
-    """Mean share of the 10 best of exact search over the same vectors among the first 10 results,
-    over the first 1,024 queries; under a filter, of those that pass; null where the index seeks
-    nothing of that kind."""
+    """Mean share of the 10 best documents of exact search over the same vectors that are among the
+    first 10 results, over the first 1,024 queries; with a filter, only passing documents count.
+    Null for indexes that do not approximate a search over vectors."""
 
 
 class Filter(Section):
@@ -50,16 +50,16 @@ class Filter(Section):
     """By the engine, by selecting the passing documents and comparing them all, or by fetching more
     results and dropping those that do not pass."""
     predicate: Name | None = None
-    """Null where queries have filters of their own."""
+    """Null if each query has its own filter."""
     selectivity: Amount
-    """Mean share of the documents that pass, over the queries."""
+    """Share of the documents that pass, as a mean over the queries."""
     least: Amount
     most: Amount
     """The smallest and the largest share."""
     not_asked: Count
-    """Queries without a judged document that passes: they are not asked."""
+    """Number of queries left out because none of their judged documents passes."""
     without_relevant: Count
-    """Queries whose judged documents that pass are all not relevant: they score 0."""
+    """Number of queries with passing judged documents of which none is relevant; they score 0."""
 
 
 class Profile(Section):
@@ -68,7 +68,7 @@ class Profile(Section):
     """Wall seconds of the cell's process, from its start to its end, trials under load included."""
     latency: Latency | None = None
     load: Load | None = None
-    """Null where no load was offered."""
+    """Null if no load was measured."""
     index: IndexSize | None = None
     filter: Filter | None = None
     """Null where the task has no filter."""
@@ -88,21 +88,21 @@ class Profile(Section):
 
 
 class Forecast(Section):
-    """Costs of a cell as they were expected before it ran (`rankstone plan`)."""
+    """Expected costs of a cell, computed before it ran (`rankstone plan`)."""
 
     seconds: Amount | None = None
-    """Wall seconds of its process; null where they were not measured on a sample."""
+    """Wall seconds of the cell's process; null if no sample was measured."""
     phases: dict[Name, Amount] = {}
     """The parts of these seconds."""
     peak_rss_bytes: Count | None = None
     index_bytes: Count | None = None
     """Memory that search keeps resident."""
     disk_bytes: Count | None = None
-    """Bytes written: encodings to the cache, and an index, for a while, beside the results."""
+    """Bytes written: encodings in the cache, and temporarily an index beside the results."""
     cache_bytes: Count | None = None
-    """The encodings among them."""
+    """Bytes of encodings, included in the bytes written."""
     cached: Amount | None = None
-    """Share of the encodings that were in the cache; null where none are stored."""
+    """Share of the encodings that were in the cache; null if the method stores no encodings."""
     billed_tokens: Count | None = None
     """Input tokens of requests to an API."""
     usd: Amount | None = None
@@ -110,7 +110,7 @@ class Forecast(Section):
     gpu: bool = False
     documents: Count | None = None
     sampled: Count | None = None
-    """Documents that were encoded for it; null where none were."""
+    """Number of sampled documents; null without a sample."""
     notes: list[str] = []
     """Figures that are missing, and why."""
 
@@ -124,4 +124,4 @@ class Planned(Section):
     """stored: its results are there and are reused."""
     forecast: Forecast = Forecast()
     faults: list[str] = []
-    """Reasons why it would not run, or fail."""
+    """Reasons why the cell would not run, or would fail."""
