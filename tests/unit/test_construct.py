@@ -30,7 +30,7 @@ def test_parameters_reach_the_adapter():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"k_1": 1.2}, r"unknown key 'parameters.k_1'. Did you mean: k1\? .*in --set"),
+        ({"k_1": 1.2}, r"unknown key 'parameters.k_1'. Did you mean: k1\? .*or the command"),
         ({"k1": "high"}, r"key 'parameters.k1': .*number, found 'high'"),
         ({"b": 2.0}, r"key 'parameters.b': .*less than or equal to 1"),
         ({"method": "bm26"}, r"key 'parameters.method': .*'lucene'"),

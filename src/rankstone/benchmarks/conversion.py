@@ -137,7 +137,9 @@ class Stored:
         label = f"{self.task.dataset}: {what}"
         table.write_blocks(content, lambda done: self._progress(label, done, total))
         if not table.rows:
-            raise DataError(f"{self.task.dataset}: no {what} in {self.raw.source}. Fetch it again.")
+            raise DataError(
+                f"{self.task.dataset}: no {what} in {self.raw.source}. Add them, or fetch it again."
+            )
         repeat = first_repeat(table.hashes, MappedTable(table.path))
         if repeat:
             (one, other), rows = repeat

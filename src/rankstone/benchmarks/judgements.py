@@ -136,7 +136,7 @@ def _asked(rows: Ints, documents: MappedTable, queries: MappedTable) -> Any:
 def _columns(judgements: Iterable[Judgement], where: str) -> tuple[Any, Any, NDArray[np.int32]]:
     rows = list(judgements)
     if not rows:
-        raise DataError(f"{where}: holds no judgements. Fetch it again.")
+        raise DataError(f"{where}: holds no judgements. Add them, or fetch it again.")
     queries, documents, labels = zip(*rows, strict=True)
     try:
         values = np.array(labels, dtype=np.int32)
@@ -263,7 +263,7 @@ def _by_query(judgements: Iterable[Judgement], where: str) -> tuple[dict[str, di
                 f"{label}. Keep one."
             )
     if not qrels:
-        raise DataError(f"{where}: holds no judgements. Fetch it again.")
+        raise DataError(f"{where}: holds no judgements. Add them, or fetch it again.")
     return qrels, n_repeated
 
 

@@ -201,10 +201,11 @@ def _explain(fault: Any, known: list[str]) -> str:
     key = ".".join(["parameters", *(str(part) for part in fault["loc"])])
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         hint = did_you_mean(top, known) or f" Known: {', '.join(known) or 'none'}."
-        return f"unknown key '{key}'.{hint} Remove or rename it, in the file or in --set."
+        return f"unknown key '{key}'.{hint} Remove or rename it, in the file or the command."
     if fault["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"missing key '{key}'. Add it."
-    return f"key '{key}': {fault['msg']}, found {fault['input']!r}. Correct the file, or --set."
+    found = f"{fault['msg']}, found {fault['input']!r}"
+    return f"key '{key}': {found}. Correct it, in the file or the command."
 
 
 def _explain_part(kind: str, part: str) -> str:
