@@ -1,7 +1,7 @@
-"""Search for what makes a value differ from a published one, among known causes and pairs of them.
+"""Explanation of the difference between a value and a published one by known causes and pairs.
 
-Values are computed, never fitted. With many causes tried some match by chance, so that every
-explanation states how many there were, and how likely a random value would have been matched.
+Values are computed, never fitted. If many causes are tried, some match by chance. Therefore every
+explanation states how many were tried, and how likely a random value would be matched.
 """
 
 from __future__ import annotations

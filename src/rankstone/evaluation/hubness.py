@@ -1,8 +1,8 @@
 """Hubness: a few documents are retrieved for far too many queries.
 
 Radovanović, Nanopoulos, Ivanović: Hubs in Space, JMLR 11, 2010: N_k(d) is the number of queries
-that have d among their k best, and a distribution of N_k with a long right tail has hubs, which its
-skewness indicates it. Both are of one run and know no relevance.
+that have d among their k best. A distribution of N_k with a long right tail has hubs; its skewness
+measures this. Both are computed from one run, without judgements.
 """
 
 from __future__ import annotations

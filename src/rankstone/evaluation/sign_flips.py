@@ -5,13 +5,12 @@ likely as its opposite (Fisher, The Design of Experiments, 1935, section 21), an
 
     p(m) = P(sum of e_i |d_i - m| >= sum of d_i - m),    e_i = +1 or -1, each with probability 1/2.
 
-Nothing is drawn at random. Where few distinct sums exist they are enumerated; else the tail is the
-saddlepoint approximation of Robinson (Saddlepoint approximations for permutation tests and
+No random numbers are used. If there are few distinct sums, they are enumerated; otherwise the tail
+is the saddlepoint approximation of Robinson (Saddlepoint approximations for permutation tests and
 confidence intervals, J. Royal Statistical Society B 44, 1982) in the form r* of Barndorff-Nielsen
 (Biometrika 73, 1986). Its relative error is a few percent at 20 differences and falls with their
-number, for any p: a floor such as the 1e-4 of ten thousand random flips, which Holm's factor turns
-into certain acceptance of a hundred comparisons, does not exist. The one floor is that of the data,
-2^-n.
+number, for any p. The smallest p is that of the data, 2^-n. With ten thousand random flips it would
+be 1e-4, and for a hundred comparisons Holm's method would give no adjusted p below .01.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Two systems compared on the same queries.
 
 Smucker, Allan, Carterette: A Comparison of Statistical Significance Tests for Information Retrieval
-Evaluation, CIKM 2007, recommend the permutation test: each difference as likely as its opposite. It
-is the one test of all comparisons here, its inversion their interval, and Holm's method over all
-comparisons made together their correction (see `sign_flips` and `family`).
+Evaluation, CIKM 2007, recommend the permutation test: each difference is as likely as its opposite.
+Rankstone uses this test for all comparisons, its inversion for their intervals, and Holm's method
+over all comparisons made together for adjusted p-values (see `sign_flips` and `family`).
 """
 
 from __future__ import annotations

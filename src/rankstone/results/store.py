@@ -351,7 +351,7 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
         raise ResultsError(f"{kind} '{name}' is ambiguous: {', '.join(matches)}. Name one in full.")
     raise ResultsError(
         f"no record of the {kind} '{name}' in {folder}.{did_you_mean(name, known)}"
-        f" There are: {', '.join(known) or 'none'}."
+        f" There are: {', '.join(known) or 'none (rankstone run)'}."
     )
 
 
