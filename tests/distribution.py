@@ -20,6 +20,10 @@ LONGEST = (
     "tests/unit/test_checkpoints.py",
     "tests/unit/search/test_code_index.py",
     "tests/unit/search/test_faiss.py",
+    "tests/unit/test_training_systems.py",
+    "tests/unit/test_recipes.py",
+    "tests/unit/test_training_losses.py",
+    "tests/unit/test_site.py",
 )
 """The files that take longest, which run first: what runs last should be short."""
 

@@ -156,7 +156,7 @@ class BigSave(Constant):
 
 class BigSaveIndex(ConstantIndex):
     def save(self, folder: Path) -> None:
-        held = bytearray(b"x" * 2**30)
+        held = bytearray(b"x" * 2**29)
         time.sleep(0.7)
         (folder / "n").write_text(str(len(held)))
 
@@ -165,5 +165,5 @@ class BriefPeak(Constant):
     """Takes memory in a phase, for too short a time to be seen from outside."""
 
     def index(self, documents: Any, context: Any) -> ConstantIndex:
-        held = bytearray(b"x" * 2**30)
+        held = bytearray(b"x" * 2**29)
         return ConstantIndex(len(documents) + 0 * len(held), self.damage)

@@ -100,6 +100,7 @@ def total(record, name):
     return sum(phase[name] or 0 for phase in phases)
 
 
+@pytest.mark.usefixtures("forked_cells")
 def test_a_run_is_measured_paid_and_keeps_the_key(api, tmp_path, capsys):
     write(tmp_path, 60)
     define(tmp_path, api)
@@ -128,6 +129,7 @@ def test_a_run_is_measured_paid_and_keeps_the_key(api, tmp_path, capsys):
     assert KEY not in "".join(capsys.readouterr())
 
 
+@pytest.mark.usefixtures("forked_cells")
 def test_a_wrong_key_fails_in_one_line_and_is_in_no_file(api, tmp_path, monkeypatch):
     write(tmp_path, 20)
     define(tmp_path, api)
