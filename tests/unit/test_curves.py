@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rankstone.leaderboards.boards import TableSpec
+from rankstone.leaderboards.boards import TableSpec, board
 from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
 from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render
@@ -116,10 +116,26 @@ def test_a_board_shows_each_engine_once_at_equal_recall() -> None:
     assert f'href="../{site.boards[0].page}"' in drawn
     assert drawn.count("one ef_search=64") == 2  # its row, and the note that names it
     text = render(page, "markdown")
+    assert drawn.count("<u>") == text.count("<ins>") > 0, "the second best, as its note states"
     assert "at least 95% of the 10 best of exact search" in text
     assert "engines/other: no setting reaches a recall of 0.95" in text
     assert list(page.pictures) == ["b-beir-scifact-recall.svg"]
     assert "other" in page.pictures["b-beir-scifact-recall.svg"]
+
+
+def test_notes_name_methods_by_their_labels() -> None:
+    def few(record: RunRecord) -> RunRecord:
+        profile: Any = record.profile
+        total = profile.latency.total.model_copy(update={"p99_ms": None})
+        latency = profile.latency.model_copy(update={"total": total})
+        return record.model_copy(
+            update={"profile": profile.model_copy(update={"latency": latency})}
+        )
+
+    stored = [(few(GRID[0]), Path("a")), (GRID[1], Path("b"))]
+    spec = TableSpec(name="b", title="B", tasks=(TASK,), costs=("p99 latency",))
+    made = board(spec, stored, tasks=spec.tasks)
+    assert any(note.startswith("no p99 latency of one ef_search=16:") for note in made.notes)
 
 
 def test_a_setting_that_lacks_a_task_is_not_the_cheapest() -> None:

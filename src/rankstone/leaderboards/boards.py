@@ -226,15 +226,15 @@ def _board(
         of_measure = {c.task: row for c, row in values.items() if c.measure == measure}
         means = means_over_tasks(measure, names, cells, of_measure, suite, notes)
         entries.append(marked_cells([Cell(value=v, text=quality(v)) for v in means]))
+    records = [record for record, _ in cells.values()]
+    labels = row_names(names, [one_label(n, records) for n in names])
     for cost in spec.costs:
-        head, costs = _cost(cost, names, tasks, cells, notes)
+        head, costs = _cost(cost, dict(zip(names, labels, strict=True)), tasks, cells, notes)
         heads.append(head)
         fields.append(BY_NAME[cost].field)
         entries.append(costs)
     order = _order(spec, names, heads, entries)
     marks = {cell.mark for entry in entries for cell in entry}
-    records = [record for record, _ in cells.values()]
-    labels = row_names(names, [one_label(n, records) for n in names])
     return Board(
         title=spec.title,
         heads=tuple(_unique(heads)),
@@ -296,9 +296,13 @@ def _quality_cell(spec: TableSpec, found: Measure | None, above: str) -> Cell:
 
 
 def _cost(
-    name: str, names: Sequence[str], tasks: Sequence[str], cells: Cells, notes: list[str]
+    name: str, names: Mapping[str, str], tasks: Sequence[str], cells: Cells, notes: list[str]
 ) -> tuple[str, list[Cell]]:
-    """The head and the column of a cost, over all tasks together."""
+    """The head and the column of a cost, over all tasks together.
+
+    Args:
+        names: methods and their labels, if they have any.
+    """
     cost = BY_NAME[name]
     refused = incomparable(cost, [record for record, _ in cells.values()])
     if refused:
@@ -314,7 +318,8 @@ def _cost(
         notes.append(f"{name}: {cost.over_tasks} over the tasks")
     records = [record for record, _ in cells.values()]
     timed = [r for r in records if r.profile and r.profile.latency and cost.of(r) is None]
-    notes += cost.without(list(dict.fromkeys(r.method.name for r in timed)), len(names))
+    without = dict.fromkeys(r.method.name for r in timed)
+    notes += cost.without([names[method] or method for method in without], len(names))
     flags = flags_by_method(cost, records)
     notes += [flag.note for flag in flags.values()]
     head = f"{name}, {unit}" if unit else name
