@@ -5,6 +5,8 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
 from rankstone.runners.search.exact.flat import ExactIndex
@@ -17,6 +19,8 @@ from rankstone.runners.testing import PlainContext
 from tests.numbered import Numbered
 
 N, DIM = 4000, 32
+ABOVE = float(np.nextafter(np.float32(1), np.float32(2)))
+"""The next number above 1."""
 
 
 def clustered(n, dim=DIM, seed=0, n_clusters=60, spread=0.5):
@@ -198,6 +202,15 @@ def test_scores_of_equal_codes_are_ties_in_the_order_of_positions():
     assert found.tolist() == [[3, 5, 7, 1, 9], [4, 2, 6, -1, -1], [5, 4, 3, 2, 1], [-1] * 5]
     assert (given[0] == [above, above, above, 0.5, 0.5]).all()
     assert (given[1:] == scores[1:]).all()
+
+
+@given(st.lists(st.floats(-4, 4, width=32) | st.sampled_from([1, ABOVE]), min_size=1, max_size=12))
+def test_a_query_alone_is_settled_as_in_a_batch(scores):
+    row = -np.sort(-np.array([scores], dtype=np.float32))
+    docs = np.arange(row.size)[::-1][None]
+    both = settled(np.repeat(docs, 2, axis=0), np.repeat(row, 2, axis=0))
+    for alone, batch in zip(settled(docs, row), both, strict=True):
+        np.testing.assert_array_equal(alone[0], batch[1])
 
 
 @pytest.mark.parametrize("name", ["pq", "ivfpq", "ivf"])

@@ -47,12 +47,12 @@ class USearchIndex(ChangingIndex):
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
         exact, threads = self.about["exact"], self.about["threads"]
         matches = self.engine.search(queries, k, exact=exact, threads=threads)
-        shape = (len(queries), -1)
-        counts = np.reshape(getattr(matches, "counts", len(matches)), shape)
-        docs, distances = (np.reshape(a, shape) for a in (matches.keys, matches.distances))
-        inside = np.arange(docs.shape[1]) < counts
-        scores = np.where(inside, 1 - distances, -np.inf).astype(np.float32)
-        return np.where(inside, docs.astype(np.int64), -1), scores
+        docs = matches.keys.reshape(len(queries), -1).astype(np.int64)
+        scores = 1 - matches.distances.reshape(docs.shape)
+        if len(queries) > 1:  # of one query it returns what it found, of several rows with pads
+            pads = np.arange(docs.shape[1]) >= matches.counts[:, None]
+            docs[pads], scores[pads] = -1, -np.inf
+        return docs, scores
 
     def add(self, keys: Positions, vectors: Vectors) -> None:
         self.engine.add(keys, vectors, threads=1)

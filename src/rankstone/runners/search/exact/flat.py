@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -274,7 +275,7 @@ def check_documents(piece: Any, position: int, dim: int) -> None:
 def is_finite(values: NDArray[Any]) -> bool:
     """True if no value is NaN or infinite. Makes no mask of the size of the array: its extremes are
     NaN if any of its values is."""
-    return not values.size or bool(np.isfinite([values.min(), values.max()]).all())
+    return not values.size or (math.isfinite(values.min()) and math.isfinite(values.max()))
 
 
 def check_queries(queries: Vectors, dim: int | None) -> None:
