@@ -145,7 +145,7 @@ class Catalogue:
         from rankstone.encodings.inventory import entries, named
 
         if self.cache is not None and not self.sources.cache.is_dir():
-            raise DataError(f"{self.cache}: no folder is there. Name that of the cache: --cache")
+            raise DataError(f"{self.cache}: no such folder. Name the cache: --cache DIR")
         present = entries(self.encodings_folder)
         return named(present, map(self.definitions.recorded, several(names))) if names else present
 

@@ -166,4 +166,4 @@ def alone_or_all(given: Any) -> list[Any]:
 
 
 def no_folder(folder: PathLike) -> ResultsError:
-    return ResultsError(f"{folder}: no folder is there. Name that of the records: --results")
+    return ResultsError(f"{folder}: no such folder. Name the folder of the records: --results DIR")

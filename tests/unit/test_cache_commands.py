@@ -70,7 +70,7 @@ def test_an_empty_cache_and_a_wrong_one(tmp_path: Path) -> None:
     assert "0 keys" in invoke("ls", "--cache", tmp_path).stdout
     found = invoke("ls", "--cache", tmp_path / "typo")
     assert isinstance(found.exception, DataError)
-    assert "typo: no folder is there" in str(found.exception)
+    assert "typo: no such folder" in str(found.exception)
 
 
 def test_verify_names_what_is_damaged(cache: Path) -> None:

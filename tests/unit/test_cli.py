@@ -33,7 +33,7 @@ def test_help_is_whole_and_names_no_type_of_python(command: str) -> None:
 def test_results_that_are_no_folder(tmp_path: Path) -> None:
     found = invoke("leaderboard", "--results", tmp_path / "typo")
     assert isinstance(found.exception, ResultsError)
-    assert "typo: no folder is there" in str(found.exception)
+    assert "typo: no such folder" in str(found.exception)
 
 
 def test_no_records(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def measures_among(columns: Iterable[str]) -> list[str]:
         return list(dict.fromkeys(map(canonical, given)))
     except MeasureError as error:
         names = ", ".join(BY_NAME)
-        raise DefinitionError(f"{error} Other columns are: mean, {names}. (--columns)") from None
+        raise DefinitionError(f"{error} Columns of costs (--columns): mean, {names}.") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,8 +60,9 @@ def outlook(method: MethodSpec, find: Find) -> Outlook:
     except MissingExtraError as error:
         return Outlook("needs an extra", f"needs the extra '{error.extra}'")
     except ModelError as error:
-        own = method.weights == "unavailable"
-        return Outlook("needs weights" if own else "fails", str(error))
+        if method.weights == "unavailable":
+            return Outlook("needs weights", "never released; run your own: --model-path DIR")
+        return Outlook("fails", str(error))
     except RankstoneError as error:
         return Outlook("fails", str(error))
     except KeyboardInterrupt:

@@ -42,7 +42,7 @@ class Layers:
         packaged = packaged_definitions()
         if explicit is not None and not explicit.is_dir():
             raise DefinitionError(
-                f"{explicit}: no folder is there. Make a workspace: rankstone init {explicit}"
+                f"{explicit}: no such folder. Make a workspace: rankstone init {explicit}"
             )
         here = (start or Path.cwd()).resolve()
         above = (folder for folder in (here, *here.parents) if _is_workspace(folder))

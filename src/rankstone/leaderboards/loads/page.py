@@ -23,10 +23,10 @@ FIELDS = (
 )
 
 NOTE = (
-    "Latency counts from the scheduled arrival, service from its start; a percentile without a"
+    "Latency counts from the scheduled arrival, service from its start. A percentile without a"
     " finite 95% interval is not shown: more requests are needed (--duration). Lost requests were"
-    " dropped, or not answered within the time limit, with which they count. Same answers: share"
-    " that equals a single client's in all documents and their order."
+    " dropped, or not answered within the time limit; their latency counts as the time limit. Same"
+    " answers: share of the answers with the documents of a single client's, in the same order."
 )
 
 

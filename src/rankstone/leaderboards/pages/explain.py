@@ -52,7 +52,7 @@ def _sentence(found: Explanation) -> str:
     match found.verdict:
         case "closes the gap":
             n = sum(one.matches for one in found.singles)
-            more = f" {n} different values do." if n > 1 else ""
+            more = f" {n} different values round to it." if n > 1 else ""
             words = _names(found.singles[0])
             return f"{gap} {words}: within the rounding of the published value.{more}"
         case "a pair closes the gap":
