@@ -42,12 +42,38 @@ def test_without_ray_the_install_line_is_stated(
         rankstone.run("bm25", "stdlib/functions", results=tmp_path, ray=True)
 
 
-def test_an_address_where_nothing_answers_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("answer", "is_ray"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"", False),
+        (bytes.fromhex("000018040000000000"), True),  # the first frame of Ray 2.60.0
+    ],
+)
+def test_what_is_no_head_of_a_cluster_is_refused(answer: bytes, is_ray: bool) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(answer)
+        there.shutdown(socket.SHUT_WR)
+        with (
+            contextlib.nullcontext() if is_ray else pytest.raises(ConnectionError, match="no head")
+        ):
+            connection._refuse_other(here)
+        assert there.recv(100).startswith(b"PRI * HTTP/2.0")
+
+
+def test_an_address_where_nothing_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(ClusterError, match=rf"127.0.0.1:{port}: nothing answers.*ray start"):
         connection._refuse_unreachable(f"127.0.0.1:{port}")
+    monkeypatch.setattr(connection, "REACH_S", 0.2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ClusterError, match="nothing answers there: timed out"),
+    ):
+        connection._refuse_unreachable(f"127.0.0.1:{silent.getsockname()[1]}")
     with pytest.raises(ClusterError, match="HOST:PORT"):
         connection._refuse_unreachable("somewhere")
 

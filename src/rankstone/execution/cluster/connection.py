@@ -21,6 +21,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment of Ray: it reports nothing to its makers, and leaves environments as they are."""
+SETTINGS = b"\x04"
+"""Type of the first frame of HTTP/2 from either side, at its fourth byte."""
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + bytes(5)
 START = "ray start --head --port 6379"
 
 
@@ -46,7 +49,7 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _refuse_unreachable(address)
+    _refuse_unreachable(address or os.environ.get("RAY_ADDRESS", ""))
     with _handlers_kept():
         _connect(ray, address)
     try:
@@ -77,12 +80,22 @@ def _refuse_unreachable(address: str) -> None:
     if not (host and port.isdecimal()):
         raise ClusterError(f"--ray {address}: write it as HOST:PORT or ray://HOST:PORT.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), REACH_S) as connection:
+            _refuse_other(connection)
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"--ray {address}: nothing answers there: {error}. Start the head of the cluster"
             f" ({START}), or correct the address (ray status, on its head)."
         ) from error
+
+
+def _refuse_other(connection: socket.socket) -> None:
+    """Raise ConnectionError where no server of HTTP/2, as Ray's are, answers: Ray waits minutes."""
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    connection.sendall(HELLO)
+    if connection.recv(9)[3:4] != SETTINGS:
+        raise ConnectionError("what listens there is no head of a Ray cluster")
 
 
 @contextlib.contextmanager
