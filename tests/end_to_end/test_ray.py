@@ -355,10 +355,14 @@ def test_a_need_that_no_node_meets_is_an_error_and_one_that_comes_is_waited_for(
 
 
 def test_errors_of_ray_state_the_mend() -> None:
-    from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RaySystemError
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RaySystemError, RayTaskError
 
     for error in (ObjectStoreFullError("full"), OutOfDiskError("full")):
-        assert "--object-store-memory" in str(mended(error))
+        assert "of a node is full" in str(mended(error))
+        there = mended(RayTaskError("f", "Traceback", error).as_instanceof_cause(), "b")
+        assert "of b is full" in str(there)
+        assert "--object-store-memory" in str(there)
+        assert "Traceback" not in str(there)
     assert "ray status" in str(mended(RaySystemError("odd")))
     assert mended(ValueError("own")).args == ("own",)
 

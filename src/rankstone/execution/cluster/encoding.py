@@ -16,7 +16,7 @@ from rankstone.encodings.filling import PHASE, Filled, ShardWork
 from rankstone.encodings.shards import ShardInfo
 from rankstone.errors import ClusterError, RankstoneWarning
 from rankstone.execution.cluster.encoder import WATCH, About, Encoder
-from rankstone.execution.cluster.failures import PassedError, checked, first_line, is_loss
+from rankstone.execution.cluster.failures import PassedError, checked, first_line, is_loss, mended
 from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive, refuse_unmet, request
 from rankstone.execution.cluster.parcels import Files, Parcel, send
 from rankstone.execution.process import Limits
@@ -342,7 +342,7 @@ class _Spread:
             filled: Filled = checked(ray.get(ready))
         except Exception as error:
             if not is_loss(error):
-                raise
+                raise mended(error, worker.node.host) from None
             self._lost(worker, error)
             return
         del self._under_way[ready]

@@ -60,19 +60,21 @@ def is_loss(error: BaseException) -> bool:
     return isinstance(error, lost)
 
 
-def mended(error: BaseException) -> BaseException:
+def mended(error: BaseException, node: str = "a node") -> BaseException:
     """Return a ClusterError with the command that mends an error of Ray; others as they are."""
     from ray import exceptions
 
     full: tuple[Any, ...] = (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError)
-    if isinstance(error, full) or isinstance(getattr(error, "cause", None), full):
+    cause = getattr(error, "cause", None) or error  # of an error in an actor
+    if isinstance(cause, full):
         return ClusterError(
-            "the object store of a node is full, and so is the disk that it spills to"
-            f" ({first_line(error)}). Free space in /tmp/ray there, or give it more:"
+            f"the object store of {node} is full, and so is the disk that it spills to"
+            f" ({first_line(cause)}). Free space in /tmp/ray there, or give it more:"
             " ray stop; ray start --address HEAD:6379 --object-store-memory BYTES"
         )
     if isinstance(error, exceptions.RayError):
-        return ClusterError(f"{type(error).__name__}: {first_line(error)} Look at: ray status")
+        message = f"{type(cause).__name__} on {node}: {first_line(cause)}"
+        return ClusterError(f"{message} Look at: ray status")
     return error
 
 

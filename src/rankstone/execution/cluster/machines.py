@@ -236,7 +236,7 @@ class Cluster:
                     return self._machine(node), self._on(node, job, parcel, files, limits, progress)
                 except Exception as error:
                     if not is_loss(error):
-                        raise
+                        raise mended(error, node.host) from None
                     lost = f"node {node.host} was lost while it measured this: {first_line(error)}"
         message = f"{lost} That happened {ATTEMPTS} times. Look at: ray status"
         return self._known[0], Outcome(status="failed", error=error_info("NodeLost", message))
