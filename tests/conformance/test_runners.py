@@ -129,6 +129,19 @@ class SharedContext(PlainContext):
         return SharedChunks(runner, self.texts)
 
 
+MEMBERS = {}
+
+
+def member(spec, *where, **find):
+    """Build a member once for the definitions that follow each other: loading it takes longest."""
+    key = spec.model_dump_json()
+    if key not in MEMBERS:
+        if len(MEMBERS) == 4:
+            del MEMBERS[next(iter(MEMBERS))]
+        MEMBERS[key] = build_runner(spec, *where, **find)
+    return MEMBERS[key]
+
+
 @pytest.fixture(scope="module")
 def subject(request, tmp_path_factory):
     """(runner, index, queries, context) of one definition."""
@@ -136,7 +149,9 @@ def subject(request, tmp_path_factory):
     if request.param in TINY:
         spec = stand_in(spec, tmp_path_factory.mktemp("weights"))
     try:
-        runner = build_runner(spec)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rankstone.runners.construct.build_runner", member)
+            runner = build_runner(spec)
     except MissingExtraError as error:
         pytest.skip(str(error))
     alone = request.param.partition("/")[0] in ENCODERS

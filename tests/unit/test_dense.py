@@ -81,9 +81,10 @@ def changed(model, tmp_path):
     return change
 
 
-def test_the_genuine_model_gives_sentence_transformers_own_vectors():
+def test_the_genuine_model_gives_sentence_transformers_own_vectors(session_cache, monkeypatch):
     from sentence_transformers import SentenceTransformer
 
+    monkeypatch.setenv("RANKSTONE_CACHE", str(session_cache))  # others convert it too
     genuine = locate(MODEL)
     peer = SentenceTransformer(str(genuine.folder), device="cpu", local_files_only=True)
     expected = peer.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)

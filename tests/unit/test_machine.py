@@ -28,7 +28,7 @@ def _fresh() -> Iterator[None]:
 def test_the_real_machine() -> None:
     started = time.perf_counter()
     found = environment(2, 7, ["rankstone", "run"])
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < machine._PROBE_S, "no program had to be stopped"
     assert len(found.machine) == 8
     assert found.cpu
     assert found.cores == os.cpu_count()

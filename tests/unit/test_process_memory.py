@@ -10,13 +10,16 @@ MIB = 2**20
 PROGRAM = """
 import os, sys, time
 held = bytearray(os.urandom(1) * (200 * 2**20))
+ready, done = os.pipe()
 for _ in range(3):
     if os.fork() == 0:
         if sys.argv[1] == "own":
             more = bytearray(b"x" * (100 * 2**20))
+        os.write(done, b"x")
         time.sleep(60)
         os._exit(0)
-time.sleep(2)
+for _ in range(3):
+    os.read(ready, 1)
 print("ready", flush=True)
 time.sleep(60)
 """
