@@ -110,7 +110,8 @@ TRAINED = unless_slow(
 
 
 ENCODERS = ("dense", "sparse", "late_interaction", "vdr", "bm25", "tests")
-"""Families whose own encoding is under test; what others index may be encoded once for all."""
+"""Families whose own encoding is under test; what others, and methods with members, index may be
+encoded once for all."""
 SHARED = {}
 
 
@@ -154,7 +155,7 @@ def subject(request, tmp_path_factory):
             runner = build_runner(spec)
     except MissingExtraError as error:
         pytest.skip(str(error))
-    alone = request.param.partition("/")[0] in ENCODERS
+    alone = request.param.partition("/")[0] in ENCODERS and not spec.members
     context = (PlainContext if alone else SharedContext)(
         texts=as_read(spec.text),
         work=tmp_path_factory.mktemp("work"),
