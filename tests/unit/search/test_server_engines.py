@@ -280,10 +280,12 @@ def test_deletions_find_their_rows_by_an_index(postgres, tmp_path):
     assert any("_pkey" in line for line in lines), lines
 
 
-def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path):
+@pytest.mark.parametrize("size", ["8m", "70m"])
+def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path, size):
+    """The smaller is full before the server starts."""
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=70m", "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs root, and a system that mounts a small disk")
     try:

@@ -18,6 +18,8 @@ BUSY = (429, 503)
 TRIES = 5
 CONNECT_S = 10.0
 LONGEST_MESSAGE = 400
+STATED = ("error", "reason", "status")
+"""Keys below which servers state an error, the first that is there."""
 
 
 class Http:
@@ -118,8 +120,11 @@ def _message(text: str) -> str:
         body = json.loads(text)
     except ValueError:
         body = text
-    for key in ("error", "status", "reason"):
-        if isinstance(body, dict) and isinstance(body.get(key), dict | str):
-            body = {"error": body}["error"][key] if key == "error" else body[key]
+    while isinstance(body, dict) and (inner := [body[k] for k in STATED if _states(body.get(k))]):
+        body = inner[0]
     text = body if isinstance(body, str) else json.dumps(body)
     return " ".join(text.split())[:LONGEST_MESSAGE]
+
+
+def _states(part: Any) -> bool:
+    return bool(part) and isinstance(part, dict | str)

@@ -61,13 +61,21 @@ def started(folder: Path) -> tuple[OwnProcess, str]:
     )  # fmt: skip
     secret.unlink()
     if made.returncode:
-        lines = " | ".join(made.stderr.strip().split("\n")[-3:])
-        raise EngineError(f"{folder}: PostgreSQL could not set up its files there: {lines}")
+        raise EngineError(
+            f"{folder}: PostgreSQL could not set up its files there: {_reason(made.stderr)}"
+        )
     server = OwnProcess(
         folder, _command, lambda port: _answers(_dsn(port, password)),
         environment=_environment(), stop=signal.SIGQUIT,
     )  # fmt: skip
     return server, _dsn(server.port, password)
+
+
+def _reason(output: str) -> str:
+    """Return the errors among what initdb wrote, or the end of it."""
+    lines = output.strip().split("\n")
+    errors = [line for line in lines if re.search(r"\b(error|FATAL|PANIC):", line)]
+    return " | ".join(errors or lines[-3:])
 
 
 def _dsn(port: int, password: str) -> str:
