@@ -345,6 +345,25 @@ def test_a_run_of_another_task(tmp_path):
     assert f"of a/x on {other}" in markdown([result])
 
 
+def test_a_gap_that_widens_is_paired_by_query(tmp_path):
+    other, draw = "stdlib/modules", np.random.default_rng(0)
+    values = {(m, t): draw.random(len(QUERIES)) for m in ("a/x", "a/y") for t in (TASK, other)}
+    records = {}
+    for (name, task), ndcg in values.items():
+        folder = tmp_path / f"{name}-{task}".replace("/", "-")
+        folder.mkdir()
+        records |= stored(folder, name, rotated(0), ndcg=ndcg, task=task)
+    tested = claim(kind="widening", than="a/y", than_on=other, measure="nDCG@10")
+    assert sorted(tested.cells()) == sorted(values)
+    (finding,) = evaluate_claim(tested, records).findings
+    here, there = (values["a/y", task] - values["a/x", task] for task in (TASK, other))
+    assert finding.value.value == pytest.approx((here - there).mean(), abs=1e-6)
+    assert finding.value.parts == pytest.approx((here.mean(), there.mean()), abs=1e-6)
+    assert finding.value.low < finding.value.value < finding.value.high
+    text = markdown([evaluate_claim(tested, records)])
+    assert f"nDCG@10 of a/y − of a/x, less that on {other}" in text
+
+
 def test_folds_count_as_one_collection(tmp_path):
     """Their difference is that of all queries, which no fold alone would show."""
     gains, records = {"x": (0.75, 0.25), "y": (0.25, 0.5)}, {}

@@ -61,6 +61,10 @@ def world(check: CheckSpec, side: int) -> dict[str, dict[str, Any]]:
     match check.kind:
         case "difference":
             return {"of": {"mean": 0.5 + bound + side * 0.05}, "than": {"mean": 0.5}}
+        case "widening":
+            grown = {"of": {"mean": 0.3}, "than": {"mean": 0.5}}
+            before = 0.4 + bound + side * 0.05
+            return {**grown, "of_before": {"mean": before}, "than_before": {"mean": 0.6}}
         case "share":
             return {"of": {"mean": 0.4 * bound * (1 + side * 0.02)}, "than": {"mean": 0.4}}
         case "value":
@@ -120,7 +124,9 @@ def stored(
     assert record.profile.index is not None
     timed = summarise(ms / 2, ms / 2, warmup=0, threads=2, k=10)
     index = record.profile.index.model_copy(update={"memory_bytes": int(10**6 * size)})
-    profile = record.profile.model_copy(update={"latency": timed, "index": index})
+    counted = record.profile.phases["search"].model_copy(update={"flops": 1e9 * size})
+    phases = {**record.profile.phases, "rerank": counted}
+    profile = record.profile.model_copy(update={"latency": timed, "index": index, "phases": phases})
     n = record.task.n_documents
     assert n is not None
     described = {"multiply_adds": {"per_document": 0, "per_query": int(n * 384 * work)}}

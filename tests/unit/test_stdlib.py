@@ -179,3 +179,24 @@ def test_the_running_interpreter_has_a_library_to_read() -> None:
     assert len(files) > 300
     assert {"json/decoder.py", "abc.py"} <= set(files)
     assert not [name for name in files if "/test/" in f"/{name}" or os.sep + os.sep in name]
+
+
+def test_smaller_corpora_are_part_of_larger_ones_and_ask_the_same(tmp_path: Path) -> None:
+    source = "".join(
+        f"def f{n}():\n    'Do the thing number {n}.'\n    return {n}\n" for n in range(40)
+    )
+    (tmp_path / "m.py").write_text(source)
+    task = TaskSpec(name="s/t", description="", dataset="s/t", loader="a:b")
+    small, large = (
+        stdlib.load(task, SOURCES, part="functions", folder=str(tmp_path), **sizes)
+        for sizes in ({"documents": 10}, {"documents": 30, "asked_of": 10})
+    )
+    few, many = ([doc.id for doc in one.documents()] for one in (small, large))
+    assert (len(few), len(many)) == (10, 30)
+    assert set(few) < set(many)
+    assert few == [id for id in many if id in set(few)], "in the order of the source"
+    for split in ("train", "test"):
+        assert list(small.judgements(split)) == list(large.judgements(split))
+    assert list(small.queries()) == list(large.queries())
+    assert {query.id for query in small.queries()} == {f"{id}.__doc__" for id in few}
+    assert len({small.fingerprint, large.fingerprint}) == 2

@@ -30,6 +30,10 @@ from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
 from tests.training_collection import DENSE, method, opened, recipe_run, sources, write_with_models
 
+LENGTHS = {"query_length": 12, "document_length": 16}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "dense": DENSE, "uni_encoder": LENGTHS, "poly_encoder": {**LENGTHS, "engine": "torch"},
+}  # fmt: skip
 BASE = {"data": ["own"], "repeated_queries": "drop", "steps": 2, "batch": 3, "learning_rate": 1e-3}
 
 
@@ -43,13 +47,15 @@ def spec(root: Path, adapter: str, **recipe: Any) -> MethodSpec:
     part: dict[str, Any] = {
         "model": {"id": kind, "path": str(root / kind)},
         "training": {**BASE, **recipe},
-        "parameters": {"dense": DENSE}.get(adapter, {"engine": "torch"}),
+        "parameters": PARAMETERS.get(adapter, {"engine": "torch"}),
     }
     if adapter in ("jpq", "repconc"):
         member = teacher_of(root)
         own = {"members": [member.name], "parameters": {"subvectors": 4}}
         return method(root, adapter, {"adapter": adapter, **own, "training": part["training"]})
-    if adapter != "cross_encoder":
+    if adapter == "generative":
+        part["training"]["start"], part["parameters"] = "random", {"docids": "atomic"}
+    if not adapter.endswith("_encoder"):
         return method(root, adapter, {"adapter": adapter, **part})
     method(root, "first", {"adapter": "bm25"})
     body = {"adapter": "two_stage", "members": ["toy/first"], "parameters": {"depth": 5}}

@@ -77,12 +77,15 @@ class PlainContext:
     threads: int = 1
     device: str = "cpu"
     columns: Mapping[str, Any] = field(default_factory=dict)
+    names: Sequence[str] | None = None
+    """Ids of the documents; None: `d0`, `d1`, ... in the order of the texts."""
     phases: list[str] = field(default_factory=list)
     """Phases in the order of entry."""
 
     @property
     def ids(self) -> PlainIds:
-        """`d0`, `d1`, ... in the order of the texts."""
+        if self.names is not None:
+            return PlainIds(self.names)
         return PlainIds(f"d{place}" for place in range(len(self.texts)))
 
     @contextlib.contextmanager

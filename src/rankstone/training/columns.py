@@ -12,15 +12,19 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import AnyRunner
 from rankstone.specs import Recipe
 from rankstone.training.data import Examples
+from rankstone.training.docids import inputs
 from rankstone.training.negatives import with_negatives
 from rankstone.training.teachers import teacher_scores
 
-Form = Literal["pairs", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts"]
+Form = Literal[
+    "pairs", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts", "docids"
+]
 """pairs: query, relevant document, negatives. scores: and the teacher's scores of these.
 numbered: and the numbers of the query and of the documents, by which a loss finds other relevant
 ones in its batch. taught: and both, the numbers first. asked: the query, and the numbers
 of it and the relevant document. labelled: query, document, 1 or 0. lists: query, documents, their
-labels. texts: documents alone, relevant or not."""
+labels. texts: documents alone, relevant or not. docids: inputs of documents, and their
+positions."""
 EXACT = 2**24
 """Numbers below are exact in float32, in which labels reach a loss."""
 Columns = dict[str, list[Any]]
@@ -44,6 +48,8 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     """
     if form == "texts":
         return _documents(recipe, examples)
+    if form == "docids":
+        return _docids(recipe, examples, start)
     rows, positives = pairs(examples)
     order = np.random.default_rng(recipe.seed).permutation(len(rows))[: recipe.steps * recipe.batch]
     order = np.repeat(order, recipe.pool)
@@ -89,14 +95,27 @@ def pairs(examples: Examples) -> tuple[Ints, Ints]:
 
 
 def _documents(recipe: Recipe, examples: Examples) -> Table:
+    _refuse_held_out(recipe)
+    order = np.random.default_rng(recipe.seed).permutation(len(examples.documents))
+    order = order[: recipe.steps * recipe.batch].astype(np.int64)
+    return Table({"anchor": examples.documents.take(order)}, order)
+
+
+def _docids(recipe: Recipe, examples: Examples, runner: Any) -> Table:
+    _refuse_held_out(recipe)
+    texts, positions = inputs(recipe, examples, runner)
+    order = np.random.default_rng(recipe.seed).permutation(len(texts))
+    order = order[: recipe.steps * recipe.batch].astype(np.int64)
+    chosen = [texts[row] for row in order]
+    return Table({"anchor": chosen, "label": np.array(positions)[order].tolist()}, order)
+
+
+def _refuse_held_out(recipe: Recipe) -> None:
     if recipe.held_out:
         raise DefinitionError(
             f"[training]: '{recipe.loss}' learns from documents, and no queries are held out."
             " Remove 'held_out'."
         )
-    order = np.random.default_rng(recipe.seed).permutation(len(examples.documents))
-    order = order[: recipe.steps * recipe.batch].astype(np.int64)
-    return Table({"anchor": examples.documents.take(order)}, order)
 
 
 def _texts(examples: Examples, chosen: Ints) -> list[list[str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.encoders.bag_of_tokens import IDF
 from rankstone.specs import AdapterSpec, Recipe
+from rankstone.training.docids import collection, stated
 
 PARTIAL = ("dimensions", "exit_layer", "feed_forward")
 """Parameters by which a method uses a part of its network."""
@@ -85,9 +87,52 @@ def cross_encoder(scorer: Any, recipe: Recipe) -> Start:
     return Start(model, {}, "")
 
 
-STARTS = {
-    "cross_encoder": cross_encoder, "dense": dense, "jpq": quantised, "repconc": quantised,
-    "sparse": sparse,
+def states(scorer: Any, recipe: Recipe) -> Start:
+    """Return the token states of a scorer's backbone."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+
+    from rankstone.runners.transformer.submodels.early_exit import leave
+
+    if getattr(scorer, "candidates", None):
+        raise DefinitionError("[training]: one backbone is trained. Remove 'candidates'.")
+    module = Transformer(str(scorer.model.folder), model_kwargs={"local_files_only": True})
+    if recipe.layers is not None:
+        leave(module.auto_model, recipe.layers, scorer.model.id)
+    model = SentenceTransformer(modules=[module], device="cpu")
+    model.max_seq_length = max(scorer.query_length, scorer.document_length)
+    return Start(model, {}, "")
+
+
+def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
+    """Return the sequence-to-sequence model, or a new T5 with a tokenizer like the model's, with a
+    token for each document where docids are atomic."""
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from rankstone.training.losses.docids import Sizes, Writer
+
+    network: Any
+    context = collection(documents, recipe.seed)
+    tokenizer: Any = AutoTokenizer.from_pretrained(runner.model.folder)
+    sizes = stated(Sizes, "network", recipe.options.get("network", {}))
+    if recipe.start == "random":
+        tokenizer = sizes.pieces(tokenizer, context.texts)
+    if runner.docids == "atomic":
+        tokenizer.add_tokens(runner.names(context))
+    if recipe.start == "random":
+        network = sizes.network(tokenizer)
+    else:
+        network = AutoModelForSeq2SeqLM.from_pretrained(runner.model.folder)
+        network.resize_token_embeddings(len(tokenizer))
+    module = Writer(network, tokenizer, runner.query_length)
+    prompts = {"anchor": runner.prompt} if runner.prompt else {}
+    return Start(SentenceTransformer(modules=[module], device="cpu"), prompts, "")
+
+
+STARTS: dict[str, Callable[..., Start]] = {
+    "cross_encoder": cross_encoder, "dense": dense, "generative": generative, "jpq": quantised,
+    "poly_encoder": states, "repconc": quantised, "sparse": sparse, "uni_encoder": states,
 }  # fmt: skip
 """Adapter -> the function that opens its start."""
 
@@ -106,6 +151,8 @@ def opened(adapter: str, runner: Any, recipe: Recipe, documents: Any) -> Start:
             f"[training]: the adapter '{adapter}' has no recipe. Adapters that are trained:"
             f" {', '.join(STARTS)}."
         )
+    if adapter == "generative":
+        return generative(runner, recipe, documents)
     start = STARTS[adapter](runner, recipe)
     if recipe.start == "random":
         _renew(start.model)

@@ -49,8 +49,20 @@ class Entry(NamedTuple):
     """First paragraph of the docstring, on one line."""
 
 
-def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = None) -> RawDataset:
+def load(
+    task: TaskSpec,
+    sources: Sources,
+    *,
+    part: Part,
+    folder: str | None = None,
+    documents: int | None = None,
+    asked_of: int | None = None,
+) -> RawDataset:
     """`part` = `functions` or `modules` of the standard library (or of the sources in `folder`).
+
+    Args:
+        documents: Keep so many, by the sha256 of their ids: fewer are among more.
+        asked_of: Ask for so many of these, so that corpora of several sizes have the same queries.
 
     Raises:
         DefinitionError: another `part`.
@@ -66,7 +78,11 @@ def load(task: TaskSpec, sources: Sources, *, part: Part, folder: str | None = N
     return raw_dataset(
         lambda: build(root, files, part),
         split_of=split_of,
-        fingerprint=canonical_digest([platform.python_version(), part, listing]),
+        fingerprint=canonical_digest(
+            [platform.python_version(), part, listing, *filter(None, [documents, asked_of])]
+        ),
+        documents=documents,
+        asked_of=asked_of,
         source=f"{platform.python_implementation()} {platform.python_version()} standard library",
     )
 
@@ -77,15 +93,22 @@ def raw_dataset(
     split_of: Callable[[str], str],
     fingerprint: str,
     source: str,
+    documents: int | None = None,
+    asked_of: int | None = None,
 ) -> RawDataset:
     """Return documents that are each the answer to the query of their own docstring."""
     # Once for documents, queries and judgements: parsing is all the cost.
     built = functools.cache(entries)
+
+    def queried() -> list[Entry]:
+        answers = {entry.id for entry in drawn(drawn(built(), documents), asked_of)}
+        return [entry for entry in asked(built()) if entry.id in answers]
+
     return RawDataset(
-        documents=lambda: (Document(e.id, "", e.text) for e in built()),
-        queries=lambda: (Query(query_id(e), e.query) for e in asked(built())),
+        documents=lambda: (Document(e.id, "", e.text) for e in drawn(built(), documents)),
+        queries=lambda: (Query(query_id(e), e.query) for e in queried()),
         judgements=lambda split: (
-            Judgement(query_id(e), e.id, 1) for e in asked(built()) if split_of(e.id) == split
+            Judgement(query_id(e), e.id, 1) for e in queried() if split_of(e.id) == split
         ),
         splits=lambda: ["test", "train"],
         fingerprint=fingerprint,
@@ -199,6 +222,14 @@ def asked(entries: list[Entry]) -> list[Entry]:
     """Return the entries whose paragraph has `MIN_WORDS` words and occurs once: the queries."""
     times = Counter(entry.query for entry in entries)
     return [e for e in entries if times[e.query] == 1 and len(e.query.split()) >= MIN_WORDS]
+
+
+def drawn(entries: list[Entry], n: int | None) -> list[Entry]:
+    """Return `n` entries by the sha256 of their ids, or all, in their order."""
+    if n is None:
+        return entries
+    first = set(sorted((entry.id for entry in entries), key=lambda id: hashed(f"drawn {id}"))[:n])
+    return [entry for entry in entries if entry.id in first]
 
 
 def query_id(entry: Entry) -> str:

@@ -185,7 +185,8 @@ def _values(result: Result, finding: Finding | None) -> dict[str, object]:
 def describe(check: CheckSpec) -> str:
     """Return in words the quantity that the check measures."""
     known = {
-        name: getattr(check, name) for name in ("of", "than", "truth", "k", "level", "measure")
+        name: getattr(check, name)
+        for name in ("of", "than", "than_on", "truth", "k", "level", "measure")
     }
     cost = BY_PLACE.get(check.figure or "")
     figure = check.figure if cost is None else cost.name
@@ -193,7 +194,7 @@ def describe(check: CheckSpec) -> str:
         figure = f"{figure} bytes"
     if check.than_measure:
         known["than"] = f"{check.than_measure} of {check.than}"
-    if check.than_on:
+    if check.than_on and check.kind != "widening":
         known["than"] = f"{known['than']} on {check.than_on}"
     pairs = f"the {check.k} best of {check.truth}" if check.k else "what is judged relevant"
     text = CHECKS[check.kind].reads.format(**known, figure=figure, pairs=pairs)

@@ -33,6 +33,8 @@ PROTOCOL = Rules()
 STORED = {"run": "its run is", "per_query": "its values per query are", "latency": "its times are"}
 JUDGED = "judgements"
 """The truth that is labelled relevance, and no run."""
+COUNTED = ".flops"
+"""End of figures that are counts, the same on every machine."""
 Relevant = Callable[[RunRecord], Mapping[str, list[str]]]
 """A record -> the relevant documents of each query of its task."""
 
@@ -216,6 +218,15 @@ def share(check: Any, cells: Mapping[str, Cell]) -> Value:
     return _within(means[0] / means[1], low, high, len(of), means)
 
 
+def widening(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The mean of `than` less that of `of`, less the same on `than_on`, of the same queries."""
+    gaps = []
+    for roles in (("of", "than"), ("of_before", "than_before")):
+        of, than = _paired(*(cells[role].measure(check.measure) for role in roles))
+        gaps.append(dict(zip(cells[roles[0]].measure(check.measure), than - of, strict=True)))
+    return _mean_difference(*_paired(*gaps))
+
+
 def value(check: Any, cells: Mapping[str, Cell]) -> Value:
     """The mean of the measure of `of`, exact: the paper's is of the same queries."""
     return _exact(float(np.mean(list(cells["of"].measure(check.measure).values()))))
@@ -228,8 +239,8 @@ def _exact(number: float, *parts: float) -> Value:
 def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
     """A figure of `of` over that of `than`, where the two may be compared.
 
-    Bytes are exact. A percentile of latencies has the interval of resampled queries, where the raw
-    latencies are stored beside both records.
+    Bytes and operations are exact. A percentile of latencies has the interval of resampled queries,
+    where the raw latencies are stored beside both records.
     """
     of, than = (cells[role] for role in ("of", "than"))
     cost = BY_PLACE.get(check.figure)
@@ -238,7 +249,8 @@ def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
     if reason:
         raise ResultsError(f"their {check.figure} is not compared: {reason}.")
     parts = of.figure(check.figure), than.figure(check.figure)
-    if cost is None or cost.of_machine:
+    counted = check.figure.endswith(COUNTED)
+    if not counted and (cost is None or cost.of_machine):
         return _percentiles(check.figure, of, than, parts)
     return _exact(parts[0] / parts[1], *parts)
 
@@ -385,6 +397,11 @@ def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
 CHECKS: dict[str, Check] = {
     "difference": Check(difference, ("than", "measure"), "{measure} of {of} − of {than}"),
     "share": Check(share, ("than", "measure"), "{measure} of {of} ÷ of {than}"),
+    "widening": Check(
+        widening,
+        ("than", "measure", "than_on"),
+        "{measure} of {than} − of {of}, less that on {than_on}",
+    ),
     "value": Check(value, ("measure",), "{measure} of {of}"),
     "ratio": Check(ratio, ("than", "figure"), "{figure} of {of} ÷ of {than}"),
     "overlap": Check(overlap, ("truth", "k"), "share of the {k} best of {truth} in {of}"),

@@ -33,7 +33,7 @@ BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt,
 }  # fmt: skip
 """Keys of bounds, and how a value keeps them."""
-ACROSS = ("difference", "share", "ratio")
+ACROSS = ("difference", "share", "ratio", "widening")
 """Kinds of check that compare values and no documents, and so runs of two tasks as well."""
 
 
@@ -71,13 +71,15 @@ class CheckSpec(Spec):
     tasks: tuple[str, ...] = ()
     """Only these of the claim's tasks."""
     than_on: str | None = None
-    """The task that `than` was run on, if another: one of the same queries."""
+    """The task that `than` was run on, if another: one of the same queries. Of a `widening` the
+    task on which both were run before."""
     folds: int | None = Field(default=None, ge=2)
     """The runs are of so many folds of the task, whose queries count together."""
 
     def tasks_of(self, role: str, task: str) -> list[str]:
         """The tasks that the runs of `role` are of, where the check is made on `task`."""
-        on, k = self.than_on or task if role == "than" else task, self.folds
+        before = "than" if self.kind != "widening" else "_before"
+        on, k = self.than_on or task if role.endswith(before) else task, self.folds
         return [on] if k is None else [f"{on}@fold{number}of{k}" for number in range(1, k + 1)]
 
     @property
@@ -85,6 +87,8 @@ class CheckSpec(Spec):
         """Role -> full name of the method whose run it needs."""
         truth = None if self.truth == JUDGED else self.truth
         roles = {"of": self.of, "than": self.than, "truth": truth}
+        if self.kind == "widening":
+            roles |= {"of_before": self.of, "than_before": self.than}
         return {role: method for role, method in roles.items() if method is not None}
 
     @model_validator(mode="after")

@@ -9,11 +9,10 @@ from importlib.metadata import version
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import DefinitionError, ModelError
+from rankstone.errors import DefinitionError
 from rankstone.runners.members import Members
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import (
@@ -30,7 +29,7 @@ from rankstone.runners.representations.base import take
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 from rankstone.runners.search.generative.beam import beam_search
-from rankstone.runners.search.generative.docids import Kind, semantic, stated
+from rankstone.runners.search.generative.docids import Kind, semantic, sequences, stated
 from rankstone.runners.search.generative.seq2seq import EncoderDecoder, Precision, Seq2Seq
 from rankstone.runners.search.generative.training_pairs import InputSettings, Pair, training_pairs
 from rankstone.runners.search.generative.trie import Trie
@@ -134,28 +133,14 @@ class GenerativeRetriever(Defaults):
 
     def sequences(self, names: Sequence[str]) -> list[list[int]]:
         """Return the tokens of docids."""
-        if self.docids != "atomic":
-            return self.network.outputs(names)
-        vocabulary = self.network.tokenizer.get_vocab()
-        for name in names:
-            if name not in vocabulary:
-                raise ModelError(
-                    f"Model '{self.model.id}': no token '{name}' in its vocabulary. Train it with a"
-                    " token for each document, or correct the key 'parameters.token'."
-                )
-        return [[int(vocabulary[name])] for name in names]
+        return sequences(self.network.tokenizer, self.docids, names, self.model.id)
 
     def training_pairs(self, context: Context, settings: InputSettings) -> Iterator[Pair]:
         """Yield the pairs that a model is trained on to become this method (`export` writes
         them)."""
 
-        def ends(texts: Sequence[str]) -> list[NDArray[np.int64]]:
-            found = self.network.tokenizer(
-                list(texts), add_special_tokens=False, return_offsets_mapping=True
-            )["offset_mapping"]
-            return [np.array([end for _, end in one], dtype=np.int64) for one in found]
-
-        return training_pairs(self.names(context), context, settings, ends)
+        tokenizer = self.network.tokenizer
+        return training_pairs(self.names(context), context, settings, tokenizer)
 
     @cached_property
     def network(self) -> Seq2Seq:

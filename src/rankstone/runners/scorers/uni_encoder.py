@@ -7,7 +7,7 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,17 @@ from rankstone.profiling.device import memory_errors, opened, resolve
 from rankstone.runners.meter import Work, report
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.scorers.apart import check_positions, extra_tensors, truncated_apart
-from rankstone.runners.transformer.checkpoint_files import UnusableError
+from rankstone.runners.scorers.apart import (
+    Layout,
+    check_positions,
+    extra_tensors,
+    packed,
+    packed_scores,
+    truncated_apart,
+)
 from rankstone.runners.transformer.engines.choice import installed
 from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids, Tokens, copied
-
-ATTENTION = "rankstone-arrow"
-"""Name under which transformers knows `arrow_attention`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -94,17 +97,10 @@ class UniEncoderScorer:
 
         device = self._backbone.device
         layout = Layout.of(len(context), [len(row) for row in rows], device, self.attention)
-        ids = torch.from_numpy(np.concatenate([context, *rows])[None]).to(device)
+        ids = torch.from_numpy(np.concatenate([context, *rows])).to(device)
         with torch.inference_mode(), memory_errors("Lower scorer.parameters.together."):
-            outputs = self._backbone(
-                input_ids=ids,
-                token_type_ids=layout.token_types[None],
-                position_ids=layout.positions[None],
-                arrow=layout,
-            ).last_hidden_state[0, len(context) :]
-            logits = outputs @ self._head["weight"] + self._head.get("bias", 0.0)
-            sums = torch.zeros(len(rows), device=device).index_add_(0, layout.owner, logits.float())
-            scores: NDArray[np.float32] = (sums / layout.sizes).cpu().numpy()
+            found = packed_scores(self._backbone, self._head, ids, layout)
+            scores: NDArray[np.float32] = found.cpu().numpy()
         self._report(len(context), [len(row) for row in rows])
         return scores
 
@@ -150,100 +146,7 @@ class Packed(Head):
     """The kind of a network whose sequences are packed: a BERT with `arrow_attention`."""
 
     def load(self, network: Network) -> Loaded:
-        from transformers import AttentionInterface, BertModel
-
         from rankstone.runners.transformer.vectors import load_states
 
         loaded = load_states(network)
-        model = loaded.network.backbone
-        if not isinstance(model, BertModel):
-            raise UnusableError(f"it is a {type(model).__name__}, not a BERT. Name a BERT")
-        AttentionInterface.register(ATTENTION, arrow_attention)
-        model.set_attn_implementation(ATTENTION)
-        return replace(loaded, network=model)
-
-
-class Layout(NamedTuple):
-    """Layout of the tokens of a packed sequence: T tokens of n candidates, R the longest."""
-
-    context: int
-    """Tokens of the query; the candidates' follow."""
-    one_way: bool
-    owner: Any
-    """(T,) the candidate of each token."""
-    offset: Any
-    """(T,) its position inside the candidate."""
-    sizes: Any
-    """(n,)"""
-    positions: Any
-    """(context + T,) position ids."""
-    token_types: Any
-    """(context + T,)"""
-    visible: Any
-    """(n, 1, 1, context + R) the keys that a candidate's tokens attend to: the query, and itself
-    without what pads it."""
-
-    @classmethod
-    def of(cls, context: int, sizes: Sequence[int], device: Any, attention: str) -> Layout:
-        import torch
-
-        counts = torch.tensor(sizes, device=device)
-        owner = torch.repeat_interleave(torch.arange(len(sizes), device=device), counts)
-        starts = counts.cumsum(0) - counts
-        offset = torch.arange(len(owner), device=device) - starts[owner]
-        before = torch.arange(context, device=device)
-        own = torch.arange(max(sizes), device=device) < counts[:, None]
-        visible = torch.cat(
-            [torch.ones(len(sizes), context, dtype=torch.bool, device=device), own], 1
-        )
-        return cls(
-            context=context,
-            one_way=attention == "one-way",
-            owner=owner,
-            offset=offset,
-            sizes=counts,
-            positions=torch.cat([before, context + offset]),
-            token_types=torch.cat([torch.zeros_like(before), torch.ones_like(offset)]),
-            visible=visible[:, None, None],
-        )
-
-
-def arrow_attention(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
-    *, scaling: float, arrow: Layout, **_: Any,
-) -> tuple[Any, None]:  # fmt: skip
-    """Attention over a packed sequence, in the form that transformers asks for.
-
-    The query's rows attend to the whole sequence. Each candidate's rows attend to the query and to
-    themselves: a batch of n small attentions, instead of one with (context + T)^2 entries of which
-    most are masked.
-
-    Args:
-        query, key, value: (1, heads, context + T, head size).
-
-    Returns:
-        (1, context + T, heads, head size), and no weights.
-    """
-    import torch
-    from torch.nn.functional import scaled_dot_product_attention as attention
-
-    n = arrow.context
-    seen = n if arrow.one_way else key.shape[2]
-    head = attention(query[:, :, :n], key[:, :, :seen], value[:, :, :seen], scale=scaling)
-    count = len(arrow.sizes)
-    own = [_apart(tensor[0, :, n:], arrow) for tensor in (query, key, value)]
-    keys, values = (
-        torch.cat([whole[:, :, :n].expand(count, -1, -1, -1), part], dim=2)
-        for whole, part in ((key, own[1]), (value, own[2]))
-    )
-    tails = attention(own[0], keys, values, attn_mask=arrow.visible, scale=scaling)
-    packed = tails.transpose(1, 2)[arrow.owner, arrow.offset]
-    return torch.cat([head[0].transpose(0, 1), packed])[None], None
-
-
-def _apart(tokens: Any, arrow: Layout) -> Any:
-    """(n, heads, R, head size) from packed (heads, T, head size); zeros pad."""
-    heads, _, size = tokens.shape
-    out = tokens.new_zeros(len(arrow.sizes), arrow.visible.shape[-1] - arrow.context, heads, size)
-    out[arrow.owner, arrow.offset] = tokens.transpose(0, 1)
-    return out.transpose(1, 2)
+        return replace(loaded, network=packed(loaded.network.backbone))

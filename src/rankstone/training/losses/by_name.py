@@ -81,11 +81,18 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
         "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs"),
         "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "pairs"),
     },
+    "generative": {
+        "docid_cross_entropy": Loss(
+            f"{HOME}.docids:DocidCrossEntropy", "docids", ("documents", "runner", "seed")
+        )
+    },
     "jpq": {"jpq": JPQ},
+    "poly_encoder": {"poly_codes": Loss(f"{HOME}.candidates:PolyCodes", "pairs")},
     "repconc": {
         "jpq": JPQ,
         "repconc": Loss(f"{HOME}.quantised:JointClustering", "numbered", CODED),
     },
+    "uni_encoder": {"packed_candidates": Loss(f"{HOME}.candidates:PackedCandidates", "pairs")},
 }
 """Losses that the library lacks."""
 LOSSES = {

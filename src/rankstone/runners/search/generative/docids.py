@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,3 +73,17 @@ def stated(model: LocatedModel, ids: Sequence[str]) -> list[str] | None:
             f"Model '{model.id}': {path}: no docid of document {error}. The model was trained on"
             " another collection: run it on that one."
         ) from None
+
+
+def sequences(tokenizer: Any, kind: Kind, names: Sequence[str], model: str) -> list[list[int]]:
+    """Return the tokens of docids; ModelError of `model` where atomic ones are no tokens."""
+    if kind != "atomic":
+        return list(tokenizer(text_target=list(names))["input_ids"]) if len(names) else []
+    vocabulary = tokenizer.get_vocab()
+    for name in names:
+        if name not in vocabulary:
+            raise ModelError(
+                f"Model '{model}': no token '{name}' in its vocabulary. Train it with a token for"
+                " each document, or correct the key 'parameters.token'."
+            )
+    return [[int(vocabulary[name])] for name in names]

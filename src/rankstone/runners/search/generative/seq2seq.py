@@ -60,10 +60,6 @@ class Seq2Seq:
         truncated = {"truncation": True, "max_length": limit} if limit else {}
         return list(self.tokenizer(list(texts), **truncated)["input_ids"]) if len(texts) else []
 
-    def outputs(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of outputs, with the special tokens of the model's labels."""
-        return list(self.tokenizer(text_target=list(texts))["input_ids"]) if len(texts) else []
-
     def truncation(self, texts: Sequence[str], limit: int) -> Truncation:
         counts = np.array([len(ids) for ids in self.inputs(texts, None)], dtype=np.int64)
         return Truncation.of(counts, limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -15,10 +15,9 @@ from pydantic.dataclasses import dataclass
 from rankstone.errors import DataError
 from rankstone.runners.protocols import STRICT, Context
 from rankstone.runners.search.generative.docids import FILE
+from rankstone.runners.search.generative.simulated_queries import simulated_queries
 from rankstone.text_files import opened
 
-Ends = Callable[[Sequence[str]], list[NDArray[np.int64]]]
-"""The character behind each token of each text."""
 Count = Annotated[int, Field(ge=0)]
 BATCH = 1024
 """Documents that are made into tokens together."""
@@ -45,23 +44,36 @@ class InputSettings:
     """D2Q: file of synthetic queries, an object {"id": ..., "queries": [...]} a line."""
     queries_per_document: Annotated[int, Field(ge=1)] = 40
     """Synthetic queries of each document that are taken, the first."""
+    simulated: Count = 0
+    """So many queries of each document that are drawn from its words (`simulated_queries`), where
+    no model that writes them is available."""
+    simulated_length: Annotated[float, Field(ge=1)] = 8.0
+    """Mean number of their words."""
     training_queries: bool = True
     """The queries of the training split, each with every document judged relevant to it."""
 
 
 def training_pairs(
-    docids: Sequence[str], context: Context, settings: InputSettings, ends: Ends
+    docids: Sequence[str], context: Context, settings: InputSettings, tokenizer: Any
 ) -> Iterator[Pair]:
     """Yield the pairs of one pass: of documents in their order, then of queries."""
     for start in range(0, len(docids), BATCH):
         texts = [context.texts[row] for row in range(start, min(start + BATCH, len(docids)))]
-        for row, (text, stops) in enumerate(zip(texts, ends(texts), strict=True), start):
+        for row, (text, stops) in enumerate(
+            zip(texts, _ends(texts, tokenizer), strict=True), start
+        ):
             for part in _parts(text, stops, settings, np.random.default_rng([context.seed, row])):
                 yield Pair(part, docids[row])
     if settings.queries is not None:
         for row, texts in _synthetic(Path(settings.queries), context):
             for text in texts[: settings.queries_per_document]:
                 yield Pair(text, docids[row])
+    if settings.simulated:
+        length, n = settings.simulated_length, settings.simulated
+        whole = [context.texts[row] for row in range(len(docids))]
+        found = simulated_queries(whole, n, length, context.seed)
+        for docid, texts in zip(docids, found, strict=True):
+            yield from (Pair(text, docid) for text in texts)
     if settings.training_queries:
         queries, judged = context.train_queries, context.train_judgements
         for query, row, label in zip(judged.query, judged.document, judged.label, strict=True):
@@ -80,6 +92,12 @@ def export(folder: Path, pairs: Iterator[Pair], docids: Sequence[str], context: 
             file.write(json.dumps(pair._asdict(), ensure_ascii=False) + "\n")
             n += 1
     return n
+
+
+def _ends(texts: Sequence[str], tokenizer: Any) -> list[NDArray[np.int64]]:
+    """Return the character behind each token of each text."""
+    split = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+    return [np.array([end for _, end in one], dtype=np.int64) for one in split["offset_mapping"]]
 
 
 def _parts(

@@ -1,0 +1,49 @@
+"""Queries drawn from the words of documents, in place of a model's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def simulated_queries(
+    texts: Sequence[str], n: int, length: float, seed: int
+) -> Iterator[list[str]]:
+    """Yield `n` queries of each text; none of a text without words.
+
+    Azzopardi, de Rijke, Balog: Building Simulated Queries for Known-Item Topics, SIGIR 2007, with
+    words by popularity and discrimination: a query's length is Poisson's, at least 1, and each word
+    is t with a probability proportional to n(t, d) log(N / df(t)).
+    """
+    frequencies = Counter[str]()
+    for text in texts:
+        frequencies.update(set(words(text)))
+    for row, text in enumerate(texts):
+        found = Counter(words(text))
+        rng = np.random.default_rng([seed, 3, row])
+        known, shares = list(found), probabilities(found, frequencies, len(texts))
+        lengths = np.maximum(rng.poisson(length, n), 1)
+        yield [" ".join(rng.choice(known, size, p=shares)) for size in lengths if known]
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-cased runs of letters, of which identifiers are made."""
+    return WORD.findall(text.lower())
+
+
+def probabilities(
+    found: Counter[str], frequencies: Counter[str], n_documents: int
+) -> NDArray[np.float64]:
+    """Return the probability of each word of a document; by counts alone where no word tells
+    documents apart."""
+    counts = np.array(list(found.values()), dtype=np.float64)
+    rarity = np.log(n_documents / np.array([frequencies[word] for word in found]))
+    weights = counts * rarity if (rarity > 0).any() else counts
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
