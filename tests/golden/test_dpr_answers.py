@@ -55,9 +55,15 @@ def test_pyserini_still_gives_what_was_recorded(pyserini) -> None:
     assert wrong == []
 
 
-def test_every_character_is_the_same_token_in_pyserini(pyserini) -> None:
+@pytest.mark.parametrize(
+    ("first", "stop"),
+    [(0, 0x40000), (0xE0000, 0xF0000),
+     pytest.param(0, sys.maxunicode + 1, marks=pytest.mark.slow)],
+    ids=["planes 0 to 3", "plane 14", "all, most of them unassigned"],
+)  # fmt: skip
+def test_every_character_is_the_same_token_in_pyserini(pyserini, first: int, stop: int) -> None:
     _, tokenizer = pyserini
-    for start in range(0, sys.maxunicode + 1, 256):
+    for start in range(first, stop, 256):
         text = " ".join(f"a{chr(code)}a" for code in range(start, start + 256))
         theirs = tokenizer.tokenize(unicodedata.normalize("NFD", text))
         assert tokens(text) == theirs.words(uncased=True), f"from {start:#x} on"
