@@ -70,7 +70,8 @@ SUMMARY = "Summary"
 KINDS: dict[Kind, str] = {
     "runs": "run", "fetches": "download their model first",
     "needs an extra": "need libraries that are not installed",
-    "needs weights": "need weights that were not released", "fails": "fail",
+    "needs weights": "need weights that were not released",
+    "needs a server": "need the address of a server", "fails": "fail",
 }  # fmt: skip
 STATES: dict[Kind, State] = {"runs": "ok", "fails": "wrong"}
 AVAILABLE = ("prepared", "available", "embedded")

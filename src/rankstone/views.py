@@ -55,8 +55,9 @@ class Views(StoredRecords):
         from rankstone.leaderboards.labels import base_name, with_grids
 
         given = list(records)
-        names = (base_name(record.method.name) for record in given)
-        return with_grids(given, self.definitions.defined(names))
+        names = {record.method.name for record in given}
+        changed = {base_name(name) for name in names} - names
+        return with_grids(given, self.definitions.defined(changed) if changed else {})
 
     def per_query(self, names: Records = ()) -> pd.DataFrame:
         """Return the measures of each query of the stored records `names`, or of all.

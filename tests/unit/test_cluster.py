@@ -74,8 +74,13 @@ def test_an_address_where_nothing_answers_is_refused(monkeypatch: pytest.MonkeyP
         pytest.raises(ClusterError, match="nothing answers there: timed out"),
     ):
         connection._refuse_unreachable(f"127.0.0.1:{silent.getsockname()[1]}")
-    with pytest.raises(ClusterError, match="HOST:PORT"):
+    with pytest.raises(ClusterError, match=r"--ray somewhere: .*HOST:PORT"):
         connection._refuse_unreachable("somewhere")
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
+    monkeypatch.setattr(connection, "refuse_missing", lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(ClusterError, match=r"^RAY_ADDRESS elsewhere: "), connection.connected(""):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -226,6 +231,51 @@ def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
     closed.set()
     workers._pool.shutdown(wait=True)
     assert ended == ["actor"]
+
+
+def test_results_are_fetched_no_faster_than_they_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the vectors of fast actors fill the memory of this process."""
+    nothing: Any = None
+    shards, lock, held, most = 30, threading.Lock(), [0], [0]
+
+    def changed(by: int) -> None:
+        with lock:
+            held[0] += by
+            most[0] = max(most[0], held[0])
+
+    def fetched(ready: int) -> Any:
+        changed(1)
+        return SimpleNamespace(cost=SimpleNamespace(peak_flops_per_s=None))
+
+    def write(*_: Any) -> None:
+        time.sleep(0.002)
+        changed(-1)
+
+    ray = SimpleNamespace(get=fetched, wait=lambda asked, **_: (asked, []))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(encoding, "request", lambda *_: None)
+    monkeypatch.setattr(encoding, "WRITERS", 1)
+    monkeypatch.setattr(encoding, "UNWRITTEN", 3)
+    chunks: Any = SimpleNamespace(
+        missing=lambda: range(shards),
+        needs=lambda part: set(),
+        has=lambda part: False,
+        claimed=lambda part: contextlib.nullcontext(True),
+        work=lambda part: SimpleNamespace(part=part),
+        write=write,
+        add=lambda part, info: added.append(part),
+    )
+    actor = SimpleNamespace(encode=SimpleNamespace(remote=lambda work: work.part))
+    node, about, added = Node(id="a", host="b", resources={}), nothing, list[int]()
+    workers: Any = SimpleNamespace(
+        ready=[encoding.Worker(actor, node, about)], look=lambda wanted: None, check=lambda: None
+    )
+    nodes, task = SimpleNamespace(pause=lambda s: None), SimpleNamespace(need=Need())
+    encoding._Spread(task, chunks, workers, nodes).run()  # type: ignore[arg-type]
+    assert sorted(added) == [*range(shards)]
+    assert most[0] <= encoding.UNWRITTEN + encoding.AHEAD
 
 
 def test_the_time_of_encoding_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

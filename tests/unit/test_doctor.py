@@ -137,6 +137,25 @@ def test_models_within_reach(
     assert (offline.state, "hf download org/other" in offline.detail) == ("wrong", True)
 
 
+def test_a_method_of_a_server_needs_its_address(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is the one that the definition names, or else the adapter's own."""
+    pytest.importorskip("httpx2")
+    variables = {"named": "RANKSTONE_TEST_URL", "usual": "OPENSEARCH_URL"}
+    for name, variable in variables.items():
+        monkeypatch.delenv(variable, raising=False)
+        stated = f'[parameters]\nurl_env = "{variable}"' if name == "named" else ""
+        add_runner(workspace, name, f'adapter = "opensearch_bm25"\n{stated}')
+    found = find(workspace, tmp_path)
+    for name, variable in variables.items():
+        detail = f"set {variable} to the address of its server"
+        assert (found[f"x/{name}"].state, found[f"x/{name}"].detail) == ("absent", detail)
+        monkeypatch.setenv(variable, "http://localhost:9200")
+    assert found["methods"].detail == "of 2: 2 need the address of a server"
+    assert find(workspace, tmp_path)["methods"].detail == "of 2: 2 run"
+
+
 def test_it_says_what_run_says(workspace: Workspace, tmp_path: Path, adapter: str) -> None:
     add_runner(workspace, "unknown", f"{adapter}[parameters]\nwidth = 1")
     with pytest.raises(RankstoneError) as raised:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from rankstone.errors import MissingExtraError, ModelError, RankstoneError
-from rankstone.runners.construct import Find, build_runner, untrained
+from rankstone.runners.construct import Find, build_runner, load_adapter, parts, untrained
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.specs import MethodSpec, ModelSpec
 
-Kind = Literal["runs", "fetches", "needs weights", "needs an extra", "fails"]
+Kind = Literal["runs", "fetches", "needs weights", "needs an extra", "needs a server", "fails"]
 
 
 class Outlook(NamedTuple):
@@ -69,8 +70,19 @@ def outlook(method: MethodSpec, find: Find) -> Outlook:
         raise
     except BaseException as error:  # also SystemExit, and panics of libraries in Rust
         return Outlook("fails", f"{type(error).__name__}: {error}")
+    for variable in _addresses(untrained(method)):
+        if not os.environ.get(variable):
+            return Outlook("needs a server", f"set {variable} to the address of its server")
     models = ", ".join(f"{name} ({origin})" for name, origin in origins.items())
     return Outlook("runs", models or method.description)
+
+
+def _addresses(method: MethodSpec) -> Iterator[str]:
+    """Yield the environment variables that hold addresses of servers."""
+    for _, part in parts(method):
+        default = getattr(load_adapter(part, method.file), "url_env", "")
+        if variable := part.parameters.get("url_env", default):
+            yield variable
 
 
 def _absent(model: ModelSpec) -> Outlook:

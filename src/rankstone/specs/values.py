@@ -25,8 +25,9 @@ def variable_fault(key: str, value: object) -> str:
     if not key.endswith(ENDING) or not isinstance(value, str) or VARIABLE.fullmatch(value):
         return ""
     return (
-        f"key 'parameters.{key}': not the name of an environment variable. Put the value into a"
-        f' variable, and state its name: {key} = "MY_{key.removesuffix(ENDING).upper()}"'
+        f"key 'parameters.{key}': not the name of an environment variable (capitals, digits, _)."
+        " Put the value into a variable, and state its name:"
+        f' {key} = "MY_{key.removesuffix(ENDING).upper()}"'
     )
 
 

@@ -257,7 +257,7 @@ def test_a_busy_server_is_asked_again_while_the_index_is_built(engine, tmp_path,
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ((0, None), "Check that the server runs"),
+        ((0, None), rf"Check that the server runs, its address \({VARIABLE}\)"),
         ((200, b"<html>"), "not JSON"),
         (refused(400, "illegal", "Vector dimension error"), "Vector dimension error"),
     ],
@@ -336,6 +336,18 @@ def test_users_and_passwords_are_decoded(tmp_path, monkeypatch):
         assert b64decode(sent["authorization"].removeprefix("Basic ")) == b"me:a/b@c"
 
 
+@pytest.mark.parametrize(
+    ("adapter", "kind", "name"),
+    [("qdrant", "opensearch", "Qdrant"), ("elasticsearch", "qdrant", "Elasticsearch")],
+)
+def test_another_server_at_the_address_is_refused(adapter, kind, name, monkeypatch):
+    runner = load("adapter", adapter, "test")(members=(Numbered(DOCUMENTS),), url_env=VARIABLE)
+    with serving(kind) as engine:
+        monkeypatch.setenv(VARIABLE, engine.url)
+        with pytest.raises(EngineError, match=f"is not {name}. Correct {VARIABLE}"):
+            runner.describe()
+
+
 @lucene
 def test_the_other_dialect_is_refused(engine, tmp_path):
     (other,) = set(DENSE[1:]) - {engine.kind}
@@ -376,9 +388,12 @@ class _Sized(list):
     [("qdrant", ("api-key", "k3y")), ("elasticsearch", ("Authorization", "ApiKey k3y"))],
 )
 def test_keys_are_sent_and_never_described(kind, header, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANKSTONE_TEST_KEY", "k3y")
     with serving(kind) as engine:
         monkeypatch.setenv(VARIABLE, engine.url)
+        absent = r"'RANKSTONE_TEST_KEY' \(parameters.key_env\) is not set"
+        with pytest.raises(EngineError, match=absent):
+            built(engine, tmp_path, DOCUMENTS[:5], key_env="RANKSTONE_TEST_KEY")
+        monkeypatch.setenv("RANKSTONE_TEST_KEY", "k3y")
         with servers_of_cell():
             index = built(engine, tmp_path, DOCUMENTS[:5], key_env="RANKSTONE_TEST_KEY")
         sent = {name.lower(): value for name, value in engine.headers[-1].items()}

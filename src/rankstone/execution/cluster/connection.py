@@ -49,7 +49,8 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _refuse_unreachable(address or os.environ.get("RAY_ADDRESS", ""))
+    source = "--ray" if address else "RAY_ADDRESS"
+    _refuse_unreachable(address or os.environ.get("RAY_ADDRESS", ""), source)
     with _handlers_kept():
         _connect(ray, address)
     try:
@@ -71,20 +72,20 @@ def _connect(ray: Any, address: str) -> None:
         ) from error
 
 
-def _refuse_unreachable(address: str) -> None:
+def _refuse_unreachable(address: str, source: str = "--ray") -> None:
     """Raise ClusterError where nothing answers at `address`, before Ray waits for it."""
     place = address.removeprefix("ray://")
     host, _, port = place.rpartition(":")
     if not address or address in ("auto", "local"):
         return
     if not (host and port.isdecimal()):
-        raise ClusterError(f"--ray {address}: write it as HOST:PORT or ray://HOST:PORT.")
+        raise ClusterError(f"{source} {address}: write it as HOST:PORT or ray://HOST:PORT.")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), REACH_S) as connection:
             _refuse_other(connection)
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"--ray {address}: nothing answers there: {error}. Start the head of the cluster"
+            f"{source} {address}: nothing answers there: {error}. Start the head of the cluster"
             f" ({START}), or correct the address (ray status, on its head)."
         ) from error
 

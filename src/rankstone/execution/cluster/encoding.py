@@ -33,7 +33,7 @@ WAIT_S = 0.2
 WRITERS = 4
 """Threads that write shards: digests and the disk take longer than all else in this process."""
 UNWRITTEN = 16
-"""Shards whose vectors may wait for a writer."""
+"""Shards that may wait for a writer; with so many, no further results are fetched."""
 STARTED_AT_ONCE = 16
 MOST_ASKED = 64
 """Nodes that an autoscaling cluster is asked for."""
@@ -317,13 +317,18 @@ class _Spread:
         claim.close()
         return False
 
+    @property
+    def _only_writes(self) -> bool:
+        """True if nothing is encoded at the moment, or as many shards as may wait are unwritten."""
+        return not self._under_way or len(self._writing) >= UNWRITTEN
+
     def _collect(self) -> None:
         import ray
 
-        if not self._under_way:
+        if self._only_writes:
             self._nodes.pause(0 if self._writing else WAIT_S)
             return
-        watched = [one for worker in self._workers.ready for one in worker.over]
+        watched = [one for worker in self._workers.ready if worker.shards for one in worker.over]
         asked = [*self._under_way, *watched]
         if ray.wait(asked, timeout=WAIT_S, num_returns=1)[0]:
             self._sort(ray.wait(asked, timeout=0, num_returns=len(asked))[0], watched)
@@ -351,9 +356,8 @@ class _Spread:
         self._writing[self._writers.submit(self._chunks.write, work, filled, peak)] = work.part
 
     def _settle(self) -> None:
-        """Count what is written; wait where too much is not, or nothing else is left to do."""
-        late = not self._under_way or len(self._writing) > UNWRITTEN
-        done, _ = wait(self._writing, WAIT_S if late else 0, FIRST_COMPLETED)
+        """Count the shards that were written, and wait for one if nothing else can be done."""
+        done, _ = wait(self._writing, WAIT_S if self._only_writes else 0, FIRST_COMPLETED)
         for written in done:
             part = self._writing.pop(written)
             self._chunks.add(part, written.result())

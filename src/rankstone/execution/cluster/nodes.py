@@ -229,7 +229,7 @@ def refuse_unmet(need: Need) -> None:
         f"no node of the cluster has {need}, and it starts none on demand."
         f" Its nodes: {'; '.join(known) or 'none with a CPU'}. Add one:"
         " ray start --address HEAD:6379"
-        f"{'; --force asks for no memory.' if need.memory_bytes else ''}"
+        f"{'; or ignore the forecast of memory: --force' if need.memory_bytes else ''}"
     )
 
 

@@ -46,8 +46,9 @@ class Http:
         host = url.netloc.rpartition("@")[2]
         self.shown = urlunsplit((url.scheme, host, url.path.rstrip("/"), "", ""))
         user = (unquote(url.username), unquote(url.password or "")) if url.username else None
-        headers = {key_header[0]: key_header[1] + address(key_env, "...")} if key_env else {}
-        self._faults, self._timeout = httpx2.HTTPError, timeout
+        key = address(key_env, "KEY", "key_env") if key_env else ""
+        headers = {key_header[0]: key_header[1] + key} if key else {}
+        self._faults, self._timeout, self._url_env = httpx2.HTTPError, timeout, url_env
         self._http = httpx2.Client(
             headers=headers,
             auth=user,
@@ -88,6 +89,14 @@ class Http:
             )
         return self._json(path, answer)
 
+    def version(self, kind: type, server: str) -> Any:
+        """Return the version that `server` states, a `kind`; EngineError if another answers."""
+        answer = self.ask("GET", "")
+        stated = answer.get("version") if isinstance(answer, dict) else None
+        if not isinstance(stated, kind):
+            raise EngineError(f"{self.shown} is not {server}. Correct {self._url_env}.")
+        return stated
+
     def _sent(self, method: str, url: str, options: dict[str, Any], tries: int) -> Any:
         for attempt in range(tries):
             try:
@@ -95,8 +104,8 @@ class Http:
             except self._faults as error:
                 fault = f"{type(error).__name__}: {error}".strip(": ")
                 raise EngineError(
-                    f"{method} {url}: {fault}. Check that the server runs, and parameters.timeout"
-                    f" ({self._timeout:g} s)."
+                    f"{method} {url}: {fault}. Check that the server runs, its address"
+                    f" ({self._url_env}), and parameters.timeout ({self._timeout:g} s)."
                 ) from None
             if answer.status_code not in BUSY:
                 break

@@ -50,7 +50,7 @@ class Milvus(GraphOrLists):
     def version(self) -> str:
         if not self.url_env:
             return f"Milvus Lite {version('milvus-lite')}, faiss {version('faiss-cpu')}"
-        with connected(url_of(self.url_env, EXAMPLE).geturl()) as client:
+        with connected(self.url_env) as client:
             return f"Milvus {client.get_server_version()}"
 
 
@@ -153,14 +153,15 @@ Milvus.COLLECTION, Milvus.INDEX = MilvusCollection, MilvusIndex
 
 def drop(url_env: str, name: str) -> None:
     """Remove a collection."""
-    with connected(url_of(url_env, EXAMPLE).geturl()) as client:
+    with connected(url_env) as client:
         client.drop_collection(name)
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Any]:
+def connected(url_env: str) -> Iterator[Any]:
     """Yield a client; errors of the server are EngineErrors."""
-    with explained():
+    url = url_of(url_env, EXAMPLE).geturl()
+    with explained(f" (address in {url_env})"):
         client = _client(url)
         try:
             yield client
@@ -169,7 +170,7 @@ def connected(url: str) -> Iterator[Any]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(where: str = "") -> Iterator[None]:
     """Have errors of the client be EngineErrors."""
     from grpc import RpcError
     from pymilvus.exceptions import MilvusException
@@ -177,7 +178,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (MilvusException, RpcError) as error:
-        raise EngineError(f"Milvus: {' '.join(str(error).split())}.") from None
+        raise EngineError(f"Milvus{where}: {' '.join(str(error).split())}.") from None
 
 
 def _client(url: str) -> Any:

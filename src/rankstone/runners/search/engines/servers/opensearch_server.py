@@ -85,7 +85,7 @@ def http(url_env: str, key_env: str, timeout: float) -> Http:
 
 def version(server: str, connection: Http) -> str:
     """Return name and version of the server; EngineError if it is the other one."""
-    stated = connection.ask("GET", "")["version"]
+    stated = connection.version(dict, NAMES[server])
     found = "opensearch" if stated.get("distribution") == "opensearch" else "elasticsearch"
     if found != server:
         raise EngineError(

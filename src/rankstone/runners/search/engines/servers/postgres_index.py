@@ -60,7 +60,7 @@ class Postgres(GraphOrLists):
     def version(self) -> str:
         if not self.url_env:
             return postgres_server.version()
-        with connected(given(self.url_env)) as connection:
+        with connected(given(self.url_env), variable=self.url_env) as connection:
             server = _one(connection, "SHOW server_version")
             return f"PostgreSQL {server}, pgvector {_extension(connection)}"
 
@@ -250,7 +250,7 @@ class Vector:
 
 def drop(url_env: str, name: str) -> None:
     """Remove a table, and the sessions that may still work on it."""
-    with connected(given(url_env)) as connection:
+    with connected(given(url_env), variable=url_env) as connection:
         connection.execute(f"SET lock_timeout = '{LOCKED}'")
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
@@ -272,14 +272,19 @@ def given(url_env: str) -> str:
 
 
 @contextlib.contextmanager
-def connected(dsn: str, name: str = "rankstone") -> Iterator[Any]:
-    """Yield a connection; errors of the server are EngineErrors."""
+def connected(dsn: str, name: str = "rankstone", variable: str = "") -> Iterator[Any]:
+    """Yield a connection; errors of the server are EngineErrors.
+
+    Args:
+        variable: Environment variable that holds `dsn`, for the error of a failed connection.
+    """
     connection = None
     try:
         connection = _connect(dsn, name)
         yield connection
     except _errors() as error:
-        raise EngineError(_line(error)) from None
+        where = f" (address in {variable})" if variable and connection is None else ""
+        raise EngineError(_line(error, where)) from None
     finally:
         if connection is not None:
             connection.close()
@@ -338,6 +343,6 @@ def _errors() -> Any:
     return psycopg.Error
 
 
-def _line(error: Exception) -> str:
+def _line(error: Exception, where: str = "") -> str:
     """Return the message of an error of PostgreSQL in one line."""
-    return f"PostgreSQL: {' '.join(str(error).split())}"
+    return f"PostgreSQL{where}: {' '.join(str(error).split())}"

@@ -38,7 +38,7 @@ def http(about: Mapping[str, Any]) -> Http:
 
 def version(about: Mapping[str, Any]) -> str:
     """Return the version that the server states."""
-    return f"Qdrant {http(about).ask('GET', '')['version']}"
+    return f"Qdrant {http(about).version(str, 'Qdrant')}"
 
 
 class QdrantCollection(Collection):

@@ -175,13 +175,13 @@ def refuse_existing(exists: object, name: str, where: str) -> None:
         raise EngineError(f"{where}: '{name}' exists there, and was left as it is. Run again.")
 
 
-def address(variable: str, example: str) -> str:
-    """Return the address in an environment variable."""
+def address(variable: str, example: str, parameter: str = "url_env") -> str:
+    """Return the content of an environment variable, whose name is the value of a parameter."""
     found = os.environ.get(variable, "").strip()
     if not found:
         raise EngineError(
-            f"The environment variable '{variable}' (parameters.url_env) is not set. Set it to the"
-            f" address of the server: export {variable}={example}"
+            f"The environment variable '{variable}' (parameters.{parameter}) is not set. Set it:"
+            f" export {variable}={example}"
         )
     return found
 
