@@ -23,10 +23,11 @@ FIELDS = (
 )
 
 NOTE = (
-    "Latency counts from the scheduled arrival, service from its start. A percentile without a"
-    " finite 95% interval is not shown: more requests are needed (--duration). Lost requests were"
-    " dropped, or not answered within the time limit; their latency counts as the time limit. Same"
-    " answers: share of the answers with the documents of a single client's, in the same order."
+    "Latency counts from the scheduled arrival; service time, shown where there is room, counts"
+    " from the start of the service. A percentile without a finite 95% interval is not shown: more"
+    " requests are needed (--duration). Lost requests were dropped, or not answered within the time"
+    " limit; their latency counts as the time limit. Same answers: share of the answers with the"
+    " documents of a single client's, in the same order."
 )
 
 
@@ -98,8 +99,9 @@ def _cold(cold: ColdStart) -> str:
     kept = "" if cold.same in (None, 1.0) else f"; {cold.same:.1%} of its answers are the same"
     return (
         f"cold start: first answer {significant(cold.first_answer_s)} s after the start of the"
-        f" process, which is ready after {significant(cold.ready_s)} s; first"
-        f" {cold.n} queries {_middle(cold.first)}, asked again {_middle(cold.steady)}{kept}"
+        f" process, which is ready after {significant(cold.ready_s)} s; the latency of the first"
+        f" {cold.n} queries is {_middle(cold.first)}, and {_middle(cold.steady)} when they are"
+        f" asked again{kept}"
     )
 
 
