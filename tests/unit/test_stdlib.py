@@ -6,6 +6,7 @@ import os
 import sysconfig
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,9 @@ from rankstone.specs import TaskSpec
 SOURCES = Sources(data=None, cache=Path("unused"))
 
 
-def raw(root: Path, part: str = "functions") -> RawDataset:
+def raw(root: Path, part: str = "functions", **sizes: Any) -> RawDataset:
     task = TaskSpec(name="s/t", description="", dataset="s/t", loader="a:b")
-    return stdlib.load(task, SOURCES, part=part, folder=str(root))
+    return stdlib.load(task, SOURCES, part=part, folder=str(root), **sizes)
 
 
 def built(tmp_path: Path, source: str, part: str = "functions") -> dict[str, str]:
@@ -155,6 +156,13 @@ def test_another_part_is_refused(tmp_path: Path) -> None:
         raw(tmp_path, "classes")
 
 
+@pytest.mark.parametrize("n", [0, -5, True, "10", 2.5])
+@pytest.mark.parametrize("key", ["documents", "asked_of"])
+def test_a_size_that_is_no_number_of_documents_is_refused(tmp_path: Path, key: str, n: Any) -> None:
+    with pytest.raises(DefinitionError, match=rf"'source\.{key}': expected a number from 1"):
+        raw(tmp_path, **{key: n})
+
+
 def test_the_content_does_not_depend_on_the_place(tmp_path: Path) -> None:
     digests = []
     for place in ("one", "two/three"):
@@ -186,10 +194,8 @@ def test_smaller_corpora_are_part_of_larger_ones_and_ask_the_same(tmp_path: Path
         f"def f{n}():\n    'Do the thing number {n}.'\n    return {n}\n" for n in range(40)
     )
     (tmp_path / "m.py").write_text(source)
-    task = TaskSpec(name="s/t", description="", dataset="s/t", loader="a:b")
     small, large = (
-        stdlib.load(task, SOURCES, part="functions", folder=str(tmp_path), **sizes)
-        for sizes in ({"documents": 10}, {"documents": 30, "asked_of": 10})
+        raw(tmp_path, **sizes) for sizes in ({"documents": 10}, {"documents": 30, "asked_of": 10})
     )
     few, many = ([doc.id for doc in one.documents()] for one in (small, large))
     assert (len(few), len(many)) == (10, 30)

@@ -19,7 +19,7 @@ from rankstone.runners.search.generative.simulated_queries import probabilities,
 from rankstone.specs import MethodSpec
 from rankstone.training.data import Documents
 from rankstone.training.docids import collection
-from tests.tiny_models import write_encoder
+from tests.tiny_models import WORDS, tokenizer, write_encoder
 from tests.training_collection import method, opened, recipe_run, write_collection
 
 BASE = {"data": ["own"], "loss": "docid_cross_entropy", "start": "random", "steps": 8, "batch": 4,
@@ -112,6 +112,16 @@ def build_index(root: Path, runner: Any) -> Any:
     documents = Documents((opened(root).corpus,))
     context = collection(documents, 0)
     return runner.index(context.encoded(runner), context)
+
+
+def test_a_new_vocabulary_has_the_most_frequent_pieces_and_all_characters() -> None:
+    from rankstone.training.losses.docids import Sizes
+
+    made = Sizes(vocabulary=2).pieces(tokenizer(), ["the fox crosses", "the fox", "The bear"])
+    assert {*WORDS} & {*made.get_vocab()} == {"the", "fox"}
+    assert made.tokenize("The fox, bear") == ["the", "fox", ",", "b", "##e", "##a", "##r"]
+    assert {"[PAD]", "[UNK]", "[CLS]", "[SEP]"} <= {*made.get_vocab()}
+    assert sorted(made.get_vocab().values()) == list(range(len(made)))
 
 
 def test_words_are_drawn_by_popularity_and_discrimination() -> None:

@@ -65,13 +65,18 @@ def load(
         asked_of: Ask for so many of these, so that corpora of several sizes have the same queries.
 
     Raises:
-        DefinitionError: another `part`.
+        DefinitionError: another `part`, or a size that is no positive number.
     """
     if part not in get_args(Part):
         raise DefinitionError(
             f"task '{task.name}': key 'source.part': expected 'functions' or 'modules', "
             f"found {part!r}."
         )
+    for key, n in (("documents", documents), ("asked_of", asked_of)):
+        if n is not None and (type(n) is not int or n < 1):
+            raise DefinitionError(
+                f"task '{task.name}': key 'source.{key}': expected a number from 1, found {n!r}."
+            )
     root = Path(folder or sysconfig.get_paths()["stdlib"])
     files = source_files(root)
     listing = [[name, (root / name).stat().st_size] for name in files]
