@@ -12,7 +12,7 @@ from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
 from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import leaderboard
-from rankstone.leaderboards.labels import with_grids
+from rankstone.leaderboards.labels import short_name, with_grids
 from rankstone.leaderboards.loads.page import load_tables
 from rankstone.leaderboards.pages.board import apart
 from rankstone.leaderboards.site.board_page import defined_pages
@@ -71,6 +71,17 @@ def test_settings_of_a_grid_are_labelled_by_what_varies() -> None:
     assert set(frame["label"].dropna()) == {r.label for r in with_grids(GRID)} - {None}
     site = make_site([(record, Path("r.json")) for record in GRID], {})
     assert {entry.name for entry in site.entries} >= {"one ef_search=16", "dense/exact"}
+
+
+def test_labels_of_methods_with_one_last_part_differ_and_are_whole() -> None:
+    records = [setting("one", 16, 0.9, 0.1), setting("one", 32, 0.9, 0.1)]
+    for record in list(records):
+        name = record.method.name.replace("engines/", "mine/")
+        method = record.method.model_copy(update={"name": name})
+        records.append(record.model_copy(update={"method": method}))
+    own, other = "engines/one ef_search", "mine/one ef_search"
+    labels = [f"{own}=16", f"{own}=32", f"{other}=16", f"{other}=32"]
+    assert [short_name(record) for record in with_grids(records)] == labels
 
 
 def test_a_method_alone_is_labelled_by_what_differs_from_its_definition() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -19,6 +20,11 @@ def one_label(method: str, records: Iterable[RunRecord]) -> str | None:
     """Return the label of a method's records; None where they have none, or several."""
     found = {record.label for record in records if record.method.name == method} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def short_name(record: RunRecord) -> str:
+    """Return the label, or the last part of the method's name."""
+    return record.label or record.method.name.rpartition("/")[2]
 
 
 def row_names(methods: Sequence[str], labels: Sequence[str | None]) -> list[str]:
@@ -52,7 +58,8 @@ def with_grids(
     """Return the records, those of a grid under a label of the parameters that vary in it.
 
     A grid are the methods that a definition gives with parameters set by hand (`--set`), and the
-    definition itself: `hnswlib ef_search=32`. A record's own label stays.
+    definition itself: `hnswlib ef_search=32`. The label has the full name of the definition if
+    another one has the same last part. A record's own label stays.
 
     Args:
         methods: definitions; a method alone is labelled by the parameters that differ from its own.
@@ -65,7 +72,9 @@ def with_grids(
     for base, grid in grids.items():
         if len(grid) == 1 and base in methods:
             grid.setdefault(base, methods[base].parameters)
-    labels = dict(pair for base, grid in grids.items() for pair in _grid_labels(base, grid))
+    stems = Counter(map(stem, grids))
+    names = {base: base if stems[stem(base)] > 1 else stem(base) for base in grids}
+    labels = dict(pair for base, grid in grids.items() for pair in _grid_labels(names[base], grid))
     return [
         record.model_copy(update={"label": labels[record.method.name]})
         if record.label is None and record.method.name in labels
@@ -84,14 +93,14 @@ def stem(method: str) -> str:
     return base_name(method).partition("+")[0].rpartition("/")[2]
 
 
-def _grid_labels(base: str, grid: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
+def _grid_labels(name: str, grid: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
     """Yield the methods of a grid and their labels; none where a value has no short text."""
     keys = dict.fromkeys(key for parameters in grid.values() for key in parameters)
     varying = [key for key in keys if len({_text(p.get(key)) for p in grid.values()}) > 1]
     for method, parameters in grid.items():
         shown = [f"{key}={_text(parameters[key])}" for key in varying if key in parameters]
         if shown and all(len(text) <= LONGEST for text in shown):
-            yield method, f"{stem(base)} {' '.join(shown)}"
+            yield method, f"{name} {' '.join(shown)}"
 
 
 def _text(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from rankstone.leaderboards.costs import BY_NAME, comparable_group
 from rankstone.leaderboards.curves.sweeps import sweeps
-from rankstone.leaderboards.labels import base_name, stem
+from rankstone.leaderboards.labels import base_name, short_name, stem
 from rankstone.leaderboards.numbers import quality, significant
 from rankstone.results.record import LoadTrial, RunRecord
 from rankstone.specs import MethodSpec
@@ -75,7 +75,7 @@ def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
             x="requests per second, offered",
             y=f"latency, ms: {_short(high)}, dashed p50",
             points=tuple(by_rate),
-            label=f"Latency against the offered rate of {', '.join(map(_name, loaded))}",
+            label=f"Latency against the offered rate of {', '.join(map(short_name, loaded))}",
         )
     if by_clients:
         yield Curves(
@@ -83,7 +83,7 @@ def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
             x="clients",
             y="answered per second",
             points=tuple(by_clients),
-            label=f"Throughput against clients of {', '.join(map(_name, loaded))}",
+            label=f"Throughput against clients of {', '.join(map(short_name, loaded))}",
         )
 
 
@@ -132,9 +132,10 @@ def _recalls(
         recall, step = RECALL.of(record), steps.get(record.method.name)
         if value is not None and value > 0:
             at = 1.0 if recall is None else recall
-            text = f"{_name(record)}: recall {quality(at)}, {title} {significant(value)} {unit}"
+            shown = f"{title} {significant(value)} {unit}".rstrip()
+            text = f"{short_name(record)}: recall {quality(at)}, {shown}"
             given = (step.curve, step.value) if step else (record.method.name, 0.0)
-            found.append(Point(at, value, _method(record), text.rstrip(), *given))
+            found.append(Point(at, value, _method(record), text, *given))
     return found
 
 
@@ -164,9 +165,9 @@ def _latencies(record: RunRecord, high: str) -> Iterator[Point]:
             known = [value for one in trials if (value := one.latency[rank]) is not None]
             if known:
                 value, name = fmean(known), _short(rank)
-                text = f"{_name(record)} at {rate:g} per s: {name} {significant(value)} ms"
+                text = f"{short_name(record)} at {rate:g} per s: {name} {significant(value)} ms"
                 changed = "" if all(one.same in (None, 1.0) for one in trials) else CHANGED
-                yield Point(rate, value, _name(record), text + changed, rank, rate, style)  # type: ignore[arg-type]
+                yield Point(rate, value, short_name(record), text + changed, rank, rate, style)  # type: ignore[arg-type]
 
 
 CHANGED = "; answers differ from a single client's"
@@ -175,8 +176,8 @@ CHANGED = "; answers differ from a single client's"
 def _throughputs(record: RunRecord) -> Iterator[Point]:
     for clients, trials in _grouped(record, lambda trial: trial.clients):
         value = fmean(one.throughput for one in trials)
-        text = f"{_name(record)}, {clients:g} clients: {significant(value)} per s"
-        yield Point(clients, value, _name(record), text, "", clients)
+        text = f"{short_name(record)}, {clients:g} clients: {significant(value)} per s"
+        yield Point(clients, value, short_name(record), text, "", clients)
 
 
 def _grouped(record: RunRecord, key: Any) -> Iterator[tuple[float, list[LoadTrial]]]:
@@ -195,10 +196,6 @@ def _of_one_machine(records: Sequence[RunRecord]) -> list[RunRecord]:
     for record in records:
         groups.setdefault(comparable_group(BY_NAME["p99 latency"], record), []).append(record)
     return max(groups.values(), key=len, default=[])
-
-
-def _name(record: RunRecord) -> str:
-    return (record.label or record.method.name).rpartition("/")[2]
 
 
 def _method(record: RunRecord) -> str:

@@ -16,6 +16,7 @@ from rankstone.leaderboards.costs import (
 )
 from rankstone.leaderboards.curves.drawn import NEEDED
 from rankstone.leaderboards.document import Page, Picture
+from rankstone.leaderboards.labels import short_name
 from rankstone.leaderboards.site.fronts import place_names
 from rankstone.leaderboards.site.vega import PADDING
 from rankstone.results.record import RunRecord
@@ -107,8 +108,7 @@ def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, An
 
 def _name(record: RunRecord, of: int) -> str:
     """Return the method's name; of many its last part, which finds room more often."""
-    name = record.label or record.method.name
-    return name if of <= NAMED else name.rpartition("/")[2]
+    return record.label or record.method.name if of <= NAMED else short_name(record)
 
 
 def _quality(record: RunRecord) -> dict[str, Any]:

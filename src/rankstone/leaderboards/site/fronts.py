@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rankstone.leaderboards.costs import Cost, pareto
+from rankstone.leaderboards.labels import short_name
 from rankstone.leaderboards.numbers import GIB, MIB, flagged, interval, quality
 from rankstone.leaderboards.site.model import Site
 from rankstone.leaderboards.site.vega import PADDING, SIZES, rounded
@@ -52,7 +53,7 @@ def front_rows(
                 "y": rounded(row.mean),
                 "low": rounded(row.low if known_ends else row.mean),
                 "high": rounded(row.high if known_ends else row.mean),
-                "name": (row.entry.record.label or row.entry.method).rpartition("/")[2],
+                "name": short_name(row.entry.record),
                 "text": _text(site, view, row, cost, value / size, unit, best),
                 "c": site.colour(row.entry.method),
                 "front": best,
