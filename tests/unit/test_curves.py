@@ -218,11 +218,10 @@ def test_the_site_shows_curves_and_trials_of_a_record() -> None:
     assert under.count("<svg") == 2
     assert "<td>20.0</td>" in under
     assert "first answer 2.25 s after the start" in under
-    assert "first 100 queries is p50 8.00 ms" in under
+    assert "first 100 queries is 8.00 ms (p50; maximum 99.0)" in under
 
 
 def test_the_mean_of_a_cold_start_is_not_shown_as_its_median() -> None:
     """Of fewer than six queries no median has a finite interval, and the record holds none."""
     (table,) = load_tables(loaded("engines/one", cold_p50=None))
-    words = "first 100 queries is mean 9.00 ms (max 99.0), and p50 4.00 ms (max 99.0) when"
-    assert words in table.notes[-1]
+    assert "first 100 queries is 9.00 ms (mean; maximum 99.0), and 4.00 ms" in table.notes[-1]

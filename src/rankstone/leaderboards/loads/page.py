@@ -108,7 +108,8 @@ def _cold(cold: ColdStart) -> str:
 def _middle(latency: Percentiles) -> str:
     """Return the median, or the mean where the latencies are too few for one, and the maximum."""
     name = "mean" if latency.p50_ms is None else "p50"
-    return f"{name} {significant(latency[f'{name}_ms'])} ms (max {significant(latency.max_ms)})"
+    middle, largest = significant(latency[f"{name}_ms"]), significant(latency.max_ms)
+    return f"{middle} ms ({name}; maximum {largest})"
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:
