@@ -1,7 +1,7 @@
 """Writes scale.md beside this file from scale_measurements.json: python docs/scale_model.py
 
-Prices and sizes of machines are options, `--gpu-usd-hour 1.5` for one; with any the page is printed
-instead. `--help` lists them.
+Prices and sizes of machines are options, such as `--gpu-usd-hour 1.5`; with an option, the page is
+printed and not written. `--help` lists the options.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ At = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Assumed:
-    """What is not measured here. Prices are an example, no quotation."""
+    """Values that are assumed, not measured. Prices are an example, not a quotation."""
 
     text_bytes: float = 340.0
     dim: float = 768.0
@@ -64,24 +64,24 @@ class Assumed:
 MEANING = {
     "text_bytes": "bytes of a passage",
     "dim": "dimensions of a vector",
-    "value_bytes": "bytes of a value, as encoders give it",
+    "value_bytes": "bytes of a value in an encoder's output",
     "id_bytes": "bytes of a document's id in memory",
     "k": "documents returned for a query",
     "queries": "queries of a task",
-    "gpu_documents_s": "passages that one GPU encodes in a second",
-    "encode_hours": "hours in which a corpus is to be encoded",
-    "network_gbit_s": "network of a node, each way, in Gbit/s",
+    "gpu_documents_s": "passages that one GPU encodes per second",
+    "encode_hours": "hours within which a corpus is encoded",
+    "network_gbit_s": "network of a node in each direction, in Gbit/s",
     "driver_disk_tb": "disk of the driver in TB",
     "node_memory_gb": "memory of a node in GB, half of it for an index",
     "node_cores": "cores of a node",
-    "nodes": "nodes that can be had for search",
-    "wait_s": "seconds that opening a corpus's shards may take",
-    "merge_s": "seconds that merging the results of one query may take",
-    "fan_in": "lists that one node merges, in the design that holds",
-    "stored_value_bytes": "bytes of a value as stored, in the design that holds",
-    "object_documents": "documents of one stored object, in the design that holds",
-    "gpu_usd_hour": "price of a GPU in US dollars an hour (example)",
-    "node_usd_hour": "price of a node in US dollars an hour (example)",
+    "nodes": "nodes available for search",
+    "wait_s": "time limit for opening the shards of a corpus, in seconds",
+    "merge_s": "time limit for merging the results of one query, in seconds",
+    "fan_in": "lists that one node merges, in the design for larger collections",
+    "stored_value_bytes": "bytes of a stored value, in the design for larger collections",
+    "object_documents": "documents in one stored object, in the design for larger collections",
+    "gpu_usd_hour": "price of a GPU in US dollars per hour (example)",
+    "node_usd_hour": "price of a node in US dollars per hour (example)",
     "storage_usd_tb_month": "price of stored data in US dollars per TB and month (example)",
 }
 
@@ -167,7 +167,7 @@ class Model:
         )  # fmt: skip
 
 
-# What a corpus of some size needs
+# Needs of a corpus by its size
 
 SHARD = 1024
 

@@ -21,9 +21,9 @@ SYSTEMS: list[dict[str, Any]] = tomllib.loads(TARGET.with_suffix(".toml").read_t
 METHODS = {name: PLACE.method(name) for name in PLACE.method_names()}
 CLAIMS = PLACE.load(ClaimSpec, "leaderboards/claims")
 INTRODUCTION = (
-    "Published systems, the definitions that run them here, and where these differ from the papers."
-    " Definitions are in runners/, claims and what was found of them in leaderboards/claims.md."
-    " make reference writes this page."
+    "Published systems, the definitions that run them in Rankstone, and the differences between"
+    " these and the papers. The definitions are in runners/; the papers' claims and their tests are"
+    " in leaderboards/claims.md. The command make reference writes this page."
 )
 
 
@@ -37,7 +37,7 @@ def methods_of(system: Mapping[str, Any]) -> list[MethodSpec]:
 
 
 def state(system: Mapping[str, Any]) -> str:
-    """Return how many of its definitions run with weights that can be had."""
+    """Return the number of its definitions that run, with and without released weights."""
     methods = methods_of(system)
     absent = [method.name for method in methods if method.weights == "unavailable"]
     runs = len(methods) - len(absent)
@@ -49,7 +49,7 @@ def state(system: Mapping[str, Any]) -> str:
 
 
 def deviations(system: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where it differs from its paper, and why claims of it are not tested."""
+    """Yield its differences from the paper, and the reasons why claims of it are not tested."""
     if "deviates" in system:
         yield system["deviates"]
     for name in system["claims"]:
@@ -70,7 +70,7 @@ def text() -> str:
         ]
         for system in SYSTEMS
     ]
-    found = table(["system", "definitions", "state", "deviation"], rows)
+    found = table(["system", "definitions", "state", "differences from the paper"], rows)
     return render(Page(title="Systems", blocks=(Paragraph(INTRODUCTION), found)), "markdown")
 
 

@@ -175,7 +175,7 @@ class Catalogue:
         found = published_of(spec, rows)
         if not found:
             raise DefinitionError(
-                f"Runner '{spec.name}' has no published values in {definitions.published}."
+                f"Method '{spec.name}' has no published values in {definitions.published}."
                 " (rankstone list published)"
             )
         return found

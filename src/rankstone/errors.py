@@ -123,6 +123,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" Did you mean: a, b?"`; an empty string if no known name is similar."""
     candidates = {option.lower(): option for option in known}
     stems = {option.rpartition("/")[2]: full for option, full in candidates.items()}
-    near = difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.6)
+    near = [option for option in candidates if name.lower() in option.split()][:3]
+    near += difflib.get_close_matches(name.lower(), [*candidates, *stems], n=3, cutoff=0.6)
     options = dict.fromkeys(candidates.get(match) or stems[match] for match in near)
     return f" Did you mean: {', '.join(options)}?" if options else ""

@@ -434,7 +434,7 @@ def test_a_failed_record_has_nothing_to_verify(place: Path) -> None:
     ResultStore(place / "results").write(make_record(task="tiny/letters", status="oom"))
     found = call(place, "verify")
     assert (found.exit_code, "(oom)" in found.stdout) == (0, True)
-    assert "0 of 0 records verified" in found.stdout
+    assert "nothing to verify: all records are of failed cells" in found.stdout
 
 
 def read_text(path: Path) -> str:

@@ -229,7 +229,7 @@ def test_a_board_of_columns_needs_no_definition(stored, tmp_path):
         rankstone.board(columns="mean", results=tmp_path / "empty")
     with pytest.raises(ResultsError, match="no records for the board"):
         rankstone.board("search-scifact", on="classic/*", workspace=ROOT)
-    with pytest.raises(DefinitionError, match=r"'p95' is not .*p95 latency"):
+    with pytest.raises(DefinitionError, match=r"'p95' is not .*\. Did you mean: p95 latency\?$"):
         session.board(columns="p95")
     with pytest.raises(DefinitionError, match="no column 'index' to sort by"):
         session.board(columns="mean", sort="index")

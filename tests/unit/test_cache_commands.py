@@ -66,6 +66,17 @@ def test_ls_says_what_each_key_is(cache: Path) -> None:
     assert f"3 keys, {total / 1000:.1f} kB in {cache / 'encodings'}" in found.stdout
 
 
+@pytest.mark.parametrize("width", ["60", "100"])
+def test_ls_keeps_names_whole(cache: Path, width: str) -> None:
+    method = "engines/minilm-opensearch-graph"
+    note_use(cache / "encodings" / KEYS["whole"], {}, {"method": method, "task": "code/x-y-z"})
+    found = CliRunner(env={"COLUMNS": width}).invoke(app, ["cache", "ls", "--cache", str(cache)])
+    lines = found.stdout.splitlines()[:-1]
+    assert max(map(len, lines)) <= int(width)
+    for name in (method, "hybrid/rrf", "code/x-y-z", "beir/x", KEYS["whole"][:12]):
+        assert any(name in line for line in lines)
+
+
 def test_an_empty_cache_and_a_wrong_one(tmp_path: Path) -> None:
     assert "0 keys" in invoke("ls", "--cache", tmp_path).stdout
     found = invoke("ls", "--cache", tmp_path / "typo")

@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 from pydantic import ValidationError
 
+from rankstone import Session
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.claims import page as claims_page
@@ -330,6 +331,15 @@ def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
     assert "stopped at 4.0 GiB" in result.reason
     result = evaluate_claim(claim(kind="difference", than="a/z", measure="nDCG@10"), records)
     assert "a/z on stdlib/functions: not measured" in result.reason
+
+
+def test_a_claim_that_needs_an_extra_is_not_tested(tmp_path, monkeypatch):
+    monkeypatch.setattr("rankstone.errors.installed", lambda *libraries: False)
+    session = Session(workspace=ROOT, results=tmp_path)
+    (found,), _ = session.claims("exit-curve")
+    assert found.verdict == "not tested"
+    assert "needs the extra 'dense'. Install: pip install 'rankstone[dense]'" in found.reason
+    assert len(found.findings) == len(found.claim.pairs())
 
 
 def test_a_run_of_another_task(tmp_path):

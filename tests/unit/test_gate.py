@@ -193,6 +193,7 @@ def test_a_suite_is_judged_as_it_averages(sides):
 
 def test_what_is_missing_fails(sides):
     put(sides[1])
+    sides[0].mkdir()
     (one,) = judged(sides)
     assert (one.verdict, "baseline has no record" in one.detail) == ("missing", True)
     put(sides[0])
@@ -205,9 +206,13 @@ def test_what_is_missing_fails(sides):
     assert "ended as failed: stopped at 4.0 GiB" in broken.detail
 
 
-def test_nothing_at_all_fails(tmp_path):
-    (one,) = judged((tmp_path / "nowhere", tmp_path / "neither"))
-    assert one.verdict == "missing"
+def test_a_side_that_is_not_there_is_named(sides):
+    with pytest.raises(ResultsError, match=r"old and .*new: no folder with records"):
+        judged(sides)
+    put(sides[0])
+    with pytest.raises(ResultsError, match=r"^[^ ]*new: no folder with records"):
+        judged(sides)
+    assert judge({}, {}, GateRules())[0].verdict == "missing"
 
 
 def test_other_data_or_rules_are_incomparable(sides):

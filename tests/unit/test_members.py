@@ -158,7 +158,7 @@ def test_two_modules_of_one_name_are_not_mixed_up(folder: Path, tmp_path: Path) 
         ('members = ["./fused.toml"]', "key 'members': the method contains itself"),
         ('members = ["./none"]', "key 'members': '.*mine/none': .* no such folder"),
         ('members = ["of_members:NONE"]', "key 'members': 'of_members:NONE': .* has no 'NONE'"),
-        ('members = ["bm52"]', "key 'members': Runner 'bm52' is not defined .* lexical/bm25"),
+        ('members = ["bm52"]', "key 'members': Method 'bm52' is not defined .* lexical/bm25"),
     ],
 )
 def test_members_that_are_none_are_named(folder: Path, text: str, fault: str) -> None:

@@ -286,7 +286,7 @@ def test_a_table_is_run_and_its_page_written(place):
     assert found.exit_code == 0, found.output
     told = page.read_text()
     assert "| 0 | tiny/letters | nDCG@10 | 1.0000 | 1.0000 | .0000 | within |" in told
-    assert "not run: Runner 'a/never': its weights were never released" in told
+    assert "not run: Method 'a/never': its weights were never released" in told
     assert "not run: tiny/gone" in told
     papers = load_folder(PaperSpec, place / "leaderboards" / "papers")
     assert (

@@ -12,6 +12,7 @@ from rankstone.cli.options import command, echo, stdout
 
 NAMED = 3
 """Number of a key's methods that are listed."""
+HEADS = ("key", "size", "shards", "methods", "tasks", "engine", "last use")
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,27 +32,16 @@ NamesArgument = Annotated[
 @command("cache")
 def list_keys(here: Session) -> None:
     """List keys of cached encodings with size, methods and tasks."""
-    from rich import box
     from rich.filesize import decimal
-    from rich.table import Table
-    from rich.text import Text
+
+    from rankstone.leaderboards.document import Page, table
+    from rankstone.leaderboards.formats.terminal import drawn
 
     present = here.encodings()
-    table = Table(box=box.SIMPLE)
-    for head in ("key", "size", "shards", "methods", "tasks", "engine", "last use"):
-        table.add_column(head, no_wrap=head in ("key", "size", "shards"), overflow="fold")
-    for entry in present:
-        table.add_row(
-            entry.short_key,
-            decimal(entry.size_bytes),
-            _shards(entry),
-            Text(_several(entry.uses("method"))),
-            Text("\n".join(entry.uses("task")) or "unknown"),
-            Text(entry.kernel or "unknown"),
-            f"{datetime.fromtimestamp(entry.used).astimezone():%Y-%m-%d %H:%M}",
-        )
     if present:
-        stdout().print(table)
+        page = Page(blocks=(table(HEADS, map(_row, present), figures=HEADS[:3]),))
+        console = stdout()
+        console.print(drawn(page, console.width), highlight=False)
     total = decimal(sum(entry.size_bytes for entry in present))
     keys = f"{len(present)} key{'' if len(present) == 1 else 's'}"
     where = f"{here.encodings_folder} (prepared data: rankstone data path TASK)"
@@ -109,6 +99,21 @@ def remove(
     echo(f"{decimal(freed)} freed")
 
 
+def _row(entry: Entry) -> tuple[str, ...]:
+    """Return the entry under `HEADS`."""
+    from rich.filesize import decimal
+
+    return (
+        entry.short_key,
+        decimal(entry.size_bytes),
+        _shards(entry),
+        _several(entry.uses("method")),
+        ", ".join(entry.uses("task")) or "unknown",
+        entry.kernel or "unknown",
+        f"{datetime.fromtimestamp(entry.used).astimezone():%Y-%m-%d %H:%M}",
+    )
+
+
 def _shards(entry: Entry) -> str:
     """`6` of a whole key, `2/6` of one that no run has finished."""
     if entry.whole:
@@ -120,4 +125,4 @@ def _several(names: Sequence[str]) -> str:
     """The first few of many: a table has to fit."""
     more = len(names) - NAMED
     shown = [*names[:NAMED], f"and {more} more"] if more > 0 else names
-    return "\n".join(shown) or "unknown"
+    return ", ".join(shown) or "unknown"

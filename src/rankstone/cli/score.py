@@ -76,7 +76,8 @@ def verify(
         _print_verified(state, f"{record.method.name}@{record.task.name}", *faults, *notes)
         n += record.status == "ok" or bool(faults)
         good += state == "ok"
-    echo(f"{good} of {n} records verified")
+    nothing = "nothing to verify: all records are of failed cells"
+    echo(f"{good} of {n} records verified" if n else nothing)
     if good < n:
         raise typer.Exit(1)
 

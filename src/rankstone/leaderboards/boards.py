@@ -130,12 +130,16 @@ def restated(
 
 def measures_among(columns: Iterable[str]) -> list[str]:
     """Return the measures among columns, each once, as records name them."""
+    given = (name for name in columns if name not in OTHERS and name != "mean")
+    return list(dict.fromkeys(map(_measure, given)))
+
+
+def _measure(name: str) -> str:
     try:
-        given = (name for name in columns if name not in OTHERS and name != "mean")
-        return list(dict.fromkeys(map(canonical, given)))
+        return canonical(name)
     except MeasureError as error:
-        names = ", ".join(BY_NAME)
-        raise DefinitionError(f"{error} Columns of costs (--columns): mean, {names}.") from None
+        costs = f"Columns of costs (--columns): mean, {', '.join(BY_NAME)}."
+        raise DefinitionError(f"{error} {costs}{did_you_mean(name, BY_NAME)}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

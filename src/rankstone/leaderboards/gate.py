@@ -12,6 +12,7 @@ passes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -48,8 +49,18 @@ def judge_stored(
     tasks: Sequence[str] | None = None,
     suites: Mapping[str, SuiteSpec] | None = None,
 ) -> list[Judgement]:
-    """Judge `candidate` by `baseline`: each a folder of records, or a method of `store`."""
+    """Judge `candidate` by `baseline`: each a folder of records, or a method of `store`.
+
+    Raises: ResultsError, where a side is neither, both have no records, or no record is of a task.
+    """
     sides = [store.side(name, label=candidate) for name in (baseline, candidate)]
+    empty = [name for name, side in zip((baseline, candidate), sides, strict=True) if not side]
+    absent = [name for name in empty if not Path(name).expanduser().is_dir()]
+    if names := absent if any(sides) else empty:
+        raise ResultsError(
+            f"{' and '.join(dict.fromkeys(names))}: no folder with records, and no method with"
+            f" records in {store.folder}. Correct the name. (rankstone records ls)"
+        )
     if tasks is not None:
         kept = set(tasks)
         sides = [{cell: s for cell, s in side.items() if cell[1] in kept} for side in sides]

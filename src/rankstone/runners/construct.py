@@ -49,7 +49,7 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
     load_adapter(spec, where)
     refuse_unavailable(spec)
     _refuse_other_texts(spec, where)
-    name, more = f"Runner '{spec.name}'", {}
+    name, more = f"Method '{spec.name}'", {}
     if spec.scorer is not None:
         more["scorer"] = _build(spec.scorer, name, f"{where}: table 'scorer'", find)
     runner: AnyRunner = _build(spec, name, where, find, **more)
@@ -103,7 +103,7 @@ def refuse_unavailable(spec: MethodSpec) -> None:
     models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
     if spec.weights == "unavailable" and any(model.path is None for model in models):
         raise ModelError(
-            f"Runner '{spec.name}': its weights were never released, so it is listed but not run"
+            f"Method '{spec.name}': its weights were never released, so it is listed but not run"
             f" (published results: rankstone list published {spec.name})."
             " If you have weights, name their folder: --model-path DIR, or the key"
             f" 'path' of [model] in a copy of {spec.file}."

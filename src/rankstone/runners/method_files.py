@@ -83,7 +83,7 @@ def _members(
     for member in members:
         try:
             other = unwritten(member, folder)
-            full = other or resolve_name(member, known, "Runner", folders[0])
+            full = other or resolve_name(member, known, "Method", folders[0])
         except RecursionError:
             raise DefinitionError(f"{key}: the method contains itself. Remove it.") from None
         except DefinitionError as error:

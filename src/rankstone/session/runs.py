@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, cast
 
-from rankstone.errors import DefinitionError
+from rankstone.errors import DefinitionError, MissingExtraError
 from rankstone.files import PathLike
 from rankstone.session.scores import Scores
 from rankstone.workspace import NONE, Changes, Methods, Tasks, several
@@ -218,6 +218,16 @@ class Runs(Scores):
         more = cells.get("measures", ())
         records = self.with_measures(list(swept.run(self._reporter)), more)
         return ShownList(records, lambda these: page(self.labelled(these)), "record")
+
+    def _lacking(self, cells: set[Cell], missing: Missing) -> str:
+        """Return the install line of an extra that running `cells` needs; empty if none is."""
+        methods, tasks = ({cell[part] for cell in cells} for part in (0, 1))
+        try:
+            if methods and missing == "run":
+                self.sweep(sorted(methods), sorted(tasks)).check_methods()
+        except MissingExtraError as error:
+            return str(error)
+        return ""
 
     def _measured(self, cells: set[Cell], missing: Missing) -> Found:
         """Return all stored records; if `missing` is `run`, `cells` are run or reused first."""

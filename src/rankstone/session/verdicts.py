@@ -85,23 +85,35 @@ class Verdicts(Runs):
             missing: `run` measures cells without a record of today's definitions, code and data;
                 `skip` uses only stored records, and reports other cells as not measured.
 
-        Returns: the result of each claim, and the records by method and task.
+        Returns: the result of each claim, and the records by method and task. With `run`, a claim
+        that needs an extra that is not installed is not tested.
 
         Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
         from rankstone.leaderboards.pages.claims import page
-        from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim
+        from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim, untested
         from rankstone.leaderboards.shown import ShownList
+        from rankstone.results.store import Cell
 
         definitions = self.definitions
         wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), several(names), "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
-        cells = {(m, t) for claim in wanted for m, t in claim.cells() if not m.startswith("runs/")}
-        for method, task in cells:
+        needed = {
+            claim.name: {(m, t) for m, t in claim.cells() if not m.startswith("runs/")}
+            for claim in wanted
+        }
+        for method, task in set[Cell]().union(*needed.values()):
             definitions.method(method)
             definitions.task(task)
-        records = self._measured(cells, missing)
-        found = [evaluate_claim(claim, records, self._relevant) for claim in wanted]
+        lacking = {name: self._lacking(cells, missing) for name, cells in needed.items()}
+        runs = (cells for name, cells in needed.items() if not lacking[name])
+        records = self._measured(set[Cell]().union(*runs), missing)
+        found = [
+            untested(claim, reason)
+            if (reason := lacking[claim.name])
+            else evaluate_claim(claim, records, self._relevant)
+            for claim in wanted
+        ]
         return ShownList(found, functools.partial(page, records=records), "claim"), records
 
     def reproduce(

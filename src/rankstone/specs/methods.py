@@ -296,7 +296,7 @@ class MethodSpec(AdapterSpec):
         if not given or len({model.folder for model in given.values()}) < len(given):
             fault = "two models, each with a path of its own" if given else "no model of its own"
             raise DefinitionError(
-                f"Runner '{self.name}' has {fault}. Copy {self.file} and state the key"
+                f"Method '{self.name}' has {fault}. Copy {self.file} and state the key"
                 " 'path' of its tables instead of --model-path."
             )
         there: dict[str, Any] = {"path": str(folder), "revision": None, "sha256": {}}

@@ -78,7 +78,7 @@ def refuse_missing(method: MethodSpec) -> None:
     """Raise MissingExtraError where `method` has a recipe and a library of trainers is missing."""
     if any(True for _ in recipes(method)):
         needed = ("accelerate", "datasets", "sentence_transformers")
-        require(f"Runner '{method.name}', which has a recipe,", "train", *needed)
+        require(f"Method '{method.name}', which has a recipe,", "train", *needed)
 
 
 @dataclass(kw_only=True)

@@ -60,7 +60,7 @@ class Workspace(DefinedTasks):
         if not self._has_file(name):
             known = self.method_names()
             known = preferred(name, known, method_names(self.runners))
-        full = resolve_name(name, known, "Runner", self.root)
+        full = resolve_name(name, known, "Method", self.root)
         return self._by_task(load_method(full, *self._runners, unwritten=self._unwritten))
 
     def _has_file(self, name: str) -> bool:

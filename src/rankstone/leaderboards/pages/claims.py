@@ -35,23 +35,26 @@ FIELDS = (
     "high", "finding", "reason",
 )  # fmt: skip
 INTRODUCTION = (
-    "Each paper's headline as a relation between runs, tested on the data named with it. A check"
-    " is a criterion on a quantity: it holds where the whole 95% interval satisfies the criterion,"
-    " does not hold where none of it does, and is inconclusive where the interval lies on both"
-    " sides or is not known. A claim holds where every check of it does, on every task, and does"
-    " not hold where one does not. The criterion is that of this test; the paper's own result is"
-    ' beside it, under "paper reports". Intervals of differences are by sign flips, of shares'
-    " Fieller's, and of other statistics by bootstrap over queries; bytes, multiply-adds and"
-    " means over the paper's own queries are exact. Times of runs include training, and leave out"
-    " encodings that were cached."
+    "Each claim is a paper's headline, stated as a relation between runs and tested on the data"
+    " named with it. A check is a criterion for a quantity. A check holds if the whole 95% interval"
+    " satisfies the criterion, does not hold if no part of the interval satisfies it, and is"
+    " inconclusive if only a part does or if the interval is not known. A claim holds if all its"
+    " checks hold on all tasks, and does not hold if one check does not hold. The criterion is that"
+    ' of this test; the paper\'s own result is in the column "paper reports". The intervals of'
+    " differences are computed by sign flips, those of shares by Fieller's method, and those of"
+    " other statistics by bootstrap over queries. Bytes, multiply-adds and means over the paper's"
+    " own queries are exact. The times of runs include training; they do not include encodings that"
+    " were cached."
 )
 UNTESTED = "Not tested"
 ABOUT_UNTESTED = (
-    "Claims without a verdict: neither weights nor data are public, or a run that a check needs was"
+    "These claims have no verdict: weights or data are not public, or a run that a check needs was"
     " not measured here."
 )
 CONTROLS = "Controls"
-ABOUT_CONTROLS = "Relations that no paper claims, tested in the same way to check the method."
+ABOUT_CONTROLS = (
+    "Relations that no paper claims. They are tested in the same way, to check the tests."
+)
 COUNTED: Mapping[Verdict, tuple[str, str]] = {
     "holds": ("holds", "hold"),
     "does not hold": ("does not hold", "do not hold"),
@@ -142,7 +145,7 @@ def _setting(claim: ClaimSpec) -> str:
     if claim.control:
         return f"Setting: our own. {claim.differs}".strip()
     if claim.differs:
-        return f"Not reproduced in the paper's setting: {claim.differs}"
+        return f"Differences from the paper's setting: {claim.differs}"
     return "Setting: the paper's."
 
 

@@ -162,12 +162,15 @@ class ClaimSpec(Spec):
             raise ValueError(f"'{min(strange)}' is not among the claim's 'tasks'")
         return self
 
+    def pairs(self) -> list[tuple[CheckSpec, str]]:
+        """Every check with each task that it is made on."""
+        return [(check, task) for check in self.checks for task in check.tasks or self.tasks]
+
     def cells(self) -> list[tuple[str, str]]:
         """(method, task) of every run that the checks need, each once."""
         found = [
             (method, on)
-            for check in self.checks
-            for task in check.tasks or self.tasks
+            for check, task in self.pairs()
             for role, method in check.methods.items()
             for on in check.tasks_of(role, task)
         ]
@@ -221,13 +224,14 @@ class Result(NamedTuple):
 
 def evaluate_claim(claim: ClaimSpec, records: Found, relevant: Relevant = unopened) -> Result:
     """Every check of `claim` on every task, from `records` and what is judged relevant."""
-    findings = [
-        _finding(check, task, records, relevant)
-        for check in claim.checks
-        for task in check.tasks or claim.tasks
-    ]
+    findings = [_finding(check, task, records, relevant) for check, task in claim.pairs()]
     runs = [records[cell][0] for cell in claim.cells() if cell in records]
     return Result(claim, findings, seconds(runs) if len(runs) == len(claim.cells()) else None)
+
+
+def untested(claim: ClaimSpec, reason: str) -> Result:
+    """Return `claim` with the reason why none of its checks was made."""
+    return Result(claim, [Finding(check, task, None, reason) for check, task in claim.pairs()])
 
 
 def seconds(runs: Sequence[RunRecord]) -> float | None:
