@@ -1,4 +1,4 @@
-"""Growth of the encoding time of one text with its tokens: a Mamba against a BERT of one width.
+"""Growth of the encoding time of one text with its tokens: a Mamba and a BERT of the same width.
 
 Two layers of random weights, 128 dimensions, texts of 512 to 8,192 tokens. Zhang et al. 2024 (Mamba
 Retriever, arXiv:2408.08066) state time linear in length. The exponent is the slope of log time over
@@ -28,7 +28,7 @@ SPECIAL = {"eos_token": "</s>", "unk_token": "</s>", "cls_token": "<s>", "sep_to
 
 
 def lines() -> Iterator[str]:
-    """The exponent of Mamba's time against the largest that is linear, and against BERT's."""
+    """Yield the exponent of Mamba's time, against the largest that is linear and against BERT's."""
     import torch
 
     torch.set_num_threads(1)
@@ -37,19 +37,19 @@ def lines() -> Iterator[str]:
 
 
 def judged(seconds: dict[str, list[float]]) -> Iterator[str]:
-    """Result lines of the seconds of each model at `LENGTHS`."""
+    """Yield the result lines of the seconds of each model at `LENGTHS`."""
     mamba, bert = (exponent(LENGTHS, seconds[name]) for name in ("mamba", "bert"))
     yield f"speed mamba_time_by_length ratio={mamba:.3f} goal=<={LINEAR} peer=linear"
     yield f"speed mamba_vs_bert_time_by_length ratio={mamba / bert:.3f} goal=<=0.9 peer=bert"
 
 
 def exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
-    """The p of seconds ~ lengths^p, by least squares of the logarithms."""
+    """Return the p of seconds ~ lengths^p, by least squares of the logarithms."""
     return float(np.polyfit(np.log(lengths), np.log(seconds), 1)[0])
 
 
 def written(folder: Path) -> dict[str, dict[int, Any]]:
-    """Encoders by model and length: a text is truncated to it."""
+    """Return encoders by model and length, to which they truncate a text."""
     from transformers import BertConfig, BertModel, MambaConfig, MambaModel
 
     from rankstone.runners.encoders.dense import DenseEncoder
@@ -76,6 +76,7 @@ def written(folder: Path) -> dict[str, dict[int, Any]]:
 
 
 def timed(encoders: dict[str, dict[int, Any]]) -> dict[str, list[float]]:
+    """Return the least CPU seconds of each model at `LENGTHS`."""
     text = "a" * (2 * LENGTHS[-1])
     best = {name: [np.inf] * len(LENGTHS) for name in encoders}
     for number in range(ROUNDS + 1):

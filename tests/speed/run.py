@@ -21,7 +21,7 @@ LINE = re.compile(r"speed \S+ ratio=(?P<ratio>\S+) goal=(?P<op>[<>]=)(?P<goal>\S
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The result lines of the bench module at `path`."""
+    """Yield the result lines of the bench module at `path`."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path}: cannot be loaded as a module")
@@ -31,7 +31,7 @@ def lines_of(path: Path) -> Iterator[str]:
 
 
 def reached(line: str) -> bool:
-    """Whether a result line meets its own goal."""
+    """Return True if a result line meets its own goal."""
     match = LINE.fullmatch(line)
     if match is None:
         raise ValueError(f"not a result line: {line!r}")
