@@ -19,7 +19,7 @@ import torch
 from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, rel_entr, softmax
 
-from rankstone.errors import DataError
+from rankstone.errors import DataError, DefinitionError
 from rankstone.runners.construct import build_part
 from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.columns import pairs
@@ -108,6 +108,20 @@ def test_every_loss_trains(root: Path, adapter: str, name: str) -> None:
     assert section.loss_name == name
     assert [step for step, _ in section.loss] == [1, 2]
     assert all(np.isfinite(value) for _, value in section.loss)
+
+
+ALONE = [("cross_encoder", "binary_cross_entropy"), ("cross_encoder", "coupled_estimation"),
+         ("cross_encoder", "lambda_rank"), ("cross_encoder", "list_softmax"),
+         ("dense", "margin_mse"), ("uni_encoder", "packed_candidates")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("adapter", "name"), ALONE)
+def test_a_loss_that_would_compare_a_document_with_nothing_is_refused(
+    root: Path, adapter: str, name: str
+) -> None:
+    trained = spec(root, adapter, loss=name, teacher=teacher_of(root).name)
+    with pytest.raises(DefinitionError, match="compares documents"):
+        recipe_run(root, trained, to=f"alone-{name}").trained()
 
 
 def test_a_trained_reranker_and_sparse_encoder_are_used(root: Path) -> None:

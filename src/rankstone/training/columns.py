@@ -17,16 +17,19 @@ from rankstone.training.negatives import with_negatives
 from rankstone.training.teachers import teacher_scores
 
 Form = Literal[
-    "pairs", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts", "docids"
-]
-"""pairs: query, relevant document, negatives. scores: and the teacher's scores of these.
-numbered: and the numbers of the query and of the documents, by which a loss finds other relevant
-ones in its batch. taught: and both, the numbers first. asked: the query, and the numbers
-of it and the relevant document. labelled: query, document, 1 or 0. lists: query, documents, their
-labels. texts: documents alone, relevant or not. docids: inputs of documents, and their
-positions."""
+    "pairs", "candidates", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts",
+    "docids",
+]  # fmt: skip
+"""pairs: query, relevant document, negatives. candidates: the same, of a loss that needs negatives.
+scores: and the teacher's scores of these. numbered: and the numbers of the query and of the
+documents, by which a loss finds other relevant ones in its batch. taught: and both, the numbers
+first. asked: the query, and the numbers of it and the relevant document. labelled: query, document,
+1 or 0. lists: query, documents, their labels. texts: documents alone, relevant or not. docids:
+inputs of documents, and their positions."""
 EXACT = 2**24
 """Numbers below are exact in float32, in which labels reach a loss."""
+COMPARED = ("candidates", "labelled", "lists", "scores", "taught")
+"""Forms whose losses learn from a document beside the relevant one, and not from the batch's."""
 Columns = dict[str, list[Any]]
 
 
@@ -60,6 +63,10 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
         labels = np.column_stack([numbers, positives]).tolist()
         return Table({"anchor": queries, "label": labels}, numbers)
     chosen = with_negatives(recipe, examples, rows, positives, start)
+    if form in COMPARED and chosen.shape[1] < 2:
+        raise DefinitionError(
+            f"[training]: the loss '{recipe.loss}' compares documents. State 'negatives'."
+        )
     texts: list[list[str]] = _texts(examples, chosen)
     if form == "labelled":
         return Table(_labelled(queries, texts), np.repeat(numbers, chosen.shape[1]))
@@ -75,10 +82,6 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     if form not in ("scores", "taught"):
         return Table(body, numbers)
     scores = teacher_scores(recipe, examples, rows, chosen)
-    if scores.shape[1] < 2:
-        raise DefinitionError(
-            f"[training]: the loss '{recipe.loss}' compares documents. State 'negatives'."
-        )
     labels = scores if form == "scores" else np.column_stack([numbered, scores])
     if form == "taught" and numbered.max() >= EXACT:
         raise DefinitionError(

@@ -78,8 +78,8 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
     },
     "sparse": {"idf_splade": Loss(f"{HOME}.idf_flops:IdfSplade", None, ("documents",))},
     "cross_encoder": {
-        "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "pairs"),
-        "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "pairs"),
+        "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "candidates"),
+        "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "candidates"),
     },
     "generative": {
         "docid_cross_entropy": Loss(
@@ -92,7 +92,7 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
         "jpq": JPQ,
         "repconc": Loss(f"{HOME}.quantised:JointClustering", "numbered", CODED),
     },
-    "uni_encoder": {"packed_candidates": Loss(f"{HOME}.candidates:PackedCandidates", "pairs")},
+    "uni_encoder": {"packed_candidates": Loss(f"{HOME}.candidates:PackedCandidates", "candidates")},
 }
 """Losses that the library lacks."""
 LOSSES = {
