@@ -14,6 +14,7 @@ pytest.importorskip("accelerate", reason="needs the extra 'train'")
 import torch
 from scipy.special import log_softmax, softmax
 
+from rankstone.errors import DefinitionError
 from rankstone.runners.construct import build_runner
 from rankstone.specs import MethodSpec
 from tests.training_collection import method, recipe_run, write_with_models
@@ -30,11 +31,11 @@ def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
     return write_with_models(tmp_path_factory.mktemp("candidates"))
 
 
-def scorer(root: Path, adapter: str, loss: str) -> MethodSpec:
+def scorer(root: Path, adapter: str, loss: str, **more: Any) -> MethodSpec:
     method(root, "first", {"adapter": "bm25"})
     parameters = {**LENGTHS, **({"engine": "torch"} if adapter == "poly_encoder" else {})}
     part = {"adapter": adapter, "model": {"id": "d", "path": str(root / "dense")},
-            "parameters": parameters, "training": {**BASE, "loss": loss}}  # fmt: skip
+            "parameters": parameters, "training": {**BASE, "loss": loss, **more}}  # fmt: skip
     body = {"adapter": "two_stage", "members": ["toy/first"], "parameters": {"depth": 5}}
     return method(root, adapter, {**body, "scorer": part})
 
@@ -78,6 +79,12 @@ def test_poly_encoders_loss_by_loops_over_its_definition(root: Path) -> None:
             scores.append(sum(w * y for w, y in zip(weights, read, strict=True)) @ r)
         total -= log_softmax(scores)[place]
     assert found == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_a_poly_encoder_has_codes(root: Path) -> None:
+    spec = scorer(root, "poly_encoder", "poly_codes", options={"codes": 0})
+    with pytest.raises(DefinitionError, match="'codes' is a number from 1, found 0"):
+        recipe_run(root, spec, to="none").trained()
 
 
 def test_uni_encoders_loss_by_a_mask_over_the_whole_sequence(root: Path) -> None:

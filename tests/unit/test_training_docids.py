@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ pytest.importorskip("accelerate", reason="needs the extra 'train'")
 
 import torch
 
-from rankstone.errors import DefinitionError
+from rankstone.errors import DataError, DefinitionError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.search.generative.simulated_queries import probabilities, simulated_queries
 from rankstone.specs import MethodSpec
-from rankstone.training.data import Documents
+from rankstone.training.data import Documents, training_data
 from rankstone.training.docids import collection
 from tests.tiny_models import WORDS, tokenizer, write_encoder
-from tests.training_collection import method, opened, recipe_run, write_collection
+from tests.training_collection import method, opened, recipe_run, sources, write_collection
 
 BASE = {"data": ["own"], "loss": "docid_cross_entropy", "start": "random", "steps": 8, "batch": 4,
         "repeated_queries": "drop", "learning_rate": 1e-2, "save_every": 3}  # fmt: skip
@@ -98,6 +99,19 @@ def test_a_killed_training_ends_in_the_same_weights(root: Path, tmp_path: Path) 
     assert section.pairs == 8 * 4
 
 
+def test_other_synthetic_queries_are_other_data(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    recipe = dsi(root, options={"network": TINY, "inputs": {"queries": str(path)}}).training
+    assert recipe is not None
+    with pytest.raises(DataError, match=r"options\.inputs\.queries.*queries\.jsonl"):
+        training_data(recipe, opened(root), sources(root))
+    digests = set()
+    for query in ("a fox", "a bear"):
+        path.write_text(json.dumps({"id": "fox-river", "queries": [query]}))
+        digests.add(training_data(recipe, opened(root), sources(root)).digest)
+    assert len(digests) == 2
+
+
 @pytest.mark.slow
 def test_documents_are_learnt_by_heart(root: Path) -> None:
     spec = dsi(root, steps=300, batch=32, options={"network": {**TINY, "d_model": 32},
@@ -122,6 +136,15 @@ def test_a_new_vocabulary_has_the_most_frequent_pieces_and_all_characters() -> N
     assert made.tokenize("The fox, bear") == ["the", "fox", ",", "b", "##e", "##a", "##r"]
     assert {"[PAD]", "[UNK]", "[CLS]", "[SEP]"} <= {*made.get_vocab()}
     assert sorted(made.get_vocab().values()) == list(range(len(made)))
+
+
+def test_word_pieces_are_a_berts() -> None:
+    from transformers import ByT5Tokenizer
+
+    from rankstone.training.losses.docids import Sizes
+
+    with pytest.raises(DefinitionError, match=r"found 'ByT5Tokenizer'\. Name a BERT"):
+        Sizes().pieces(ByT5Tokenizer(), [])
 
 
 def test_words_are_drawn_by_popularity_and_discrimination() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from rankstone.arrays import Ints
 from rankstone.benchmarks.dataset import Corpus, Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError
+from rankstone.files import sha256_of
 from rankstone.specs import OWN, Recipe, TaskSpec, canonical_digest
 
 BLOCK = 1024
@@ -128,7 +130,7 @@ def training_data(recipe: Recipe, test: Dataset, sources: Sources) -> TrainingDa
     return TrainingData(
         examples=left,
         relevant=examples.relevant,
-        digest=_digest(left, opened),
+        digest=_digest(left, opened, _synthetic(recipe)),
         tasks=tuple(task.name for task in tasks),
         dropped=int((~kept).sum()),
         taught=np.array(sorted({p for text in taught for p in wanted[text]}), dtype=np.int64),
@@ -176,10 +178,20 @@ def _texts(examples: Examples) -> Iterable[tuple[int, str]]:
         yield from zip(part.tolist(), texts, strict=True)
 
 
-def _digest(examples: Examples, opened: Sequence[Dataset]) -> str:
-    """Return the digest of the corpora, the queries and their relevant documents."""
+def _synthetic(recipe: Recipe) -> list[str]:
+    """Return the sha256 of the file of synthetic queries, where the recipe names one."""
+    inputs = recipe.options.get("inputs")
+    path = inputs.get("queries") if isinstance(inputs, Mapping) else None
+    try:
+        return [] if path is None else [sha256_of(Path(path))]
+    except OSError as error:
+        raise DataError(f"[training]: 'options.inputs.queries': {error}. Correct it.") from None
+
+
+def _digest(examples: Examples, opened: Sequence[Dataset], files: Sequence[str]) -> str:
+    """Return the digest of the corpora, the queries, their relevant documents, and `files`."""
     pairs = hashlib.sha256()
     for query, found in zip(examples.queries, examples.relevant, strict=True):
         pairs.update(query.encode() + b"\0" + found.astype("<i8").tobytes() + b"\1")
     corpora = [[one.sha256["corpus"], one.task.text] for one in opened]
-    return canonical_digest([corpora, pairs.hexdigest()])
+    return canonical_digest([corpora, pairs.hexdigest(), *files])

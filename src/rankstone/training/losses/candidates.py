@@ -29,6 +29,8 @@ class PolyCodes(nn.Module):
 
     def __init__(self, model: Any, codes: int = 16) -> None:
         super().__init__()
+        if codes < 1:
+            raise ValueError(f"'codes' is a number from 1, found {codes}")
         width = model[0].auto_model.config.hidden_size
         self.model, self.codes = model, nn.Parameter(torch.randn(codes, width))
 

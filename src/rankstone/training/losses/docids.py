@@ -19,6 +19,7 @@ from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 from transformers import BertTokenizer
 
+from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.generative.docids import FILE, sequences
 from rankstone.training.docids import collection
@@ -50,7 +51,10 @@ class Sizes:
         """
         known: dict[str, int] = tokenizer.get_vocab()
         if not isinstance(tokenizer, BertTokenizer):
-            raise ValueError(f"'{type(tokenizer).__name__}' is no tokenizer of a BERT. Name one")
+            raise DefinitionError(
+                '[training]: start = "random" takes word pieces of a BERT\'s tokenizer, found'
+                f" '{type(tokenizer).__name__}'. Name a BERT in [model]."
+            )
         found = Counter(
             id for ids in tokenizer(list(texts), verbose=False)["input_ids"] for id in ids
         )
