@@ -81,6 +81,22 @@ def test_poly_encoders_loss_by_loops_over_its_definition(root: Path) -> None:
     assert found == pytest.approx(total / 2, rel=1e-4)
 
 
+def test_a_uni_encoder_drops_attention_in_training_alone(root: Path) -> None:
+    from rankstone.training.losses.candidates import PackedCandidates
+
+    model = opened(root / "dense")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5 if name.endswith("attention.self.dropout") else 0.0
+    loss = PackedCandidates(model)
+    columns = [features(model, texts) for texts in (QUERIES, DOCUMENTS[:2], DOCUMENTS[2:])]
+    with torch.no_grad():
+        values = {
+            mode: {float(loss.train(mode)(columns)) for _ in range(2)} for mode in (True, False)
+        }
+    assert [len(values[mode]) for mode in (True, False)] == [2, 1]
+
+
 def test_a_poly_encoder_has_codes(root: Path) -> None:
     spec = scorer(root, "poly_encoder", "poly_codes", options={"codes": 0})
     with pytest.raises(DefinitionError, match="'codes' is a number from 1, found 0"):

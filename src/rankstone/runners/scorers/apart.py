@@ -4,6 +4,7 @@ packed sequences, whose candidates attend to the query and each to itself."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,7 +140,7 @@ def packed_scores(model: Any, head: Mapping[str, Any], ids: Any, layout: Layout)
 
 def arrow_attention(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
-    *, scaling: float, arrow: Layout, **_: Any,
+    *, scaling: float, arrow: Layout, dropout: float = 0.0, **_: Any,
 ) -> tuple[Any, None]:  # fmt: skip
     """Attention over a packed sequence, in the form that transformers asks for.
 
@@ -154,18 +155,19 @@ def arrow_attention(
         (1, context + T, heads, head size), and no weights.
     """
     import torch
-    from torch.nn.functional import scaled_dot_product_attention as attention
+    from torch.nn.functional import scaled_dot_product_attention
 
+    attention = partial(scaled_dot_product_attention, scale=scaling, dropout_p=dropout)
     n = arrow.context
     seen = n if arrow.one_way else key.shape[2]
-    head = attention(query[:, :, :n], key[:, :, :seen], value[:, :, :seen], scale=scaling)
+    head = attention(query[:, :, :n], key[:, :, :seen], value[:, :, :seen])
     count = len(arrow.sizes)
     own = [_apart(tensor[0, :, n:], arrow) for tensor in (query, key, value)]
     keys, values = (
         torch.cat([whole[:, :, :n].expand(count, -1, -1, -1), part], dim=2)
         for whole, part in ((key, own[1]), (value, own[2]))
     )
-    tails = attention(own[0], keys, values, attn_mask=arrow.visible, scale=scaling)
+    tails = attention(own[0], keys, values, attn_mask=arrow.visible)
     packed = tails.transpose(1, 2)[arrow.owner, arrow.offset]
     return torch.cat([head[0].transpose(0, 1), packed])[None], None
 
