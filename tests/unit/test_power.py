@@ -119,5 +119,5 @@ def test_by_command(results) -> None:
     assert (row["comparisons"], row["level"]) == (101, 0.05)
     assert row["queries_for_0.01"] > row["queries_for_0.05"]
     text = call("--format", "markdown", "--comparisons", "101")
-    assert "each of 101 comparisons, at level 0.05 together" in text
+    assert "each of 101 comparisons, at family-wise level 0.05" in text
     assert f"{int(row['queries_for_0.01']):,}" in text

@@ -105,6 +105,6 @@ def test_one_record_is_no_trend_and_the_site_explains(history: Path, tmp_path: P
     assert "a trend needs two records" in alone.output
     assert "rankstone site --history" in (tmp_path / "site" / "trends.html").read_text()
     every = CliRunner().invoke(app, [*line, "--history", str(history)])
-    assert "1 trends" in every.output
+    assert "1 trend)" in every.output
     assert "a trend needs" not in every.output
     assert "../trends/" in next((tmp_path / "site" / "records").iterdir()).read_text()

@@ -64,10 +64,13 @@ def site(
 
     Pages of pairs show query and document texts if their collection is available locally.
     """  # fmt: skip
+    from rankstone.leaderboards.numbers import count
+
     built = here.site(output, pairs=pairs, history=history or (), **filters)
     echo(
-        f"site: {built.start}  ({built.methods:,} methods, {built.tasks:,} data sets,"
-        f" {built.records:,} records, {built.pairs:,} pairs, {built.trends:,} trends)"
+        f"site: {built.start}  ({count(built.methods, 'method')}, {count(built.tasks, 'data set')},"
+        f" {count(built.records, 'record')}, {count(built.pairs, 'pair')},"
+        f" {count(built.trends, 'trend')})"
     )
     if history and not built.trends:
         echo(

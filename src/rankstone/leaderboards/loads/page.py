@@ -27,7 +27,7 @@ NOTE = (
     " from the start of the service. A percentile without a finite 95% interval is not shown: more"
     " requests are needed (--duration). Lost requests were dropped, or not answered within the time"
     " limit; their latency counts as the time limit. Same answers: share of the answers with the"
-    " documents of a single client's, in the same order."
+    " same documents in the same order as the answers to a single client."
 )
 
 

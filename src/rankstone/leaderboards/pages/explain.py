@@ -101,7 +101,7 @@ def _cautions(found: Explanation, shown: int) -> Iterator[str]:
     if found.n_pairs:
         yield f"{found.n_pairs:,} pairs of causes tried, as no single one closes the gap"
     yield (
-        f"by chance, {found.chance:.1%} of values as near to ours as the published value would be"
+        f"by chance, {found.chance:.1%} of the values as near to ours as the published one would be"
         f" matched within ±{found.within:.2g}"
         + (": this may be chance" if found.chance > LIKELY else "")
     )

@@ -35,10 +35,12 @@ def page(powers: Sequence[Power], setting: Setting) -> Page:
 
 
 def _lead(setting: Setting) -> str:
-    family = "one comparison"
+    family = f"one comparison, at level {setting.level:g}"
     if setting.comparisons > 1:
-        family = f"each of {setting.comparisons:,} comparisons"
-    return f"Shown with {POWER:.0%} power by {family}, at level {setting.level:g} together."
+        family = (
+            f"each of {setting.comparisons:,} comparisons, at family-wise level {setting.level:g}"
+        )
+    return f"Differences that are shown with {POWER:.0%} power by {family}."
 
 
 def _cells(one: Power) -> tuple[str, ...]:

@@ -231,8 +231,8 @@ def _rules(record: RunRecord) -> str:
     policy = record.policy
     return (
         f"depth {policy.depth}, ties by {policy.ties}, scores as {policy.score_dtype}, missing"
-        f" queries {policy.missing_queries}, relevant from label {policy.relevance}, self hits"
-        f" {policy.self_hits}; intervals: {policy.intervals}"
+        f" queries {policy.missing_queries}, relevant from label {policy.relevance}, self"
+        f" hits: {policy.self_hits}; intervals: {policy.intervals}"
     )
 
 
