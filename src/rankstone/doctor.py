@@ -107,7 +107,7 @@ def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
         *_extras(),
         *_java(),
     ]
-    order = (SUMMARY, "System", "Libraries", "Extras", "Java", "Runners", "Benchmarks")
+    order = (SUMMARY, "System", "Libraries", "Extras", "Java", "Methods", "Benchmarks")
     return sorted(found, key=lambda finding: order.index(finding.section))
 
 
@@ -205,7 +205,7 @@ def _runners(workspace: Workspace) -> Iterator[Finding]:
     state: State = "ok" if counts["runs"] else "absent"
     yield Finding(section=SUMMARY, name="methods", state=state, detail=detail)
     for name, (kind, detail) in outlooks.items():
-        yield Finding(section="Runners", name=name, state=STATES.get(kind, "absent"), detail=detail)
+        yield Finding(section="Methods", name=name, state=STATES.get(kind, "absent"), detail=detail)
 
 
 def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:

@@ -412,7 +412,7 @@ def test_the_cost_is_of_all_runs_and_of_each_training_once():
     assert seconds([run(30.0), run(None)]) is None
     assert seconds([]) is None
     shown = Result(claim(kind="value", measure="nDCG@10"), [], 872.5)
-    assert " Its 1 runs took 14:32 min." in markdown([shown])
+    assert " Measured in 1 run, in 14:32 min." in markdown([shown])
 
 
 def test_a_terminal_shows_brackets_as_they_are():

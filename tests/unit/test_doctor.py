@@ -230,7 +230,7 @@ def test_the_report_fits_a_narrow_terminal(tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert any("lexical/bm25" in line for line in lines)
     assert lines[0] == "Summary"
-    assert {"System", "Libraries", "Extras", "Java", "Runners", "Benchmarks"} <= set(lines)
+    assert {"System", "Libraries", "Extras", "Java", "Methods", "Benchmarks"} <= set(lines)
 
 
 def test_nothing_heavy_is_imported() -> None:

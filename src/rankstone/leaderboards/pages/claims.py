@@ -16,7 +16,7 @@ from rankstone.leaderboards.document import (
     Paragraph,
     table,
 )
-from rankstone.leaderboards.numbers import UNKNOWN, fixed
+from rankstone.leaderboards.numbers import UNKNOWN, count, fixed
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result, Verdict
 from rankstone.leaderboards.papers.tested import claims_body
@@ -129,7 +129,7 @@ def _why(result: Result) -> tuple[str | Cell, ...]:
     claim, counts = result.claim, _score(result)
     name = Cell(text=claim.name, link="" if claim.untestable else claim.name)
     statement = f"{claim.statement} ({claim.source})" if claim.untestable else claim.statement
-    reason = f"{counts} checks hold; {result.reason}" if counts else result.reason
+    reason = f"{counts} tested checks hold; others: {result.reason}" if counts else result.reason
     return name, statement, reason
 
 
@@ -152,8 +152,8 @@ def _setting(claim: ClaimSpec) -> str:
 def _cost(result: Result) -> str:
     if result.seconds is None:
         return ""
-    runs = len(result.claim.cells())
-    return f" Its {runs} runs took {duration(result.seconds)}."
+    runs = count(len(result.claim.cells()), "run")
+    return f" Measured in {runs}, in {duration(result.seconds)}."
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
