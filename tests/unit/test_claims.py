@@ -340,6 +340,8 @@ def test_a_claim_that_needs_an_extra_is_not_tested(tmp_path, monkeypatch):
     assert found.verdict == "not tested"
     assert "needs the extra 'dense'. Install: pip install 'rankstone[dense]'" in found.reason
     assert len(found.findings) == len(found.claim.pairs())
+    assert found.claim.control
+    assert "**0 of 1 were tested.**" in markdown([found])
 
 
 def test_a_run_of_another_task(tmp_path):

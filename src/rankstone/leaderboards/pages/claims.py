@@ -96,11 +96,12 @@ def _part(results: Sequence[Result], of: int) -> Iterator[Block]:
 
 
 def _counts(results: Sequence[Result], of: int) -> str:
-    """`12 of 31 claims were tested: 2 hold, 4 do not hold, 6 are inconclusive.`"""
+    """`12 of 31 were tested: 2 hold, 4 do not hold, 6 are inconclusive.`"""
     found = Counter(result.verdict for result in results)
     counts = [(found[verdict], texts) for verdict, texts in COUNTED.items() if found[verdict]]
     parts = ", ".join(f"{n} {several if n > 1 else one}" for n, (one, several) in counts)
-    return f"{len(results)} of {of} were tested: {parts}."
+    tested = f"{len(results) - found['not tested']} of {of} were tested"
+    return f"{tested}: {parts}." if parts else f"{tested}."
 
 
 def _untested(results: Sequence[Result]) -> Iterator[Block]:

@@ -38,7 +38,7 @@ COLUMNS = (
     Column(heading=("remark",), left=True, wrap=True),
 )
 NOTE = (
-    "drop: baseline less candidate, with its interval simultaneous over all cells; p: of a drop"
+    "drop: baseline minus candidate, with its simultaneous interval over all cells; p: for a drop"
     " above the allowance; min. detectable drop: with 80% power on these queries"
 )
 
