@@ -428,6 +428,7 @@ def test_a_task_that_nobody_measured_is_refused(sides):
 
 def test_hostile_names_do_not_break_what_others_read(sides):
     put(sides[0])
+    sides[1].mkdir()
     (one,) = judged(sides)
     one = one._replace(outcome="fail", method="a,b:c", detail="50% <b>\n::error::x")
     (line,) = render(page([one]), "github").splitlines()
