@@ -441,6 +441,7 @@ def test_page_and_json_say_the_same(tmp_path):
     )
     text = claims_to_json(results, records)
     assert claims_to_json(results[:1], records, text) == text, "other claims stay"
+    assert claims_to_json([evaluate_claim(tested, {})], {}, text) == text, "so do measured values"
     reworded = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.5, reported="more")
     assert "| more |" in markdown(claims_from_json(text, {"c": reworded, "u": untestable}))
     other = claim(kind="overlap", truth="a/x", of="a/y", k=10, at_least=0.6)

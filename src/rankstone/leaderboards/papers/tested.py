@@ -35,12 +35,21 @@ def claims_to_json(results: Iterable[Result], records: Found, others: str = "[]"
     """Return the findings and the runs that they are of; `claims_from_json` reads them again.
 
     Args:
-        others: Such a text, of which the claims that are not among `results` stay.
+        others: Such a text, of which the claims that are not among `results` stay, and measured
+            ones where `results` has the same claim without a value: this machine lacks its runs.
     """
-    tested = {body["claim"]: body for body in claims_body(results, records)}
-    bodies = {body["claim"]: body for body in json.loads(others)} | tested
+    bodies = {body["claim"]: body for body in json.loads(others)}
+    for body in claims_body(results, records):
+        earlier = bodies.get(body["claim"], body)
+        same = earlier["digest"] == body["digest"]
+        if _is_measured(body) or not (same and _is_measured(earlier)):
+            bodies[body["claim"]] = body
     ordered = [bodies[name] for name in sorted(bodies)]
     return json.dumps(ordered, indent=1, ensure_ascii=False) + "\n"
+
+
+def _is_measured(body: Mapping[str, Any]) -> bool:
+    return any(finding["value"] is not None for finding in body["findings"])
 
 
 def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any]]:
