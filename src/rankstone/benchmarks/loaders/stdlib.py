@@ -104,13 +104,15 @@ def raw_dataset(
     """Return documents that are each the answer to the query of their own docstring."""
     # Once for documents, queries and judgements: parsing is all the cost.
     built = functools.cache(entries)
+    kept = functools.cache(lambda: drawn(built(), documents))
 
+    @functools.cache
     def queried() -> list[Entry]:
-        answers = {entry.id for entry in drawn(drawn(built(), documents), asked_of)}
+        answers = {entry.id for entry in drawn(kept(), asked_of)}
         return [entry for entry in asked(built()) if entry.id in answers]
 
     return RawDataset(
-        documents=lambda: (Document(e.id, "", e.text) for e in drawn(built(), documents)),
+        documents=lambda: (Document(e.id, "", e.text) for e in kept()),
         queries=lambda: (Query(query_id(e), e.query) for e in queried()),
         judgements=lambda split: (
             Judgement(query_id(e), e.id, 1) for e in queried() if split_of(e.id) == split

@@ -16,14 +16,13 @@ from rankstone.errors import ClusterError
 from rankstone.execution.cell_key import source_digest
 from rankstone.execution.cluster.failures import is_loss
 from rankstone.execution.process import cell_variables
-from rankstone.profiling.machine import PACKAGES, fingerprint, package_versions
+from rankstone.profiling.machine import GIB, PACKAGES, fingerprint, package_versions
 from rankstone.progress import Progress, silent
 
 POLL_S = 0.5
 PROBE_S = 120.0
 BY_HAND = "node_"
 """First letters of the kinds of nodes that no autoscaler started."""
-GIB = 2**30
 
 
 class Need(NamedTuple):

@@ -24,6 +24,7 @@ from rankstone.benchmarks.storage.atomic_folders import META, read_meta
 from rankstone.errors import AdapterError, ClusterError
 from rankstone.execution.cluster.failures import Failed, attempted, checked
 from rankstone.files import cache_root, sha256_of
+from rankstone.profiling.machine import GIB
 from rankstone.runners.code_digest import adapter_files, is_installed
 from rankstone.runners.construct import load_adapter, parts
 from rankstone.runners.models import LocatedModel, locate
@@ -33,7 +34,6 @@ from rankstone.specs import AdapterSpec, MethodSpec, TaskSpec, canonical_digest
 
 PIECE = 16 * 2**20
 """Bytes of a file that are sent at once."""
-GIB = 2**30
 WINDOW = 4
 """Pieces under way to a node."""
 MARK = secrets.token_hex(4)

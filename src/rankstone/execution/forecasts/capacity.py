@@ -13,6 +13,7 @@ import numpy as np
 from rankstone.benchmarks.dataset import Dataset
 from rankstone.errors import DoesNotFitError
 from rankstone.execution.job import Job
+from rankstone.profiling.machine import GIB
 from rankstone.profiling.memory import available
 from rankstone.results.record import Forecast
 from rankstone.runners.construct import parts
@@ -25,7 +26,6 @@ SMALL = 1e9
 MODEL = 10
 LOOKED_AT = 64
 """Documents from whose lengths the size of a collection is estimated."""
-GIB = 2**30
 
 
 def is_small(job: Job, dataset: Dataset) -> bool:

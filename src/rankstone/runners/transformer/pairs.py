@@ -15,7 +15,7 @@ from rankstone.errors import ModelError
 from rankstone.runners.transformer import loading
 from rankstone.runners.transformer.flops import Costs, costs
 from rankstone.runners.transformer.network import Array, Loaded, Network
-from rankstone.runners.transformer.tokens import PROBED_QUERY, SECOND, PairTokens, Tokens
+from rankstone.runners.transformer.tokens import PROBED_QUERY, SECOND, PairTokens, Tokens, token_ids
 
 CHAT = "message"
 """The library's name of pairs that a chat template makes into one text."""
@@ -226,14 +226,8 @@ def decoder_start(net: Any) -> int:
 
 
 def _ids(words: tuple[str, str], tokenizer: Any, network: Network) -> tuple[int, int]:
-    vocabulary = tokenizer.get_vocab()
-    for word in words:
-        if word not in vocabulary:
-            raise ModelError(
-                f"Model '{network.model.id}': no token '{word}' in its vocabulary, which its prompt"
-                " asks for. State the model's own prompt: scorer.parameters.template."
-            )
-    yes, no = (int(vocabulary[word]) for word in words)
+    mend = ", which its prompt asks for. State the model's own prompt: scorer.parameters.template."
+    yes, no = token_ids(tokenizer, words, network.model.id, mend)
     return yes, no
 
 

@@ -345,3 +345,16 @@ def _known(tokenizer: Any, tokens: Sequence[str]) -> Ids:
         if found is None:
             raise ValueError(f"the token {token!r} is not in the model's vocabulary")
     return np.array(ids, dtype=np.int64)
+
+
+def token_ids(tokenizer: Any, words: Sequence[str], model: str, mend: str) -> list[int]:
+    """Return the ids of tokens.
+
+    Args:
+        mend: End of the ModelError of `model` for a word that is no token.
+    """
+    vocabulary = tokenizer.get_vocab()
+    for word in words:
+        if word not in vocabulary:
+            raise ModelError(f"Model '{model}': no token '{word}' in its vocabulary{mend}")
+    return [int(vocabulary[word]) for word in words]

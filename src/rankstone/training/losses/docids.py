@@ -6,7 +6,6 @@ Pradeep et al., EMNLP 2023 (arXiv:2305.11841). Imports torch: import this inside
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers import BertTokenizer
 
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT
-from rankstone.runners.search.generative.docids import FILE, sequences
+from rankstone.runners.search.generative.docids import sequences, write
 from rankstone.training.docids import collection
 
 Count = Annotated[int, Field(ge=1)]
@@ -155,4 +154,4 @@ class DocidCrossEntropy(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the docids by document beside the weights."""
-        (folder / FILE).write_text(json.dumps(self._names, ensure_ascii=False), encoding="utf-8")
+        write(folder, self._names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from rankstone.errors import ModelError
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.search.faiss.faiss_index import library
+from rankstone.runners.transformer.tokens import token_ids
 
 Kind = Literal["atomic", "naive", "semantic"]
 FILE = "docids.json"
@@ -55,6 +57,11 @@ def clusters(vectors: NDArray[np.float32], k: int, seed: int) -> list[NDArray[np
     return [np.flatnonzero(labels == number) for number in range(k)]
 
 
+def write(folder: Path, known: Mapping[str, str]) -> None:
+    """Write docids by id of the document, for `stated`."""
+    (folder / FILE).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+
+
 def stated(model: LocatedModel, ids: Sequence[str]) -> list[str] | None:
     """Return the docids that lie beside the weights; None without such a file.
 
@@ -79,11 +86,5 @@ def sequences(tokenizer: Any, kind: Kind, names: Sequence[str], model: str) -> l
     """Return the tokens of docids; ModelError of `model` where atomic ones are no tokens."""
     if kind != "atomic":
         return list(tokenizer(text_target=list(names))["input_ids"]) if len(names) else []
-    vocabulary = tokenizer.get_vocab()
-    for name in names:
-        if name not in vocabulary:
-            raise ModelError(
-                f"Model '{model}': no token '{name}' in its vocabulary. Train it with a token for"
-                " each document, or correct the key 'parameters.token'."
-            )
-    return [[int(vocabulary[name])] for name in names]
+    mend = ". Train it with a token for each document, or correct the key 'parameters.token'."
+    return [[id] for id in token_ids(tokenizer, names, model, mend)]

@@ -21,11 +21,9 @@ def simulated_queries(
     words by popularity and discrimination: a query's length is Poisson's, at least 1, and each word
     is t with a probability proportional to n(t, d) log(N / df(t)).
     """
-    frequencies = Counter[str]()
-    for text in texts:
-        frequencies.update(set(words(text)))
-    for row, text in enumerate(texts):
-        found = Counter(words(text))
+    counted = [Counter(words(text)) for text in texts]
+    frequencies = Counter(word for found in counted for word in found)
+    for row, found in enumerate(counted):
         rng = np.random.default_rng([seed, 3, row])
         known, shares = list(found), probabilities(found, frequencies, len(texts))
         lengths = np.maximum(rng.poisson(length, n), 1)

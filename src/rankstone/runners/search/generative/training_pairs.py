@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DataError
 from rankstone.runners.protocols import STRICT, Context
-from rankstone.runners.search.generative.docids import FILE
+from rankstone.runners.search.generative.docids import write
 from rankstone.runners.search.generative.simulated_queries import simulated_queries
 from rankstone.text_files import opened
 
@@ -84,8 +84,7 @@ def training_pairs(
 def export(folder: Path, pairs: Iterator[Pair], docids: Sequence[str], context: Context) -> int:
     """Write `pairs.jsonl` and, for beside the weights, the docids by document; return the number
     of pairs."""
-    known = dict(zip(context.ids, docids, strict=True))
-    (folder / FILE).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+    write(folder, dict(zip(context.ids, docids, strict=True)))
     n = 0
     with (folder / "pairs.jsonl").open("w", encoding="utf-8") as file:
         for pair in pairs:
