@@ -316,6 +316,37 @@ def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
     assert one.low < times < one.high
 
 
+def without_percentiles():
+    """A profile of latencies so alike in succession that no percentile is known."""
+    profile = make_record().profile
+    bare = Percentiles(max_ms=1.0, mean_ms=1.0)
+    latency = Latency(
+        **{**profile.latency.model_dump(), "encode": bare, "search": bare, "total": bare}
+    )
+    return profile.model_copy(update={"latency": latency})
+
+
+@pytest.mark.parametrize(
+    ("lacking", "verdict", "detail"),
+    [
+        (1, "shown", "7 of 8 rounds have the figure of both sides"),
+        (7, "not shown", "1 of 8 rounds have the figure of both sides; more rounds may decide"),
+        (8, "incomparable", "no round has this figure of both sides"),
+    ],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_round_without_the_figure_does_not_count(side, lacking, verdict, detail):
+    rng = np.random.default_rng(2)
+    sides = [
+        [make_record(profile=slower(factor * load)) for load in rng.normal(1, 0.02, 8)]
+        for factor in (1.0, 1.2)
+    ]
+    sides[side][:lacking] = [make_record(profile=without_percentiles())] * lacking
+    one = judge_ratio(CostRule(figure="median latency", allowance=1.1), *sides, level=0.05)
+    assert one.verdict == verdict
+    assert detail in one.detail
+
+
 def command(sides, *more, **environment):
     arguments = ["gate", "--baseline", str(sides[0]), "--candidate", str(sides[1]), *more]
     return CliRunner().invoke(app, arguments, env=environment)

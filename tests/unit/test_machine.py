@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,9 +25,7 @@ def _fresh() -> Iterator[None]:
 
 
 def test_the_real_machine() -> None:
-    started = time.perf_counter()
     found = environment(2, 7, ["rankstone", "run"])
-    assert time.perf_counter() - started < machine._PROBE_S, "no program had to be stopped"
     assert len(found.machine) == 8
     assert found.cpu
     assert found.cores == os.cpu_count()

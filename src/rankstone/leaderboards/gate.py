@@ -173,30 +173,39 @@ def judge_ratio(
 ) -> Judgement:
     """A rule of cost on rounds measured in turns: is a slow-down shown, or excluded?
 
+    A round in which either side lacks the figure does not count. A percentile lacks where load
+    drifted so much that few latencies are independent.
+
     Args:
         level: two-sided, of this look at the rounds; the looks of one gate share it.
         load: load of the machine by others, in busy cores.
     """
     cost, record = BY_NAME[rule.figure], candidate[0]
-    known = [[value for value in map(cost.of, side) if value] for side in (baseline, candidate)]
     name = f"{rule.figure} at most {rule.allowance:g} times"
     cell = record.method.name, record.task.name
-    if len(known[0]) != len(baseline) or len(known[1]) != len(candidate):
-        return judged(cell, name, "incomparable", "a round has no such figure")
-    mean, low, high = ratio(known[0], known[1], level)
+    rounds = [(cost.of(old), cost.of(new)) for old, new in zip(baseline, candidate, strict=True)]
+    known = [(old, new) for old, new in rounds if old and new]
+    if not known:
+        return judged(cell, name, "incomparable", "no round has this figure of both sides")
+    counted = f"{len(known)} rounds"
+    if len(known) < len(rounds):
+        counted = f"{len(known)} of {len(rounds)} rounds have the figure of both sides"
+    if len(known) == 1:
+        return judged(cell, name, "not shown", f"{counted}; more rounds may decide")
+    before, after = ([pair[side] for pair in known] for side in (0, 1))
+    mean, low, high = ratio(before, after, level)
     verdict: Verdict = "not shown"
     if low > rule.allowance:
         verdict = "shown"
     elif high <= rule.allowance:
         verdict = "excluded"
-    detail = f"{mean:.3f} times the baseline ({low:.3f} to {high:.3f}, {len(baseline)} rounds)"
+    detail = f"{mean:.3f} times the baseline ({low:.3f} to {high:.3f}, {counted})"
     if verdict == "not shown":
         detail += "; more rounds may decide"
     if load is not None:
         detail += f"; machine load {load:.1f}"
     made = judged(cell, name, verdict, detail)
-    baseline_value, candidate_value = (float(np.median(side)) for side in known)
     return made._replace(
-        baseline=baseline_value, candidate=candidate_value, low=low, high=high,
+        baseline=float(np.median(before)), candidate=float(np.median(after)), low=low, high=high,
         seconds=sum(one.profile.own_seconds for one in candidate if one.profile),
     )  # fmt: skip
