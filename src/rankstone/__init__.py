@@ -1,4 +1,4 @@
-"""Rankstone: the harness that retrieval research is measured with."""
+"""Rankstone: a harness that measures retrieval methods."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 def as_function(verb: Callable[..., T]) -> Callable[..., T]:
     """Return the method `verb` of a default session as a function.
 
-    The fields of `Session` may be given to it as keywords too.
+    It also accepts the fields of `Session` as keywords.
     """
 
     @functools.wraps(verb)
@@ -94,7 +94,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import rankstone` stays light.
 
-    A name in lower case is the method of `Session` of that name, over a default session.
+    A lower-case name is the method of `Session` of that name, bound to a default session.
     """
     if name not in __all__:
         raise AttributeError(f"module 'rankstone' has no attribute '{name}'")

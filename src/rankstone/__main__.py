@@ -1,11 +1,11 @@
-"""The entry point: nothing is imported before Ctrl-C is handled."""
+"""Entry point; nothing is imported before Ctrl-C is handled."""
 
 import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command line; exit with 130 where it is interrupted."""
+    """Run the command line; exit with code 130 if it is interrupted."""
     try:
         from rankstone.cli.app import main as run
 

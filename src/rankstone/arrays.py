@@ -1,4 +1,4 @@
-"""Types of arrays, by their elements."""
+"""Array types by element type."""
 
 from __future__ import annotations
 

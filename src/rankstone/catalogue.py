@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """The folders of a session, and the commands that only list or prepare."""
+    """Folders of a session, and the commands that only list or prepare."""
 
     workspace: PathLike | None = None
     """Folder whose definitions take precedence over the packaged ones; by default the current
     folder or its nearest parent with `rankstone.toml`, `runners/` or `benchmarks/`."""
     results: PathLike | None = None
-    """Folder of the records; `results/` of the workspace by default."""
+    """Folder of the records; by default `results/` of the workspace."""
     data: PathLike | None = None
-    """Local mirror of collections in BEIR layout; `RANKSTONE_DATA` by default."""
+    """Local mirror of collections in BEIR layout; by default `RANKSTONE_DATA`."""
     cache: PathLike | None = None
     """Folder of prepared corpora and encodings; by default `RANKSTONE_CACHE`, else the user's
     cache folder."""
 
     @property
     def definitions(self) -> Workspace:
-        """The workspace's definitions, over the packaged ones.
+        """Return the definitions of the workspace, with precedence over the packaged ones.
 
-        Raises: DefinitionError, where `workspace` is no folder.
+        Raises: DefinitionError, if `workspace` is not a folder.
         """
         return Workspace.find(Path(self.workspace) if self.workspace is not None else None)
 
     @property
     def sources(self) -> Sources:
-        """The folders in which data is looked up and kept."""
+        """Return the folders that are searched for data, or store it."""
         definitions = self.definitions
         data = self.data or os.environ.get("RANKSTONE_DATA") or definitions.folder("data")
         cache = self.cache or os.environ.get("RANKSTONE_CACHE") or definitions.folder("cache")
@@ -86,7 +86,7 @@ class Catalogue:
         return self.definitions.composite(adapter, members, parameters)
 
     def tasks(self, names: Tasks = ()) -> list[TaskSpec]:
-        """Return the tasks `names`, suites as their tasks, or all defined tasks."""
+        """Return the tasks `names`, with suites expanded, or all defined tasks."""
         definitions = self.definitions
         return definitions.named(names) if names else list(definitions.tasks.values())
 
@@ -150,10 +150,10 @@ class Catalogue:
         return named(present, map(self.definitions.recorded, several(names))) if names else present
 
     def changed_vectors(self, method: MethodSpec, dataset: Dataset) -> Iterator[tuple[str, Hits]]:
-        """Yield results of exact search over the stored vectors of a method, as they are and
-        rounded, normalised or truncated, by name of the change.
+        """Yield results of exact search over a method's stored vectors, unchanged and rounded,
+        normalised or truncated, with the name of the change.
 
-        Raises: DataError, where the documents are not in the cache, or no single vectors.
+        Raises: DataError, if the documents are not in the cache, or have more than one vector each.
         """
         from rankstone.encodings.variants import of_stored_vectors
 
@@ -181,8 +181,8 @@ class Catalogue:
         return found
 
     def defined_board(self, name: str) -> tuple[TableSpec, Path | None]:
-        """Return the board that `leaderboards/` defines as `name`, and the folder of its records;
-        None for the folder of the session.
+        """Return the board that `leaderboards/` defines as `name`, and the folder of its records,
+        or None for the session's folder.
 
         Raises: DefinitionError, if the board is not defined.
         """
@@ -195,10 +195,10 @@ class Catalogue:
         return spec, None if own else holder / spec.records
 
     def convert(self, checkpoint: PathLike, like: PathLike, to: PathLike) -> list[Path]:
-        """Write the two encoders of a checkpoint in the form of DPR or AR2 into folders of `to`.
+        """Split a checkpoint in the format of DPR or AR2 into its two encoders, in folders of `to`.
 
         Args:
-            like: folder of the encoder that the checkpoint was trained from.
+            like: folder of the encoder from which the checkpoint was trained.
         """
         from rankstone.runners.transformer.dpr_checkpoint import convert
 
@@ -226,11 +226,11 @@ class Catalogue:
 
 
 def expanded(task: str, definitions: Workspace) -> list[str]:
-    """Return the full names of a task, a suite or a form; none where no definition has it. The name
-    of a data set of the hub that cannot be asked lacks its commit."""
+    """Return the full names of a task, a suite or a form; none if it is not defined. The name of a
+    hub data set lacks its commit if the hub cannot be reached."""
     try:
         return [spec.name for spec in definitions.named(task)]
     except DefinitionError:
-        return []  # a task of records alone, or a pattern
+        return []  # a task that only records name, or a pattern
     except DataError:
         return [definitions.recorded_task_name(task)]

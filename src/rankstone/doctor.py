@@ -1,6 +1,6 @@
-"""`rankstone doctor`: what `run` would do, installed libraries, data, and what to install.
+"""`rankstone doctor`: runnable methods, installed libraries and data, with install commands.
 
-Runners are built as `run` builds them; no model or data is loaded, and nothing is fetched.
+Runners are built as in `run`; no model or data is loaded, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ EXTRAS = {
     "ray": ("runs on a cluster", ("ray",)),
     "site": ("plots and the leaderboard site", ("altair", "vl-convert-python")),
 }  # fmt: skip
-"""Extra -> what it is for, and the distributions that make it up."""
+"""Purpose and distributions of each extra."""
 _JAVA_S = 5.0
 
 
@@ -76,11 +76,11 @@ KINDS: dict[Kind, str] = {
 STATES: dict[Kind, State] = {"runs": "ok", "fails": "wrong"}
 AVAILABLE = ("prepared", "available", "embedded")
 OTHER = "see below"
-"""The state of `rankstone data list` that it explains below its table, task by task."""
+"""The state that `rankstone data list` explains below its table, task by task."""
 
 
 def report(workspace: Workspace, sources: Sources) -> RenderableType:
-    """The findings as a rich renderable; takes well under two seconds."""
+    """Return the findings as a rich renderable, in well under two seconds."""
     found = findings(workspace, sources)
     parts: list[RenderableType] = []
     for section in dict.fromkeys(finding.section for finding in found):
@@ -98,7 +98,7 @@ def report(workspace: Workspace, sources: Sources) -> RenderableType:
 
 
 def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
-    """All findings of the report, section by section."""
+    """Return all findings of the report, section by section."""
     found = [
         *_runners(workspace),
         *_benchmarks(workspace, sources),
@@ -118,7 +118,7 @@ def _system(sources: Sources) -> Iterator[Finding]:
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
-        "processor": f"{machine.cpu_name()}, {len(cores)} of {os.cpu_count()} cores for us",
+        "processor": f"{machine.cpu_name()}, {len(cores)} of {os.cpu_count()} cores usable",
         "memory": f"{_gib(total)} GiB, {_gib(available())} GiB free",
         "machine": f"{machine.fingerprint()} (speed is compared where this is equal)",
         "cache": f"{sources.cache}, {_gib(free)} GiB free (--cache, RANKSTONE_CACHE)",
@@ -128,7 +128,7 @@ def _system(sources: Sources) -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    """Libraries of the base install."""
+    """Yield the libraries of the base install."""
     for name, version in _versions(_base_requirements()).items():
         state: State = "ok" if version else "wrong"
         detail = version or f"not installed. Install: pip install {name}"
@@ -136,7 +136,7 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _base_requirements() -> list[str]:
-    """Names of the distributions that rankstone always needs."""
+    """Return the names of the distributions that rankstone always needs."""
     try:
         required = importlib.metadata.requires("rankstone") or []
     except importlib.metadata.PackageNotFoundError:
@@ -174,7 +174,7 @@ def _java() -> Iterator[Finding]:
 
 
 def _java_version() -> str | None:
-    """The first line of `java -version`, or None."""
+    """Return the first line of `java -version`, or None."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home, "bin"))) if home else None
     java = java or shutil.which("java")
@@ -192,7 +192,7 @@ def _java_version() -> str | None:
 
 
 def _runners(workspace: Workspace) -> Iterator[Finding]:
-    """Yield what `run` would do with each method, after the number of each kind."""
+    """Yield the number of methods of each kind, then the outcome of `run` for each method."""
     find, outlooks = finder(), dict[str, Outlook]()
     for name in workspace.method_names():
         try:
@@ -223,11 +223,11 @@ def _benchmarks(workspace: Workspace, sources: Sources) -> Iterator[Finding]:
 
 
 def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Finding]:
-    """Numbers of tasks per family and state, with the terms of `rankstone data list`."""
+    """Yield the number of tasks per family and state, in the terms of `rankstone data list`."""
     try:
         from rankstone.benchmarks.availability import MEANINGS, entry
     except ImportError as error:
-        detail = f"cannot be looked through: {error} (see Libraries)"
+        detail = f"cannot be searched: {error} (see Libraries)"
         yield Finding(section="Benchmarks", name="benchmarks", state="wrong", detail=detail)
         return
     families: dict[str, Counter[str]] = {}
@@ -248,7 +248,7 @@ def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Findi
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest existing parent."""
     folder = folder.expanduser().absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())
 

@@ -3,18 +3,18 @@
 RankstoneError              faults that a user can correct; messages state what, where and how
 ├── DefinitionError         a TOML definition is wrong, or a name is not defined
 ├── DataError               a collection is missing, malformed, or not the one expected
-│   ├── NetworkError        a download could not start or broke off; running again goes on
-│   ├── SourceGoneError     the server answers that the file is not, or no longer, available
+│   ├── NetworkError        a download could not start or broke off; run again to resume
+│   ├── SourceGoneError     the file is not, or no longer, available
 │   └── ChecksumError       the downloaded file is not the expected one
 ├── MissingExtraError       a method needs an optional dependency that is not installed
 ├── ModelError              model files are missing or not the ones expected
 ├── DoesNotFitError         a cell needs more memory or disk than there is
 ├── AdapterError            a runner or an index broke its contract (NaN, positions out of range)
-├── ApiError                a server of models refused, failed for good, or answered nonsense
+├── ApiError                a model API refused, failed permanently, or answered invalidly
 │   ├── RefusedError        the server refused a request, which costs nothing
 │   └── BudgetError         the next request could cost more than the budget of the run
-├── EngineError             a search engine cannot be started or reached, or refused
-├── ClusterError            a cluster cannot be reached, or its nodes cannot do what is asked
+├── EngineError             a search engine cannot be started or reached, or refused a request
+├── ClusterError            a cluster cannot be reached, or its nodes cannot run a task
 ├── MeasureError            a measure is unknown, or deeper than the run
 └── ResultsError            records cannot be read, written or upgraded
 """
@@ -27,11 +27,11 @@ from collections.abc import Iterable
 
 
 class RankstoneError(Exception):
-    """Base of every error whose message is meant for the user."""
+    """Base class of all errors whose message is meant for the user."""
 
 
 class RankstoneWarning(UserWarning):
-    """Nothing is broken, but a number may be misleading."""
+    """Warning that a number may be misleading, although nothing failed."""
 
 
 class DefinitionError(RankstoneError):
@@ -39,15 +39,15 @@ class DefinitionError(RankstoneError):
 
 
 class DataError(RankstoneError):
-    """A collection is missing, malformed, or not the one its definition pins."""
+    """A collection is missing, malformed, or differs from the pins of its definition."""
 
 
 class NetworkError(DataError):
-    """A server could not be reached, or the connection broke; what arrived is kept."""
+    """A server could not be reached, or the connection broke; received data is kept."""
 
 
 class SourceGoneError(DataError):
-    """The server answers that there is no such file, or denies access to it."""
+    """The server has no such file, or denies access to it."""
 
 
 class ChecksumError(DataError):
@@ -55,7 +55,7 @@ class ChecksumError(DataError):
 
 
 class MissingExtraError(RankstoneError):
-    """A method needs an extra: the message holds the install line."""
+    """A method needs an extra; the message contains the install command."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
@@ -74,17 +74,17 @@ def installed(*libraries: str) -> bool:
 
 
 def require(what: str, extra: str, *libraries: str) -> None:
-    """Raise MissingExtraError unless the `libraries` of an extra, which `what` needs, are there."""
+    """Raise MissingExtraError unless all `libraries` of an extra needed by `what` are installed."""
     if not installed(*libraries):
         raise MissingExtraError(what, extra)
 
 
 class ModelError(RankstoneError):
-    """Model files are missing, or are not the files the definition pins."""
+    """Model files are missing, or differ from the pins of the definition."""
 
 
 class DoesNotFitError(RankstoneError):
-    """A cell needs more memory or disk than there is, and was not run."""
+    """A cell needs more memory or disk than available, and was not run."""
 
 
 class AdapterError(RankstoneError):
@@ -92,23 +92,23 @@ class AdapterError(RankstoneError):
 
 
 class ApiError(RankstoneError):
-    """A server of models refused, failed for good, or answered what it must not."""
+    """A model API refused, failed permanently, or returned an invalid answer."""
 
 
 class RefusedError(ApiError):
-    """A server refused a request (4xx) or was never reached, and charges nothing."""
+    """A server refused a request (4xx) or was not reached; there is no charge."""
 
 
 class BudgetError(ApiError):
-    """The next request could cost more than what is left of the budget."""
+    """The next request could exceed the remaining budget."""
 
 
 class EngineError(RankstoneError):
-    """A search engine cannot be started or reached, ended, or refused what was asked of it."""
+    """A search engine cannot be started or reached, has ended, or refused a request."""
 
 
 class ClusterError(RankstoneError):
-    """A Ray cluster cannot be reached, or its nodes cannot do what is asked of them."""
+    """A Ray cluster cannot be reached, or its nodes cannot run a task."""
 
 
 class MeasureError(RankstoneError):

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, their digests and locks, the cache's root."""
+"""Atomic files and folders, their digests and locks, and the cache root."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # not on Windows: the rename alone decides there
+except ImportError:  # not on Windows: without locks, only the rename is atomic there
     fcntl = None  # type: ignore[assignment]
 
 PathLike = str | os.PathLike[str]
 
 TEMPORARY = ".tmp"
 ABANDONED_S = 24 * 3600.0
-"""Age of a temporary folder without a lock whose process has certainly ended."""
+"""Age from which a temporary folder without a lock is considered abandoned."""
 _CHUNK = 1 << 20
 
 
@@ -38,16 +38,16 @@ def sha256_of(path: Path) -> str:
 
 
 def stamp(path: Path, name: str | None = None) -> list[str | int]:
-    """Return `name` (or the path), size and time of a file, which change with its content."""
+    """Return `name` (or the path), size and time of a file, to detect changes of its content."""
     stat = path.stat()
     return [str(path) if name is None else name, stat.st_size, stat.st_mtime_ns]
 
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[IO[bytes]]:
-    """Write to a temporary neighbour that takes the place of `path` when the block succeeds.
+    """Write to a temporary file beside `path`, which replaces `path` if the block succeeds.
 
-    The content is on the disk before the name is: a crash leaves the old file, or the new one.
+    The content is synced to disk before the rename: a crash leaves either the old or the new file.
     """
     temporary = _beside(path)
     try:
@@ -64,13 +64,13 @@ def appearing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, form: str) -> Iterator[Path]:
-    """Make a folder in `parent` for the block; remove those that ended processes left there.
+    """Create a folder in `parent` for the block; remove those that dead processes left there.
 
-    Its lock, which the process holds, distinguishes it from them. Its path is absolute, for
-    processes that work in other folders.
+    The process holds a lock on its folder, which tells it apart from abandoned ones. The path is
+    absolute, because other processes may have another working directory.
 
     Args:
-        form: Of the name, with `{}` for eight random characters.
+        form: pattern of the name, with `{}` for eight random characters.
     """
     for leftover in parent.glob(form.format("[0-9a-z_]" * 8)):
         if leftover.is_dir() and _abandoned(leftover):
@@ -90,7 +90,7 @@ def _remove_temporary(folder: Path) -> None:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Return True if the process that made a temporary folder has ended, or that is long ago."""
+    """Return True if the process that created a temporary folder has ended, or it is very old."""
     held = lock_file(folder)
     try:
         if not held.exists():
@@ -99,16 +99,16 @@ def _abandoned(folder: Path) -> bool:
             return time.time() - held.stat().st_mtime > ABANDONED_S
         with held.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, gone meanwhile, or no locks are to be had
+    except OSError:  # held, deleted meanwhile, or locks are not supported
         return False
     return True
 
 
 @contextlib.contextmanager
 def appearing_folder(path: Path) -> Iterator[Path]:
-    """Fill a new folder that takes the place of `path` when the block succeeds.
+    """Fill a new folder that replaces `path` if the block succeeds.
 
-    Processes that have files of the old folder mapped keep them. The caller syncs the files.
+    Processes with mapped files of the old folder keep them. The caller syncs the files.
     """
     fresh = _beside(path)
     fresh.mkdir(parents=True)
@@ -122,9 +122,9 @@ def appearing_folder(path: Path) -> Iterator[Path]:
 
 
 def build_once(target: Path, is_good: Callable[[Path], bool], fill: Callable[[Path], None]) -> Path:
-    """Have `fill` make the folder `target`, unless it is there and good.
+    """Let `fill` create the folder `target`, unless it exists and is good.
 
-    Processes that want the same folder wait for the first. A damaged folder is replaced.
+    Processes that need the same folder wait for the first. A damaged folder is replaced.
     """
     if is_good(target):
         return target
@@ -139,13 +139,14 @@ def build_once(target: Path, is_good: Callable[[Path], bool], fill: Callable[[Pa
 
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of `path`, a file beside it, until the block ends; True if it is held.
+    """Hold the lock of `path`, a file beside it, until the block ends; yield True if it is held.
 
-    The system releases the lock with the process, however that ends. Where locks cannot be had,
-    every process holds it.
+    The system releases the lock when the process ends. If the file system supports no locks, every
+    process gets the lock.
+
 
     Args:
-        wait: Wait for the process that holds the lock; otherwise the block gets False at once.
+        wait: wait for the process that holds the lock; otherwise yield False at once.
     """
     with contextlib.ExitStack() as stack:
         file = None
@@ -155,7 +156,7 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def lock_file(path: Path) -> Path:
-    """Return the file that `lock` holds for `path`; it stays when the lock is released."""
+    """Return the file that `lock` locks for `path`; it is not deleted when the lock is released."""
     return path.with_name(f".{path.name}.lock")
 
 
@@ -170,19 +171,19 @@ def _locked(file: IO[bytes], *, wait: bool) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file's content so that `target` appears whole."""
+    """Copy a file's content so that `target` appears atomically."""
     with source.open("rb") as file, appearing(target) as out:
         shutil.copyfileobj(file, out, _CHUNK)
 
 
 def sync(path: Path) -> None:
-    """Have a file's content on the disk before anything points at it."""
+    """Sync a file's content to disk before anything refers to it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last; only POSIX can, and some file systems refuse."""
+    """Make a rename durable; only POSIX systems can, and some file systems refuse."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -200,7 +201,7 @@ def _replace_folder(path: Path, fresh: Path) -> None:
     try:
         fresh.rename(path)
     except OSError:
-        # Without a lock another process may have won the race: its folder is as good.
+        # Without a lock another process may have been faster; its folder is equivalent.
         if not path.is_dir():
             raise
     shutil.rmtree(old, ignore_errors=True)

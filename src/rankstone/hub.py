@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub: what it answers about one, and why one cannot be had."""
+"""Repositories of the Hugging Face hub: information about them, and reasons of failures."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from rankstone.errors import RankstoneError, require
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ANSWER_S = 4.0
-"""Seconds in which the hub must answer whether it has a repository."""
+"""Time limit in seconds of a request for information about a repository."""
 NOUNS = {"model": "model", "dataset": "data set"}
 EXTRAS = {"model": "dense", "dataset": "beir"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """A repository as it was asked for."""
+    """A repository as requested."""
 
     name: str
     """The name that the user wrote, for messages."""
     id: str
     """`OWNER/NAME`."""
     revision: str | None
-    """Commit, branch or tag; None: the main branch."""
+    """Commit, branch or tag; None for the main branch."""
     kind: Literal["model", "dataset"]
     error: type[RankstoneError]
-    """Error where the repository cannot be had."""
+    """Class of the error if the repository cannot be obtained."""
 
     def info(self) -> Any:
-        """Return what the hub says about the repository, within seconds."""
+        """Return the hub's information about the repository, within seconds."""
         from huggingface_hub import HfApi, constants
 
         if constants.HF_HUB_OFFLINE:
@@ -46,10 +46,10 @@ class Repository:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn an exception of the hub's client into an `error` that states a remedy."""
+        """Convert an exception of the hub's client into an `error` that states a remedy."""
         try:
             yield
-        except Exception as error:  # of the client, and of whichever HTTP library it uses
+        except Exception as error:  # from the client, or the HTTP library that it uses
             raise self._reason(error) from error
 
     def _reason(self, error: Exception) -> RankstoneError:
@@ -73,7 +73,7 @@ class Repository:
         return self._absent("HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else reason)
 
     def gated(self) -> RankstoneError:
-        """Return the error of a repository whose terms are not accepted."""
+        """Return the error for a repository whose terms have not been accepted."""
         kind = "" if self.kind == "model" else f"{self.kind}s/"
         return self.error(
             f"'{self.name}' is gated. Accept its terms on https://huggingface.co/{kind}{self.id},"
@@ -90,7 +90,7 @@ class Repository:
 
 
 def _refused(error: Any, endpoint: str) -> str:
-    """Return what an answer of the hub means that is none about the repository."""
+    """Return the meaning of a response that does not concern the repository itself."""
     status = error.response.status_code
     if status == 401:
         return (
@@ -100,7 +100,7 @@ def _refused(error: Any, endpoint: str) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception, then those that led to it."""
+    """Yield an exception, then its causes."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

@@ -1,7 +1,7 @@
-"""Progress of long work: one protocol between those who do it and those who show it.
+"""Progress of long tasks: one protocol for reporting and displaying it.
 
-A call ``progress(work, done, total)`` reports that `done` units of `work` are finished, of `total`
-(None: unknown). ``progress(work, 0, None)`` reports that `work` begins, or goes on.
+A call ``progress(work, done, total)`` reports that `done` units of `work` are finished, out of
+`total` (None if unknown). ``progress(work, 0, None)`` reports that `work` starts or continues.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class StoredRecords(Catalogue):
         return self._store(self.definitions)
 
     def records(self, names: Records = (), **filters: Unpack[Filters]) -> list[Stored]:
-        """Return stored records with their files: those `names`, or all, that pass `filters`.
+        """Return stored records with their files: the records `names`, or all, that pass `filters`.
 
         Args:
             names: files, parts of METHOD@TASK, or records as `run` returns them; one or several.
@@ -57,7 +57,7 @@ class StoredRecords(Catalogue):
         changed: bool = False,
         **filters: Unpack[Filters],
     ) -> list[Stored | ResultsError]:
-        """Return `records`, and for each file that is not a valid record the reason.
+        """Return `records`, and for each file that is not a valid record, the reason.
 
         Args:
             changed: also return records that were changed since they were written.
@@ -78,7 +78,7 @@ class StoredRecords(Catalogue):
         return [one for one in every if isinstance(one, ResultsError) or one[1] in kept]
 
     def has_digest(self, path: PathLike) -> bool:
-        """Return False for a record of an early version, which carries no digest of itself."""
+        """Return False for a record of an early version, which contains no digest of itself."""
         from rankstone.results.serialise import has_digest
         from rankstone.results.store import content_of
 
@@ -90,8 +90,9 @@ class StoredRecords(Catalogue):
         """Delete stored records with the files beside them, and return their files.
 
         Args:
-            names: methods, METHOD@TASK, or files, also of invalid records; by default all records.
-            failed: only failures.
+            names: methods, METHOD@TASK, or files, including invalid records; by default all
+                records.
+            failed: only delete failures.
 
         Raises: ResultsError, before anything is deleted, if a name has no record.
         """
@@ -124,7 +125,7 @@ class StoredRecords(Catalogue):
         return paths
 
     def _recorded(self, methods: Methods) -> list[str]:
-        """Return the names of methods in records."""
+        """Return the names of methods as they are in records."""
         return [self.definitions.recorded(name) for name in names_of(methods)]
 
     def _store(self, definitions: Workspace) -> ResultStore:
@@ -133,7 +134,7 @@ class StoredRecords(Catalogue):
         return ResultStore(Path(self.results) if self.results is not None else definitions.results)
 
     def _present_store(self) -> ResultStore:
-        """Return the folder of the records; ResultsError if it was named and is absent."""
+        """Return the folder of the records; ResultsError if it was named and does not exist."""
         if self.results is not None and not Path(self.results).is_dir():
             raise no_folder(self.results)
         return self.store
@@ -146,7 +147,7 @@ class StoredRecords(Catalogue):
         family: Sequence[str] | str | None = None,
         machine: Sequence[str] | str | None = None,
     ) -> Selection:
-        """Return the filter of records that a command states."""
+        """Return the filter of records that a command's options state."""
         from rankstone.results.selection import Selection
 
         definitions = self.definitions

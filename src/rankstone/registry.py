@@ -1,7 +1,7 @@
-"""Short names of adapters and loaders, so that moving a class changes no definition's digest.
+"""Short names of adapters and loaders, so that moving a class does not change digests.
 
-A definition names an adapter (`adapter = "dense"`) or a loader (`loader = "beir"`) by a name of the
-tables below, by one that an installed package registers as an entry point, or by `module:NAME`.
+A definition names an adapter (`adapter = "dense"`) or a loader (`loader = "beir"`) by a name in the
+tables below, by the name of an entry point of an installed package, or by `module:NAME`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Kind = Literal["adapter", "loader"]
 
 class _Table(NamedTuple):
     group: str
-    """Entry points ``name = "module:NAME"`` by which other packages register theirs."""
+    """Group of entry points ``name = "module:NAME"`` with which other packages register theirs."""
     home: str
-    """The package that holds the targets of `names`."""
+    """Package that contains the targets of `names`."""
     names: dict[str, str]
 
 
@@ -114,7 +114,7 @@ TABLES: dict[Kind, _Table] = {
 
 
 def target(kind: Kind, name: str, where: str) -> str:
-    """Return `module:NAME` of what `name` stands for.
+    """Return the `module:NAME` that `name` refers to.
 
     Args:
         where: the definition, for the error.
@@ -141,17 +141,17 @@ def target(kind: Kind, name: str, where: str) -> str:
 
 
 def load(kind: Kind, name: str, where: str) -> Any:
-    """Import and return the object that `name` stands for.
+    """Import and return the object that `name` refers to.
 
     Raises:
-        DefinitionError: as `target`, or the module or the name in it does not exist.
+        DefinitionError: as `target`; or the module, or the name in it, does not exist.
     """
     module_name, _, attribute = target(kind, name, where).partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module exists; something that it imports does not
+            raise  # the module exists, but one of its imports does not
         raise DefinitionError(
             f"{where}: key '{kind}': no module '{module_name}'."
             " Correct it, or install the package that has it."
@@ -167,7 +167,7 @@ def load(kind: Kind, name: str, where: str) -> Any:
 
 
 def _moved(table: _Table, path: str) -> str:
-    """Return the message that gives the short name in place of a path into this package."""
+    """Return the message with the short name that replaces a path into this package."""
     module, _, attribute = path.partition(":")
     stem = module.rpartition(".")[2]
     endings = (f":{attribute}",) if attribute != "load" else (f"{stem}:load",)

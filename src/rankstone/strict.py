@@ -1,4 +1,4 @@
-"""Frozen values that refuse unknown keys, their digests, and their construction from TOML."""
+"""Frozen values that reject unknown keys, their digests, and their construction from TOML."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from rankstone.errors import DefinitionError, did_you_mean
 LARGEST = 2**63
 LONGEST = 1 << 20
 DEEPEST = 32
-"""Bounds of integers, of texts in characters, and of nesting, in definitions."""
+"""Limits of integers, of text lengths and of nesting in definitions."""
 
 
 class Spec(BaseModel):
-    """A frozen value that refuses unknown keys."""
+    """A frozen value that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"description", "title"})
-    """Fields that cannot change a number, and are not digested."""
+    """Fields that cannot change a number, and are not part of the digest."""
     LATER: ClassVar[frozenset[str]] = frozenset()
-    """Fields digested only where they are set, so that a new field does not change the digest of
-    definitions without it."""
+    """Fields that are part of the digest only if they are set, so that adding a field does not
+    change the digests of existing definitions."""
 
     def digest(self) -> str:
-        """Return the sha256 of the canonical JSON of all that can change a number."""
+        """Return the sha256 of the canonical JSON of everything that can change a number."""
         return canonical_digest(self._digested())
 
     def _digested(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Spec(BaseModel):
 
 
 def _digested(value: Any, dumped: Any) -> Any:
-    """Return the digested part of a field: of specs inside it, what they digest themselves."""
+    """Return the part of a field that is digested; nested specs decide for themselves."""
     if isinstance(value, Spec):
         return value._digested()
     if isinstance(value, tuple) and any(isinstance(one, Spec) for one in value):
@@ -63,7 +63,7 @@ def canonical_digest(body: Any) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the parsed file; a DefinitionError names it, and the key of an absurd value."""
+    """Return the parsed file; a DefinitionError names the file, and the key of an invalid value."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         fault = next(absurd(values), None)
@@ -83,7 +83,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def absurd(value: Any, key: str = "") -> Iterator[str]:
-    """Yield values that no definition means and no record holds, each with its key."""
+    """Yield a message, with its key, for each value that no definition or record may contain."""
     if isinstance(value, float) and not math.isfinite(value):
         yield f"key '{key}': {value} is not a finite number"
     elif isinstance(value, int) and abs(value) >= LARGEST:
@@ -112,7 +112,7 @@ def load_folder(kind: type[SpecT], folder: Path) -> dict[str, SpecT]:
 
 
 def chosen(known: Mapping[str, Named], names: Iterable[str], what: str) -> list[Named]:
-    """Return those of `names`, each once, or all; DefinitionError for an unknown name."""
+    """Return the definitions of `names`, each once, or all; DefinitionError for an unknown name."""
     wanted = list(dict.fromkeys(names)) or list(known)
     for name in wanted:
         if name not in known:
@@ -124,7 +124,7 @@ def chosen(known: Mapping[str, Named], names: Iterable[str], what: str) -> list[
 
 
 def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> str:
-    """Return the full name that `name` (full, or its last parts) stands for."""
+    """Return the full name that `name` (full, or its last parts) refers to."""
     if name in known:
         return name
     matches = [full for full in known if full.endswith(f"/{name}")]
@@ -142,10 +142,10 @@ def resolve_name(name: str, known: Collection[str], what: str, folder: Path) -> 
 
 
 def named_among(name: str, recorded: Iterable[str]) -> list[str]:
-    """Return those of `recorded`, methods, tasks or METHOD@TASK, that `name` stands for.
+    """Return those of the `recorded` names (methods, tasks or METHOD@TASK) that `name` refers to.
 
-    They are named in full or by their last parts; where none is, digests at the end of a method
-    (`+weights-1a2b3c4d`) may be left out, all or the last ones.
+    Names are given in full or by their last parts. If none matches, all or the last digests at the
+    end of a method name (`+weights-1a2b3c4d`) may be omitted.
     """
     known = list(recorded)
     whole = [full for full in known if f"/{full}".endswith(f"/{name}")]
@@ -159,9 +159,9 @@ def _without_digests(name: str, full: str) -> bool:
 
 
 def build_spec(kind: type[SpecT], values: Mapping[str, Any], path: Path, where: str = "") -> SpecT:
-    """Validate `values`; one error reports every fault with file, key and mend."""
+    """Validate `values`; a single error reports all faults with file, key and correction."""
     try:
-        # Through JSON, so that TOML arrays become tuples while strictness stays.
+        # Through JSON, so that TOML arrays become tuples although validation is strict.
         return kind.model_validate_json(json.dumps(values, default=str))
     except pydantic.ValidationError as error:
         faults = "\n".join(f"  {_explain(kind, fault, where)}" for fault in error.errors())

@@ -1,6 +1,6 @@
-"""Text files that people made: compression, byte-order marks, comments, columns and ids.
+"""User-provided text files: compression, byte-order marks, comments, columns and ids.
 
-The rules are those of every reader of run files, judgements, topics and collections.
+All readers of run files, judgements, topics and collections follow these rules.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rankstone.errors import DataError, RankstoneError
 
 BOM = b"\xef\xbb\xbf"
 DAMAGE = (OSError, EOFError, lzma.LZMAError)
-"""Errors raised on reading a truncated or damaged file."""
+"""Errors raised when a truncated or damaged file is read."""
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
-"""Endings, in any case, of names under which a file may be stored compressed."""
+"""File name endings, case-insensitive, of compressed files."""
 BUFFER_BYTES = 1 << 20
 _COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
@@ -29,7 +29,7 @@ _COMPRESSIONS = {
     **{b"BZh%d\x17rE8P\x90" % level: "bz2" for level in range(1, 10)},
     **{bytes([0x50 + n]) + b"\x2a\x4d\x18": "zstd" for n in range(16)},  # skippable frames
 }
-"""First bytes -> compression."""
+"""Compression by first bytes."""
 _REFUSED = {
     b"\x1f\x9d": ("packed with Unix compress. Unpack", "gzip -dc"),
     b"PK\x03\x04": ("a zip archive. Unpack", "unzip -p"),
@@ -39,17 +39,17 @@ _REFUSED = {
     b"\xff\xfe": ("encoded in UTF-16. Convert", "iconv -f UTF-16 -t UTF-8"),
     b"\xfe\xff": ("encoded in UTF-16. Convert", "iconv -f UTF-16 -t UTF-8"),
 }
-"""First bytes of files that are not read -> what they are, and the command that mends it."""
+"""First bytes of unsupported formats -> description, and the command that converts them."""
 _HEAD = 16
-# Programs written in C part columns at ASCII white space only.
+# C programs separate columns only at ASCII white space.
 _COLUMN = re.compile(r"[^ \t\n\r\x0b\x0c]+")
 _SPACE = re.compile(r"[\s\ufeff]")
 
 
 def opened(path: Path, error: Callable[[str], RankstoneError] = DataError) -> io.BufferedReader:
-    """Open the bytes of a file, decompressed and without a byte-order mark.
+    """Open a file as bytes, decompressed and without byte-order mark.
 
-    Raises `error` if the file cannot be read; reading on may raise one of `DAMAGE`.
+    Raises `error` if the file cannot be read; later reads may raise an error of `DAMAGE`.
     """
     try:
         with path.open("rb") as file:
@@ -79,7 +79,7 @@ def _compression(head: bytes) -> str | None:
 
 
 def _decompressed(path: Path, head: bytes) -> Any:
-    """Open the content; Arrow's streams, unlike zstandard's, detect truncation."""
+    """Open the content; unlike zstandard, Arrow's streams detect truncation."""
     kind = _compression(head)
     if kind is None:
         return io.FileIO(path)
@@ -91,13 +91,13 @@ def _decompressed(path: Path, head: bytes) -> Any:
 
 
 def plain_name(name: str) -> str:
-    """Return a file name without the ending of a compression."""
+    """Return a file name without the ending of its compression."""
     ending = next((e for e in PACKED_ENDINGS if name.lower().endswith(e)), "")
     return name[: len(name) - len(ending)]
 
 
 def columns(line: str) -> list[str]:
-    """Split a line at ASCII white space; no other white space around a column belongs to it."""
+    """Split a line at ASCII white space; other white space around a column is stripped."""
     return [column.strip() for column in _COLUMN.findall(line)]
 
 
@@ -107,6 +107,6 @@ def encode_id(id: str) -> str:
 
 
 def needs_encoding(ids: str) -> bool:
-    """Return True if `encode_id` changes one of the ids, which are given joined."""
-    # Splitting finds white space several times faster than a pattern does.
+    """Return True if `encode_id` changes one of the ids, which are given as one joined string."""
+    # Splitting finds white space several times faster than a regular expression.
     return bool(ids) and (ids.split(None, 1) != [ids] or "\ufeff" in ids)

@@ -50,8 +50,8 @@ class Views(StoredRecords):
         return Leaderboard(leaderboard(self.labelled(record for record, _ in stored)))
 
     def labelled(self, records: Iterable[RunRecord]) -> list[RunRecord]:
-        """Return the records, those of methods with parameters set by hand under labels that state
-        these: `minilm-hnswlib ef_search=64`."""
+        """Return the records; methods with parameters set by hand get labels with these parameters,
+        such as `minilm-hnswlib ef_search=64`."""
         from rankstone.leaderboards.labels import base_name, with_grids
 
         given = list(records)
@@ -73,8 +73,8 @@ class Views(StoredRecords):
     def suite_means(
         self, suite: str, *, zero_shot: bool = False, **filters: Unpack[Filters]
     ) -> pd.DataFrame:
-        """Return the mean over a suite of every method that has stored records of the suite, or
-        only of methods that were not trained on a training split of its tasks."""
+        """Return the mean over a suite of every method with stored records of the suite; with
+        `zero_shot`, only of methods that were not trained on a training split of its tasks."""
         from rankstone.leaderboards.suites import suite_means
         from rankstone.leaderboards.trained import zero_shot as without_trained
 
@@ -207,8 +207,8 @@ class Views(StoredRecords):
         level: float = 0.05,
         measure: str | None = None,
     ) -> ShownList[Power]:
-        """Return, for each task, the differences that its queries can show between methods like
-        these two.
+        """Return, for each task, the differences that its queries can show between two methods like
+        these.
 
         Args:
             method, other: methods of stored records, in full or by their last parts, or objects.
@@ -237,7 +237,7 @@ class Views(StoredRecords):
         rules: PathLike | GateRules | None = None,
         on: Tasks | None = None,
     ) -> ShownList[Judgement]:
-        """Judge by stored records if `candidate` is worse than `baseline`.
+        """Judge from stored records if `candidate` is worse than `baseline`.
 
         Args:
             baseline, candidate: folders of records, compared by method and task; or methods with
@@ -298,7 +298,7 @@ class Views(StoredRecords):
         folder: PathLike,
         **filters: Unpack[Filters],
     ) -> list[Path]:
-        """Write records, all or those named, into `folder` as `trec`, `ir_metadata`, `mteb` or
+        """Write all records, or the named ones, into `folder` as `trec`, `ir_metadata`, `mteb` or
         `parquet`. Records on tasks that MTEB lacks are not written as `mteb`; a warning names them.
 
         Raises: RankstoneError, if a record is absent, or lacks data that the format needs.

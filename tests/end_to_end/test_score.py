@@ -387,7 +387,7 @@ def test_latencies_and_removed_measures_are_verified(place: Path) -> None:
     assert "latency: the record has no figures" in call(place, "verify").stdout
     fewer = {name: measure for name, measure in good.measures.items() if name != "AP"}
     store.path(good).write_text(to_json(good.model_copy(update={"measures": fewer})))
-    assert "per_query: AP is stored, and is no measure" in call(place, "verify").stdout
+    assert "per_query: AP is stored, but is not a measure" in call(place, "verify").stdout
 
 
 def test_a_record_without_digest_says_so(place: Path) -> None:

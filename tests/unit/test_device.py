@@ -84,7 +84,7 @@ def test_a_device_that_torch_does_not_see_is_refused(torch) -> None:
     for name in ("cpu", "cuda", "cuda:1"):
         check(name)
     for name in ("cuda:2", "mps"):
-        with pytest.raises(DefinitionError, match=f"'{name}': torch sees cpu, cuda, cuda:0, cuda"):
+        with pytest.raises(DefinitionError, match=f"'{name}': torch finds cpu, cuda, cuda:0, cuda"):
             check(name)
 
 

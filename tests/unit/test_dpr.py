@@ -132,7 +132,7 @@ HUGE = '"' + "x" * 140_000
         ("4\tno title", r"p\.tsv, line 5: expected 3 columns \(id, text, title\), found 2"),
         ("4\ta\tb\tc", r"line 5: expected 3 columns.*found 4"),
         ("\ttext\ttitle", "line 5: the id is empty"),
-        ('4\t"open\ttitle\n5\tt\tt\n6\t"t"\tt', "line 5: a quote is opened and not closed"),
+        ('4\t"open\ttitle\n5\tt\tt\n6\t"t"\tt', "line 5: a quote is not closed"),
         (f"4\t{HUGE}\ttitle", r"line 5: malformed \(field larger"),
     ],
 )

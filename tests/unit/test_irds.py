@@ -326,7 +326,7 @@ def test_unequal_texts_of_one_query_are_told(
     write(home / "tiny", {"dev/queries.tsv": "q3\tthree?\nq1\tanother one?\n"})
     data = opened(tmp_path, "tiny", split="train")
     assert data.query_texts == ("another one?", "two?")
-    assert "query 'q1' has another text than in the splits before" in data.warnings[0]
+    assert "query 'q1' has another text than in earlier splits" in data.warnings[0]
 
 
 @pytest.mark.usefixtures("library")

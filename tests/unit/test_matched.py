@@ -265,7 +265,7 @@ def test_nothing_is_kept_without_a_folder(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "answers").write_text("a file in its place")
-    with pytest.raises(DataError, match=r"cannot be kept.*--cache"):
+    with pytest.raises(DataError, match=r"cannot be stored.*--cache"):
         judge(HITS.docs, dataset(), tmp_path)
 
 
@@ -313,6 +313,6 @@ def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
 
 def test_answers_without_a_token_are_warned_about() -> None:
     data = replace(dataset(), answers=(("Ulm",), ("", "\u200b"), ("nowhere",)))
-    with pytest.warns(UserWarning, match="2 answers hold no visible character"):
+    with pytest.warns(UserWarning, match="2 answers have no visible character"):
         held = judge(HITS.docs, data)
     assert held.query.tolist() == [0, 0, 1, 1, 1, 1], "every passage holds them"

@@ -479,7 +479,7 @@ def test_a_full_disk_leaves_nothing(
         write(writer, batch)
 
     monkeypatch.setattr(tables, "write_batch", full)
-    with pytest.raises(DataError, match=r"No space left.*half-written.*--cache"):
+    with pytest.raises(DataError, match=r"No space left.*incomplete.*--cache"):
         open_dataset(task(), sources)
     assert not [name for name in folders(sources) if name.endswith(".tmp")]
     assert len(open_dataset(task(), sources).corpus) == 3

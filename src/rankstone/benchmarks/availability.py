@@ -1,4 +1,4 @@
-"""States of the data of a task: prepared, found as files, to be downloaded, or missing."""
+"""Availability of a task's data: prepared, found as files, to be downloaded, or missing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEANINGS: dict[State, str] = {
 }
 EMBEDDED = "stdlib"
 FILES = ("beir", "plain")
-"""Loaders that read files and fetch nothing."""
+"""Loaders that only read local files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Entry:
     task: TaskSpec
     state: State
     counts: Counts
-    """Pinned counts; prepared ones where none is pinned."""
+    """Pinned counts; the prepared counts if none are pinned."""
     detail: str = ""
     """Reason why the data is missing."""
 
@@ -58,7 +58,7 @@ class Entry:
 
 
 def entry(task: TaskSpec, sources: Sources) -> Entry:
-    """Return the state of the data of `task`, without reading any or asking a server."""
+    """Return the state of the data of `task`, without reading data or contacting a server."""
     try:
         raw = ask_loader(task, sources)
         if isinstance(raw, RawJudgements):
@@ -77,7 +77,7 @@ def entry(task: TaskSpec, sources: Sources) -> Entry:
 
 
 def at_hand(task: TaskSpec, sources: Sources) -> bool:
-    """Return True if `task` runs, or scores run files, without a download."""
+    """Return True if `task` can be run, or can score run files, without a download."""
     return entry(task, sources).state in ("prepared", "available", "embedded", "judgements")
 
 

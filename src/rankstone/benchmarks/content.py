@@ -1,4 +1,4 @@
-"""Content of files that people made, as a digest that no path and no time changes."""
+"""Digests of the content of user files, independent of paths and modification times."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from rankstone.files import appearing, cache_root, sha256_of, stamp
 from rankstone.specs import canonical_digest
 
 NOTED_BYTES = 1 << 26
-"""The digest of a larger file is kept in the cache, with its size and time."""
+"""Digests of files of at least this size are cached, with the file's size and time."""
 SETTLED_S = 1.0
-"""A file changed less than this before it was hashed may change again under the same time."""
+"""A file younger than this when it was hashed may change again under the same time stamp."""
 
 
 def content_digest(files: Mapping[str, Path]) -> str:
-    """Return the digest of the bytes of files under their names in a collection.
+    """Return the digest of the names of files in a collection and of their contents.
 
     Raises:
-        DataError: one cannot be read.
+        DataError: a file cannot be read.
     """
     return canonical_digest({name: _digest(path) for name, path in files.items()})
 
 
 def pinned(raw: RawDataset, content: str | None, found: Callable[[], str]) -> RawDataset:
-    """Return `raw` for the `content` that it was named by, which is compared before it is read.
+    """Return `raw` with a check, before each read, that its files still have the digest `content`.
 
     Args:
-        content: None: the collection was not named by its content.
-        found: the digest of the content today.
+        content: digest in the task's name; None if the name contains none.
+        found: computes the present digest.
     """
     if content is None:
         return raw
@@ -66,7 +66,7 @@ def _digest(path: Path) -> str:
 
 
 def _noted(path: Path) -> str:
-    """Return the digest of a file as it was noted in the cache, else by reading it."""
+    """Return a file's digest from the cache, else by reading the file."""
     note = cache_root() / "file-digests" / f"{canonical_digest(str(path))[:32]}.json"
     state = stamp(path)
     with contextlib.suppress(OSError, ValueError, TypeError):

@@ -1,6 +1,6 @@
 """Converted copies of collections: made once, under a lock, and opened.
 
-Their folders are described in `store`.
+See `store` for the layout of their folders.
 """
 
 from __future__ import annotations
@@ -55,29 +55,29 @@ FIRST_NAMES = {
     "plain": "rankstone.benchmarks.plain:load",
     "trec": "rankstone.benchmarks.trec:load",
 }
-"""Names of loaders in the keys of converted copies, as before there were short names."""
+"""Loader names used in the keys of converted copies; they predate the short names."""
 
 
 def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
-    """Return the folder of the converted copy, which depends on the source and its arguments."""
+    """Return the folder of the converted copy; it depends on the source and its arguments."""
     loader = FIRST_NAMES.get(task.loader, task.loader)
     key = canonical_digest([SCHEMA, loader, task.origin, raw.fingerprint])[:16]
     return inside(sources.cache / "datasets", task.dataset) / key
 
 
 def split_folder(folder: Path, split: str) -> Path:
-    """Return the folder of one split inside that of the converted copy."""
+    """Return the folder of one split inside the folder of the converted copy."""
     return folder / "splits" / quote(split, safe=" ")
 
 
 def own_folder(folder: Path, task: TaskSpec) -> Path:
-    """Return the folder of the task's split, or of every query if answers judge."""
+    """Return the folder of the task's split, or of all queries if the task is judged by answers."""
     return folder / "answers" if task.judge == "answers" else split_folder(folder, task.split)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One split as stored, opened."""
+    """One stored split, opened."""
 
     meta: dict[str, Any]
     judgements: MappedTable
@@ -87,7 +87,7 @@ class Split:
 
 
 class Stored:
-    """The converted copy of one data set: made if necessary, then opened."""
+    """The converted copy of one data set: converted if necessary, then opened."""
 
     def __init__(
         self, task: TaskSpec, raw: RawDataset, sources: Sources, progress: Progress
@@ -96,7 +96,7 @@ class Stored:
         self.folder = copy_folder(task, raw, sources)
         build_once(self.folder, whole, self._convert)
         self.metas = {self.folder: _meta(self.folder)}
-        """The content of each folder that was opened."""
+        """Content of `meta.json` by opened folder."""
         self.documents = MappedTable(self.folder / "corpus.arrow")
         self.queries = MappedTable(self.folder / "queries.arrow")
 
@@ -154,7 +154,7 @@ class Stored:
             )
 
     def columns(self) -> tuple[Columns, dict[str, str]]:
-        """Return the columns of the documents that filters compare, and those left out, why."""
+        """Return the document columns for filters, and the reasons for omitted columns by name."""
         folder = self.folder / COLUMNS
         build_once(folder, whole, self._convert_columns)
         self.metas[folder] = _meta(folder)
@@ -165,7 +165,7 @@ class Stored:
         write_meta(folder, {"left_out": left_out})
 
     def own_split(self) -> Split:
-        """Return the task's split, or every query where answers judge."""
+        """Return the task's split, or all queries if the task is judged by answers."""
         if self.task.judge == "judgements":
             return self.split(self.task.split)
         folder = own_folder(self.folder, self.task)
@@ -201,8 +201,8 @@ class Stored:
         without = [row for row, answers in enumerate(packed) if not answers]
         if without:
             raise DataError(
-                f"{self.task.name}: {len(without)} queries have no answers to be judged by, the "
-                f"first is {self.raw.locate('queries', without[0])}. Give it answers (a list of "
+                f"{self.task.name}: {len(without)} queries have no answers; the "
+                f"first is {self.raw.locate('queries', without[0])}. Add answers (a list of "
                 "strings as metadata.answers), or judge the task by judgements."
             )
         self._write_split(every_query(self.documents, self.queries), folder)
@@ -227,5 +227,5 @@ class Stored:
 def _meta(folder: Path) -> dict[str, Any]:
     meta = read_meta(folder)
     if meta is None:
-        raise DataError(f"{folder}: damaged while it was being opened. Delete it and run again.")
+        raise DataError(f"{folder}: damaged while it was opened. Delete it and run again.")
     return meta

@@ -19,7 +19,7 @@ FIELDS = ("title", "text")
 
 
 class StoredCorpus:
-    """A `benchmarks.dataset.Corpus` in an Arrow file, decoded on access."""
+    """A `benchmarks.dataset.Corpus` stored in an Arrow file and decoded on access."""
 
     def __init__(self, table: MappedTable, task: TaskSpec) -> None:
         self._table = table
@@ -46,9 +46,9 @@ class StoredCorpus:
 
 
 def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str]]]:
-    """Return the fields of the task's template, and a function that joins lists of them.
+    """Return the fields of the task's template, and a function that joins columns of them.
 
-    `{title: [SEP] }{text}` puts ` [SEP] ` behind a title, and nothing where there is none.
+    `{title: [SEP] }{text}` puts ` [SEP] ` after a title, and nothing if the title is empty.
 
     Raises:
         DefinitionError: the template is not plain text with `{title}` and `{text}`.
@@ -60,7 +60,7 @@ def text_template(task: TaskSpec) -> tuple[Sequence[str], Callable[..., list[str
     used = [piece[1] for piece in pieces if piece[1] is not None]
     behind = [piece[1] == "title" and "{" not in piece[2] for piece in pieces if piece[2]]
     if not used or set(used) - set(FIELDS) or not all(behind) or any(piece[3] for piece in pieces):
-        raise _bad_template(task, "only {title} and {text} may stand in braces")
+        raise _bad_template(task, "only {title} and {text} are allowed in braces")
     if task.text == "{text}":
         return ("text",), lambda texts: [text.strip() for text in texts]
     if task.text == "{title} {text}":

@@ -1,10 +1,10 @@
-"""Types of a collection: records of a loader, and the opened, memory-mapped data set.
+"""Types of a collection: the records of a loader, and the opened, memory-mapped data set.
 
-A loader is a function ``load(task: TaskSpec, sources: Sources, **source) -> RawDataset``, named in
-a task's definition as ``module:function`` and given the keys of its ``source`` table. It streams;
-the store (`rankstone.benchmarks.store`) converts once, checks, and opens.
+A loader is a function ``load(task: TaskSpec, sources: Sources, **source) -> RawDataset``. A task's
+definition names it as ``module:function`` and gives its keyword arguments in the table `source`.
+It streams; the store (`rankstone.benchmarks.store`) converts once, checks, and opens.
 
-This module needs only numpy, so that using a data set does not load what makes one.
+This module needs only numpy, so that using a data set does not import the loaders.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
 
 BLOCK = 1024
-"""Most documents read at once by `walk`."""
+"""Maximum number of documents that `walk` reads at once."""
 BLOCK_CHARS = 8 << 20
-"""Characters read at once, approximately: documents may be books."""
+"""Approximate number of characters read at once; a document may be a whole book."""
 
 
 class Document(NamedTuple):
@@ -42,7 +42,7 @@ class Query(NamedTuple):
     id: str
     text: str
     answers: tuple[str, ...] = ()
-    """Strings that answer the question, where the source has any; judging by answers needs them."""
+    """Answers to the question, if the source has any; tasks judged by answers need them."""
 
 
 class Judgement(NamedTuple):
@@ -60,21 +60,21 @@ class Sources:
     cache: Path
     """`--cache` / `RANKSTONE_CACHE`."""
     prepared: Mapping[str, str] | None = None
-    """`source` and `fingerprint` of collections whose prepared copies are in the cache, where
-    these themselves are on another machine."""
+    """`source` and `fingerprint` of collections that are on another machine, but whose prepared
+    copies are in this cache."""
     progress: Progress = field(default=silent, compare=False, repr=False)
-    """Reports downloads, in bytes; the store passes on the one it was given."""
+    """Receives the progress of downloads, in bytes."""
 
     @classmethod
     def find(cls, data: PathLike | None = None, cache: PathLike | None = None) -> Sources:
-        """Return `data` and `cache`, else what the environment names, else the user's cache."""
+        """Return `data` and `cache`; by default those of the environment, else the user's cache."""
         data = data or os.environ.get("RANKSTONE_DATA") or None
         return cls(
             data=Path(data).expanduser().resolve() if data else None, cache=cache_root(cache)
         )
 
     def data_folder(self, wanted: str, task: TaskSpec) -> Path:
-        """Return the data folder; DataError where none is named, so that `wanted` is not found."""
+        """Return the data folder; raise a DataError that names `wanted` if there is none."""
         if self.data is None:
             raise DataError(
                 f"{task.name}: no data folder is named, so '{wanted}' cannot be looked up. "
@@ -85,18 +85,17 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """A collection found by a loader. Each callable may be called repeatedly; it streams from the
-    start.
+    """A collection found by a loader. Its callables stream, from the start on each call.
 
-    Making one is cheap: a loader reads no data before a callable is called.
+    Construction is cheap: no data is read before a callable is called.
     """
 
     documents: Callable[[], Iterable[Document]]
     document_blocks: Callable[[], Iterable[Any]] | None = None
-    """The same documents by a faster reader, if there is one: blocks, each a list or an Arrow
-    record batch of three columns of strings without nulls."""
+    """The same documents from a faster reader, if there is one: blocks, each of them a list, or an
+    Arrow record batch of three string columns without nulls."""
     metadata: Metadata | None = None
-    """Further values of the same documents, in their order, by name; None: there are none."""
+    """Further values of the documents by name, in document order; None if there are none."""
     queries: Callable[[], Iterable[Query]]
     """Queries of every split."""
     judgements: Callable[[str], Iterable[Judgement]]
@@ -104,26 +103,26 @@ class RawDataset:
     splits: Callable[[], Sequence[str]]
     """Names of the splits that have judgements."""
     excluded_labels: Callable[[str], Collection[int]] = lambda split: ()
-    """Labels of one of the `splits` by which the source excludes a document from the results of
-    its query: it is neither relevant nor not."""
+    """Labels, in one of the `splits`, of documents that the source excludes from the results of the
+    query: neither relevant nor non-relevant."""
     fingerprint: str
-    """Digest of files with sizes and times, or of a pinned revision: a converted copy is valid as
-    long as it does not change."""
+    """Digest of the files with sizes and times, or of a pinned revision. A converted copy is valid
+    until it changes."""
     source: str
-    """Path or address, with the revision if any, for the record."""
+    """Path or address, with the revision if there is one, for the record."""
     locate: Callable[[str, int], str] = "{}, record {}".format
     """Location of the n-th record (from 0) of `"documents"` or `"queries"`, for error messages."""
     warnings: set[str] = field(default_factory=set)
-    """Faults corrected while streaming; filled as the callables are read."""
+    """Faults that were corrected while streaming; filled when the callables are read."""
 
     @classmethod
     def elsewhere(cls, *, source: str, fingerprint: str) -> RawDataset:
-        """Return a collection on another machine, of which only the prepared copy is here."""
+        """Return a collection on another machine whose prepared copy is on this one."""
 
         def absent(*_: object) -> NoReturn:
             raise DataError(
-                f"{source}: its prepared copy, sent from another machine, is damaged or not whole."
-                " Run again: it is sent once more."
+                f"{source}: its prepared copy, sent from another machine, is damaged or incomplete."
+                " Run again to send it once more."
             )
 
         return cls(
@@ -138,7 +137,7 @@ class RawDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class RawJudgements:
-    """Judgements without a corpus: its tasks score run files only."""
+    """Judgements without a corpus; a task with only these can score run files."""
 
     judgements: Callable[[str], Iterable[Judgement]]
     """Judgements of one of the `splits`."""
@@ -146,7 +145,7 @@ class RawJudgements:
     source: str
     """Path or address, for the record."""
     present: Callable[[], bool] = lambda: True
-    """False where they are downloaded when they are first read."""
+    """False if they are downloaded when they are first read."""
 
 
 class Corpus(Protocol):
@@ -155,13 +154,13 @@ class Corpus(Protocol):
     def __len__(self) -> int: ...
 
     def ids(self, positions: Ints) -> list[str]:
-        """Return the document ids at `positions`; IndexError where there is no such document."""
+        """Return the document ids at `positions`; IndexError if a position is out of range."""
 
     def texts(self, start: int, stop: int) -> list[str]:
-        """Return the texts of a range of documents, template applied."""
+        """Return the texts of a range of documents, with the template applied."""
 
     def take(self, positions: Ints) -> list[str]:
-        """Return the texts at `positions`, in that order, template applied."""
+        """Return the texts at `positions`, in that order, with the template applied."""
 
     def passages(self, positions: Ints) -> list[str]:
         """Return the texts at `positions` without title and template."""
@@ -171,10 +170,10 @@ class Corpus(Protocol):
 
 
 def walk(corpus: Corpus) -> Iterator[list[str]]:
-    """Yield the texts of all documents in corpus order, in blocks.
+    """Yield the texts of all documents in blocks, in corpus order.
 
-    Blocks grow or shrink with the documents read so far, to about `BLOCK_CHARS` characters, and
-    never hold more than `BLOCK` documents.
+    A block has about `BLOCK_CHARS` characters, estimated from the documents read so far, and at
+    most `BLOCK` documents.
     """
     start, size = 0, 16
     while start < len(corpus):
@@ -186,7 +185,7 @@ def walk(corpus: Corpus) -> Iterator[list[str]]:
 
 
 class CorpusTexts(Sequence[str]):
-    """A corpus as a sequence of its texts, read on access: `Context.texts`."""
+    """The texts of a corpus as a sequence, read on access: `Context.texts`."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
@@ -213,7 +212,7 @@ class CorpusTexts(Sequence[str]):
 
 
 class CorpusIds:
-    """Ids of the documents by position, read on access: `Context.ids`."""
+    """The document ids by position, read on access: `Context.ids`."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
@@ -244,8 +243,8 @@ class Judgements:
     query: Ints
     """Row of the query among the split's judged queries."""
     document: Ints
-    """Position in the corpus; -1 for a document the corpus does not hold (it still counts in the
-    ideal ranking and among the relevant, as in trec_eval)."""
+    """Position in the corpus; -1 for a document that is not in the corpus (it still counts in the
+    ideal ranking and as relevant, as in trec_eval)."""
     label: NDArray[np.int32]
 
     @classmethod
@@ -254,7 +253,7 @@ class Judgements:
         return cls(query=nothing, document=nothing, label=nothing.astype(np.int32))
 
     def parted(self, labels: Collection[int]) -> tuple[Judgements, Judgements]:
-        """Return the judgements with labels other than `labels`, and those with one of them."""
+        """Return the judgements without the given `labels`, and those with them."""
         if not labels:
             return self, Judgements.none()
         inside = np.isin(self.label, sorted(labels))
@@ -266,66 +265,66 @@ class Judgements:
 
 
 def _nothing_stored() -> None:
-    """Accept data that lies in memory."""
+    """Accept data held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Opened data of one task."""
+    """The opened data of one task."""
 
     task: TaskSpec
     corpus: Corpus
     query_ids: Sequence[str]
-    """Judged queries of the split, in the order of the queries file; every query of the file
-    where the task is judged by answers."""
+    """Judged queries of the split in file order; all queries of the file if the task is judged by
+    answers."""
     query_texts: Sequence[str]
     judgements: Judgements
-    """Empty where the task is judged by answers: a run's passages are matched when it is scored."""
+    """Empty if the task is judged by answers: passages are matched when a run is scored."""
     train_queries: Sequence[str]
-    """Texts of the training split's queries, read on access; empty where the task names no
-    training split or the data has none. Never a query of the task's own split."""
+    """Texts of the training split's queries, read on access; empty if the task names no training
+    split or the data has none. Queries of the task's own split are never included."""
     sha256: dict[str, str]
-    """Digests of `corpus`, `queries` and `judgements`, over their content, not their files. Queries
-    and judgements are those of the task: its split, its limit. Where answers judge, the digest
-    of the judgements is theirs. Of a task with a filter also one of what passes, `filter`."""
+    """Content digests of `corpus`, `queries` and `judgements`. Queries and judgements are those of
+    the task, with its split and limit; for a task judged by answers, `judgements` is the digest of
+    the answers. A task with a filter also has `filter`, the digest of the documents that pass."""
     source: str
     self_positions: Ints
-    """(n_queries,) position of the document whose id equals the query's id; -1 where none does."""
+    """(n_queries,) position of the document with the query's id; -1 if there is none."""
     n_unknown_documents: int
-    """Judgements of these queries that name a document the corpus does not hold."""
+    """Judgements of these queries on documents that are not in the corpus."""
     n_unjudged_queries: int
     """Queries of the queries file without a judgement in this split; they are not run."""
     warnings: tuple[str, ...] = ()
     train_judgements: Judgements = field(default_factory=Judgements.none)
-    """Judgements of the training split on documents of the corpus; `query` counts the rows of
+    """Judgements of the training split on documents of the corpus; `query` is a row of
     `train_queries`."""
     train_sha256: dict[str, str] = field(default_factory=dict)
-    """Digests of the training split's queries and judgements; empty where there is none."""
+    """Digests of the training split's queries and judgements; empty if there is none."""
     excluded_labels: Collection[int] = ()
-    """Labels of documents that are removed from the results of their query before these are
-    truncated at the depth; such judgements count for nothing else."""
+    """Labels of documents that are removed from a query's results before these are truncated at the
+    depth; such judgements have no other effect."""
     answers: Sequence[Sequence[str]] | None = None
-    """The answers to each of the queries, none without; None where the task is judged otherwise."""
+    """Answers to each query; None if the task is not judged by answers."""
     filters: Filters | None = None
-    """Filters of the queries; None where the task has none."""
+    """Filters of the queries; None if the task has none."""
     unchanged: Callable[[], None] = field(default=_nothing_stored, compare=False, repr=False)
-    """Raises a DataError where a stored file changed since it was verified on opening; to be called
-    before anything that was computed from the data is kept."""
+    """Raises a DataError if a stored file changed since it was verified on opening. Call it before
+    storing anything that was computed from the data."""
 
     @property
     def wheres(self) -> Sequence[Where | None] | None:
-        """Return the filter of each query; None where the task has none."""
+        """Return the filter of each query; None if the task has none."""
         return None if self.filters is None else self.filters.wheres
 
     @property
     def spare(self) -> int:
-        """Return the results beyond the depth that a ranking needs, as many as it may lose."""
+        """Return how many results beyond the depth to retrieve: the most that a query may lose."""
         own = self.task.self_hits == "drop"
         _, excluded = self.judgements.parted(self.excluded_labels)
         return own + int(np.bincount(excluded.query[excluded.document >= 0]).max(initial=0))
 
     def facts(self) -> dict[str, Any]:
-        """Source, digests and sizes, as a record's task section has them."""
+        """Return source, digests and sizes, as in the task section of a record."""
         return {
             "source": self.source,
             "sha256": self.sha256,

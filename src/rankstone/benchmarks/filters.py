@@ -1,8 +1,8 @@
-"""Filters of a task's queries, and the columns of documents that they compare.
+"""Filters of a task's queries, and the document columns that they compare.
 
-Columns are derived from every document (`words` and `characters` of its text, `has_title`) or are
-the user's own: numbers, strings and truth values in `metadata` of a `corpus.jsonl`. They lie in the
-folder `columns` of the converted copy, which is made when a task with a filter is first opened.
+Columns are derived from every document (`words` and `characters` of its text, `has_title`), or are
+the user's own: numbers, strings and booleans in `metadata` of a `corpus.jsonl`. They are stored in
+the folder `columns` of the converted copy, which is made when a task with a filter is first opened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCK = 1 << 14
 """Documents read at once."""
 Metadata = Callable[[], Iterable[Mapping[str, Any]]]
 Columns = Mapping[str, Any]
-"""Arrow columns by name, a value for each document; null where it is unknown."""
+"""Arrow columns by name, with one value per document; null if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +33,22 @@ class Filters:
     """Filters of the queries of a task."""
 
     columns: Columns
-    """The columns that they compare."""
+    """The columns that the filters compare."""
     wheres: tuple[Where | None, ...]
-    """Filter of each query; None where the task states none for it."""
+    """Filter of each query; None for a query without one."""
     n_unjudged: int
-    """Queries without a judged document that passes, which are not asked."""
+    """Queries that are not run because none of their judged documents passes."""
 
     @property
     def shares(self) -> list[float]:
-        """The share of the documents that pass, for each query."""
+        """Return, for each query, the share of documents that pass."""
         known = {where: 1.0 if where is None else float(where.passes.mean())
                  for where in set(self.wheres)}  # fmt: skip
         return [known[where] for where in self.wheres]
 
 
 class ByRow(NamedTuple):
-    """Filters by row of the queries' table."""
+    """Filters by row of the queries table."""
 
     columns: Columns
     wheres: Mapping[int, Where]
@@ -56,8 +56,8 @@ class ByRow(NamedTuple):
     """Digest of the documents that pass each predicate."""
 
     def keeps(self, rows: Ints, documents: Ints) -> Flags:
-        """Return (n,) flags of the judgements, as rows and positions, that do not name a document
-        outside of the query's filter; one that the corpus does not hold is outside."""
+        """Return (n,) flags of the judgements, given as rows and positions, whose document passes
+        the query's filter; a document that is not in the corpus does not pass."""
         kept = np.ones(len(rows), dtype=np.bool_)
         for where in set(self.wheres.values()):
             own = np.isin(rows, [row for row, other in self.wheres.items() if other is where])
@@ -76,10 +76,10 @@ def filters_by_row(
     """Return the task's filters of the queries at `rows`, whose ids are `ids`.
 
     Args:
-        left_out: further columns, and why they cannot be compared.
+        left_out: omitted columns, with the reason why they cannot be compared.
 
     Raises:
-        DataError: a filter names a column or a query that is not there.
+        DataError: a filter names a column or a query that does not exist.
     """
     stated = task.filter if isinstance(task.filter, dict) else dict.fromkeys(ids, task.filter)
     unknown = sorted(stated.keys() - set(ids))
@@ -111,7 +111,7 @@ def _where(text: str, columns: Columns) -> Where:
 def write_columns(folder: Path, documents: Any, metadata: Metadata | None) -> dict[str, str]:
     """Write the columns of the stored `documents` into `folder`.
 
-    Returns: the user's columns that are left out, and why.
+    Returns: the user's columns that are omitted, with the reasons.
     """
     import pyarrow as pa
 

@@ -1,6 +1,6 @@
-"""Folds of a split by its queries: those of one fold are the test, the others may be learnt from.
+"""Folds of a split by queries: one fold is the test set, the others may be used for training.
 
-A fold depends on ids and judgements alone, not on the order of files.
+A fold depends only on ids and judgements, not on the order of files.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Pairs(NamedTuple):
 def in_fold(
     task: TaskSpec, ids: Sequence[str], pairs: Pairs, titles: Callable[[Ints], Sequence[str]]
 ) -> Flags:
-    """Return for each query of the split whether it is in the task's fold.
+    """Return (n_queries,) flags of the queries that are in the task's fold.
 
     Args:
-        ids: Of the queries.
-        pairs: Relevant documents of the queries.
-        titles: Titles of documents by position.
+        ids: ids of the queries.
+        pairs: relevant documents of the queries.
+        titles: returns the titles of documents by position.
     """
     assert task.fold is not None
     number, k = task.fold
@@ -51,14 +51,14 @@ def _groups(task: TaskSpec, n: int, pairs: Pairs, titles: Callable[[Ints], Seque
 
 
 def folds_of(groups: Ints, ids: Sequence[str], k: int) -> Ints:
-    """Return the (n,) fold, from 0, of each query; queries of one group share a fold.
+    """Return the (n,) fold of each query, from 0; queries of one group share a fold.
 
-    Groups go to the fold with the fewest queries so far, large ones first, those of one size in the
-    order of the sha256 of their first id.
+    Each group goes to the fold with the fewest queries so far. Large groups come first; groups of
+    equal size are ordered by the sha256 of their first id.
 
     Args:
-        groups: (n,) number of each query's group.
-        ids: Of the queries.
+        groups: (n,) group number of each query.
+        ids: ids of the queries.
     """
     names = np.array([hashlib.sha256(name.encode("utf-8")).hexdigest() for name in ids])
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
@@ -66,7 +66,7 @@ def folds_of(groups: Ints, ids: Sequence[str], k: int) -> Ints:
     if len(order) < k:
         raise DataError(
             f"{k} folds of {len(ids)} queries in {len(order)} groups that share documents: there"
-            " are too few. Ask for fewer folds."
+            " are too few groups. Ask for fewer folds."
         )
     sizes, found = np.zeros(k, dtype=np.int64), np.empty(len(ids), dtype=np.int64)
     for rows in order:
@@ -77,11 +77,11 @@ def folds_of(groups: Ints, ids: Sequence[str], k: int) -> Ints:
 
 
 def connected(rows: Ints, keys: Ints, n: int) -> Ints:
-    """Return the (n,) group of each query: those that share a key, directly or through others.
+    """Return the (n,) group of each query: queries that share a key, directly or through others.
 
     Args:
-        rows: Query of each (query, key) pair, below `n`.
-        keys: Key of each pair: a document, or a title.
+        rows: query of each (query, key) pair, below `n`.
+        keys: key of each pair: a document or a title.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

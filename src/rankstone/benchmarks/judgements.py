@@ -1,4 +1,4 @@
-"""Judgements by id -> judgements by position with warnings on oddities, or by query alone."""
+"""Judgements by id, resolved to judgements by position, or grouped by query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rankstone.errors import DataError, did_you_mean
 from rankstone.specs import TaskSpec
 
 MOST_GRADES = 20
-"""More distinct labels than any collection judged by people has."""
+"""More distinct labels than any manually judged collection has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +38,22 @@ class ResolvedSplit:
     `document` (position, -1 unknown), `label`, and the ids as `query_id`, `document_id`."""
     queries: Any
     """Table of the judged queries in file order: `row` in the queries table, and
-    `self_position` of the document of the same id, -1 if none."""
+    document with the query's id, -1 if there is none."""
     n_repeated: int = 0
-    """Judgements left out because the pair was judged before."""
+    """Number of judgements left out because their pair was already judged."""
     warnings: list[str] = field(default_factory=list)
 
 
 def resolve_split(
     judgements: Iterable[Judgement], documents: MappedTable, queries: MappedTable, where: str
 ) -> ResolvedSplit:
-    """Look up every id of `judgements`; `where` names the split and its source in messages.
+    """Look up all ids of `judgements`; messages name the split and its source as `where`.
 
-    Judgements of unknown queries are left out, those of unknown documents are kept at position -1,
-    as trec_eval counts them; repeated ones count once.
+    Judgements of unknown queries are left out; judgements of unknown documents are kept at position
+    -1, because trec_eval counts them; repeated judgements count once.
 
     Raises:
-        DataError: two labels for one pair, columns in the wrong order, or no judged query at all.
+        DataError: two labels for one pair, columns in the wrong order, or no judged query.
     """
     query_ids, document_ids, labels = _columns(judgements, where)
     query_keys, query_codes = distinct(query_ids)
@@ -102,7 +102,7 @@ def resolve_split(
 
 
 def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
-    """Return all queries without judgements: the split of a task that answers judge."""
+    """Return all queries without judgements: the split of a task judged by answers."""
     rows = np.arange(len(queries), dtype=np.int64)
     numbers = pa.array([], pa.int64())
     columns = {"query": numbers, "document": numbers, "label": pa.array([], pa.int32())}
@@ -113,7 +113,7 @@ def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
 
 
 def refuse_unknown_split(owner: str, split: str, known: Sequence[str]) -> None:
-    """DataError where `split` is not among the splits `known` of a task or collection."""
+    """Raise DataError if `split` is not one of the splits `known` of a task or collection."""
     if split not in known:
         hint = did_you_mean(split, known) or f" It has: {', '.join(known) or 'none'}."
         raise DataError(f"{owner}: no judgements for the split '{split}'.{hint}")
@@ -153,7 +153,7 @@ def _check_column_order(
     both_known: Flags,
     where: str,
 ) -> None:
-    """Refuse judgements whose ids are mostly found only with the two columns exchanged."""
+    """Refuse judgements if most ids are found only with the two columns exchanged."""
     if both_known.mean() >= 0.5:
         return
     as_documents, codes = distinct(query_ids)
@@ -169,7 +169,7 @@ def _check_column_order(
 
 
 def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str) -> None:
-    """Refuse labels of many kinds that mostly are ids of documents."""
+    """Refuse labels with many distinct values, most of which are document ids."""
     values = np.unique(labels)
     if len(values) <= MOST_GRADES:
         return
@@ -177,13 +177,14 @@ def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str)
     if (positions_of(documents.column("id"), ids) >= 0).mean() > 0.5:
         raise DataError(
             f"{where}: columns in the wrong order: the last one, where the labels belong, holds "
-            f"{len(values)} different numbers that mostly are document ids, expected query-id, "
+            f"{len(values)} different numbers, most of them document ids, expected query-id, "
             "corpus-id, score. Put the label last."
         )
 
 
 def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedTable) -> DataError:
-    """Return the error with an id of each side, which mostly differ in a prefix or in zeros."""
+    """Return the error, with one id of each side; they often differ in a prefix or leading
+    zeros."""
     example = there.rows("id", 0, 1)[0]
     return DataError(
         f"{where}: none of its {what} is in {file}: it names {str(judged[0])!r}, and {file} "
@@ -200,7 +201,8 @@ def _without_repeats(
     ids: tuple[Any, Any],
     where: str,
 ) -> tuple[Ints, int]:
-    """Return `order` with one entry per (query, document) pair, and the number of dropped ones."""
+    """Return `order` with one entry per (query, document) pair, and the number of dropped
+    entries."""
     same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
     conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
     if len(conflict):
@@ -224,16 +226,17 @@ class JudgedQueries:
     qrels: dict[str, dict[str, int]]
     """Query id -> document id -> label, in the order of the file."""
     sha256: dict[str, str]
-    """Digest of the `judgements`: the one that a data set with the same judgements has."""
+    """Digest of the `judgements`; equal to that of a data set with the same judgements."""
     source: str
     warnings: tuple[str, ...] = ()
 
 
 def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
-    """Return the task's split of `raw`, checked against its pins, truncated at its limit.
+    """Return the task's split of `raw`, compared with its pins and truncated at its limit.
 
     Raises:
-        DataError: no such split, two labels for one pair, nothing judged, or not what is pinned.
+        DataError: there is no such split, a pair has two labels, nothing is judged, or a pin
+            differs.
     """
     refuse_unknown_split(task.name, task.split, raw.splits())
     where = f"{task.name}: judgements of the split '{task.split}' ({raw.source})"
@@ -250,7 +253,7 @@ def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
 
 
 def _by_query(judgements: Iterable[Judgement], where: str) -> tuple[dict[str, dict[str, int]], int]:
-    """Return the judgements by query, and the number of repeated ones."""
+    """Return the judgements by query, and the number of repeated judgements."""
     qrels: dict[str, dict[str, int]] = {}
     n_repeated = 0
     for query, document, label in judgements:

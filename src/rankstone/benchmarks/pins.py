@@ -18,9 +18,10 @@ from rankstone.text_files import encode_id
 def first_repeat(
     hashes: Ints, table: MappedTable
 ) -> tuple[tuple[str, str], tuple[int, int]] | None:
-    """Return the first two ids that a run file writes the same, and their rows; None if all differ.
+    """Return the first two ids that a run file encodes identically, and their rows; None if none
+    are.
 
-    Sorts a copy of the hashes (8 bytes a row), and reads ids only where two hashes agree.
+    A copy of the hashes (8 bytes per row) is sorted; ids are read only if two hashes are equal.
     """
     ordered = np.sort(hashes)
     equal = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -38,9 +39,9 @@ def first_repeat(
 def split_digests(
     task: TaskSpec, judgements: MappedTable, rows: Ints, queries: MappedTable
 ) -> dict[str, str]:
-    """Return the digests of judged queries and of their judgements, both in the order of ids.
+    """Return the digests of judged queries and of their judgements, both ordered by id.
 
-    Ordered by id, because loaders agree on ids and not on the order of lines.
+    The order is by id because loaders agree on ids but not on the order of lines.
     """
     names = ("id", "text", "answers")
     ids, texts, answers = (text_array(queries.take(name, rows))[0] for name in names)
@@ -70,10 +71,11 @@ def check_pins(
     source: str,
     n_repeated: int = 0,
 ) -> None:
-    """Refuse data whose `counts` or `digests` (of existing parts) differ from the pins.
+    """Raise DataError if `counts`, or `digests` of existing parts, differ from the task's pins.
 
     Args:
-        n_repeated: repeated judgements, which `counts` leaves out; sources count them or do not.
+        n_repeated: number of repeated judgements, which `counts` excludes; a source may include
+            them.
     """
     advice = f"Delete {source} and fetch again."
     for what, count in counts.items():

@@ -1,4 +1,4 @@
-"""The prepared copy of a task's data in the cache: found, counted and verified."""
+"""The prepared copy of a task's data in the cache: located, counted and verified."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from rankstone.specs import Counts, TaskSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """The converted copy of a task's data: its folders, and the content that exists."""
+    """The converted copy of a task's data: its folders and the existing content."""
 
     folder: Path
     split: Path
     """The folder of the task's split."""
     meta: dict[str, Any] | None
-    """The `meta.json` of the corpus; None if it is missing, or a file has another size."""
+    """`meta.json` of the corpus; None if it is missing or a file has another size."""
     split_meta: dict[str, Any] | None
-    """The same of the split."""
+    """`meta.json` of the split; None likewise."""
     source: str
     """Path or address of the original data."""
     by_answers: bool = False
-    """True where answers judge the task, so that there are no judgements to count."""
+    """True if the task is judged by answers, so that there are no judgements to count."""
 
     @property
     def ready(self) -> bool:
-        """True if opening the task converts nothing."""
+        """True if opening the task requires no conversion."""
         return self.meta is not None and self.split_meta is not None
 
     @property
     def absent(self) -> Path | None:
-        """The missing folder; None where both exist, whole or not."""
+        """The missing folder; None if both exist, even if damaged."""
         return next((path for path in (self.folder, self.split) if not path.is_dir()), None)
 
     def refuse_absence(self, name: str) -> None:
-        """Raise DataError where a folder of the copy of the task `name` is missing."""
+        """Raise DataError if a folder of the copy of the task `name` is missing."""
         if self.absent is not None:
             raise DataError(
-                f"{name}: not prepared: {self.absent} is not there."
+                f"{name}: not prepared: {self.absent} does not exist."
                 f" Run: rankstone data prepare {name}"
             )
 
@@ -83,13 +83,13 @@ def find_copy(task: TaskSpec, sources: Sources) -> Copy:
 
 
 def check_whole(copy: Copy, *, again: bool = False) -> None:
-    """Refuse faults that opening would correct by converting again.
+    """Raise DataError for damage that opening would repair by converting again.
 
     Args:
-        again: Hash files too that were verified before and are not touched since.
+        again: also hash files that were verified before and not changed since.
 
     Raises:
-        DataError: a file of the copy is missing, or is not as it was written.
+        DataError: a file of the copy is missing or has changed.
     """
     for folder, meta in ((copy.folder, copy.meta), (copy.split, copy.split_meta)):
         if meta is None:
@@ -106,10 +106,10 @@ def check_whole(copy: Copy, *, again: bool = False) -> None:
 
 
 def verify_copy(copy: Copy, task: TaskSpec, sources: Sources) -> dict[str, str]:
-    """Read all of the copy and return the digests of corpus, queries and judgements.
+    """Read the whole copy and return the digests of corpus, queries and judgements.
 
     Raises:
-        DataError: anything is not as it was written, or not as `task` pins it.
+        DataError: the content has changed, or differs from the pins of `task`.
     """
     check_whole(copy, again=True)
     return verify_dataset(task, sources)

@@ -30,15 +30,14 @@ def recorded_task(
 ) -> TaskSpec | None:
     """Return the task of a record; None if its name is that of a definition.
 
-    Files that are not at their path, or no longer as they were, are looked for below the current
-    folder under the ends of their paths: a checkout elsewhere, or on another machine, holds them
-    there.
+    Files that are missing at their path, or have changed, are also looked up below the current
+    folder under the last parts of their paths, where another checkout or machine may have them.
 
     Args:
-        digest: of the task; it confirms a name of the user's own, and a task of the hub, which is
-            then not asked.
+        digest: digest of the task; it confirms a user-defined name, and a hub task without a
+            request to the hub.
 
-    Raises: as `task_of`, where there are no such files.
+    Raises: as `task_of`, if there are no such files.
     """
     whole, *cuts = name.split("@")
     if not f"{whole}/".startswith(UNDEFINED):
@@ -75,7 +74,7 @@ def _renamed(task: TaskSpec, whole: str) -> TaskSpec:
 def _without_the_hub(
     whole: str, source: str, split: str, cuts: list[str], digest: str | None
 ) -> TaskSpec | None:
-    """Return the task of a data set of the hub that has the digest; None for others."""
+    """Return the task of a hub data set if it has the digest, else None."""
     if not source.startswith(HUB):
         return None
     identifier, commit, stated = hub_parts(source.removeprefix(HUB), source)
@@ -87,7 +86,7 @@ def _without_the_hub(
 
 
 def _form(source: str, split: str) -> str:
-    """Return the form of a name that describes the data of a record."""
+    """Return the form of a task name that describes the data of a record."""
     if not _is_files(source):
         identifier = source.removeprefix("ir_datasets:")
         if identifier != source:
@@ -101,7 +100,7 @@ def _is_files(source: str) -> bool:
 
 
 def _moved(source: str) -> Iterator[str]:
-    """Yield `source` as it is, then with its paths below the current folder."""
+    """Yield `source`, then `source` with its paths moved below the current folder."""
     yield source
     if not _is_files(source):
         return

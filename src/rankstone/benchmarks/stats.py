@@ -1,7 +1,7 @@
-"""Statistics of a collection: lengths, labels, duplicates and oddities.
+"""Statistics of a collection: lengths, labels, duplicates and anomalies.
 
-One pass over the corpus, block by block. What stays in memory is eight bytes a document (to find
-duplicates) and one entry for each distinct length.
+The corpus is read once, block by block. Memory use is eight bytes per document (to find duplicates)
+and one entry per distinct length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rankstone.benchmarks.dataset import Dataset, walk
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """One bar of a histogram: how many values lie in `low`..`high`, both included."""
+    """One bar of a histogram: the number of values in `low`..`high`, both inclusive."""
 
     low: int
     high: int
@@ -28,7 +28,7 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """Some non-negative integers; quantiles interpolate linearly, as numpy's do."""
+    """Distribution of non-negative integers; quantiles interpolate linearly, as in numpy."""
 
     count: int
     min: int
@@ -37,7 +37,7 @@ class Distribution:
     p95: float
     max: int
     histogram: tuple[Bin, ...]
-    """0, 1, 2..3, 4..7, ...: up to the largest value, from the smallest; empty bars included."""
+    """Bars 0, 1, 2..3, 4..7, ..., from the smallest to the largest value, including empty bars."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,46 +45,47 @@ class Lengths:
     characters: Distribution
     """Unicode code points."""
     words: Distribution
-    """Runs of what is not white space."""
+    """Number of white-space separated words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Figures of one task's data: its corpus, and the judged queries of its split."""
+    """Statistics of one task's data: its corpus, and the judged queries of its split."""
 
     task: str
     source: str
     documents: Lengths
-    """Texts as methods read them: the task's template applied."""
+    """Texts as methods read them, with the task's template applied."""
     queries: Lengths
     labels: tuple[tuple[int, int], ...]
-    """(label, judgements with it), by label."""
+    """(label, number of judgements), by label."""
     judgements_per_query: Distribution | None
-    """None where answers judge the task: judgements exist for a run only."""
+    """None if the task is judged by answers: judgements exist only for a run."""
     n_duplicate_documents: int
-    """Documents whose text an earlier one has; empty ones among them. By a 64-bit hash: with 21
-    million documents the chance of one false find is about 1 in 80,000."""
+    """Number of documents with the text of an earlier one, empty documents included. Found by
+    64-bit hashes: with 21 million documents the probability of a false duplicate is about 1 in
+    80,000."""
     n_duplicate_queries: int
-    """Queries whose text an earlier one has."""
+    """Number of queries with the text of an earlier one."""
     n_empty_documents: int
     n_self_hit_candidates: int
-    """Queries whose id is also a document's."""
+    """Number of queries whose id is also the id of a document."""
     n_queries_without_relevant: int | None
-    """Queries without a label at or above the task's threshold: they cannot score. None where
-    answers judge the task."""
+    """Number of queries without a label at or above the task's threshold; they always score 0. None
+    if the task is judged by answers."""
     n_unknown_documents: int | None
-    """Judgements of documents that the corpus does not hold. None where answers judge the task."""
+    """Judgements of documents not in the corpus. None if the task is judged by answers."""
     n_unjudged_queries: int | None
-    """Queries of the queries file that have no judgement in this split. None where answers judge
-    the task, which asks every query."""
+    """Number of queries of the queries file without a judgement in this split. None if the task is
+    judged by answers, which uses all queries."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, strings and numbers, for `json.dumps`."""
+        """Return plain dictionaries, lists, strings and numbers, for `json.dumps`."""
         return asdict(self)
 
 
 def statistics(dataset: Dataset) -> Statistics:
-    """Figures of `dataset`, read from its corpus, queries and judgements as they are opened."""
+    """Return the statistics of `dataset`, read from its opened corpus, queries and judgements."""
     judged = dataset.judgements
     n_queries = len(dataset.query_ids)
     relevant = np.zeros(n_queries, dtype=bool)
@@ -114,7 +115,7 @@ def statistics(dataset: Dataset) -> Statistics:
 
 
 class _Texts:
-    """Lengths and hashes of texts, gathered block by block."""
+    """Lengths and hashes of texts, accumulated by block."""
 
     def __init__(self) -> None:
         self.characters: Counter[int] = Counter()
@@ -125,7 +126,7 @@ class _Texts:
         texts = list(block)
         self.characters.update(map(len, texts))
         self.words.update(len(text.split()) for text in texts)
-        # Python's own hash is keyed differently in every process, so collisions cannot be planned.
+        # Python's hash is seeded per process, so that collisions cannot be constructed.
         self._hashes.append(np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts)))
 
     def lengths(self) -> Lengths:
@@ -138,7 +139,7 @@ class _Texts:
 
 
 def distribution(counts: Mapping[int, int]) -> Distribution:
-    """The distribution of values that come so many times: value -> count.
+    """Return the distribution of values, given as value -> count.
 
     Raises:
         ValueError: there is no value, or a negative one.
@@ -168,7 +169,7 @@ def distribution(counts: Mapping[int, int]) -> Distribution:
 
 
 def _bars(values: Ints, times: Ints) -> tuple[Bin, ...]:
-    """Bars by powers of two: 0, 1, 2..3, 4..7, ..."""
+    """Return bars by powers of two: 0, 1, 2..3, 4..7, ..."""
     places = np.array([value.bit_length() for value in values.tolist()])
     heights = np.bincount(places, weights=times)
     first = int(places[0])

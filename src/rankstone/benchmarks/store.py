@@ -1,11 +1,11 @@
-"""The store: every data set is converted once to memory-mapped files, checked, and opened.
+"""The store: every data set is converted once into memory-mapped files, checked, and opened.
 
-    <cache>/datasets/<data set>/<key>/       key: loader, its arguments, fingerprint of the source
+    <cache>/datasets/<data set>/<key>/       key: loader, its arguments, source fingerprint
         corpus.arrow  queries.arrow  meta.json
         splits/<split>/judgements.arrow  queries.arrow  meta.json
-        answers/       the same without judgements: all queries, for tasks that answers judge
+        answers/       the same with all queries and no judgements, for tasks judged by answers
 
-A split is converted when a task first asks for it, so tasks over one corpus share it.
+A split is converted when a task first needs it, so tasks over one corpus share it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from rankstone.specs import TaskSpec
 
 
 def open_dataset(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Dataset:
-    """Return the data of `task`, converted first where the cache has no valid copy.
+    """Return the data of `task`, after converting it if the cache has no valid copy.
 
     Raises:
-        DataError: the data is missing, malformed, or not what the task pins; or the cache
-            cannot be written. Nothing half-written is left.
-        DefinitionError: the task's loader, its arguments or the text template are wrong.
+        DataError: the data is missing, malformed, or not as the task pins it; or the cache cannot
+            be written. Nothing incomplete is left.
+        DefinitionError: the task's loader, its arguments, or the text template is wrong.
     """
     raw = find_raw(task, replace(sources, progress=progress))
     stored = Stored(task, raw, sources, progress)
@@ -59,7 +59,7 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
     """Hash the stored content of `task`; return the digests of corpus, queries and judgements.
 
     Raises:
-        DataError: a digest is not the one recorded when the copy was made, or not the one that the
+        DataError: a digest differs from the one recorded at conversion, or from the one that the
             task pins.
     """
     stored = Stored(task, find_raw(task, sources), sources, silent)
@@ -80,27 +80,27 @@ def verify_dataset(task: TaskSpec, sources: Sources) -> dict[str, str]:
 
 
 def find_raw(task: TaskSpec, sources: Sources) -> RawDataset:
-    """Return the loader's collection; a DataError if it has judgements alone."""
+    """Return the loader's collection; DataError if it has only judgements."""
     if sources.prepared is not None:
         return RawDataset.elsewhere(**sources.prepared)
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):
         raise DataError(
-            f"{task.name}: it has judgements and no documents, so no method can be run on it. "
+            f"{task.name}: it has judgements but no documents, so no method can be run on it. "
             f"Score a run file: rankstone score RUN --on {task.name}"
         )
     return raw
 
 
 def ask_loader(task: TaskSpec, sources: Sources) -> RawDataset | RawJudgements:
-    """Return the local mirror's copy of the task's collection, else that of its loader.
+    """Return the copy of the task's collection in the local mirror, else that of its loader.
 
-    A task whose source names a `folder` never uses the mirror.
+    The mirror is not used for a task whose source names a `folder`.
     """
     load = registry.load("loader", task.loader, f"task '{task.name}'")
     try:
         takes = inspect.signature(load)
-        if [*takes.parameters][:2] != ["task", "sources"]:  # others would be called, and run
+        if [*takes.parameters][:2] != ["task", "sources"]:  # never call another function
             raise TypeError("its first parameters are not 'task' and 'sources'")
         takes.bind(task, sources, **task.source)
     except (TypeError, ValueError) as error:  # ValueError: a built-in without a signature
@@ -127,7 +127,7 @@ def _assemble(task: TaskSpec, stored: Stored, split: Split) -> Dataset:
     filters, whole, kept, n_unjudged = _filtered(task, stored, split, whole)
     rows = whole[: task.limit_queries]
     query_rows = split.judgements.integers("query")
-    # Sorted by query row, so the judgements of the first queries are the first judgements.
+    # Judgements are sorted by query row, so those of the first queries come first.
     n = int(np.searchsorted(query_rows, rows[-1], side="right"))
     some = task.fold is not None or filters is not None
     own = np.flatnonzero(np.isin(query_rows, rows) & kept) if some else slice(n)
@@ -177,7 +177,7 @@ def _assemble(task: TaskSpec, stored: Stored, split: Split) -> Dataset:
 def _asked_and_learnt(
     task: TaskSpec, stored: Stored, split: Split
 ) -> tuple[Ints, Ints, Sequence[str]]:
-    """Return rows of the queries that are asked and of those to learn from, and warnings."""
+    """Return the rows of the queries to run and of those to train on, and warnings."""
     if task.fold is None:
         return split.rows, *_train_rows(task, stored, split)
     judged = split.judgements
@@ -196,8 +196,8 @@ def _asked_and_learnt(
 def _filtered(
     task: TaskSpec, stored: Stored, split: Split, rows: Ints
 ) -> tuple[ByRow | None, Ints, Flags, int]:
-    """Return the filters, the rows of queries that they leave, the judgements that they leave, and
-    the number of queries that lose all their judgements."""
+    """Return the filters, the rows of the remaining queries, flags of the remaining judgements, and
+    the number of queries without remaining judgements."""
     judged = split.judgements.integers("query")
     if not task.filter:
         return None, rows, np.ones(len(judged), dtype=np.bool_), 0
@@ -217,11 +217,11 @@ def _filtered(
 def _unjudged_warnings(task: TaskSpec, n: int) -> list[str]:
     if not n:
         return []
-    return [f"{task.name}: {n} queries have no judged document that passes, and are not asked"]
+    return [f"{task.name}: {n} queries have no judged document that passes, and are not run"]
 
 
 def _lost_warnings(task: TaskSpec, split: Split, lost: Ints) -> list[str]:
-    """Name an example of the relevant documents that the corpus does not hold."""
+    """Return a warning, with an example, about relevant documents that are not in the corpus."""
     if not len(lost):
         return []
     ids = sorted(set(split.judgements.take("document_id", lost)))
@@ -259,7 +259,7 @@ def _train_digests(task: TaskSpec, stored: Stored, rows: Ints) -> dict[str, str]
 
 
 def _train_rows(task: TaskSpec, stored: Stored, split: Split) -> tuple[Ints, Sequence[str]]:
-    """Return rows of training queries that are not queries of the task, and warnings."""
+    """Return the rows of training queries that are not queries of the task, and warnings."""
     name = task.train_split
     if not name:
         return np.zeros(0, dtype=np.int64), ()

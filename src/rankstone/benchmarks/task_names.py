@@ -1,15 +1,16 @@
-"""Tasks named on the command line without a definition.
+"""Tasks that are named without a definition.
 
     ./my-collection                               a folder in BEIR layout (or its .tar.zst)
-    files:my-collection#dev                       the same, another split than `test`
-    files:docs=PATH,topics=PATH,qrels=PATH        a collection in TREC's forms
-    irds:beir/scifact/test                        any id of ir_datasets
+    files:my-collection#dev                       the same, with another split than `test`
+    files:docs=PATH,topics=PATH,qrels=PATH        a collection in TREC's formats
+    irds:beir/scifact/test                        any ir_datasets id
     hf:OWNER/NAME@REVISION#split=dev,lang=de      a data set in MTEB's layout on the hub
 
-A task made of files is called after the last parts of their paths and eight digits of a digest of
-their bytes, `files/my-collection-1f0c9a3e`: the same on every machine, and another for other
-content. One of the hub is called after its commit, `hf/owner/name+revision-1a2b3c4d`. `--as NAME`
-gives it a name of the user's own, `own/NAME`, which then stands for that content alone.
+The name of a task made from files consists of the last parts of their paths and eight digits of a
+digest of their content, such as `files/my-collection-1f0c9a3e`: it is the same on every machine,
+and differs for other content. The name of a hub task contains its commit, such as
+`hf/owner/name+revision-1a2b3c4d`. `--as NAME` sets a user-defined name, `own/NAME`, which then
+identifies only this content.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ PACKED = ".tar.zst"
 HUB_FORM = "hf:OWNER/NAME[@REVISION][#split=SPLIT,lang=LANGUAGE]"
 LONGEST_LABEL = 48
 DIGITS = 8
-"""Length of a digest or a commit in a name."""
+"""Number of digits of a digest or commit in a name."""
 FILE_TASKS, OWN = "qrels/", "own/"
 UNDEFINED = (FILE_TASKS, OWN, "files/", "hf/", "irds/")
-"""First parts of the names of tasks without a definition; the first is of files of judgements, the
-second of names of the user's own."""
+"""First parts of the names of tasks without a definition: the first for files of judgements, the
+second for user-defined names."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_][\w.+-]*(?:/[A-Za-z0-9_][\w.+-]*)*", re.ASCII)
 
 
 def task_of(name: str) -> TaskSpec | None:
-    """Return the task that `name` describes in a form above; None if it is in none of them.
+    """Return the task that `name` describes in one of the forms above; None if it has no such form.
 
     Raises:
-        DefinitionError: the form is clear and something in it is wrong.
+        DefinitionError: `name` has one of the forms, but contains an error.
         DataError: the folder is not in BEIR layout.
     """
     if name.startswith(IRDS):
@@ -60,14 +61,14 @@ def task_of(name: str) -> TaskSpec | None:
 
 
 def hub_label(name: str) -> str:
-    """Return the beginning of the recorded names of a data set of the hub, without asking it."""
+    """Return the start of the recorded names of a hub data set, without contacting the hub."""
     identifier, revision, stated = hub_parts(name.removeprefix(HUB), name)
     label = _hub_name(identifier, stated.get("lang"), stated.get("split"))
     return f"{label}+revision-{revision[:DIGITS]}" if COMMIT.fullmatch(revision) else label
 
 
 def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
-    """A task that is one file of judgements, in TREC or BEIR form.
+    """Return a task that is one file of judgements, in TREC or BEIR format.
 
     Raises:
         DataError: there is no such file.
@@ -89,10 +90,10 @@ def file_task(path: Path, *, relevance: int = 1) -> TaskSpec:
 
 
 def named_by_user(task: TaskSpec, name: str) -> TaskSpec:
-    """Return a task without definition under `own/NAME`.
+    """Return a task without a definition under the name `own/NAME`.
 
     Raises:
-        DefinitionError: the task is defined, or `name` is no name.
+        DefinitionError: the task has a definition, or `name` is not a valid name.
     """
     if not task.name.startswith(UNDEFINED):
         raise DefinitionError(f"--as names data without a definition; {task.name} has one.")
@@ -104,7 +105,7 @@ def named_by_user(task: TaskSpec, name: str) -> TaskSpec:
 
 
 def _is_path(name: str) -> bool:
-    """Return True if `name` is written as a path (`./x`, `/x`, `~/x`), or exists."""
+    """Return True if `name` is written as a path (`./x`, `/x`, `~/x`), or exists as one."""
     if name.startswith((".", "/", "~")):
         return True
     return _exists(name) or ("#" in name and _exists(name.rpartition("#")[0]))
@@ -131,7 +132,7 @@ def _from_irds(identifier: str, name: str) -> TaskSpec:
 
 
 def _from_hub(text: str, name: str) -> TaskSpec:
-    """The task of a data set of the hub, at the commit that its name states."""
+    """Return the task of a hub data set, at the commit in its name."""
     identifier, revision, stated = hub_parts(text, name)
     data_set = HubDataSet.named(name, identifier, revision or None)
     language = stated.get("lang")
@@ -151,7 +152,7 @@ def hub_parts(text: str, name: str) -> tuple[str, str, dict[str, str]]:
 def hub_task(
     identifier: str, commit: str, language: str | None, split: str, train: str | None
 ) -> TaskSpec:
-    """The task of a data set of the hub at a commit; nothing is asked."""
+    """Return the task of a hub data set at a commit, without contacting the hub."""
     mark = f"+revision-{commit[:DIGITS]}"
     source = {"repository": identifier, "revision": commit}
     return TaskSpec(
@@ -171,7 +172,7 @@ def _hub_name(identifier: str, language: str | None, split: str | None) -> str:
 
 
 def _choices(text: str, name: str) -> dict[str, str]:
-    """Parse `split=dev,lang=de`; a word alone is the split."""
+    """Parse `split=dev,lang=de`; a single word is the split."""
     pairs = [part.partition("=") for part in text.split(",") if part]
     found = {key if equals else "split": value or key for key, equals, value in pairs}
     unknown = sorted(found.keys() - {"split", "lang"})
@@ -187,7 +188,7 @@ def _choices(text: str, name: str) -> dict[str, str]:
 def _hub_splits(
     data_set: HubDataSet, language: str | None, stated: str | None
 ) -> tuple[str, str | None]:
-    """The split of the judgements and that of training queries, both checked to be there."""
+    """Return the splits of the judgements and of training queries, both verified to exist."""
     splits = data_set.judged_splits(language)
     split = stated or (splits[0] if len(splits) == 1 else "test")
     data_set.table("qrels", language=language, split=split)
@@ -225,7 +226,7 @@ def _from_folder(text: str, name: str) -> TaskSpec:
 
 
 def _path_and_split(text: str, name: str) -> tuple[Path, str | None]:
-    """Split `DIR#split`, unless a folder has that name."""
+    """Split `DIR#split`, unless there is a folder of that whole name."""
     before, hash_sign, after = text.rpartition("#")
     for path, split in ((text, None), (before, after)):
         full = Path(path).expanduser().resolve()
@@ -237,7 +238,7 @@ def _path_and_split(text: str, name: str) -> tuple[Path, str | None]:
 
 
 def _splits(path: Path) -> list[str]:
-    """Return the splits of a folder; none of an archive, which is not extracted yet."""
+    """Return the splits of a folder; none for an archive, which is not yet extracted."""
     if path.is_file():
         return []
     from rankstone.benchmarks.loaders.plain import splits_of
@@ -276,7 +277,7 @@ def _from_trio(text: str, name: str) -> TaskSpec:
 
 
 def trio_parts(text: str) -> list[tuple[str, str, str]]:
-    """Split `docs=PATH,topics=PATH,qrels=PATH` into key, sign and value."""
+    """Split `docs=PATH,topics=PATH,qrels=PATH` into keys, separators and values."""
     return [part.partition("=") for part in re.split(r",(?=\w+=)", text)]
 
 
@@ -285,7 +286,7 @@ def _usage() -> str:
 
 
 def _stem(path: str) -> str:
-    """Return the last part of a path without its endings: `docs.xml.gz` -> `docs`."""
+    """Return the last part of a path without suffixes: `docs.xml.gz` -> `docs`."""
     return Path(path).name.lstrip(".").partition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""Encoded corpora: lazy, and stored in shards where encoding is expensive."""
+"""Encoded corpora: computed lazily, and stored in shards if encoding is expensive."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ from rankstone.runners.adapter_json import name_of
 from rankstone.runners.protocols import AnyRunner, Truncation
 
 SHARD_SIZE = 1024
-"""Documents per shard, given to the runner at once: enough to sort into batches of similar length.
-A killed run loses at most one shard, and processes that share a corpus take a shard each: three
-minutes at 5 documents per second. Part of the key, because the last bits of a vector depend on what
-is encoded together."""
+"""Number of documents per shard. They are passed to the runner in one call, which is enough to sort
+them into batches of similar length. A killed run loses at most one shard, and processes that encode
+the same corpus take one shard each: three minutes at 5 documents per second. It is part of the key,
+because the last bits of a vector depend on which texts are encoded together."""
 
 LAZY_SIZE = 65_536
-"""Documents encoded at once where encodings are not stored: calls dominate a cheap encoder."""
+"""Number of documents encoded at once if encodings are not stored: calls dominate the cost of a
+cheap encoder."""
 
 
 @dataclass(kw_only=True)
 class EncodingCache:
-    """The encoded forms of one corpus.
+    """The encoded versions of one corpus.
 
-    Shards lie in ``folder/<key>/``, and the key digests all that can change an encoding: the
-    runner's description (see `of_documents`), its adapter, and `key_material` (the digest of the
-    corpus and the text template). Processes that share the folder share the work: a shard is
-    complete or absent, and is encoded by the process that claims it first.
+    Shards are stored in ``folder/<key>/``. The key is a digest of everything that can change an
+    encoding: the runner's description (see `of_documents`), its adapter, and `key_material` (the
+    digest of the corpus and the text template). Processes that use the same folder share the work:
+    a shard is either complete or absent, and is encoded by the process that claims it first.
     """
 
     folder: Path
@@ -63,15 +64,15 @@ class EncodingCache:
     hardware: str | None = None
     """Machine and threads, as in `Cost`."""
     use: Mapping[str, str] = field(default_factory=dict)
-    """Method and task, shown where the folder is listed; not part of any key."""
+    """Method and task, shown in listings of the folder; not part of a key."""
     unchanged: Callable[[], None] | None = None
-    """Raises a DataError where the corpus is not the one of `key_material` any more."""
+    """Raises a DataError if the corpus is no longer that of `key_material`."""
     shard_size: int = SHARD_SIZE
     _opened: dict[str, ShardedChunks] = field(default_factory=dict, init=False, repr=False)
     _lazy: list[LazyChunks] = field(default_factory=list, init=False, repr=False)
 
     def chunks(self, runner: AnyRunner) -> EncodedCorpus:
-        """Return the corpus encoded by `runner`; the same object for runners of equal keys."""
+        """Return the corpus encoded by `runner`; the same object for runners with equal keys."""
         if not runner.cacheable:
             self._lazy.append(LazyChunks(self, runner))
             return self._lazy[-1]
@@ -86,12 +87,12 @@ class EncodingCache:
 
     @functools.cached_property
     def repeats(self) -> Repeats:
-        """Documents with the text of an earlier one."""
+        """Documents with the same text as an earlier one."""
         return find_repeats(self.corpus, self.shard_size)
 
     @property
     def opened(self) -> Mapping[str, ShardedChunks]:
-        """The corpora in shards that were read or encoded, by key."""
+        """Sharded corpora that were read or encoded, by key."""
         return self._opened
 
     @property
@@ -111,7 +112,7 @@ class EncodingCache:
 
     @property
     def truncation(self) -> Truncation | None:
-        """Sum over all that was read; for a composite, over its members."""
+        """Sum over everything that was read; for a composite, over its members."""
         read = (*self._opened.values(), *self._lazy)
         return functools.reduce(Truncation.add, (chunks.truncation for chunks in read), None)
 
@@ -128,12 +129,12 @@ class EncodingCache:
 
     @property
     def resumed(self) -> bool:
-        """True if a corpus was found partly encoded and was completed."""
+        """True if a partly encoded corpus was found and completed."""
         return any(chunks.resumed for chunks in self._opened.values())
 
 
 class LazyChunks(EncodedCorpus):
-    """Encodings not worth storing: computed, and charged, whenever they are read."""
+    """Encodings that are not worth storing: they are computed, and charged, on every read."""
 
     def __init__(self, cache: EncodingCache, runner: AnyRunner) -> None:
         super().__init__(len(cache.corpus), runner, LAZY_SIZE)
@@ -142,7 +143,7 @@ class LazyChunks(EncodedCorpus):
         self._counted: set[int] = set()
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        """Return representations at `positions`, in that order; encode only these."""
+        """Return representations at `positions`, in that order; only these are encoded."""
         with metered(self._cache.clock, PHASE, len(positions)):
             return self._runner.encode(self._cache.corpus.take(positions), "document")
 
@@ -163,15 +164,15 @@ class LazyChunks(EncodedCorpus):
 
 
 class ShardedChunks(EncodedCorpus):
-    """Encodings in checksummed, memory-mapped shards; a missing or damaged one is encoded."""
+    """Encodings in checksummed, memory-mapped shards; missing or damaged shards are encoded."""
 
     def __init__(
         self, cache: EncodingCache, runner: AnyRunner, key: str, adapter: str | None = None
     ) -> None:
-        """Use `EncodingCache.chunks`.
+        """Create through `EncodingCache.chunks`.
 
         Args:
-            adapter: Class of the encoder, where `runner` describes one of another machine.
+            adapter: class of the encoder, if `runner` describes one on another machine.
         """
         super().__init__(len(cache.corpus), runner, cache.shard_size)
         self._cache = cache
@@ -208,7 +209,7 @@ class ShardedChunks(EncodedCorpus):
 
     @property
     def resumed(self) -> bool:
-        """True if only some shards existed at the start, and others were encoded."""
+        """True if only some shards existed at the start and others were encoded."""
         return self._partial and self.shards_filled > 0
 
     def _path(self, part: int) -> Path:
@@ -232,7 +233,7 @@ class ShardedChunks(EncodedCorpus):
     def _provide(self, part: int, *, ahead: bool = False) -> None:
         """Read shard `part`, encode it, or wait for another process that is encoding it.
 
-        With `ahead`, encode shards that will be needed later instead of waiting.
+        With `ahead`, encode shards that are needed later instead of waiting.
         """
         while part not in self._infos and not self._find(part) and not self._claim(part):
             if ahead and any(self._claim(other) for other in self._missing_after(part)):
@@ -241,13 +242,13 @@ class ShardedChunks(EncodedCorpus):
                 pass  # it exists now, or the process that claimed it has ended
 
     def _missing_after(self, part: int) -> Iterator[int]:
-        """Yield other shards that no process has written so far."""
+        """Yield further shards that no process has written yet."""
         for other in (*range(part + 1, self._n_parts), *range(part)):
             if other not in self._infos and not self.has(other):
                 yield other
 
     def _claim(self, part: int) -> bool:
-        """Encode the shard, or return False if another process has claimed it."""
+        """Encode the shard; return False if another process has claimed it."""
         if not self._folder.exists():
             make_folder(self._folder)
         with claimed(self._path(part)) as mine:
@@ -256,7 +257,8 @@ class ShardedChunks(EncodedCorpus):
             return mine
 
     def _find(self, part: int) -> bool:
-        """Read a shard of another run and charge its cost to that run; False if there is none."""
+        """Read a shard of another run and charge its cost to that run; return False if there is
+        none."""
         clock = self._cache.clock
         try:
             with clock.phase("load"):
@@ -282,7 +284,7 @@ class ShardedChunks(EncodedCorpus):
         self._report(0)
 
     def _report(self, texts: int) -> None:
-        """Report complete shards and `texts` of the one that is being encoded."""
+        """Report the complete shards, and `texts` of the shard that is being encoded."""
         self._cache.progress(PHASE, min(self._ready + texts, self._n), self._n)
 
     def _fill(self, part: int) -> None:
@@ -300,30 +302,31 @@ class ShardedChunks(EncodedCorpus):
         self._store(work, filled, self._peak)
 
     def missing(self) -> list[int]:
-        """Return the shards that no process has written so far."""
+        """Return the shards that no process has written yet."""
         return [part for part in range(self._n_parts) if not self.has(part)]
 
     def has(self, part: int) -> bool:
         return self._path(part).exists()
 
     def needs(self, part: int) -> set[int]:
-        """Return the earlier shards with texts that shard `part` repeats."""
+        """Return the earlier shards with texts that are repeated in shard `part`."""
         _, firsts = self._cache.repeats.of(*self._bounds(part))
         return set((firsts // self._size).tolist())
 
     def claimed(self, part: int) -> AbstractContextManager[bool]:
-        """Claim shard `part` until the block ends; False if another process has it."""
+        """Claim shard `part` until the block ends; yield False if another process holds the
+        claim."""
         make_folder(self._folder)
         return claimed(self._path(part))
 
     def work(self, part: int) -> ShardWork:
-        """Return what is to be encoded for shard `part`."""
+        """Return the texts to encode for shard `part`."""
         start, stop = self._bounds(part)
         texts = self._cache.corpus.texts(start, stop)
         return ShardWork(part, texts, *self._known(start, texts))
 
     def _store(self, work: ShardWork, filled: Filled, peak: float | None) -> None:
-        """Write a shard that was encoded here, and read it back as later runs will."""
+        """Write a shard that was encoded here, and read it back as later runs do."""
         with self._cache.clock.pause():
             self.write(work, filled, peak)
         with self._cache.clock.phase("load"):
@@ -331,10 +334,10 @@ class ShardedChunks(EncodedCorpus):
         self.add(work.part, info)
 
     def write(self, work: ShardWork, filled: Filled, peak: float | None) -> ShardInfo:
-        """Write a shard that was encoded, here or elsewhere; several threads may.
+        """Write an encoded shard, from this or another machine; thread-safe.
 
         Args:
-            peak: FLOP/s of the machine that encoded it.
+            peak: peak FLOP/s of the machine that encoded it.
         """
         rep = work.whole(filled.fresh, self.take)
         if self._cache.unchanged is not None:
@@ -355,8 +358,8 @@ class ShardedChunks(EncodedCorpus):
         self._keep(part, info)
 
     def _known(self, start: int, texts: Sequence[str]) -> tuple[Ids, Ids]:
-        """Return rows of `texts` (documents from `start` on) whose text an earlier complete shard
-        holds, and the documents with that text there."""
+        """Return the rows of `texts` (documents from `start` on) whose text is in an earlier
+        complete shard, and the documents with that text there."""
         documents, firsts = self._cache.repeats.of(start, start + len(texts))
         if not len(documents):
             return documents, firsts

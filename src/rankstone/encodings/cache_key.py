@@ -12,10 +12,10 @@ from rankstone.specs import canonical_digest
 
 
 def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) -> str:
-    """Return the sha256 of all that can change the encoding of documents, and nothing of queries.
+    """Return the sha256 of everything that can change the encoding of documents, not of queries.
 
     Args:
-        corpus: the digest of the documents, and the template that makes them texts.
+        corpus: digest of the documents, and the template of their texts.
     """
     adapter = {name_of(type(one)): adapter_digest(type(one)) for one in _with_members(runner)}
     layout = {"shard_size": shard_size, "encoded": "distinct texts of all", "version": 2}
@@ -24,23 +24,23 @@ def encoding_key(runner: AnyRunner, corpus: Mapping[str, Any], shard_size: int) 
 
 
 def corpus_material(sha256: str, text: str) -> dict[str, str]:
-    """Return what `encoding_key` needs of a corpus: its digest, and the template of its texts."""
+    """Return a corpus as input of `encoding_key`: its digest, and the template of its texts."""
     return {"corpus": sha256, "text": text}
 
 
 def _with_members(runner: AnyRunner) -> Iterator[AnyRunner]:
-    """Yield a runner and its members, whose code can change its encodings too."""
+    """Yield a runner and its members, whose code can also change its encodings."""
     yield runner
     for member in getattr(runner, "members", ()):
         yield from _with_members(member)
 
 
 def of_documents(described: Json) -> Json:
-    """Return `described` without what concerns queries alone, and without origins of files.
+    """Return `described` without everything that concerns only queries, and without file origins.
 
-    Left out are the query side of values given by role (mappings with exactly the keys ``query``
-    and ``document``); ``query_model``, the encoder of queries; and the ``origin`` that a
-    `LocatedModel` gives beside the digests of its files. All else stays.
+    Removed are the query part of values given by role (mappings with exactly the keys ``query`` and
+    ``document``); ``query_model``, the encoder of queries; and the ``origin`` that a `LocatedModel`
+    states beside the digests of its files.
     """
     if isinstance(described, Mapping):
         left_out = {"query_model"}

@@ -1,4 +1,4 @@
-"""Identical texts of a corpus: found, and encoded once."""
+"""Duplicate texts of a corpus: detected, and encoded once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ids = NDArray[np.int64]
 class Repeats(NamedTuple):
     """Documents, and the first document with the same text.
 
-    Found by hashes: compare the texts before relying on it.
+    Detected by hashes: compare the texts before use.
     """
 
     documents: Ids
@@ -26,19 +26,19 @@ class Repeats(NamedTuple):
     firsts: Ids
 
     def of(self, start: int, stop: int) -> Repeats:
-        """Return the documents from `start` up to `stop` whose text first occurs before `start`."""
+        """Return the documents in `start`..`stop` whose text first occurs before `start`."""
         run = slice(*np.searchsorted(self.documents, (start, stop)))
         before = self.firsts[run] < start
         return Repeats(self.documents[run][before], self.firsts[run][before])
 
 
 def find_repeats(corpus: Corpus, size: int) -> Repeats:
-    """Read all texts, `size` at once, in about 30 bytes per document; keep 16 per repeat."""
+    """Read all texts, `size` at once; uses about 30 bytes per document, keeps 16 per repeat."""
     hashes = np.empty(len(corpus), dtype=np.int64)
     for start in range(0, len(corpus), size):
         texts = corpus.texts(start, min(start + size, len(corpus)))
         hashes[start : start + len(texts)] = [hash(text) for text in texts]
-    order = np.argsort(hashes, kind="stable")  # of equal ones the first document comes first
+    order = np.argsort(hashes, kind="stable")  # the first of equal documents comes first
     new = np.append(True, hashes[order[1:]] != hashes[order[:-1]])[: len(order)]
     begins, later = np.flatnonzero(new), np.flatnonzero(~new)
     documents = order[later]
@@ -48,9 +48,9 @@ def find_repeats(corpus: Corpus, size: int) -> Repeats:
 
 
 def encode_distinct(runner: AnyRunner, texts: Sequence[str], role: Role) -> Any:
-    """Return representations of `texts`, one each, in order; identical texts are encoded once.
+    """Return one representation per text, in order; identical texts are encoded once.
 
-    Only where encoding is expensive: cheap representations need not support `take`.
+    Used only if encoding is expensive: cheap representations need not support `take`.
     """
     rows_of: dict[str, int] = {}
     rows = [rows_of.setdefault(text, len(rows_of)) for text in texts]

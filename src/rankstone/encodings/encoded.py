@@ -1,4 +1,4 @@
-"""Base of encoded corpora: iteration, and access by position."""
+"""Base class of encoded corpora: iteration, and access by position."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rankstone.runners.representations.base import concatenate, take
 
 
 class EncodedCorpus:
-    """Base of lazy and sharded chunks: iteration, and access by position."""
+    """Base class of lazy and sharded chunks: iteration, and access by position."""
 
     truncation: Truncation | None
 
     def __init__(self, n: int, runner: AnyRunner, size: int) -> None:
-        """Take the number of documents, their encoder, and the documents of a part."""
+        """Set the number of documents, their encoder, and the number of documents per part."""
         self._n = n
         self._runner = runner
         self._size = size
@@ -32,7 +32,8 @@ class EncodedCorpus:
             yield self._part(part)
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        """Return representations at `positions`, in that order; open only the parts with them."""
+        """Return representations at `positions`, in that order; only the needed parts are
+        opened."""
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions):
             return self._runner.encode([], "document")
@@ -45,13 +46,13 @@ class EncodedCorpus:
         return take(concatenate(taken), np.argsort(order, kind="stable"))
 
     def sample(self, n: int, seed: int) -> Any:
-        """Return `n` distinct random documents (all, if fewer), in corpus order."""
+        """Return `n` distinct random documents, or all if there are fewer, in corpus order."""
         rng = np.random.default_rng(seed)
         chosen = rng.choice(self._n, size=min(n, self._n), replace=False, shuffle=False)
         return self.take(np.sort(chosen))
 
     def part(self, number: int) -> Any:
-        """Return the representations of one piece: a shard, where there are some."""
+        """Return the representations of one part: a shard, if the corpus is stored in shards."""
         return self._part(number)
 
     def _part(self, part: int) -> Any:

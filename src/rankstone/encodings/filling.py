@@ -1,4 +1,4 @@
-"""Encoding of one shard: its texts, without those that earlier shards hold, and the cost."""
+"""Encoding of one shard: its texts, except those in earlier shards, and the cost."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PHASE = "encode_documents"
 
 
 class ShardWork(NamedTuple):
-    """The texts of a shard, and those of them that earlier shards hold already."""
+    """The texts of a shard, and which of them are already in earlier shards."""
 
     part: int
     texts: Sequence[str]
     rows: Ids
     """Rows of `texts` that are copied."""
     documents: Ids
-    """Positions of the documents that they are copied from, one for each of `rows`."""
+    """Positions of the documents from which they are copied, one for each of `rows`."""
 
     @property
     def fresh(self) -> Ids:
@@ -35,7 +35,7 @@ class ShardWork(NamedTuple):
         return np.setdiff1d(np.arange(len(self.texts)), self.rows)
 
     def whole(self, fresh: Any, copied: Callable[[Ids], Any]) -> Any:
-        """Return representations of all texts: `fresh` ones, and those that `copied` reads."""
+        """Return representations of all texts: the `fresh` ones, and those that `copied` reads."""
         if not len(self.rows):
             return fresh
         reps = [copied(self.documents), *([] if fresh is None else [fresh])]
@@ -44,13 +44,13 @@ class ShardWork(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """Result of the encoding of a shard."""
+    """Result of encoding a shard."""
 
     fresh: Any
-    """Representations of the fresh rows; None where there are none."""
+    """Representations of the fresh rows; None if there are none."""
     cost: Cost
     truncation: Truncation | None
-    """Counts for all texts of the shard."""
+    """Counts over all texts of the shard."""
 
 
 def fill(
@@ -61,11 +61,11 @@ def fill(
     hardware: str | None,
     report: Callable[[int], None] = lambda texts: None,
 ) -> Filled:
-    """Encode the fresh texts of `work`, charged to `clock`; the cost is without a peak of FLOP/s.
+    """Encode the fresh texts of `work`, charged to `clock`; the cost contains no peak FLOP/s.
 
     Args:
-        hardware: Machine and threads, as in `Cost`.
-        report: Receives the number of texts encoded so far.
+        hardware: machine and threads, as in `Cost`.
+        report: receives the number of texts encoded so far.
     """
     texts = [work.texts[row] for row in work.fresh] if len(work.rows) else work.texts
     with metered(clock, PHASE, len(work.texts), report) as meter:

@@ -1,4 +1,4 @@
-"""The folder of encodings: its entries listed, verified and removed."""
+"""The folder of encodings: entries are listed, verified and removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rankstone.strict import named_among
 DIGEST = 64
 """Length of a key."""
 SHOWN = 12
-"""Digits of a key that are shown; any unique prefix names it."""
+"""Number of digits of a key that are shown; any unique prefix is accepted as a name."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Entry:
 
     @cached_property
     def size_bytes(self) -> int:
-        """Size of all files in the folder, unfinished ones of killed runs included."""
+        """Size of all files in the folder, including unfinished files of killed runs."""
         return sum(_stat(path)[0] for path in self.folder.iterdir())
 
     @property
     def expected(self) -> int | None:
-        """Shards of the whole corpus; None where the folder does not state it."""
+        """Number of shards of the whole corpus; None if the folder does not state it."""
         expected = self.about.get("shards")
         return expected if isinstance(expected, int) else None
 
@@ -64,7 +64,7 @@ class Entry:
         return max((_stat(path)[1] for path in marks[: 1 if self.about else None]), default=0.0)
 
     def uses(self, kind: str) -> list[str]:
-        """Return the distinct methods or tasks (`kind`) whose runs filled or read it."""
+        """Return the distinct methods or tasks (`kind`) whose runs filled or read the folder."""
         return list(dict.fromkeys(use[kind] for use in self.about.get("uses", []) if kind in use))
 
     @property
@@ -75,7 +75,7 @@ class Entry:
         return ", ".join(str(part) for part in parts if part)
 
     def faults(self) -> Iterator[str]:
-        """Read every byte; yield a sentence for each damaged shard."""
+        """Read every byte; yield a message for each damaged shard."""
         for path in self.shards:
             try:
                 read_info(path)
@@ -109,7 +109,7 @@ def _is_key(path: Path) -> bool:
 def named(present: Sequence[Entry], names: Iterable[str]) -> list[Entry]:
     """Return the entries of `names`: keys, prefixes of keys, or methods (`family/name`, `name`).
 
-    Raises DataError, with similar names, for a name of no entry or a prefix of several keys.
+    Raises DataError, with similar names, if a name matches no entry, or a prefix several keys.
     """
     chosen: dict[str, Entry] = {}
     for name in names:
@@ -133,7 +133,7 @@ def _near(present: Sequence[Entry], name: str) -> str:
 
 
 def _stat(path: Path) -> tuple[int, float]:
-    """Return bytes and time of last change; zeros for a file that is gone meanwhile."""
+    """Return size in bytes and modification time; zeros for a file that was deleted meanwhile."""
     try:
         stat = path.stat()
     except OSError:

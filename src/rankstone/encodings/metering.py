@@ -1,4 +1,4 @@
-"""Work reported by encoders, and its share of the peak of the machine."""
+"""Work that encoders report, and its share of the machine's peak rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 @dataclass
 class Meter:
-    """Sum of the work reported; calls `listener` with the texts done after every report."""
+    """Sum of the reported work; calls `listener` with the number of texts after every report."""
 
     listener: Callable[[int], None]
     work: Work = field(default_factory=Work)
@@ -44,7 +44,7 @@ class Meter:
         return self.work.usd or None
 
     def charged(self) -> dict[str, Any]:
-        """Return what a clock adds to a phase."""
+        """Return the arguments with which a clock charges a phase."""
         names = ("tokens", "flops", "billed_tokens", "usd")
         return {name: getattr(self, name) for name in names}
 
@@ -53,7 +53,7 @@ class Meter:
 def metered(
     clock: Clock, phase: str, items: int, listener: Callable[[int], None] = lambda texts: None
 ) -> Iterator[Meter]:
-    """Charge the block to `phase`, with the work that encoders report inside it."""
+    """Charge the block to `phase`, with the work that encoders report within it."""
     meter = Meter(listener)
     with clock.phase(phase, items=items):
         try:
@@ -64,19 +64,19 @@ def metered(
 
 
 class Kernel(NamedTuple):
-    """Precision and kind of device, on which a peak depends."""
+    """Precision and kind of device, which determine the peak rate."""
 
     precision: str | None
     device: str
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Kernel:
-        """Read a runner's description: `precision`, or else the `dtype` of its weights."""
+        """Read a runner's description: `precision`, else the `dtype` of its weights."""
         precision = described.get("precision") or PRECISIONS.get(described.get("dtype", ""))
         return cls(precision, str(described.get("device") or "cpu"))
 
     def peak(self) -> float | None:
-        """Measure FLOP/s now; None where that is not possible."""
+        """Measure the peak FLOP/s now; None if that is not possible."""
         return matmul_peak(self.precision, self.device) if self.precision else None
 
 
@@ -86,7 +86,8 @@ class Efficiency(NamedTuple):
 
 
 def efficiency(costs: Sequence[Cost], *, hardware: str | None) -> Efficiency:
-    """Return that of the shards filled by one kernel; unknown if any was filled elsewhere."""
+    """Return the efficiency of the shards filled by one kernel; unknown if any is from
+    elsewhere."""
     counted = [cost for cost in costs if cost.flops]
     peaks = [cost.peak_flops_per_s for cost in counted if cost.peak_flops_per_s]
     if not peaks or len(peaks) < len(counted) or {cost.hardware for cost in counted} != {hardware}:

@@ -1,10 +1,10 @@
-"""Shards: files with the representations of consecutive documents and the cost of encoding them.
+"""Shards: files with the representations of consecutive documents, and the encoding cost.
 
-Beside the shards of a folder, `about.json` names the runner, the corpus and the uses.
+`about.json` in the same folder names the runner, the corpus and the uses.
 
-Layout: the arrays, each padded to 64 bytes; a JSON footer that describes them; the footer's length
-as 8 bytes, little-endian; the sha256 of everything before it. One file, renamed into place when it
-is whole, so that a reader finds either nothing or everything.
+File layout: the arrays, each padded to 64 bytes; a JSON footer that describes them; the length of
+the footer as 8 bytes, little-endian; the sha256 of everything before it. The file is renamed into
+place when it is complete, so that readers never see a partial file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ALIGNMENT = 64
 BLOCK = 2**20
 DIGEST_BYTES = 32
 STALE_S = 24 * 3600
-"""An unfinished file this old belongs to a process that was killed."""
+"""Age from which an unfinished file is known to belong to a killed process."""
 UNCHARGED = ("peak_flops_per_s", "hardware")
 
 
@@ -44,9 +44,9 @@ class Cost(NamedTuple):
     tokens: int | None = None
     flops: float | None = None
     peak_flops_per_s: float | None = None
-    """Peak of `hardware` at the encoder's precision; null where no flops are known."""
+    """Peak rate of `hardware` at the encoder's precision; null if no flops are known."""
     hardware: str | None = None
-    """Machine and threads: speeds are compared only where they are equal."""
+    """Machine and threads: speeds are compared only if these are equal."""
     billed_tokens: int | None = None
     usd: float | None = None
 
@@ -66,12 +66,12 @@ class ShardInfo(NamedTuple):
 
 
 class DamagedShardError(Exception):
-    """A file is not the shard that was written."""
+    """A shard file differs from what was written."""
 
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn an OSError in writing `path` into a DataError."""
+    """Convert an OSError while writing `path` into a DataError."""
     try:
         yield
     except OSError as error:
@@ -91,8 +91,8 @@ def make_folder(folder: Path) -> None:
 def write_shard(
     path: Path, rep: Any, *, documents: int, cost: Cost, truncation: Truncation | None
 ) -> ShardInfo:
-    """Write `rep` to `path` atomically, and return the footer; DataError, and no file, if it
-    cannot be written."""
+    """Write `rep` to `path` atomically and return the footer; if that fails, raise a DataError and
+    leave no file."""
     make_folder(path.parent)
     with _writing(path), appearing(path) as file:
         return _write(file, rep, documents, cost, truncation)
@@ -126,10 +126,10 @@ def _write(
 
 
 def read_info(path: Path, documents: int | None = None) -> ShardInfo:
-    """Return the footer, after checking every byte of the file against its digest.
+    """Return the footer after verifying the digest of the whole file.
 
-    Raises DamagedShardError if the file is not whole or not of `documents` documents, and
-    FileNotFoundError if there is none.
+    Raises DamagedShardError if the file is incomplete or does not have `documents` documents, and
+    FileNotFoundError if it does not exist.
     """
     size = path.stat().st_size - DIGEST_BYTES
     if size < 8:
@@ -155,7 +155,7 @@ def read_info(path: Path, documents: int | None = None) -> ShardInfo:
 
 
 def _digest(file: Any, size: int) -> bytes:
-    """Return the sha256 of the first `size` bytes, read by blocks: mapped pages stay resident."""
+    """Return the sha256 of the first `size` bytes, read in blocks: mapped pages stay resident."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(min(BLOCK, size)))
     while size:
@@ -168,7 +168,7 @@ def _digest(file: Any, size: int) -> bytes:
 
 
 def open_shard(path: Path, info: ShardInfo) -> Any:
-    """Return the representations, memory-mapped; pages are released with the arrays."""
+    """Return the representations, memory-mapped; pages are released together with the arrays."""
     arrays = {}
     for name, array in info.arrays.items():
         shape = tuple(array["shape"])
@@ -181,7 +181,7 @@ def open_shard(path: Path, info: ShardInfo) -> Any:
 
 
 def sweep(folder: Path) -> None:
-    """Delete files that killed processes left unfinished a day or more ago."""
+    """Delete unfinished files that killed processes left at least a day ago."""
     for leftover in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
@@ -190,24 +190,26 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def claimed(shard: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Claim the encoding of the file `shard` until the block ends; False if another process has it.
+    """Claim the encoding of the file `shard` until the block ends; yield False if another process
+    has.
 
-    Where there are no locks every claim is granted: a shard encoded twice is replaced by its like.
+    Without lock support every claim is granted: a shard that is encoded twice is replaced by an
+    equal one.
 
     Args:
-        wait: Wait for the process that holds the claim; otherwise the block gets False at once.
+        wait: wait for the process that holds the claim; otherwise yield False at once.
     """
     with lock(shard, wait=wait) as mine:
         yield mine
-        if mine and shard.exists():  # no lock is needed any more
+        if mine and shard.exists():  # the lock is no longer needed
             lock_file(shard).unlink(missing_ok=True)
 
 
 def note_use(folder: Path, facts: Mapping[str, Any], use: Mapping[str, str]) -> None:
     """Record that `use` (method, task) reads or fills the folder, and the `facts` about it.
 
-    The file's time is that of the last use. It is for people and never part of a key, so an error
-    in writing it does not affect the encodings and is ignored.
+    The modification time of the file is the time of the last use. The file is only informative and
+    never part of a key, so an error in writing it is ignored.
     """
     path = folder / ABOUT
     known = read_about(folder)
@@ -222,7 +224,7 @@ def note_use(folder: Path, facts: Mapping[str, Any], use: Mapping[str, str]) -> 
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Return the facts and uses; empty where there are none, or they cannot be read."""
+    """Return the facts and uses; empty if there are none, or they cannot be read."""
     try:
         body = json.loads((folder / ABOUT).read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Exact search over stored vectors, as they are and changed: documents are never encoded."""
+"""Exact search over stored vectors, unchanged and transformed; documents are never encoded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORED = "inner product of the stored vectors, exact search"
 
 
 class Transformed:
-    """Chunks of vectors, each transformed as it is read."""
+    """Chunks of vectors, each transformed when it is read."""
 
     def __init__(self, chunks: Any, transform: Transform) -> None:
         self._chunks, self._transform = chunks, transform
@@ -43,10 +43,11 @@ class Transformed:
 def of_stored_vectors(
     method: MethodSpec, dataset: Dataset, sources: Sources
 ) -> Iterator[tuple[str, Hits]]:
-    """Yield results of exact search over the stored vectors of `dataset`, by name of the change.
+    """Yield results of exact search over the stored vectors of `dataset`, by name of the transform.
 
-    Raises: RankstoneError, where the method cannot be built; DataError, where its documents are
-        not in the cache, or are no single vectors.
+    Raises: RankstoneError, if the method cannot be built; DataError, if its documents are not in
+    the cache, or have more than one vector each.
+
     """
     task = dataset.task
     text = task.text if method.text is None else method.text
@@ -74,7 +75,7 @@ def of_stored_vectors(
 
 
 def transforms(dim: int) -> Iterator[tuple[str, Transform]]:
-    """Yield changes of vectors of `dim` dimensions, by name."""
+    """Yield named transforms of vectors with `dim` dimensions."""
     yield STORED, lambda vectors: vectors
     yield "cosine of the stored vectors", unit
     yield "vectors rounded to float16", lambda vectors: vectors.astype(np.float16).astype("f4")
@@ -91,7 +92,7 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 def bfloat16(vectors: Vectors) -> Vectors:
-    """Round to nearest, ties to even, as hardware does: the upper half of a float32."""
+    """Round to nearest, ties to even, as hardware does, and keep the upper half of a float32."""
     bits = np.ascontiguousarray(vectors, dtype=np.float32).view(np.uint32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1)
     return (rounded & 0xFFFF0000).astype(np.uint32).view(np.float32)
@@ -108,7 +109,7 @@ def _first(kept: int) -> Transform:
 
 
 def _encoded(runner: AnyRunner, cache: EncodingCache) -> AnyRunner | None:
-    """Return the runner, or the first of its members, whose documents are all in the cache."""
+    """Return the runner, or its first member, whose documents are all in the cache."""
     every = (runner, *getattr(runner, "members", ()))
     stored = (one for one in every if one.cacheable and Entry(cache.folder / cache.key(one)).whole)
     return next(stored, None)

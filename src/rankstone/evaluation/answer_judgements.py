@@ -1,9 +1,9 @@
-"""Judgements by answers: which retrieved passages hold one, cached across runs.
+"""Judgements by answers: the retrieved passages that contain one, cached across runs.
 
     <cache>/answers/<key>       key: matcher, Unicode tables, corpus and answers
 
-A file holds its own sha256, then one little-endian int64 for every pair that was ever matched,
-ascending: `(question * corpus size + position) * 2`, plus 1 where the passage holds an answer.
+A file starts with its own sha256, followed by one little-endian int64 for every matched pair,
+ascending: `(question * corpus size + position) * 2`, plus 1 if the passage contains an answer.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def judge(docs: Ints, dataset: Dataset, cache: Path | None = None) -> Judgements:
-    """Judge every pair of `docs` (n_queries, width; -1 pads) whose passage holds an answer as 1.
+    """Judge as 1 every pair of `docs` (n_queries, width; -1 pads) whose passage has an answer.
 
-    Pairs matched before are read from the folder `cache`, and new ones are added to it; nothing is
-    kept where it is None.
+    Known matches are read from the folder `cache`, and new ones are added to it; with None, nothing
+    is stored.
 
     Raises:
         MeasureError: the data set has no answers.
@@ -50,7 +50,7 @@ def judge(docs: Ints, dataset: Dataset, cache: Path | None = None) -> Judgements
 
 
 def answers_of(dataset: Dataset) -> Sequence[Sequence[str]]:
-    """Return the answers to the queries; a MeasureError if `dataset` is not judged by them."""
+    """Return the answers to the queries; MeasureError if `dataset` is not judged by answers."""
     if dataset.answers is None:
         raise MeasureError(
             f"{dataset.task.name} is judged by judgements. Accuracy@k needs a task with "
@@ -66,14 +66,14 @@ def _held(
     dataset: Dataset,
     cache: Path | None,
 ) -> Flags:
-    """Return (n_pairs,) flags of passages that hold an answer, matching those not cached yet."""
+    """Return (n_pairs,) flags of passages with an answer; pairs that are not cached are matched."""
     codes = (query * len(dataset.corpus) + document) * 2
     file = None if cache is None else cache / "answers" / _key(answers, dataset)
     known = _read(file)
     new = ~_contains(known, codes)
     if new.any():
         found = match(answers, query[new], document[new], dataset.corpus.passages)
-        # Read again: what another process has added meanwhile is kept.
+        # Read again to keep the matches that another process has added meanwhile.
         known = _merged(_read(file), known, codes[new] + found)
         if file is not None:
             dataset.unchanged()
@@ -82,14 +82,14 @@ def _held(
 
 
 def _merged(*parts: Ints) -> Ints:
-    """Return all codes once, ascending, by a sort, which is much faster than `np.unique` here."""
+    """Return the sorted distinct codes; sorting is much faster than `np.unique` here."""
     codes = np.sort(np.concatenate(parts))
     last: Ints = codes[np.diff(codes, append=-1) != 0]
     return last
 
 
 def _contains(known: Ints, codes: Ints, *, exactly: bool = False) -> Flags:
-    """Flag the codes that are among the `known`, ignoring the last bit unless `exactly`."""
+    """Flag the codes that are in `known`, ignoring the last bit unless `exactly`."""
     at = np.searchsorted(known, codes)
     inside = at < len(known)
     found = np.zeros(len(codes), dtype=np.bool_)
@@ -101,7 +101,7 @@ def _contains(known: Ints, codes: Ints, *, exactly: bool = False) -> Flags:
 
 
 def _key(answers: Sequence[Sequence[str]], dataset: Dataset) -> str:
-    """Return the name of the file, a digest of all that a match depends on."""
+    """Return the name of the file, a digest of everything that a match depends on."""
     rules = [MATCHER, unicodedata.unidata_version, version("regex")]
     return canonical_digest([rules, dataset.sha256["corpus"], [list(row) for row in answers]])
 
@@ -125,7 +125,7 @@ def _write(file: Path, codes: Ints) -> None:
             out.write(hashlib.sha256(body).digest() + body)
     except OSError as error:
         raise DataError(
-            f"{file}: matched answers cannot be kept: {error}. Free space there, or name another "
+            f"{file}: matched answers cannot be stored: {error}. Free space there, or name another "
             "folder with --cache (RANKSTONE_CACHE)."
         ) from error
 
@@ -134,6 +134,6 @@ def _warn_of_blanks(answers: Sequence[Sequence[str]]) -> None:
     blank = sum(not tokens(answer) for row in answers for answer in row)
     if blank:
         warnings.warn(
-            f"{blank} answers hold no visible character: as in DPR, every passage holds them",
+            f"{blank} answers have no visible character; as in DPR, every passage contains them",
             stacklevel=2,
         )

@@ -1,10 +1,10 @@
-"""DPR's rule for passages that hold an answer, the basis of top-k accuracy on open questions.
+"""DPR's rule for passages that contain an answer, used for top-k accuracy on open questions.
 
-Text and answers are put into NFD, split into tokens (runs of letters, numbers and marks, and every
-other visible character by itself), and lower-cased token by token; an answer is in a passage where
-its tokens stand in a row among the passage's (Karpukhin et al. 2020; `has_answer` and
-`SimpleTokenizer` of facebookresearch/DPR, from DrQA). An accent is thus a mark of its token:
-"Beyonce" is not in "Beyoncé". An answer without any token is in every passage.
+Text and answers are normalised to NFD, split into tokens (runs of letters, numbers and marks, and
+every other visible character by itself), and lower-cased token by token. A passage contains an
+answer if the answer's tokens occur consecutively among its tokens (Karpukhin et al. 2020;
+`has_answer` and `SimpleTokenizer` of facebookresearch/DPR, from DrQA). Accents are thus part of
+their tokens: "Beyonce" is not in "Beyoncé". An answer without tokens is in every passage.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ import numpy as np
 from rankstone.arrays import Flags, Ints
 
 MATCHER = "DPR 1"
-"""Version of the matcher, changed whenever a pair could be matched differently."""
+"""Version of the matcher; increased when the result for any pair may change."""
 
 BLOCK = 8192
-"""Passages read at once: about 5 MB of text."""
+"""Number of passages read at once: about 5 MB of text."""
 
 ASCII_TOKEN = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
-"""Pattern of a token in ASCII, which matches twice as fast."""
+"""Pattern of a token in ASCII text, which matches twice as fast."""
 
 Passages = Callable[[Ints], list[str]]
-"""Passage texts at corpus positions, without titles: `Corpus.passages`."""
+"""Returns the texts at corpus positions, without titles: `Corpus.passages`."""
 
 
 @cache
 def _token() -> Any:
     import regex
 
-    # Whatever ignores case here matches the same characters: both classes are closed under it.
+    # Ignoring case changes no match: both classes are closed under case folding.
     return regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 
 
@@ -47,10 +47,10 @@ def tokens(text: str) -> list[str]:
 
 
 class _Answer(NamedTuple):
-    """An answer prepared for the search."""
+    """An answer prepared for matching."""
 
     needle: str
-    """Its longest token in the form of `_letters`, which every passage with the answer has."""
+    """Its longest token in the form of `_letters`; every passage with the answer contains it."""
     line: str
 
 
@@ -60,10 +60,10 @@ def match(
     document: Ints,
     passages: Passages,
 ) -> Flags:
-    """Return (n_pairs,) flags: the passage at `document[i]` holds an answer of question `query[i]`.
+    """Return (n_pairs,) flags: True if passage `document[i]` contains an answer to `query[i]`.
 
-    Passages are read in the order of their positions, each once (twice where a block ends in its
-    pairs), and split into tokens only where a part of an answer is in them.
+    Passages are read in the order of their positions, each once (or twice if a block boundary
+    separates its pairs), and are split into tokens only if they contain a part of an answer.
     """
     ready = {row: [_prepared(answer) for answer in answers[row]] for row in set(query.tolist())}
     order = np.argsort(document, kind="stable")
@@ -77,7 +77,8 @@ def match(
 
 
 def _held(texts: list[str], which: Iterable[int], asked: Iterable[list[_Answer]]) -> Iterator[bool]:
-    """Flag the pairs whose text holds one of the answers; pairs of a text are adjacent."""
+    """Yield True for each pair whose text contains one of the answers; pairs are grouped by
+    text."""
     current, letters, line = -1, "", ""
     for number, answers in zip(which, asked, strict=True):
         if number != current:
@@ -98,11 +99,12 @@ def _prepared(answer: str) -> _Answer:
 
 
 def _line(text: str) -> str:
-    """Return the tokens with a line feed before, between and behind them.
+    """Return the tokens with a line feed before, between and after them.
 
-    No token can hold a line feed, so one line is part of another exactly where the tokens stand in
-    a row there. Lower-casing the whole is lower-casing each token: the one letter whose small form
-    depends on its neighbours, the sigma, does not look past a line feed.
+    Tokens contain no line feeds, so one line is a substring of another exactly if its tokens occur
+    there consecutively. Lower-casing the line lower-cases each token separately: sigma, the only
+    letter whose lower case depends on its neighbours, is not affected by characters beyond a line
+    feed.
     """
     if text.isascii():
         found = ASCII_TOKEN.findall(text)
@@ -112,10 +114,10 @@ def _line(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    """`text` in NFD and lower case: every token stands in it as it is, but for its sigmas."""
+    """Return `text` in NFD and lower case; it contains every token unchanged, except for sigmas."""
     return _one_sigma(unicodedata.normalize("NFD", text).lower())
 
 
 def _one_sigma(text: str) -> str:
-    """Unify small sigmas: the form depends on the next letter, which a token may not include."""
+    """Unify small sigmas: their form depends on the next letter, which may be outside the token."""
     return text.replace("ς", "σ")

@@ -1,4 +1,4 @@
-"""The one entry: from hits, or a run of ids, to measures with intervals and bounds under ties."""
+"""Evaluation: from hits, or a run of ids, to measures with intervals and bounds under ties."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def evaluate(
     method: str = "",
     cache: Path | None = None,
 ) -> Evaluation:
-    """Score `hits` for all judged queries of `dataset`, at the task's depth by default.
+    """Score `hits` for all judged queries of `dataset`, by default at the task's depth.
 
-    A task judged by answers has its passages matched; `cache` is the folder that keeps the matches.
+    For a task judged by answers, the folder `cache` stores the matches of passages with answers. If
+    the task drops self hits, or the source excludes documents of a query, `hits` must contain
+    `dataset.spare` results more than the depth (or the whole corpus).
 
-    Where the task drops self hits or the source excludes documents of a query, `hits` must hold
-    `dataset.spare` results more than the depth (or the whole corpus). Raises an AdapterError if
-    `hits` break the contract and a MeasureError for a measure that is unknown or deeper than
-    `depth`; `method` is named in the former.
+    Raises an AdapterError, which names `method`, if `hits` violate the contract, and a MeasureError
+    for a measure that is unknown or deeper than `depth`.
     """
     task = dataset.task
     depth = task.depth if depth is None else depth
@@ -101,14 +101,14 @@ def evaluate_run(
     method: str = "run",
     judge: Judge = "judgements",
 ) -> Evaluation:
-    """Score a run given as ids, under the same rules; needs no corpus.
+    """Score a run given as ids, by the same rules; no corpus is needed.
 
     Args:
         run: scores by query and document, or the lines of a run file (`results.trec_run.read_run`).
-        qrels: their queries are scored, in this order, and no others. For a task judged by
-            answers, those of `qrels_by_answers`.
+        qrels: only their queries are scored, in this order. For a task judged by answers, use
+            `qrels_by_answers`.
         excluded_labels: labels of documents that are removed from the results of their query.
-        depth: of the run: longer rows are truncated, and deeper measures refused.
+        depth: depth of the run: longer lists are truncated, and deeper measures are rejected.
     """
     parsed = parse_all(measures, depth, judge)
     query_ids = list(qrels)
@@ -148,10 +148,11 @@ def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
 
 
 def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return the judgements of `dataset` by ids, in the order of its queries, for `evaluate_run`.
+    """Return the judgements of `dataset` by id, in the order of its queries, for `evaluate_run`.
 
     A judged document outside the corpus has lost its id; it gets one that no run can contain.
-    A MeasureError where answers judge: they do so for one run at a time (`qrels_by_answers`).
+    Raises a MeasureError if the task is judged by answers: these judge one run at a time
+    (`qrels_by_answers`).
     """
     if dataset.task.judge == "answers":
         raise MeasureError(
@@ -173,12 +174,12 @@ def qrels_of(dataset: Dataset) -> dict[str, dict[str, int]]:
 def qrels_by_answers(
     lines: Lines, dataset: Dataset, cache: Path | None = None
 ) -> dict[str, dict[str, int]]:
-    """Judge as 1 every passage of the run `lines` that holds an answer, for `evaluate_run`.
+    """Judge as 1 every passage of the run `lines` that contains an answer, for `evaluate_run`.
 
-    All queries of `dataset` are there, in its order; documents the corpus does not hold are none.
-    `cache` is the folder that keeps the matches.
+    The result contains all queries of `dataset`, in its order; documents that are not in the corpus
+    are left out. The folder `cache` stores the matches.
     """
-    # One more entry, which the pads (-1) point at.
+    # One additional entry, to which the pads (-1) point.
     positions = np.append(dataset.corpus.positions(lines.document_ids), -1)
     docs = positions[hits_of(lines, dataset.query_ids).docs]
     held = matched.judge(docs, dataset, cache)
@@ -191,8 +192,8 @@ def qrels_by_answers(
 def parse_all(measures: Iterable[str], depth: int, judge: Judge = "judgements") -> Parsed:
     """Return the measures by name.
 
-    A MeasureError for one that is unknown, looks below `depth`, or is not computed from what
-    judges the task.
+    Raises a MeasureError for a measure that is unknown, needs more than `depth` results, or cannot
+    be computed from the task's kind of judgements.
     """
     parsed = {name: names.parse(name) for name in measures}
     for name, measure in parsed.items():
@@ -257,7 +258,7 @@ def _tie_bounds(
     relevance: int,
     per_query: Mapping[str, Floats],
 ) -> dict[str, dict[str, float]]:
-    """Return the best and worst mean that the ties allow, of every core measure."""
+    """Return the best and the worst mean that ties allow, for every core measure."""
     core = {name: m for name, m in parsed.items() if isinstance(m, names.Measure)}
     if not ranking.tied.any():
         return {n: dict.fromkeys(("best", "worst"), float(per_query[n].mean())) for n in core}
@@ -290,12 +291,12 @@ def measures_of(
 
 
 def _hits(run: Run | Lines, query_ids: Sequence[str]) -> tuple[Hits, Sequence[str]]:
-    """Return `run` as padded arrays over the document ids beside them."""
+    """Return `run` as padded arrays, and the document ids to which they refer."""
     if not isinstance(run, Mapping):
         return hits_of(run, query_ids), run.document_ids
     rows = [list(run.get(query, ())) for query in query_ids]
     hits, positions = Hits.empty(len(rows), max(map(len, rows), default=0)), dict[str, int]()
-    # Scores beyond float32's range become infinite and tie, as they do in trec_eval.
+    # Scores beyond the range of float32 become infinite and tie, as in trec_eval.
     with np.errstate(over="ignore"):
         for number, row in enumerate(rows):
             ids = [positions.setdefault(d, len(positions)) for d, _ in row]
@@ -305,7 +306,7 @@ def _hits(run: Run | Lines, query_ids: Sequence[str]) -> tuple[Hits, Sequence[st
 
 
 def judgements_of(qrels: Qrels, positions: Mapping[str, int]) -> Judgements:
-    """Return `qrels` over `positions` of documents; -1 for unknown ones."""
+    """Return `qrels` with documents as `positions`; -1 for unknown documents."""
     entries = [
         (row, positions.get(document, -1), label)
         for row, labels in enumerate(qrels.values())

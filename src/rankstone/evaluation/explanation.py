@@ -1,7 +1,7 @@
-"""Explanation of the difference between a value and a published one by known causes and pairs.
+"""Explanation of a difference from a published value by known causes and pairs of causes.
 
 Values are computed, never fitted. If many causes are tried, some match by chance. Therefore every
-explanation states how many were tried, and how likely a random value would be matched.
+explanation states the number of causes tried, and the probability that a random value is matched.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from rankstone.results.trec_run import Run as Lines
 
 MOST_PAIRS = 20
-"""Pairs that an explanation lists."""
+"""Number of pairs that an explanation lists."""
 MUCH = 0.5
-"""Share of the gap from which closing it is more than coming nearer."""
+"""Share of the gap from which a cause counts as closing part of it."""
 LIKELY = 0.05
-"""Probability from which an event may be chance."""
+"""Probability from which a match may be chance."""
 
 SLACK = 1e-9
-"""A value exactly at the tolerance is within it, whatever binary fractions make of both."""
+"""Slack for rounding: a value exactly at the tolerance is within it."""
 Verdict = Literal[
     "no gap",
     "closes the gap",
@@ -39,25 +39,25 @@ Verdict = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A value that others published."""
+    """A published value."""
 
     value: float
     tolerance: float
     """Half a unit of its last decimal."""
     source: str = ""
-    """Where it was read, or how."""
+    """Source of the value."""
     decimals: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A value under one cause, or under a pair of them."""
+    """A value under one cause, or under a pair of causes."""
 
     causes: tuple[str, ...]
-    """Names of all that give this value, those of fewest changes first; ` + ` joins a pair."""
+    """Names of all causes with this value, those with fewest changes first; ` + ` joins a pair."""
     value: float
     closed: float
-    """Share of the gap that it closes: 1 all of it, negative where it widens it."""
+    """Share of the gap that is closed: 1 for all of it, negative if it widens."""
     matches: bool
     """True if it rounds to the published value."""
     estimated: bool = False
@@ -70,16 +70,16 @@ class Untried:
 
     cause: str
     why: str
-    """How likely it is, from the record, or why it cannot be computed."""
+    """Its likelihood, judged from the record, or why it cannot be computed."""
     settings: tuple[str, ...] = ()
-    """Changes of the method that try it, `KEY=VALUE` each; none where no setting does."""
+    """Changes of the method that would try it, `KEY=VALUE` each; empty if no setting does."""
     command: str = ""
-    """The command that tries it."""
+    """The command that would try it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The difference between a value and a published one, and what closes it."""
+    """The difference from a published value, and its causes."""
 
     method: str
     task: str
@@ -87,18 +87,18 @@ class Explanation:
     ours: float
     published: Published
     singles: tuple[Attempt, ...]
-    """Causes that move the number, the closest value first; those of one value together."""
+    """Causes that change the number, closest value first; causes with equal values together."""
     pairs: tuple[Attempt, ...]
-    """Pairs of causes that come closer than every single one, the closest first."""
+    """Pairs of causes that come closer than every single cause, closest first."""
     unmoved: tuple[str, ...]
-    """Causes that leave the number as it is."""
+    """Causes that do not change the number."""
     n_tried: int
     n_pairs: int
     within: float
     """Distance of the nearest value to the published one, or the tolerance if that is larger."""
     chance: float
-    """Probability that a random value, as near to ours as the published one, has one of the causes
-    and pairs within that distance of it."""
+    """Probability that for a random value, as close to ours as the published one, one of the causes
+    and pairs is within that distance."""
     untried: tuple[Untried, ...] = ()
     facts: tuple[str, ...] = ()
     """Statements of the record about its data and weights."""
@@ -120,7 +120,7 @@ class Explanation:
 
     @property
     def nearest(self) -> Attempt | None:
-        """The value that comes nearest to the published one, and nearer than ours."""
+        """The value closest to the published one, if it is closer than ours; else None."""
         found = (*self.pairs[:1], *self.singles[:1])
         return next((one for one in found if one.closed > 0), None)
 
@@ -136,10 +136,10 @@ class Bench:
         depth: int,
         sample: Mapping[str, str] | None = None,
     ) -> None:
-        """Give runs and judgements by name, those of the record as `STORED`.
+        """Set runs and judgements by name; those of the record have the name `STORED`.
 
         Args:
-            sample: runs of few queries, and the name of the judgements of these queries alone.
+            sample: runs of a sample of the queries, and the name of these queries' judgements.
         """
         self._runs, self._judgements, self._depth = runs, judgements, depth
         self._sample = sample or {}
@@ -164,14 +164,14 @@ class Bench:
 
 
 Tried = list[tuple[tuple[Cause, ...], float]]
-"""Causes that were taken together, and the value under them."""
+"""Causes that were applied together, and the resulting value."""
 
 
 def search(
     bench: Bench, base: Setting, causes: Sequence[Cause], published: Published, **about: Any
 ) -> Explanation:
-    """Compute the value under every cause, and under pairs of those that move it where no single
-    one closes the gap.
+    """Compute the value under every cause, and, if no single cause closes the gap, under pairs of
+    the causes that change it.
 
     Args:
         about: the other fields of the explanation.
@@ -211,7 +211,7 @@ def _pairs(
 
 
 def _attempts(tried: Tried, ours: float, published: Published, bench: Bench) -> tuple[Attempt, ...]:
-    """Return the values, nearest to the published one first, each with all that gives it."""
+    """Return the values, nearest to the published one first, each with all its causes."""
     groups: dict[float, list[tuple[Cause, ...]]] = {}
     exact = {round(value, 9): value for _, value in tried}
     for taken, value in tried:
@@ -241,9 +241,9 @@ def _matches(value: float, published: Published) -> bool:
 
 def chance(values: Sequence[float], ours: float, published: float, within: float) -> float:
     """Return the probability that a value drawn uniformly, no further from ours than the published
-    one, has one of `values` within a distance.
+    one, is within the distance `within` of one of `values`.
 
-    Draws that have ours within it are no gap, and do not count.
+    Draws within that distance of our value are not a gap, and are excluded.
     """
     gap = abs(published - ours)
     if gap <= within:

@@ -1,15 +1,15 @@
-"""Drops of several measures at once: simultaneous bounds and adjusted p-values of a family.
+"""Drops of several measures: simultaneous bounds and adjusted p-values of a family of tests.
 
-Each member asks whether the mean of paired differences drops by more than an allowance. Two
-corrections keep the rate at which any member of the family is wrongly found to do so at `level`,
-whatever its size:
+Each member tests if the mean of paired differences drops by more than an allowance. Two corrections
+bound the probability that any member of the family is wrongly found to do so by `level`, whatever
+the size of the family:
 
 * `holm`: sign-flip tests, adjusted by Holm's method; bounds at `level` / number of members.
 * `max-t`: within a group that shares its queries, the largest t of joint sign flips (Westfall and
   Young, Resampling-Based Multiple Testing, 1993; Boytsov, Belova, Westfall, Deciding on an
-  Adjustment for Multiplicity in IR Experiments, SIGIR 2013), which uses that methods succeed and
-  fail on the same queries; p is multiplied by the number of groups. Flips grow with that number,
-  so that the least possible p stays below a fifth of `level`.
+  Adjustment for Multiplicity in IR Experiments, SIGIR 2013), which exploits that methods succeed
+  and fail on the same queries; p is multiplied by the number of groups. The number of flips grows
+  with the number of groups, so that the smallest possible p stays below a fifth of `level`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from rankstone.evaluation.sign_flips import TIE, bounds, p_above
 
 Correction = Literal["holm", "max-t"]
 FLIPS_PER_GROUP = 5
-"""Random flips are this often the number of groups divided by the level."""
+"""Number of random flips = this times the number of groups / level."""
 BATCH_VALUES = 2**24
-"""Signs drawn at once, which bounds the working memory at 64 MB."""
+"""Number of signs drawn at once, which bounds the working memory at 64 MB."""
 
 
 class Member(NamedTuple):
-    """Paired differences, and the drop of their mean that is allowed."""
+    """Paired differences, and the allowed drop of their mean."""
 
     differences: Floats
-    """(n,) of the candidate less the baseline, query by query."""
+    """(n,) candidate minus baseline, by query."""
     allowance: float = 0.0
     weights: Floats | None = None
-    """(n,) of a weighted mean; they sum to n."""
+    """(n,) weights of the mean; their sum is n."""
     group: Hashable = None
-    """Members of one group have the same queries in the same order."""
+    """Members of the same group have the same queries in the same order."""
 
     @property
     def drop(self) -> float:
@@ -48,7 +48,7 @@ class Member(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the differences, by their weights."""
+        """Weighted standard deviation of the differences."""
         weights = 1.0 if self.weights is None else self.weights
         spread = (self.differences + self.drop) * weights
         return float(np.sqrt((spread**2).sum() / max(len(spread) - 1, 1)))
@@ -60,27 +60,28 @@ class Member(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Inference about one member, within its family."""
+    """Inference about one member within its family."""
 
     drop: float
     low: float
-    """Lower end of the simultaneous confidence interval of the drop; -inf where n permits none."""
+    """Lower end of the simultaneous confidence interval of the drop; -inf if n is too small."""
     high: float
     p: float
-    """p-value of the hypothesis that the drop is at most the allowance, unadjusted."""
+    """Unadjusted p-value of the hypothesis that the drop is at most the allowance."""
     adjusted: float
-    """The same within the family: at most `level` exactly where a drop above it is shown."""
+    """p-value adjusted for the family: at most `level` exactly if a drop above the allowance is
+    shown."""
     detectable: float
-    """Smallest drop that is shown with 80% power on as many queries; inf where none can be."""
+    """Smallest drop that is shown with 80% power with as many queries; inf if none can be."""
     needed: float
-    """Number of queries on which a drop of this size would be decided with 80% power."""
+    """Number of queries with which a drop of this size would be decided with 80% power."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values by Holm's step-down method (Scandinavian J. of Statistics 6, 1979).
 
-    The i-th smallest of m values is multiplied by m - i + 1, never falls below the one before, and
-    never exceeds 1.
+    The i-th smallest of m values is multiplied by m - i + 1, raised to at least the previous
+    adjusted value, and capped at 1.
     """
     order = np.argsort(p_values, kind="stable")
     factors = len(order) - np.arange(len(order))
@@ -120,12 +121,13 @@ def _clean(member: Member) -> Member:
 
 
 def _detectable(member: Member, level: float) -> float:
-    """Return the minimum detectable drop of a one-sided test, as differences as spread as these."""
+    """Return the minimum detectable drop of a one-sided test, given the spread of the
+    differences."""
     return member.allowance + detectable(member.deviation, len(member.differences), level)
 
 
 def _needed(member: Member, level: float) -> float:
-    """Return the number of queries that would decide it, on either side of the allowance."""
+    """Return the number of queries that would decide the test, on either side of the allowance."""
     gap = abs(member.drop - member.allowance)
     return queries_needed(gap, member.deviation, level) if gap > TIE else float("inf")
 
@@ -156,11 +158,11 @@ def _t(excess: float, error: float) -> float:
 
 
 def _largest_t(members: Sequence[Member], flips: int) -> Floats:
-    """Return (flips,) the largest t of all members where the signs of whole queries are drawn."""
+    """Return the (flips,) largest t of all members under random signs of whole queries."""
     columns = np.stack(
         [(m.differences + m.drop) * (1 if m.weights is None else m.weights) for m in members],
         axis=1,
-    )  # (n, members), each centred at its own mean
+    )  # (n, members), each centred at its mean
     n = len(columns)
     squares = (columns**2).sum(axis=0)
     columns = columns[:, squares > TIE**2]

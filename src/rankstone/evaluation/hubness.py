@@ -1,8 +1,8 @@
-"""Hubness: a few documents are retrieved for far too many queries.
+"""Hubness: a few documents are retrieved for very many queries.
 
 Radovanović, Nanopoulos, Ivanović: Hubs in Space, JMLR 11, 2010: N_k(d) is the number of queries
-that have d among their k best. A distribution of N_k with a long right tail has hubs; its skewness
-measures this. Both are computed from one run, without judgements.
+with d among their k best documents. Hubs are the long right tail of the distribution of N_k; its
+skewness measures hubness. Both are computed from a single run, without judgements.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from rankstone.arrays import Ints
 
 
 def k_occurrence(docs: Ints, n_documents: int, k: int = 10) -> Ints:
-    """Count the queries that retrieve each document among their `k` best, (n_documents,).
+    """Return (n_documents,) numbers of queries that retrieve each document among their `k` best.
 
     Args:
         docs: (n_queries, depth) positions, best first, -1 pads; `depth` may be below `k`.
         n_documents: size of the corpus; documents that are never retrieved count as 0.
-        k: ranks that count.
+        k: number of ranks that count.
     """
     best = docs[:, :k]
     return np.bincount(best[best >= 0], minlength=n_documents)
@@ -27,7 +27,7 @@ def k_occurrence(docs: Ints, n_documents: int, k: int = 10) -> Ints:
 def skewness(values: Ints) -> float:
     """Return the third standardised moment, m3 / m2^1.5, without correction for bias.
 
-    NaN where all values are equal, or there are none: such a distribution has no shape.
+    NaN if all values are equal, or there are none: the skewness is then undefined.
     """
     if not len(values):
         return float("nan")

@@ -1,11 +1,12 @@
-"""Intervals around means over queries.
+"""Confidence intervals of means over queries.
 
 A measure in [0, 1] has a score interval: Wilson's (J. American Statistical Association 22, 1927),
-at the number of queries divided by the design effect, the variance of the values over that of a 0/1
-measure of the same mean (Korn and Graubard, Survey Methodology 24, 1998; Kish, Survey Sampling,
-1965). For 0/1 values it is Wilson's own. It was chosen by coverage over distributions of nDCG, RR
-and success, against the percentile, BCa and studentised bootstrap and Student's t
-(`tests/properties/test_coverage.py`). Values beyond [0, 1] have Student's t interval.
+with the number of queries divided by the design effect, which is the variance of the values over
+that of a 0/1 measure with the same mean (Korn and Graubard, Survey Methodology 24, 1998; Kish,
+Survey Sampling, 1965). For 0/1 values it equals Wilson's interval. It was selected by its coverage
+over distributions of nDCG, RR and success, against the percentile, BCa and studentised bootstrap
+and Student's t (`tests/properties/test_coverage.py`). Values outside [0, 1] have Student's t
+interval.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rankstone.arrays import Floats
 SEED = 0
 LEVEL = 0.95
 RESAMPLES = 1000
-"""Bootstrap resamples, for statistics that are not means."""
+"""Number of bootstrap resamples, for statistics that are not means."""
 
 
 class Interval(NamedTuple):
@@ -43,7 +44,7 @@ def _score(values: Floats) -> tuple[float, float]:
     n, mean = len(values), float(values.mean())
     widest = mean * (1 - mean)
     effect = float(values.var()) / widest if widest > 0 else 0.0
-    zero_or_one = effect <= 0 or effect > 1 - 1e-9  # constants say no more than 0/1 values do
+    zero_or_one = effect <= 0 or effect > 1 - 1e-9  # constants are no more informative than 0/1
     size, z = (n, _normal()) if zero_or_one else (n / effect * (n - 1) / n, _t(n))
     middle = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
     reach = z / (1 + z**2 / size) * np.sqrt(widest / size + z**2 / (4 * size**2))
@@ -61,7 +62,7 @@ def _student(values: Floats) -> tuple[float, float]:
 def of_ratio(of: Floats, than: Floats) -> tuple[float, float]:
     """Return the 95% interval of the ratio of two paired means (Fieller, JRSS B 16, 1954).
 
-    Infinite where the mean of `than` may be zero: no bounded interval covers the ratio then.
+    Infinite if the mean of `than` may be zero: then no bounded interval covers the ratio.
     """
     n = len(of)
     a, b = float(of.mean()), float(than.mean())

@@ -1,7 +1,7 @@
-"""Ranks of the judged documents, and the ranks that ties could have given them.
+"""Ranks of the judged documents, and the ranks that ties would also allow.
 
 Judgements are few and hits are many (7,437 and 6,980,000 on MS MARCO dev), so measures are computed
-from the rank of every judged document and never look at the others.
+only from the ranks of the judged documents.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Placement:
     rank: Ints
     """Rank from 1; `UNRANKED` if the document was not retrieved."""
     n_results: Ints
-    """(n_queries,) length of each query's ranking."""
+    """(n_queries,) number of results of each query."""
 
     @property
     def n_queries(self) -> int:
         return len(self.n_results)
 
     def above(self, deepest: int) -> Placement:
-        """Return the judgements of the documents at ranks up to `deepest`, and no others."""
+        """Return only the judgements of documents at ranks up to `deepest`."""
         kept = self.rank <= deepest
         label, query = self.label[kept], self.query[kept]
         return replace(self, query=query, label=label, rank=self.rank[kept])
@@ -57,7 +57,7 @@ class Placement:
 
 
 def place(ranking: Ranking, judgements: Judgements) -> Placement:
-    """Find every judged document in its query's row.
+    """Find the rank of every judged document in its query's row.
 
     Documents outside the corpus (position -1) are never found.
     """
@@ -77,7 +77,7 @@ def place(ranking: Ranking, judgements: Judgements) -> Placement:
 
 
 def _find_each(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
-    """Return indices and columns of the judgements found in `docs`, by a scan per judgement."""
+    """Return indices and columns of the judgements found in `docs`, by one scan per judgement."""
     found, columns = [], []
     for start in range(0, len(query), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
@@ -89,7 +89,7 @@ def _find_each(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
 
 
 def _look_up_all(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
-    """Do the same by a binary search of every hit, whose cost barely grows with the judgements."""
+    """Return the same by a binary search for every hit; the number of judgements hardly matters."""
     stride = max(int(docs.max(initial=0)), int(document.max(initial=0))) + 1
     keys = query * stride + document
     order = np.argsort(keys)
@@ -101,13 +101,13 @@ def _look_up_all(docs: Ints, query: Ints, document: Ints) -> tuple[Ints, Ints]:
 
 
 def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Placement]:
-    """Return the best and the worst placement among the orders that the ties allow.
+    """Return the best and the worst placement among the orders that ties allow.
 
-    Within a run of equal scores, the best order puts judged documents first by label descending,
-    the worst puts them last by label ascending. That is extreme for every measure whose value
-    never falls when a document of a higher label moves up, which holds for all core measures.
-    Only ties inside the ranking are known: a document truncated at the depth with a score equal
-    to the last one's is not among them.
+    Within a run of equal scores, the best order puts judged documents first, by descending label;
+    the worst puts them last, by ascending label. These are the extremes of every measure that never
+    decreases when a document with a higher label moves up, which holds for all core measures. Only
+    ties inside the ranking are known: documents truncated at the depth that tie with the last one
+    are not considered.
     """
     entries = np.flatnonzero(ranking.tied[placement.query] & (placement.rank < UNRANKED))
     if entries.size == 0:
@@ -124,7 +124,7 @@ def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Place
 
 
 def _tie_spans(ranking: Ranking, query: Ints, rank: Ints) -> tuple[Ints, Ints]:
-    """Return first and last rank of the run of equal scores around each (query, rank)."""
+    """Return the first and last rank of the run of equal scores around each (query, rank)."""
     rows, row = np.unique(query, return_inverse=True)
     docs, scores = ranking.docs[rows], ranking.scores[rows]
     starts = np.ones(docs.shape, dtype=np.bool_)
@@ -136,7 +136,7 @@ def _tie_spans(ranking: Ranking, query: Ints, rank: Ints) -> tuple[Ints, Ints]:
 
 
 def within_runs(keys: Ints) -> Ints:
-    """Return the position, from 0, of each entry in its run of equal, adjacent `keys`."""
+    """Return the position, from 0, of each entry in its run of equal adjacent `keys`."""
     index = np.arange(len(keys), dtype=np.int64)
     new = np.ones(len(keys), dtype=np.bool_)
     new[1:] = keys[1:] != keys[:-1]

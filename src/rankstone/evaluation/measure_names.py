@@ -1,7 +1,7 @@
-"""Measure names as values: ``parse("RR(rel=2)@10")`` and back through `str`.
+"""Measure names as values: ``parse("RR(rel=2)@10")``, and back through `str`.
 
-The grammar (`rankstone.specs.MeasureName`) is that of ir_measures; kinds outside the core go to
-`via_ir_measures`.
+The grammar (`rankstone.specs.MeasureName`) is that of ir_measures; kinds outside the core are
+handled by `via_ir_measures`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rankstone.evaluation.measures import CORE, WHOLE, Values
 from rankstone.specs import MeasureName
 
 ALIASES = {"NDCG": "nDCG", "MRR": "RR", "MAP": "AP", "Precision": "P", "Recall": "R"}
-"""ir_measures' second names of core kinds."""
+"""ir_measures' aliases of core kinds."""
 
 _ANY_CASE = {name.lower(): kind for name, kind in [*ALIASES.items(), *zip(CORE, CORE, strict=True)]}
-"""Names of core kinds in lower case, as other tools print them."""
+"""Lower-case names of core kinds, as printed by other tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Measure:
     """A key of `CORE`."""
     cutoff: int | None = None
     rel: int | None = None
-    """The lowest label that counts as relevant; None leaves it to the task."""
+    """Lowest label that counts as relevant; None for the task's threshold."""
 
     def __str__(self) -> str:
         rel = "" if self.rel is None else f"(rel={self.rel})"
@@ -44,7 +44,7 @@ class Measure:
 
 
 def parse(name: str) -> Measure | via_ir_measures.LongTail:
-    """Return the measure of that name; a MeasureError suggests similar names."""
+    """Return the measure with that name; a MeasureError suggests similar names."""
     call = MeasureName.parse(name)
     kind = ALIASES.get(call.kind) or _ANY_CASE.get(call.kind, call.kind)
     if kind == "nDCG" and call.parameters.get("dcg") in ("log2", "exp-log2"):
@@ -55,7 +55,7 @@ def parse(name: str) -> Measure | via_ir_measures.LongTail:
 
 
 def canonical(name: str) -> str:
-    """Return the name under which records hold the measure: `recall@100` is `R@100`."""
+    """Return the name of the measure in records: `recall@100` is `R@100`."""
     parsed = parse(name)
     return str(parsed) if isinstance(parsed, Measure) else name
 

@@ -1,8 +1,9 @@
 """The core measures: one function each, from ranks of judged documents to a value per query.
 
 A measure is a function ``(placement, cutoff, relevance) -> (n_queries,) float64``; `CORE` names it.
-Definitions are trec_eval's, whose source file each docstring cites; names are ir_measures'.
-A query without relevant documents, or without results, scores 0 and stays in the mean.
+Definitions are those of trec_eval, whose source file each docstring cites; names are those of
+ir_measures. A query without relevant documents, or without results, scores 0 and is included in the
+mean.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Values = Floats
 Formula = Callable[[Placement, int, int], Values]
 
 WHOLE = UNRANKED - 1
-"""Cutoff of a measure without one: every rank that a retrieved document can have."""
+"""Cutoff of a measure without one: deeper than the rank of any retrieved document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Kind:
     formula: Formula
     needs_cutoff: bool = False
     graded: bool = False
-    """Uses labels as they are, or not at all: a relevance threshold has no meaning for it."""
+    """True if the measure has no relevance threshold: it uses labels as they are, or not at all."""
     judge: Literal["judgements", "answers"] = "judgements"
-    """Source of the judgements; tasks judged otherwise cannot have the measure."""
+    """Kind of judgements that the measure needs."""
 
 
 def ndcg(placement: Placement, cutoff: int, relevance: int) -> Values:
@@ -56,7 +57,8 @@ def recall(placement: Placement, cutoff: int, relevance: int) -> Values:
 
 
 def capped_recall(placement: Placement, cutoff: int, relevance: int) -> Values:
-    """Found / min(relevant, cutoff): 1 is reachable (Thakur et al. 2021, BEIR, TREC-COVID)."""
+    """Found / min(relevant, cutoff), so that 1 is reachable (Thakur et al. 2021, BEIR,
+    TREC-COVID)."""
     relevant = np.minimum(placement.n_labelled(relevance), cutoff)
     return _ratio(_n_found(placement, cutoff, relevance), relevant)
 
@@ -65,7 +67,7 @@ def reciprocal_rank(placement: Placement, cutoff: int, relevance: int) -> Values
     """1 / rank of the first relevant document (m_recip_rank.c; ms_marco_eval.py with a cutoff)."""
     entries = _found(placement, cutoff, relevance)
     values = np.zeros(placement.n_queries)
-    # Entries come by query, then rank: the first of a query is its best.
+    # Entries are ordered by query, then rank: the first entry of a query is its best.
     query, first = np.unique(placement.query[entries], return_index=True)
     values[query] = 1.0 / placement.rank[entries[first]]
     return values
@@ -83,7 +85,8 @@ def average_precision(placement: Placement, cutoff: int, relevance: int) -> Valu
 
 
 def precision(placement: Placement, cutoff: int, relevance: int) -> Values:
-    """Relevant documents in the first `cutoff` results / `cutoff`, however few came (m_P.c)."""
+    """Relevant documents in the first `cutoff` results / `cutoff`, even if fewer results
+    (m_P.c)."""
     return _n_found(placement, cutoff, relevance) / cutoff
 
 
@@ -100,7 +103,8 @@ def judged(placement: Placement, cutoff: int, relevance: int) -> Values:
 
 
 def accuracy(placement: Placement, cutoff: int, relevance: int) -> Values:
-    """1 if one of the first `cutoff` passages holds an answer, else 0 (Karpukhin et al. 2020)."""
+    """1 if one of the first `cutoff` passages contains an answer, else 0 (Karpukhin et al.
+    2020)."""
     return success(placement, cutoff, 1)
 
 
@@ -119,7 +123,7 @@ CORE: dict[str, Kind] = {
 
 
 def _found(placement: Placement, cutoff: int, relevance: int) -> Ints:
-    """Return entries of the relevant documents in the first `cutoff` results."""
+    """Return the entries of the relevant documents in the first `cutoff` results."""
     return np.flatnonzero((placement.rank <= cutoff) & (placement.label >= relevance))
 
 
@@ -129,7 +133,7 @@ def _n_found(placement: Placement, cutoff: int, relevance: int) -> Ints:
 
 
 def _normalised(placement: Placement, cutoff: int, gain: Values) -> Values:
-    """Return the gains discounted at their ranks, over the same discounted in the ideal order."""
+    """Return the discounted gains divided by the discounted gains in the ideal order."""
     ideal_order = np.lexsort((-gain, placement.query))
     ideal_rank = within_runs(placement.query) + 1
     actual = _discounted(placement, gain, placement.rank, cutoff)
@@ -149,7 +153,7 @@ def _sum(placement: Placement, query: Ints, weights: Values) -> Values:
 
 
 def _ratio(part: NDArray[Any], whole: Ints | Values) -> Values:
-    """Return `part / whole`, 0 where `whole` is 0."""
+    """Return `part / whole`; 0 if `whole` is 0."""
     values = np.zeros(len(part))
     np.divide(part, whole, out=values, where=whole > 0)
     return values

@@ -1,12 +1,12 @@
-"""Power of paired tests: what a number of queries can show, and the number that shows a difference.
+"""Power of paired tests: detectable differences, and the number of queries that a test needs.
 
-Of n differences with standard deviation s, a t-test at `level` finds a mean of
+For n differences with standard deviation s, a t-test at `level` detects a mean of
 
     (t_{1-level} + t_{power}) s / sqrt(n),    n - 1 degrees of freedom,
 
-with probability `power` (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6),
-and the sign-flip test about as often. Where k queries differ the sign-flip test has no p below
-2^-k, however large the differences.
+with probability `power` (Sakai, Laboratory Experiments in Information Retrieval, 2018, chapter 6);
+the sign-flip test has about the same power. If only k queries differ, p of the sign-flip test is at
+least 2^-k, however large the differences.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from rankstone.evaluation.sign_flips import least_moved
 
 POWER = 0.8
 LARGEST = 10**9
-"""Queries beyond which a number is unknown."""
+"""Number of queries beyond which the result is infinite."""
 
 
 def detectable(deviation: float, n: int, level: float, power: float = POWER) -> float:
-    """Return the mean of `n` differences that a one-sided test shows with that probability.
+    """Return the mean of `n` differences that a one-sided test detects with that power.
 
     Args:
         deviation: standard deviation of the differences.
-        level: of one side; half the level of a two-sided test.
+        level: level of one side; half the level of a two-sided test.
     """
     if n < 2 or n < least_moved(level):
         return math.inf
@@ -38,7 +38,7 @@ def detectable(deviation: float, n: int, level: float, power: float = POWER) -> 
 def queries_needed(
     difference: float, deviation: float, level: float, power: float = POWER
 ) -> float:
-    """Return the least number of queries of which `difference` is detectable; inf beyond 10^9."""
+    """Return the least number of queries with which `difference` is detectable; inf above 10^9."""
     low, high = 1, 2
     while detectable(deviation, high, level, power) > difference:
         low, high = high, 2 * high

@@ -1,7 +1,8 @@
-"""Rankings from the hits of an index: the owner of order, ties, padding, self hits, exclusions.
+"""Rankings from the hits of an index: defines order, ties, padding, self hits and exclusions.
 
 The order is trec_eval's: score descending as float32, then document id descending by bytes
-(`comp_sim_docno` in trec_eval's form_res_rels.c); the order the index returned is not looked at.
+(`comp_sim_docno` in trec_eval's form_res_rels.c). The order in which the index returned hits is
+ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Ids = Callable[[Ints], list[str]]
 """Document ids at corpus positions, e.g. `Corpus.ids`."""
 
 BLOCK_ROWS = 256
-"""Rows checked at once, so that the working set stays in a core's cache at depth 1,000."""
+"""Number of rows checked at once, so that the working set fits a core's cache at depth 1,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,11 @@ class Ranking:
     docs: Ints
     """(n_queries, width) positions in corpus order; -1 pads at the end of a row; width <= depth."""
     scores: NDArray[np.float32]
-    """(n_queries, width), descending; -inf where `docs` is -1."""
+    """(n_queries, width), descending; -inf if `docs` is -1."""
     tied: Flags
-    """(n_queries,) flags of queries with two results of equal scores."""
+    """(n_queries,) True for queries with two results of equal scores."""
     depth: int
-    """Number of requested results; rows may hold fewer."""
+    """Number of requested results; rows may have fewer."""
 
     @property
     def n_queries(self) -> int:
@@ -47,9 +48,9 @@ class Ranking:
 
 
 def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: str) -> None:
-    """Raise an AdapterError that names `method`, the query row and the fault, if there is one.
+    """Raise an AdapterError, which names `method`, the query row and the fault, for invalid hits.
 
-    Scores need not be sorted; `rank` sorts. NaN is an error because no rank can be given to it.
+    Scores need not be sorted; `rank` sorts them. NaN is an error because it has no rank.
     """
     for name, array, dtype in (("docs", hits.docs, np.int64), ("scores", hits.scores, np.float32)):
         if array.dtype != dtype or array.shape != (n_queries, k):
@@ -71,7 +72,7 @@ def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: 
 def _faults(
     docs: Ints, scores: NDArray[np.float32], n_documents: int
 ) -> Iterator[tuple[Flags, str]]:
-    """Yield masks of faulty entries, with the fault and the expectation."""
+    """Yield masks of faulty entries, with a description of the fault and the expectation."""
     pad = docs < 0
     yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
     yield (
@@ -101,11 +102,11 @@ def rank(
 ) -> Ranking:
     """Order checked `hits` and truncate them at `depth`.
 
-    `ids` is asked only for documents with tied scores. With `drop_self`, the document at
-    `self_positions` (n_queries,) (-1 where there is none) leaves its query's row first, which is
-    why one result more than `depth` is retrieved for it. The `excluded` documents, as rows of
-    queries and positions, leave in the same way. Scores tie that compare equal as float32:
-    -0.0 and 0.0 do, as in trec_eval.
+    `ids` is called only for documents with tied scores. With `drop_self`, the document at
+    `self_positions` (n_queries,) (-1 if there is none) is removed from its query's row first, so
+    one result more than `depth` must be retrieved for such a query. The `excluded` documents, given
+    as query rows and positions, are removed likewise. Scores tie if they are equal as float32; -0.0
+    and 0.0 tie, as in trec_eval.
     """
     docs, scores = hits
     if drop_self:
@@ -127,13 +128,13 @@ def rank(
 
 
 def level_with_next(docs: Ints, scores: NDArray[np.float32]) -> Flags:
-    """Return (n, width - 1) flags of results with the score of the next, in sorted rows."""
+    """Return (n, width - 1) flags of results with the same score as the next, in sorted rows."""
     level: Flags = scores[:, :-1] == scores[:, 1:]
     return level & (docs[:, 1:] >= 0)
 
 
 def among(docs: Ints, rows: Ints, positions: Ints) -> Flags:
-    """Return the flags of the entries (row, position) in `docs`."""
+    """Return flags of the entries of `docs` that are among the pairs (row, position)."""
     width = max(int(docs.max(initial=0)), int(positions.max(initial=0))) + 2
     entries = np.arange(len(docs))[:, None] * width + docs + 1
     return np.isin(entries, rows * width + positions + 1)
@@ -142,18 +143,18 @@ def among(docs: Ints, rows: Ints, positions: Ints) -> Flags:
 def _without(
     docs: Ints, scores: NDArray[np.float32], out: Flags
 ) -> tuple[Ints, NDArray[np.float32]]:
-    # A position of -1, of a document that is nowhere, matches pads, and nothing changes there.
+    # The position -1 of a document outside the corpus matches only pads, without any effect.
     return np.where(out, -1, docs), np.where(out, np.float32(-np.inf), scores)
 
 
 def _descending(docs: Ints, scores: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:
-    """Sort rows by score descending, pads last; most adapters already return them so."""
+    """Sort rows by descending score, pads last; most adapters already return sorted rows."""
     pad = docs < 0
     in_place = pad[:, 1:] | (~pad[:, :-1] & (scores[:, :-1] >= scores[:, 1:]))
     rows = np.flatnonzero(~in_place.all(axis=1))
     if rows.size == 0:
         return docs, scores
-    # NaN sorts last: behind a result that honestly scores -inf.
+    # NaN sorts last, after a result whose score is -inf.
     key = np.where(pad[rows], np.float32(np.nan), -scores[rows])
     order = np.argsort(key, axis=1, kind="stable")
     docs, scores = docs.copy(), scores.copy()
@@ -173,9 +174,9 @@ def _by_id_descending(docs: Ints, level: Flags, ids: Ids) -> Ints:
     member[:, 1:] |= level
     part = docs[rows]
     found, place = _places(part[member], ids)
-    # One integer per result, ascending by run of equal scores and then by id: runs are in order
-    # already, so that sorting a row leaves each in its cells. Numbers sort faster than pairs, and
-    # short ones faster still.
+    # One integer per result, ascending by run of equal scores and then by id. Runs are already in
+    # order, so sorting a row only permutes documents within runs. Integers sort faster than pairs,
+    # and small integers faster still.
     small = (docs.shape[1] + 1) * len(found) < 2**31
     key = np.ones(part.shape, dtype=np.int32 if small else np.int64)
     np.cumsum(~level, axis=1, out=key[:, 1:])
@@ -192,12 +193,12 @@ def _by_id_descending(docs: Ints, level: Flags, ids: Ids) -> Ints:
 
 
 def _places(docs: Ints, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
-    """Return the distinct `docs` by id descending, and the index of each of `docs` among them."""
+    """Return the distinct `docs` by descending id, and the index of each of `docs` among them."""
     present = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
     present[docs] = True
     found = np.flatnonzero(present)
     names = ids(found)
-    # Python compares strings by code point, which orders them as their UTF-8 bytes do.
+    # Python compares strings by code point, which is the order of their UTF-8 bytes.
     order = sorted(range(len(names)), key=names.__getitem__, reverse=True)
     found = found[order]
     place = np.empty(len(present), dtype=np.int32)

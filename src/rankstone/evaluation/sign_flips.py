@@ -1,18 +1,18 @@
-"""The sign-flip test of a mean of paired differences, to any p-value, and its intervals.
+"""The sign-flip test of the mean of paired differences, accurate for any p, and its intervals.
 
 Under the hypothesis that differences d_1 ... d_n are symmetric around m, each sign of d_i - m is as
 likely as its opposite (Fisher, The Design of Experiments, 1935, section 21), and
 
     p(m) = P(sum of e_i |d_i - m| >= sum of d_i - m),    e_i = +1 or -1, each with probability 1/2.
 
-No random numbers are used. If there are few distinct sums, as of up to 22 differences, the tail is
-exact: the sums of two halves are enumerated and counted together (Horowitz, Sahni, J. ACM 21,
-1974). Otherwise the tail is the saddlepoint approximation of Robinson (Saddlepoint approximations
-for permutation tests and confidence intervals, J. Royal Statistical Society B 44, 1982) in the form
-r* of Barndorff-Nielsen (Biometrika 73, 1986). Its relative error is a few percent at 23 differences
-and falls with their number, for any p above some multiples of the smallest, which is that of the
-data, 2^-n. With ten thousand random flips it would be 1e-4, and for a hundred comparisons Holm's
-method would give no adjusted p below .01.
+No random numbers are used. If there are few distinct sums, as with up to 22 differences, the tail
+is exact: the sums of two halves are enumerated and combined (Horowitz, Sahni, J. ACM 21, 1974).
+Otherwise the tail is the saddlepoint approximation of Robinson (Saddlepoint approximations for
+permutation tests and confidence intervals, J. Royal Statistical Society B 44, 1982) in the form r*
+of Barndorff-Nielsen (Biometrika 73, 1986). Its relative error is a few percent at 23 differences
+and decreases with their number, for any p above a few multiples of the smallest possible p, 2^-n.
+With ten thousand random flips the smallest p would be 1e-4, and with a hundred comparisons Holm's
+method could give no adjusted p below .01.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from scipy.special import gammaln, log_ndtr
 from rankstone.arrays import Floats, Ints
 
 ENUMERATED = 2**11
-"""Distinct sums of one half of the differences up to which all are enumerated."""
+"""Number of distinct sums of one half of the differences up to which all are enumerated."""
 TIE = 1e-9
-"""Largest difference of measures that counts as none: last bits carry no information."""
+"""Largest difference between measures that counts as zero: it is only rounding error."""
 SAME = 1e-12
-"""Relative difference of magnitudes and sums that counts as none."""
+"""Relative difference of magnitudes and sums that counts as zero."""
 LOG_2 = float(np.log(2))
 
 
 class Bounds(NamedTuple):
-    """Confidence bounds of a mean; infinite where the number of differences permits none."""
+    """Confidence bounds of a mean; infinite if there are too few differences."""
 
     low: float
     high: float
 
 
 class Sums(NamedTuple):
-    """Possible sums of magnitudes with signs, and the probability of each."""
+    """Possible sums of magnitudes with signs, and their probabilities."""
 
     sums: Floats
     weights: Floats
 
 
 def p_above(differences: Floats, than: float = 0.0, weights: Floats | None = None) -> float:
-    """Return p of the hypothesis that the mean is at most `than`: small where it lies above.
+    """Return p of the hypothesis that the mean is at most `than`; small if the mean is larger.
 
     Args:
-        differences: (n,) of paired values. Those equal to `than` change nothing.
-        weights: (n,) of a weighted mean, such as the mean of several tasks' means.
+        differences: (n,) differences of paired values. Those equal to `than` have no effect.
+        weights: (n,) weights of the mean, such as for the mean of several tasks' means.
     """
     return float(np.exp(log_p_above(differences, than, weights)))
 
@@ -82,22 +82,22 @@ def log_p_above(differences: Floats, than: float = 0.0, weights: Floats | None =
 
 
 def least_moved(level: float) -> int:
-    """Return the differing queries below which no sign-flip test reaches a one-sided `level`."""
+    """Return the least number of differing queries with which p can reach a one-sided `level`."""
     return math.ceil(-math.log(level) / LOG_2 - 1e-9)
 
 
 def bounds(differences: Floats, level: float, weights: Floats | None = None) -> Bounds:
-    """Return the values that the test does not reject, each side at `level`.
+    """Return the range of values that the test does not reject, each side at `level`.
 
-    The interval between them covers the mean with probability 1 - 2 `level`, as far as differences
-    are symmetric (Tritchler, J. American Statistical Association 79, 1984).
+    The interval covers the mean with probability 1 - 2 `level` if the differences are symmetric
+    (Tritchler, J. American Statistical Association 79, 1984).
     """
     values = np.asarray(differences, dtype=np.float64)
     return Bounds(_low(values, level, weights), -_low(-values, level, weights))
 
 
 def _low(differences: Floats, level: float, weights: Floats | None) -> float:
-    """Return the lower bound: the root of p(m) = level, which rises with m."""
+    """Return the lower bound: the root of p(m) = level, where p increases with m."""
     if len(differences) < least_moved(level):
         return -np.inf
     mean, spread = float(np.average(differences, weights=weights)), float(np.ptp(differences))
@@ -107,20 +107,20 @@ def _low(differences: Floats, level: float, weights: Floats | None) -> float:
     def excess(m: float) -> float:
         return log_p_above(differences, m, weights) - float(np.log(level))
 
-    # Below the least difference all signs are the same and p is 2^-n; at the mean it is 1/2.
+    # Below the smallest difference all signs are equal and p is 2^-n; at the mean p is 1/2.
     below = float(differences.min()) - 2 * TIE
     return float(brentq(excess, below, mean, xtol=1e-9, rtol=1e-9))
 
 
 def _distinct(magnitudes: Floats) -> tuple[Floats, Ints]:
-    """Return the distinct magnitudes, apart from last bits, and how often each occurs."""
+    """Return the distinct magnitudes, up to rounding, and their numbers of occurrences."""
     ordered = np.sort(magnitudes)
     starts = np.flatnonzero(np.diff(ordered, prepend=-1.0) > SAME)
     return ordered[starts], np.diff(starts, append=len(ordered))
 
 
 def _halves(values: Floats, counts: Ints) -> tuple[Sums, Sums] | None:
-    """Return all sums of two halves of the magnitudes, or None where a half has too many."""
+    """Return all sums of two halves of the magnitudes; None if a half has too many."""
     bits = np.log2(counts + 1.0)
     if bits.sum() > 2 * np.log2(ENUMERATED):
         return None
@@ -142,7 +142,7 @@ def _sums(values: Floats, counts: Ints) -> Sums:
 
 
 def _exact(first: Sums, second: Sums, least: float) -> float:
-    """Return the logarithm of the probability that a sum of both is at least `least`."""
+    """Return the logarithm of the probability that a sum over both halves is at least `least`."""
     order = np.argsort(second.sums)
     above = np.append(np.cumsum(second.weights[order][::-1])[::-1], 0.0)
     reached = np.searchsorted(second.sums[order], least - first.sums)
@@ -170,9 +170,9 @@ def _saddlepoint(magnitudes: Floats, total: float) -> float:
 
 
 def _saddle(magnitudes: Floats, total: float) -> float:
-    """Return the root t of K'(t) = total; infinite where all signs are the same.
+    """Return the root t of K'(t) = total; infinite if all signs are equal.
 
-    Newton's method from below converges monotonically, as K' is concave for positive t.
+    Newton's method from below converges monotonically, because K' is concave for positive t.
     """
     if abs(total) >= magnitudes.sum() * (1 - SAME):
         return float(np.copysign(np.inf, total))

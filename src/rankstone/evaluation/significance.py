@@ -1,9 +1,9 @@
-"""Two systems compared on the same queries.
+"""Paired comparison of two systems on the same queries.
 
 Smucker, Allan, Carterette: A Comparison of Statistical Significance Tests for Information Retrieval
-Evaluation, CIKM 2007, recommend the permutation test: each difference is as likely as its opposite.
-Rankstone uses this test for all comparisons, its inversion for their intervals, and Holm's method
-over all comparisons made together for adjusted p-values (see `sign_flips` and `family`).
+Evaluation, CIKM 2007, recommend the permutation test, in which each difference is as likely as its
+opposite. Rankstone uses it for all comparisons, its inversion for confidence intervals, and Holm's
+method over all comparisons made together for adjusted p-values (see `sign_flips` and `family`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from rankstone.evaluation.intervals import LEVEL
 from rankstone.evaluation.sign_flips import TIE, bounds, p_two_sided
 
 FEW = 10
-"""Differing queries below which the interval of a mean difference covers it too rarely."""
+"""Number of differing queries below which the interval's coverage is too low."""
 
 
 class Ratio(NamedTuple):
-    """Candidate over baseline: the geometric mean of the rounds' ratios, with its interval."""
+    """Candidate over baseline: the geometric mean of the ratios of all rounds, with its
+    interval."""
 
     mean: float
     low: float
@@ -29,16 +30,16 @@ class Ratio(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Statistics of the differences of `of` to `than`, query by query.
+    """Statistics of the differences `of` - `than` by query.
 
     Attributes:
-        difference: their mean.
+        difference: mean difference.
         low, high: its 95% interval, the values that the sign-flip test does not reject; infinite
-            below six queries, which permit none.
+            for fewer than six queries.
         p: two-sided p of the sign-flip test.
-        effect: Cohen's d of paired samples, the mean over the standard deviation of differences; 0
-            where there are none, infinite where all are equal.
-        wins, ties, losses: queries on which `of` is better, equal, worse.
+        effect: Cohen's d of paired samples, the mean over the standard deviation of the
+            differences; 0 if there are none, infinite if all are equal.
+        wins, ties, losses: numbers of queries on which `of` is better, equal, worse.
     """
 
     difference: float
@@ -56,7 +57,7 @@ class Paired(NamedTuple):
 
     @property
     def few(self) -> bool:
-        """True where too few queries differ for the interval to be trusted."""
+        """True if too few queries differ for a reliable interval."""
         return 0 < self.wins + self.losses < FEW
 
 
@@ -64,7 +65,7 @@ def paired(of: Floats, than: Floats) -> Paired:
     """Compare two systems on the same queries.
 
     Args:
-        of, than: (n,) values of one measure, the same query at the same index.
+        of, than: (n,) values of one measure, with the same query at the same index.
     """
     differences = np.asarray(of, dtype=np.float64) - np.asarray(than, dtype=np.float64)
     differences[np.abs(differences) <= TIE] = 0.0
@@ -87,7 +88,7 @@ def _effect(differences: Floats) -> float:
 
 
 def ratio(baseline: list[float], candidate: list[float], level: float = 1 - LEVEL) -> Ratio:
-    """The rounds' ratios as one, by Student's t over their logarithms; at least two rounds."""
+    """Return the mean ratio of at least two rounds, by Student's t over the logarithms."""
     from scipy.stats import t
 
     logs = np.log(np.asarray(candidate, np.float64) / np.asarray(baseline, np.float64))

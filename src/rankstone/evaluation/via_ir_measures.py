@@ -1,7 +1,7 @@
-"""Measures outside the core, through ir_measures.
+"""Measures outside the core, computed by ir_measures.
 
-Its providers break ties each in their own way; they are given scores that fall strictly in our
-order, so that every measure of a record looks at one and the same ranking.
+Its providers break ties in different ways. Therefore they get scores that strictly decrease in
+Rankstone's order, so that all measures of a record are computed from the same ranking.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from rankstone.evaluation.ranking import Ranking
 
 @dataclass(frozen=True, kw_only=True)
 class LongTail:
-    """A measure of ir_measures outside the core."""
+    """An ir_measures measure outside the core."""
 
     kind: str
-    """A name in ir_measures' registry."""
+    """Name in the registry of ir_measures."""
     cutoff: int | None
     parameters: tuple[tuple[str, str], ...] = ()
-    """Names and values as Python literals, sorted; the cutoff, if any, among them."""
+    """Names and values as Python literals, sorted, including the cutoff if there is one."""
 
     def __str__(self) -> str:
         inside = ", ".join(f"{name}={value}" for name, value in self.parameters)
@@ -38,9 +38,9 @@ class LongTail:
 def build(
     name: str, kind: str, parameters: Mapping[str, Any], at: Any, core: Iterable[str]
 ) -> LongTail:
-    """Return the measure given as `kind`, `parameters` and `at`, checked by ir_measures.
+    """Return the measure `kind` with `parameters` and cutoff `at`, validated by ir_measures.
 
-    A MeasureError if it is unknown, has wrong parameters, or if no provider of it is installed.
+    Raises a MeasureError if it is unknown, a parameter is wrong, or no provider is installed.
     """
     import ir_measures
 
@@ -90,7 +90,8 @@ def per_query(
     judgements: Judgements,
     relevance: int,
 ) -> dict[LongTail, Values]:
-    """Return (n_queries,) values of each measure; ir_measures' default without results."""
+    """Return (n_queries,) values of each measure; ir_measures' default for queries without
+    results."""
     import ir_measures
 
     oracles = {measure: _oracle(measure, relevance) for measure in measures}
@@ -111,7 +112,7 @@ def _qrels(judgements: Judgements) -> dict[str, dict[str, int]]:
     for entry, (query, document, label) in enumerate(zip(*columns, strict=True)):
         name = str(document) if document >= 0 else f"outside-{entry}"
         qrels.setdefault(str(query), {})[name] = label
-    # pytrec_eval 0.5.11 crashes the process on a query whose labels are all negative.
+    # pytrec_eval 0.5.11 crashes the process for a query with only negative labels.
     for labels in qrels.values():
         if max(labels.values()) < 0:
             labels.update(dict.fromkeys(labels, 0))

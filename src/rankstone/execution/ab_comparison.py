@@ -1,8 +1,8 @@
-"""Alternating measurements of two versions of the code on this machine, to compare their costs.
+"""Alternating measurements of two versions of the code on one machine, to compare costs.
 
-A version is a checkout: a folder with `src/rankstone`, or a commit of the repository around the
-workspace, checked out temporarily. Both run the same cells with the same interpreter, cache and
-data in alternating rounds, so that other load on the machine affects both alike.
+A version is a checkout, that is a folder with `src/rankstone`, or a commit of the repository around
+the workspace, which is checked out temporarily. Both run the same cells with the same interpreter,
+cache and data in alternating rounds, so that load from other programs affects both equally.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore
 
 Report = Callable[[str], None]
-"""Receives a line before each run."""
+"""Receives a message before each run."""
 
 
 LOOKS = (6, 12, 24, 48, 96)
-"""Numbers of rounds after which it is asked whether they decide."""
+"""Numbers of rounds after which the result is tested for a decision."""
 
 
 class Rounds(NamedTuple):
@@ -39,14 +39,15 @@ class Rounds(NamedTuple):
 
 
 def looks(rounds: int) -> list[int]:
-    """Return the even numbers of rounds to look at, at most `rounds`; the last is the bound."""
+    """Return the even numbers of rounds, up to `rounds`, at which to test; the last is the
+    bound."""
     last = max(2, rounds - rounds % 2)
     return [*(n for n in LOOKS if n < last), last]
 
 
 @contextlib.contextmanager
 def checkout(version: str, repository: Path) -> Iterator[Path]:
-    """Provide the folder of `version`: a checkout, or a commit of `repository` checked out here.
+    """Provide the folder of `version`: a checkout, or a temporary checkout of a commit.
 
     Raises DefinitionError if it is neither.
     """
@@ -79,18 +80,18 @@ def measure_cells(
     arguments: tuple[str, ...] = (),
     report: Report = lambda line: None,
 ) -> Iterator[Rounds]:
-    """Run every method on every task by both versions, in turns, until `decided`.
+    """Run every method on every task with both versions alternately, until `decided`.
 
-    One pair is run first and discarded: it fills caches for the others. Which side goes first
-    alternates, and looks are at even numbers of rounds, so that the order favours neither.
+    One pair is run first and discarded, to fill caches. The version that runs first alternates, and
+    decisions are made only after even numbers of rounds, so that the order favours neither version.
 
     Args:
-        versions: The baseline and the candidate: checkouts, or commits of `repository`.
-        rounds: Bound on the rounds of each cell.
-        decided: Called with the rounds so far after each of `looks(rounds)`; True ends the cell.
-        arguments: Further options of `rankstone run`, for both.
+        versions: the baseline and the candidate: checkouts, or commits of `repository`.
+        rounds: maximum number of rounds per cell.
+        decided: called with the rounds so far after each of `looks(rounds)`; True ends the cell.
+        arguments: further options of `rankstone run` for both versions.
 
-    Raises ResultsError if a cell of either fails.
+    Raises ResultsError if a cell of either version fails.
     """
     with checkout(versions[0], repository) as old, checkout(versions[1], repository) as new:
         for task, method in itertools.product(tasks, methods):

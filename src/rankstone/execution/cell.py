@@ -78,12 +78,12 @@ INDEX, COLD = "index", "cold-start"
 
 @dataclass(frozen=True)
 class _Made:
-    """An index, and what it was made of."""
+    """An index, and the objects from which it was built."""
 
     dataset: Dataset
     training: RecipeRun
     method: MethodSpec
-    """With the weights that its recipes trained."""
+    """The method with the weights that its recipes trained."""
     runner: AnyRunner
     cache: EncodingCache
     documents: EncodedCorpus
@@ -123,7 +123,7 @@ class CellRun:
                 costs = self._costs(made, hits, before, purse)
                 apart = seen(made.dataset, self._taught(made))
                 self._write_files(evaluation, made.dataset, apart)
-                described = made.runner.describe()  # a server may be asked for it
+                described = made.runner.describe()  # may request it from a server
             made.dataset.unchanged()
         return Measured(
             **self._about(made, described),
@@ -133,7 +133,7 @@ class CellRun:
         )
 
     def _made(self, work: Path) -> _Made:
-        """Return the index over the encoded corpus, and what it was made of."""
+        """Return the index over the encoded corpus, with the objects from which it was built."""
         name, load = self.job.method.name, self.job.load
         with self.clock.phase("load"):
             dataset = open_dataset(self._task, self.job.sources)
@@ -172,7 +172,7 @@ class CellRun:
         }
 
     def _about(self, made: _Made, described: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the sections that say what was run, and where."""
+        """Return the sections that describe the run and its environment."""
         job, learnt, fitted = self.job, made.context.learnt, made.context.fitted
         trained = trained_on(job.method, job.task, learnt=learnt, fitted=fitted)
         method = MethodInfo.of(job.method, described)
@@ -219,7 +219,7 @@ class CellRun:
         )
 
     def _taught(self, made: _Made) -> NDArray[np.int64]:
-        """Return the documents that are relevant in what the method learnt from."""
+        """Return the documents that are relevant in the method's training data."""
         learnt = made.context.learnt
         by_split = taught_by_split(made.dataset) if learnt else np.empty(0, np.int64)
         by_recipes = np.array(sorted(made.training.taught), dtype=np.int64)
@@ -227,12 +227,12 @@ class CellRun:
 
     @property
     def _task(self) -> TaskSpec:
-        """The task, with the method's text template if that has one."""
+        """The task, with the method's text template if it has one."""
         text = self.job.method.text
         return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
 
     def _place_vectors(self) -> None:
-        """Have exact search hold its vectors on other nodes, where the job names some."""
+        """Make exact search store its vectors on other nodes, if the job names some."""
         if self.job.slices:
             from rankstone.execution.cluster.slices import Builder
             from rankstone.runners.search.exact.flat import ELSEWHERE
@@ -270,7 +270,8 @@ class CellRun:
         )
 
     def _depth(self, dataset: Dataset) -> int:
-        """Return the hits to retrieve, with those that self hits and exclusions will cost."""
+        """Return the number of hits to retrieve, including those that may be removed as self hits
+        or exclusions."""
         return min(self.job.task.depth + dataset.spare, len(dataset.corpus))
 
     def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
@@ -314,7 +315,8 @@ class CellRun:
         return summarise(encode, search, **facts)
 
     def _job_of_new_process(self, trained: MethodSpec, purse: Purse) -> Job | None:
-        """Return the job of a process that reads the saved index, unless that lies elsewhere."""
+        """Return the job of a process that reads the saved index; None if the index is
+        elsewhere."""
         given = {"method": trained, "budget": purse.left, "load": None}
         return None if self.job.slices else self.job.model_copy(update=given)
 

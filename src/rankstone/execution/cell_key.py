@@ -31,8 +31,8 @@ DIGESTED = (
     "results/per_query.py",
     "results/trec_run.py",
 )
-"""Folders and files of the package whose code can change a measurement. Of `results`,
-only the writers of rankings and values per query: the rest stores and reads measurements."""
+"""Folders and files of the package whose code can change a measurement. Of `results`, only the
+writers of rankings and values per query: the other modules store and read measurements."""
 
 
 @functools.cache
@@ -51,10 +51,10 @@ def _files(home: Path) -> Iterator[Path]:
 
 
 def model_files(method: MethodSpec) -> dict[str, dict[str, str]]:
-    """Return the sha256 of each file of the models of a method, by method name and model.
+    """Return the sha256 of each file of a method's models, by method name and model.
 
     Raises:
-        ModelError: a model is absent, or was never released.
+        ModelError: a model is missing, or was never released.
     """
     refuse_unavailable(method)
     return {
@@ -77,15 +77,15 @@ def cell_key(
     threads: int,
     training: Sequence[str] = (),
 ) -> str:
-    """Return the digest of all that can change the results; those with equal keys are reused.
+    """Return the digest of everything that can change the results, by which they are reused.
 
     Args:
-        data: The sha256 of corpus, queries and judgements.
-        models: Per method name, the sha256 of each of its model's files.
-        code: Per method name, the digest of its adapter's code.
-        packages: Versions of the libraries that compute.
-        training: Digests of the training split, and of the data that recipes learn from.
-        device: Kind of device of methods that state none.
+        data: sha256 of corpus, queries and judgements.
+        models: sha256 of each file of the models, by method name.
+        code: digest of the adapter's code, by method name.
+        packages: versions of the libraries that affect results.
+        training: digests of the training split, and of the data that recipes use.
+        device: kind of device for methods whose definition states none.
     """
     body: dict[str, Any] = {
         "rankstone": source_digest(),

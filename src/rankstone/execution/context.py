@@ -19,7 +19,7 @@ Rep = TypeVar("Rep")
 
 @dataclass(kw_only=True)
 class CellContext:
-    """Context of one cell. It holds no test query, so an index cannot learn from one."""
+    """Context of one cell. It contains no test queries, so an index cannot learn from them."""
 
     texts: Sequence[str]
     ids: DocumentIds
@@ -36,25 +36,25 @@ class CellContext:
     pairs: Truncation | None = field(default=None, init=False)
     """Truncation by a scorer's limit of the pairs counted so far."""
     learnt: bool = field(default=False, init=False)
-    """An index took training queries, or their judgements."""
+    """True if the index used training queries or their judgements."""
     fitted: bool = field(default=False, init=False)
-    """An index learnt something of the corpus."""
+    """True if the index was fitted to the corpus."""
 
     @property
     def train_queries(self) -> Sequence[str]:
-        """Texts of the training split's queries; `learnt` records that there were some."""
+        """Texts of the training split's queries; access sets `learnt` if there are any."""
         self.learnt |= len(self.queries_of_training) > 0
         return self.queries_of_training
 
     @property
     def train_judgements(self) -> Judged:
-        """Judgements of the training split; `learnt` records that there were some."""
+        """Judgements of the training split; access sets `learnt` if there are any."""
         self.learnt |= len(self.judgements_of_training.query) > 0
         return self.judgements_of_training
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Charge the block to the phase, and report the work of encoders inside it as progress."""
+        """Charge the block to the phase, and report the work of encoders in it as progress."""
 
         def report(done: int) -> None:
             if items and not self.clock.paused:
@@ -68,7 +68,7 @@ class CellContext:
         return self.cache.chunks(runner)
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Count only while a phase is charged: the latency sample repeats the same queries."""
+        """Count pairs only within a phase: the latency sample repeats the same queries."""
         if self.clock.paused:
             return
         with self.clock.pause():

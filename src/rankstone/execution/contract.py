@@ -1,4 +1,4 @@
-"""Checks and sizes of what an adapter returns: errors state the expected type."""
+"""Checks and sizes of the return values of adapters; errors state the expected type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rankstone.runners.search.filtered import FilteredSearch
 
 
 def one_each(representations: Any, n: int, method: str) -> Any:
-    """Return `representations`; AdapterError where they are not one for each of `n` texts."""
+    """Return `representations`; AdapterError unless there is one for each of `n` texts."""
     if isinstance(representations, Sized) and len(representations) == n:
         return representations
     found = type(representations).__name__
@@ -31,7 +31,7 @@ def one_each(representations: Any, n: int, method: str) -> Any:
 
 
 def index_of(index: Any, method: str) -> AnyIndex:
-    """Return `index`; AdapterError where it cannot search."""
+    """Return `index`; AdapterError if it cannot search."""
     if callable(getattr(index, "search", None)):
         found: AnyIndex = index
         return found
@@ -42,7 +42,7 @@ def index_of(index: Any, method: str) -> AnyIndex:
 
 
 def hits_of(hits: Any, method: str) -> Hits:
-    """Return `hits`; AdapterError where they are none."""
+    """Return `hits`; AdapterError if they have the wrong type."""
     if isinstance(hits, Hits):
         return hits
     raise AdapterError(
@@ -52,16 +52,16 @@ def hits_of(hits: Any, method: str) -> Hits:
 
 
 def notes_of(index: Any) -> list[str]:
-    """Return what an index has to say about its results (`notes`), for the record."""
+    """Return an index's remarks about its results (`notes`), for the record."""
     notes = getattr(index, "notes", None)
     return [str(note) for note in notes()] if callable(notes) else []
 
 
 def index_size(index: AnyIndex, n_documents: int, folder: Path) -> IndexSize:
-    """Return the sizes of an index: unknown where a part has no `nbytes`, or no `save`.
+    """Return the sizes of an index; unknown if a part has no `nbytes` or no `save`.
 
     Args:
-        folder: Where it is saved to be measured.
+        folder: folder in which it is saved to measure its size.
     """
     size = index.nbytes() if throughout(index, "nbytes") else None
     return IndexSize(
@@ -72,14 +72,14 @@ def index_size(index: AnyIndex, n_documents: int, folder: Path) -> IndexSize:
 
 
 def _disk_bytes(index: AnyIndex, folder: Path) -> int | None:
-    """Return the bytes on disk that the index states itself, or those of its files."""
+    """Return the bytes on disk that the index itself states, or those of its files."""
     if hasattr(index, "disk_bytes"):
         return index.disk_bytes()  # type: ignore[no-any-return]
     return _saved_bytes(index, folder) if throughout(index, "save") else None
 
 
 def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
-    """Save the index to measure its size, which stays unknown if the disk is too small."""
+    """Save the index to measure its size; it stays unknown if the disk is too small."""
     folder.mkdir()
     try:
         index.save(folder)

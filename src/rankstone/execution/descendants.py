@@ -1,8 +1,8 @@
-"""Processes that a cell leaves behind: found and ended, also those that detached themselves.
+"""Processes that a cell leaves behind: found and ended, including detached ones.
 
-On Linux a cell's process adopts its orphans, so that all processes below it are its descendants as
-long as it lives. Where it crashed, and on other systems, its session, a mark in the environment,
-which processes inherit, and what was seen of them before identify them.
+On Linux a cell's process adopts orphans, so that all processes below it are its descendants while
+it lives. If it crashed, and on other systems, they are identified by its session, by a mark in the
+environment, which processes inherit, and by earlier observations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants whose parent ends; elsewhere than Linux: none."""
+    """Make this process the parent of orphaned descendants; has no effect except on Linux."""
     if sys.platform == "linux":
         import ctypes
 
@@ -39,15 +39,15 @@ def end_descendants(pid: int) -> None:
 def end_process(
     child: subprocess.Popen[bytes], mark: str, seen: Iterable[psutil.Process] = ()
 ) -> None:
-    """Kill `child`, the leader of a session, and all that it started under `mark`.
+    """Kill `child`, the leader of a session, and all processes that it started under `mark`.
 
     Args:
-        seen: Descendants that it had; some may have ended.
+        seen: observed descendants; some may have ended.
     """
     below = psutil.Process(child.pid) if child.poll() is None else None
     if below is not None:
         with contextlib.suppress(psutil.Error):
-            below.suspend()  # it starts no more
+            below.suspend()  # so that it starts no further process
         _end(lambda: descendants(child.pid))
     child.kill()
     child.wait()
@@ -56,14 +56,14 @@ def end_process(
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Return all processes below the process `pid`; none once it has ended."""
+    """Return all processes below the process `pid`; none if it has ended."""
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).children(recursive=True)
     return []
 
 
 def _end(find: Callable[[], Iterable[psutil.Process]]) -> None:
-    """Kill the processes found, again until none of them runs: a fork may escape one round."""
+    """Kill the processes found, repeatedly until none runs: a fork may escape one round."""
     for _ in range(ROUNDS):
         running = list(filter(_runs, find()))
         for process in running:

@@ -20,20 +20,20 @@ from rankstone.errors import AdapterError, RankstoneError
 
 KINDS = ("progress", "result", "sample", "error")
 BOOKKEEPING = "write results"
-"""Name of the time after all phases: what was measured is written. Its memory is no cost."""
+"""Name of the time after all phases, when results are written. Its memory is not a cost."""
 UNDER_LOAD = "under load"
-"""Name of the time in which requests are offered; the memory that keeps them is no cost either."""
+"""Name of the time when requests are sent; the memory that stores them is not a cost."""
 PROGRESS_INTERVAL_S = 0.1
 LONGEST_TEXT = 20_000
-"""Characters of a message that are kept."""
+"""Maximum length of a message in characters."""
 LONGEST_EVENT = 1 << 26
-"""Bytes of an event."""
+"""Maximum length of an event in bytes."""
 WARNINGS = 100
-"""Warnings of libraries that a record keeps."""
+"""Maximum number of library warnings in a record."""
 
 
 def bounded(text: str) -> str:
-    """Return `text` as a record can hold it: of bounded length, without lone surrogates."""
+    """Return `text` as a record can store it: with limited length, without lone surrogates."""
     left_out = len(text) - LONGEST_TEXT
     if left_out > 0:
         half = LONGEST_TEXT // 2
@@ -52,7 +52,7 @@ class ElsewhereError(Exception):
 def described(error: BaseException) -> tuple[str, str, str | None]:
     """Return kind, message and traceback of an error, whose own methods may fail.
 
-    An error meant for the user is its message alone.
+    An error meant for the user has only a message.
     """
     if isinstance(error, ElsewhereError):
         return error.described
@@ -68,7 +68,7 @@ def described(error: BaseException) -> tuple[str, str, str | None]:
 
 
 def parsed(line: bytes) -> Mapping[str, Any] | None:
-    """Return the event in `line`; None for anything else that an adapter may have written."""
+    """Return the event in `line`; None for other output that an adapter may have written."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
@@ -88,14 +88,14 @@ class EventStream:
         """Write an event; a copy of the process that an adapter forked ends here instead."""
         if os.getpid() != self._process:
             os._exit(1)
-        data = f"\n{json.dumps(event)}\n".encode()  # apart from what an adapter wrote before
+        data = f"\n{json.dumps(event)}\n".encode()  # separated from earlier output of an adapter
         if len(data) > LONGEST_EVENT:
             raise AdapterError(f"its description or its warnings take {len(data):,} bytes")
         while data:
             data = data[os.write(self._descriptor, data) :]
 
     def progress(self, name: str, done: int, total: int | None) -> None:
-        """Emit progress; every beginning and every end, and between them ten times a second."""
+        """Emit progress: at every start and end, and between them at most ten times per second."""
         if done:
             now, (last, since) = time.monotonic(), self._last
             if name == last and done != total and now - since < PROGRESS_INTERVAL_S:
@@ -105,7 +105,7 @@ class EventStream:
 
 
 def messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """Return the different warnings, as a record keeps them."""
+    """Return the distinct warnings, as a record stores them."""
     found = list(dict.fromkeys(bounded(f"{w.category.__name__}: {w.message}") for w in caught))
     left_out = len(found) - WARNINGS
     more = [f"{left_out:,} more warnings are left out"] if left_out > 0 else []

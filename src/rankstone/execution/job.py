@@ -31,15 +31,16 @@ class Job(BaseModel):
     workspace: Path
     command: tuple[str, ...] = ()
     budget: Limit = UNLIMITED
-    """Upper bounds of what requests to APIs may cost."""
+    """Limits of the cost of requests to APIs."""
     load: LoadPlan | None = None
-    """Trials under load, after all else; None: none."""
+    """Trials under load, after all other measurements; None for none."""
     sample: bool = False
-    """Only a sample is measured, for a forecast."""
+    """True to measure only a sample, for a forecast."""
     prepared: dict[str, str] | None = None
     """As in `Sources`."""
     slices: tuple[str, ...] = ()
-    """Address of the cluster, and nodes that hold the vectors of exact search; empty: this one."""
+    """Address of the cluster, and nodes that store the vectors of exact search; empty for this
+    one."""
 
     @property
     def sources(self) -> Sources:

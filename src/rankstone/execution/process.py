@@ -1,4 +1,4 @@
-"""A new process for one cell: started, followed, limited, and always ended."""
+"""A new process for one cell: started, monitored, limited, and always ended."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from rankstone.runners.search.engines.servers.removal import remove_left
 
 POLL_S = 0.1
 interrupted = threading.Event()
-"""Set where cells that other threads follow are to end: Ctrl-C reaches the main thread only."""
+"""Set to end cells that other threads follow: only the main thread receives Ctrl-C."""
 DEAD_S = 1.0
-"""Time in which what a process wrote before it died arrives."""
+"""Seconds for the remaining output of a dead process to arrive."""
 LOG_TAIL_BYTES = 4000
 LOG_BYTES = 1 << 26
-"""Bytes of the log on disk from which its beginning is dropped."""
+"""Size in bytes of the log on disk from which its start is discarded."""
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",  # tokenizers
@@ -45,7 +45,7 @@ THREAD_VARIABLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of a cell; None is without limit."""
+    """Limits of a cell; None for no limit."""
 
     timeout_s: float | None = None
     memory_bytes: int | None = None
@@ -53,7 +53,7 @@ class Limits:
     """Seconds that the cell took before its process."""
 
     def passed(self, elapsed_s: float, resident: int, phase: str) -> tuple[Status, str, str] | None:
-        """Return status, kind and message of a cell that passed a limit; None for others."""
+        """Return status, kind and message of a cell that exceeded a limit; None for other cells."""
         if self.timeout_s is not None and elapsed_s + self.spent_s > self.timeout_s:
             message = f"stopped after {self.timeout_s:g} s in phase '{phase}' (--timeout)"
             return "timeout", "Timeout", message
@@ -71,21 +71,21 @@ class Outcome:
     measured: Measured | None = None
     """The measured part of the record, if the status is ok."""
     sampled: Sampled | None = None
-    """The same of a sample."""
+    """The measured part of a sample."""
     wall_s: float | None = None
     """Seconds from the start of the process to its end."""
     error: ErrorInfo | None = None
     phases: Mapping[str, Phase] = field(default_factory=dict)
     """Phases charged before an error."""
     peak_rss_bytes: int | None = None
-    """Largest resident size observed of the process and its children, until it writes results."""
+    """Maximum observed resident size of the process and its children, until it writes results."""
 
 
 def run_process(job: Job, limits: Limits, progress: Progress) -> Outcome:
-    """Run `job` in a process of its own and pass its progress on.
+    """Run `job` in its own process and forward its progress.
 
-    The process and those that it started, daemons included, never outlive the call, however it
-    ends.
+    The process and all processes that it started, including daemons, are ended before the call
+    returns or raises.
     """
     began, mark = time.perf_counter(), secrets.token_hex(8)
     with tempfile.TemporaryFile() as log:
@@ -118,13 +118,13 @@ class _Watch:
         self._events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._peak = self._last = 0
         self.seen: set[psutil.Process] = set()
-        """Processes that the process started, as far as they were noticed."""
+        """Processes started by the process, as far as they were observed."""
         self._phase = "start"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def close(self) -> None:
-        """Release the pipes of a process that has ended."""
+        """Close the pipes of a process that has ended."""
         self._reader.join(timeout=5)
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
@@ -134,7 +134,7 @@ class _Watch:
     def outcome(self, job: Job) -> Outcome:
         """Follow the process until it reports, dies, or exceeds a limit.
 
-        Raises KeyboardInterrupt where cells were interrupted.
+        Raises KeyboardInterrupt if cells were interrupted.
         """
         self._send(job)
         started = time.monotonic()
@@ -149,7 +149,7 @@ class _Watch:
                     return self._reported(event)
                 self._progressed(event)
                 died = False
-            if died:  # without an end of its events, whose pipe a process that it left holds
+            if died:  # without end of file: a process that it left behind holds the pipe
                 return self._died()
             if stop := self._limit_reached(time.monotonic() - started):
                 return stop
@@ -157,7 +157,7 @@ class _Watch:
                 raise KeyboardInterrupt
 
     def _send(self, job: Job) -> None:
-        """Send the job and keep the pipe open: it ends for the child when the parent is gone."""
+        """Send the job and keep the pipe open: the child reads its end when the parent is gone."""
         with contextlib.suppress(BrokenPipeError):  # _died reports a child that died at once
             self._stdin.write(job.model_dump_json().encode() + b"\n")
             self._stdin.flush()
@@ -169,7 +169,7 @@ class _Watch:
         self._events.put(None)
 
     def _progressed(self, event: Mapping[str, Any]) -> None:
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # an adapter's own writing
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # output of an adapter
             total = event["total"]
             self._phase = bounded(str(event["name"]))
             self._progress(self._phase, int(event["done"]), total and int(total))
@@ -180,7 +180,7 @@ class _Watch:
         return passed and self._ended(*passed)
 
     def _measure(self) -> int:
-        """Return the bytes resident in two consecutive samples: a fork may count twice."""
+        """Return the smaller resident size of two samples: a fork may be counted twice."""
         below = descendants(self._child.pid)
         self.seen.update(below)
         sample = resident_bytes(self._child.pid, below)
@@ -211,12 +211,12 @@ class _Watch:
         )
 
     def _with_log(self, traceback: str) -> str:
-        """Return the traceback, and what the process printed before."""
+        """Return the traceback, and the earlier output of the process."""
         log = _tail(self._log)
         return f"{traceback}\n\nOutput of the process:\n{log}" if log else traceback
 
     def _died(self) -> Outcome:
-        """Return the outcome of a process that ended without a report: killed, or crashed."""
+        """Return the outcome of a process that ended without a report: killed or crashed."""
         code = self._child.wait()
         how = f"exited with code {code}"
         if code < 0:
@@ -234,7 +234,7 @@ class _Watch:
 
 
 def error_info(kind: str, message: str, traceback: str | None = None) -> ErrorInfo:
-    """Return an error as a record can hold it."""
+    """Return an error as a record can store it."""
     return ErrorInfo(
         kind=bounded(kind),
         message=bounded(message),
@@ -243,9 +243,9 @@ def error_info(kind: str, message: str, traceback: str | None = None) -> ErrorIn
 
 
 def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
-    """Return the resident size of a process and its descendants; 0 once it has ended.
+    """Return the resident size of a process and its descendants; 0 if it has ended.
 
-    Pages that a descendant shares with the process it was forked from are counted once.
+    Pages that a descendant shares with the process from which it was forked are counted once.
     """
     total = 0
     with contextlib.suppress(psutil.Error):
@@ -257,7 +257,7 @@ def resident_bytes(pid: int, below: Iterable[psutil.Process]) -> int:
 
 
 def cell_variables(threads: int, device: str) -> dict[str, str]:
-    """Return variables of the environment in which methods run."""
+    """Return the environment variables under which methods run."""
     return {
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         VARIABLE: device,
@@ -273,19 +273,19 @@ def _environment(job: Job) -> dict[str, str]:
         **cell_variables(job.threads, job.device),
         "RANKSTONE_CACHE": str(job.cache.absolute()),  # where engines store converted networks
     }
-    # The child imports the package from where the parent did, installed or not.
+    # The child imports the package from the same location as the parent, installed or not.
     path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
     return {**os.environ, **fixed, "PYTHONPATH": path}
 
 
 def _shorten(log: IO[bytes]) -> None:
-    """Free the disk that a long log takes; what is written next continues at its end."""
+    """Free the disk space of a long log; later output is appended at its end."""
     if os.fstat(log.fileno()).st_blocks * 512 > LOG_BYTES:
         log.truncate(0)
 
 
 def _tail(log: IO[bytes]) -> str | None:
-    """Return the end of what the process wrote to standard error."""
+    """Return the end of the process's output on standard error."""
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - LOG_TAIL_BYTES))
     return log.read().decode("utf-8", "replace").strip("\0 \n") or None

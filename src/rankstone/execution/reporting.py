@@ -1,4 +1,4 @@
-"""Receivers of the progress of a sweep, and one that writes plain lines for notebooks and logs."""
+"""Receivers of the progress of a sweep, and one that prints plain lines for notebooks and logs."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ INTERVAL_S = 10.0
 
 
 def in_notebook() -> bool:
-    """Return True in a process that Jupyter draws."""
+    """Return True in a Jupyter kernel."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class Reporter(Protocol):
-    """Receiver of a sweep: of its cells, and between them of the progress of preparing data."""
+    """Receiver of the events of a sweep: its cells, and the progress of preparing data."""
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None:
-        """Receive `rankstone.progress.Progress` of the cell that runs, or of its data."""
+        """Receive `rankstone.progress.Progress` of the current cell, or of its data."""
 
     def started(self, cell: str) -> None:
-        """Receive the name of the cell that begins."""
+        """Receive the name of the cell that starts."""
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        """Receive the record of the cell that ends."""
+        """Receive the record of the cell that ended."""
 
 
 class Silent:
-    """A reporter that reports nothing, the Python API's default."""
+    """A reporter that reports nothing, the default of the Python API."""
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None: ...
     def started(self, cell: str) -> None: ...
@@ -40,7 +40,7 @@ class Silent:
 
 
 class Lines:
-    """A line as each cell begins and ends, and one of its progress every ten seconds."""
+    """Print a line when each cell starts and ends, and its progress every ten seconds."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out, self._clock, self._last, self._cell = out, clock, clock(), ""

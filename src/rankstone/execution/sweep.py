@@ -61,12 +61,12 @@ from rankstone.training.parts import data_digests, refuse_missing
 
 
 class Machine(NamedTuple):
-    """A machine that measures cells, as far as keys and comparisons depend on it."""
+    """A machine that measures cells, with the facts on which keys and comparisons depend."""
 
     threads: int
     fingerprint: str
     device: str = ""
-    """Kind of device; empty: that of the sweep."""
+    """Kind of device; empty for that of the sweep."""
 
     @classmethod
     def this(cls) -> Machine:
@@ -74,16 +74,16 @@ class Machine(NamedTuple):
 
 
 Key = Callable[[Machine], str]
-"""Key of a cell, by the machine that measures it."""
+"""Key of a cell, given the machine that measures it."""
 SAMPLING = threading.Lock()
-"""Held while this machine measures a sample: cells of a cluster begin at the same time."""
+"""Held while this machine measures a sample: cells of a cluster start concurrently."""
 
 
 class Machines(Protocol):
-    """Where cells are measured: on this machine, or on a cluster."""
+    """Backend that measures cells: this machine, or a cluster."""
 
     def opened(self) -> AbstractContextManager[object]:
-        """Hold what is needed to measure until the block ends."""
+        """Acquire the resources for measurements until the block ends."""
 
     def each(
         self, cells: Sequence[Callable[[Reporter], RunRecord]], reporter: Reporter
@@ -91,10 +91,10 @@ class Machines(Protocol):
         """Measure the cells of a task, and yield their records in order."""
 
     def kinds(self) -> Sequence[Machine]:
-        """Return the kinds of machines, whose stored records are reused."""
+        """Return the kinds of machines whose stored records are reused."""
 
     def refuse(self, forecast: Forecast, job: Job) -> None:
-        """Raise DoesNotFitError where memory or disk is too small for a cell."""
+        """Raise DoesNotFitError if memory or disk is too small for a cell."""
 
     def run(
         self,
@@ -104,7 +104,7 @@ class Machines(Protocol):
         limits: Limits,
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
-        """Measure a cell, and return where."""
+        """Measure a cell, and return the machine and the outcome."""
 
 
 class Here:
@@ -153,7 +153,7 @@ class Sweep:
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
     load: LoadPlan | None = None
-    """Trials under load; stored records without these are measured again."""
+    """Trials under load; stored records without them are measured again."""
     command: tuple[str, ...] = ()
     machines: Machines = field(default_factory=Here)
 
@@ -177,12 +177,12 @@ class Sweep:
                 yield from self.machines.each(cells, reporter)
 
     def check_device(self) -> None:
-        """Raise DefinitionError where this machine is to measure and lacks the device."""
+        """Raise DefinitionError if this machine measures cells but lacks the device."""
         if isinstance(self.machines, Here):
             check(self._device)
 
     def check_methods(self) -> None:
-        """Raise RankstoneError where the definition of a method is invalid."""
+        """Raise RankstoneError if the definition of a method is invalid."""
         for method in {m.digest(): m for m in self._as_run()}.values():
             self._check(method)
 
@@ -196,7 +196,8 @@ class Sweep:
         return (method.on_task(task.name, task.instruction) for method, task in pairs)
 
     def _check(self, method: MethodSpec) -> None:
-        """Build the runner; what is no fault of its definition is reported by its cells."""
+        """Build the runner; errors that are not faults of its definition are reported by its
+        cells."""
         refuse_deadly(method)
         refuse_missing(method)
         try:
@@ -205,7 +206,7 @@ class Sweep:
             return
         except (KeyboardInterrupt, RankstoneError):
             raise
-        except BaseException:  # also SystemExit, and panics of libraries in Rust
+        except BaseException:  # includes SystemExit, and panics of Rust libraries
             return
 
     def opened(self, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
@@ -237,7 +238,7 @@ class Sweep:
         except BaseException as error:
             outcome = Outcome(status="failed", error=error_info(*described(error)))
             record = self._record(method, task, dataset, "", outcome, started)
-            if not isinstance(error, DefinitionError):  # a name of nothing has no row in a table
+            if not isinstance(error, DefinitionError):  # an undefined name has no row in a table
                 self.store.write(record)
         else:
             if former is not None:
@@ -257,14 +258,14 @@ class Sweep:
         return record
 
     def _former(self, key: Key, method: MethodSpec) -> RunRecord | None:
-        """Return the record of an equal cell, of any machine that may measure this one."""
+        """Return the record of an equal cell on any machine that may measure this one."""
         return next(
             filter(None, (self.stored(key, method, m) for m in self.machines.kinds())), None
         )
 
     def stored(self, key: Key, method: MethodSpec, machine: Machine) -> RunRecord | None:
-        """Return the record of an equal cell on a machine, with the trials that are asked for and
-        of the same servers; None where the cell is to be measured."""
+        """Return the record of an equal cell on a machine, with the requested trials and the same
+        servers; None if the cell has to be measured."""
         if self.force:
             return None
         record = self.store.find(key(machine), machine=machine.fingerprint)
@@ -291,12 +292,12 @@ class Sweep:
             return found, *self.machines.run(job, asked, dataset, self.limits, reporter)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # of the sample or its libraries, or no process started
+        except BaseException as error:  # from the sample or its libraries, or no process started
             failed = Outcome(status="failed", error=error_info(*described(error)))
             return found, Machine.this(), failed
 
     def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
-        """Return the key of the cell by the machine that measures it; data is read here, once."""
+        """Return the key of the cell by measuring machine; the data is read here, once."""
         of = partial(
             cell_key,
             method,
@@ -314,7 +315,7 @@ class Sweep:
         return lambda on: of(device=on.device or kind(self._device), threads=on.threads)
 
     def job(self, method: MethodSpec, task: TaskSpec, staging: Path) -> Job:
-        """Return what the process of the cell is given."""
+        """Return the input of the cell's process."""
         return Job(
             method=method,
             task=task,
@@ -339,7 +340,7 @@ class Sweep:
         outcome: Outcome,
         started: str,
     ) -> RunRecord:
-        """Return the cell's record, from its measurements or from what is known without them."""
+        """Return the cell's record, from its measurements or from the facts known without them."""
         measured = outcome.measured or Measured(
             task=TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
             method=MethodInfo.of(method),
@@ -382,9 +383,10 @@ class Sweep:
 
 
 def _peak(profile: Profile, outcome: Outcome) -> int | None:
-    """Return the largest of what was observed from outside, and of the phases that were run here.
+    """Return the larger of the peak observed from outside and the peaks of the phases run here.
 
-    A short peak falls between two observations; that of a cached phase is of an earlier run.
+    A short peak may fall between two observations; the peak of a cached phase is from an earlier
+    run.
     """
     own = (phase.peak_rss_bytes for phase in profile.phases.values() if not phase.from_cache)
     return max((n for n in (outcome.peak_rss_bytes, *own) if n is not None), default=None)

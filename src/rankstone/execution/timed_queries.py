@@ -17,7 +17,7 @@ WARMUP = 20
 BUDGET_S = 30.0
 """Time limit of the warm-up, and of the timed queries; slow methods are timed on fewer queries."""
 FURTHER_S = 5.0
-"""Time limit of further queries, for percentiles that have no finite interval yet."""
+"""Time limit of further queries, for percentiles without a finite interval."""
 Ask = Callable[[int], tuple[float, float]]
 """Answers the query of a row; returns the milliseconds of encoding and of searching it."""
 
@@ -27,7 +27,7 @@ class Timed(NamedTuple):
     search_ms: Floats
     warmup: int
     queries: int
-    """Different queries among the timed ones."""
+    """Number of distinct queries among the timed ones."""
 
 
 def time_queries(
@@ -37,13 +37,13 @@ def time_queries(
     seed: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Timed:
-    """Time queries in an order that depends on the seed alone, again and again if they are few.
+    """Time queries in an order that depends only on the seed, repeatedly if there are few.
 
-    The first timed query is the one after the last of the warm-up, which are timed again only when
-    all others were.
+    Timing starts with the query after the last one of the warm-up, so the queries of the warm-up
+    are timed only after all others.
 
     Args:
-        report: Receives the number of timed queries after each.
+        report: receives the number of timed queries after each.
     """
     rows = np.random.default_rng(seed).permutation(n_queries).tolist()
     turns = itertools.cycle(rows)
@@ -65,7 +65,7 @@ def time_queries(
 
 
 def _asked(ask: Ask, turns: Iterator[int], n: int, limit_s: float) -> list[tuple[float, float]]:
-    """Ask the next `n` queries, or those that begin within the limit, at least one."""
+    """Run the next `n` queries, or those that start within the time limit, but at least one."""
     end, taken = time.monotonic() + limit_s, []
     for row in itertools.islice(turns, n):
         taken.append(ask(row))
@@ -75,5 +75,5 @@ def _asked(ask: Ask, turns: Iterator[int], n: int, limit_s: float) -> list[tuple
 
 
 def _pace_s(found: list[tuple[float, float]]) -> float:
-    """Return the mean seconds of a query."""
+    """Return the mean seconds per query."""
     return float(np.sum(found)) / len(found) / 1e3

@@ -1,8 +1,8 @@
-"""Data that a method was trained on, and its figures on queries that training did not see.
+"""Training data of a method, and its figures on queries that training did not see.
 
-A method that learnt from the training split of a collection has seen the documents that are
-relevant there. Where some are relevant in the test as well, it is scored once more on the queries
-none of whose relevant documents it saw (docs: protocols of quality).
+A method that was trained on the training split of a collection has seen the documents that are
+relevant there. If some of them are also relevant in the test, the method is scored again on the
+queries without such documents (docs: protocols of quality).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ORDER: tuple[TrainedOn, ...] = ("none", "corpus", TRAINING, "other")
 def trained_on(
     method: MethodSpec, task: TaskSpec, *, learnt: bool, fitted: bool
 ) -> list[TrainedOn]:
-    """Return the data that `method` was trained on, as far as it is known; empty: unknown.
+    """Return the data on which `method` was trained, as far as known; empty if unknown.
 
     Args:
-        learnt: it took training queries or their judgements.
-        fitted: it learnt something of the corpus.
+        learnt: it used training queries or their judgements.
+        fitted: it was fitted to the corpus.
     """
     found: set[TrainedOn] = set(_of_weights(method, task))
     found |= {TRAINING} if learnt else {"corpus"} if fitted else set()
@@ -51,7 +51,7 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
 
 
 def _has_model(part: AdapterSpec) -> bool:
-    """True if it has weights, here or (`model_id`) behind an API."""
+    """Return True if it has weights, here or (`model_id`) behind an API."""
     return bool(part.models) or "model_id" in part.parameters
 
 
@@ -66,12 +66,12 @@ def _parts(spec: AdapterSpec) -> Iterator[AdapterSpec]:
 
 
 class Seen(NamedTuple):
-    """Queries of the test by what training saw of them."""
+    """Test queries by overlap with the training data."""
 
     unseen: NDArray[np.bool_]
-    """(n_queries,) no relevant document is relevant in training."""
+    """(n_queries,) True if no relevant document of the query is relevant in training."""
     judgements: int
-    """Relevant judgements whose documents are relevant in training."""
+    """Number of relevant judgements whose documents are relevant in training."""
     relevant: int
 
 
@@ -81,10 +81,10 @@ def taught_by_split(dataset: Dataset) -> NDArray[np.int64]:
 
 
 def seen(dataset: Dataset, taught: NDArray[np.int64]) -> Seen | None:
-    """Return what a training saw; None where it shares no relevant document.
+    """Return the overlap with the training data; None if no relevant document is shared.
 
     Args:
-        taught: Documents that are relevant in training.
+        taught: documents that are relevant in training.
     """
     rows, documents = _relevant(dataset.judgements, dataset.task.relevance)
     shared = (documents >= 0) & np.isin(documents, taught)
@@ -96,7 +96,7 @@ def seen(dataset: Dataset, taught: NDArray[np.int64]) -> Seen | None:
 
 
 def _relevant(judgements: Judgements, least: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and documents of the relevant judgements."""
+    """Return rows and documents of the relevant judgements."""
     kept = judgements.label >= least
     return judgements.query[kept], judgements.document[kept]
 

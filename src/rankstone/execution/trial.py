@@ -1,4 +1,4 @@
-"""Construction of a method in a process of its own: code that is not Rankstone's may end it."""
+"""Construction of a method in a separate process, which third-party code may end."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SURVIVED = b"survived"
 def refuse_deadly(method: MethodSpec) -> None:
     """Raise AdapterError if importing or constructing the method's own adapters ends a process.
 
-    Methods of Rankstone's adapters, and of objects, which this process holds already, are not
-    tried. Errors are left to the construction in this process.
+    Methods that use only Rankstone's adapters, and objects, which are already in this process, are
+    not tried. Errors are left to the construction in this process.
     """
     if not any(_foreign(method)):
         return
@@ -46,9 +46,9 @@ def refuse_deadly(method: MethodSpec) -> None:
 
 
 def _tried(method: MethodSpec) -> tuple[int, bytes] | None:
-    """Return exit code and output of the trial, whose processes have ended; None if it took long.
+    """Return exit code and output of the trial, whose processes have ended; None after a timeout.
 
-    The output is a file: a pipe could be held open by a process that the adapter started.
+    The output goes to a file: a process that the adapter started could keep a pipe open.
     """
     mark = secrets.token_hex(8)
     path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
@@ -81,13 +81,13 @@ def _foreign(method: MethodSpec) -> list[str]:
 
 
 def main() -> None:
-    """Construct the method that standard input holds, and report that the process survived."""
+    """Construct the method read from standard input, and report that the process survived."""
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     with contextlib.suppress(BaseException):  # the caller's own construction raises it again
         build_runner(untrained(MethodSpec.model_validate_json(sys.stdin.buffer.read())))
     sys.stdout.flush()
     os.write(1, SURVIVED)
-    os._exit(0)  # threads of the adapter do not hold the trial up
+    os._exit(0)  # do not wait for threads of the adapter
 
 
 def _end_with_parent(parent: int) -> None:

@@ -1,8 +1,8 @@
-"""Process of a cell: reads a `Job` from standard input, streams events to standard output.
+"""Process of a cell: reads a `Job` from standard input, writes events to standard output.
 
-Started by `rankstone.execution.process` as ``python -m rankstone.execution.worker``, which ends it
-when it has reported. The output of libraries goes to standard error, which the parent keeps for the
-record of a failure.
+`rankstone.execution.process` starts it as ``python -m rankstone.execution.worker``, and ends it
+when it has reported. The output of libraries goes to standard error, which the parent stores in the
+record if the cell fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rankstone.execution.events import EventStream, bounded, described
 from rankstone.runners.search.engines.servers.removal import remove_left
 
 LINGER_S = 60.0
-"""Time in which the parent ends a process that has reported."""
+"""Seconds for the parent to end a process that has reported."""
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         measured = cell.sample() if isinstance(cell, SampledCell) else cell.run()
         kind = "sample" if job.sample else "result"
         events.emit({"event": kind, "body": measured.model_dump(mode="json")})
-    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+    except BaseException as error:  # includes SystemExit, and panics of Rust libraries
         kind, message, trace = described(error)
         events.emit(
             {
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _private_stdin() -> int:
-    """Return a descriptor that processes of the adapter do not inherit; they read nothing."""
+    """Return a descriptor that processes of the adapter do not inherit; their input is empty."""
     descriptor = os.dup(sys.stdin.fileno())
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
@@ -71,7 +71,7 @@ def _private_stdin() -> int:
 
 
 def _die_with_parent(stdin: int, staging: Path) -> None:
-    """Exit when standard input ends: the parent holds it open as long as it lives."""
+    """Exit when standard input ends: the parent keeps it open as long as it lives."""
     while os.read(stdin, 1 << 16):
         pass
     end_descendants(os.getpid())

@@ -1,8 +1,8 @@
 """Predicates over columns of documents, in a small part of Python's syntax.
 
-`year >= 2015 and (source in ["web", "news"] or not draft)`: comparisons of a column with
-constants, joined by `and`, `or` and `not`. Strings are compared by `==`, `!=` and `in` alone,
-numbers of less than 2**53 by all signs. A document without a value passes no comparison of that
+For example `year >= 2015 and (source in ["web", "news"] or not draft)`: comparisons of a column
+with constants, joined by `and`, `or` and `not`. Strings are compared only by `==`, `!=` and `in`,
+numbers below 2**53 by all operators. A document without a value passes no comparison of that
 column, not even a negated one.
 """
 
@@ -31,13 +31,13 @@ NEGATED: dict[Operator, Operator] = {
 }  # fmt: skip
 MIRRORED: dict[Operator, Operator] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 LARGEST = 2**53
-"""Bound of numbers, below which integers and float64 agree: engines compare either."""
+"""Bound of numbers below which integers and float64 agree, because engines may use either."""
 KINDS: dict[type, str] = {bool: "true or false", int: "numbers", float: "numbers", str: "strings"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of a column with a constant; `!=` is for strings alone, `==` for all kinds."""
+    """Comparison of a column with a constant; `!=` only for strings, `==` for all kinds."""
 
     column: str
     operator: Operator
@@ -46,7 +46,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Joined:
-    """Parts of which all (`and`), or at least one (`or`), must pass."""
+    """Predicates of which all (`and`), or at least one (`or`), must pass."""
 
     how: Literal["and", "or"]
     parts: tuple[Predicate, ...]
@@ -61,14 +61,14 @@ class Where:
 
     predicate: Predicate
     passes: NDArray[np.bool_]
-    """(n_documents,) True where the document passes."""
+    """(n_documents,) True if the document passes."""
 
 
 def parse(text: str) -> Predicate:
-    """Return the predicate; negations are resolved, so that engines need none.
+    """Return the predicate, with negations resolved so that engines need not support them.
 
     Raises:
-        DefinitionError: it is not one; the message names the part that is not understood.
+        DefinitionError: the text is not a predicate; the message names the part that is invalid.
     """
     try:
         return _built(ast.parse(text.strip(), mode="eval").body, negated=False)
@@ -88,7 +88,7 @@ def passing(predicate: Predicate, columns: Mapping[str, Any]) -> NDArray[np.bool
     """Return (n,) flags of the rows of Arrow `columns` that pass.
 
     Raises:
-        DataError: there is no such column, or it holds values of another kind.
+        DataError: the column does not exist, or has values of another kind.
     """
     import numpy as np
     import pyarrow.compute as pc
@@ -166,7 +166,7 @@ def _value(node: ast.expr) -> Value:
 
 def _is_absurd(value: Value) -> bool:
     if isinstance(value, str):
-        value.encode()  # ValueError for half of a surrogate pair
+        value.encode()  # ValueError for a lone surrogate
         return "\0" in value
     return not abs(value) < LARGEST
 
@@ -189,7 +189,7 @@ def _mask(predicate: Predicate, columns: Mapping[str, Any]) -> Any:
     column = _column(predicate, columns)
     try:
         return compare[predicate.operator](column, predicate.value)
-    except pa.ArrowInvalid as error:  # integers that no float64 holds
+    except pa.ArrowInvalid as error:  # integers that float64 cannot represent
         raise DataError(
             f"column '{predicate.column}' cannot be compared with {predicate.value!r}: {error}."
         ) from None

@@ -1,9 +1,9 @@
 """Self time and memory per phase.
 
-Phases nest: a lazily encoded chunk read inside `index` is charged to `encode_documents`, not to
-`index`. Wall time is `time.perf_counter`, CPU time is that of this process and all its threads.
-A phase ends when the GPU has done its work. Memory peaks come from `rankstone.profiling.memory` and
-are reset at every change of phase.
+Phases nest: an encoded chunk that is computed lazily inside `index` is charged to
+`encode_documents`, not to `index`. Wall time is `time.perf_counter`; CPU time is that of this
+process with all its threads. A phase ends when the GPU has finished its work. Memory peaks come
+from `rankstone.profiling.memory` and are reset at every change of phase.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Tally:
 
 
 class Clock:
-    """Accumulates phases; reports to `progress` each phase that is entered or returned to."""
+    """Accumulates phases; reports each phase that is entered or resumed to `progress`."""
 
     def __init__(self, progress: Progress = silent) -> None:
         self._tallies: dict[str, _Tally] = {}
@@ -64,7 +64,7 @@ class Clock:
 
     @contextlib.contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Charge the block to `name` instead of the phase around it."""
+        """Charge the block to `name` instead of the enclosing phase."""
         if self.paused:
             yield
             return
@@ -100,12 +100,13 @@ class Clock:
         billed_tokens: int | None = None,
         usd: float | None = None,
     ) -> None:
-        """Count work that an encoder reported in the phase `name`, which has begun."""
+        """Count work that an encoder reported in the phase `name`, which has started."""
         if not self.paused:
             self._tallies[name].add_work(tokens, flops, billed_tokens, usd)
 
     def add_utilisation(self, share: float) -> None:
-        """Count a sample of the GPU's utilisation in the running phase, from any thread."""
+        """Count a sample of the GPU's utilisation in the running phase; callable from any
+        thread."""
         for name in self._stack[-1:]:
             self._tallies[name].gpu_shares.append(share)
 
@@ -123,7 +124,7 @@ class Clock:
         billed_tokens: int | None = None,
         usd: float | None = None,
     ) -> None:
-        """Charge the cost, in the run that filled the cache, of `items` read from it."""
+        """Charge `items` read from a cache with the cost of the run that filled the cache."""
         tally = self._tallies.setdefault(name, _Tally())
         tally.items += items
         tally.cached_items += items
@@ -133,7 +134,7 @@ class Clock:
         tally.add_peaks(peak_rss_bytes, peak_gpu_bytes)
 
     def phases(self) -> dict[str, Phase]:
-        """Return what has been charged so far, in the order of first entry."""
+        """Return everything charged so far, in the order of first entry."""
         self._settle()
         return {
             name: Phase(

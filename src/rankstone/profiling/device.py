@@ -1,7 +1,7 @@
-"""The device that computes: choice, free memory, and the end of its work.
+"""The compute device: selection, free memory, and synchronisation.
 
-`--device` and `RANKSTONE_DEVICE` state it; without them it is a CUDA device where torch sees one,
-else Apple's MPS, else the CPU. A method's own parameter `device` goes before both.
+`--device` and `RANKSTONE_DEVICE` state it; by default it is a CUDA device if torch finds one, else
+Apple's MPS, else the CPU. The parameter `device` of a method takes precedence.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ TRACES = (
     "/dev/kfd",
     "/System/Library/Frameworks/Metal.framework",
 )
-"""Files of which one exists where there is a GPU, but on Windows."""
+"""Files of which at least one exists if there is a GPU, except on Windows."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 SEARCH_BYTES = 2**23
-"""Vectors below this are searched on the CPU, which reads them in less time than a GPU needs to
-receive a query and to return its results: about half a millisecond."""
+"""Size of vectors in bytes below which the CPU searches them: it reads them faster than a GPU
+receives a query and returns its results, which takes about half a millisecond."""
 
 
 def resolve(stated: str | None = None) -> str:
-    """Return the name of the torch device: `stated`, else the variable's, else the best there is.
+    """Return the name of the torch device: `stated`, else that of the variable, else the best one.
 
-    Imports torch only where there is a trace of a GPU. Raises DefinitionError for a variable that
-    names no device.
+    Imports torch only if there are signs of a GPU. Raises DefinitionError if the variable does not
+    name a device.
     """
     if stated not in (None, AUTO):
         return str(stated)
@@ -46,7 +46,8 @@ def resolve(stated: str | None = None) -> str:
 
 
 def parsed(name: str, where: str) -> str:
-    """Return `name` if it has the form of a device; DefinitionError, which names `where`, if not.
+    """Return `name` if it has the form of a device; else raise a DefinitionError that names
+    `where`.
 
     Examples: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
@@ -58,25 +59,25 @@ def parsed(name: str, where: str) -> str:
 
 
 def check(name: str) -> None:
-    """Raise DefinitionError unless torch sees the device `name`."""
+    """Raise DefinitionError unless torch finds the device `name`."""
     if name == "cpu":
         return
     seen = _seen()
     if name not in seen:
         raise DefinitionError(
-            f"device '{name}': torch sees {', '.join(('cpu', *seen))} here. Use --device"
+            f"device '{name}': torch finds {', '.join(('cpu', *seen))} here. Use --device"
             f" {seen[0] if seen else 'cpu'}, or install torch for your GPU"
             " (https://pytorch.org/get-started/locally/)."
         )
 
 
 def kind(name: str) -> str:
-    """Return `name` without its number: numbers of the same kind of device do not differ."""
+    """Return `name` without its number: devices of the same kind are equivalent."""
     return name.partition(":")[0]
 
 
 def opened(name: str) -> Any:
-    """Return the torch.device `name`, made current; products of float32 are not in TF32 there."""
+    """Return the torch.device `name`, made current, with TF32 disabled for float32 products."""
     import torch
 
     made = torch.device(name)
@@ -89,19 +90,19 @@ def opened(name: str) -> Any:
 
 
 def free_bytes(name: str) -> int:
-    """Return the bytes that can be allocated on the device, with those that torch holds unused."""
+    """Return the free bytes on the device, including those that torch has cached."""
     if kind(name) == "cuda":
         cuda = _torch().cuda
         held = cuda.memory_reserved(name) - cuda.memory_allocated(name)
         return int(cuda.mem_get_info(name)[0]) + int(held)
-    return available()  # MPS has the memory of the CPU
+    return available()  # MPS uses the memory of the CPU
 
 
 def for_search(name: str, size: int) -> str:
-    """Return the device that holds `size` bytes of vectors for exact search.
+    """Return the device that stores `size` bytes of vectors for exact search.
 
-    It is `name`, a CUDA device, if the vectors take at most half of its free memory and are not too
-    few to be worth it; else the CPU.
+    This is `name`, a CUDA device, if the vectors take at most half of its free memory and are large
+    enough for a GPU to be faster; else the CPU.
     """
     if kind(name) != "cuda" or size < SEARCH_BYTES:
         return "cpu"
@@ -109,19 +110,19 @@ def for_search(name: str, size: int) -> str:
 
 
 def search_limit(name: str) -> int:
-    """Return the bytes of vectors that a GPU should hold at most."""
+    """Return the maximum number of bytes of vectors that a GPU should store."""
     return int(free_bytes(name) * RESIDENT_SHARE)
 
 
 def ran_out(error: RuntimeError) -> bool:
-    """Return True for an error of torch that reports a lack of memory, whichever the device."""
+    """Return True for a torch error that reports insufficient memory, on any device."""
     own = isinstance(error, _torch().OutOfMemoryError)
     return own or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 @contextlib.contextmanager
 def memory_errors(advice: str) -> Iterator[None]:
-    """Turn a lack of memory on the device into a MemoryError that ends with `advice`."""
+    """Convert insufficient memory on the device into a MemoryError that ends with `advice`."""
     try:
         yield
     except RuntimeError as error:
@@ -132,9 +133,9 @@ def memory_errors(advice: str) -> Iterator[None]:
 
 
 def in_steps(n: int, step: int, action: Callable[[int, int], None]) -> None:
-    """Call `action(start, stop)` for consecutive parts of `n`, `step` each.
+    """Call `action(start, stop)` for consecutive parts of `n`, each of size `step`.
 
-    Where the device runs out of memory, the part is done again in halves, and so is the rest.
+    If the device runs out of memory, the part is repeated in halves, and the rest is halved too.
     """
     start = 0
     while start < n:
@@ -151,7 +152,7 @@ def in_steps(n: int, step: int, action: Callable[[int, int], None]) -> None:
 
 
 def synchronise() -> None:
-    """Wait for the work that was given to the GPU, where torch is loaded and has used one."""
+    """Wait for the work submitted to the GPU, if torch is loaded and has used one."""
     cuda = loaded_cuda()
     if cuda is not None and cuda.is_initialized():
         cuda.synchronize()

@@ -37,10 +37,10 @@ def _sample(clock: Clock, ended: threading.Event) -> None:
 
 
 def utilisation() -> float | None:
-    """Return the share of the last moments in which kernels ran on the current device.
+    """Return the share of recent time in which kernels ran on the current device.
 
-    None where torch has not used a CUDA device, the package nvidia-ml-py is not installed, or the
-    driver does not state it.
+    None if torch has not used a CUDA device, the package nvidia-ml-py is not installed, or the
+    driver does not report it.
     """
     cuda = loaded_cuda()
     if cuda is None or not cuda.is_initialized():

@@ -1,16 +1,16 @@
-"""Percentiles of single-query latencies, with their confidence intervals.
+"""Percentiles of single-query latencies, with confidence intervals.
 
 A percentile is interpolated linearly between the two nearest order statistics (definition 7 of
 Hyndman and Fan 1996, "Sample quantiles in statistical packages"; numpy's default). Its interval
-lies between two order statistics, whose ranks are quantiles of the binomial distribution (David and
-Nagaraja, Order Statistics, 2003, section 7.1): exact for independent latencies of any distribution.
-From few latencies no upper end exists (of p99 below 368, as .99^367 > .025); such a percentile is
-not reported.
+lies between two order statistics whose ranks are quantiles of the binomial distribution (David and
+Nagaraja, Order Statistics, 2003, section 7.1); it is exact for independent latencies of any
+distribution. With few latencies there is no upper end (for p99 below 368, because .99^367 > .025);
+such a percentile is not reported.
 
-Latencies in succession are alike where clocks, caches or other load drift. Where their lag-1
-autocorrelation r is large, n of them count as n (1 - r) / (1 + r) independent ones (Bayley and
-Hammersley, The "effective" number of independent observations in an autocorrelated time series,
-J. Royal Statistical Society Supplement 8, 1946; for first-order processes).
+Successive latencies are correlated if clocks, caches or other load drift. If their lag-1
+autocorrelation r is large, n latencies count as n (1 - r) / (1 + r) independent ones (Bayley and
+Hammersley, The "effective" number of independent observations in an autocorrelated time series, J.
+Royal Statistical Society Supplement 8, 1946; for first-order processes).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rankstone.errors import ResultsError
 from rankstone.results.record import LEAST, RANKS, Latency, Percentiles
 
 TAIL = 0.025
-"""Probability of a percentile beyond either end of its interval."""
+"""Probability that a percentile is beyond one end of its interval."""
 LARGE = 0.2
-"""Autocorrelation above which latencies are not taken for independent."""
+"""Autocorrelation above which latencies are not treated as independent."""
 
 
 def percentiles(values_ms: ArrayLike) -> Percentiles:
     """Return percentiles of (n,) latencies in milliseconds, n at least 1.
 
     Raises:
-        ResultsError: There are no values, or one is NaN, infinite or negative.
+        ResultsError: there are no values, or one is NaN, infinite or negative.
     """
     values = _checked(values_ms)
     ordered, count = np.sort(values), effective_number(values)
@@ -56,7 +56,7 @@ def percentiles(values_ms: ArrayLike) -> Percentiles:
 
 
 def autocorrelation(values: Floats) -> float | None:
-    """Return the lag-1 autocorrelation; None for fewer than three values, or equal ones."""
+    """Return the lag-1 autocorrelation; None for fewer than three values, or constant values."""
     centred = values - values.mean()
     total = float((centred**2).sum())
     if len(values) < 3 or total <= 1e-24 * float((values**2).sum()):
@@ -65,10 +65,10 @@ def autocorrelation(values: Floats) -> float | None:
 
 
 def effective_number(values: Floats) -> int:
-    """Return the number of independent latencies that (n,) successive ones count as.
+    """Return the effective number of independent latencies among (n,) successive ones.
 
-    It is n unless their autocorrelation is large: above `LARGE`, and above the two standard errors
-    of independent values, 2 / sqrt(n).
+    It is n unless the autocorrelation is large: above `LARGE`, and above two standard errors of
+    independent values, 2 / sqrt(n).
     """
     n, r = len(values), autocorrelation(values)
     if r is None or r <= max(LARGE, 2 / math.sqrt(n)):
@@ -77,13 +77,14 @@ def effective_number(values: Floats) -> int:
 
 
 def further(encode_ms: Floats, search_ms: Floats) -> int:
-    """Return the further latencies by which one more percentile has an interval; 0 if all have."""
+    """Return the number of further latencies for one more interval; 0 if all percentiles have
+    one."""
     parts = (encode_ms, search_ms, encode_ms + search_ms)
     return max(_further(len(values), effective_number(values)) for values in parts)
 
 
 def _further(n: int, count: int) -> int:
-    """The same of one array, whose `n` latencies count as `count`."""
+    """Return the same for one array, whose `n` latencies count as `count`."""
     missing = [least for least in LEAST.values() if least > count]
     return max(1, math.ceil(min(missing) * n / count) - n) if missing else 0
 
@@ -98,9 +99,9 @@ def _checked(values_ms: ArrayLike) -> Floats:
 
 
 def _ranks(share: float, n: int) -> tuple[int, int] | None:
-    """Return the ranks, from 1, of the order statistics around a quantile; None without both.
+    """Return the ranks, from 1, of the order statistics around a quantile; None if one is missing.
 
-    Below the lower or above the upper one lies the quantile with probability `TAIL` at most.
+    The quantile is below the lower, and above the upper, with probability `TAIL` at most.
     """
     from scipy.special import bdtr
 

@@ -1,4 +1,4 @@
-"""Figures of trials under load, from the times of their requests."""
+"""Figures of trials under load, computed from the times of their requests."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ SHARE = 0.01
 def summarise_load(
     plan: LoadPlan, offered: Sequence[tuple[float | None, int | None]], requests: RawLoad, k: int
 ) -> Load:
-    """Return the section of a record.
+    """Return the load section of a record.
 
     Args:
-        offered: The rate, or the number of clients, of each trial.
+        offered: rate, or number of clients, of each trial.
 
     Raises:
-        ResultsError: The requests are not those of that many trials.
+        ResultsError: the requests do not belong to as many trials.
     """
     every = requests
     first, steady = (requests.where(requests.trial == number) for number in (COLD, STEADY))
@@ -83,7 +83,7 @@ def cold_start(first: RawLoad, steady: RawLoad) -> ColdStart:
 
 
 def summarise_updates(plan: LoadPlan, requests: RawLoad) -> Updates:
-    """Return the figures of searches before, amid and after updates."""
+    """Return the figures of searches before, during and after updates."""
     before, amid, after = (
         requests.where(requests.trial == number) for number in (BEFORE, UPDATING, COMPACTED)
     )
@@ -154,13 +154,13 @@ def trial(plan: LoadPlan, rate: float | None, clients: int | None, requests: Raw
 
 
 def latencies_s(requests: RawLoad, timeout_s: float) -> Floats:
-    """Return (n,) seconds from arrival to answer; the time limit where there was none by then."""
+    """Return (n,) seconds from arrival to answer; the time limit if there was no answer by then."""
     taken = np.minimum(requests.ended_s - requests.scheduled_s, timeout_s)
     return np.where(requests.state == ANSWERED, taken, timeout_s)
 
 
 def queue_depths(requests: RawLoad) -> Ints:
-    """Return (n,) numbers of earlier requests that each one found waiting when it arrived."""
+    """Return (n,) numbers of earlier requests that were waiting when each one arrived."""
     entered = requests.state != DROPPED
     own = entered & (requests.begun_s <= requests.scheduled_s)
     begun = np.sort(requests.begun_s[entered])

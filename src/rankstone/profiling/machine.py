@@ -1,8 +1,8 @@
-"""The machine and the software, as records describe them.
+"""The machine and the software, as described in records.
 
-Speeds may be compared only between equal fingerprints. The fingerprint is a digest of the processor
-(name, family and model, logical cores), rounded memory, GPUs and the kind of operating
-system. Host names, kernels and library versions are not part of it.
+Speeds are comparable only between equal fingerprints. The fingerprint is a digest of the processor
+(name, family and model, logical cores), rounded memory, GPUs and the kind of operating system, but
+not of host names, kernels and library versions.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def environment(
     device: str | None = None,
     workspace: Path | None = None,
 ) -> Environment:
-    """Describe what this process runs on. Unknown facts are null; nothing is raised.
+    """Return a description of this process's environment. Unknown facts are null; never raises.
 
     Args:
-        threads: Threads given to the methods.
-        seed: Seed given to the methods.
-        device: Device given to methods that state none.
-        command: The command line, program first.
-        workspace: Folder whose git commit is recorded; by default the current one.
+        threads: number of threads of the methods.
+        seed: random seed of the methods.
+        device: device of methods whose definition states none.
+        command: command line, program first.
+        workspace: folder whose git commit is recorded; by default the current folder.
     """
     gpu, driver = _gpus()
     commit, dirty = _git(workspace or Path.cwd())
@@ -85,7 +85,7 @@ def fingerprint() -> str:
         "cpu": cpu_name(),
         "model": [_cpuinfo().get(key) for key in ("cpu family", "model")],
         "cores": os.cpu_count(),
-        # Rounded to about a fifth: what a kernel reserves varies.
+        # Rounded to about a fifth, because the memory reserved by kernels varies.
         "ram": round(4 * math.log2(psutil.virtual_memory().total / GIB)),
         "gpu": _gpus()[0],
         "os": platform.system(),
@@ -105,12 +105,12 @@ def cpu_name() -> str | None:
 
 
 def affinity() -> list[int] | None:
-    """Return the logical cores this process may use; None where the system has no such list."""
+    """Return the logical cores that this process may use; None if the system has no affinity."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def usable_cores() -> int:
-    """Return the threads to use: `OMP_NUM_THREADS`, set for cells, else this process's cores."""
+    """Return the number of threads: `OMP_NUM_THREADS`, as set for cells, else the usable cores."""
     stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if stated.isdecimal() and int(stated):
         return int(stated)
@@ -118,7 +118,7 @@ def usable_cores() -> int:
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
-    """Return versions of the installed distributions among `names`, without importing any."""
+    """Return the versions of the installed distributions among `names`, without importing any."""
     versions = {name: _version(name) for name in names}
     return {name: version for name, version in versions.items() if version is not None}
 
@@ -134,7 +134,7 @@ def _version(name: str) -> str | None:
 
 @cache
 def _cpuinfo() -> dict[str, str]:
-    """Return the first processor of /proc/cpuinfo; empty where there is no such file."""
+    """Return the first processor of /proc/cpuinfo; empty if there is no such file."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -145,7 +145,7 @@ def _cpuinfo() -> dict[str, str]:
 
 @cache
 def _gpus() -> tuple[str | None, str | None]:
-    """Return names of the NVIDIA GPUs, with counts above 1, and their driver."""
+    """Return the names of the NVIDIA GPUs, with counts above 1, and their driver."""
     listing = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     rows = [line.rpartition(",") for line in (listing or "").splitlines() if "," in line]
     if not rows:
@@ -166,7 +166,7 @@ def _git(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def _output(program: str, *arguments: str, folder: Path | None = None) -> str | None:
-    """Return the output of a program; None if it is absent, fails, or takes too long."""
+    """Return the output of a program; None if it is missing, fails, or takes too long."""
     path = shutil.which(program)
     if path is None:
         return None
@@ -179,7 +179,7 @@ def _output(program: str, *arguments: str, folder: Path | None = None) -> str | 
             timeout=_PROBE_S,
             cwd=folder,
             check=False,
-            # A status must neither wait for nor take the lock of another git process.
+            # `git status` must neither wait for nor take the lock of another git process.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -188,7 +188,7 @@ def _output(program: str, *arguments: str, folder: Path | None = None) -> str | 
 
 
 def _blas() -> list[dict[str, Any]]:
-    """Return the linear algebra and OpenMP libraries loaded here, with their threads."""
+    """Return the loaded linear algebra and OpenMP libraries, with their threads."""
     try:
         import threadpoolctl
     except ImportError:

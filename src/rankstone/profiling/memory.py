@@ -1,4 +1,4 @@
-"""Available memory, and high-water marks: of this process, and of torch on its GPUs.
+"""Available memory, and high-water marks of this process and of torch on its GPUs.
 
 The resident peak can be reset on Linux (`/proc/self/clear_refs`); elsewhere it is unknown.
 """
@@ -13,12 +13,12 @@ from typing import Any
 import psutil
 
 RESIDENT_SHARE = 0.5
-"""Share of the available memory that an index may hold."""
+"""Share of the available memory that an index may use."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def peak_rss() -> int | None:
-    """Return bytes of the resident high-water mark since the last reset; None where unknown."""
+    """Return the resident high-water mark in bytes since the last reset; None if unknown."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -30,15 +30,15 @@ def peak_rss() -> int | None:
 
 
 def reset_peak_rss() -> None:
-    """Lower the high-water mark to the present resident size, where the kernel allows it."""
+    """Reset the high-water mark to the current resident size, if the kernel allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_gpu() -> int | None:
-    """Return the peak of bytes of torch's tensors since the last reset, summed over all GPUs.
+    """Return the peak bytes of torch's tensors since the last reset, summed over all GPUs.
 
-    None where torch is not loaded or sees no CUDA device: this never loads it.
+    None if torch is not loaded or finds no CUDA device; torch is never loaded by this function.
     """
     cuda = loaded_cuda()
     if cuda is None:
@@ -47,7 +47,7 @@ def peak_gpu() -> int | None:
 
 
 def reset_peak_gpu() -> None:
-    """Lower the high-water mark of every GPU to the present allocation."""
+    """Reset the high-water mark of every GPU to the current allocation."""
     cuda = loaded_cuda()
     if cuda is not None and cuda.is_initialized():
         for n in range(cuda.device_count()):
@@ -55,9 +55,10 @@ def reset_peak_gpu() -> None:
 
 
 def available() -> int:
-    """Return bytes that can be allocated without swapping, within the container's limit.
+    """Return the number of bytes that can be allocated without swapping, within the container's
+    limit.
 
-    Files that the container has read count as its memory, and give way like those of the machine.
+    The page cache counts as memory of the container, but is released on demand as on the machine.
     """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # no control group, or "max"
@@ -68,7 +69,7 @@ def available() -> int:
 
 
 def _files_read() -> int:
-    """Return bytes of the control group that the kernel gives up when memory is needed."""
+    """Return the bytes of the control group's page cache, which the kernel releases on demand."""
     try:
         lines = map(str.split, (CGROUP / "memory.stat").read_text().splitlines())
     except OSError:
@@ -77,7 +78,7 @@ def _files_read() -> int:
 
 
 def resident_limit() -> int:
-    """Return the largest size of an index that is held in memory rather than read from disk."""
+    """Return the maximum size of an index that is loaded into memory instead of read from disk."""
     return int(available() * RESIDENT_SHARE)
 
 
@@ -87,6 +88,6 @@ def larger(a: int | None, b: int | None) -> int | None:
 
 
 def loaded_cuda() -> Any | None:
-    """Return `torch.cuda` if it is loaded and has a device: this never loads it."""
+    """Return `torch.cuda` if it is loaded and has a device; torch is never loaded here."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return cuda if cuda is not None and cuda.is_available() else None

@@ -1,8 +1,8 @@
 """OpenVINO, without its telemetry.
 
 Its Python package reports each import and each conversion to a server: `openvino_telemetry` forks
-the process for that, which copies gigabytes of page tables in the middle of a measurement, and
-sends what nobody asked for. Its own stub takes over where that package cannot be imported.
+the process, which copies gigabytes of page tables in the middle of a measurement, and sends data
+without consent. If that package cannot be imported, OpenVINO uses its own stub.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy
 
 
 def import_openvino() -> Any:
-    """Return the module `openvino`; the first import of it decides about telemetry.
+    """Return the module `openvino`, without telemetry on its first import.
 
-    Its binding looks NumPy up at the first array it is given. Two threads that do so at once can
-    wait for each other forever, so the first array is given here, by one thread.
+    The binding imports NumPy when it receives its first array. Two threads that trigger this at
+    once can deadlock, so one thread passes the first array here.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

@@ -1,4 +1,4 @@
-"""Processor time that other processes took while something was measured."""
+"""Processor time of other processes during a measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 
 SHORTEST_S = 0.2
-"""Seconds below which the clock ticks of the kernel are too coarse."""
+"""Seconds below which the kernel's clock ticks are too coarse."""
 
 
 class Reading(NamedTuple):
@@ -27,10 +27,10 @@ class Reading(NamedTuple):
         return cls(time.monotonic(), sum(times) - idle - guests, own)
 
     def others_cores(self, later: Reading) -> float | None:
-        """Return the cores that other processes kept busy until `later`; None where not known.
+        """Return the number of cores that other processes kept busy until `later`; None if unknown.
 
-        Linux counts guests within user time. A machine that was less busy than this process is not
-        counted by its kernel.
+        Linux includes guests in user time. If the machine was far less busy than this process, the
+        counters of its kernel are unusable.
         """
         wall, own = later.at - self.at, later.own_s - self.own_s
         busy = later.machine_s - self.machine_s
@@ -42,6 +42,6 @@ class Reading(NamedTuple):
 def _seconds(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-    except psutil.Error:  # it ended since
+    except psutil.Error:  # the process has ended
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)

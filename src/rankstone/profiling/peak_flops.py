@@ -1,7 +1,7 @@
 """Peak floating-point rate of this machine, measured by matrix products.
 
-The products run in the library that encoded, the only one loaded, so that encoding is compared with
-the peak of its own kernels.
+The products use the library that encoded, which is the only one loaded, so that encoding is
+compared with the peak of its own kernels.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ BUDGET_S = 0.5
 
 
 def matmul_peak(precision: str, device: str = "cpu") -> float | None:
-    """Return FLOP/s of the fastest of a few products of square matrices, within a second.
+    """Return the FLOP/s of the fastest of a few square matrix products, within about a second.
 
-    OpenVINO multiplies if it is loaded, else torch, with the present settings of threads and TF32.
-    None if neither is loaded, or the library has no such precision or device.
+    Uses OpenVINO if it is loaded, else torch, with the current settings of threads and TF32. None
+    if neither is loaded, or the library does not support the precision or device.
     """
     name = DTYPES.get(device, {}).get(precision)
     size = SIZES.get(device, 0)

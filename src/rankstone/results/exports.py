@@ -27,7 +27,7 @@ def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
     Returns: the files written.
 
     Raises:
-        ResultsError: A record failed, or lacks data that the format needs; nothing is written then.
+        ResultsError: a record failed, or lacks data that the format needs; then nothing is written.
     """
     for record, _ in stored:
         if record.status != "ok":
@@ -50,7 +50,7 @@ def _cell(record: RunRecord) -> str:
 
 
 def _file_names(stored: Sequence[Stored]) -> list[str]:
-    """Return a file name for each record, with the machine where several measured the cell."""
+    """Return a file name for each record, with the machine if several measured the cell."""
     safe = [re.sub(r"[^\w.@-]+", "_", f"{r.method.name}@{r.task.name}") for r, _ in stored]
     return [
         f"{name}@{record.environment.machine}" if safe.count(name) > 1 else name
@@ -76,7 +76,7 @@ def _trec(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 
 def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """A run with its metadata in leading comments that hold YAML.
+    """Yield each run with its metadata as YAML in leading comments.
 
     Breuer, Keller, Schaer: ir_metadata, An Extensible Metadata Schema for IR Experiments, SIGIR
     2022; schema 0.1.
@@ -88,7 +88,7 @@ def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 
 def _metadata(record: RunRecord) -> dict[str, Any]:
-    """Return the components of PRIMAD in a record: platform, implementation, method, data."""
+    """Return the PRIMAD components of a record: platform, implementation, method, data."""
     here, phases = record.environment, record.profile.phases if record.profile else {}
     return {
         "schema_version": "0.1",
@@ -142,7 +142,7 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
 
 
 def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
-    """A table of all values per query: method, task, machine, query, measure, value."""
+    """Yield a table of all values per query: method, task, machine, query, measure, value."""
     parts = []
     for record, path in stored:
         file = side_file(record, path, "per_query")

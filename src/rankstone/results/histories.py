@@ -1,4 +1,4 @@
-"""Folders that hold several stores of records, such as one for each commit."""
+"""Folders that contain several stores of records, such as one per commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankstone.results.store import ResultStore, Stored
 
 
 def stores_below(folder: Path) -> list[Path]:
-    """Return the folders of records at or below `folder`, each a store of its own."""
+    """Return the folders of records at or below `folder`, each a separate store."""
     whole, found = ResultStore(folder), set[Path]()
     for path in sorted(folder.rglob("*@*.json")):
         with contextlib.suppress(ResultsError):
@@ -27,7 +27,7 @@ def stored_below(folders: PathLike | Iterable[PathLike]) -> list[Stored]:
     """Return the records of all stores at or below `folders`.
 
     Raises:
-        ResultsError: A folder is absent, or holds no records.
+        ResultsError: a folder does not exist, or contains no records.
     """
     found = []
     for given in [folders] if isinstance(folders, str | os.PathLike) else folders:
@@ -43,7 +43,7 @@ def stored_below(folders: PathLike | Iterable[PathLike]) -> list[Stored]:
 
 
 def refuse_several_stores(folder: Path) -> None:
-    """Raise ResultsError where `folder` holds folders of records but no record itself."""
+    """Raise ResultsError if `folder` contains folders of records but no records itself."""
     stores = [store for store in stores_below(folder) if store != folder]
     if stores:
         names = ", ".join(map(str, stores[:8])) + (" ..." if len(stores) > 8 else "")

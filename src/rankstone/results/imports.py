@@ -1,7 +1,7 @@
 """Import of MTEB results as records, so that tables can include them.
 
-The records hold the numbers of MTEB only: means without intervals, by its own rules for ties and
-for queries without results (`Policy.rules`), and no speed.
+The records contain only MTEB's numbers: means without intervals, by MTEB's rules for ties and for
+queries without results (`Policy.rules`), and no speed.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from rankstone.specs import TaskSpec, canonical_digest
 from rankstone.text_files import DAMAGE, opened
 
 ELSEWHERE = "elsewhere"
-"""Stands for the fingerprint of an unknown machine."""
+"""Placeholder for the fingerprint of an unknown machine."""
 ADAPTER = "mteb results"
 
 
 def read_mteb(
     path: Path, tasks: Mapping[str, TaskSpec], *, name: str | None = None, when: str
 ) -> RunRecord:
-    """Return the record of one result file of MTEB, `<model>/<revision>/<task>.json`.
+    """Return the record of one MTEB result file, `<model>/<revision>/<task>.json`.
 
     Args:
-        tasks: Definitions by name.
-        name: Name of the method; by default `mteb/<model>`, from the folder or `model_meta.json`.
-        when: Time of the provenance, ISO 8601.
+        tasks: definitions by name.
+        name: name of the method; by default `mteb/<model>`, from the folder or `model_meta.json`.
+        when: time of the provenance, ISO 8601.
 
     Raises:
-        ResultsError: The file is invalid, its task is unknown, or it lacks the task's split.
+        ResultsError: the file is invalid, its task is unknown, or it lacks the task's split.
     """
     body = _body(path)
     found = body.get("task_name") or body.get("mteb_dataset_name")
@@ -111,7 +111,7 @@ def _body(path: Path) -> dict[str, Any]:
 
 
 def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str, Any]:
-    """Return the scores of the task's split, of MTEB before or since 1.14."""
+    """Return the scores of the task's split, from MTEB before or since 1.14."""
     splits = body.get("scores", body)
     split = PARTS[task.name].split or task.split
     found = splits.get(split) if isinstance(splits, dict) else None

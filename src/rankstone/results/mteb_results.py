@@ -1,4 +1,4 @@
-"""Records as the result files of MTEB 2: `mteb.ResultCache(FOLDER).load_results()` reads them."""
+"""Records as MTEB 2 result files, which `mteb.ResultCache(FOLDER).load_results()` reads."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ META = (
     "public_training_data", "framework", "similarity_fn_name", "use_instructions",
     "training_datasets",
 )  # fmt: skip
-"""Fields of `model_meta.json` that have no default."""
+"""Fields of `model_meta.json` without a default."""
 NAMED = 3
-"""Records that a message names."""
+"""Maximum number of records named in a message."""
 
 
 def mteb_files(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
     """Yield `results/<model>/<revision>/<task>.json` and `model_meta.json`.
 
-    Parts of a task are in one file; of several machines' records of a cell the one that stands for
-    it counts. A warning names the records on other tasks, which are left out.
+    Parts of a task are combined in one file. If several machines measured a cell, the record that
+    represents it is used. A warning names the omitted records, those on other tasks.
 
-    Raises: ResultsError, where there are only such records.
+    Raises: ResultsError, if there are only such records.
     """
     files = dict[str, dict[str, Any]]()
     for record in _of_mteb(stored):
@@ -61,7 +61,7 @@ def _of_mteb(stored: Sequence[Stored]) -> list[RunRecord]:
 
 
 def _revision(record: RunRecord) -> str:
-    """Return the model's revision, where the record states one, and a digest of the definition."""
+    """Return the model's revision, if the record states one, and a digest of the definition."""
     revision = record.method.description.get("revision")
     stated = [revision] if isinstance(revision, str) and revision.isalnum() else []
     return "-".join([*stated, record.method.digest[:8]])
@@ -91,7 +91,7 @@ def _scores(record: RunRecord) -> dict[str, Any]:
 
 
 def _model_meta(record: RunRecord, revision: str) -> dict[str, Any]:
-    """Return the fields that MTEB's `ModelMeta` needs; unknown is null."""
+    """Return the fields required by MTEB's `ModelMeta`; unknown values are null."""
     model = record.method.description.get("model")
     return {
         **dict.fromkeys(META),

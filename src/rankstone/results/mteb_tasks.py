@@ -1,4 +1,4 @@
-"""Tasks under their names in MTEB: the task, and the split and subset of it."""
+"""MTEB's names of tasks, with split and subset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MEASURES = {
     "nDCG": "ndcg", "AP": "map", "R": "recall", "P": "precision", "RR": "mrr",
     "Success": "hit_rate",
 }  # fmt: skip
-"""Measures with cutoffs `@k` -> those of MTEB with cutoffs `_at_k`."""
+"""MTEB's names, with cutoffs `_at_k`, of measures with cutoffs `@k`."""
 BEIR = {
     "trec-covid": "TRECCOVID", "nfcorpus": "NFCorpus", "nq": "NQ", "hotpotqa": "HotpotQA",
     "fiqa": "FiQA2018", "arguana": "ArguAna", "webis-touche2020": "Touche2020",
@@ -40,11 +40,11 @@ LONG = {"narrativeqa": "NarrativeQA", "qmsum": "QMSum", "2wikimqa": "WikimQA"}
 
 
 class Part(NamedTuple):
-    """A task, or the part of one, in MTEB."""
+    """A task in MTEB, or a part of one."""
 
     task: str
     split: str = ""
-    """Empty: as here."""
+    """Empty if the same as here."""
     subset: str = "default"
 
 
@@ -67,6 +67,6 @@ PARTS = {
         for length in range(8, 16)
     },
 }
-"""Name of a task -> its name in MTEB."""
+"""MTEB's name of each task."""
 TASKS = {part.task: name for name, part in PARTS.items()}
-"""Name in MTEB -> the task, or the last of its parts."""
+"""Task of each MTEB name; the last one for a name with several parts."""

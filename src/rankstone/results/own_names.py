@@ -1,4 +1,4 @@
-"""Names that users give to tasks, each of which stands for one content."""
+"""User-defined names of tasks, each of which identifies one content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rankstone.specs import TaskSpec
 
 
 def refuse_other_content(store: ResultStore, task: TaskSpec) -> None:
-    """Raise ResultsError where the store has records of other content under the task's name."""
+    """Raise ResultsError if the store has records of other content under the task's name."""
     for record in store.records():
         stored = record.task
         same = (stored.dataset, stored.split) == (task.dataset, task.split)

@@ -15,7 +15,7 @@ from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 
 UNSEEN = "unseen"
-"""Name of the column of queries whose relevant documents are not relevant in training."""
+"""Name of the column that flags queries whose relevant documents are not relevant in training."""
 
 
 class PerQuery(NamedTuple):
@@ -23,56 +23,57 @@ class PerQuery(NamedTuple):
     measures: dict[str, Floats]
     """Measure name -> (n_queries,) values."""
     unseen: NDArray[np.bool_] | None = None
-    """(n_queries,) True where no relevant document is relevant in training; None: not recorded."""
+    """(n_queries,) True if no relevant document is relevant in training; None if not recorded."""
 
 
 class RawLatency(NamedTuple):
-    """Milliseconds, one entry per timed query, in the order they were run."""
+    """Milliseconds, one entry per timed query, in the order of execution."""
 
     encode_ms: Floats
     search_ms: Floats
 
 
 ANSWERED, LATE, ABANDONED, DROPPED = range(4)
-"""States of a request: answered in time; answered after the time limit; not served, because it
-waited that long; not accepted, because the queue was full."""
+"""States of a request: answered in time; answered after the time limit; not served because it
+waited longer than the limit; rejected because the queue was full."""
 COLD, STEADY = -1, -2
-"""Numbers of trials: queries of a new process, whose times count from its start; and the same
-queries, asked again."""
+"""Trial numbers of a cold start: the first queries of a new process, timed from its start, and the
+same queries repeated."""
 BEFORE, UPDATING, COMPACTED = -3, -4, -5
-"""Numbers of trials with updates: before these, meanwhile, and after compaction."""
+"""Trial numbers with updates: before them, during them, and after compaction."""
 INSERT, DELETE, COMPACT = -1, -2, -3
-"""Rows of requests that are no searches."""
+"""Rows of requests that are not searches."""
 
 
 class RawLoad(NamedTuple):
-    """Requests of `rankstone load`, (n,) each, in the order of their arrival."""
+    """Requests of `rankstone load`, arrays of length n in the order of arrival."""
 
     trial: Ints
-    """Number of the trial, from 0; of a cold start `COLD` and `STEADY`; of updates `BEFORE`,
-    `UPDATING` and `COMPACTED`."""
+    """Trial number, from 0; `COLD` and `STEADY` for a cold start; `BEFORE`, `UPDATING` and
+    `COMPACTED` for updates."""
     row: Ints
-    """Number of the query in the task's order; of updates `INSERT`, `DELETE` and `COMPACT`."""
+    """Position of the query in the task's order; `INSERT`, `DELETE` and `COMPACT` for updates."""
     scheduled_s: Floats
     """Arrival, in seconds since the start of the trial."""
     begun_s: Floats
-    """Begin of its service; of requests that were not served, when they left the queue."""
+    """Start of service; for requests that were not served, the time at which they left the
+    queue."""
     ended_s: Floats
     state: Ints
     same: Floats
-    """1 where the answer is that of a single client, 0 where it differs; NaN where not served. With
-    updates: 0 where a result was deleted before the search."""
+    """1 if the answer equals that of a single client, 0 if not; NaN if not served. With updates: 0
+    if a result had been deleted before the search."""
     overlap: Floats
-    """Share of the first results that a single client got as well; NaN where not served. With
-    updates: of the first of exact search over the documents live at that moment."""
+    """Share of a single client's first results that are in the answer; NaN if not served. With
+    updates: of the first results of exact search over the documents live at that moment."""
     value: Floats
-    """The task's headline measure of the answer; NaN where not served."""
+    """The task's headline measure of the answer; NaN if not served."""
     single: Floats
-    """The same of the single client's answer."""
+    """The task's headline measure of the single client's answer."""
 
     @classmethod
     def of(cls, row: Any, scheduled: Any, begun: Any, ended: Any, state: Any) -> RawLoad:
-        """Return requests of trial 0 whose answers are not known."""
+        """Return requests of trial 0 whose answers are unknown."""
         unknown = np.full(len(row), np.nan)
         return cls(
             trial=np.zeros(len(row), np.int64),
@@ -88,17 +89,17 @@ class RawLoad(NamedTuple):
         )
 
     def where(self, chosen: NDArray[Any]) -> RawLoad:
-        """Return the requests at a mask or at positions."""
+        """Return the requests selected by a mask or by positions."""
         return RawLoad(*(column[chosen] for column in self))
 
     @classmethod
     def joined(cls, parts: Sequence[RawLoad]) -> RawLoad:
-        """Return the requests of all parts, one behind the other."""
+        """Return the concatenated requests of all parts."""
         return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     @property
     def served(self) -> NDArray[np.bool_]:
-        """(n,) True where the request was answered, in time or not."""
+        """(n,) True if the request was answered, in time or not."""
         return self.state <= LATE
 
 
@@ -111,7 +112,7 @@ def write_per_query(
     """Write `query`, one float64 column per measure, in the mapping's order, and `unseen`.
 
     Raises:
-        ResultsError: A measure is named as another column, or does not have one value per query.
+        ResultsError: a measure has the name of another column, or not one value per query.
     """
     for name, values in measures.items():
         if name in ("query", UNSEEN) or np.shape(values) != (len(query_ids),):

@@ -71,8 +71,8 @@ class TaskInfo(Section):
         """Return the section of `task`.
 
         Args:
-            facts: Sizes and digests of its data (`Dataset.facts`); None if it was not opened.
-            text: The template that was used, if a method has its own.
+            facts: sizes and digests of its data (`Dataset.facts`); None if it was not opened.
+            text: the template that was used, if a method has its own.
         """
         return cls(
             name=task.name,
@@ -343,7 +343,7 @@ class RunRecord(Section):
         return f"<{self.method.name} on {self.task.name}: {self.status}{value}>"
 
     def _repr_html_(self) -> str:
-        """Return the record as a notebook shows it, drawn by the room that draws records."""
+        """Return the HTML view of the record for a notebook."""
         drawn = importlib.import_module("rankstone.leaderboards.shown").record_html(self)
         return str(drawn)
 

@@ -1,4 +1,4 @@
-"""Records chosen by name, to be deleted or labelled."""
+"""Selection by name of records to be deleted or labelled."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rankstone.strict import named_among
 
 
 def chosen_files(store: ResultStore, names: Sequence[str], *, failed: bool = False) -> list[Path]:
-    """Return the files of the records `names` of `store`, or of all.
+    """Return the files of the records `names` in `store`, or of all records.
 
     Args:
-        names: Methods, METHOD@TASK, or files, which need not hold a valid record.
-        failed: Only failures.
+        names: methods, METHOD@TASK, or files, which may contain an invalid record.
+        failed: only failures.
 
     Raises:
-        ResultsError: A name has no record.
+        ResultsError: a name has no record.
     """
     stored = store.stored()
     chosen = dict[Path, None]()
@@ -32,7 +32,7 @@ def chosen_files(store: ResultStore, names: Sequence[str], *, failed: bool = Fal
 
 
 def _named(name: str, stored: Sequence[Stored], store: ResultStore) -> list[Path]:
-    """Return the files of the records of a method, or METHOD@TASK; of all, where it is empty."""
+    """Return the files of the records of a method, or METHOD@TASK; of all if `name` is empty."""
     by_name = dict[str, list[Path]]()
     for record, path in stored:
         key = f"{record.method.name}@{record.task.name}" if "@" in name else record.method.name

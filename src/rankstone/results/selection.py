@@ -1,4 +1,4 @@
-"""Stored records chosen by method, task, family and machine: the filter of every command."""
+"""Selection of stored records by method, task, family and machine: the filter of every command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankstone.results.store import Stored, recorded_name
 
 
 class Origin(TypedDict, total=False):
-    """Filters of records by families of methods, and by machines, one or several of each."""
+    """Filters of records by method families and by machines, one or several of each."""
 
     family: Sequence[str] | str | None
     machine: Sequence[str] | str | None
@@ -25,11 +25,11 @@ class Filters(Origin, total=False):
     methods: Any
     """Names, patterns such as `dense/*`, specs, or objects that were run."""
     on: Any
-    """Tasks in every form, suites, or patterns such as `beir/*`."""
+    """Tasks in any form, suites, or patterns such as `beir/*`."""
 
 
 def family_of(method: str) -> str:
-    """Return the family of a method, the folder of its name; empty where it has none."""
+    """Return the family of a method, the folder in its name; empty if it has none."""
     return method.rpartition("/")[0]
 
 
@@ -43,20 +43,20 @@ PROPERTIES: dict[str, Callable[[RunRecord], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Names in full, by their last parts, or patterns such as `dense/*`; an empty field keeps
-    all."""
+    """Names in full, names by their last parts, or patterns such as `dense/*`; an empty field
+    selects all."""
 
     methods: Sequence[str] = ()
     tasks: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Name as given -> the tasks that it stands for, at least one of which has a record."""
+    """Tasks that each given name refers to; at least one of them has a record."""
     families: Sequence[str] = ()
-    """A family keeps those within it."""
+    """A family includes the families within it."""
     machines: Sequence[str] = ()
 
     def of(self, stored: Iterable[Stored], folder: Path) -> list[Stored]:
-        """Return those of `stored`, the records of `folder`, that every field keeps.
+        """Return those of `stored`, the records of `folder`, that every field selects.
 
-        Raises: ResultsError, where a name has no record.
+        Raises: ResultsError, if a name has no record.
         """
         kept = every = list(stored)
         given = (self.methods, self.tasks, self.families, self.machines)
@@ -67,7 +67,7 @@ class Selection:
         return kept
 
     def _among(self, name: str, known: Sequence[str], kind: str, folder: Path) -> Sequence[str]:
-        """Return those of `known` that `name` stands for."""
+        """Return those of `known` that `name` refers to."""
         full = self.tasks.get(name, ()) if kind == "task" else ()
         within = f"{name}/" if kind == "family" else "\0"
         found = [n for n in known if n in full or f"{n}/".startswith(within)]

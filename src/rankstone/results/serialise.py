@@ -1,7 +1,7 @@
-"""A record as JSON text and back: key order, digest, versions, upgrades.
+"""Conversion of a record to JSON text and back: key order, digest, versions, upgrades.
 
-The text ends in `digest`, the sha256 of the canonical form of everything before it. Records of
-schemas before 4 may lack it. A label may follow, which users change.
+The text ends with `digest`, the sha256 of the canonical form of everything before it; records of
+schemas before 4 may lack it. It may be followed by a label, which users can change.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rankstone.strict import canonical_digest
 
 DIGEST, LABEL = "digest", "label"
 DIGESTED_SINCE = 4
-"""First schema whose records always carry their digest."""
+"""First schema whose records always contain their digest."""
 DEEPEST = 64
-"""Levels of nesting that a record may have."""
+"""Maximum nesting depth of a record."""
 LARGEST = 2**63
-"""Bound of integers: readers in other languages, and tables, hold 64 bits."""
+"""Bound of integers: readers in other languages, and tables, use 64 bits."""
 LEARNERS = ("anncur", "bank_normalisation", "jpq", "repconc")
 """Adapters of records before version 4 that learnt from training queries."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _without_open_percentiles(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body without the percentiles of latency whose interval would have no upper end."""
+    """Return the body without latency percentiles whose interval would have no upper end."""
     profile = _section(body, "profile")
     latency = _section(profile, "latency")
     n = latency.get("n")
@@ -46,7 +46,7 @@ def _without_open_percentiles(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _section(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a section that may be absent, or, in a damaged record, something else."""
+    """Return a section; it may be missing, or be of another type in a damaged record."""
     found = body.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -59,11 +59,12 @@ UPGRADES: dict[int, Upgrade] = {
     5: lambda body: body,  # 6 adds trainings by recipes, and the device and its utilisation
     6: lambda body: body,  # 7 adds filters, updates, cold starts and the recall of exact search
 }
-"""Version -> the function that turns a body of that version into one of the next version."""
+"""Functions that upgrade a body of each version to the next version."""
 
 
 def _trained(body: dict[str, Any]) -> dict[str, Any]:
-    """Add what is known: a method of `LEARNERS` has learnt, unless a warning says it could not."""
+    """Add the known training data: methods of `LEARNERS` have learnt, unless a warning denies
+    it."""
     method = body.get("method")
     if not isinstance(method, dict) or body.get("status") != "ok":
         return body
@@ -80,8 +81,8 @@ def to_json(record: RunRecord) -> str:
     """Return the record as text: sections in schema order, free dictionaries sorted, no NaN.
 
     Raises:
-        ResultsError: A figure is NaN or infinite (unknown is null; the message names the key), or
-            the text could not be read back.
+        ResultsError: a figure is NaN or infinite (the message names the key; unknown values should
+            be null), or the text could not be read back.
     """
     body = _ordered(record)
     try:
@@ -95,7 +96,7 @@ def to_json(record: RunRecord) -> str:
 
 
 def with_label(text: bytes, label: str) -> str:
-    """Return the text of a record with another label, or with none; nothing else changes."""
+    """Return the text of a record with another label, or without one; nothing else changes."""
     body = json.loads(text)
     body.pop(LABEL, None)
     return written({**body, LABEL: label} if label else body)
@@ -117,7 +118,7 @@ def _ordered(value: Any) -> Any:
 
 
 def _not_finite(value: Any, key: str = "") -> Iterator[str]:
-    """Yield the keys, from the root, of numbers that JSON cannot hold."""
+    """Yield the keys, from the root, of numbers that JSON cannot represent."""
     if isinstance(value, float) and not math.isfinite(value):
         yield key
     items = dict(enumerate(value)) if isinstance(value, list) else value
@@ -132,8 +133,8 @@ def from_json(text: str | bytes, source: Path, *, changed: bool = False) -> RunR
         changed: accept a record that differs from its digest, to report how.
 
     Raises:
-        ResultsError: Not JSON, not a record, changed since it was written, or written by a newer
-            Rankstone.
+        ResultsError: the text is not JSON, not a record, was changed since it was written, or was
+            written by a newer Rankstone.
     """
     body = _parsed(text, source)
     if not isinstance(body, dict) or type(body.get("schema_version")) is not int:
@@ -147,12 +148,13 @@ def from_json(text: str | bytes, source: Path, *, changed: bool = False) -> RunR
 
 
 def has_digest(text: str | bytes, source: Path) -> bool:
-    """Return False for a record of an early schema, which carries no digest of itself."""
+    """Return False for a record of an early schema, which contains no digest of itself."""
     return DIGEST in _parsed(text, source)
 
 
 def digest_fault(text: str | bytes, source: Path) -> str | None:
-    """Return how the record in `text` differs from its digest, in a sentence; None if it agrees."""
+    """Return a description of how the record in `text` differs from its digest; None if it
+    agrees."""
     return _digest_fault(_parsed(text, source))
 
 
@@ -168,7 +170,8 @@ def _digest_fault(body: Mapping[str, Any]) -> str | None:
 
 
 def _parsed(text: str | bytes, source: Path) -> Any:
-    """Return the JSON value, which every reader can hold: finite, of 64 bits, in Unicode."""
+    """Return a JSON value that every reader can represent: finite, 64-bit numbers, valid
+    Unicode."""
     try:
         content = text if isinstance(text, str) else text.decode("utf-8")
         body = json.loads(content, parse_constant=_refuse_constant)
@@ -182,7 +185,7 @@ def _parsed(text: str | bytes, source: Path) -> Any:
 
 
 def check_storable(value: Any) -> None:
-    """Raise ValueError for a value that no record holds: written, it could not be read back."""
+    """Raise ValueError for a value that cannot be stored, because it could not be read back."""
     try:
         for key in _not_finite(value):
             raise ValueError(f"'{key}' is not a finite number")

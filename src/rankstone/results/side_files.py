@@ -1,4 +1,4 @@
-"""The files beside a record: the run, the values per query, raw latencies, requests under load."""
+"""The files beside a record: the run, values per query, raw latencies, requests under load."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SUFFIXES: dict[Kind, str] = {
 
 
 def side_file(record: RunRecord, path: Path, kind: Kind) -> Path | None:
-    """Return a file beside the record at `path`; None where it is not there.
+    """Return a file beside the record at `path`; None if it does not exist.
 
-    Every reader of side files asks here.
+    All readers of side files use this function.
 
     Raises:
-        ResultsError: The file is not the one that was written with the record.
+        ResultsError: the file differs from the one written with the record.
     """
     name = record.files[kind]
     file = None if name is None else path.with_name(name)
@@ -39,7 +39,7 @@ def side_file(record: RunRecord, path: Path, kind: Kind) -> Path | None:
 
 
 def side_file_faults(record: RunRecord, path: Path) -> Iterator[str]:
-    """Yield a sentence for each side file of the record at `path` that is missing or changed."""
+    """Yield a message for each side file of the record at `path` that is missing or changed."""
     for kind in SUFFIXES:
         if record.files[kind] is not None:
             file = path.with_name(record.files[kind])

@@ -1,11 +1,11 @@
 """A folder of records: one JSON per (method, task, machine), with its side files.
 
 ``<folder>/<task>/<method>@<machine>.json``, where task and method keep their slashes as folders:
-``results/beir/scifact/lexical/bm25@1f0c9a3e.json``. Beside it lie the TREC run, the values per
-query and the raw latencies, each with the start of its sha256 in its name: a new run never
-overwrites a file that an older record still points at, so at every moment the JSON on disk is
-complete and its files are those it was written with. The last failure of a cell has a file of its
-own, ``...@<machine>.failed.json``; it never replaces results and is deleted by the next success.
+``results/beir/scifact/lexical/bm25@1f0c9a3e.json``. The TREC run, the values per query and the raw
+latencies are stored beside it, each with the start of its sha256 in its name. Therefore a new run
+never overwrites a file to which an older record refers, and the JSON on disk is always complete and
+consistent with its files. The last failure of a cell has a separate file,
+``...@<machine>.failed.json``; it never replaces results, and is deleted by the next success.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ REFERENCE = "reference"
 ABANDONED_S = 3600.0
 """Age at which leftovers are removed; younger ones may belong to a running process."""
 LARGEST_BYTES = 1 << 26
-"""A larger file is no record, and is not read."""
+"""Maximum size of a record; a larger file is not read."""
 SLOTS = (".json", ".failed.json")
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
-"""Digits of the sha256 in a side file's name."""
+"""Number of digits of the sha256 in the name of a side file."""
 
 
 Stored = tuple[RunRecord, Path]
-"""A record, and the file it is stored in."""
+"""A record, and the file in which it is stored."""
 Cell = tuple[str, str]
-"""The names of a method and a task."""
+"""Names of a method and a task."""
 Found = Mapping[Cell, Stored]
-"""Each cell's record, by method and task."""
+"""The record of each cell, by method and task."""
 
 
 def standing(record: RunRecord) -> tuple[bool, str, str]:
-    """Return the rank of a record in its cell: good before failed, then the newest.
+    """Return the sort key of a record within its cell: successful before failed, then the newest.
 
-    The machine breaks ties, so that the order of reading never matters.
+    The machine breaks ties, so that the order of reading does not matter.
     """
     return record.status == "ok", record.provenance.finished, record.environment.machine
 
@@ -57,7 +57,7 @@ def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell,
     """Return the record that represents each cell, the highest by `standing`, in order of `stored`.
 
     Args:
-        machine: Only records of this fingerprint; None accepts any.
+        machine: only records of this fingerprint; None accepts any.
     """
     chosen = dict[Cell, Stored]()
     for record, path in stored:
@@ -71,7 +71,7 @@ def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell,
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """Files of a run, to be copied beside its record; None for absent ones."""
+    """Files of a run, to be copied beside its record; None for missing ones."""
 
     run: Path | None = None
     """From `rankstone.results.trec_run.write_run`."""
@@ -86,7 +86,7 @@ class Staged:
 class ResultStore:
     """The records below `folder`. The folder is created with the first record.
 
-    A record that differs from its digest is no record, unless `changed` accepts it.
+    Records that differ from their digest are rejected, unless `changed` accepts them.
     """
 
     def __init__(self, folder: Path, *, changed: bool = False) -> None:
@@ -94,15 +94,15 @@ class ResultStore:
         self._changed = changed
 
     def path(self, record: RunRecord) -> Path:
-        """Return the file for `record`: that of the cell's results, or that of its failure."""
+        """Return the file for `record`: that of the cell's results, or of its failure."""
         cell = self._cell(record)
         return cell.with_name(cell.name + SLOTS[record.status != "ok"])
 
     def check_writable(self) -> None:
-        """Write and remove a small file, so that a long run does not fail at its end.
+        """Write and delete a small file, so that a long run does not fail at its end.
 
         Raises:
-            ResultsError: The folder cannot be created or written.
+            ResultsError: the folder cannot be created or written.
         """
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,8 +116,8 @@ class ResultStore:
             The record as stored, with the names and digests of its files.
 
         Raises:
-            ResultsError: The disk is full, the folder is read-only, or the record holds NaN. The
-                former record is unchanged.
+            ResultsError: the disk is full, the folder is read-only, or the record contains NaN. The
+                previous record is unchanged.
         """
         path, cell = self.path(record), self._cell(record)
         superseded = self._files_of(cell)
@@ -134,16 +134,17 @@ class ResultStore:
         return stored
 
     def forget_failure(self, record: RunRecord) -> None:
-        """Delete the last failure of the cell of `record`, which succeeded since."""
+        """Delete the last failure of the cell of `record`, which has succeeded since."""
         cell = self._cell(record)
         with self._explained():
             cell.with_name(cell.name + SLOTS[1]).unlink(missing_ok=True)
 
     def label(self, path: Path, label: str | None) -> RunRecord:
-        """Give the record in the file `path` a label, or none, and return it.
+        """Set or remove the label of the record in the file `path`, and return the record.
 
         Raises:
-            ResultsError: The label is no line of text, or the record cannot be read or written.
+            ResultsError: the label is not one line of text, or the record cannot be read or
+                written.
         """
         self.load(path)
         text = with_label(content_of(path), (label or "").strip())
@@ -158,10 +159,10 @@ class ResultStore:
         return labelled
 
     def remove(self, path: Path) -> None:
-        """Delete the file of a record, whole or damaged, and its side files.
+        """Delete the file of a record, valid or damaged, and its side files.
 
         Raises:
-            ResultsError: There is no such file, or it cannot be deleted.
+            ResultsError: there is no such file, or it cannot be deleted.
         """
         suffix = next((slot for slot in reversed(SLOTS) if path.name.endswith(slot)), "")
         if not suffix or "@" not in path.name:
@@ -177,7 +178,7 @@ class ResultStore:
 
         Args:
             key: `RunRecord.key`.
-            machine: Only records of this fingerprint; None accepts any.
+            machine: only records of this fingerprint; None accepts any.
         """
         for path in self._paths():
             if path.name.endswith(SLOTS[1]) or (machine and f"@{machine}." not in path.name):
@@ -206,7 +207,7 @@ class ResultStore:
         return sorted(found, key=_order)
 
     def each(self) -> Iterator[RunRecord | ResultsError]:
-        """Yield the record of each file, by path, or the reason why it is none."""
+        """Yield the record of each file, by path, or the error if it is not a valid record."""
         for path in self._paths():
             try:
                 record = self.load(path)
@@ -219,20 +220,20 @@ class ResultStore:
         """Return the record in the file `path`, upgraded to this version's schema.
 
         Raises:
-            ResultsError: Missing, malformed, changed since it was written, or written by a newer
-                Rankstone.
+            ResultsError: the file is missing, malformed, changed since it was written, or written
+                by a newer Rankstone.
         """
         return from_json(content_of(path), path, changed=self._changed)
 
     def named(self, name: str) -> tuple[RunRecord, Path]:
-        """Return the record in file `name`, or the one whose METHOD@TASK ends on or contains it.
+        """Return the record in file `name`, or the one whose METHOD@TASK ends with or contains it.
 
-        A good record precedes the failure of the same cell. Good records of two machines are
-        refused, where `cells` takes the newest: a single record is named for its speed and memory
-        too, and the name does not state the machine.
+        A successful record precedes a failure of the same cell. If two machines have successful
+        records, an error is raised, whereas `cells` takes the newest: a single record is also
+        requested for its speed and memory, and the name does not state the machine.
 
         Raises:
-            ResultsError: The name matches no record, or several.
+            ResultsError: the name matches no record, or several.
         """
         if Path(name).is_file():
             return self.load(Path(name)), Path(name)
@@ -303,7 +304,7 @@ class ResultStore:
         return self.folder.joinpath(*parts)
 
     def _files_of(self, cell: Path) -> set[str]:
-        """Return names of the side files to which the cell's records refer."""
+        """Return the names of the side files to which the cell's records refer."""
         names = set[str]()
         for slot in SLOTS:
             with contextlib.suppress(ResultsError):
@@ -326,7 +327,7 @@ class ResultStore:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn an OSError into a ResultsError that states a remedy."""
+        """Convert an OSError into a ResultsError that states a remedy."""
         try:
             yield
         except OSError as error:
@@ -340,7 +341,7 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
     """Return the full name of a method or task (`kind`) among those `known` from records.
 
     Raises:
-        ResultsError: The name matches none, or several.
+        ResultsError: the name matches none, or several.
     """
     matches = named_among(name, known)
     if name in known:
@@ -356,7 +357,7 @@ def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> s
 
 
 def content_of(path: Path) -> bytes:
-    """Return the content of a record's file; a ResultsError where it is no ordinary file."""
+    """Return the content of a record's file; ResultsError if it is not a regular file."""
     try:
         if not path.is_file():
             why = "not a file" if path.exists() else "no such file"

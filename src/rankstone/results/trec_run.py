@@ -1,13 +1,13 @@
 """TREC run files: ``query Q0 document rank score tag``, one line per result, best first.
 
-Scores are float32, printed as the shortest text that reads back as the same float32. White space
-separates the columns, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
-``"a%20b"``) and every other character stands for itself; `read_run(..., known=ids)` maps back.
+Scores are float32, printed as the shortest text that reads back as the same float32. Columns are
+separated by white space, so white space inside an id is percent-encoded (UTF-8 bytes, ``"a b"`` ->
+``"a%20b"``); all other characters are unchanged. `read_run(..., known=ids)` decodes ids.
 
-Blank lines are left out, and lines before the first result that begin with ``#`` are comments, as
-in ir_metadata; ``#12 Q0 ...`` with six columns is a result of the query ``#12``.
+Blank lines are skipped, and lines before the first result that start with ``#`` are comments, as in
+ir_metadata; ``#12 Q0 ...`` with six columns is a result of the query ``#12``.
 
-Lines are joined and parsed by Arrow, a block of queries at a time: millions take seconds.
+Lines are joined and parsed by Arrow, a block of queries at a time: millions of lines take seconds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SCHEMA = pa.schema(
 )
 """The columns that are used."""
 LINES_PER_BLOCK = 500_000
-# Characters at which columns are parted, or that may be taken off their ends.
+# Characters that separate columns, or may be stripped from their ends.
 _ODD = r"[\x00-\x20\x{85}\p{Z}]"
 
 
 class Run(NamedTuple):
-    """Lines of a run file, in file order; ids are stored once and referred to by row."""
+    """Lines of a run file, in file order; distinct ids are stored once."""
 
     query_ids: list[str]
     """Distinct query ids, in order of first appearance."""
@@ -67,15 +67,15 @@ def write_run(
     """Write a ranking as a TREC run file, compressed with zstd.
 
     Args:
-        path: Written in place; `ResultStore.write` makes it appear atomically.
+        path: written in place; `ResultStore.write` makes it appear atomically.
         query_ids: (n_queries,)
         docs: (n_queries, k) positions, best first; -1 pads.
         scores: (n_queries, k) beside `docs`.
-        ids: Document ids at an array of positions, such as `Corpus.ids`.
-        tag: Names the system; white space in it becomes `-`.
+        ids: returns the document ids at an array of positions, such as `Corpus.ids`.
+        tag: name of the system; white space in it becomes `-`.
 
     Raises:
-        ResultsError: An id is empty, or two ids are the same once encoded, or a score is NaN.
+        ResultsError: an id is empty, two ids have the same encoding, or a score is NaN.
     """
     if not len(query_ids) == len(docs) == len(scores):
         raise ResultsError(
@@ -120,7 +120,7 @@ def _lines(
 
 
 def _text_of(lines: pa.StringArray) -> memoryview:
-    """Return the concatenated strings of an Arrow array, its own memory layout."""
+    """Return the concatenated strings of an Arrow array, without a copy."""
     if not len(lines):
         return memoryview(b"")
     offsets = np.frombuffer(lines.buffers()[1], dtype=np.int32)
@@ -142,19 +142,19 @@ def _encode(ids: Sequence[str], path: Path) -> Sequence[str]:
 
 
 def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
-    """Read a run file, plain or compressed. Ranks only show contradictions, as in trec_eval.
+    """Read a run file, plain or compressed. As in trec_eval, ranks do not affect the order.
 
     Leading comments and blank lines are skipped; line numbers in errors include them.
 
     Args:
         path: The file.
-        known: Ids of the collection (documents and queries); those with white space are
-            recognised in their encoded form and decoded.
+        known: ids of the collection (documents and queries); those with white space are recognised
+            in encoded form and decoded.
 
     Raises:
-        ResultsError: With file and line number: a line without six columns, a score that is not
-            a number, text that is not UTF-8, a second result for one (query, document);
-            or the file cannot be read.
+        ResultsError: a line has not six columns, a score is not a number, text is not UTF-8, or a
+            (query, document) pair has a second result; the message has file and line number. Or the
+            file cannot be read.
     """
     originals = _originals(known, path)
     try:
@@ -171,7 +171,7 @@ def read_run(path: Path, *, known: Iterable[str] = ()) -> Run:
 
 
 def _results(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the columns of each result with the number of its line."""
+    """Yield the columns of each result with its line number."""
     started = False
     with opened(path, ResultsError) as stream:
         for number, line in enumerate(stream, start=1):
@@ -182,19 +182,19 @@ def _results(path: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _stripped(line: bytes) -> list[bytes]:
-    """Return the columns without any white space around them; bytes that are not UTF-8 stay."""
+    """Return the columns without surrounding white space; invalid UTF-8 is kept."""
     found = columns(line.decode("utf-8", "surrogateescape"))
     return [column.encode("utf-8", "surrogateescape") for column in found]
 
 
 def _is_comment(words: list[bytes]) -> bool:
-    """Test the words of a line before all results: the name of a query may begin with `#`."""
+    """Return True for a comment before all results; the name of a query may start with `#`."""
     is_result = len(words) == len(COLUMNS) and words[1].upper() in (b"Q0", b"0")
     return words[0].startswith(b"#") and not is_result
 
 
 def _parse_fast(path: Path) -> pa.Table | None:
-    """Parse all lines at once; None unless single separators delimit every column."""
+    """Parse all lines at once; None unless single separators delimit all columns."""
     first, words = next(_results(path), (0, []))
     if len(words) != len(COLUMNS):
         return None
@@ -262,15 +262,15 @@ def _decode(raw: bytes, path: Path, line: int) -> str:
 
 def _score(raw: bytes, path: Path, line: int) -> float:
     try:
-        # Arrow rounds decimal text to float32 once; through Python's float it would be twice.
+        # Arrow rounds decimal text to float32 once; Python's float would round twice.
         return float(pa.scalar(raw.decode("utf-8").strip()).cast(pa.float32()).as_py())
     except (pa.ArrowInvalid, UnicodeDecodeError):
         raise ResultsError(f"{path}:{line}: the score {raw!r} is not a number.") from None
 
 
 def _rows(column: pa.ChunkedArray, originals: Mapping[str, str]) -> tuple[list[str], Ints]:
-    """Return distinct ids of a text column, and the row of each line among them."""
-    # One chunk first: unifying the dictionaries of many chunks is quadratic in Arrow.
+    """Return the distinct ids of a text column, and the index of each line's id among them."""
+    # Combined into one chunk first: unifying the dictionaries of many chunks is quadratic in Arrow.
     whole = pa.array([], pa.string()) if not len(column) else column.combine_chunks()
     encoded = whole.dictionary_encode()
     rows = encoded.indices.to_numpy().astype(np.int64)
@@ -278,7 +278,7 @@ def _rows(column: pa.ChunkedArray, originals: Mapping[str, str]) -> tuple[list[s
 
 
 def _originals(known: Iterable[str], path: Path) -> dict[str, str]:
-    """Return encoded form -> id, of the known ids with white space."""
+    """Return the known ids with white space by their encoded form."""
     ids = list(known)
     if not needs_encoding("".join(ids)):
         return {}
@@ -292,7 +292,7 @@ def _originals(known: Iterable[str], path: Path) -> dict[str, str]:
 
 
 def _check_lines(path: Path, run: Run) -> None:
-    """Refuse NaN scores and a second result for one (query, document)."""
+    """Raise ResultsError for NaN scores and a second result of a (query, document) pair."""
     nan = np.flatnonzero(np.isnan(run.score))
     if len(nan):
         line = _line(path, int(nan[0]))
@@ -310,12 +310,12 @@ def _check_lines(path: Path, run: Run) -> None:
 
 
 def _line(path: Path, index: int) -> int:
-    """Return the line number of a result, from 0."""
+    """Return the line number of a result, given its index from 0."""
     return next(itertools.islice(_results(path), index, None))[0]
 
 
 def _contradicted(run: Run, ranks: pa.ChunkedArray) -> tuple[str, ...]:
-    """Return the queries whose ranks contradict their scores; none where ranks are no numbers."""
+    """Return the queries whose ranks contradict their scores; none if ranks are not numbers."""
     try:
         rank = ranks.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:

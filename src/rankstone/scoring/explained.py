@@ -1,4 +1,4 @@
-"""A stored number explained: its run, its judgements, other judgements, and known causes."""
+"""Explanation of a stored number: its run, its judgements, other judgements, and known causes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from rankstone.scoring.verification import changed_data
 from rankstone.specs import TaskSpec
 
 QUICK = ("prepared", "judgements")
-"""States of data whose judgements are read at once."""
+"""States of data whose judgements can be read without a download."""
 SELF_FIRST = "own id first"
 
 
 @dataclass(kw_only=True)
 class Case:
-    """The run and the judgements of a record, and what else its number is computed from."""
+    """The run and the judgements of a record, and other inputs of its number."""
 
     record: RunRecord
     judged: Judged
     measure: names.Measure
-    """Without a threshold of its own: that is in `rules`."""
+    """Without its own threshold, which is in `rules`."""
     rules: Rules
     runs: dict[str, Run]
     judgements: dict[str, Mapping[str, Mapping[str, int]]]
@@ -47,14 +47,14 @@ class Case:
     sample: dict[str, str] = field(default_factory=dict)
     """As in `Bench`."""
     computed: set[str] = field(default_factory=set)
-    """Causes that `scoring.reencoding` names and that were computed."""
+    """Causes of `scoring.reencoding` that were computed."""
 
     @classmethod
     def of(cls, record: RunRecord, path: Path, judged: Judged, measure: str) -> Case:
-        """Open the stored run of the record at `path`, and find the causes it can be tried with.
+        """Open the stored run of the record at `path`, and find the causes that apply to it.
 
-        Raises: ResultsError, where it has no run; MeasureError, where `measure` is unknown, too
-            deep, or not one of the core measures.
+        Raises: ResultsError, if it has no run; MeasureError, if `measure` is unknown, too deep, or
+            not a core measure.
         """
         file, policy = side_file(record, path, "run"), record.policy
         if file is None:
@@ -100,7 +100,7 @@ class Case:
         return _joined(run, [(query, query, np.inf) for query in own])
 
     def _at_most(self) -> float:
-        """Return the value of a run that goes on with all relevant documents it lacks."""
+        """Return the value of a run extended by all relevant documents that it lacks."""
         run, qrels = self.runs[STORED], self.judgements[STORED]
         lowest = float(run.score.min(initial=0))
         ranked = [
@@ -119,7 +119,7 @@ class Case:
         return Scores(longer, qrels, deepest).mean(self.measure, self.rules)
 
     def add_judgements(self, name: str, other: Judged) -> None:
-        """Try other judgements, of the queries that are judged in both."""
+        """Try other judgements, for the queries that are judged in both."""
         own = self.judgements[STORED]
         shared = {query: row for query, row in other.qrels.items() if query in own}
         if any(label > 0 for row in shared.values() for label in row.values()):
@@ -138,7 +138,7 @@ class Case:
         self.causes.append(Cause(name=f"the run on {name}", changes=changes))
 
     def add_run(self, name: str, run: Run, queries: Iterable[str] | None = None) -> None:
-        """Try another run, of all queries or of some, from which its mean is estimated."""
+        """Try another run, of all queries or of a sample from which its mean is estimated."""
         self.runs[name] = run
         self.computed.add(name)
         self.causes.append(Cause(name=name, changes={"run": name}))
@@ -187,7 +187,7 @@ class Case:
             )
 
     def _short_lists(self) -> Iterator[Untried]:
-        """Name lists that another tool would fill up, with their number."""
+        """Yield a cause if another tool would fill up short lists, with their number."""
         run, wanted = self.runs[STORED], self.measure.cutoff or self.record.policy.depth
         counts = dict(zip(run.query_ids, np.bincount(run.query).tolist(), strict=True))
         own = self.judgements[STORED]
@@ -203,8 +203,8 @@ class Case:
 def add_related(
     case: Case, task: TaskSpec, every: Iterable[TaskSpec], sources: Sources, stored: Found
 ) -> None:
-    """Try the judgements of other versions of the task's data that are available, and the `stored`
-    runs of the method on other splits."""
+    """Try the judgements of other available versions of the task's data, and the `stored` runs of
+    the method on other splits."""
     for other in every:
         if _is_related(task, other) and entry(other, sources).state in QUICK:
             judged = open_judged(other, sources)

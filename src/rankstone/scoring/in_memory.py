@@ -1,4 +1,4 @@
-"""Runs and judgements in memory, dicts and data frames, as the files that commands read."""
+"""Runs and judgements in memory, as dicts and data frames, written as files for commands."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ VALUES: dict[Kind, tuple[str, ...]] = {
     "run": ("score",),
     "qrels": ("label", "relevance", "rel", "score"),
 }
-"""Names of the columns of a data frame, those of ir_measures, PyTerrier and BEIR included."""
+"""Accepted column names of a data frame, including those of ir_measures, PyTerrier and BEIR."""
 
 
 def is_in_memory(given: object) -> bool:
-    """Return True for a dict or a data frame, and not for a file's path."""
+    """Return True for a dict or a data frame, False for the path of a file."""
     return isinstance(given, Mapping) or hasattr(given, "columns")
 
 
 def write_file(given: Any, kind: Kind, folder: Path) -> Path:
-    """Write `given` into `folder` under a name that is a digest of its content.
+    """Write `given` into `folder`, with a digest of its content as the name.
 
     Args:
         given: {query: {document: value}}, or a data frame with a column of each.
 
     Raises:
-        DefinitionError: a column is missing, or a value is no number.
+        DefinitionError: a column is missing, or a value is not a number.
     """
     triples = list(_triples(given, kind))
     line = _run_line if kind == "run" else _judgement_line

@@ -1,4 +1,4 @@
-"""Measures that were not asked for when a method ran, computed from its stored run."""
+"""Measures that were added after a run, computed from the stored run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def with_measures(
     store: ResultStore,
     judged: Callable[[RunRecord], Judged],
 ) -> RunRecord:
-    """Return the record, as stored, with `measures`, by their `canonical` names; those it has are
-    not computed again.
+    """Return the record, as stored, with `measures` by their `canonical` names; existing measures
+    are not computed again.
 
-    A failure, and a record without a run or values per query, stays as it is.
+    A failure, and a record without a run or values per query, is returned unchanged.
 
-    Raises: RankstoneError, where a measure is unknown or deeper than the run, or the data changed.
+    Raises: RankstoneError, if a measure is unknown or deeper than the run, or the data changed.
     """
     missing = [
         name for name in dict.fromkeys(map(canonical, measures)) if name not in record.measures

@@ -1,4 +1,4 @@
-"""Causes of a different number that need another run, read off a record: how likely each is."""
+"""Causes that need another run to test, derived from a record, with their likelihood."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rankstone.results.record import RunRecord
 from rankstone.specs import TaskSpec
 
 LENGTHS = (128, 256, 350, 512)
-"""Limits that published results of encoders were made with."""
+"""Common length limits in published results of encoders."""
 BM25 = ((0.9, 0.4), (1.2, 0.75), (1.5, 0.75), (0.82, 0.68))
-"""k1 and b: Anserini's, Lucene's and bm25s's defaults, and Anserini's for MS MARCO passages."""
+"""k1 and b: defaults of Anserini, Lucene and bm25s, and Anserini's for MS MARCO passages."""
 NO_RUNNER = "the run was made elsewhere: ask whoever made it, or run the method here"
 
 
 def untried(record: RunRecord) -> list[Untried]:
-    """Return the causes that another run would try, the likely ones first."""
+    """Return the causes that another run would test, likely ones first."""
     described = record.method.description
     if not described:
         return [Untried(cause="texts, prompts, lengths and precision", why=NO_RUNNER)]
@@ -115,7 +115,7 @@ def _vectors(described: Mapping[str, Any]) -> Iterator[Untried]:
 
 
 def facts(record: RunRecord, task: TaskSpec) -> Iterator[str]:
-    """Yield what the record says of the revisions of weights and data, and of ties."""
+    """Yield the record's statements about revisions of weights and data, and about ties."""
     described, files = record.method.description, record.method.description.get("files", {})
     if model := described.get("model"):
         revision = described.get("revision")

@@ -1,4 +1,4 @@
-"""Scoring of run files of other tools, stored like the run of a runner."""
+"""Scoring of run files from other tools, stored like runs of a runner."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def score_file(
 ) -> RunRecord:
     """Score the run file at `path` under the task's rules and store a record without profile.
 
-    The depth is that of its deepest list; measures at larger cutoffs are left out, with a warning.
+    The depth is that of the deepest list; measures with larger cutoffs are omitted, with a warning.
 
     Raises:
-        ResultsError: The file cannot be read, shares no query with the task, or is too shallow for
-            every measure; or the record cannot be written.
+        ResultsError: the file cannot be read, has no query of the task, or is too shallow for every
+            measure; or the record cannot be written.
     """
     started = now()
     run = judged.read(path)
@@ -122,7 +122,7 @@ class _Facts:
             )
 
     def _counts(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return results per query of the run, without the self hits and documents excluded."""
+        """Return the results per query of the run, without self hits and excluded documents."""
         run = self._run
         counts = np.bincount(run.query, minlength=len(run.query_ids)).astype(np.int64)
         dropped = list(self._dropped())
@@ -148,7 +148,7 @@ class _Facts:
     def _depth(self) -> int:
         """Return the length of the deepest list, at most the task's depth.
 
-        It is the task's depth where a list holds the whole corpus.
+        It is the task's depth if a list contains the whole corpus.
         """
         task, dataset = self._judged.task, self._judged.dataset
         deepest = int(self._lengths.max())
@@ -162,7 +162,7 @@ class _Facts:
         return cutoff is not None and cutoff > self.depth
 
     def faults(self, n_missing: int) -> Iterator[str]:
-        """Yield a sentence for each irregularity."""
+        """Yield a message for each irregularity."""
         task, run = self._judged.task, self._run
         if self._unknown:
             n, example = len(self._unknown), _example(self._unknown)
@@ -191,8 +191,8 @@ class _Facts:
             yield f"{whole} use {self.depth} results per query; the task's depth is {task.depth}"
 
     def _unlisted(self) -> Iterator[str]:
-        """Without a corpus, name the relevant documents that no list holds: ids may be spelt
-        differently."""
+        """For a task without a corpus, name the relevant documents that are in no list: their ids
+        may be spelt differently."""
         if self._judged.dataset is not None:
             return
         least = self._judged.task.relevance
@@ -207,7 +207,7 @@ class _Facts:
 
 
 def _example(ids: Iterable[str]) -> str:
-    """Return one of the ids, quoted; one with invisible characters, if any, which are escaped."""
+    """Return one of the ids, quoted; an id with invisible characters is preferred and escaped."""
     return repr(min(ids, key=lambda id: (id.isprintable(), id)))
 
 

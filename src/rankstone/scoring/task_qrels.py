@@ -1,4 +1,4 @@
-"""Judgements against which runs are scored: of a data set, or of a task without one."""
+"""Judgements against which runs are scored, from a data set or from a task without one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Judged:
 
     task: TaskSpec
     qrels: dict[str, dict[str, int]]
-    """Labels by query and document id, for every judged query; empty where answers judge."""
+    """Labels by query and document id, for every judged query; empty if judged by answers."""
     info: TaskInfo
     """The task as records describe it."""
     dataset: Dataset | None
-    """None where the task has judgements only."""
+    """None if the task has only judgements."""
     warnings: tuple[str, ...]
     excluded_labels: Collection[int] = ()
     """Labels of documents that are removed from the results of their query."""
@@ -43,7 +43,7 @@ class Judged:
         return read_run(path, known=self._all_ids(self.dataset))
 
     def qrels_for(self, run: Run) -> dict[str, dict[str, int]]:
-        """Return the judgements of `run`; where answers judge, its passages that contain one.
+        """Return the judgements of `run`; if judged by answers, its passages that contain one.
 
         Raises:
             DataError: The matches cannot be stored in the cache.
@@ -60,10 +60,10 @@ class Judged:
 
 
 def open_judged(task: TaskSpec, sources: Sources, progress: Progress = silent) -> Judged:
-    """Open the judgements of `task` and its data set (prepared, if necessary) if it has one.
+    """Open the judgements of `task` and, if it has one, its data set, prepared if necessary.
 
     Raises:
-        DataError: See `open_dataset`.
+        DataError: see `open_dataset`.
     """
     raw = ask_loader(task, sources)
     if isinstance(raw, RawJudgements):

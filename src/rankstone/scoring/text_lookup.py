@@ -1,4 +1,4 @@
-"""Texts of single queries and documents to be shown, without fetching any data set."""
+"""Texts of single queries and documents for display, without downloading any data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HERE = ("prepared", "available", "embedded")
 
 
 class Found(NamedTuple):
-    """Texts and labels of some queries and documents; those not in the data set are left out."""
+    """Texts and labels of some queries and documents; unknown ones are omitted."""
 
     queries: dict[str, str]
     documents: dict[str, str]
@@ -39,10 +39,10 @@ def look_up(
     """Return texts of `queries` and `documents`, or the reason why there are none.
 
     Args:
-        find_task: Returns the task of the record; if it raises, its message is the reason.
-        record: Measured on the task. Other versions of its data may have other documents under the
-            same ids.
-        documents: Ids as in a run file, white space encoded.
+        find_task: returns the task of the record; if it raises, its message is the reason.
+        record: record of a run on the task. Other versions of its data may have other documents
+            under the same ids.
+        documents: ids as in a run file, with white space encoded.
     """
     try:
         task = find_task()

@@ -33,18 +33,18 @@ from rankstone.scoring.score_file import ADAPTER
 from rankstone.scoring.task_qrels import Judged
 
 EXACT = 1e-9
-"""Tolerance of means, bounds under ties and values per query: rounding only."""
+"""Tolerance of means, bounds under ties and values per query: rounding errors only."""
 OF_INTERVALS = 1e-6
 
 
 def differences(
     record: RunRecord, path: Path, judged: Callable[[RunRecord], Judged]
 ) -> Iterator[str]:
-    """Yield a sentence for each difference of the record at `path` from what it was made of.
+    """Yield a message for each difference of the record at `path` from its recomputation.
 
-    It is compared with its own digest, its side files, its definition, and what they give. A
-    failed record has no measures, and only its digest is checked. `judged` opens the judgements of
-    a record's task; an error of it, or of a file, is a difference too.
+    It is compared with its own digest, its side files, its definition, and the values recomputed
+    from them. A failed record has no measures; only its digest is checked. `judged` opens the
+    judgements of a record's task; its errors, and errors of files, are also differences.
     """
     if fault := digest_fault(content_of(path), path):
         yield f"record: {fault}"
@@ -103,7 +103,7 @@ def compare_rules(
 
 
 def changed_data(record: RunRecord, judged: Judged) -> Iterator[str]:
-    """Compare the data with that of the record."""
+    """Yield the differences between the data and that of the record."""
     recorded, found = record.task.sha256, judged.info.sha256
     for part in sorted(recorded.keys() | found.keys()):
         if recorded.get(part) != found.get(part):
@@ -114,14 +114,14 @@ def changed_data(record: RunRecord, judged: Judged) -> Iterator[str]:
 
 
 def _definition(record: RunRecord, judged: Judged) -> Iterator[str]:
-    """Compare the task and the policy with today's definition."""
+    """Yield the differences of task and policy from today's definition."""
     for part in ("digest", "dataset", "split", "headline"):
         if record.task[part] != judged.info[part]:
             yield f"task: {part} is {record.task[part]}, defined as {judged.info[part]}"
     defined = Policy.of(judged.task)
     for rule in Policy.model_fields:
         if rule == "intervals":
-            continue  # earlier records have earlier ones; no other figure depends on them
+            continue  # earlier records have earlier rules, which affect no other figure
         if rule == "depth" and record.method.adapter == ADAPTER:
             continue  # the depth of the scored file
         if record.policy[rule] != defined[rule]:
@@ -129,7 +129,7 @@ def _definition(record: RunRecord, judged: Judged) -> Iterator[str]:
 
 
 def _latency(record: RunRecord, path: Path) -> Iterator[str]:
-    """Compare the figures of latency with those of the stored array."""
+    """Yield the differences of the latency figures from those of the stored array."""
     stored = None if record.profile is None else record.profile.latency
     name = record.files.latency
     if name is None or not path.with_name(name).is_file():
@@ -165,7 +165,7 @@ def _latency_figures(stored: Latency, found: Latency) -> Iterator[str]:
 
 
 def _figures(part: Percentiles) -> dict[str, float | None]:
-    """Return the figures of a part, the ends of intervals beside the percentiles."""
+    """Return the figures of a part, including the ends of intervals."""
     found = part.model_dump(exclude={"intervals"})
     ends = {
         f"{name} {end}": value
@@ -177,7 +177,7 @@ def _figures(part: Percentiles) -> dict[str, float | None]:
 
 
 def _load(record: RunRecord, path: Path) -> Iterator[str]:
-    """Compare the figures under load with those of the stored requests."""
+    """Yield the differences of the figures under load from those of the stored requests."""
     stored = None if record.profile is None else record.profile.load
     name = record.files.load
     if stored is None or name is None:
@@ -244,7 +244,7 @@ def _measures(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
 
 
 def _unseen(record: RunRecord, stored: PerQuery) -> Iterator[str]:
-    """Compare the figures over unseen queries with the values per query."""
+    """Yield the differences of the figures over unseen queries from the values per query."""
     if (record.unseen is None) != (stored.unseen is None):
         yield "unseen: the record and its values per query differ in whether there are such queries"
     if record.unseen is None or stored.unseen is None:
@@ -279,7 +279,7 @@ def _per_query(record: RunRecord, path: Path, evaluation: Evaluation) -> Iterato
         return
     yield from _unseen(record, stored)
     for name in stored.measures.keys() - evaluation.per_query.keys():
-        yield f"per_query: {name} is stored, and is no measure of the record"
+        yield f"per_query: {name} is stored, but is not a measure of the record"
     for name, found in evaluation.per_query.items():
         values = stored.measures.get(name)
         if values is None:

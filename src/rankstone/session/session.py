@@ -70,7 +70,7 @@ class Session(Explanations, Verdicts):
             return found if isinstance(found, str) else Texts(*found)
 
         names = {record.method.name for record, _ in stored}
-        bases = {name.partition("+")[0] for name in names}  # of parameters set by hand
+        bases = {name.partition("+")[0] for name in names}  # names without suffixes
         methods, there = definitions.defined(names | bases), {r.task.name for r, _ in stored}
         boards = {
             name: apart(spec, stored, spec.tasks, methods, curves=False)

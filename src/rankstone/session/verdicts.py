@@ -1,4 +1,4 @@
-"""Verdicts on measurements made for them: a version, a paper's claims, a published table."""
+"""Verdicts on measurements: of a version, a paper's claims, a published table."""
 
 from __future__ import annotations
 

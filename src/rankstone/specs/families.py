@@ -36,18 +36,19 @@ class Family(NamedTuple):
     """The content of one `benchmarks/<family>.toml`."""
 
     tasks: dict[str, TaskSpec]
-    """By full name."""
+    """Tasks by full name."""
     aliases: dict[str, str]
     """Alias -> full name of a task."""
     yields: bool = False
-    """True if a short name that is ambiguous stands for a task of another family: `scifact` is
-    `beir/scifact`, and not `nano-beir/scifact`."""
+    """True if an ambiguous short name refers to a task of another family: `scifact` is
+    `beir/scifact`, not `nano-beir/scifact`."""
 
 
 def load_family(path: Path) -> Family:
     """Return the tasks of one family.
 
-    `[defaults]` holds keys that every task of the family shares; a task's own keys win.
+    `[defaults]` contains keys that all tasks of the family share; a task's own keys take
+    precedence.
     """
     values = _tables(path, "description", "yields", "aliases", "defaults", "tasks")
     tasks: dict[str, TaskSpec] = {}
@@ -110,7 +111,7 @@ def _with_members(
 
 
 def _tables(path: Path, *known: str) -> dict[str, Any]:
-    """Return the parsed file; DefinitionError where it has another key at the top."""
+    """Return the parsed file; DefinitionError if it has other top-level keys."""
     values = read_toml(path)
     unknown = sorted(set(values) - set(known))
     if unknown:

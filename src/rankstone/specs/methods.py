@@ -14,7 +14,7 @@ from rankstone.specs.values import REGISTERED, Values
 from rankstone.strict import Spec
 
 MODELS = ("model", "query_model", "lora", "query_lora")
-"""Keys of a definition that name files of a model."""
+"""Keys of a definition that name the files of a model."""
 INSTRUCTION = "{instruction}"
 """Placeholder in a method's prompts; it is replaced by the instruction of the task."""
 DEFAULT, EVERY = "default", "*"

@@ -23,17 +23,17 @@ DEFAULT_MEASURES = (
 class MeasureName(NamedTuple):
     """The parts of ``Kind(parameter=value, ...)@cutoff``, the grammar of ir_measures.
 
-    Parsed here because importing ir_measures would slow down every cell.
+    It is parsed here because importing ir_measures would slow down every cell.
     """
 
     kind: str
     parameters: dict[str, Any]
     at: Any
-    """The value after the @; None where there is none."""
+    """The value after the @; None if there is none."""
 
     @classmethod
     def parse(cls, name: str) -> MeasureName:
-        """Split ``"RR(rel=2)@10"``; a MeasureError if it is not a name."""
+        """Split ``"RR(rel=2)@10"``; raise a MeasureError if it is not a measure name."""
         try:
             node = ast.parse(name.strip(), mode="eval").body
             at = None
@@ -57,23 +57,23 @@ class MeasureName(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """Results that the measure needs; 0 if it takes all there are."""
+        """Number of results that the measure needs; 0 if it uses all results."""
         return self.cutoff if isinstance(self.cutoff, int) else 0
 
 
 class Counts(Spec):
-    """Pinned sizes of a collection; None where the source does not fix them."""
+    """Pinned sizes of a collection; None if the source does not fix them."""
 
     documents: int | None = Field(default=None, ge=0)
-    """Documents of the corpus."""
+    """Number of documents."""
     queries: int | None = Field(default=None, ge=0)
-    """Judged queries of the split."""
+    """Number of judged queries of the split."""
     judgements: int | None = Field(default=None, ge=0)
-    """Judgements of the split."""
+    """Number of judgements of the split."""
 
 
 def _parsed(filters: str | dict[str, str]) -> str | dict[str, str]:
-    """Return `filters`; ValueError where one is no predicate."""
+    """Return `filters`; ValueError if one is not a predicate."""
     stated = filters.values() if isinstance(filters, dict) else [filters] if filters else []
     try:
         for text in stated:
@@ -149,7 +149,7 @@ class TaskSpec(Spec):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Arguments of the loader, without the paths of files of which it states the content."""
+        """Arguments of the loader, without the paths of files whose content they state."""
         stated = "content" in self.source
         return {k: v for k, v in self.source.items() if not stated or k not in self.PATHS}
 
@@ -160,7 +160,7 @@ class TaskSpec(Spec):
         return body
 
     def path(self, stated: str) -> Path:
-        """Return a path of the definition; a relative one begins at its file."""
+        """Return a path of the definition; a relative path starts at the folder of its file."""
         return Path(self.stated_in).parent / Path(stated).expanduser()
 
     @model_validator(mode="after")
@@ -195,7 +195,7 @@ class TaskSpec(Spec):
         """Return this task with the queries of a fold, as a different task with its own name.
 
         Raises:
-            DefinitionError: there is no such fold, or no judgements to part by.
+            DefinitionError: there is no such fold, or the task has no judgements.
         """
         if not 1 <= number <= k or k < 2 or self.fold or self.judge != "judgements":
             raise DefinitionError(
@@ -207,11 +207,11 @@ class TaskSpec(Spec):
         return self.model_copy(update=changes)
 
     def cut(self, cuts: Iterable[str]) -> TaskSpec:
-        """Return this task `limited` by the suffixes of a name after `@`: `first100`, `k20`,
+        """Return this task `limited` by the suffixes after `@` in a name: `first100`, `k20`,
         `fold1of5`.
 
         Raises:
-            DefinitionError: a suffix is none of them.
+            DefinitionError: a suffix is none of these.
         """
         task = self
         for cut in cuts:

@@ -1,4 +1,4 @@
-"""Values that definitions of tasks and of methods share."""
+"""Types of values shared by the definitions of tasks and methods."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rankstone.strict import absurd
 
 REGISTERED = r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$"
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*|[a-z_]+|")
-"""Name of an environment variable, or none. Letters of both cases, or small ones with digits, are
-those of a key."""
+"""Name of an environment variable, or empty. Mixed-case text, or lower-case text with digits, looks
+like a key instead."""
 ENDING = "_env"
-"""End of the keys of parameters that name an environment variable."""
+"""Suffix of parameters that name an environment variable."""
 
 
 def variable_fault(key: str, value: object) -> str:
-    """Return why a parameter that names an environment variable does not, without showing its
-    value: a key or an address that was written in its place must be in no record."""
+    """Return the error for a parameter that does not name an environment variable. The value is not
+    shown: a key or address written by mistake must not appear in any record."""
     if not key.endswith(ENDING) or not isinstance(value, str) or VARIABLE.fullmatch(value):
         return ""
     return (
@@ -38,7 +38,7 @@ def _named(value: str, info: ValidationInfo) -> str:
 
 
 Variable = Annotated[str, AfterValidator(_named)]
-"""Field of an adapter that holds the name of an environment variable, or nothing."""
+"""Field of an adapter that contains the name of an environment variable, or nothing."""
 
 
 def _sensible(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Methods and tasks as callers give them: names, specs or objects, one or several."""
+"""Methods and tasks given by callers: names, specs or objects, one or several."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rankstone.specs import (
 from rankstone.strict import Spec
 
 Methods = Sequence[str | MethodSpec | Any] | str | MethodSpec | Any
-"""Names, specs, runners and functions that search, or one of them."""
+"""Names, specs, runners and search functions, or one of them."""
 Tasks = Sequence[str | TaskSpec] | str | TaskSpec
 
 
 def several(given: Any) -> list[Any]:
-    """One name, spec or object, or several, as a list."""
+    """Return one name, spec or object, or several, as a list."""
     alone = isinstance(given, str | Spec) or callable(given) or hasattr(given, "encode")
     return [given] if alone or not isinstance(given, Iterable) else list(given)
 

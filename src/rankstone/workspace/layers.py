@@ -1,4 +1,4 @@
-"""Folders of definitions: those of the workspace, laid over the packaged ones."""
+"""Folders of definitions: those of the workspace precede the packaged ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HOME = Path(__file__).resolve().parents[1]
 
 
 class Settings(Spec):
-    """Folders that a workspace states in its `rankstone.toml`; relative ones start there."""
+    """Folders set in a workspace's `rankstone.toml`; relative paths start at the workspace."""
 
     results: str | None = None
-    """Records, instead of `results`."""
+    """Folder of records, instead of `results`."""
     data: str | None = None
     """Local mirror of collections in BEIR layout; `--data` and `RANKSTONE_DATA` take precedence."""
     cache: str | None = None
@@ -29,16 +29,17 @@ class Settings(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """A folder of definitions, in `benchmarks/`, `runners/` and `leaderboards/`, and those
+    """A folder of definitions, in `benchmarks/`, `runners/` and `leaderboards/`, and the layer
     beneath."""
 
     root: Path
     base: Path | None = None
-    """The definitions beneath, which stay where `root` has none of the name."""
+    """The layer beneath, whose definitions are used if `root` has none of the same name."""
 
     @classmethod
     def find(cls, explicit: Path | None = None, start: Path | None = None) -> Self:
-        """The workspace at `explicit`, else the nearest ancestor of `start`, over the packaged."""
+        """Return the workspace at `explicit`, else the nearest ancestor of `start`, over the
+        packaged one."""
         packaged = packaged_definitions()
         if explicit is not None and not explicit.is_dir():
             raise DefinitionError(
@@ -51,7 +52,7 @@ class Layers:
 
     @property
     def layers(self) -> tuple[Path, ...]:
-        """The folders of definitions; an earlier one precedes."""
+        """The folders of definitions, in order of precedence."""
         return (self.root,) if self.base is None else (self.root, self.base)
 
     @cached_property
@@ -60,16 +61,16 @@ class Layers:
         return build_spec(Settings, read_toml(path), path) if path.is_file() else Settings()
 
     def folder(self, name: Literal["results", "data", "cache"]) -> Path | None:
-        """The folder that the settings state."""
+        """Return the folder stated in the settings."""
         stated = getattr(self.settings, name)
         return None if stated is None else self.root / Path(os.path.expandvars(stated)).expanduser()
 
     def holder(self, file: str) -> Path:
-        """The first of the layers that holds `file`."""
+        """Return the first layer that contains `file`."""
         return next((layer for layer in self.layers if (layer / file).is_file()), self.root)
 
     def load(self, kind: type[SpecT], folder: str) -> dict[str, SpecT]:
-        """The definitions in a folder of each layer, by name."""
+        """Return the definitions in a folder of all layers, by name."""
         layers = reversed(self.layers)
         return {n: one for layer in layers for n, one in load_folder(kind, layer / folder).items()}
 
@@ -83,7 +84,7 @@ class Layers:
 
     @property
     def published(self) -> Path:
-        """The values that others published."""
+        """The file of published values."""
         return self.leaderboards / "published.csv"
 
     @property
@@ -111,14 +112,14 @@ class Layers:
 def write_workspace(folder: Path) -> list[Path]:
     """Write a commented workspace into `folder`, and return its files.
 
-    Raises: DefinitionError, before anything is written, where one of them is there.
+    Raises: DefinitionError, before anything is written, if one of the files exists.
     """
     template = HOME / "workspace_template"
     names = sorted(p.relative_to(template) for p in template.rglob("*") if p.is_file())
     for name in names:
         if (folder / name).exists():
             raise DefinitionError(
-                f"{folder / name} exists, and is not replaced. Name another folder:"
+                f"{folder / name} exists and is not replaced. Name another folder:"
                 " rankstone init DIR"
             )
     for name in names:
@@ -133,6 +134,6 @@ def _is_workspace(folder: Path) -> bool:
 
 
 def packaged_definitions() -> Path:
-    """The copies inside the wheel, or the checkout's own folders for an editable install."""
+    """Return the copies inside the wheel, or the checkout's folders for an editable install."""
     packaged = HOME / "definitions"
     return packaged if packaged.is_dir() else HOME.parents[1]

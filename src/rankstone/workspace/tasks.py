@@ -29,16 +29,16 @@ SUITES = "suites.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class DefinedTasks(Layers):
-    """The tasks and suites of the layers."""
+    """The tasks and suites of all layers."""
 
     @cached_property
     def tasks(self) -> dict[str, TaskSpec]:
-        """Every task of every family, by full name."""
+        """All tasks of all families, by full name."""
         return {n: spec for family in self._families for n, spec in family.tasks.items()}
 
     @cached_property
     def aliases(self) -> dict[str, str]:
-        """Second names of tasks: full second name -> full name of a task."""
+        """Aliases of tasks: full alias -> full name of a task."""
         found = {a: name for family in self._families for a, name in family.aliases.items()}
         for alias, name in found.items():
             if name not in self.tasks or alias in self.tasks:
@@ -51,15 +51,15 @@ class DefinedTasks(Layers):
 
     @cached_property
     def suites(self) -> dict[str, SuiteSpec]:
-        """Every suite, by name."""
+        """All suites, by name."""
         return load_suites(*(layer / "benchmarks" / SUITES for layer in self.layers))
 
     def task(self, name: str) -> TaskSpec:
-        """The task of that full name or alias, or just of its last parts if that is unambiguous.
+        """Return the task with that full name or alias, or with its last parts if unambiguous.
 
-        Limits such as `@first100` and `@k20` are applied. A name that is not defined may be a
-        path (see `benchmarks.task_names`). A defined task precedes a folder of the same name:
-        write `./name` for the folder.
+        Limits such as `@first100` and `@k20` are applied. A name that is not defined may be a path
+        (see `benchmarks.task_names`). A defined task takes precedence over a folder of the same
+        name: write `./name` for the folder.
         """
         names = [*self.tasks, *self.aliases]
         if not any(full == name or full.endswith(f"/{name}") for full in names):
@@ -76,7 +76,7 @@ class DefinedTasks(Layers):
         return self.tasks[self.aliases.get(full, full)].cut(cuts)
 
     def suite(self, name: str) -> SuiteSpec:
-        """The suite of that name, all of whose tasks are defined."""
+        """Return the suite of that name; all its tasks are defined."""
         if name not in self.suites:
             raise DefinitionError(
                 f"Suite '{name}' is not defined in {self.benchmarks / SUITES}."
@@ -93,22 +93,22 @@ class DefinedTasks(Layers):
         return suite
 
     def expand(self, name: str) -> list[TaskSpec]:
-        """The tasks that `name` stands for: those of a suite, or the one task.
+        """Return the tasks that `name` refers to: those of a suite, or one task.
 
-        A suite's name comes before a task's last part: `msmarco` is the suite, `beir/msmarco` the
-        task.
+        A suite's name takes precedence over the last part of a task's name: `msmarco` is the suite,
+        `beir/msmarco` the task.
         """
         if name in self.suites:
             return [self.tasks[task] for task in self.suite(name).tasks]
         return [self.task(name)]
 
     def named(self, given: Tasks) -> list[TaskSpec]:
-        """The tasks `given`, suites replaced by their tasks and names by specs, each once."""
+        """Return the tasks `given`, with suites expanded and names resolved, each once."""
         specs = [s for t in several(given) for s in (self.expand(t) if isinstance(t, str) else [t])]
         return list({spec.name: spec for spec in specs}.values())
 
     def one_task(self, given: str | TaskSpec) -> TaskSpec:
-        """The task `given`; DefinitionError for a suite of several."""
+        """Return the task `given`; DefinitionError for a suite of several tasks."""
         found = self.named(given)
         if len(found) != 1:
             names = ", ".join(task.name for task in found)
@@ -118,7 +118,7 @@ class DefinedTasks(Layers):
         return found[0]
 
     def single_names(self, given: Tasks) -> list[str]:
-        """The names `given`, suites replaced by the names of their tasks."""
+        """Return the names `given`, with suites replaced by the names of their tasks."""
         return [
             name
             for one in names_of(given)
@@ -128,14 +128,16 @@ class DefinedTasks(Layers):
     def recorded_task(
         self, name: str, source: str, split: str, *, relevance: int, digest: str
     ) -> TaskSpec:
-        """The task of a record; one that no file defines is made again from the record."""
+        """Return the task of a record; if it is not defined, it is reconstructed from the
+        record."""
         if name.partition("@")[0] in self.tasks:
             return self.task(name)
         found = recorded_task(name, source, split, relevance=relevance, digest=digest)
         return found or self.task(name)
 
     def recorded_task_name(self, name: str) -> str:
-        """The name under which records of a task are; one that is no path or source stays."""
+        """Return the name of the task in records; a name that is not a path or source is
+        unchanged."""
         defined = any(f"/{full}".endswith(f"/{name}") for full in (*self.tasks, *self.aliases))
         try:
             unwritten = None if defined else task_of(name)
@@ -147,7 +149,7 @@ class DefinedTasks(Layers):
 
     @cached_property
     def _loaded(self) -> dict[Path, Family]:
-        """Files of tasks, and what they define; a later one precedes."""
+        """Files of tasks with their content; later files take precedence."""
         found = (sorted((layer / "benchmarks").glob("*.toml")) for layer in reversed(self.layers))
         paths = (path for family in found for path in family if path.name != SUITES)
         return {path: load_family(path) for path in paths}
@@ -157,7 +159,7 @@ class DefinedTasks(Layers):
         return self._loaded.values()
 
     def _groups(self) -> Iterator[list[str]]:
-        """Names of tasks whose last parts precede those of later groups."""
+        """Yield names of tasks; last parts in an earlier group precede those in later groups."""
         own = [family for path, family in self._loaded.items() if self.root in path.parents]
         for families in (own, self._families):
             yield _names(family for family in families if not family.yields)
@@ -165,7 +167,8 @@ class DefinedTasks(Layers):
 
 
 def preferred(name: str, known: list[str], *groups: Sequence[str]) -> list[str]:
-    """Return the names among which `name` is sought: those of the first group that end on it."""
+    """Return the names among which to look up `name`: the first group with a name that ends in
+    it."""
     if name in known:
         return known
     ending = ([full for full in group if full.endswith(f"/{name}")] for group in groups)
@@ -173,5 +176,5 @@ def preferred(name: str, known: list[str], *groups: Sequence[str]) -> list[str]:
 
 
 def _names(families: Iterable[Family]) -> list[str]:
-    """Return the names and second names of the tasks of `families`."""
+    """Return the names and aliases of the tasks of `families`."""
     return [name for family in families for name in (*family.tasks, *family.aliases)]

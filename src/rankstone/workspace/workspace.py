@@ -1,4 +1,4 @@
-"""Finds the definitions: those of the workspace, laid over the packaged ones."""
+"""Lookup of definitions: those of the workspace precede the packaged ones."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace(DefinedTasks):
-    """A folder of definitions, in `benchmarks/`, `runners/` and `leaderboards/`, and those
-    beneath; methods by their names."""
+    """A folder of definitions, in `benchmarks/`, `runners/` and `leaderboards/`, and the layer
+    beneath; methods by name."""
 
     @property
     def _runners(self) -> tuple[Path, ...]:
@@ -50,7 +50,7 @@ class Workspace(DefinedTasks):
         return method_names(*self._runners)
 
     def method(self, name: str) -> MethodSpec:
-        """The method `<family>/<stem>`, or just `<stem>` where that is unambiguous; or a form of
+        """Return the method `<family>/<stem>`, or `<stem>` if that is unambiguous; or a form of
         `runners.unwritten.forms`, or the Python object `package.module:NAME`."""
         if is_object_name(name):
             return import_method(name)
@@ -64,21 +64,22 @@ class Workspace(DefinedTasks):
         return self._by_task(load_method(full, *self._runners, unwritten=self._unwritten))
 
     def _has_file(self, name: str) -> bool:
-        """True of the full name of a definition, without a list of all of them."""
+        """Return True for the full name of a definition, without listing all definitions."""
         family, _, stem = name.partition("/")
         if family in ("", ".", "..") or not stem or "/" in stem or len(name.encode()) > 200:
             return False
         return any((folder / f"{name}.toml").is_file() for folder in self._runners)
 
     def _unwritten(self, name: str, folder: Path) -> MethodSpec | None:
-        """The member `name` of a file in `folder`, in another form than a definition's name."""
+        """Return the member `name` of a file in `folder`, if it is not the name of a definition."""
         if is_object_name(name):
             return import_method(name, folder)
         formed = self._is_form(name, folder)
         return self.methods([from_folder(name, folder)])[0] if formed else None
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
-        """Return `method`, and its members, with `on` and `instructions` by single tasks."""
+        """Return `method`, and its members, with `on` and `instructions` resolved to single
+        tasks."""
         scorer = method.scorer
         if scorer is not None:
             inner = tuple(map(self._by_task, scorer.members))
@@ -95,7 +96,7 @@ class Workspace(DefinedTasks):
         )
 
     def _recipe(self, recipe: Recipe | None, method: MethodSpec) -> Recipe | None:
-        """A recipe of `method` with its tasks and its teachers looked up."""
+        """Return a recipe of `method` with its tasks and teachers resolved."""
         if recipe is None:
             return None
         data = tuple(self.task(t) if isinstance(t, str) and t != OWN else t for t in recipe.data)
@@ -115,8 +116,8 @@ class Workspace(DefinedTasks):
     def _each_task(
         self, method: MethodSpec, table: str, values: Mapping[str, Value]
     ) -> Iterator[tuple[str, Value]]:
-        """Yield the values of a table by single tasks: those stated of suites and families, then
-        those of tasks, which precede them."""
+        """Yield the values of a table by single task: those stated for suites and families first,
+        then those for tasks, which take precedence."""
         for key in sorted(values, key=lambda key: key in self.tasks):
             found = self.suite(key).tasks if key in self.suites else fnmatch.filter(self.tasks, key)
             tasks = (key,) if key in (DEFAULT, EVERY) else found
@@ -130,14 +131,15 @@ class Workspace(DefinedTasks):
     def methods(
         self, given: Methods, *, weights: PathLike | None = None, changes: Changes = NONE
     ) -> list[MethodSpec]:
-        """The methods `given`, each once, names by specs, with the `changes` of a command, or with
-        each of their combinations (`Changes.grid`).
+        """Return the methods `given`, each once, with names resolved and the `changes` of a command
+        applied, or each of their combinations (`Changes.grid`).
 
-        One that is not as its name is defined has another name (`runners.names`).
+        A method that differs from its definition gets another name (`runners.names`).
+
 
         Args:
             given: names of definitions, forms of `runners.unwritten.forms`, specs, or objects.
-            weights: folder with the weights of the one method.
+            weights: folder with the weights of the only method.
         """
         for option, stated in (("--model-path", weights), ("--name", changes.name)):
             if stated is not None and len(several(given)) != 1:
@@ -161,7 +163,7 @@ class Workspace(DefinedTasks):
         changes: Changes,
         first: MethodSpec | None,
     ) -> MethodSpec:
-        """One method as its name states it, then with the `changes`, under its own name."""
+        """Return one method by its name, with the `changes`, under a name of its own."""
         if not isinstance(given, str):
             method = object_method(given)
         elif self._is_form(given):
@@ -178,7 +180,7 @@ class Workspace(DefinedTasks):
         return changed if changes.name is None else labelled(changed, changes.name)
 
     def composite(self, adapter: str, members: Methods, parameters: dict[str, Any]) -> MethodSpec:
-        """A method of the kind `adapter` made of `members`, named by its content."""
+        """Return a method of the kind `adapter` with `members`, named by its content."""
         method = MethodSpec(
             name=f"python/{adapter}",
             description=f"A {adapter} of methods named in Python.",
@@ -189,20 +191,20 @@ class Workspace(DefinedTasks):
         return labelled(method, method.name)
 
     def _is_form(self, name: str, folder: Path = Path()) -> bool:
-        """True if `name` is a form; a definition precedes a folder of the same name."""
+        """Return True if `name` is a form; a definition precedes a folder of the same name."""
         if not is_form(name, folder):
             return False
         return not any(f"/{full}".endswith(f"/{name}") for full in self.method_names())
 
     def recorded(self, name: str) -> str:
-        """The name under which records of a method are, of a hub model its beginning.
+        """Return the name of a method in records; for a hub model, the beginning of that name.
 
-        A name of no such form, and a path that is no model's, stays; `@TASK` may follow.
+        Other names, and paths that are not models, are returned unchanged; `@TASK` may follow.
         """
         if Path(name).is_file() and Path(name).suffix != ".toml":
             return name
         whole, *rest = name.split("@")
-        hub = name.startswith(HUB)  # whose revision stands before the task
+        hub = name.startswith(HUB)  # whose revision precedes the task
         cut = next((n for n, part in enumerate(rest) if "/" in part or not hub), None)
         if cut is not None and not Path(name).exists():
             method, task = "@".join([whole, *rest[:cut]]), "@".join(rest[cut:])
@@ -221,12 +223,12 @@ class Workspace(DefinedTasks):
         return self.method(name) if known else None
 
     def defined(self, names: Iterable[str]) -> dict[str, MethodSpec]:
-        """Those of the methods `names` that are defined, by full name."""
+        """Return those of the methods `names` that are defined, by full name."""
         return {name: self.method(name) for name in sorted({*names} & {*self.method_names()})}
 
 
 def _each_once(methods: Sequence[MethodSpec]) -> list[MethodSpec]:
-    """The methods, each once; DefinitionError where two of one name are not the same."""
+    """Return the methods, each once; DefinitionError if two different ones have the same name."""
     found = dict[str, MethodSpec]()
     for method in methods:
         other = found.setdefault(method.name, method)

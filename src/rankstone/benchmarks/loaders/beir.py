@@ -1,11 +1,11 @@
-"""Collections in plain BEIR layout, from the folder that `--data` or `RANKSTONE_DATA` names.
+"""Collections in plain BEIR layout, in the folder of `--data` or `RANKSTONE_DATA`.
 
     <data>/<data set>/corpus.jsonl  queries.jsonl  qrels/<split>.tsv      or packed:
     <data>/<data set>.tar.zst       one folder with the same files
 
 Each file may be compressed (`.gz`, `.zst`, `.bz2`, `.xz`). `queries_<split>.jsonl` adds the queries
-of one split. `corpus_1.jsonl`, `corpus-2.jsonl` ... are further parts of the corpus, beside or
-instead of `corpus.jsonl`; so are those of the queries.
+of one split. `corpus_1.jsonl`, `corpus-2.jsonl` ... are further parts of the corpus, in addition to
+or instead of `corpus.jsonl`; the same holds for queries.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rankstone.text_files import plain_name
 
 PACKED = ".tar.zst"
 MIRROR = "$RANKSTONE_DATA"
-"""Name of the folder of `--data` in records."""
+"""Name of the data folder in records."""
 QRELS_ENDINGS = (".tsv", ".txt", ".qrels")
 _PART = re.compile(r"[_-]?(\d+)(?:-of-\d+)?")
 
@@ -40,13 +40,13 @@ _PART = re.compile(r"[_-]?(\d+)(?:-of-\d+)?")
 def load(
     task: TaskSpec, sources: Sources, *, folder: str | None = None, instructions: str = ""
 ) -> RawDataset:
-    """Return the collection `task.dataset`, or the one in another `folder` of the data folder.
+    """Return the collection `task.dataset`, or that of another `folder` of the data folder.
 
     Args:
-        instructions: how to obtain a collection that may not be redistributed, for the error.
+        instructions: how to obtain a collection that must not be redistributed, for the error.
 
     Raises:
-        DataError: neither a folder nor an archive of that name is there.
+        DataError: there is neither a folder nor an archive of that name.
     """
     name = folder or task.dataset
     found = mirrored(name, sources)
@@ -66,7 +66,7 @@ def load(
 
 
 def mirrored(name: str, sources: Sources) -> RawDataset | None:
-    """Return the collection `name` of the local mirror; None if there is none of that name."""
+    """Return the collection `name` of the local mirror; None if there is none."""
     if sources.data is None:
         return None
     plain = inside(sources.data, name)
@@ -90,8 +90,8 @@ def _packed(plain: Path) -> Path:
 class Files:
     """Files of one collection in the folder `path`.
 
-    If `path` is an archive, or is not downloaded yet, `unpacked` returns the folder; it is called
-    on each access to a file, and not before.
+    If `path` is an archive, or is not downloaded yet, `unpacked` returns the folder. It is called
+    only when a file is accessed.
     """
 
     def __init__(self, path: Path, unpacked: Callable[[], Path] | None = None) -> None:
@@ -102,14 +102,14 @@ class Files:
         return self._path if self._unpacked is None else self._unpacked()
 
     def parts(self, stem: str) -> list[Path]:
-        """Return `<stem>.jsonl`, then its numbered parts; DataError where there is none."""
+        """Return `<stem>.jsonl`, then its numbered parts; DataError if there are none."""
         found = parts_of(self.root, stem)
         if not found:
             raise DataError(f"{self._path}: holds no {stem}.jsonl. Fetch it again.")
         return found
 
     def qrels(self) -> dict[str, Path]:
-        """Return split name -> file."""
+        """Return the file of each split."""
         found: dict[str, Path] = {}
         for name, path in _plain_names(self.root / "qrels"):
             for ending in QRELS_ENDINGS:
@@ -118,24 +118,25 @@ class Files:
         return dict(sorted(found.items()))
 
     def judgements(self, split: str) -> Path:
-        """Return the judgements of one split; DataError where the collection has none."""
+        """Return the file of one split's judgements; DataError if there is none."""
         found = self.qrels()
         if split not in found:
             raise DataError(f"{self._path}: holds no qrels/{split}.tsv. Fetch it again.")
         return found[split]
 
     def unread(self) -> Iterator[str]:
-        """Name files beside which another of the same name is read."""
+        """Yield a warning for each file that is ignored because another of the same name is
+        read."""
         tables, qrels = re.compile(r"((?:corpus|queries).*)\.jsonl"), re.compile(r"(.+)\.\w+")
         for folder, form in ((self.root, tables), (self.root / "qrels", qrels)):
             read: dict[str, str] = {}
             for name, path in _plain_names(folder):
                 found = form.fullmatch(name)
                 if found and read.setdefault(found[1], path.name) != path.name:
-                    yield f"{path.name} is not read: {read[found[1]]} is of the same name"
+                    yield f"{path.name} is not read: {read[found[1]]} has the same name"
 
     def query_files(self) -> list[Path]:
-        """Return the parts of `queries.jsonl`, then the files of single splits."""
+        """Return the parts of `queries.jsonl`, then the query files of single splits."""
         names = dict(reversed(_plain_names(self.root)))
         own = (names.get(f"queries_{split}.jsonl") for split in sorted(self.qrels()))
         parts = self.parts("queries")
@@ -143,14 +144,14 @@ class Files:
 
 
 def _plain_names(folder: Path) -> list[tuple[str, Path]]:
-    """Return the files of a folder by name without `PACKED_ENDINGS`, plain ones first."""
+    """Return the files of a folder by name without `PACKED_ENDINGS`, uncompressed ones first."""
     files = sorted(path for path in folder.glob("*") if path.is_file())
     named = [(plain_name(path.name), path) for path in files]
     return sorted(named, key=lambda pair: (pair[0], pair[0] != pair[1].name))
 
 
 def parts_of(folder: Path, stem: str) -> list[Path]:
-    """Return `<stem>.jsonl` of a folder, then its numbered parts, each plain or compressed."""
+    """Return the folder's `<stem>.jsonl`, then its numbered parts, each possibly compressed."""
     found: dict[int, Path] = {}
     for name, path in _plain_names(folder):
         middle = name.removeprefix(stem).removesuffix(".jsonl")
@@ -173,14 +174,15 @@ def _collection_in(content: Path, archive: Path) -> Path:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Digest sizes and times of the collection's files, without reading them."""
+    """Return a digest of the sizes and times of the collection's files, without reading them."""
     paths = [*folder.glob("*.jsonl*"), *folder.glob("qrels/*")]
     listing = [stamp(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
     return canonical_digest([str(folder), *listing])
 
 
 def _warnings_on_parts(paths: list[Path]) -> Iterator[str]:
-    """Name the parts of a corpus, and the files beside them that may be parts and are not read."""
+    """Yield warnings that name the parts of a corpus, and files that look like parts but are
+    not."""
     if len(paths) > 1:
         yield f"the corpus is read from {len(paths)} files: {', '.join(p.name for p in paths)}"
     parts = {plain_name(path.name) for path in paths}
@@ -190,7 +192,7 @@ def _warnings_on_parts(paths: list[Path]) -> Iterator[str]:
 
 
 def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
-    """Return the collection in `files`, which are read when a callable is called."""
+    """Return the collection in `files`, which are read when its callables are called."""
     warnings: set[str] = set()
 
     def corpus() -> list[Path]:
@@ -203,7 +205,7 @@ def from_folder(files: Files, source: str, fingerprint: str) -> RawDataset:
             yield from read_documents(path, warnings)
 
     def document_blocks() -> Iterator[Any]:
-        from rankstone.benchmarks.readers import arrow_jsonl  # loads Arrow
+        from rankstone.benchmarks.readers import arrow_jsonl  # imports Arrow
 
         for path in corpus():
             yield from arrow_jsonl.document_blocks(path, warnings)

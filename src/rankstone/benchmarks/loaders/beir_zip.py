@@ -1,7 +1,7 @@
-"""The public data sets of BEIR: through ir_datasets, or from BEIR's own zip files.
+"""The public BEIR data sets, through ir_datasets or from BEIR's own zip files.
 
-Both read the same file, pinned by the md5 that BEIR publishes, so the content and its digests are
-the same whichever way it came (https://github.com/beir-cellar/beir, "Available Datasets").
+Both read the same file, pinned by the md5 that BEIR publishes, so the content and its digests do
+not depend on the route (https://github.com/beir-cellar/beir, "Available Datasets").
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def load(
     irds_id: str | None = None,
     irds_file: str | None = None,
 ) -> RawDataset:
-    """Return one data set of BEIR.
+    """Return one BEIR data set.
 
     Args:
-        archive: the zip file's name without its ending.
-        md5: of the zip file.
-        splits: those that have judgements.
+        archive: name of the zip file without its ending.
+        md5: md5 of the zip file.
+        splits: the splits with judgements.
         inside: folder in the zip file; `archive` by default.
-        url: address of the zip file, if not BEIR's own.
-        irds_id: the data set's id in ir_datasets; `beir/<inside>` by default.
-        irds_file: the zip file's name in ir_datasets' list; `archive` by default.
+        url: address of the zip file, if it is not on BEIR's server.
+        irds_id: id of the data set in ir_datasets; `beir/<inside>` by default.
+        irds_file: name of the zip file in ir_datasets' list; `archive` by default.
 
-    Raises (the callables of the result): DataError, as `storage.download.fetch` does.
+    Raises (from the callables of the result): DataError, as `storage.download.fetch`.
     """
     folder = inside or archive
     address = url or URL.format(archive)
@@ -68,7 +68,7 @@ def load(
         queries=lambda: streamed(route().queries()),
         judgements=lambda split: streamed(route().judgements(split)),
         splits=lambda: list(splits),
-        # Of the zip file and not of the way it took: a converted copy serves both.
+        # The fingerprint is that of the zip file, so that both routes share a converted copy.
         fingerprint=canonical_digest([md5, folder]),
         source=f"{address}#{folder}",
         locate=lambda what, index: route().locate(what, index),
@@ -77,7 +77,7 @@ def load(
 
 
 def in_ir_datasets(sources: Sources, id: str, file: str, md5: str) -> bool:
-    """Return True if an installed ir_datasets has the data set `id`, from the file of that md5."""
+    """Return True if an installed ir_datasets has the data set `id` from a file with that md5."""
     try:
         module = irds.library(sources)
     except MissingExtraError:

@@ -1,14 +1,14 @@
-"""Natural Questions in DPR's form: passages of Wikipedia, and questions with their answers.
+"""Natural Questions in DPR's form: Wikipedia passages, and questions with answers.
 
-    <data>/nq/dpr/psgs_w100.tsv         id, text, title under a header: 21,015,324 passages
-    <data>/nq/dpr/<questions>           one of `QUESTIONS`, or a file of your own in the same form
+    <data>/nq/dpr/psgs_w100.tsv         columns id, text, title: 21,015,324 passages
+    <data>/nq/dpr/<questions>           one of `QUESTIONS`, or your own file in the same form
     <data>/nq/dpr/corpus.jsonl ...      or all of it in BEIR layout, plain or as nq/dpr.tar.zst
 
-A file that is not there is downloaded. Two wordings of the 3,610 test questions are in use, and the
-choice moves the numbers: DPR's own `nq-test.qa.csv`, whose questions and answers carry spaces
-around punctuation ("May 18 , 2018", "28.0. 0.137"), and NQ-open, which has them as they were
-written. Lucene's BM25 (k1 = 0.9, b = 0.4) answers .6294 of the former and .6399 of the latter among
-its first 20 passages (castorini/anserini, pull request 1554).
+Missing files are downloaded. Two versions of the 3,610 test questions are in use, and the choice
+changes the numbers: DPR's own `nq-test.qa.csv`, whose questions and answers have spaces around
+punctuation ("May 18 , 2018", "28.0. 0.137"), and NQ-open, with the original punctuation. Lucene's
+BM25 (k1 = 0.9, b = 0.4) answers .6294 of the former and .6399 of the latter in its first 20
+passages (castorini/anserini, pull request 1554).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _DPR_QUESTIONS: dict[str, Any] = {
 }
 QUESTIONS = {
     "nq-test.qa.csv": Remote(url=f"{_DPR}/data/retriever/nq-test.qa.csv", **_DPR_QUESTIONS),
-    # The same file as Anserini keeps it.
+    # The same file on Anserini's server.
     "topics.dpr.nq.test.txt": Remote(url=f"{_TOPICS}/topics.dpr.nq.test.txt", **_DPR_QUESTIONS),
     # NQ-open's dev split in DPR's order, with quotes doubled in the answers to 32 questions.
     "topics.nq.test.txt": Remote(
@@ -68,11 +68,11 @@ HEADER = ["id", "text", "title"]
 
 
 class _File(NamedTuple):
-    """A file of the mirror, or one to download when it is first read."""
+    """A file in the data folder, or one that is downloaded when it is first read."""
 
     file_path: Path
     source: str
-    """Name for the record, without the path of the mirror."""
+    """Name in the record, without the path of the mirror."""
     remote: Remote | None = None
     progress: Progress = silent
 
@@ -90,13 +90,13 @@ class _File(NamedTuple):
 def load(
     task: TaskSpec, sources: Sources, *, questions: str = "nq-test.qa.csv", folder: str = "nq/dpr"
 ) -> RawDataset:
-    """Return the passages, and the questions of one file; `folder` is looked up in the data folder.
+    """Return the passages, and the questions of one file of `folder` in the data folder.
 
-    A question's id is its position in the file, from 0, as Pyserini numbers them. There are no
+    The id of a question is its position in the file, from 0, as in Pyserini. There are no
     judgements: tasks are judged by answers.
 
     Raises:
-        DefinitionError: `questions` is neither in the data folder nor one of `QUESTIONS`.
+        DefinitionError: `questions` is neither in the data folder nor in `QUESTIONS`.
     """
     mirror = inside(sources.data, folder) if sources.data is not None else None
     if mirror is not None and _is_beir(mirror):
@@ -124,7 +124,7 @@ def _is_beir(mirror: Path) -> bool:
 
 
 def _find(mirror: Path | None, folder: str, names: Sequence[str]) -> _File | None:
-    """Return the first of the files that is in the data folder."""
+    """Return the first of the files that exists in the data folder; None if there is none."""
     if mirror is None:
         return None
     found = (_File(mirror / name, f"{beir.MIRROR}/{folder}/{name}") for name in names)
@@ -157,7 +157,7 @@ def _raw(passages: _File, asked: _File) -> RawDataset:
 
 
 def read_passages(path: Path) -> Iterator[Document]:
-    """Yield the passages of a `psgs_w100.tsv`, without quotes at both ends, as DPR does."""
+    """Yield the passages of a `psgs_w100.tsv`; like DPR, strip quotes at both ends."""
     for number, row in _rows(path):
         row = tab_fields(row, len(HEADER))
         if len(row) != len(HEADER):
@@ -171,7 +171,7 @@ def read_passages(path: Path) -> Iterator[Document]:
 
 
 def read_questions(path: Path) -> Iterator[Query]:
-    """Yield the questions of a file: JSONL by its name, else question and answers by tab."""
+    """Yield the questions of a file: JSON Lines, by its name, or tab-separated with answers."""
     is_json = plain_name(path.name).endswith((".jsonl", ".json"))
     read = _json_questions if is_json else _listed_questions
     for index, (number, question, answers, identifier) in enumerate(read(path)):
@@ -199,10 +199,10 @@ def _listed_questions(path: Path) -> Iterator[tuple[int, Any, Any, None]]:
 
 
 def _literal(text: str) -> Any:
-    """Return the Python literal in `text`, or `text` itself if it is not one; no code is run."""
+    """Return the Python literal in `text`, or `text` itself if it is none; nothing is executed."""
     try:
         with warnings.catch_warnings():
-            # Odd backslashes in an answer stay as they are.
+            # Invalid escapes in an answer are kept.
             warnings.simplefilter("ignore")
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -210,7 +210,7 @@ def _literal(text: str) -> Any:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a tab-separated file whose fields may be quoted, with their lines."""
+    """Yield the rows of a tab-separated file with optional quotes, with their line numbers."""
     lines: list[int] = []
 
     def numbered() -> Iterator[str]:
@@ -224,9 +224,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         for row in reader:
             if len(lines) > 1:
-                raise fault(path, lines[0], "a quote is opened and not closed")
+                raise fault(path, lines[0], "a quote is not closed")
             yield lines.pop(), row
     except csv.Error as error:
-        raise fault(
-            path, lines[0], f"malformed ({error}); is a quote opened and not closed?"
-        ) from None
+        raise fault(path, lines[0], f"malformed ({error}); is a quote not closed?") from None

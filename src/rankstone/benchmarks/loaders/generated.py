@@ -1,8 +1,8 @@
-"""Passages generated from a seed: short English sentences, whose judgements are known.
+"""Passages generated from a seed: short English sentences with complete judgements.
 
 A passage states who did what to whom, and where; a query asks for it without the adjectives. A
-passage is relevant to every query whose words stand in it in the same roles, so that judgements are
-complete. Nothing is downloaded, and equal arguments give equal data.
+passage is relevant to every query whose words it contains in the same roles. Nothing is downloaded,
+and equal arguments give equal data.
 """
 
 from __future__ import annotations

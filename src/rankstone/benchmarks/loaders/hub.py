@@ -1,8 +1,9 @@
-"""Rows of tables of a data set hub: a local copy first, else the library `datasets`.
+"""Rows of hub tables: from a local copy, or else through the library `datasets`.
 
-A local copy is a folder of the hub repository's own files, `.parquet` or `.jsonl` (also packed), in
-the data folder; it needs no extra. Whatever the library downloads stays in the hub client's own
-cache (`HF_HOME`); the tables it makes of it are kept under the cache folder of Rankstone.
+A local copy is a folder, in the data folder, with the repository's own `.parquet` or `.jsonl` files
+(`.jsonl` possibly compressed); it needs no extra. Files that the library downloads stay in the hub
+client's own cache (`HF_HOME`); the tables that it makes from them are kept in Rankstone's cache
+folder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rankstone.text_files import plain_name
 ENDINGS = (".parquet", ".jsonl")
 SPLITS = {"train", "validation", "val", "dev", "test"}
 ROWS = 64
-"""Rows decoded at once: documents of these collections may hold a million characters each."""
+"""Number of rows decoded at once: documents of these collections may have a million characters."""
 UNREACHABLE = {
     "ConnectionError", "ConnectError", "TransportError", "TimeoutError", "TimeoutException",
     "OfflineModeIsEnabled", "LocalEntryNotFoundError", "URLError",
@@ -36,20 +37,20 @@ GONE = {
 }  # fmt: skip
 
 Row = tuple[str, dict[str, Any]]
-"""Location of a row, for error messages, and its columns."""
+"""Location of a row, for error messages, and the values of its columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubTable:
-    """One split of one table of a hub repository."""
+    """One split of a table in a hub repository."""
 
     repository: str
-    """`owner/name` on the hub; a local folder of data files works as well."""
+    """`owner/name` on the hub, or a local folder of data files."""
     revision: str
-    """Commit of the repository. A branch name is accepted with a warning: branches move."""
+    """Commit of the repository. A branch name gives a warning, because branches move."""
     split: str
     file: str | None = None
-    """Path inside a `.zip` of the repository, as `qmsum.zip/qmsum/validation.jsonl`, for
+    """Path inside a `.zip` of the repository, such as `qmsum.zip/qmsum/validation.jsonl`, for
     repositories whose loading script the library no longer runs."""
 
     @property
@@ -71,15 +72,16 @@ class HubTable:
         return {
             "path": "json",
             "data_files": f"zip://{member}::hf://datasets/{self.repository}@{revision}/{archive}",
-            "split": "train",  # what the library calls the only split of files named one by one
+            "split": "train",  # the library's name for the split of an explicit list of files
         }
 
 
 def local_files(sources: Sources, name: str, split: str) -> list[Path]:
-    """Return the data files below the folder `name` of the data folder without other splits.
+    """Return the data files below the folder `name` of the data folder, without those of other
+    splits.
 
-    A file is of another split where its path names one (`train.jsonl`, `train/0000.parquet`) and
-    not this one. Sorted; empty where there is no such folder.
+    A file belongs to another split if its path names one (`train.jsonl`, `train/0000.parquet`) and
+    does not name this one. The list is sorted; it is empty if there is no such folder.
     """
     if sources.data is None:
         return []
@@ -96,9 +98,9 @@ def _may_hold(path: Path, split: str) -> bool:
 def file_rows(
     paths: list[Path], columns: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> Iterator[Row]:
-    """Yield the rows of parquet or JSON Lines files, one file after the other.
+    """Yield the rows of parquet or JSON Lines files, file by file.
 
-    Of a parquet file only `columns` are read, and those of the `optional` ones that it has.
+    Only `columns`, and those `optional` columns that exist, are read from a parquet file.
 
     Raises:
         DataError: a file is damaged, or lacks one of `columns`.
@@ -132,8 +134,8 @@ def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> A
 
     Raises:
         MissingExtraError: the library is not installed.
-        DataError: the hub cannot be reached, has no such table or revision, or the table is not
-            the one expected; the message says which of the three.
+        DataError: the hub cannot be reached, the table or revision does not exist, or the content
+            is not as expected; the message says which.
     """
     loaded = _load(table, sources)
     _require(table.source, columns, loaded.column_names)
@@ -141,7 +143,7 @@ def open_table(table: HubTable, columns: tuple[str, ...], sources: Sources) -> A
 
 
 def hub_rows(opened: Any, source: str) -> Iterator[Row]:
-    """Return the rows of an opened hub table, in its order."""
+    """Yield the rows of an opened hub table, in its order."""
     return _rows_in(opened.iter(batch_size=ROWS), source)
 
 
@@ -155,12 +157,12 @@ def _load(table: HubTable, sources: Sources) -> Any:
         library = importlib.import_module("datasets")
     except ImportError:
         raise MissingExtraError(f"Loading {table.source}", "beir") from None
-    # One folder for each revision: without network the library takes any revision it finds there.
+    # One folder per revision: offline, the library takes any revision that it finds in a folder.
     name = quote(f"{table.repository}@{table.revision}", safe="@")
     try:
         return library.load_dataset(**table.request(), cache_dir=str(sources.cache / "hub" / name))
     except Exception as error:
-        # Of some ten libraries' exceptions, which change from version to version.
+        # The exceptions come from about ten libraries, and change between versions.
         raise DataError(_explain(table, error)) from error
 
 

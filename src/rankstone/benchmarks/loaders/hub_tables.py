@@ -1,9 +1,9 @@
-"""Tables of a data set of the hub in MTEB's layout: configurations, splits and files.
+"""Tables of a hub data set in MTEB's layout: configurations, splits and files.
 
 The card (`README.md`) names configurations with their splits and files: `corpus`, `queries`, and
-the judgements as `default` or `qrels`; of one language `de-corpus`, `de-queries`, `de-qrels`. A
-repository whose card names none holds BEIR's files. The split of a corpus or of queries is that of
-the judgements where there is one of its name, else the only one, as in MTEB's loader.
+the judgements as `default` or `qrels`; with languages `de-corpus`, `de-queries`, `de-qrels`. If the
+card names none, the repository has BEIR's files. Corpus and queries have the split of the
+judgements if they have a split of that name, else their only split, as in MTEB's loader.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from rankstone.text_files import plain_name
 
 Role = Literal["corpus", "queries", "qrels"]
 Splits = Mapping[str, tuple[str, ...]]
-"""Split -> patterns of its files."""
+"""File patterns by split."""
 CARD = "README.md"
 KNOWN_FILES = (CARD, ".gitattributes")
-"""Small files, of which every repository has one."""
+"""Small files that every repository has."""
 CONFIGURATIONS: Mapping[Role, tuple[str, ...]] = {
     "corpus": ("corpus",),
     "queries": ("queries",),
     "qrels": ("default", "qrels"),
 }
 ONLY_SPLIT = "train"
-"""Split of files for which the card states none, as in the library `datasets`."""
+"""Split of files for which the card states no split, as in the library `datasets`."""
 _SHARD = re.compile(r"(.*-)\d{5}-of-(\d{5})\b.*")
 
 
@@ -46,22 +46,22 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class HubDataSet:
-    """The data set that a user named, which is asked for on first access."""
+    """The data set that a user named; the hub is contacted on first access."""
 
     repository: Repository
 
     @classmethod
     def named(cls, name: str, identifier: str, revision: str | None) -> HubDataSet:
-        """Return the data set `OWNER/NAME`; `name` is for messages."""
+        """Return the data set `OWNER/NAME`; `name` is used in messages."""
         return cls(
             Repository(name=name, id=identifier, revision=revision, kind="dataset", error=DataError)
         )
 
     @cached_property
     def folder(self) -> Path:
-        """The hub client's folder of the files of one commit, its card among them.
+        """The hub client's folder with the files of one commit, including the card.
 
-        What is in the hub's cache is taken from there without asking the hub.
+        Files in the hub's cache are used without contacting the hub.
         """
         self.repository.require_client()
         from huggingface_hub import try_to_load_from_cache
@@ -82,29 +82,29 @@ class HubDataSet:
 
     @cached_property
     def configurations(self) -> Mapping[str, Splits]:
-        """The tables by name of the configuration and split."""
+        """The tables by configuration and split."""
         from huggingface_hub.repocard import metadata_load
 
         card = self.folder / CARD
         try:
             stated = (metadata_load(card) or {} if card.is_file() else {}).get("configs") or ()
             found = {entry["config_name"]: _splits(entry) for entry in stated}
-        except Exception as error:  # of the YAML library, and of values that are something else
+        except Exception as error:  # from the YAML library, or because of unexpected types
             raise self._fault(f"its card does not name tables ({error!s:.200}).") from error
         return found or self._beir_files()
 
     @property
     def languages(self) -> list[str]:
-        """Prefixes of the configurations that hold a corpus each."""
+        """Prefixes of the configurations with a corpus."""
         return [n.removesuffix("-corpus") for n in self.configurations if n.endswith("-corpus")]
 
     def table(
         self, role: Role, *, language: str | None, split: str, stated: str | None = None
     ) -> Table:
-        """Return the table of a role for the judgements `split`.
+        """Return the table with a role for the judgements `split`.
 
         Args:
-            stated: `CONFIGURATION` or `CONFIGURATION/SPLIT`, instead of MTEB's names.
+            stated: `CONFIGURATION` or `CONFIGURATION/SPLIT`, instead of the names used by MTEB.
         """
         name, _, own = (stated or self._configuration(role, language)).partition("/")
         splits = self.configurations.get(name)
@@ -119,12 +119,12 @@ class HubDataSet:
         return Table(name, wanted, splits[wanted])
 
     def judged_splits(self, language: str | None, stated: str | None = None) -> list[str]:
-        """Return the splits that have judgements."""
+        """Return the splits with judgements."""
         name, _, own = (stated or self._configuration("qrels", language)).partition("/")
         return [own] if own else list(self.configurations.get(name, ()))
 
     def files(self, table: Table) -> list[Path]:
-        """Return the files of a table, fetched where they are not in the hub's cache."""
+        """Return the files of a table; those that are not in the hub's cache are downloaded."""
         folder = self._snapshot(self.commit, table.patterns)
         found = {path for pattern in table.patterns for path in folder.glob(pattern)}
         files = sorted(path for path in found if path.is_file())
@@ -156,7 +156,7 @@ class HubDataSet:
         )
 
     def _beir_files(self) -> Mapping[str, Splits]:
-        """The tables of BEIR's files, where the card names none."""
+        """The tables of BEIR's files, if the card names none."""
         folder = self._snapshot(self.commit, ["qrels/*"])
         judged = sorted({plain_name(path.name) for path in folder.glob("qrels/*")})
         splits = {name.partition(".")[0]: (f"qrels/{name}*",) for name in judged}
@@ -185,7 +185,8 @@ class HubDataSet:
 
 
 def _splits(entry: Mapping[str, Any]) -> Splits:
-    """Return the patterns of one configuration of a card, in any form that `datasets` reads."""
+    """Return the file patterns of one configuration of a card, in any form that `datasets`
+    reads."""
     files, root = entry.get("data_files", "*"), PurePosixPath(entry.get("data_dir", ""))
     if isinstance(files, list) and all(isinstance(one, Mapping) for one in files):
         stated = [(one.get("split", ONLY_SPLIT), one["path"]) for one in files]
@@ -201,12 +202,12 @@ def _several(path: Any) -> list[str]:
 def _inside(root: PurePosixPath, path: str) -> str:
     full = root / path
     if "://" in path or full.is_absolute() or ".." in full.parts:
-        raise ValueError(f"'{path}' is no file of the repository")
+        raise ValueError(f"'{path}' is not a file of the repository")
     return full.as_posix()
 
 
 def _shard(path: Path) -> tuple[str, str] | None:
-    """Return the beginning of the names of shards, and their number."""
+    """Return the common prefix of the names of shards, and the number of shards."""
     found = _SHARD.fullmatch(path.name)
     return None if found is None else (found[1], found[2])
 

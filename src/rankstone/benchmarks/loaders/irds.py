@@ -1,9 +1,8 @@
 """Any data set of ir_datasets (https://ir-datasets.com), streamed by its id.
 
-ir_datasets keeps its files below `<cache>/ir_datasets`, or below IR_DATASETS_HOME. It checks
-what it downloads but does not go on where a download broke off; the large files can therefore be
-named in the definition (`files`), to be fetched by `storage.download` to the path
-where ir_datasets looks for them.
+ir_datasets keeps its files below `<cache>/ir_datasets`, or below IR_DATASETS_HOME. It verifies
+downloads but does not resume them. Large files can therefore be named in the definition (`files`);
+`storage.download` then fetches them to the path where ir_datasets looks for them.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from rankstone.specs import TaskSpec, canonical_digest
 OWN_SPLIT = "test"
 """Name of the split of the id itself, if a definition names no splits."""
 CONVERTERS = 3
-"""Version of what is read of records; converted copies of another are made again."""
+"""Version of the conversion of records; converted copies of other versions are made again."""
 EXCLUDED = "excluded from evaluation"
-"""Words, in a source's own definition of a label, by which it takes documents out of rankings."""
+"""Words in a source's definition of a label that exclude documents from rankings."""
 MIRROR = "https://mirror.ir-datasets.com/{}"
 """Address of the copies of files that ir_datasets calls mirrored, by md5."""
 
@@ -51,26 +50,26 @@ def load(
     by_hand: str | None = None,
     instructions: str = "",
 ) -> RawDataset:
-    """Return the documents of `id`, with the queries and judgements of `id` and of its splits.
+    """Return the documents of `id`, with the queries and judgements of `id` and its splits.
 
     Args:
-        id: an id of ir_datasets that has documents.
-        splits: name of a split -> the id that holds its queries and judgements. None takes every
-            id below `id` that has judgements over the same documents, named by the rest of its
-            id, and the judgements of `id` itself as `test`.
-        files: `documents`, `queries` or a split -> files that are fetched before it is read, by
-            the names that ir_datasets' list of downloads gives them below the first part of `id`,
-            or patterns of such names (`corpus/*`).
-        query: the field of its queries that is their text, if not the usual one.
-        by_hand: the path, below ir_datasets' folder of the first part of `id`, of files that may
-            not be redistributed and are put there by hand.
-        instructions: how to obtain these, for the error where they are not there.
+        id: an ir_datasets id with documents.
+        splits: for each split name, the id with its queries and judgements. By default all ids
+            below `id` with judgements over the same documents, named by the rest of their id, and
+            the judgements of `id` itself as `test`.
+        files: for `documents`, `queries` or a split, the files that are fetched before it is read.
+            They have the names of ir_datasets' list of downloads, below the first part of `id`;
+            patterns (`corpus/*`) are allowed.
+        query: field with the text of the queries, if it is not the usual one.
+        by_hand: path, below ir_datasets' folder of the first part of `id`, of files that must not
+            be redistributed and that the user puts there.
+        instructions: how to obtain these files, for the error if they are missing.
 
-    Raises (the callables of the result, too):
+    Raises (also from the callables of the result):
         MissingExtraError: ir_datasets is not installed.
-        DefinitionError: it has no such id, no such file, or no such field.
-        DataError: as `rankstone.benchmarks.storage.download.fetch`; or what is put there by hand
-            is not there.
+        DefinitionError: the id, a file or a field does not exist.
+        DataError: as `rankstone.benchmarks.storage.download.fetch`; or files that the user has to
+            provide are missing.
     """
     if by_hand is not None:
         _refuse_absence(task, sources, _folder(id, sources) / by_hand, instructions)
@@ -91,10 +90,10 @@ def load(
 def library(sources: Sources) -> Any:
     """Return the module ir_datasets, with its home below the cache.
 
-    It reads the variables when it is first imported: a home that was set before stays.
+    The library reads its variables on first import: a home that was set before stays.
     """
     os.environ.setdefault("IR_DATASETS_HOME", str(_home(sources)))
-    # Small files, too, are looked up where `_prefetch` leaves them.
+    # Small files are also looked up in the folder in which `_prefetch` stores them.
     os.environ.setdefault("IR_DATASETS_SMALL_FILE_SIZE", "0")
     try:
         import ir_datasets
@@ -128,7 +127,7 @@ class _Collection:
 
     @cached_property
     def splits(self) -> dict[str, str]:
-        """Split name -> id."""
+        """Id of each split."""
         return dict(self._discovered() if self._splits is None else self._splits)
 
     def documents(self) -> Iterator[Document]:
@@ -140,7 +139,7 @@ class _Collection:
             yield from map(convert, dataset.docs_iter())
 
     def queries(self) -> Iterator[Query]:
-        """Queries of the id itself and of every split, each once."""
+        """Yield the queries of the id itself and of every split, each once."""
         seen: dict[str, int] = {}
         for id in dict.fromkeys([self._id, *self.splits.values()]):
             dataset = self._dataset(id)
@@ -154,19 +153,19 @@ class _Collection:
                         yield query
                     elif seen[query.id] != hash(query.text):
                         self.warnings.add(
-                            f"{id}: query '{query.id}' has another text than in the splits before"
+                            f"{id}: query '{query.id}' has another text than in earlier splits"
                             "; the first is used"
                         )
 
     def judgements(self, split: str) -> Iterator[Judgement]:
         dataset = self._dataset(self.splits[split])
         with self._reading(split):
-            # Of BRIGHT, the data set's own `qrels_iter` is that of the queries of short documents.
+            # For BRIGHT, the data set's own `qrels_iter` yields the queries with short documents.
             for row in dataset.qrels_handler().qrels_iter():
                 yield Judgement(row.query_id, row.doc_id, int(row.relevance))
 
     def excluded_labels(self, split: str) -> list[int]:
-        """Return the labels that the source defines as excluded: BRIGHT's -100."""
+        """Return the labels that the source defines as excluded, such as BRIGHT's -100."""
         meanings = self._dataset(self.splits[split]).qrels_defs()
         return [label for label, meaning in meanings.items() if EXCLUDED in str(meaning).lower()]
 
@@ -190,7 +189,7 @@ class _Collection:
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
-        """Fetch the files that `what` is read from; translate what ir_datasets raises."""
+        """Fetch the files from which `what` is read; translate exceptions of ir_datasets."""
         for file in _listed(self._id, self._files.get(what, ()), self._sources):
             _prefetch(file, self._sources)
         try:
@@ -207,14 +206,14 @@ def _same_documents(one: Any, other: Any) -> bool:
 
 
 class _File(NamedTuple):
-    """A file of ir_datasets' list of downloads, and the path where it looks for it."""
+    """A file of ir_datasets' list of downloads, and the path where ir_datasets looks for it."""
 
     entry: Mapping[str, Any]
     path: Path
 
 
 def _listed(id: str, names: Sequence[str], sources: Sources) -> list[_File]:
-    """Return the files that `names`, or patterns of names, stand for in the list of `id`."""
+    """Return the files of the list of `id` that match `names`, or patterns of names."""
     if not names:
         return []
     module, top = library(sources), id.partition("/")[0]
@@ -237,7 +236,7 @@ def _path(module: Any, top: str, entry: Mapping[str, Any]) -> Path:
 def fetched(id: str, names: Sequence[str], sources: Sources) -> bool:
     """Return True if the listed files of `id` are where ir_datasets looks for them.
 
-    It is imported only where it has kept something of the kind before.
+    The library is imported only if its folder for this collection exists.
     """
     if not _folder(id, sources).is_dir():
         return False
@@ -270,8 +269,8 @@ def _prefetch(file: _File, sources: Sources) -> None:
 def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
     """Return a function that converts documents of ir_datasets' type `kind`.
 
-    Title and text (or body) stay apart where they are all of ir_datasets' own `default_text`; of
-    any other type that is the text, and the title is empty.
+    Title and text (or body) are kept apart if they make up ir_datasets' own `default_text`. For all
+    other types the text is the `default_text`, and the title is empty.
     """
     fields = getattr(kind, "_fields", ())
     body = next((name for name in ("text", "body") if name in fields), None)
@@ -281,20 +280,22 @@ def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
 
 
 def _is_whole(kind: Any, *names: str) -> bool:
-    """Return True if `default_text` of a record is the fields `names`, or the type has none."""
+    """Return True if a record's `default_text` consists of the fields `names`, or does not
+    exist."""
     if not hasattr(kind, "default_text"):
         return True
     probe = kind(*(f"<{field}>" for field in kind._fields))
     try:
         return bool(probe.default_text().split() == [f"<{name}>" for name in names])
-    except (AttributeError, TypeError):  # a field that is no string is part of the text
+    except (AttributeError, TypeError):  # a field that is not a string is part of the text
         return False
 
 
 def query_converter(kind: type[Any], field: str | None = None) -> Callable[[Any], Query]:
-    """Return a function that converts queries of ir_datasets' type `kind` to their `field`.
+    """Return a function that converts queries of ir_datasets' type `kind`.
 
-    None: to their `default_text`; of a type that has none, to the text, the title, or the query.
+    The text is the field `field`. By default it is `default_text`, or for types without one the
+    text, the title or the query.
     """
     fields = getattr(kind, "_fields", ())
     if field is not None:
@@ -320,7 +321,7 @@ def _text(record: Any) -> str:
 
 
 def _translated(error: Exception, what: str, sources: Sources) -> DataError | None:
-    """Return the DataError for an error of ir_datasets; None if it is not of a download."""
+    """Return the DataError for an ir_datasets exception; None if no download caused it."""
     import requests
 
     if isinstance(error, RuntimeError) and error.args[:1] == ("All download sources failed",):
@@ -338,13 +339,13 @@ def _translated(error: Exception, what: str, sources: Sources) -> DataError | No
         )
     if type(error).__name__ == "HashVerificationError":
         return ChecksumError(
-            f"{what}: wrong checksum: {error}. Run again; if it comes out the same, the source has "
-            f"changed or answers with a page of its own: get the data set elsewhere, {elsewhere}"
+            f"{what}: wrong checksum: {error}. Run again; if the error persists, the source has "
+            f"changed or returns an error page: get the data set elsewhere, {elsewhere}"
         )
     if isinstance(error, FileNotFoundError) and error.args and isinstance(error.args[0], Path):
         return DataError(
-            f"{what}: {error.args[0]} cannot be downloaded; it must be put there by hand. "
-            f"How to get it: https://ir-datasets.com, {elsewhere}"
+            f"{what}: {error.args[0]} cannot be downloaded and must be obtained manually. "
+            f"See https://ir-datasets.com, {elsewhere}"
         )
     if isinstance(error, ValueError) and "disk space" in str(error):
         return DataError(

@@ -1,23 +1,24 @@
 """LoCo, the long-context retrieval benchmark (Saad-Falcon et al. 2024, arXiv:2402.07440).
 
-Rules after the authors' code, github.com/HazyResearch/m2, folder `bert`:
+The rules follow the authors' code, github.com/HazyResearch/m2, folder `bert`:
 
 * V1 (`src/embeddings/create_LoCo.py` at 14c4e31, `load_loco_from_hf`): queries and documents are
   the rows of two hub tables whose `dataset` is the task; every id in `answer_pids` has label 1;
-  titles are empty; no prefixes or instructions; for QASPER, rows with a null passage go, with
-  their queries.
+  titles are empty; there are no prefixes or instructions; QASPER's rows with a null passage are
+  left out, with their queries.
 * V0 (the same file at 7a50df4, and `loco_eval.py` there): the n-th row gives `Passage_n` and
-  `Query_n`, relevant to each other, and documents are not de-duplicated. SCROLLS tasks take the
-  validation split, `input` as the document and `output` as the query. QASPER takes the test split,
-  the full text as the document, and the title or the abstract as the query.
+  `Query_n`, relevant to each other, and documents are not de-duplicated. SCROLLS tasks use the
+  validation split, with `input` as the document and `output` as the query. QASPER uses the test
+  split, with the full text as the document, and the title or the abstract as the query.
 
-Deviation: a query goes if all its answers are null passages (there, if the passage of its own
-number is). An id that repeats with another text has that of the last row, with a warning.
+Deviation: a query is left out if all its answers are null passages (in the authors' code, if the
+passage with its own number is null). If an id repeats with another text, the last row counts, with
+a warning.
 
-What the data folder holds in BEIR layout under the data set's name (`loco/qmsum`), the store takes
-before it asks here. Then come copies of the hub repositories' files in the data folder
-(`loco/LoCoV1-Queries`, `loco/LoCoV1-Documents`, `loco/scrolls/<subset>`, `loco/qasper`), then the
-hub.
+The store first uses a collection in BEIR layout in the data folder, under the data set's name
+(`loco/qmsum`). This loader then looks for copies of the hub repositories' files in the data folder
+(`loco/LoCoV1-Queries`, `loco/LoCoV1-Documents`, `loco/scrolls/<subset>`, `loco/qasper`), then on
+the hub.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def load_v1(
     """Return one of the 12 tasks of LoCoV1: the rows of both tables whose `dataset` is `subset`.
 
     Raises, when the data is read:
-        DataError: the hub cannot be reached, the source is gone, or it holds something else.
+        DataError: the hub cannot be reached, the source is gone, or its content is not as expected.
         MissingExtraError: there is no local copy, and the library `datasets` is not installed.
     """
     asked = HubTable(repository=queries, revision=queries_revision, split="test")
@@ -94,8 +95,8 @@ def load_v0(
     query: str = "output",
     repository: str | None = None,
 ) -> RawDataset:
-    """Return one of the 5 tasks of LoCo V0: a subset of SCROLLS, or `qasper` with `query`, the
-    column (`title` or `abstract`) that asks.
+    """Return one of the 5 tasks of LoCo V0: a subset of SCROLLS, or `qasper`, whose queries are the
+    column `query` (`title` or `abstract`).
 
     Raises: as `load_v1`.
     """
@@ -123,16 +124,16 @@ def load_v0(
 def rebuild_qmsum(
     task: TaskSpec, sources: Sources, *, folder: str, split: str = "val"
 ) -> RawDataset:
-    """LoCo V0's qmsum from QMSum's own meetings (github.com/Yale-LILY/QMSum), without SCROLLS.
+    """Return LoCo V0's qmsum from QMSum's own meetings (github.com/Yale-LILY/QMSum), not SCROLLS.
 
     Reads `<split>.jsonl` below `folder` of the data folder (`data/ALL/jsonl` in the repository),
-    one meeting a line, or else the folder `data/ALL/<split>` of single JSON files. SCROLLS
-    (arXiv:2201.03533) makes a row of every query, general ones first: `input` is the query, an
-    empty line and the transcript, one `speaker: content` a line; `output` is the answer. Its
+    one meeting per line, or else the folder `data/ALL/<split>` of single JSON files. As in SCROLLS
+    (arXiv:2201.03533), every query gives a row, general queries first: `input` is the query, an
+    empty line and the transcript, one `speaker: content` per line; `output` is the answer. SCROLLS'
     validation split is QMSum's `val`.
 
     Raises:
-        DataError: the files are missing, or (when they are read) hold no meetings.
+        DataError: the files are missing, or (when they are read) contain no meetings.
     """
     files = _meeting_files(task, sources, folder, split)
     return _paired(
@@ -145,7 +146,7 @@ def rebuild_qmsum(
 
 
 class _Table:
-    """Rows of one table: of its local copy if there is one, else of the hub."""
+    """Rows of one table, from its local copy if there is one, else from the hub."""
 
     def __init__(
         self, sources: Sources, hub: HubTable, folder: str, columns: tuple[str, ...]
@@ -198,7 +199,7 @@ class _V1:
 
     @cached_property
     def _null_passages(self) -> frozenset[str]:
-        """Return ids of removed documents; only QASPER may have any."""
+        """Return the ids of documents that are left out; only QASPER may have any."""
         if not self._subset.startswith("qasper"):
             return frozenset()
         rows = self._own(self.documents)
@@ -263,7 +264,7 @@ def _distinct(
 
 
 Pair = tuple[int, str, str]
-"""Number of the row, text of the document, text of the query."""
+"""Row number, text of the document, text of the query."""
 
 
 def _paired(
@@ -274,7 +275,7 @@ def _paired(
     source: str,
     warnings: set[str],
 ) -> RawDataset:
-    """Collection in the form of V0: the n-th query asks for the n-th document."""
+    """Return a collection in the form of V0: the n-th query is relevant to the n-th document."""
     return RawDataset(
         documents=lambda: (Document(f"Passage_{n}", "", text) for n, text, _ in pairs()),
         queries=lambda: (Query(f"Query_{n}", query) for n, _, query in pairs()),
@@ -302,8 +303,8 @@ def _qasper_pairs(rows: Iterable[Row], query: str, warnings: set[str]) -> Iterat
 
 
 def _full_text(sections: Any, where: str) -> str:
-    """Section names and paragraphs of a paper; a name stands on a line of its own, the paragraphs
-    of a section on the next, separated by spaces."""
+    """Return the section names and paragraphs of a paper; each name is on its own line, the
+    paragraphs of its section on the next, separated by spaces."""
     if sections is None:
         return ""
     try:
@@ -361,7 +362,7 @@ def _meeting_pairs(files: list[Path]) -> Iterator[Pair]:
 
 
 def _id(row: dict[str, Any], key: str, where: str) -> str:
-    """Return an id, to which white space around it does not belong."""
+    """Return an id without surrounding white space."""
     return _text(row, key, where).strip()
 
 

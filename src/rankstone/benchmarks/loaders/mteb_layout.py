@@ -1,10 +1,10 @@
-"""Data sets in MTEB's layout on the hub: tables of documents, queries and judgements.
+"""Data sets on the hub in MTEB's layout: tables of documents, queries and judgements.
 
     load(task, sources, repository="mteb/scifact", revision=COMMIT, language="de")
 
-Columns may have any of the names in use: `_id`, `id`, `doc_id`, ...; `text`, `contents`, ...;
-`query-id`, `corpus-id` and `score`, ...; a title is optional. Files are parquet or lines of JSON,
-judgements also tab-separated. Only judged queries are asked, as in MTEB.
+Columns may have any of the usual names: `_id`, `id`, `doc_id`, ...; `text`, `contents`, ...;
+`query-id`, `corpus-id` and `score`, ...; a title is optional. Files are parquet or JSON Lines,
+judgements also tab-separated. As in MTEB, only judged queries are run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUERY_KEYS = (QRELS_HEADER[0], "query_id", "qid", "queryid", "query")
 DOCUMENT_KEYS = (QRELS_HEADER[1], "corpus_id", "doc_id", "docid", "docno", "pid", "document_id")
 LABEL_KEYS = (QRELS_HEADER[2], "relevance", "label", "rel")
 READ = {*ID_KEYS, *QUERY_KEYS, *DOCUMENT_KEYS, *LABEL_KEYS, *TEXT_KEYS, *topics.TEXT_KEYS, "title"}
-"""Columns that are read of a parquet file, where it has them."""
+"""Columns that are read from a parquet file if they exist."""
 
 
 def load(
@@ -48,15 +48,15 @@ def load(
     """Return the data set `repository` of the hub at the commit `revision`.
 
     Args:
-        language: prefix of its configurations, as in `de-corpus`.
-        corpus, queries, qrels: `CONFIGURATION` or `CONFIGURATION/SPLIT`, where they are not named
-            as MTEB names them.
-        only: column -> value of the rows that are read, of tables that hold several collections.
+        language: prefix of the configurations, as in `de-corpus`.
+        corpus, queries, qrels: `CONFIGURATION` or `CONFIGURATION/SPLIT`, if the names are not those
+            of MTEB.
+        only: column -> value of the rows to read, for tables that contain several collections.
 
     Raises:
-        DefinitionError: `revision` is no commit.
+        DefinitionError: `revision` is not a commit.
         MissingExtraError, when the data is read: the hub's client is not installed.
-        DataError, when the data is read: it cannot be had, or is not in this layout.
+        DataError, when the data is read: it cannot be obtained, or is not in this layout.
     """
     if not COMMIT.fullmatch(revision):
         raise DefinitionError(
@@ -73,7 +73,7 @@ def load(
         queries=found.queries,
         judgements=found.judgements,
         splits=lambda: found.splits,
-        # A commit is fixed content; the split may choose the corpus.
+        # A commit is fixed content; the corpus may depend on the split.
         fingerprint=canonical_digest([name, language, stated, None if fixed else task.split]),
         source=f"{name}#lang={language}" if language else name,
         warnings=found.warnings,
@@ -81,7 +81,7 @@ def load(
 
 
 class _Collection:
-    """The tables of one language; the hub is asked on first access."""
+    """The tables of one language; the hub is contacted on first access."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _Collection:
                 )
 
     def _label(self, row: dict[str, Any], where: str) -> int:
-        """Return the label of a judgement; 1 where the table has none."""
+        """Return the label of a judgement; 1 if the table has no labels."""
         key = next((key for key in LABEL_KEYS if key in row), None)
         if key is None:
             self.warnings.add("the judgements have no labels; each counts as relevant with label 1")
@@ -173,7 +173,7 @@ def _present(row: dict[str, Any], keys: Sequence[str], where: str) -> str:
 
 
 def _identifier(row: dict[str, Any], keys: Sequence[str], where: str) -> str:
-    """Return an id: a string without white space around it, or an integer as one."""
+    """Return an id: a string without surrounding white space, or an integer as a string."""
     key = _present(row, keys, where)
     value = row[key]
     name = str(value).strip() if isinstance(value, str | int) and value is not True else ""
@@ -183,6 +183,6 @@ def _identifier(row: dict[str, Any], keys: Sequence[str], where: str) -> str:
 
 
 def _text(row: dict[str, Any], keys: Sequence[str]) -> str:
-    """Return a text; an empty one where it is null, or no column of the name is there."""
+    """Return a text; an empty string if the value is null or there is no such column."""
     value = next((row[key] for key in keys if row.get(key) is not None), "")
     return value if isinstance(value, str) else str(value)

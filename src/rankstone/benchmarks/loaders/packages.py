@@ -1,7 +1,8 @@
-"""Functions of installed packages, to train on: built without a download, as `stdlib` is.
+"""Functions of installed packages as training data, built without a download like `stdlib`.
 
 Documents, queries and ids are made as by `stdlib.load` with `part = "functions"`. Functions of the
-standard library, and docstrings that are queries there, are left out: `stdlib/functions` is a test.
+standard library, and docstrings that are queries there, are left out, because `stdlib/functions` is
+a test set.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rankstone.errors import DataError
 from rankstone.specs import TaskSpec, canonical_digest
 
 TEST_SHARE = 20
-"""One in this many queries goes to the test split."""
+"""One in this many queries belongs to the test split."""
 
 
 def load(
@@ -34,9 +35,9 @@ def load(
     """Return the functions of installed packages that have a docstring.
 
     Args:
-        packages: Name of a distribution -> the package that it installs.
-        apart: Folder of the sources whose functions and docstrings are left out; None: the standard
-            library.
+        packages: name of a distribution -> name of its package.
+        apart: folder of the sources whose functions and docstrings are left out; by default the
+            standard library.
 
     Raises:
         DataError: a package is not installed.
@@ -58,7 +59,7 @@ def load(
 
 
 def _folder(task: TaskSpec, name: str, package: str) -> Path:
-    """Return the folder of an installed package, which is not imported."""
+    """Return the folder of an installed package without importing it."""
     spec = find_spec(package)
     try:
         version(name)
@@ -73,7 +74,7 @@ def _folder(task: TaskSpec, name: str, package: str) -> Path:
 
 
 def _entries(folders: Mapping[str, Path]) -> list[Entry]:
-    """Return the documented functions, each text once."""
+    """Return the documented functions; identical texts occur once."""
     found = [
         entry
         for root in folders.values()
@@ -85,7 +86,7 @@ def _entries(folders: Mapping[str, Path]) -> list[Entry]:
 
 
 def _without(entries: list[Entry], others: Path) -> list[Entry]:
-    """Return the entries whose text and docstring none of the sources in `others` has."""
+    """Return the entries whose text and docstring occur in none of the sources in `others`."""
     apart = build(others, source_files(others), "functions")
     texts = {_same(entry.text) for entry in apart}
     queries = {_same(entry.query) for entry in apart}

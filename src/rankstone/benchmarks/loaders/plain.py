@@ -1,4 +1,4 @@
-"""Collections in BEIR layout, a folder or its `.tar.zst`, named by path."""
+"""Collections in BEIR layout, a folder or a `.tar.zst` archive, named by path."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def load(task: TaskSpec, sources: Sources, *, path: str, content: str | None = N
         content: `content_of` the path when the task was named.
 
     Raises:
-        DataError: neither is there, or the folder is not in BEIR layout; or, when the data is read,
-            it is no longer of that `content`.
+        DataError: there is neither a folder nor an archive, or it is not in BEIR layout; or, when
+            the data is read, its content differs from `content`.
     """
     given = task.path(path)
     if given.is_dir():
@@ -29,14 +29,14 @@ def load(task: TaskSpec, sources: Sources, *, path: str, content: str | None = N
         raise DataError(
             f"{task.name}: {given}: no such folder or {beir.PACKED} archive. Correct the path."
         )
-    # Its parent serves as the data folder.
+    # The parent folder serves as the data folder.
     around = replace(sources, data=given.parent)
     raw = beir.load(task, around, folder=given.name.removesuffix(beir.PACKED))
     return pinned(replace(raw, source=str(given)), content, lambda: content_of(given))
 
 
 def content_of(path: Path) -> str:
-    """Return the digest of the files that are read of a folder, or of an archive."""
+    """Return the digest of the files that are read from a folder, or of an archive."""
     if path.is_file():
         return content_digest({"archive": path})
     files = beir.Files(path)
@@ -45,10 +45,10 @@ def content_of(path: Path) -> str:
 
 
 def splits_of(folder: Path) -> list[str]:
-    """Return the splits that a folder in BEIR layout has judgements for.
+    """Return the splits for which a folder in BEIR layout has judgements.
 
     Raises:
-        DataError: it is not in BEIR layout; the message names the missing files.
+        DataError: the folder is not in BEIR layout; the message names the missing files.
     """
     splits = beir.Files(folder).qrels()
     missing = [f"{stem}.jsonl" for stem in ("corpus", "queries") if not beir.parts_of(folder, stem)]

@@ -1,6 +1,6 @@
-"""Judgements without a corpus, which are enough to score a run file.
+"""Judgements without a corpus, which suffice to score a run file.
 
-TREC distributes judgements of collections that few people hold in full.
+TREC distributes judgements of collections that few users have in full.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def load(
     listed: str | None = None,
     content: str | None = None,
 ) -> RawJudgements:
-    """Find the judgements `qrels/<split>` of a `folder` of the data folder, or those in one `file`.
+    """Find the judgements `qrels/<split>` of a `folder` of the data folder, or a single `file`.
 
     Args:
-        irds_id: those of this id of ir_datasets, instead.
-        listed: the name of their file in ir_datasets' list of downloads.
+        irds_id: id in ir_datasets whose judgements are used instead.
+        listed: name of their file in ir_datasets' list of downloads.
         content: digest of the file when the task was named.
 
     Raises:
-        DataError: there is no such file, or no such collection in the data folder.
-        DefinitionError: none of the three is named, or several are.
+        DataError: the file, or the collection in the data folder, does not exist.
+        DefinitionError: not exactly one of the three is given.
     """
     if sum(source is not None for source in (folder, file, irds_id)) != 1:
         raise DefinitionError(

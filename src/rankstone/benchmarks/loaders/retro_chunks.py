@@ -1,13 +1,13 @@
-"""A collection split into the chunks of Retro, each of them a document.
+"""A collection split into Retro's chunks, each of which is a document.
 
 Borgeaud et al., Improving Language Models by Retrieving from Trillions of Tokens, 2022,
-arXiv:2112.04426; Wang et al., InstructRetro, arXiv:2310.07713: consecutive, non-overlapping chunks
-of 64 tokens inside each document are embedded and searched, and a neighbour is what follows it too:
-chunk and continuation, 128 tokens.
+arXiv:2112.04426; Wang et al., InstructRetro, arXiv:2310.07713: documents are split into
+consecutive, non-overlapping chunks of 64 tokens, which are embedded and searched. A retrieved
+neighbour is a chunk with its continuation, 128 tokens.
 
-What is searched is the field `title`, so that a task's template must be "{title}"; what is returned
-and judged is the field `text`: the chunk, or the chunk with its continuation. Any encoder and any
-index thus retrieve chunks, and answers are looked for in what a reader would be given.
+The searched text is the field `title`, so that a task's template must be "{title}". The returned
+and judged text is the field `text`: the chunk, or the chunk with its continuation. Thus any encoder
+and any index retrieve chunks, and answers are matched in the text that a reader would get.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 TEMPLATE = "{title}"
 BLOCK = 256
-"""Documents tokenised at once."""
+"""Number of documents tokenised at once."""
 TOKENIZER = "l2_supercat_tokenizer_config.json"
-"""Llama 2's tokens, which wordllama carries: byte-pair encoding, as Retro's own are."""
+"""Llama 2's byte-pair encoding, which wordllama contains; Retro also uses byte-pair encoding."""
 
 
 def load(
     task: TaskSpec, sources: Sources, *, of: str, tokens: int = 64, continuation: bool = False
 ) -> RawDataset:
-    """Return the chunks of the data folder's collection `of`, and its queries with their answers.
+    """Return the chunks of the collection `of` in the data folder, and its queries with answers.
 
     Args:
-        tokens: of a chunk; the last one of a document may be shorter.
-        continuation: what is returned for a chunk is the chunk and the next of its document.
+        tokens: length of a chunk; the last chunk of a document may be shorter.
+        continuation: also return the next chunk of the same document with each chunk.
 
     Raises:
-        DefinitionError: the task lets methods read more than the chunk, or chunks are empty.
+        DefinitionError: the task's template includes more than the chunk, or chunks are empty.
         DataError: the data folder has no such collection.
     """
     if task.text != TEMPLATE:
         raise DefinitionError(
-            f"task '{task.name}': key 'text': {task.text!r}: methods would read what they are to"
-            f" find. Write {TEMPLATE!r}."
+            f"task '{task.name}': key 'text': {task.text!r}: methods would read the text that they"
+            f" should find. Write {TEMPLATE!r}."
         )
     if tokens < 1:
         raise DefinitionError(f"task '{task.name}': key 'source.tokens': {tokens}. Raise it.")
@@ -82,9 +82,10 @@ def load(
 
 
 def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) -> Iterator[Document]:
-    """Yield the chunks of each document in order: `<id>#<number from 0>`, title and text as above.
+    """Yield the chunks of each document in order: id `<id>#<number from 0>`, title and text as
+    above.
 
-    Every character of a text is in one chunk. A document without tokens has one chunk: its text.
+    Every character of a text is in exactly one chunk. A document without tokens is one chunk.
     """
     waiting = iter(documents)
     while block := list(islice(waiting, BLOCK)):
@@ -96,12 +97,13 @@ def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) ->
 
 
 def cut(texts: list[str], tokens: int) -> list[list[str]]:
-    """Split each text into pieces of so many tokens; the last is shorter, at least one is given."""
+    """Split each text into pieces of `tokens` tokens; the last may be shorter. At least one
+    piece."""
     found = []
     encoded = _tokenizer().encode_batch(texts, add_special_tokens=False)
     for text, encoding in zip(texts, encoded, strict=True):
         starts = [start for start, _ in encoding.offsets[tokens::tokens]]
-        # Tokens of one character's bytes share one offset: a split keeps the character whole.
+        # Tokens of the bytes of one character share an offset, so that no character is split.
         edges = [0, *dict.fromkeys(start for start in starts if start > 0), len(text)]
         found.append([text[a:b] for a, b in pairwise(edges)])
     return found

@@ -1,7 +1,8 @@
 """The embedded benchmark: the standard library of the running Python, without a download.
 
-`functions`: documents are functions and methods that have a docstring, their source without it;
-the query is the docstring's first paragraph. `modules`: the same with whole modules.
+`functions`: documents are the functions and methods with a docstring, as source without the
+docstring; the query is the first paragraph of the docstring. `modules`: the same with whole
+modules.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from rankstone.specs import TaskSpec, canonical_digest
 
 EXCLUDED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 EXCLUDED_PACKAGES = {"idlelib", "tkinter", "turtledemo"}
-"""They need Tk, and many distributions ship them apart: with them, two installations of one
-Python version would be two data sets."""
+"""Modules that need Tk. Many distributions package them separately, so that with them two
+installations of one Python version would be different data sets."""
 BUILD_FILES = ("config-", "_sysconfigdata")
-"""Written by the build for one platform."""
+"""Modules that the build generates for one platform."""
 MIN_WORDS = 4
 TRAIN_SHARE = 5
-"""One in this many queries goes to the train split."""
+"""One in this many queries belongs to the train split."""
 
 Part = Literal["functions", "modules"]
 Documented = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Entry(NamedTuple):
-    """A documented piece of source."""
+    """A documented function or module."""
 
     id: str
     text: str
@@ -58,14 +59,16 @@ def load(
     documents: int | None = None,
     asked_of: int | None = None,
 ) -> RawDataset:
-    """`part` = `functions` or `modules` of the standard library (or of the sources in `folder`).
+    """Return `functions` or `modules` of the standard library (or of the sources in `folder`).
 
     Args:
-        documents: Keep so many, by the sha256 of their ids: fewer are among more.
-        asked_of: Ask for so many of these, so that corpora of several sizes have the same queries.
+        documents: number of documents to keep, chosen by the sha256 of their ids, so that smaller
+            corpora are subsets of larger ones.
+        asked_of: number of documents whose queries are used, so that corpora of several sizes have
+            the same queries.
 
     Raises:
-        DefinitionError: another `part`, or a size that is no positive number.
+        DefinitionError: `part` is another value, or a size is not a positive number.
     """
     if part not in get_args(Part):
         raise DefinitionError(
@@ -101,8 +104,8 @@ def raw_dataset(
     documents: int | None = None,
     asked_of: int | None = None,
 ) -> RawDataset:
-    """Return documents that are each the answer to the query of their own docstring."""
-    # Once for documents, queries and judgements: parsing is all the cost.
+    """Return documents, each of which is the answer to the query of its own docstring."""
+    # Parsed once for documents, queries and judgements, because it dominates the cost.
     built = functools.cache(entries)
     kept = functools.cache(lambda: drawn(built(), documents))
 
@@ -124,7 +127,7 @@ def raw_dataset(
 
 
 def source_files(root: Path) -> list[str]:
-    """Return the source files below `root` that take part, as sorted posix paths relative to it."""
+    """Return the source files below `root` that are used, as sorted relative posix paths."""
     found: list[str] = []
     for place, folders, files in os.walk(root):
         folder = Path(place).relative_to(root)
@@ -140,9 +143,9 @@ def _excluded(path: Path) -> bool:
 
 
 def build(root: Path, files: list[str], part: Part) -> list[Entry]:
-    """Yield every documented function or module, by file, then in source order; ids are unique.
+    """Return the documented functions or modules, by file, then in source order; ids are unique.
 
-    What consists of its docstring alone is left out.
+    Functions and modules that consist of their docstring alone are left out.
     """
     found: list[Entry] = []
     used: Counter[str] = Counter()
@@ -164,17 +167,17 @@ def module_name(path: str) -> str:
 
 
 def _documented(path: Path, module: str, part: Part) -> Iterator[tuple[str, Documented, list[str]]]:
-    """Yield qualified name, syntax node and lines of everything documented in one file."""
+    """Yield qualified name, syntax node and lines of each documented object in one file."""
     try:
         with tokenize.open(path) as file:
             source = file.read()
         with warnings.catch_warnings():
-            # Invalid escapes in old sources are not our user's business.
+            # Warnings about invalid escapes in old sources do not concern the user.
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except (SyntaxError, UnicodeDecodeError, ValueError):
         return  # a template, or a deliberately broken file
-    # Form feeds do not end lines in Python's eyes, as they would for str.splitlines.
+    # For Python form feeds do not end lines, unlike for str.splitlines.
     lines = source.split("\n")
     nodes = [(module, tree)] if part == "modules" else _functions(tree, module)
     for name, node in nodes:
@@ -196,7 +199,7 @@ def _functions(
 
 
 def source_without_docstring(node: Documented, lines: list[str]) -> str:
-    """Return the source of `node` minus its docstring, dedented by the indent of its `def`."""
+    """Return the source of `node` without its docstring, dedented by the indent of its `def`."""
     docstring = node.body[0]
     if isinstance(node, ast.Module):
         first, last, indent = 1, len(lines), 0
@@ -205,7 +208,7 @@ def source_without_docstring(node: Documented, lines: list[str]) -> str:
         last = node.end_lineno or node.lineno
         indent = len(lines[node.lineno - 1][: node.col_offset].lstrip("\f"))
     end = docstring.end_lineno or docstring.lineno
-    # Offsets of the syntax tree count bytes of UTF-8.
+    # Offsets in the syntax tree count UTF-8 bytes.
     before = lines[docstring.lineno - 1].encode()[: docstring.col_offset].decode()
     after = lines[end - 1].encode()[docstring.end_col_offset :].decode()
     joint = [before + after] if (before + after).strip() else []
@@ -214,7 +217,7 @@ def source_without_docstring(node: Documented, lines: list[str]) -> str:
 
 
 def _dedent(line: str, indent: int) -> str:
-    """Remove the white space of the first `indent` characters."""
+    """Remove white space within the first `indent` characters."""
     head = line[:indent]
     return line[indent:] if not head.strip() else line
 
@@ -226,13 +229,14 @@ def first_paragraph(node: Documented) -> str:
 
 
 def asked(entries: list[Entry]) -> list[Entry]:
-    """Return the entries whose paragraph has `MIN_WORDS` words and occurs once: the queries."""
+    """Return the entries that are queries: first paragraphs of `MIN_WORDS` words that occur
+    once."""
     times = Counter(entry.query for entry in entries)
     return [e for e in entries if times[e.query] == 1 and len(e.query.split()) >= MIN_WORDS]
 
 
 def drawn(entries: list[Entry], n: int | None) -> list[Entry]:
-    """Return `n` entries by the sha256 of their ids, or all, in their order."""
+    """Return `n` entries, or all, by the sha256 of their ids, in their original order."""
     if n is None:
         return entries
     first = set(sorted((entry.id for entry in entries), key=lambda id: hashed(f"drawn {id}"))[:n])
@@ -240,7 +244,7 @@ def drawn(entries: list[Entry], n: int | None) -> list[Entry]:
 
 
 def query_id(entry: Entry) -> str:
-    """Return an id other than the document's, so that the answer is not a self hit."""
+    """Return an id different from that of the document, so that the answer is not a self hit."""
     return f"{entry.id}.__doc__"
 
 
@@ -250,5 +254,5 @@ def split_of(identifier: str) -> str:
 
 
 def hashed(identifier: str) -> int:
-    """Return the first 8 bytes of its sha256 as a number."""
+    """Return the first 8 bytes of the sha256 of `identifier` as an integer."""
     return int.from_bytes(hashlib.sha256(identifier.encode("utf-8")).digest()[:8], "big")

@@ -1,15 +1,16 @@
-"""Collections in TREC's forms: documents, topics and judgements at three paths.
+"""Collections in TREC's formats: documents, topics and judgements at three paths.
 
     load(task, sources, docs=PATH, topics=PATH, qrels=PATH)
 
-Documents: a file, a folder of files (read recursively, in order of their names), or a pattern with
-`*`; each TREC-SGML/XML (`<DOC><DOCNO>`), lines of JSON, or lines `id<TAB>text`; plain or
-compressed. For the topics see `readers.topics`; judgements are TREC's four columns or BEIR's three.
+Documents: a file, a folder of files (read recursively, in the order of their names), or a pattern
+with `*`. Each file holds TREC SGML/XML (`<DOC><DOCNO>`), JSON Lines, or lines `id<TAB>text`, plain
+or compressed. For topics see `readers.topics`; judgements have TREC's four columns or BEIR's three.
 
-What becomes of a `<DOC>`, after Anserini's TrecCollection except where noted: the title is what
-stands in TITLE, HEADLINE, HEAD, HL and TTL, the text what stands in every TEXT, LP and LEADPARA, in
-their order; a document without any of the latter is its whole content, without identifiers, headers
-and title. Dates (DATE, DD) are left out, where Anserini indexes them. Tags become blanks.
+A `<DOC>` is read like Anserini's TrecCollection does, with one exception. The title is the content
+of TITLE, HEADLINE, HEAD, HL and TTL; the text is the content of every TEXT, LP and LEADPARA, in
+their order. The text of a document without any of the latter is its whole content, without
+identifiers, headers and title. Dates (DATE, DD) are left out, whereas Anserini indexes them. Tags
+become blanks.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from rankstone.files import stamp
 from rankstone.specs import TaskSpec, canonical_digest
 
 SPLIT = "test"
-"""The one split: three paths are one set of judgements."""
+"""The only split: three paths are one set of judgements."""
 TEXT_KEYS = ("text", "contents", "body", "passage")
 
 
@@ -55,12 +56,12 @@ def load(
     """Return the collection whose documents, topics and judgements are at three paths.
 
     Args:
-        docs, topics, qrels: paths; relative ones begin at the data folder.
-        query: the field of a topic that is the query; its title by default.
+        docs, topics, qrels: paths; relative paths start at the data folder.
+        query: field of a topic that is the query; by default its title.
         content: `content_of` the paths when the task was named.
 
     Raises:
-        DataError: a path is not there; or, when the data is read, it is no longer of that
+        DataError: a path does not exist; or, when the data is read, its content differs from
             `content`.
     """
     files = document_files(_resolved(docs, sources, task))
@@ -98,10 +99,10 @@ def load(
 
 
 def content_of(docs: Path, topics: Path, qrels: Path) -> str:
-    """Return the digest of the files at three paths; the names of documents' files order them.
+    """Return the digest of the files at three paths; files of documents are ordered by name.
 
     Raises:
-        DataError: a path is not there.
+        DataError: a path does not exist.
     """
     files = document_files(docs)
     root = Path(os.path.commonpath([file.parent for file in files]))
@@ -123,15 +124,15 @@ def _file(path: Path) -> Path:
 
 
 def document_files(path: Path) -> list[Path]:
-    """Return the file, the files below the folder, or the files that match, without hidden ones.
+    """Return the file, the files below a folder, or the matching files, without hidden files.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no files.
     """
     if path.is_file():
         return [path]
     pattern = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
-    # Path.glob takes no absolute pattern, and does not follow links to folders.
+    # Path.glob accepts no absolute pattern, and does not follow links to folders.
     matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
     found = sorted(path for path in matches if path.is_file())
     if not found:
@@ -147,10 +148,10 @@ def _documents(files: list[Path], warnings: set[str]) -> Iterator[tuple[Path, in
 
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[tuple[int, Document]]:
-    """Yield the documents of one file in any of the forms above, each with its line number.
+    """Yield the documents of one file in any of the formats above, with their line numbers.
 
     Raises:
-        DataError: with file and line: what is malformed.
+        DataError: a document is malformed; the message names file and line.
     """
     kind = kind_of(path)
     if kind == "sgml":

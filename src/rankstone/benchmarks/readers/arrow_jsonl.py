@@ -1,8 +1,9 @@
-"""The documents of a `corpus.jsonl` in blocks, parsed by Arrow on as many cores as there are.
+"""The documents of a `corpus.jsonl` in blocks, parsed by Arrow on all cores.
 
-Arrow parses outside of Python's lock and ten times as fast as `json`, but accepts what `json`
-refuses, and cannot name the line of a fault. So it is given plain blocks alone, of which it is
-known to make the same, and every other block is read by `rankstone.benchmarks.readers.jsonl`.
+Arrow parses without Python's lock and ten times as fast as `json`, but it accepts input that `json`
+rejects, and does not report the line of a fault. Therefore only plain blocks, for which both are
+known to give the same result, are parsed by Arrow. All other blocks are read by
+`rankstone.benchmarks.readers.jsonl`.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from rankstone.text_files import DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
-"""Bytes of a block, which one long line can make larger, that Arrow may be given."""
+"""Size in bytes of a block for Arrow; a long line can make a block larger."""
 MOST_WORKERS = 4
-"""Blocks parsed at once, at most; one more may wait, which bounds the memory."""
+"""Maximum number of blocks parsed at once; one more may wait. This bounds the memory."""
 FIELDS = ("_id", "title", "text")
 SKIPPED = 400
-"""Bytes of a line outside of its fields that are looked through for what only Arrow accepts."""
+"""Number of bytes of a line outside its fields that is checked for input only Arrow accepts."""
 NESTED = 200
-"""Brackets in such a line, of which `json` is asked; it gives up at about a thousand levels."""
+"""Number of brackets in such a line that is checked with `json`, which fails at about 1,000
+levels."""
 LONG_INTEGER = re.compile(rb"\d{640}")
-"""No Python refuses a shorter one (`sys.set_int_max_str_digits`)."""
+"""Length of an integer that every Python version accepts (`sys.set_int_max_str_digits`)."""
 BARE_INF = re.compile(rb"Inf\s*[,}\]]")
 
 
@@ -48,7 +50,7 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
     """Yield the documents in file order, in record batches of `FIELDS` or lists of documents.
 
     Raises:
-        DataError: what `read_documents` raises for the same file.
+        DataError: as `read_documents` for the same file.
     """
     pending: deque[Future[Any]] = deque()
     workers = min(MOST_WORKERS, usable_cores())
@@ -62,7 +64,7 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
                 if len(pending) > workers:
                     yield pending.popleft().result()
         except DAMAGE:
-            # Reading one by one reports the first fault with its line.
+            # Reading line by line reports the first fault with its line number.
             deque(read_documents(path, warnings), maxlen=0)
             raise
         while pending:
@@ -70,9 +72,10 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
 
 
 def line_blocks(file: io.BufferedIOBase, start: bytes = b"") -> Iterator[bytes]:
-    """The file in blocks of whole lines, about `BLOCK_BYTES` each; the last line may lack its end.
+    """Yield the file in blocks of whole lines, about `BLOCK_BYTES` each.
 
-    A block is longer where a line is. `start` is a line before the rest of the file.
+    A longer line makes a longer block. The last line may lack its line end. `start` is a line that
+    precedes the rest of the file.
     """
     pieces = [start]
     while chunk := file.read(BLOCK_BYTES):
@@ -86,7 +89,7 @@ def line_blocks(file: io.BufferedIOBase, start: bytes = b"") -> Iterator[bytes]:
 
 
 def _parsed(block: bytes, path: Path, first: int, warnings: set[str]) -> Any:
-    """A block that starts at line `first`: by Arrow if it is plain, else line by line."""
+    """Return the parsed block that starts at line `first`: by Arrow if plain, else by line."""
     batch = _by_arrow(block)
     if batch is not None:
         return batch
@@ -94,10 +97,10 @@ def _parsed(block: bytes, path: Path, first: int, warnings: set[str]) -> Any:
 
 
 def _by_arrow(block: bytes) -> Any:
-    """The record batch of a block; None where a line is not one that Arrow can be trusted with.
+    """Return the record batch of a block; None if a line is not safe for Arrow.
 
-    Such a line has an id that is empty, padded or no string, a field twice or not at all, a lone
-    surrogate, two objects or half of one, or is not JSON.
+    A line is not safe if its id is empty, padded or not a string, a field is repeated or missing,
+    it contains a lone surrogate or not exactly one object, or it is not JSON.
     """
     starts, stops = _lines(block)
     table = _read(block) if _is_plain(block, starts, stops) else None
@@ -122,11 +125,11 @@ def _lines(block: bytes) -> tuple[Ints, Ints]:
 
 
 def _is_plain(block: bytes, starts: Ints, stops: Ints) -> bool:
-    """Return True if Arrow may parse the block: lines in `{` and `}`, and all of it UTF-8.
+    """Return True if Arrow may parse the block: each line within `{` and `}`, all of it UTF-8.
 
-    `}` and `{` follow each other only between objects, and no string holds a bare line end, so
-    that no object crosses a line. A NUL would end the block for Arrow without an error, and it
-    takes `Inf` and `-NaN` for numbers. A text may hold these as well; then it is read slower.
+    `}` and `{` are adjacent only between objects, and strings contain no unescaped line ends, so no
+    object crosses a line. Arrow silently stops at a NUL, and accepts `Inf` and `-NaN` as numbers.
+    Texts may contain these too; such blocks are read by the slower path.
     """
     data = np.frombuffer(block, dtype=np.uint8)
     return bool(
@@ -141,7 +144,7 @@ def _is_plain(block: bytes, starts: Ints, stops: Ints) -> bool:
 
 
 def _holds(data: NDArray[np.uint8], word: bytes) -> bool:
-    """Return True if the word occurs; `in` takes four times as long, and keeps Python's lock."""
+    """Return True if the word occurs; `in` takes four times as long and holds Python's lock."""
     found = np.flatnonzero(data[: max(0, len(data) - len(word) + 1)] == word[0])
     for place, letter in enumerate(word[1:], 1):
         found = found[data[found + place] == letter]
@@ -149,7 +152,7 @@ def _holds(data: NDArray[np.uint8], word: bytes) -> bool:
 
 
 def _is_utf8(block: bytes) -> bool:
-    """Arrow does not look at the fields it skips; this makes no copy."""
+    """Return True if the block is UTF-8, without a copy; Arrow does not check skipped fields."""
     offsets = pa.py_buffer(np.array([0, len(block)], dtype=np.int64))
     try:
         pa.Array.from_buffers(TEXT, 1, [None, offsets, pa.py_buffer(block)]).validate(full=True)
@@ -159,7 +162,7 @@ def _is_utf8(block: bytes) -> bool:
 
 
 def _read(block: bytes) -> Any:
-    """The table of a plain block, nulls where a line has not the field; None if Arrow refuses."""
+    """Return the table of a plain block, with nulls for missing fields; None if Arrow fails."""
     reading = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     parsing = pyarrow.json.ParseOptions(
         explicit_schema=pa.schema([(name, TEXT) for name in FIELDS]),
@@ -174,7 +177,7 @@ def _read(block: bytes) -> Any:
 
 
 def _may_be_padded(ids: Any) -> bool:
-    """Return True if an id begins or ends with something else than a visible ASCII character."""
+    """Return True if an id starts or ends with anything but a visible ASCII character."""
     offsets = string_offsets(ids)
     data = np.frombuffer(ids.buffers()[2], dtype=np.uint8)
     ends = np.concatenate([data[offsets[:-1]], data[offsets[1:] - 1]])
@@ -182,9 +185,9 @@ def _may_be_padded(ids: Any) -> bool:
 
 
 def _endless(block: bytes, starts: Ints, stops: Ints, skipped: Ints) -> bool:
-    """Return True if a line nests deeper, or has a longer integer, than `json` reads.
+    """Return True if a line is nested deeper, or has a longer integer, than `json` accepts.
 
-    Either stands outside of the fields, so that lines with little else than fields have none.
+    Both occur only outside the fields, so lines with few other bytes cannot contain them.
     """
     for row in np.flatnonzero(skipped >= SKIPPED).tolist():
         line = block[starts[row] : stops[row]]

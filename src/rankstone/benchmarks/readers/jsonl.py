@@ -1,4 +1,4 @@
-"""Documents and queries in lines of JSON, as BEIR keeps them."""
+"""Documents and queries in JSON Lines, as in BEIR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankstone.benchmarks.readers.lines import Numbered, fault, numbered_lines, 
 
 
 def read_documents(path: Path, warnings: set[str]) -> Iterator[Document]:
-    """Yield the documents of a `corpus.jsonl`; a missing title is an empty one."""
+    """Yield the documents of a `corpus.jsonl`; a missing title is read as an empty one."""
     return documents_in(rows(path), path, warnings)
 
 
@@ -27,21 +27,21 @@ def documents_in(lines: Iterable[Numbered], path: Path, warnings: set[str]) -> I
 
 
 def read_metadata(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield `metadata` of the documents of a `corpus.jsonl`; empty where it is no object."""
+    """Yield the `metadata` of the documents of a `corpus.jsonl`; empty if it is not an object."""
     for _, record in records(path):
         found = record.get("metadata")
         yield found if isinstance(found, dict) else {}
 
 
 def read_queries(path: Path, warnings: set[str]) -> Iterator[Query]:
-    """Yield the queries of a `queries.jsonl`, with what `metadata.answers` lists."""
+    """Yield the queries of a `queries.jsonl`, with the answers in `metadata.answers`."""
     for number, record in records(path):
         name = identifier(record, path, number, warnings)
         yield Query(name, string_value(record, "text", path, number), _answers(record))
 
 
 def _answers(record: dict[str, Any]) -> tuple[str, ...]:
-    """Return `metadata.answers` if it is a list of strings; some keep other data there."""
+    """Return `metadata.answers` if it is a list of strings; some files store other data there."""
     metadata = record.get("metadata")
     found = metadata.get("answers") if isinstance(metadata, dict) else None
     if isinstance(found, list) and all(isinstance(answer, str) for answer in found):
@@ -55,7 +55,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def rows(path: Path) -> Iterator[Numbered]:
-    """Yield the numbered lines of a file of JSON, without comments before the first record."""
+    """Yield the numbered lines of a JSON Lines file, without comments before the first record."""
     return without_comments(numbered_lines(path))
 
 
@@ -74,9 +74,9 @@ def records_in(lines: Iterable[Numbered], path: Path) -> Iterator[tuple[int, dic
 def identifier(
     record: dict[str, Any], path: Path, number: int, warnings: set[str], key: str = "_id"
 ) -> str:
-    """Return the id under `key`: a string, or an integer, which is read as one with a warning.
+    """Return the id under `key`: a string, or an integer, read as a string with a warning.
 
-    White space around a string is no part of the id.
+    Surrounding white space is not part of the id.
     """
     value = record.get(key)
     if isinstance(value, str) and (name := value.strip()):
@@ -92,7 +92,7 @@ def identifier(
 def string_value(
     record: dict[str, Any], key: str, path: Path, number: int, default: str | None = None
 ) -> str:
-    """Return the string under `key`, or `default`, if given, for a missing or null one."""
+    """Return the string under `key`; `default`, if given, for a missing or null value."""
     value = record.get(key, default)
     if isinstance(value, str):
         return value

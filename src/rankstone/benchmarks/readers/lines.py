@@ -1,4 +1,4 @@
-"""Numbered lines of text files, and errors that name the file and line."""
+"""Numbered lines of text files, and errors that name file and line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rankstone.text_files import DAMAGE, opened
 
 MEND = "Correct the line, or fetch the file again."
 Numbered = tuple[int, str]
-"""The number of a line, from 1, and its text."""
+"""Line number, from 1, and text of a line."""
 
 
 def numbered_lines(path: Path) -> Iterator[Numbered]:
-    """Yield the lines that are not blank, decompressed, without BOM and line ends.
+    """Yield the non-blank lines, decompressed, without BOM and line ends.
 
     Raises:
         DataError: a line is not UTF-8, or the file is truncated, damaged or cannot be read.
@@ -25,7 +25,7 @@ def numbered_lines(path: Path) -> Iterator[Numbered]:
 
 
 def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Numbered]:
-    """Yield the same of `lines`, those of the file at `path` from line `first` on."""
+    """Yield the numbered `lines`, those of the file at `path` from line `first` on."""
     number = first - 1
     try:
         for number, line in enumerate(lines, first):
@@ -43,10 +43,10 @@ def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Num
 def without_comments(
     lines: Iterator[Numbered], is_row: Callable[[str], bool] = lambda line: False
 ) -> Iterator[Numbered]:
-    """Yield `lines` without those before the first row that start with `#`.
+    """Yield `lines` without those starting with `#` before the first row.
 
     Args:
-        is_row: Tests a line that starts with `#`, where ids may do so too.
+        is_row: returns True for a line that starts with `#` but is a row, if ids may start with it.
     """
     for number, line in lines:
         if not line.startswith("#") or is_row(line):
@@ -56,14 +56,14 @@ def without_comments(
 
 
 def tab_fields(fields: list[str], n: int) -> list[str]:
-    """Return the fields of a line without blank ones behind the `n`-th, made by trailing tabs."""
+    """Return the fields of a line without blank ones after the `n`-th, caused by trailing tabs."""
     while len(fields) > n and not fields[-1].strip():
         fields = fields[:-1]
     return fields
 
 
 def comment_bytes(file: io.BufferedReader) -> tuple[bytes, int]:
-    """Read past leading comments and blank lines; return the next line, and their number."""
+    """Skip leading comments and blank lines; return the next line, and the number skipped."""
     n = 0
     for line in file:
         if line.strip() and not line.startswith(b"#"):

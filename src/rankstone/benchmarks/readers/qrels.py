@@ -1,4 +1,4 @@
-"""Judgements in columns, as BEIR and TREC keep them."""
+"""Judgements in columns, in the formats of BEIR and TREC."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rankstone.text_files import columns
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
 QUERY_NAMES = {"qid", "query_id", "query-id", "query", "queryid"}
-"""First names of other headers in use, such as `qid docid label`."""
+"""First column names of other common headers, such as `qid docid label`."""
 ITERATIONS = ("0", "Q0", "q0")
-"""Second columns of TREC's form, which mark a line as such."""
+"""Values of the second column that identify TREC's format."""
 _LABEL = re.compile(r"[+-]?[0-9]{1,10}(?:\.0*)?")
 
 
 def read_judgements(path: Path) -> Iterator[Judgement]:
-    """Yield judgements: `query-id corpus-id score` under a header, or the four columns of TREC.
+    """Yield judgements: `query-id corpus-id score` under a header, or TREC's four columns.
 
-    Tabs part the columns where they make three or four (ids may hold spaces), white space else. A
-    line such as `q1 0<TAB>d1<TAB>1` without a header has TREC's columns.
+    Columns are separated by tabs if this gives three or four columns (ids may contain spaces), else
+    by white space. A line such as `q1 0<TAB>d1<TAB>1` without a header has TREC's columns.
     """
     lines = without_comments(numbered_lines(path), _is_row)
     first = next(lines, None)
@@ -62,7 +62,7 @@ def _is_judged(fields: list[str]) -> bool:
 
 
 def _is_row(line: str) -> bool:
-    """Test a line that starts with `#`: in TREC's columns, or in columns separated by tabs."""
+    """Return True if a line that starts with `#` has TREC's columns, or tab-separated columns."""
     fields = _fields(line, header=False)
     return _is_judged(fields) and (
         (len(fields) == 4 and fields[1] in ITERATIONS)
@@ -83,7 +83,7 @@ def _is_header(fields: list[str], path: Path, number: int) -> bool:
 
 
 def label_of(value: str) -> int | None:
-    """Return `value` as an integer (`1`, `-1`, also `1.0`); None if it is not one of 32 bits."""
+    """Return `value` as an integer (`1`, `-1`, also `1.0`); None if it is not a 32-bit integer."""
     if not _LABEL.fullmatch(value):
         return None
     number = int(value.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Rows of text in lines of JSON or tab-separated columns, by the first character of the file."""
+"""Rows of text in JSON Lines or tab-separated columns, detected by the file's first character."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Row(NamedTuple):
 
 
 def kind_of(path: Path) -> Kind:
-    """Return the form of a file, by its first character behind comments and white space.
+    """Return the format of a file, by its first character after comments and white space.
 
     Raises:
-        DataError: it holds one JSON array, is damaged or cannot be read.
+        DataError: the file is one JSON array, is damaged, or cannot be read.
     """
     with opened(path) as file:
         try:
@@ -48,12 +48,12 @@ def kind_of(path: Path) -> Kind:
 
 
 def chosen(values: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """Return the first value under any of `keys` that is not empty; None if there is none."""
+    """Return the first non-empty value under one of `keys`; None if there is none."""
     return next((values[key] for key in keys if values.get(key)), None)
 
 
 def json_rows(path: Path, text_keys: Sequence[str], warnings: set[str]) -> Iterator[Row]:
-    """Yield one row per JSON object; the id under the first of `ID_KEYS` that it has."""
+    """Yield one row per JSON object, with the id under the first existing key of `ID_KEYS`."""
     for number, record in records(path):
         id_key = _key(record, ID_KEYS, path, number)
         text_key = _key(record, text_keys, path, number)
@@ -97,7 +97,8 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
 
 
 def _is_row(line: str) -> bool:
-    """Test a line that starts with `#`: columns separated by tabs, the first more than `#`."""
+    """Return True if a line that starts with `#` has tab-separated columns, the first not just
+    `#`."""
     return "\t" in line.strip() and not line.startswith(("# ", "#\t"))
 
 
@@ -109,7 +110,7 @@ class _Columns(NamedTuple):
 
 
 def _header(fields: list[str], text_keys: Sequence[str]) -> _Columns | None:
-    """Return the positions of the columns, if the line names them."""
+    """Return the positions of the columns if the line is a header, else None."""
     names = [field.strip().lstrip("#").lower() for field in fields]
     text = next((key for key in text_keys if key in names), None)
     if names[0] not in ID_KEYS or text is None:

@@ -1,8 +1,8 @@
-"""TREC's markup: `<DOC>` and `<top>` elements in files that are neither XML nor quite SGML.
+"""TREC's markup: `<DOC>` and `<top>` elements in files that are neither XML nor valid SGML.
 
-Elements are found with a scanner and not with a parser, as every reader of these collections does:
-ampersands stand bare in them, tags are left open, and attributes lack quotes. The file is streamed;
-of its text only the element being read is held.
+Like other readers of these collections, this one scans for elements instead of parsing: the files
+contain bare ampersands, unclosed tags and unquoted attributes. The file is streamed; only the text
+of the current element is in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rankstone.text_files import DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST_CLOSING_TAG = 64
-"""Bytes of the longest closing tag, which may be split between two blocks."""
+"""Maximum length in bytes of a closing tag, which may be split between two blocks."""
 _MARKUP = re.compile(rb"<[^>]*>")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
@@ -28,31 +28,31 @@ _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _ENTITY = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]*);")
 TREC_ENTITIES = {"hyph": "-", "blank": " "}
-"""Entities of the document type definitions of TREC disks 4 and 5; HTML does not know the first
-and takes the other for a visible sign."""
+"""Entities of the document type definitions of TREC disks 4 and 5; HTML lacks the first, and
+decodes the other as a visible character."""
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 
 
 class Element(NamedTuple):
-    """One element as it stands in the file."""
+    """One element of the file."""
 
     line: int
-    """Line of its opening tag."""
+    """Line of the opening tag."""
     attributes: dict[str, str]
-    """Attributes by lower-cased name."""
+    """Attributes by lower-case name."""
     content: str
-    """Between the tags, comments taken out."""
+    """Content between the tags, without comments."""
 
 
 def elements(path: Path, names: tuple[str, ...], warnings: set[str]) -> Iterator[Element]:
-    """The elements of any of these `names` (in any case), in file order.
+    """Yield the elements with one of these `names` (case-insensitive), in file order.
 
-    Bytes that are not UTF-8 make an element Latin-1 throughout, with one warning: TREC's older
-    disks are, and so no character is lost.
+    An element with bytes that are not UTF-8 is read as Latin-1 as a whole, with a single warning:
+    TREC's older disks are in Latin-1, and so no character is lost.
 
     Raises:
-        DataError: with file and line: an element is not closed or was not opened, or text stands
-            outside of all elements; or the file is truncated or damaged.
+        DataError: an element has no opening or closing tag, or there is text outside all elements
+            (the message names file and line); or the file is truncated or damaged.
     """
     either = "|".join(names).encode()
     opening = re.compile(rb"<(?:%s)(\s[^<>]*)?>" % either, re.IGNORECASE)
@@ -64,7 +64,7 @@ def elements(path: Path, names: tuple[str, ...], warnings: set[str]) -> Iterator
 def _pieces(
     path: Path, opening: re.Pattern[bytes], closing: re.Pattern[bytes]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the content up to each closing tag, with the line number where it begins."""
+    """Yield the content up to each closing tag, with the line number of its start."""
     buffer, line, searched = b"", 1, 0
     for block in _blocks(path):
         buffer += block
@@ -85,7 +85,7 @@ def _pieces(
 
 
 def _refuse_text(between: bytes, path: Path, line: int) -> None:
-    """Only markup may stand outside of the elements: `between` begins at `line`."""
+    """Raise DataError if `between`, which starts at `line`, contains more than markup."""
     outside = _MARKUP.sub(lambda tag: b"\n" * tag[0].count(b"\n"), between)
     text = outside.lstrip()
     if text:
@@ -134,26 +134,26 @@ def _decode(content: bytes, path: Path, line: int, warnings: set[str]) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        message = "not UTF-8: what is not is read as Latin-1"
+        message = "not UTF-8: read as Latin-1"
         if not any(message in warning for warning in warnings):
             warnings.add(f"{path.name}, line {line}: {message}, here and wherever else it occurs")
         return content.decode("latin-1")
 
 
 class Block(NamedTuple):
-    """A stretch of an element's content that some tag marks."""
+    """A range of an element's content that is enclosed by tags."""
 
     start: int
-    """Offset of its opening tag."""
+    """Offset of the opening tag."""
     end: int
-    """Offset behind its closing tag."""
+    """Offset after the closing tag."""
     content: str
 
 
 def blocks(content: str, tags: re.Pattern[str]) -> Iterator[Block]:
-    """The blocks between tags that `tags` (of `tag_pattern`) matches, one after the other.
+    """Yield the successive blocks between tags that match `tags` (from `tag_pattern`).
 
-    A block ends with the closing tag of its name, or with the content.
+    A block ends with the closing tag of its name, or at the end of the content.
     """
     opening: re.Match[str] | None = None
     for tag in tags.finditer(content):
@@ -168,12 +168,12 @@ def blocks(content: str, tags: re.Pattern[str]) -> Iterator[Block]:
 
 
 def tag_pattern(*names: str) -> re.Pattern[str]:
-    """Opening and closing tags of these names, in any case."""
+    """Return a pattern of the opening and closing tags with these names, case-insensitive."""
     return re.compile(rf"<(/?)({'|'.join(names)})(?:\s[^<>]*)?>", re.IGNORECASE)
 
 
 def without(content: str, found: Iterable[Block]) -> str:
-    """Return `content` with a blank instead of each block; blocks are in order and disjoint."""
+    """Return `content` with a blank in place of each block; blocks are in order and disjoint."""
     pieces, position = [], 0
     for block in found:
         pieces.append(content[position : block.start])
@@ -182,7 +182,7 @@ def without(content: str, found: Iterable[Block]) -> str:
 
 
 def attributes(text: str) -> dict[str, str]:
-    """`number="1" type=faceted` -> values by lower-cased name, with or without quotes."""
+    """Parse `number="1" type=faceted` into values by lower-case name, with or without quotes."""
     return {
         found[1].lower(): plain(found[2] or found[3] or found[4] or "")
         for found in _ATTRIBUTE.finditer(text)
@@ -190,10 +190,10 @@ def attributes(text: str) -> dict[str, str]:
 
 
 def plain(content: str) -> str:
-    """Content without tags, entities resolved, white space at both ends taken off.
+    """Return the content without tags, with entities resolved and white space stripped.
 
-    Only entities closed by a semicolon are resolved: older texts hold bare ampersands. Unknown
-    entities stay as they are.
+    Only entities that end in a semicolon are resolved, because older texts contain bare ampersands.
+    Unknown entities are kept.
     """
     content = _CDATA.sub(lambda found: html.escape(found[1]), content)
     return _ENTITY.sub(_character, _TAG.sub(" ", content)).strip()

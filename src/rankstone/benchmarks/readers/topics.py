@@ -1,8 +1,8 @@
-"""Queries in the forms that TREC and its kin hand them out in.
+"""Queries in the formats of TREC and similar collections.
 
 * TREC: `<top> <num> Number: 301 <title> ... <desc> Description: ... </top>`, fields closed or not
-* TREC-XML: `<topic number="1"> <query> ... </query> </topic>`, or the text without any fields
-* lines of JSON, and lines `id<TAB>text`
+* TREC-XML: `<topic number="1"> <query> ... </query> </topic>`, or text without fields
+* JSON Lines, and lines `id<TAB>text`
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ KNOWN_FIELDS = {
     *TEXT_KEYS, *ID_FIELDS, *SHORT, *SHORT.values(),
     "head", "dom", "domain", "smry", "summary", "con", "concepts", "fac", "factors", "def", "nat",
 }  # fmt: skip
-"""Fields of TREC's topics, wherever they begin; a field of another name begins a line."""
+"""Fields of TREC's topics, recognised anywhere; other fields must begin a line."""
 STYLES = {
     "a", "b", "br", "code", "em", "font", "hr", "i", "p", "q", "s", "small", "span", "strong",
     "sub", "sup", "tt", "u",
 }  # fmt: skip
-"""Tags of HTML inside a text, which begin no field."""
+"""HTML tags inside a text, which do not start a field."""
 _OPENING = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>")
 _LABEL = re.compile(r"\s*(?:Number|Topic|Description|Narrative)\s*:\s*", re.IGNORECASE)
 _LABELLED = {*ID_FIELDS, "title", "description", "narrative"}
 
 
 def read_topics(path: Path, warnings: set[str], field: str | None) -> Iterator[tuple[int, Query]]:
-    """The queries of a topics file in any of the forms above, each with its line number.
+    """Yield the queries of a topics file in any of the formats above, with their line numbers.
 
     Args:
-        field: the field, key or column that is the query, such as `description`; None takes the
-            title, or its equivalent in the file's form.
+        field: field, key or column that is the query, such as `description`; by default the title,
+            or its equivalent in the file's format.
 
     Raises:
-        DataError: with file and line: no id, no such field, no text, or a malformed line.
+        DataError: an id, the field or the text is missing, or a line is malformed; the message
+            names file and line.
     """
     kind = kind_of(path)
     if kind == "sgml":
@@ -75,7 +76,7 @@ def _text(element: Element, fields: Mapping[str, str], field: str | None, path: 
 
 
 def _fields(content: str) -> dict[str, str]:
-    """Field name -> text; a field that is not closed ends where the next one begins."""
+    """Return the text of each field; a field that is not closed ends where the next one begins."""
     found: dict[str, str] = {}
     position = 0
     while opening := _tag(content, position, outside=True):
@@ -89,8 +90,8 @@ def _fields(content: str) -> dict[str, str]:
 
 
 def _tag(content: str, position: int, *, outside: bool = False) -> re.Match[str] | None:
-    """Return the next tag that begins a field: outside of a field any one, else a known one, or
-    the first of its line."""
+    """Return the next tag that starts a field: outside of fields any tag, inside a known tag, or
+    one that begins its line."""
     for found in _OPENING.finditer(content, position):
         name = found[1].lower()
         line = content[content.rfind("\n", 0, found.start()) + 1 : found.start()]
@@ -104,7 +105,7 @@ def _closing(tag: str, content: str, position: int) -> re.Match[str] | None:
 
 
 def _text_of(content: str) -> str:
-    """Return the plain text of a field; a tag that nothing closes is text: `<iostream>`."""
+    """Return the plain text of a field; unclosed tags such as `<iostream>` are kept as text."""
 
     def kept(tag: re.Match[str]) -> str:
         marks = tag[1].lower() in STYLES or _closing(tag[1], content, tag.end())

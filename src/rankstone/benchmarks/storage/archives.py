@@ -1,7 +1,8 @@
-"""Packed data sets: an archive is extracted once into the cache, whole or not at all.
+"""Archives of data sets: each is extracted once into the cache, completely or not at all.
 
-What is extracted is bounded while it is: at most `RATIO` times the archive's size, but `FREE_BYTES`
-in any case, and never more than `LARGEST_BYTES`. Each member counts `MEMBER_BYTES` besides.
+The size of the extracted content is limited during extraction: to `RATIO` times the size of the
+archive, but at least `FREE_BYTES` and at most `LARGEST_BYTES`. Each member counts an additional
+`MEMBER_BYTES`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from rankstone.text_files import DAMAGE, opened
 CHUNK = 1 << 20
 CONTENT = "content"
 RATIO = 200
-"""Text is packed to a third or a tenth, seldom to a hundredth."""
+"""Text is usually compressed to a tenth or a third of its size, rarely to a hundredth."""
 FREE_BYTES = 64 << 20
 LARGEST_BYTES = 4 << 40
 MEMBER_BYTES = 4096
-"""Disk that a file takes at least."""
+"""Minimum disk space of a file."""
 _ENCRYPTED = 0x41
-"""Flags of a member that is encrypted, strongly or not."""
+"""Flags of an encrypted member, with standard or strong encryption."""
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -37,11 +38,11 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
     """Return the content of a `.tar.zst` or `.zip`, extracted below `target` on first use.
 
     Args:
-        within: only this folder of a `.zip`, whose members can be read one by one.
+        within: extract only this folder of a `.zip`, whose members can be read individually.
 
     Raises:
-        DataError: the archive is truncated, damaged, encrypted or too large unpacked, or a member
-            would leave the folder.
+        DataError: the archive is truncated, damaged, encrypted or too large when extracted, or a
+            member would be written outside the folder.
     """
 
     def fill(folder: Path) -> None:
@@ -57,7 +58,7 @@ def extracted(archive: Path, target: Path, within: str = "") -> Path:
 
 
 class _Budget:
-    """The bytes that an archive may still unpack to."""
+    """Number of bytes that an archive may still extract to."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -83,7 +84,7 @@ class _Budget:
 
 
 class _Bounded:
-    """A stream that spends a budget: headers of a tar are read as a whole."""
+    """A stream that counts against a budget, for tar headers, which are read into memory."""
 
     def __init__(self, stream: io.BufferedReader, budget: _Budget) -> None:
         self._stream, self._budget = stream, budget
@@ -101,10 +102,10 @@ def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:
             for member in tar:
                 _extract_member(tar, member, budget, folder)
         while content.read(CHUNK):
-            pass  # to the end, so that a stream truncated behind the last member is noticed
+            pass  # read to the end to detect truncation after the last member
     except (tarfile.TarError, *DAMAGE) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the system, such as a full disk
+            raise  # an error of the system, such as a full disk
         raise _damaged(archive, error) from None
 
 
@@ -113,7 +114,7 @@ def _damaged(archive: Path, error: Exception) -> DataError:
 
 
 def _extract_zip(archive: Path, folder: Path, within: str) -> None:
-    """The files below the folder `within`; the names of all members are checked."""
+    """Extract the files below the folder `within`; the names of all members are checked."""
     budget = _Budget(archive)
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -122,14 +123,14 @@ def _extract_zip(archive: Path, folder: Path, within: str) -> None:
                 if member.is_dir() or not PurePosixPath(member.filename).is_relative_to(within):
                     continue
                 _refuse_unreadable(member, archive)
-                # A symbolic link is written as what it is stored as: a file that holds its target.
+                # A symbolic link is written as it is stored: a file that contains its target.
                 with packed.open(member) as content:
                     budget.copy(content, path)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error) as error:
         raise _damaged(archive, error) from None
     except OSError as error:
         if error.errno is not None:
-            raise  # of the system
+            raise  # an error of the system
         raise _damaged(archive, error) from None
 
 
@@ -165,7 +166,7 @@ def _extract_member(
 
 
 def _safe_path(name: str, archive: Path, folder: Path) -> Path:
-    """Return the path of a member; DataError if it is not inside `folder`, or no text."""
+    """Return the path of a member; DataError if it is outside `folder`, or not printable UTF-8."""
     path = PurePosixPath(name)
     drive = PureWindowsPath(name).drive
     if path.is_absolute() or ".." in path.parts or "\\" in name or drive:

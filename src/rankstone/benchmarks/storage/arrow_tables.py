@@ -1,7 +1,7 @@
-"""Tables of strings and integers on disk: streamed in, digested, memory-mapped out.
+"""Tables of strings and integers on disk: written as streams, digested, read memory-mapped.
 
-A table is one Arrow IPC file of moderate record batches, so that neither writing nor reading one
-needs more memory than a few batches, and no offset ever overflows.
+A table is one Arrow IPC file of medium-sized record batches, so that neither writing nor reading
+needs more memory than a few batches, and offsets never overflow.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from rankstone.text_files import encode_id, needs_encoding
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
 IN_FLIGHT = 1
-"""Batches that may wait for the writer: what bounds the memory of a conversion."""
+"""Maximum number of batches that wait for the writer; it bounds the memory of a conversion."""
 DIGEST_VERSION = b"rankstone.strings.1"
 TEXT = pa.large_string()
 
 
 class ContentDigest:
-    """sha256 over the content of string columns, independent of how they are split into batches.
+    """sha256 over the content of string columns, independent of their division into batches.
 
-    Each column is hashed as two streams, the lengths of its values in bytes (little-endian int64)
-    and their UTF-8 bytes end to end, which together determine every value. Both are plain buffers
-    in Arrow, so hashing runs at full speed beside the thread that reads.
+    Each column is hashed as two streams: the lengths of its values in bytes (little-endian int64),
+    and their concatenated UTF-8 bytes. Together they determine every value. Both are plain buffers
+    in Arrow, so hashing is fast and runs concurrently with the reading thread.
     """
 
     def __init__(self, n_columns: int) -> None:
         self._streams = [(hashlib.sha256(), hashlib.sha256()) for _ in range(n_columns)]
 
     def update(self, columns: Sequence[Any]) -> None:
-        """Add the next rows: one large_string array per column."""
+        """Add rows: one large_string array per column."""
         for (lengths, content), column in zip(self._streams, columns, strict=True):
             offsets = string_offsets(column)
             lengths.update(np.diff(offsets).astype("<i8").data)
@@ -58,7 +58,7 @@ class ContentDigest:
 
 
 def string_offsets(column: Any) -> Ints:
-    """(len(column) + 1,) byte offsets of a large_string array into its data buffer."""
+    """Return the (len(column) + 1,) byte offsets of a large_string array into its data buffer."""
     if len(column) == 0:
         return np.zeros(1, dtype=np.int64)
     offsets = np.frombuffer(column.buffers()[1], dtype=np.int64)
@@ -66,7 +66,7 @@ def string_offsets(column: Any) -> Ints:
 
 
 def blocks(rows: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    """Yield `rows` in blocks of at most `BATCH_ROWS`, and of about `BATCH_CHARS` characters."""
+    """Yield `rows` in blocks of at most `BATCH_ROWS` rows and about `BATCH_CHARS` characters."""
     block: list[tuple[str, ...]] = []
     size = 0
     for row in rows:
@@ -80,21 +80,21 @@ def blocks(rows: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
 
 
 def text_array(values: Sequence[str]) -> tuple[Any, int]:
-    """Return `values` as a large_string array, and the number with lone surrogates.
+    """Return `values` as a large_string array, and the number of values with lone surrogates.
 
-    A lone surrogate (JSON may spell one) has no UTF-8 form and is replaced by U+FFFD.
+    A lone surrogate (possible in JSON) has no UTF-8 form and is replaced by U+FFFD.
     """
     try:
         return pa.array(values, TEXT), 0
     except UnicodeEncodeError:
-        # Over UTF-16, so that two halves that belong together become the character they mean.
+        # Through UTF-16, so that the two halves of a surrogate pair become their character.
         clean = [v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values]
         changed = sum(new != old for new, old in zip(clean, values, strict=True))
         return pa.array(clean, TEXT), changed
 
 
 def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the rows of record batches of strings, split again where `blocks` would."""
+    """Yield the rows of record batches of strings, split as `blocks` would split them."""
     held: list[Any] = []
     n_chars = n_rows = 0
     for batch in batches:
@@ -115,42 +115,43 @@ def rebatched(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _joined(batches: Sequence[Any]) -> Any:
-    """Return one batch whose buffers end where its values do, also in the file."""
-    none = pa.array([], TEXT)  # a slice alone would not be copied
+    """Return one batch whose buffers contain only its own values, also when it is written."""
+    none = pa.array([], TEXT)  # without it a single slice would not be copied
     columns = zip(*(batch.columns for batch in batches), strict=True)
     joined = [pa.concat_arrays([*parts, none]) for parts in columns]
     return pa.record_batch(joined, schema=batches[0].schema)
 
 
 def _chars(batch: Any) -> Ints:
-    """(n_rows,) characters of each row."""
+    """Return the (n_rows,) numbers of characters per row."""
     lengths = [pc.utf8_length(column).to_numpy() for column in batch.columns]
     return np.sum(lengths, axis=0, dtype=np.int64)  # type: ignore[no-any-return]
 
 
 def blank_rows(columns: Sequence[Any]) -> int:
-    """Count the rows with nothing but white space in all of the columns."""
+    """Count the rows that contain only white space in all columns."""
     inked = [pc.match_substring_regex(column, "[!-~]") for column in columns]
     unsure = pc.invert(functools.reduce(pc.or_, inked))
-    # Python decides what is white space in the few rows without a plain letter.
+    # Only rows without an ASCII letter or digit need Python's definition of white space.
     rows = zip(*(strings(column.filter(unsure)) for column in columns), strict=True)
     return sum(not any(part and not part.isspace() for part in row) for row in rows)
 
 
 def write_batch(writer: Any, batch: Any) -> None:
-    """Append one batch to an open IPC file; raises OSError on a full disk."""
+    """Append one batch to an open IPC file; raises OSError if the disk is full."""
     writer.write_batch(batch)
 
 
 class TextTable:
-    """Writes a table of string columns: `write` or `write_blocks` once, then read the figures.
+    """Writer of a table of string columns: call `write` or `write_blocks` once, then read the
+    figures.
 
     Attributes:
-        rows: rows written.
-        blank: rows with nothing but white space behind the first column.
-        repaired: values that held lone surrogates.
-        hashes: (rows,) hashes of the first column, which holds ids: equal where a run file writes
-            them the same, good within this process only.
+        rows: number of rows written.
+        blank: number of rows with only white space after the first column.
+        repaired: number of values with lone surrogates.
+        hashes: (rows,) hashes of the first column, which holds ids. They are equal for ids that a
+            run file encodes identically, and valid only within this process.
         sha256: digest of the content.
     """
 
@@ -165,7 +166,7 @@ class TextTable:
 
     @property
     def hashes(self) -> Ints:
-        # Joined once, so that no second copy stays: they are most of a conversion's memory.
+        # Joined only once, because the hashes dominate the memory of a conversion.
         self._hashes = [np.concatenate([np.zeros(0, dtype=np.int64), *self._hashes])]
         return self._hashes[0]
 
@@ -174,14 +175,14 @@ class TextTable:
         return self._digest.hexdigest()
 
     def write(self, rows: Iterable[tuple[str, ...]], progress: Callable[[int], None]) -> None:
-        """Stream `rows` to disk."""
+        """Write `rows` to disk as a stream."""
         self.write_blocks(blocks(rows), progress)
 
     def write_blocks(self, content: Iterable[Any], progress: Callable[[int], None]) -> None:
-        """Stream blocks to disk: lists of rows, or record batches of as many string columns.
+        """Write blocks to disk as a stream: lists of rows, or record batches of string columns.
 
-        How rows come in blocks does not show in the file. A second thread hashes and writes while
-        this one reads on.
+        The file does not depend on the division into blocks. A second thread hashes and writes
+        while this one continues to read.
         """
         pending: deque[Future[None]] = deque()
         with (
@@ -224,7 +225,7 @@ class TextTable:
 
 
 def write_table(path: Path, table: Any) -> None:
-    """Write a small, finished Arrow table."""
+    """Write a small, complete Arrow table."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         for batch in table.to_batches():
             write_batch(writer, batch)
@@ -232,9 +233,9 @@ def write_table(path: Path, table: Any) -> None:
 
 
 class MappedTable:
-    """A table, memory-mapped: columns of strings are decoded only where they are read.
+    """A memory-mapped table; strings are decoded only when they are read.
 
-    Reading it from beginning to end keeps the pages of one batch resident.
+    Sequential reading keeps only the pages of one batch resident.
     """
 
     def __init__(self, path: Path) -> None:
@@ -277,7 +278,7 @@ class MappedTable:
         return found
 
     def _release(self, number: int) -> None:
-        """Have the system give back the resident pages of a batch that was read to its end."""
+        """Let the system release the resident pages of a batch that was read to its end."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         buffers = [b for column in self._batches[number].columns for b in column.buffers() if b]
@@ -292,7 +293,7 @@ class MappedTable:
             return []
         if positions.min() < 0 or positions.max() >= len(self):
             raise IndexError(f"positions must lie in 0..{len(self) - 1}")
-        # Batch by batch: taking from the whole chunked column would copy all of it.
+        # By batch: `take` on the whole chunked column would copy the column.
         order = np.argsort(positions, kind="stable")
         ranked = positions[order]
         found = np.empty(len(positions), dtype=object)
@@ -304,7 +305,7 @@ class MappedTable:
         return list(found)
 
     def digest(self, names: Sequence[str]) -> str:
-        """Compute the content digest of string columns."""
+        """Return the content digest of string columns."""
         digest = ContentDigest(len(names))
         for batch in self._batches:
             digest.update([batch.column(name) for name in names])
@@ -323,9 +324,9 @@ def distinct(values: Any) -> tuple[Any, Ints]:
 
 
 def positions_of(column: Any, wanted: Any) -> Ints:
-    """Return the (len(wanted),) rows of a chunked column that hold each distinct string; -1: none.
+    """Return the (len(wanted),) rows of a chunked column that contain each string; -1 for none.
 
-    Only `wanted` is put into a hash table: one pass over the mapped column, four bytes a row.
+    Only `wanted` is hashed: one pass over the mapped column, four bytes per row.
     """
     found = np.full(len(wanted), -1, dtype=np.int64)
     start = 0
@@ -337,7 +338,7 @@ def positions_of(column: Any, wanted: Any) -> Ints:
 
 
 class MappedStrings(Sequence[str]):
-    """Some rows of a mapped string column, read on access."""
+    """Selected rows of a mapped string column, read on access."""
 
     def __init__(self, table: MappedTable, name: str, rows: Ints) -> None:
         self._table, self._name, self._rows = table, name, rows

@@ -1,9 +1,9 @@
-"""Folders of the cache that are either whole or absent, and verified before they are read.
+"""Cache folders that are either complete or absent, and are verified before they are read.
 
-`meta.json`, written last, holds the sha256 of every file beside it and one of itself. Beside it
-`verified.json` keeps the stamps (size, time of change, inode) under which the files last had their
-digests, so that they are hashed once and not by every run. Hashing takes .8 CPU seconds per GiB on
-an AMD EPYC with SHA instructions.
+`meta.json`, written last, contains the sha256 of every other file and its own digest.
+`verified.json` beside it stores the stamps (size, change time, inode) with which the files last
+matched their digests, so that they are hashed once and not in every run. Hashing takes .8 CPU
+seconds per GiB on an AMD EPYC with SHA instructions.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ VERIFIED = "verified.json"
 SCHEMA = 3
 """Version of the layout of converted folders, part of their names."""
 SETTLED_S = 1.0
-"""A file changed less than this before it was hashed may change again under the same stamp."""
+"""A file younger than this when it was hashed may change again under the same stamp."""
 Stamps = dict[str, list[str | int]]
 
 
 def inside(root: Path, name: str) -> Path:
-    """Return `root/name` for a data set's name; DataError where it would leave `root`."""
+    """Return `root/name` for the name of a data set; DataError if it would be outside `root`."""
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name:
         raise DataError(
@@ -41,22 +41,22 @@ def inside(root: Path, name: str) -> Path:
 
 
 def build_once(target: Path, is_good: Callable[[Path], bool], fill: Callable[[Path], None]) -> Path:
-    """Have `fill` make the folder `target` once (`files.build_once`).
+    """Let `fill` create the folder `target` once (`files.build_once`).
 
     Raises:
-        DataError: the folder cannot be written; nothing half-written is left.
+        DataError: the folder cannot be written; nothing incomplete is left.
     """
     try:
         return files.build_once(target, is_good, fill)
     except OSError as error:
         raise DataError(
-            f"{target}: cannot be prepared: {error}. Nothing half-written was kept. Free space "
+            f"{target}: cannot be prepared: {error}. No incomplete file was kept. Free space "
             "there, or name another folder with --cache (RANKSTONE_CACHE)."
         ) from error
 
 
 def write_meta(folder: Path, body: dict[str, Any]) -> None:
-    """Write `meta.json`, last: it lists the size and the sha256 of every file of the folder."""
+    """Write `meta.json`, last, with the size and sha256 of every file in the folder."""
     present = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
@@ -75,7 +75,7 @@ def write_meta(folder: Path, body: dict[str, Any]) -> None:
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
-    """Return the folder's `meta.json`; None if it is missing or changed, or a file's size is."""
+    """Return the folder's `meta.json`; None if it is missing or damaged, or a file size differs."""
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
         digest = meta.pop("digest")
@@ -90,10 +90,10 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
 
 
 def changed_file(folder: Path, meta: Mapping[str, Any], *, again: bool = False) -> Path | None:
-    """Return a file that differs from its digest in `meta`; None if all are as they were written.
+    """Return a file that differs from its digest in `meta`; None if none does.
 
     Args:
-        again: Hash files too that were hashed under their present stamps before.
+        again: also hash files that were hashed before and have the same stamps.
     """
     digests: dict[str, str] = meta["file_sha256"]
     known = _verified(folder)
@@ -112,19 +112,19 @@ def changed_file(folder: Path, meta: Mapping[str, Any], *, again: bool = False) 
 
 
 def whole(folder: Path) -> bool:
-    """Return True if the folder is as it was written; warn where a file of it has changed."""
+    """Return True if the folder is as it was written; warn if one of its files has changed."""
     meta = read_meta(folder)
     changed = None if meta is None else changed_file(folder, meta)
     if changed is not None:
-        message = f"{changed}: changed since it was written; its folder is made again"
+        message = f"{changed}: changed since it was written; its folder is created again"
         warnings.warn(message, RankstoneWarning, stacklevel=2)
     return meta is not None and changed is None
 
 
 def unchanged(metas: Mapping[Path, Mapping[str, Any]]) -> Callable[[], None]:
-    """Return a check that the files of opened folders are still those that were verified.
+    """Return a check that the files of opened folders are still the verified ones.
 
-    The check raises a DataError. It takes microseconds where no file was touched.
+    The check raises a DataError. It takes microseconds if no file was touched.
     """
     opened = {folder: _stamps(folder, meta) for folder, meta in metas.items()}
 
@@ -147,7 +147,7 @@ def _stamps(folder: Path, meta: Mapping[str, Any]) -> dict[str, list[str | int] 
 
 
 def _stamp(path: Path, digest: str) -> list[str | int] | None:
-    """Return the digest of a file with its size, time of change and inode; None if it is gone."""
+    """Return a file's digest, size, change time and inode; None if the file is missing."""
     try:
         stat = path.stat()
     except OSError:
@@ -164,6 +164,6 @@ def _verified(folder: Path) -> Stamps:
 
 
 def _note(folder: Path, stamps: Stamps) -> None:
-    # Where the folder is read-only, every run hashes the files.
+    # If the folder is read-only, every run hashes the files.
     with contextlib.suppress(OSError), files.appearing(folder / VERIFIED) as out:
         out.write(json.dumps(stamps).encode())

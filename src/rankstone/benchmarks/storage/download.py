@@ -1,10 +1,10 @@
-"""Downloads: resumed where they broke off, checked, and under their final name only when whole.
+"""Downloads: resumed, verified, and renamed to their final name only when complete.
 
-    <path>.part        what has arrived so far
-    <path>.part.tag    the ETag (or date) of the file that it is a part of
+    <path>.part        the bytes received so far
+    <path>.part.tag    ETag (or date) of the file on the server
 
-Three faults are distinguished, because their remedies differ: the network (`NetworkError`: run
-again, the download goes on), the source (`SourceGoneError`: get the file elsewhere) and the content
+Three kinds of errors are distinguished because their remedies differ: the network (`NetworkError`:
+run again to resume), the source (`SourceGoneError`: get the file elsewhere) and the content
 (`ChecksumError`: it is another file).
 """
 
@@ -27,17 +27,17 @@ from rankstone.progress import Progress, silent
 
 ATTEMPTS = 3
 WAIT_S = 2.0
-"""Pause after the first attempt that failed; each further one waits so much longer."""
+"""Delay in seconds after the first failed attempt; each further delay is longer by this."""
 TIMEOUT_S = 60.0
-"""Silence on the line after which it counts as broken."""
+"""Time in seconds without data after which a connection counts as broken."""
 CHUNK = 1 << 20
 GONE = {401, 403, 404, 410, 451}
-"""Statuses after which trying again does not help."""
+"""HTTP statuses after which a retry is useless."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """A file on a server, with pinned digests and size."""
+    """A file on a server, with its pinned digests and size."""
 
     url: str
     md5: str | None = None
@@ -53,13 +53,13 @@ def fetch(
     """Download the file to `path` unless it exists.
 
     Args:
-        progress: reports the bytes present and expected.
-        attempts: times to try a download that breaks off after it began; each goes on where the
-            last one stopped.
+        progress: receives the number of bytes received and expected.
+        attempts: number of attempts for a download that breaks off after it began; each attempt
+            resumes the previous one.
 
     Raises:
-        NetworkError: no connection, or it broke every time; what arrived is kept for the next call.
-        SourceGoneError: the server refuses, or has no such file.
+        NetworkError: there is no connection, or it broke in all attempts; received bytes are kept.
+        SourceGoneError: the server denies access, or has no such file.
         ChecksumError: the file does not have the pinned size or digest; it is deleted.
         DataError: the file cannot be written.
     """
@@ -81,7 +81,7 @@ def fetch(
 
 
 class _Download:
-    """One download into `<path>.part`; the lock on `path` is held by the caller."""
+    """One download into `<path>.part`; the caller holds the lock of `path`."""
 
     def __init__(self, remote: Remote, path: Path, progress: Progress) -> None:
         self.remote, self.path, self._progress = remote, path, progress
@@ -93,7 +93,7 @@ class _Download:
         self._complete(attempts)
         fault = self._fault()
         if fault and resumed:
-            # The first half may be of another version of the file: once more, in one piece.
+            # The part may be from another version of the file: download it again as a whole.
             self._discard()
             self._complete(attempts)
             fault = self._fault()
@@ -101,8 +101,8 @@ class _Download:
             self._discard()
             raise ChecksumError(
                 f"{self.remote.url}: wrong checksum: {fault}. {self.path} was not written. Run "
-                "again; if it comes out the same, the source has changed, or something on the way "
-                "answers in its place."
+                "again; if the error persists, the source has changed, or a proxy answers in its "
+                "place."
             )
         sync(self._part)
         self._part.replace(self.path)
@@ -113,7 +113,7 @@ class _Download:
             try:
                 self._transfer()
             except NetworkError:
-                # Nothing has come yet: more likely no network at all than a break in it.
+                # No data yet: more likely no network than an interruption.
                 if attempt == attempts or not self._have():
                     raise
                 time.sleep(WAIT_S * attempt)
@@ -121,7 +121,7 @@ class _Download:
                 return
 
     def _transfer(self) -> None:
-        """Fetch what is missing of the part."""
+        """Download the missing bytes of the part."""
         have = self._have()
         response = self._open(have)
         if response is None:
@@ -134,7 +134,7 @@ class _Download:
             self._receive(response, start, total)
 
     def _open(self, have: int) -> http.client.HTTPResponse | None:
-        """Return the server's answer; None if the part is already the whole file."""
+        """Return the server's response; None if the part is already complete."""
         request = urllib.request.Request(self.remote.url, headers=self._headers(have))
         try:
             return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
@@ -147,17 +147,17 @@ class _Download:
             self._broken(f"cannot be reached: {getattr(error, 'reason', error)}", error)
 
     def _headers(self, have: int) -> dict[str, str]:
-        # As it is: a body packed for the way would match neither size nor range.
+        # Without compression: a compressed body would match neither size nor range.
         headers = {"User-Agent": "rankstone", "Accept-Encoding": "identity", **self.remote.headers}
         if have:
             headers["Range"] = f"bytes={have}-"
             tag = self._tag.read_text(encoding="utf-8") if self._tag.is_file() else ""
-            # A server whose file changed then sends all of the new one.
+            # If the file changed, the server then sends the whole new file.
             headers |= {"If-Range": tag} if tag else {}
         return headers
 
     def _beyond(self, error: urllib.error.HTTPError, have: int) -> http.client.HTTPResponse | None:
-        """Handle a range beyond the file: the part is whole, or of another file."""
+        """Handle a range beyond the end: the part is complete, or of another file."""
         if error.headers.get("Content-Range", "") == f"bytes */{have}":
             return None
         self._discard()
@@ -184,7 +184,7 @@ class _Download:
         ) from error
 
     def _offset(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-        """Return the offset of the body in the file, and the size of the whole file, if known."""
+        """Return the offset of the body in the file, and the size of the whole file if known."""
         if response.status != 206:
             length = response.headers.get("Content-Length")
             return 0, int(length) if length and length.isdigit() else None
@@ -192,11 +192,11 @@ class _Download:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
         if match is None or int(match[1]) != have:
             self._discard()
-            self._broken(f"the server answers with the range '{given}', asked was {have}-")
+            self._broken(f"the server answers with the range '{given}', requested was {have}-")
         return have, int(match[2]) if match[2] != "*" else None
 
     def _check_size(self, total: int | None) -> None:
-        """Refuse another file before it is fetched."""
+        """Refuse a file of another size before downloading it."""
         if total is not None and self.remote.size not in (None, total):
             self._discard()
             raise ChecksumError(
@@ -207,7 +207,7 @@ class _Download:
 
     def _remember(self, response: http.client.HTTPResponse) -> None:
         etag = response.headers.get("ETag", "")
-        # A weak tag promises no equal bytes, and may not be asked with.
+        # A weak tag does not guarantee equal bytes, and must not be used for ranges.
         tag = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
         self._tag.write_text(tag or response.headers.get("Last-Modified", ""), encoding="utf-8")
 

@@ -1,5 +1,5 @@
-"""Declared conventions of other evaluation tools, so that differences can be explained.
+"""Conventions of other evaluation tools, to explain differences between numbers.
 
-The formulas are ours: the tools agree on them (and are the oracles of the tests); they differ in
-the rules.
+All values are computed with Rankstone's formulas: the tools agree on the formulas (and are the
+oracles of the tests), and differ only in conventions.
 """

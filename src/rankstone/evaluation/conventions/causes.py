@@ -1,4 +1,4 @@
-"""Known causes of a different number, each as the changes that it makes to a setting."""
+"""Known causes of differing numbers, each as a set of changes to a setting."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.measures import CORE
 
 STORED = ""
-"""The run, or the judgements, of the record itself."""
+"""Name of the record's own run, or judgements."""
 CUTOFFS = (1, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 DEPTHS = (10, 100, 1000)
 OTHER_KINDS = {
     "nDCG": ("nDCG_exp",), "nDCG_exp": ("nDCG",), "R": ("Success",), "Success": ("R",),
     "RR": ("AP",), "AP": ("RR",), "R_cap": ("R", "Success"),
 }  # fmt: skip
-"""Formulas that are published under one name, or taken for each other."""
+"""Formulas that are published under the same name, or are often confused."""
 NORMALISED = {"nDCG", "nDCG_exp", "R", "AP"}
 UNCOUNTED = {"Judged", "Accuracy"}
-"""Kinds without relevant documents to count."""
+"""Kinds that do not count relevant documents."""
 RULES = {rule.name for rule in fields(Rules)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """All that a value depends on, given the runs and the judgements by name."""
+    """Everything that determines a value, given runs and judgements by name."""
 
     measure: names.Measure
     rules: Rules
@@ -36,7 +36,8 @@ class Setting:
     judgements: str = STORED
 
     def changed(self, changes: Mapping[str, Any]) -> Setting:
-        """Return the setting with changes of the measure's kind and cutoff, of rules, of data."""
+        """Return the setting with changes to the measure's kind and cutoff, the rules, or the
+        data."""
         rules = {key: value for key, value in changes.items() if key in RULES}
         measure = {key: changes[key] for key in ("kind", "cutoff") if key in changes}
         data = {key: changes[key] for key in ("run", "judgements") if key in changes}
@@ -50,26 +51,26 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """One difference between two ways to compute a number."""
+    """One difference between two ways of computing a number."""
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of `Setting.changed`, and their values."""
+    """Arguments of `Setting.changed`."""
 
     def goes_with(self, other: Cause) -> bool:
-        """Return True if no change of one is a change of the other."""
+        """Return True if the two causes change different things."""
         return self.changes.keys().isdisjoint(other.changes)
 
 
 def causes_of_rules(
     setting: Setting, *, labels: Collection[int], depth: int, dataset: str
 ) -> list[Cause]:
-    """Return the causes that are computed from a run and its judgements alone.
+    """Return the causes that can be computed from a run and its judgements alone.
 
     Args:
-        labels: those of the judgements, which are possible thresholds of relevance.
-        depth: results per query of the run.
-        dataset: name of the collection, by which some tools choose rules.
+        labels: labels of the judgements, which are possible relevance thresholds.
+        depth: number of results per query of the run.
+        dataset: name of the collection; some tools have rules for particular collections.
     """
     return [
         *_of_tools(setting, depth, dataset),
@@ -83,7 +84,7 @@ def causes_of_rules(
 
 
 def _of_tools(setting: Setting, depth: int, dataset: str) -> Iterator[Cause]:
-    """Yield all rules of a tool at once; with and without our threshold where it has one."""
+    """Yield all rules of each tool at once; also with the task's threshold if the tool sets one."""
     for tool in TOOLS.values():
         name = name_in(tool, setting.measure, depth)
         if name is None:
@@ -117,7 +118,7 @@ def _of_order(rules: Rules) -> Iterator[Cause]:
 
 
 def _of_relevance(setting: Setting, labels: Collection[int]) -> Iterator[Cause]:
-    """Yield thresholds, the lowest of which makes every judged document relevant."""
+    """Yield relevance thresholds; with the lowest, every judged document is relevant."""
     if setting.measure.kind in UNCOUNTED:
         return
     graded = CORE[setting.measure.kind].graded
@@ -162,5 +163,5 @@ def _of_means(rules: Rules) -> Iterator[Cause]:
 
 
 def _others(rule: str, rules: Rules) -> list[Any]:
-    """Return the values of a rule that `rules` do not have."""
+    """Return the values of a rule other than the one in `rules`."""
     return [v for v in get_args(get_type_hints(Rules)[rule]) if v != getattr(rules, rule)]

@@ -1,4 +1,4 @@
-"""One run under our rules and under those of a tool, with the rules that moved each number."""
+"""One run under Rankstone's and under a tool's rules, with the effect of each rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One measure under our rules and under a tool's."""
+    """One measure under Rankstone's rules and under a tool's."""
 
     measure: str
     ours: float
@@ -28,7 +28,7 @@ class Comparison:
     shown: float
     """`theirs` as the tool rounds it."""
     moved: tuple[tuple[str, float], ...] = field(default=())
-    """Differing rules and their effects, which sum to theirs - ours."""
+    """Differing rules and their effects, whose sum is theirs - ours."""
 
 
 def compare(
@@ -41,10 +41,10 @@ def compare(
     tool: Tool,
     dataset: str = "",
 ) -> list[Comparison]:
-    """Compare each of `measures` that `tool` has, under `ours` and under its own rules.
+    """Compare the `measures` that `tool` supports, under `ours` and under its own rules.
 
-    Rules are exchanged one after the other, in the order of `Rules`, and each is charged with what
-    the number moved by when its turn came. `lines.score` may be float32 or float64.
+    Rules are exchanged one at a time, in the order of `Rules`; the effect of a rule is the change
+    of the number at its turn. `lines.score` may be float32 or float64.
     """
     scores = Scores(lines, qrels, depth)
     found = []

@@ -1,4 +1,4 @@
-"""Conventions that affect a number besides its formula, and their declaration for a tool."""
+"""Conventions other than the formula that affect a number, and their declaration for a tool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ABOVE: Final = "relevant documents above the cutoff"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Conventions that affect a number besides the formula; the defaults are Rankstone's."""
+    """Conventions other than the formula that affect a number; the defaults are Rankstone's."""
 
     relevance: int = 1
     """The lowest label that binary measures count as relevant."""
@@ -29,7 +29,7 @@ class Rules:
     ] = "score, document id descending"
     score_dtype: Literal["float32", "float64"] = "float32"
     depth: int | None = None
-    """Results per query that are read, before any are left out; None: the whole run."""
+    """Results per query that are read, before any are left out; None for the whole run."""
     unjudged: Literal["not relevant", "left out"] = "not relevant"
     gain: Literal["label", "1 if relevant"] = "label"
     """Gain of a document in nDCG."""
@@ -39,12 +39,13 @@ class Rules:
         "retrieved relevant documents",
         "relevant documents above the cutoff",
     ] = "relevant documents"
-    """Documents that recall, AP and the ideal ranking are taken over."""
+    """Documents over which recall, AP and the ideal ranking are computed."""
     judged: Literal["for the query", "for any query"] = "for the query"
-    """Documents that Judged@k counts; "for any query" divides by k, also for shorter results."""
+    """Documents that Judged@k counts; "for any query" divides by k even if there are fewer
+    results."""
     missing_queries: Literal["score 0", "skip"] = "score 0"
     without_relevant: Literal["score 0", "skip"] = "score 0"
-    """Queries that have no relevant document."""
+    """Queries without relevant documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,11 @@ class Form:
     """Template with `{k}` for the cutoff."""
     rules: Rules
     uncut: str | None = None
-    """The name without a cutoff; None where the tool has none: the run's depth is its cutoff."""
+    """Name without a cutoff; None if there is none and the run's depth is the cutoff."""
     uncut_rules: Rules | None = None
-    """The rules without a cutoff, where these differ."""
+    """Rules without a cutoff, if they differ."""
     cutoffs: frozenset[int] | None = None
-    """The only cutoffs it has; None for any."""
+    """The only supported cutoffs; None for any."""
     rounded: bool = True
     """True if the tool's `digits` apply to this form."""
 
@@ -70,19 +71,19 @@ class Tool:
 
     name: str
     source: str
-    """Source code that they were read from."""
+    """Source code from which the conventions were read."""
     forms: Mapping[str, Form]
     """Forms by kind of measure (a key of `measures.CORE`)."""
     digits: int | None = None
-    """Decimals that it rounds to or prints; None for all."""
+    """Number of decimals that it rounds to or prints; None for no rounding."""
     thresholds: bool = False
-    """True if its user may choose the lowest relevant label of a measure."""
+    """True if its user can choose a measure's lowest relevant label."""
     drops_self_on: frozenset[str] = frozenset()
-    """Collections on which it drops self hits, where it decides that by collection."""
+    """Collections on which it drops self hits, if that depends on the collection."""
     keeps_self_in: frozenset[str] = frozenset()
-    """Families whose collections of these names keep them."""
+    """Families in which collections with these names keep self hits."""
     always: tuple[str, ...] = ()
-    """Rankstone's names of measures that it always reports."""
+    """Rankstone's names of the measures that it always reports."""
     note: str = ""
     """Remark for readers of its numbers."""
 
@@ -106,7 +107,7 @@ def name_in(tool: Tool, measure: names.Measure, depth: int) -> str | None:
     if measure.cutoff is None and form.uncut is not None:
         return form.uncut + threshold
     if measure.cutoff is None and measure.kind == "nDCG":
-        return None  # truncated at the run's depth, the ideal ranking would differ
+        return None  # the ideal ranking, truncated at the run's depth, would differ
     cutoff = measure.cutoff or depth
     if form.cutoffs is not None and cutoff not in form.cutoffs:
         return None

@@ -1,4 +1,4 @@
-"""Measures of one run under any rules."""
+"""Measures of one run under arbitrary rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Scores:
-    """One run's measures under any rules; rankings are made once per order."""
+    """Measures of one run under arbitrary rules; rankings are cached by order."""
 
     def __init__(self, lines: Lines, qrels: Qrels, depth: int) -> None:
         self._lines, self._depth = lines, depth
@@ -32,7 +32,7 @@ class Scores:
         self._judgements = judgements_of(qrels, positions)
         found = set(lines.query_ids)
         self._found = np.array([query in found for query in qrels], dtype=np.bool_)
-        # One ranking of MS MARCO dev takes 84 MB; a placement, a few kilobytes.
+        # A ranking of MS MARCO dev takes 84 MB, a placement a few kilobytes.
         self._ranking = lru_cache(maxsize=2)(self._ranked)
         self._placement = cache(self._placed)
 
@@ -43,7 +43,7 @@ class Scores:
     def moves(
         self, measure: names.Measure, ours: Rules, theirs: Rules
     ) -> Iterator[tuple[str, float]]:
-        """Yield each rule that changed the measure, in words, with the difference."""
+        """Yield a description and the effect of each rule that changed the measure."""
         rules, value = ours, self.mean(measure, ours)
         for rule in fields(Rules):
             change: dict[str, Any] = {rule.name: getattr(theirs, rule.name)}
@@ -69,7 +69,7 @@ class Scores:
         return values
 
     def _counted(self, measure: names.Measure, rules: Rules) -> NDArray[np.bool_]:
-        """Return the flags of the queries that the mean is taken over."""
+        """Return flags of the queries over which the mean is taken."""
         counted = np.ones(len(self._query_ids), dtype=np.bool_)
         if rules.missing_queries == "skip":
             counted &= self._found
@@ -99,7 +99,7 @@ class Scores:
         )
 
     def _judged_lines(self, lines: Lines) -> NDArray[np.bool_]:
-        """Return the flags of the lines whose document is judged for their query."""
+        """Return flags of the lines whose document is judged for their query."""
         rows = {query: row for row, query in enumerate(self._query_ids)}
         row_of = np.array([rows.get(query, -1) for query in lines.query_ids], dtype=np.int64)
         width, known = len(lines.document_ids), self._judgements
@@ -108,7 +108,8 @@ class Scores:
         return np.isin(row_of[lines.query] * width + lines.document, pairs)
 
     def _not_holes(self, ranking: Ranking, cutoff: int) -> Values:
-        """Return 1 - the share of `cutoff` ranks with documents that are judged for no query."""
+        """Return 1 - the share of `cutoff` ranks with documents that are not judged for any
+        query."""
         known = np.zeros(len(self._lines.document_ids) + 1, dtype=np.bool_)
         known[self._judgements.document] = True
         known[-1] = True  # pads, and documents that were not retrieved
@@ -116,7 +117,7 @@ class Scores:
         return 1.0 - holes
 
     def say(self, measure: names.Measure, rule: str, ours: Rules, theirs: Rules) -> str:
-        """Return in words how `theirs` differs from `ours` in `rule`."""
+        """Return a description of how `theirs` differs from `ours` in `rule`."""
         match rule:
             case "relevance":
                 return f"relevant is {_threshold(theirs)}, not {_threshold(ours)}"
@@ -140,7 +141,7 @@ def _chosen(lines: Lines, kept: NDArray[np.bool_]) -> Lines:
 
 
 def _known(placement: Placement, normaliser: str, cutoff: int) -> Placement:
-    """Return the judgements of the documents that the normaliser is taken over."""
+    """Return the judgements of the documents over which the normaliser is taken."""
     if normaliser == "retrieved relevant documents":
         return placement.above(UNRANKED - 1)
     return placement.above(cutoff) if normaliser == ABOVE else placement
@@ -155,7 +156,8 @@ def _threshold(rules: Rules) -> str:
 
 
 def ordered(lines: Lines, order: str, dtype: str) -> Lines:
-    """Return the lines in an order of `Rules`, with scores that fall strictly within each query."""
+    """Return the lines in an order of `Rules`, with strictly decreasing scores within each
+    query."""
     keys: list[NDArray[Any]] = [np.arange(len(lines.query))]
     if order.startswith("score"):
         keys.append(-lines.score.astype(dtype))
@@ -168,6 +170,6 @@ def ordered(lines: Lines, order: str, dtype: str) -> Lines:
         keys.insert(1, -by_id if order.endswith("descending") else by_id)
     by = np.lexsort((*keys, lines.query))
     query = lines.query[by]
-    # Below 2^24 every whole number has a float32 of its own.
+    # float32 represents every integer below 2^24 exactly.
     score = -within_runs(query).astype(np.float32)
     return lines._replace(query=query, document=lines.document[by], score=score)

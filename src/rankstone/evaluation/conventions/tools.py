@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rankstone.evaluation.conventions.rules import CAPPED, EVERY_LABEL, Form, Rules, Tool
 
-# Documented as -c (missing queries), -l (relevance) and -M (cutoff of recip_rank) in its README;
-# order in form_res_rels.c. Version 10 holds scores as double.
+# Its README documents -c (missing queries), -l (relevance) and -M (cutoff of recip_rank); the order
+# is in form_res_rels.c. Version 10 stores scores as double.
 _TREC = Rules(missing_queries="skip")
 TREC_EVAL = Tool(
     name="trec_eval",
@@ -24,14 +24,14 @@ TREC_EVAL = Tool(
     },
 )
 
-# Reads the rank and no score; every line of the reference counts as relevant, whatever its label.
+# Reads ranks and no scores; every line of the reference is relevant, whatever its label.
 MSMARCO = Tool(
     name="msmarco",
     source="ms_marco_eval.py of microsoft/MSMARCO-Passage-Ranking and, for MRR @100, of"
     " MSMARCO-Document-Ranking (compute_metrics)",
     always=("RR@10",),
     note="its references list relevant passages only: a line with label 0 would count as relevant;"
-    " where passage 0 is relevant, it takes the empty places of a list of fewer than ten for it",
+    " if passage 0 is relevant, empty ranks of a list of fewer than ten results count as it",
     forms={
         "RR": Form(
             name="MRR @{k}",
@@ -41,7 +41,7 @@ MSMARCO = Tool(
     },
 )
 
-# Half through pytrec_eval, over the queries found; half in its own Python, over all queries.
+# Half is computed by pytrec_eval, over the queries found; half in Python, over all queries.
 _BEIR = Rules(missing_queries="skip", self_hits="drop")
 _BEIR_OWN = Rules(self_hits="drop", order="score, file order", score_dtype="float64")
 BEIR = Tool(
@@ -60,7 +60,7 @@ BEIR = Tool(
     },
 )
 
-# `ignore_identical_ids` is set by task; earlier releases left ties of MRR in file order.
+# `ignore_identical_ids` is set per task; earlier releases left MRR's ties in file order.
 _MTEB = Rules(missing_queries="skip")
 MTEB = Tool(
     name="mteb",
@@ -81,7 +81,7 @@ MTEB = Tool(
     },
 )
 
-# Missing queries score 0; RR with a cutoff goes to a provider that orders ties by id.
+# Missing queries score 0; RR with a cutoff uses a provider that breaks ties by id.
 _ASCENDING = Rules(order="score, document id ascending", score_dtype="float64")
 IR_MEASURES = Tool(
     name="ir_measures",
@@ -97,7 +97,7 @@ IR_MEASURES = Tool(
     },
 )
 
-# Relevance is a set, so that labels are 0 or 1; a query without relevant documents is none.
+# Relevance is a set, so labels are 0 or 1; a query without relevant documents is ignored.
 _SENTENCE = replace(_ASCENDING, gain="1 if relevant", without_relevant="skip")
 SENTENCE_TRANSFORMERS = Tool(
     name="sentence_transformers",

@@ -15,32 +15,32 @@ from rankstone.errors import ClusterError, require
 REACH_S = 5.0
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Its handler of faults would replace that of a Java machine, which needs its own.
+    # Ray's fault handler would replace that of a Java virtual machine, which needs its own.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""Environment of Ray: it reports nothing to its makers, and leaves environments as they are."""
+"""Environment of Ray: no usage statistics, and no changes to runtime environments."""
 SETTINGS = b"\x04"
-"""Type of the first frame of HTTP/2 from either side, at its fourth byte."""
+"""Type of the first HTTP/2 frame from either side, at its fourth byte."""
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + bytes(5)
 START = "ray start --head --port 6379"
 
 
 def refuse_missing() -> None:
-    """Raise MissingExtraError where Ray is not installed."""
+    """Raise MissingExtraError if Ray is not installed."""
     require("--ray", "ray", "ray")
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect to the cluster at `address` until the block ends; a connection that exists is used.
+    """Connect to the cluster at `address` until the block ends; an existing connection is reused.
 
     Args:
-        address: `HOST:PORT` or `ray://HOST:PORT`; empty: the cluster of RAY_ADDRESS or of this
-            machine, else a new one on this machine.
+        address: `HOST:PORT` or `ray://HOST:PORT`; if empty, the cluster of RAY_ADDRESS or of this
+            machine, or else a new one on this machine.
 
-    Raises ClusterError where it cannot be reached.
+    Raises ClusterError if it cannot be reached.
     """
     refuse_missing()
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
@@ -73,7 +73,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _refuse_unreachable(address: str, source: str = "--ray") -> None:
-    """Raise ClusterError where nothing answers at `address`, before Ray waits for it."""
+    """Raise ClusterError if nothing answers at `address`, before Ray waits for it."""
     place = address.removeprefix("ray://")
     host, _, port = place.rpartition(":")
     if not address or address in ("auto", "local"):
@@ -91,17 +91,18 @@ def _refuse_unreachable(address: str, source: str = "--ray") -> None:
 
 
 def _refuse_other(connection: socket.socket) -> None:
-    """Raise ConnectionError where no server of HTTP/2, as Ray's are, answers: Ray waits minutes."""
+    """Raise ConnectionError unless an HTTP/2 server, like Ray's, answers; Ray would wait
+    minutes."""
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return
     connection.sendall(HELLO)
     if connection.recv(9)[3:4] != SETTINGS:
-        raise ConnectionError("what listens there is no head of a Ray cluster")
+        raise ConnectionError("the server there is not the head of a Ray cluster")
 
 
 @contextlib.contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Restore the handlers of signals that Ray replaces."""
+    """Restore the signal handlers that Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The actor that encodes shards on a node, and what it states about itself."""
+"""The actor that encodes shards on a node, and its description of itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rankstone.runners.protocols import AnyRunner
 
 
 class About(NamedTuple):
-    """An encoder as a node describes it."""
+    """An encoder as described by a node."""
 
     key: str
     """Name of the folder of its shards."""
@@ -36,7 +36,7 @@ class About(NamedTuple):
 
 
 def encoders(runner: Any) -> Iterator[AnyRunner]:
-    """Yield the parts of a method whose encodings of documents are kept in shards."""
+    """Yield the parts of a method whose document encodings are stored in shards."""
     if runner.cacheable:
         yield runner
     elif callable(getattr(runner, "reader", None)):
@@ -47,7 +47,8 @@ def encoders(runner: Any) -> Iterator[AnyRunner]:
 
 
 def own_bytes() -> int:
-    """Return the resident bytes of this process and those below, without Ray's shared objects."""
+    """Return the resident bytes of this process and its descendants, without Ray's shared
+    objects."""
     total, this = 0, psutil.Process()
     for process in (this, *descendants(this.pid)):
         with contextlib.suppress(psutil.Error):
@@ -56,14 +57,15 @@ def own_bytes() -> int:
 
 
 WATCH = "watch"
-"""Name of the threads of an encoder that watch its memory while another encodes."""
+"""Name of the concurrency group of an encoder that watches its memory during encoding."""
 
 
 class Encoder(Receiver):
     """An actor with a model in memory."""
 
     def passed(self, limits: Limits) -> tuple[Status, str, str]:
-        """Wait until this process passes its memory limit; return how, as `Limits.passed` does."""
+        """Wait until this process exceeds its memory limit; return a result as `Limits.passed`
+        does."""
         while not (passed := limits.passed(0.0, own_bytes(), PHASE)):
             time.sleep(POLL_S)
         return passed
@@ -71,7 +73,7 @@ class Encoder(Receiver):
     def load(
         self, parcel: Parcel, number: int, material: Mapping[str, Any], shard_size: int
     ) -> About | Failed:
-        """Load the encoder of that number of a method; return what it is."""
+        """Load encoder `number` of a method; return its description."""
         return attempted(lambda: self._load(parcel, number, material, shard_size))
 
     def _load(
@@ -88,7 +90,7 @@ class Encoder(Receiver):
         return About(key, dict(described), name_of(type(runner)))
 
     def encode(self, work: ShardWork) -> Filled | Failed:
-        """Encode the texts of a shard that no earlier one holds."""
+        """Encode the texts of a shard that are not in an earlier one."""
         return attempted(lambda: self._encode(work))
 
     def _encode(self, work: ShardWork) -> Filled:

@@ -24,23 +24,23 @@ from rankstone.runners.protocols import Defaults
 
 NONE = Limits()
 AHEAD = 2
-"""Shards that an actor has: one that it encodes, and the next."""
+"""Number of shards assigned to an actor: the one being encoded, and the next."""
 DEADLY = 3
-"""Workers that a shard may end before it is given up."""
+"""Number of workers that may die while encoding a shard before it is given up."""
 LOOK_S = 2.0
-"""Time between two looks for nodes without an actor."""
+"""Seconds between two searches for nodes without an actor."""
 WAIT_S = 0.2
 WRITERS = 4
-"""Threads that write shards: digests and the disk take longer than all else in this process."""
+"""Number of threads that write shards: hashing and disk access take most of this process's time."""
 UNWRITTEN = 16
-"""Shards that may wait for a writer; with so many, no further results are fetched."""
+"""Number of shards waiting for a writer at which fetching of results pauses."""
 STARTED_AT_ONCE = 16
 MOST_ASKED = 64
-"""Nodes that an autoscaling cluster is asked for."""
+"""Number of nodes requested from an autoscaling cluster."""
 
 
 class Described(Defaults):
-    """An encoder on other machines, as they describe it."""
+    """An encoder on other machines, as described by them."""
 
     cacheable: ClassVar[bool] = True
 
@@ -59,13 +59,13 @@ class Described(Defaults):
 
 @dataclass(eq=False)
 class Worker:
-    """An actor, and the shards that it has, the first of which it encodes."""
+    """An actor and its assigned shards; it encodes the first of them."""
 
     actor: Any
     node: Node
     about: About
     over: Sequence[Any] = ()
-    """A result of Ray that comes when the actor passes its memory limit, if it has one."""
+    """A Ray result that arrives when the actor exceeds its memory limit, if there is a limit."""
     shards: deque[int] = field(default_factory=deque)
 
 
@@ -82,13 +82,13 @@ class Task:
     cache: EncodingCache
     need: Need
     cpus: float | None = None
-    """CPUs of an actor; None: those of its node, or its share where there is one for each GPU."""
+    """CPUs of an actor; None for all CPUs of its node, or an equal share of them per GPU."""
     limits: Limits = NONE
-    """Time of the encoding, from its first actor on, and memory of an actor."""
+    """Time limit of the encoding, from its first actor on, and memory limit of an actor."""
 
 
 class Workers:
-    """The actors of one encoding: started on every node that is free, and ended with it."""
+    """The actors of one encoding: started on every free node, and ended with the encoding."""
 
     def __init__(self, task: Task, nodes: Nodes) -> None:
         self._task, self._nodes = task, nodes
@@ -97,14 +97,14 @@ class Workers:
         self._actors: list[Any] = []
         self._closed = False
         self._used: Counter[Node] = Counter()
-        """Nodes that are taken, and their actors."""
+        """Occupied nodes, and their actors."""
         self._looked = 0.0
         self._lost_starts = 0
         self._began: float | None = None
         self.ready: list[Worker] = []
 
     def close(self) -> None:
-        """End all actors, those that are starting too, and give their nodes back."""
+        """End all actors, including those that are starting, and release their nodes."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         for actor in list(self._actors):
@@ -114,16 +114,16 @@ class Workers:
 
     @property
     def elapsed_s(self) -> float:
-        """Time since the first actor was started."""
+        """Time since the start of the first actor."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     def check(self) -> None:
-        """Raise PassedError where the encoding takes longer than its limit."""
+        """Raise PassedError if the encoding exceeds its time limit."""
         if passed := self._task.limits.passed(self.elapsed_s, 0, PHASE):
             raise PassedError(*passed)
 
     def look(self, wanted: int) -> None:
-        """Start actors on nodes that are free, up to `wanted`, and take over those that started."""
+        """Start up to `wanted` actors on free nodes, and collect those that have started."""
         for starting in [one for one in self._starting if one.done()]:
             self._take_over(starting, self._starting.pop(starting))
         if time.monotonic() - self._looked < LOOK_S and (self.ready or self._starting):
@@ -139,7 +139,7 @@ class Workers:
                 self._starting[self._pool.submit(self._start, node)] = node
 
     def lose(self, worker: Worker) -> None:
-        """Forget an actor that ended."""
+        """Remove an actor that ended."""
         self.ready.remove(worker)
         end(worker.actor)
         self._leave(worker.node)
@@ -151,7 +151,7 @@ class Workers:
             self._nodes.give_back(node)
 
     def _per_node(self, node: Node) -> int:
-        """Return the actors for a node: one for each GPU, or each share of CPUs that is stated."""
+        """Return the number of actors for a node: one per GPU, or per stated share of CPUs."""
         if self._task.need.gpus:
             return int(node.gpus // self._task.need.gpus)
         return int(node.threads // self._task.cpus) if self._task.cpus else 1
@@ -171,7 +171,7 @@ class Workers:
         kind = ray.remote(concurrency_groups={WATCH: 1}) if limits else ray.remote
         actor = kind(Encoder).options(**options).remote()
         self._actors.append(actor)
-        if self._closed:  # while it was made: nothing else ends it
+        if self._closed:  # closed meanwhile: nothing else would end it
             end(actor)
         send(actor, task.files, self._nodes.get)
         about = actor.load.remote(
@@ -192,7 +192,7 @@ class Workers:
             self.ready.append(starting.result())
 
     def _lost_start(self, node: Node, error: BaseException) -> None:
-        """Try another time, if not too often: the memory of nodes may be too small."""
+        """Allow another attempt, up to a limit: the nodes may have too little memory."""
         self._leave(node)
         self._lost_starts += 1
         if not is_loss(error):
@@ -204,11 +204,11 @@ class Workers:
             ) from error
 
     def _leave_out(self, worker: Worker) -> None:
-        """End the actor of a node whose encodings are others; the node stays taken."""
+        """End the actor of a node whose encodings differ; the node stays occupied."""
         end(worker.actor)
         message = (
-            f"node {worker.node.host} describes {self._task.name} otherwise than"
-            f" {self.ready[0].node.host} (other hardware?), and encodes nothing of it"
+            f"node {worker.node.host} describes {self._task.name} differently from"
+            f" {self.ready[0].node.host} (other hardware?), and is not used for encoding it"
         )
         warnings.warn(message, RankstoneWarning, stacklevel=2)
 
@@ -217,16 +217,16 @@ def end(actor: Any) -> None:
     """End an actor and its process."""
     import ray
 
-    with contextlib.suppress(Exception):  # it has ended, or the connection has
+    with contextlib.suppress(Exception):  # the actor or the connection has already ended
         ray.kill(actor)
 
 
 def encode(task: Task, nodes: Nodes) -> tuple[About, float]:
-    """Encode all documents that are not in the cache; return what the encoder is, and the seconds
-    from the start of its first actor.
+    """Encode all documents that are not in the cache; return the encoder's description, and the
+    seconds since the start of its first actor.
 
-    Raises ClusterError where no node can do it, or a shard ends its workers; ElsewhereError for
-    an error of the encoder; PassedError where it passes a limit.
+    Raises ClusterError if no node can encode, or a shard repeatedly ends its workers;
+    ElsewhereError for an error of the encoder; PassedError if it exceeds a limit.
     """
     workers = Workers(task, nodes)
     try:
@@ -255,7 +255,7 @@ def _first(workers: Workers, task: Task, nodes: Nodes) -> About:
 
 
 def _stop(over: Any) -> None:
-    """Raise PassedError, unless the actor has ended, which its shards show."""
+    """Raise PassedError, unless the actor has ended; in that case its shards fail."""
     import ray
 
     with contextlib.suppress(ray.exceptions.RayError):
@@ -263,7 +263,7 @@ def _stop(over: Any) -> None:
 
 
 class _Spread:
-    """Shards handed out, and taken back when they are encoded or lost."""
+    """Assignment of shards to workers; shards are taken back when they are encoded or lost."""
 
     def __init__(self, task: Task, chunks: ShardedChunks, workers: Workers, nodes: Nodes) -> None:
         self._task, self._chunks, self._workers, self._nodes = task, chunks, workers, nodes
@@ -286,7 +286,7 @@ class _Spread:
                 self._collect()
                 self._settle()
         finally:
-            self._writers.shutdown()  # what was encoded is kept
+            self._writers.shutdown()  # encoded shards are kept
             for claim in self._claims.values():
                 claim.close()
 
@@ -297,7 +297,7 @@ class _Spread:
             self._under_way[worker.actor.encode.remote(work)] = worker, work
 
     def _next(self) -> int | None:
-        """Return a shard that this process has claimed, all of whose repeated texts are known."""
+        """Return a shard that this process has claimed and whose repeated texts are all encoded."""
         for part in list(self._waiting):
             if self._chunks.needs(part) & self._absent:
                 continue
@@ -319,7 +319,7 @@ class _Spread:
 
     @property
     def _only_writes(self) -> bool:
-        """True if nothing is encoded at the moment, or as many shards as may wait are unwritten."""
+        """True if nothing is being encoded, or the maximum number of shards waits to be written."""
         return not self._under_way or len(self._writing) >= UNWRITTEN
 
     def _collect(self) -> None:
@@ -356,7 +356,7 @@ class _Spread:
         self._writing[self._writers.submit(self._chunks.write, work, filled, peak)] = work.part
 
     def _settle(self) -> None:
-        """Count the shards that were written, and wait for one if nothing else can be done."""
+        """Count the written shards, and wait for one if nothing else can be done."""
         done, _ = wait(self._writing, WAIT_S if self._only_writes else 0, FIRST_COMPLETED)
         for written in done:
             part = self._writing.pop(written)
@@ -367,7 +367,7 @@ class _Spread:
         self._workers.check()
 
     def _lost(self, worker: Worker, error: BaseException) -> None:
-        """Hand the shards of a worker that ended to others; only the first was being encoded."""
+        """Reassign the shards of a worker that ended; only the first was being encoded."""
         culprit = worker.shards[0]
         if any(node.id == worker.node.id for node in alive()):
             self._deaths[culprit] += 1

@@ -1,4 +1,4 @@
-"""Errors that cross machines: of methods, as a cell reports them, and of Ray, with the mend."""
+"""Errors that cross machines: those of methods, and those of Ray with a remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Failed(NamedTuple):
 
 
 class PassedError(Exception):
-    """A cell passed a limit while its documents were encoded."""
+    """A cell exceeded a limit while its documents were encoded."""
 
     def __init__(self, status: Status, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,22 +30,22 @@ class PassedError(Exception):
 
 
 def attempted(work: Callable[[], Result]) -> Result | Failed:
-    """Return the result of `work`, or the error that it raised, which may not be picklable."""
+    """Return the result of `work`, or a picklable description of the error that it raised."""
     try:
         return work()
-    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+    except BaseException as error:  # includes SystemExit, and panics of Rust libraries
         return Failed(*described(error))
 
 
 def checked(result: Result | Failed) -> Result:
-    """Return a result; ElsewhereError where it is an error."""
+    """Return a result; raise ElsewhereError if it is an error."""
     if isinstance(result, Failed):
         raise ElsewhereError(*result)
     return result
 
 
 def is_loss(error: BaseException) -> bool:
-    """Return True where a worker or a node was lost, so that another may do its work."""
+    """Return True if a worker or a node was lost, so that another one can repeat its work."""
     from ray import exceptions
 
     lost = (
@@ -61,11 +61,11 @@ def is_loss(error: BaseException) -> bool:
 
 
 def mended(error: BaseException, node: str = "a node") -> BaseException:
-    """Return a ClusterError with the command that mends an error of Ray; others as they are."""
+    """Return a ClusterError with a remedy for a Ray error; other errors unchanged."""
     from ray import exceptions
 
     full: tuple[Any, ...] = (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError)
-    cause = getattr(error, "cause", None) or error  # of an error in an actor
+    cause = getattr(error, "cause", None) or error  # set for an error in an actor
     if isinstance(cause, full):
         return ClusterError(
             f"the object store of {node} is full, and so is the disk that it spills to"
@@ -79,5 +79,5 @@ def mended(error: BaseException, node: str = "a node") -> BaseException:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of the message of an error."""
+    """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -1,4 +1,4 @@
-"""Cells on the nodes of a cluster: documents encoded by all of them, then each cell on its own."""
+"""Cells on the nodes of a cluster: all nodes encode the documents, then each cell gets a node."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from rankstone.specs import MethodSpec
 from rankstone.training.parts import recipes
 
 ATTEMPTS = 3
-"""Nodes that a cell may lose."""
+"""Number of nodes that a cell may lose."""
 FOLLOW_S = 0.5
 STOP_S = 5.0
-"""Time in which a cell that is stopped removes its files on its node."""
+"""Seconds for a stopped cell to remove its files on its node."""
 MOST_CELLS = 64
-"""Cells that are followed at once."""
+"""Number of cells that are followed concurrently."""
 Cell = Callable[[Reporter], RunRecord]
 
 
@@ -57,7 +57,7 @@ class Cluster:
     device: str = AUTO
     """As in `Sweep`; `cpu` leaves the GPUs of the nodes unused."""
     cpus: float | None = None
-    """CPUs of an encoder; None: those of its node."""
+    """CPUs of an encoder; None for those of its node."""
     nodes: Nodes = field(default_factory=Nodes)
     _known: Sequence[Machine] = ()
     _encoding: threading.Lock = field(default_factory=threading.Lock)
@@ -66,7 +66,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Connect; ClusterError where a node lacks the package or has another version of it."""
+        """Connect; ClusterError if a node lacks the package or has another version of it."""
         with connected(self.address):
             self.nodes.stopped.clear()
             interrupted.clear()
@@ -78,7 +78,7 @@ class Cluster:
                 interrupted.clear()
 
     def each(self, cells: Sequence[Cell], reporter: Reporter) -> Iterator[RunRecord]:
-        """Measure all cells at once, as far as there are nodes, and yield records in order."""
+        """Measure all cells concurrently, as nodes become free, and yield records in order."""
         shared = _Shared(reporter)
         with ThreadPoolExecutor(min(len(cells), MOST_CELLS) or 1) as pool:
             running = [pool.submit(cell, shared.of()) for cell in cells]
@@ -92,13 +92,13 @@ class Cluster:
                 raise
 
     def kinds(self) -> Sequence[Machine]:
-        """Return those of the nodes of now, or of this machine where there are none yet."""
+        """Return the kinds of the current nodes, or of this machine if there are none yet."""
         found = [self._machine(node) for node in alive() if self.nodes.facts(node) is not None]
         return list(dict.fromkeys(found)) or [Machine.this()]
 
     def refuse(self, forecast: Forecast, job: Job) -> None:
-        """Raise DoesNotFitError where the disk of the cache here, or the memory of all nodes, is
-        too small; else a cell waits for a node that it fits, or fails where there is none."""
+        """Raise DoesNotFitError if the disk of the cache here, or the memory of every node, is too
+        small; otherwise a cell waits for a node with enough memory, or fails if there is none."""
         if _stays_here(job.method):
             Here().refuse(forecast, job)
             return
@@ -117,7 +117,7 @@ class Cluster:
         limits: Limits,
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
-        """Encode the documents of a cell, and measure it on a node; errors are its outcome."""
+        """Encode the documents of a cell, and measure it on a node; errors become its outcome."""
         if _stays_here(job().method):
             with self._here:
                 return Here().run(job, forecast, dataset, limits, progress)
@@ -138,7 +138,7 @@ class Cluster:
         parcel, files = Parcel.of(method)
         runner = build_runner(method)
         prepared = Prepared.of(job.task, job.sources)
-        with self._encoding:  # the whole cluster encodes for one cell
+        with self._encoding:  # the whole cluster encodes for one cell at a time
             self.nodes.pause(0)
             about, spent_s = self._encode(runner, job, dataset, parcel, files, limits, progress)
         limits = replace(limits, spent_s=spent_s)
@@ -162,8 +162,8 @@ class Cluster:
         limits: Limits,
         progress: Progress,
     ) -> tuple[list[About], float]:
-        """Encode the documents for a method; return its encoders as the nodes describe them, and
-        the seconds that it took."""
+        """Encode the documents for a method; return its encoders as described by the nodes, and the
+        elapsed seconds."""
         text = job.task.text if job.method.text is None else job.method.text
         found, spent_s = [], 0.0
         for number, encoder in enumerate(encoders(runner)):
@@ -192,7 +192,7 @@ class Cluster:
         return found, spent_s
 
     def _encoder_need(self, encoder: Any) -> Need:
-        """Return what an encoder asks for: a GPU each where the cluster has some it can use."""
+        """Return the resources of an encoder, including a GPU if the cluster has any it can use."""
         gpus = (
             self.device != "cpu"
             and "torch" in getattr(encoder, "requires", {})
@@ -210,8 +210,8 @@ class Cluster:
         limits: Limits,
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
-        """Measure with the vectors in the memory of further nodes; without, where there are too few
-        of them, so that the cell's node reads them from disk."""
+        """Measure with the vectors in the memory of further nodes; if there are too few nodes, the
+        cell's node reads the vectors from disk."""
         import ray
 
         holders: list[Node] = []
@@ -229,7 +229,7 @@ class Cluster:
     def _seated(
         self, job: Job, need: Need, parcel: Parcel, files: Files, limits: Limits, progress: Progress
     ) -> tuple[Machine, Outcome]:
-        """Measure on a node that has nothing else to do; on another one where that is lost."""
+        """Measure on an otherwise idle node; repeat on another one if the node is lost."""
         for _ in range(ATTEMPTS):
             with self.nodes.taken(need, progress) as node:
                 try:
@@ -237,7 +237,7 @@ class Cluster:
                 except Exception as error:
                     if not is_loss(error):
                         raise mended(error, node.host) from None
-                    lost = f"node {node.host} was lost while it measured this: {first_line(error)}"
+                    lost = f"node {node.host} was lost during the measurement: {first_line(error)}"
         message = f"{lost} That happened {ATTEMPTS} times. Look at: ray status"
         return self._known[0], Outcome(status="failed", error=error_info("NodeLost", message))
 
@@ -261,7 +261,7 @@ class Cluster:
             end(seat)
 
     def _follow(self, seat: Any, measuring: Any, progress: Progress) -> None:
-        """Pass the progress of a cell on until it ends; have it end where the run is stopped."""
+        """Forward the progress of a cell until it ends; end the cell if the run is stopped."""
         import ray
 
         try:
@@ -279,20 +279,20 @@ class Cluster:
 
 
 def _stays_here(method: MethodSpec) -> bool:
-    """Return True for methods that a server runs, whose budget is kept here, and for those that
-    learn before they are measured, from collections that are here."""
+    """Return True for methods on a server, whose budget is managed here, and for methods that are
+    trained first, from collections that are here."""
     return bool(api_parts(method)) or any(True for _ in recipes(method))
 
 
 def cell_need(forecast: Forecast | None) -> Need:
-    """Return the need of a cell: the memory of its forecast, and a GPU if it uses one."""
+    """Return the resources of a cell: the memory of its forecast, and a GPU if it uses one."""
     if forecast is None:
         return Need()
     return Need(forecast.peak_rss_bytes or 0, gpus=float(forecast.gpu))
 
 
 def _share(node: Node) -> float:
-    """Return the bytes of vectors that a node may hold."""
+    """Return the number of bytes of vectors that a node may store."""
     return RESIDENT_SHARE * node.resources.get("memory", 0)
 
 
@@ -311,7 +311,8 @@ def _with_text(dataset: Dataset, job: Job) -> Any:
 
 
 def _kept(measured: Measured, job: Job) -> Outcome:
-    """Write the files of a cell to its folder here; return its outcome with facts of here."""
+    """Write the files of a cell to its folder here; return its outcome with facts of this
+    machine."""
     for name, content in measured.files.items():
         (job.staging / name).write_bytes(content)
     outcome = measured.outcome
@@ -325,7 +326,8 @@ def _kept(measured: Measured, job: Job) -> Outcome:
 
 
 class _Shared:
-    """A reporter of cells that run at the same time: one is followed, all are reported."""
+    """A reporter for concurrent cells: shows the progress of one, and reports the results of
+    all."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter, self._lock = reporter, threading.Lock()
@@ -349,7 +351,7 @@ class _Shared:
 
 
 class _OneCell:
-    """The reporter of one of them."""
+    """The reporter of one of the concurrent cells."""
 
     def __init__(self, shared: _Shared) -> None:
         self._shared, self.name = shared, ""

@@ -1,4 +1,4 @@
-"""Nodes of a cluster: found, compared with this machine, and used by one thing at a time."""
+"""Nodes of a cluster: found, compared with this machine, and assigned to one task at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rankstone.progress import Progress, silent
 POLL_S = 0.5
 PROBE_S = 120.0
 BY_HAND = "node_"
-"""First letters of the kinds of nodes that no autoscaler started."""
+"""Prefixes of the types of nodes that no autoscaler started."""
 
 
 class Need(NamedTuple):
-    """Resources that something asks a node for."""
+    """Resources requested from a node."""
 
     memory_bytes: int = 0
     cpus: float = 1
@@ -39,7 +39,7 @@ class Need(NamedTuple):
         return ", ".join(parts)
 
     def bundle(self) -> dict[str, float]:
-        """Return it in Ray's terms."""
+        """Return the resources in Ray's terms."""
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_bytes}
         return {name: amount for name, amount in named.items() if amount}
 
@@ -49,7 +49,7 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A node, as Ray describes it."""
+    """A node, as described by Ray."""
 
     id: str
     host: str
@@ -64,11 +64,13 @@ class Node:
         return self.resources.get("GPU", 0)
 
     def device(self, stated: str) -> str:
-        """Return the device of methods here: a GPU, where there is one and `stated` allows it."""
+        """Return the device for methods on this node: a GPU, if it has one and `stated` allows
+        it."""
         return "cuda" if self.gpus >= 1 and stated != "cpu" else "cpu"
 
     def options(self, device: str = "cpu", **more: Any) -> dict[str, Any]:
-        """Return options that start an actor on this node, as a cell's process is started."""
+        """Return the options that start an actor on this node, with the environment of a cell's
+        process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self.id, soft=False)
@@ -77,7 +79,7 @@ class Node:
 
 
 class Facts(NamedTuple):
-    """Versions that have to be equal on all machines, and the kind of machine."""
+    """Versions that must be equal on all machines, and the kind of machine."""
 
     version: str
     code: str
@@ -91,7 +93,7 @@ class Facts(NamedTuple):
         return cls(__version__, source_digest(), python, packages, fingerprint())
 
     def refuse_unlike(self, other: Facts, host: str) -> None:
-        """Raise ClusterError where the node `host` has other versions than this machine."""
+        """Raise ClusterError if the node `host` has other versions than this machine."""
         shared = sorted(self.packages.keys() & other.packages.keys())
         pairs = [(n, self.packages[n], other.packages[n]) for n in shared if n != "rankstone"]
         pairs += [("rankstone", self.version, other.version), ("python", self.python, other.python)]
@@ -112,12 +114,12 @@ class Facts(NamedTuple):
 
 
 def facts_here() -> Facts:
-    """Return the facts of the machine that runs this."""
+    """Return the facts of the machine that runs this function."""
     return Facts.here()
 
 
 def alive() -> list[Node]:
-    """Return the nodes with CPUs that are alive now, those with most CPUs first."""
+    """Return the live nodes with CPUs, by descending number of CPUs."""
     import ray
 
     found = [
@@ -129,7 +131,7 @@ def alive() -> list[Node]:
 
 
 def grows() -> bool:
-    """Return False where the cluster's own report shows that all nodes were added by hand."""
+    """Return False if the cluster's own report shows that all nodes were added manually."""
     from ray.experimental.internal_kv import _internal_kv_get
 
     report = json.loads(_internal_kv_get("__autoscaling_status") or b"{}")
@@ -138,14 +140,15 @@ def grows() -> bool:
 
 
 def request(*needs: Need) -> None:
-    """Ask an autoscaling cluster for nodes that meet all of `needs` at once; none: for no more."""
+    """Request nodes for all `needs` at once from an autoscaling cluster; no needs: cancel
+    requests."""
     from ray.autoscaler.sdk import request_resources
 
     request_resources(bundles=[need.bundle() for need in needs])
 
 
 class Nodes:
-    """The nodes, each taken by one thing at a time."""
+    """The nodes, each assigned to at most one task."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -154,8 +157,8 @@ class Nodes:
         self.stopped = threading.Event()
 
     def facts(self, node: Node) -> Facts | None:
-        """Return facts about a node, None where it is lost meanwhile; ClusterError where it lacks
-        the package or has another."""
+        """Return the facts of a node, None if it was lost meanwhile; ClusterError if it lacks the
+        package or has another version."""
         with self._lock:
             if node.id not in self._facts:
                 found = _probe(node, self.pause)
@@ -166,7 +169,7 @@ class Nodes:
             return self._facts[node.id]
 
     def take(self, need: Need) -> Node | None:
-        """Return a node that meets `need` and is free; None where there is none at the moment."""
+        """Return a free node that meets `need`; None if there is none at the moment."""
         with self._lock:
             for node in alive():
                 if node.id in self._taken or not need.within(node.resources):
@@ -182,9 +185,9 @@ class Nodes:
 
     @contextlib.contextmanager
     def taken(self, need: Need, progress: Progress = silent) -> Iterator[Node]:
-        """Wait for a node that meets `need` and is free, and hold it until the block ends.
+        """Wait for a free node that meets `need`, and reserve it until the block ends.
 
-        Raises ClusterError where no node meets it and the cluster starts none that does.
+        Raises ClusterError if no node meets it and the cluster cannot start one that does.
         """
         node = self._waited(need, progress)
         try:
@@ -206,7 +209,7 @@ class Nodes:
         return node
 
     def get(self, asked: Any) -> Any:
-        """Return a result of Ray; KeyboardInterrupt where the run was stopped meanwhile."""
+        """Return a Ray result; KeyboardInterrupt if the run was stopped meanwhile."""
         import ray
 
         while not ray.wait([asked], timeout=POLL_S)[0]:
@@ -214,13 +217,13 @@ class Nodes:
         return ray.get(asked)
 
     def pause(self, seconds: float) -> None:
-        """Wait; KeyboardInterrupt where the run was stopped meanwhile."""
+        """Wait; KeyboardInterrupt if the run was stopped meanwhile."""
         if self.stopped.wait(seconds):
             raise KeyboardInterrupt
 
 
 def refuse_unmet(need: Need) -> None:
-    """Raise ClusterError where no node can ever meet `need`."""
+    """Raise ClusterError if no node can ever meet `need`."""
     if grows():
         return
     known = [f"{node.host}: {_described(node)}" for node in alive()]
@@ -238,7 +241,7 @@ def _described(node: Node) -> str:
 
 
 def _probe(node: Node, pause: Callable[[float], None]) -> Facts | None:
-    """Ask a node; None where it is lost before it answers."""
+    """Return the facts of a node; None if it is lost before it answers."""
     import ray
 
     options = node.options(num_cpus=0, max_retries=3)

@@ -1,7 +1,7 @@
-"""Files, code and objects of a method, and the prepared collection, as they are sent to nodes.
+"""Files, code and objects of a method, and the prepared collection, as sent to nodes.
 
-Nodes share no file system with this machine. Files go into the node's own cache, under the paths
-that they have in the cache here, and stay there for later runs; those that are there are not sent.
+Nodes share no file system with this machine. Files are stored in the node's own cache, under their
+paths in the cache here, and stay there for later runs; existing files are not sent again.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from rankstone.runners.objects.method import ObjectMethod, pickled, with_objects
 from rankstone.specs import AdapterSpec, MethodSpec, TaskSpec, canonical_digest
 
 PIECE = 16 * 2**20
-"""Bytes of a file that are sent at once."""
+"""Number of bytes of a file sent in one piece."""
 WINDOW = 4
-"""Pieces under way to a node."""
+"""Number of pieces in transit to a node."""
 MARK = secrets.token_hex(4)
 HOME = "${RANKSTONE_CACHE}"
-"""Stands for the node's cache in paths of models."""
+"""Placeholder of the node's cache in paths of models."""
 
 
 class File(NamedTuple):
     """A file of the cache."""
 
     name: str
-    """Path below the root of the cache."""
+    """Path relative to the root of the cache."""
     size: int
     sha256: str | None
-    """None: whoever reads it checks it."""
+    """None if the reader verifies the content."""
 
     @classmethod
     def of(cls, name: str, path: Path, sha256: str | None = None) -> File:
@@ -56,17 +56,17 @@ class File(NamedTuple):
 
 
 Files = dict[File, Path]
-"""Files for a node, and where they are here."""
+"""Files for a node, with their paths here."""
 
 
 class Parcel(NamedTuple):
-    """A method as it is sent."""
+    """A method as sent to a node."""
 
     spec: str
-    """Its definition as JSON; models of local folders are in the node's cache."""
+    """Its definition as JSON, with local model folders replaced by the node's cache."""
     objects: bytes
     modules: Mapping[str, bytes]
-    """Code of one's own that its adapters consist of: module -> content of its file."""
+    """The user's own code of its adapters: module -> content of its file."""
 
     @classmethod
     def of(cls, method: MethodSpec) -> tuple[Parcel, Files]:
@@ -77,7 +77,7 @@ class Parcel(NamedTuple):
         return cls(spec.model_dump_json(), pickled(method), modules), files
 
     def opened(self) -> MethodSpec:
-        """Return the method on the node, whose code can be imported from now on."""
+        """Return the method on the node, and make its code importable."""
         if self.modules:
             digests = {n: hashlib.sha256(code).hexdigest() for n, code in self.modules.items()}
             folder = cache_root() / "modules" / canonical_digest(digests)[:16]
@@ -109,7 +109,7 @@ def _sent(model: LocatedModel, inside: str, files: Files) -> str:
 
 
 def _own_code(part: AdapterSpec, method: MethodSpec) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the part's code that no package installs."""
+    """Yield the code files of the part that do not belong to an installed package."""
     if isinstance(part, ObjectMethod):
         inner: Any = part.runner
         adapter: Any = inner.function if isinstance(inner, SearchFunction) else type(inner)
@@ -135,12 +135,12 @@ class Prepared(NamedTuple):
     """The prepared copy of a collection."""
 
     facts: dict[str, str]
-    """For `Sources.prepared`."""
+    """Value of `Sources.prepared`."""
     files: Files
 
     @classmethod
     def of(cls, task: TaskSpec, sources: Sources) -> Prepared:
-        """Return the copy that a task was opened from."""
+        """Return the copy from which a task was opened."""
         copy = find_copy(task, sources)
         folders = {copy.folder, copy.split}
         if task.train_split:
@@ -166,7 +166,7 @@ def _of_copy(folder: Path, root: Path) -> Iterator[tuple[File, Path]]:
 
 
 def encodings(root: Path, key: str) -> Files:
-    """Return the shards of an encoded corpus, which hold their own digests."""
+    """Return the shards of an encoded corpus, which contain their own digests."""
     paths = sorted((root / "encodings" / key).glob("*.shard"))
     return {File.of(_below(path, root), path): path for path in paths}
 
@@ -176,18 +176,18 @@ def _below(path: Path, root: Path) -> str:
 
 
 class Receiver:
-    """The end of an actor that receives files; base of actors."""
+    """Base class of actors that receive files."""
 
     def lacking(self, files: list[File]) -> list[File] | Failed:
-        """Return those of `files` that are not in the cache of this node, whose disk has room."""
+        """Return those `files` that are missing in this node's cache; check the free disk space."""
         return attempted(lambda: _lacking(files))
 
     def write(self, file: File, offset: int, data: bytes) -> Failed | None:
-        """Write a piece of a file that is not whole yet."""
+        """Write a piece of an incomplete file."""
         return attempted(lambda: self._write(file, offset, data))
 
     def finish(self, file: File) -> Failed | None:
-        """Have a file appear whole; AdapterError where it is not what was sent."""
+        """Rename a complete file into place; AdapterError if it is not the file that was sent."""
         return attempted(lambda: self._finish(file))
 
     def _write(self, file: File, offset: int, data: bytes) -> None:
@@ -223,7 +223,7 @@ def _lacking(files: list[File]) -> list[File]:
 
 
 def _partial(file: File) -> Path:
-    """Return the path of a file that is not whole yet, which no other process uses."""
+    """Return the path of an incomplete file, which no other process uses."""
     path = cache_root() / file.name
     return path.with_name(f".{path.name}.{MARK}.tmp")
 
@@ -236,10 +236,10 @@ def _is_there(file: File) -> bool:
 
 
 def send(actor: Any, files: Files, get: Callable[[Any], Any]) -> None:
-    """Send an actor's node the files that it lacks, by pieces.
+    """Send an actor's node the missing files, in pieces.
 
     Args:
-        get: `ray.get`, or what else waits for a result.
+        get: `ray.get`, or another function that waits for a result.
     """
     lacking: list[File] = checked(get(actor.lacking.remote(list(files))))
     for file in lacking:

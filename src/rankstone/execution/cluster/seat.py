@@ -1,4 +1,4 @@
-"""The actor that measures one cell on a node of its own."""
+"""The actor that measures one cell on a node reserved for it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Measured(NamedTuple):
 
 
 class Seat(Receiver):
-    """An actor that runs cells as this machine would, in processes of their own."""
+    """An actor that runs cells as this machine would, each in its own process."""
 
     def __init__(self) -> None:
         self._event: Event = ("start", 0, None)
 
     def measure(self, job: str, parcel: Parcel, limits: Limits) -> Measured | Failed:
-        """Run a job, given as JSON, whose folders are replaced by those of this node."""
+        """Run a job, given as JSON; its folders are replaced by those of this node."""
         return attempted(lambda: self._measure(Job.model_validate_json(job), parcel, limits))
 
     def stop(self) -> None:
-        """Have `measure` end its process and remove its folder."""
+        """Make `measure` end its process and remove its folder."""
         interrupted.set()
 
     def progress(self) -> Event:

@@ -1,4 +1,4 @@
-"""Exact search over vectors in the memory of several nodes, as one machine searches them."""
+"""Exact search over vectors in the memory of several nodes, with the results of one machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rankstone.runners.search.exact import flat
 from rankstone.runners.search.exact.flat import ExactIndex, Ints, Rows, Vectors, check_documents
 
 Found = tuple[int, Vectors, Ints]
-"""Position of a part, and scores and documents of its best, as `ExactIndex` merges them."""
+"""Start of a part, and scores and documents of its best results, as merged by `ExactIndex`."""
 
 
 class Slice:
-    """An actor that holds consecutive vectors: whole blocks of the index, but for the last."""
+    """An actor that stores consecutive vectors: whole blocks of the index, except in the last
+    slice."""
 
     def __init__(self, rows: int, dim: int, block_bytes: int) -> None:
         flat.BLOCK_BYTES = block_bytes
@@ -27,21 +28,21 @@ class Slice:
         self._vectors[start : start + len(piece)] = piece
 
     def found(self, queries: Vectors, k: int) -> list[Found]:
-        """Return the best of every part, whose positions count from the first vector here."""
+        """Return the best results of every part; positions are relative to this slice."""
         index = ExactIndex(self._vectors, dim=self._vectors.shape[1])
         return list(index.found(queries, min(k, len(self._vectors))))
 
     def block(self, number: int) -> Vectors | None:
-        """Return the block of that number; None behind the last."""
+        """Return block `number`; None after the last."""
         blocks = list(ExactIndex(self._vectors, dim=self._vectors.shape[1]).blocks())
         return blocks[number] if number < len(blocks) else None
 
 
 class SlicedIndex(ExactIndex):
-    """An `ExactIndex` whose blocks are on other nodes; results are the same, ties included."""
+    """An `ExactIndex` whose blocks are on other nodes; results are the same, including ties."""
 
     def __init__(self, slices: Sequence[tuple[int, Any]], *, rows: int, dim: int) -> None:
-        """Use `build_on`. `slices`: first position of each, and its actor."""
+        """Create with `build_on`. `slices`: the first position and the actor of each slice."""
         super().__init__(range(rows), dim=dim)  # type: ignore[arg-type] # only its length is read
         self._slices = slices
 
@@ -64,7 +65,7 @@ class SlicedIndex(ExactIndex):
                 number += 1
 
     def notes(self) -> Sequence[str]:
-        """State that queries went to other nodes, which is part of their latency."""
+        """Return a note that queries went to other nodes, which is part of their latency."""
         return (f"exact search asked {len(self._slices)} nodes, whose memory holds the vectors",)
 
     def nbytes(self) -> int:
@@ -79,14 +80,14 @@ def bounds(rows: int, dim: int, slices: int) -> list[int]:
 
 
 class Builder:
-    """Builds sliced indexes on the nodes that were taken for a cell."""
+    """Builds sliced indexes on the nodes that were reserved for a cell."""
 
     def __init__(self, address: str, nodes: Sequence[str]) -> None:
         self._connection = connected(address)
         self._nodes = nodes
 
     def __call__(self, documents: Rows) -> ExactIndex:
-        """Read `documents` once, as `ExactIndex.build` does, into the memory of the nodes."""
+        """Read `documents` once into the memory of the nodes, as `ExactIndex.build` does."""
         self._connection.__enter__()  # until the process ends, which ends the actors
         position, dim, starts, actors = 0, 0, [0], list[Any]()
         for piece in documents:
@@ -106,14 +107,14 @@ class Builder:
 
         node = next((node for node in alive() if node.id == self._nodes[number]), None)
         if node is None:
-            raise ClusterError("a node that was to hold vectors is lost. Look at: ray status")
+            raise ClusterError("a node reserved for vectors was lost. Look at: ray status")
         options = node.options(num_cpus=node.resources["CPU"])
         rows = starts[number + 1] - starts[number]
         return ray.remote(Slice).options(**options).remote(rows, dim, flat.BLOCK_BYTES)
 
 
 def _hold(starts: Sequence[int], actors: Sequence[Any], position: int, piece: Vectors) -> None:
-    """Send each slice its part of consecutive vectors; wait until all arrived."""
+    """Send each slice its part of consecutive vectors; wait until all have arrived."""
     import ray
 
     sent = []

@@ -1,4 +1,4 @@
-"""Price of a cell whose method asks an API, from lengths alone: a sample would have to be paid."""
+"""Price of a cell whose method uses an API, from text lengths alone: a sample would cost money."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import AdapterSpec, MethodSpec, ScorerSpec
 
 DEPTH = 100
-"""Candidates of a query, where the method states none."""
+"""Number of candidates per query, if the method states none."""
 NOTES = [
     "time and memory: not measured, since requests of a sample would have to be paid",
     f"tokens: about {TOKENS_PER_BYTE:g} for each byte of text",
@@ -25,7 +25,7 @@ NOTES = [
 
 
 def api_parts(method: MethodSpec) -> list[AdapterSpec]:
-    """Return the method, its members and its scorers that ask a server."""
+    """Return the method, its members and its scorers that use a server."""
     return [
         part for _, part in parts(method)
         if not isinstance(part, ObjectMethod)
@@ -34,7 +34,7 @@ def api_parts(method: MethodSpec) -> list[AdapterSpec]:
 
 
 def api_forecast(job: Job, dataset: Dataset) -> Forecast:
-    """Return the expected tokens and their price."""
+    """Return the expected number of tokens and their price."""
     lengths = Lengths(dataset.corpus, job.seed).characters
     cached = _cached(job)
     asked = _questions(dataset)
@@ -64,7 +64,7 @@ def api_forecast(job: Job, dataset: Dataset) -> Forecast:
 
 
 def _questions(dataset: Dataset) -> int:
-    """Return the queries that a run asks: all, and those that are timed one by one."""
+    """Return the number of queries that a run sends: all, and those timed one by one."""
     n = len(dataset.query_ids)
     return n + min(WARMUP, (n + 1) // 2) + min(QUERIES, n)
 
@@ -75,8 +75,8 @@ def _mean_query(dataset: Dataset) -> float:
 
 
 def _cached(job: Job) -> float:
-    """Return the share of the documents' shards that an earlier run stored; the server is not asked
-    for its model, on which their key depends."""
+    """Return the share of the documents' shards that an earlier run stored, without a request to
+    the server; their key depends on the model that it reports."""
     return max(_shares(job), default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Comparison of forecasts with the memory and the disk that are there."""
+"""Comparison of forecasts with the available memory and disk."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rankstone.runners.models import HERE, WEIGHTS, _NotThereError, model_files
 from rankstone.specs import ModelSpec
 
 SMALL = 1e9
-"""Characters of a collection below which nothing is sampled before a run; a model counts tenfold.
-"""
+"""Number of characters of a collection below which no sample is measured before a run; each counts
+tenfold if the method has a model."""
 MODEL = 10
 LOOKED_AT = 64
-"""Documents from whose lengths the size of a collection is estimated."""
+"""Number of documents from whose lengths the size of a collection is estimated."""
 
 
 def is_small(job: Job, dataset: Dataset) -> bool:
-    """Return True for a cell that takes minutes, for which a sample would only cost time."""
+    """Return True for a cell that takes minutes, for which a sample would be a waste of time."""
     n = len(dataset.corpus)
     rows = np.unique(np.linspace(0, max(n - 1, 0), min(LOOKED_AT, n)).astype(np.int64))
     texts = dataset.corpus.take(rows)
@@ -42,7 +42,7 @@ def refuse_large_models(job: Job, memory: int | None = None, where: str = "") ->
     """Raise DoesNotFitError for weights that are larger than the available memory.
 
     Args:
-        memory, where: Of another machine.
+        memory, where: bytes and name of another machine.
     """
     if str(job.method.parameters.get("device") or job.device) != "cpu":
         return
@@ -56,7 +56,7 @@ def refuse_large_models(job: Job, memory: int | None = None, where: str = "") ->
 
 
 def _weights(job: Job) -> Iterator[int]:
-    """Yield bytes of the files of weights; none is read."""
+    """Yield the sizes in bytes of weight files, without reading them."""
     for _, part in parts(job.method):
         for folder in filter(None, map(_folder, part.models.values())):
             files = (folder / name for name in model_files(folder))
@@ -64,7 +64,7 @@ def _weights(job: Job) -> Iterator[int]:
 
 
 def _folder(model: ModelSpec) -> Path | None:
-    """Return the folder with the files of a model; None where it is not here."""
+    """Return the folder with the files of a model; None if it is not on this machine."""
     if model.path is not None:
         return Path(os.path.expandvars(model.path)).expanduser() / model.folder
     for _, find in HERE:
@@ -74,7 +74,7 @@ def _folder(model: ModelSpec) -> Path | None:
 
 
 def refuse(found: Forecast, job: Job) -> None:
-    """Raise DoesNotFitError where memory or disk is too small."""
+    """Raise DoesNotFitError if memory or disk is too small."""
     if faults := shortages(found, job):
         raise DoesNotFitError(
             f"{job.method.name} on {job.task.name}: {'; '.join(faults)}. Nothing was run."
@@ -83,7 +83,7 @@ def refuse(found: Forecast, job: Job) -> None:
 
 
 def shortages(found: Forecast, job: Job) -> list[str]:
-    """Return what the cell needs more of than there is, in sentences without an end."""
+    """Return the shortages of memory and disk, as sentences without full stop."""
     return [*_memory(found), *_disk(found, job)]
 
 
@@ -97,7 +97,7 @@ def _memory(found: Forecast) -> Iterator[str]:
 
 
 def _disk(found: Forecast, job: Job) -> Iterator[str]:
-    """Compare the disks of the cache and of the results, which may be one."""
+    """Compare with the disks of the cache and of the results, which may be the same disk."""
     encodings = found.cache_bytes or 0
     index = (found.disk_bytes or 0) - encodings
     wanted: dict[int, list[tuple[int, str, Path]]] = {}

@@ -10,15 +10,15 @@ from rankstone.execution.timed_queries import BUDGET_S, FURTHER_S, QUERIES, WARM
 from rankstone.results.record import LEAST, Forecast
 
 GROWING = 1.4
-"""Peak while an index is built, in bytes of the finished one."""
+"""Peak memory while an index is built, relative to the size of the finished index."""
 RELIABLE = 4096
-"""Documents from which the growth of the resident peak is more than its noise."""
+"""Number of documents from which the growth of the resident peak exceeds its noise."""
 READ_BYTES_PER_S = 1e9
-"""Speed at which stored encodings are read and verified."""
+"""Rate at which stored encodings are read and verified."""
 BLOCK_BYTES = 64 * 2**20
-"""Resident part of an index that is read from disk, but for flat ones, which have a formula."""
+"""Resident share of an index that is read from disk, except flat indexes, which have a formula."""
 PROPORTIONAL = 0.8
-"""Growth of reranking, as a share of that of the documents, above which it has no fixed depth."""
+"""Growth of reranking, relative to that of the documents, above which its depth is not fixed."""
 
 
 def extrapolated(found: Sampled, *, threads: int) -> Forecast:
@@ -59,7 +59,7 @@ def seconds(found: Sampled) -> dict[str, float]:
 
 
 def latency_s(queries: int, single_s: float) -> float:
-    """Return the time that `time_queries` takes where a query takes `single_s`."""
+    """Return the time of `time_queries` if a query takes `single_s`."""
     warmup = min(min(WARMUP, (queries + 1) // 2) * single_s, BUDGET_S)
     timed = min(QUERIES, queries)
     missing = (max(LEAST.values()) - timed) * single_s
@@ -68,14 +68,14 @@ def latency_s(queries: int, single_s: float) -> float:
 
 
 def _once(found: Sampled, value: Callable[[Size], float]) -> float:
-    """Return what the first size took longer than the second: libraries and models were loaded."""
+    """Return the extra time of the first size over the second: libraries and models were loaded."""
     first, second, *_ = (*found.sizes, found.sizes[-1])
     return max(value(first) - value(second), 0.0)
 
 
 def line(found: Sampled, value: Callable[[Size], float], at: int) -> float:
-    """Return `value` over `at` documents, on the line through the two largest sizes, which neither
-    falls nor grows faster than the documents."""
+    """Return `value` for `at` documents, on the line through the two largest sizes, which neither
+    decreases nor grows faster than the number of documents."""
     last = found.sizes[-1]
     pace = min(max(slope(found, value), 0.0), value(last) / max(last.documents, 1))
     return value(last) + pace * (at - last.documents)
@@ -95,8 +95,8 @@ def _at_end(found: Sampled, value: Callable[[Size], float]) -> float:
 def _encode_s(found: Sampled) -> float:
     """Return the time for the documents that are not in the cache.
 
-    The growth between the two largest samples counts, but at least half of the mean: what is
-    paid once, as a first batch, is paid once.
+    The growth between the two largest samples counts, but at least half of the mean: one-off costs,
+    such as a first batch, are incurred only once.
     """
     *_, before, last = (size for size in (found.sizes[0], *found.sizes)
                         if size.documents <= found.distinct)  # fmt: skip
@@ -109,13 +109,13 @@ def _encode_s(found: Sampled) -> float:
 
 
 def _saved_share(found: Sampled, encode_s: float) -> float:
-    """Return the share of the time for encoding that the cache saves."""
+    """Return the share of the encoding time that the cache saves."""
     saved = sum(part.seconds * part.cached for part in found.stored)
     return min(saved / encode_s, 1.0) if encode_s else 0.0
 
 
 def _reranking(found: Sampled, value: Callable[[Size], float]) -> float:
-    """Return the time per query, which does not grow where the candidates have a fixed number."""
+    """Return the time per query, which is constant if the number of candidates is fixed."""
     *_, before, last = (found.sizes[0], *found.sizes)
     expected = value(before) * last.documents / max(before.documents, 1)
     grows = before is not last and value(last) >= PROPORTIONAL * expected
@@ -123,7 +123,7 @@ def _reranking(found: Sampled, value: Callable[[Size], float]) -> float:
 
 
 def cached(found: Sampled) -> float | None:
-    """Return the share of the encodings that are in the cache; None where none are stored."""
+    """Return the share of the encodings that are in the cache; None if none are stored."""
     sizes = [part.bytes for part in found.stored]
     if not sizes:
         return None
@@ -141,7 +141,7 @@ def _index_bytes(found: Sampled) -> int | None:
 
 
 def _peak(found: Sampled, index: int | None) -> int:
-    """Return the resident peak: of loading, of encoding unless all is in the cache, of the rest."""
+    """Return the resident peak: of loading, of encoding unless all is cached, and of the rest."""
     last = found.sizes[-1]
     encoding = max(
         (size.encode_peak_bytes for size in found.sizes if size.documents <= found.distinct),
@@ -153,10 +153,10 @@ def _peak(found: Sampled, index: int | None) -> int:
 
 
 def _growth(found: Sampled, last: Size, index: int | None) -> float:
-    """Return what the documents that are not in the sample add to the peak.
+    """Return the addition to the peak by the documents that are not in the sample.
 
-    Up to the piece of documents that is encoded at once, all that was measured grows; beyond it
-    the index alone.
+    Up to the number of documents that are encoded at once, everything measured grows; beyond it
+    only the index grows.
     """
     measured = 0.0
     if last.documents >= RELIABLE:
@@ -165,7 +165,7 @@ def _growth(found: Sampled, last: Size, index: int | None) -> float:
     piece = max(min(found.documents, LAZY_SIZE) - last.documents, 0)
     beyond = found.documents - last.documents - piece
     linear = max(measured, GROWING * per_document) * piece + GROWING * per_document * beyond
-    if found.most_bytes is not None:  # some collect that much before they turn to the disk
+    if found.most_bytes is not None:  # some collect this much before they use the disk
         linear = min(linear, GROWING * found.most_bytes)
     if found.index_bytes is None or index is None:
         return linear

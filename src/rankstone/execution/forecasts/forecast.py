@@ -20,24 +20,23 @@ from rankstone.runners.construct import untrained
 LONGEST_S = 300.0
 """Time limit of a sample."""
 NO_SAMPLE = "no sample"
-"""First words of the note of a forecast whose sample failed, as the cell then would."""
+"""Start of the note of a forecast whose sample failed; the cell would fail likewise."""
 
 
 def forecast(job: Job, dataset: Dataset, progress: Progress = silent) -> Forecast:
-    """Return the forecast of the cell of `job`, from a sample that a process of its own measures.
+    """Return the forecast of the cell of `job`, from a sample measured in its own process.
 
-    The process takes the path of the cell over some documents and queries. Nothing is asked of a
-    paid API: of its methods only the price is forecast. What could not be found is null, with a
-    note.
+    The process runs the cell on some documents and queries. No requests are sent to a paid API; for
+    its methods only the price is forecast. Unknown values are null, with a note.
 
     Args:
-        job: The cell's; its staging folder may be used by several forecasts.
+        job: job of the cell; several forecasts may use its staging folder.
     """
     if api_parts(job.method):
         return api_forecast(job, dataset)
     converted = _networks(job)
     outcome = _sample(job, progress)
-    if _networks(job) != converted:  # once for each model: the cell finds them
+    if _networks(job) != converted:  # once per model: the cell reuses them
         outcome = _sample(job, progress)
     if outcome.sampled is None:
         fault = outcome.error.message if outcome.error else outcome.status
@@ -64,10 +63,12 @@ def _networks(job: Job) -> set[Path]:
 
 
 def before_run(job: Job, key: str, dataset: Dataset, progress: Progress) -> Forecast | None:
-    """Return the forecast of a cell that is about to run: the stored one, which is used once, since
-    the cache changes; else a new one unless the cell is small, so that small cells lose no time.
+    """Return the forecast of a cell that is about to run.
 
-    A method that a recipe trains first has none: its start may have other layers, or no head."""
+    A stored forecast is used once, because the cache changes. Otherwise a new one is made, unless
+    the cell is small. A method that a recipe trains first has none: its initial model may have
+    other layers, or no head.
+    """
     found = kept(job, key)
     _path(job, key).unlink(missing_ok=True)
     if untrained(job.method) != job.method:
@@ -86,7 +87,7 @@ def keep(job: Job, key: str, found: Forecast) -> None:
 
 
 def kept(job: Job, key: str) -> Forecast | None:
-    """Return the stored forecast of the cell `key`; None without one that can be read."""
+    """Return the stored forecast of the cell `key`; None if there is none that can be read."""
     try:
         return Forecast.model_validate_json(_path(job, key).read_bytes())
     except (OSError, pydantic.ValidationError):

@@ -1,4 +1,4 @@
-"""Plan of a sweep: a forecast of every cell; nothing is run but samples."""
+"""Plan of a sweep: a forecast of every cell; only samples are run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def planned(sweep: Sweep, reporter: Reporter) -> Iterator[Planned]:
     """Yield the forecast of each cell, in order, and store it for the cell's run.
 
     Raises RankstoneError before anything is sampled if the definition of a method is invalid, or
-    the device is not here.
+    the device is missing.
     """
     sweep.check_device()
     sweep.check_methods()
@@ -36,11 +36,11 @@ def planned(sweep: Sweep, reporter: Reporter) -> Iterator[Planned]:
 
 
 def _opened(sweep: Sweep, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
-    """Open the data of `task`, converted first if its files are here; nothing is downloaded."""
+    """Open the data of `task`, converted first if its files exist; nothing is downloaded."""
     if at_hand(task, sweep.sources):
         return sweep.opened(task, reporter)
     return DataError(
-        f"{task.name}: its documents are not here, so nothing can be forecast."
+        f"{task.name}: its documents are not on this machine, so nothing can be forecast."
         f" Run: rankstone data prepare {task.name}"
     )
 
@@ -59,7 +59,7 @@ def _planned(
         return _of_cell(sweep, method, task, opened, reporter, plan)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # as when it runs, one cell's failure does not end the others
+    except BaseException as error:  # as in a run, one cell's failure does not end the others
         return plan.model_copy(update={"faults": [described(error)[1]]})
 
 

@@ -1,4 +1,4 @@
-"""Encodings of a sample: read from the cache where the whole corpus is there, else made."""
+"""Encodings of a sample: read from the cache if it has the whole corpus, else computed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rankstone.runners.protocols import AnyRunner
 
 
 class View(EncodedCorpus):
-    """Representations of another encoded corpus at `rows`, read when they are needed."""
+    """Representations at `rows` of another encoded corpus, read on demand."""
 
     truncation = None
 
     def __init__(self, runner: AnyRunner, source: EncodedCorpus, rows: Ints) -> None:
-        # Repetitions of fewer documents than a shard come in pieces of their own.
+        # Repetitions of fewer documents than a shard are separate parts.
         super().__init__(len(rows), runner, min(SHARD_SIZE, len(source), len(rows)) or 1)
         self._source, self._rows = source, rows
 
@@ -29,7 +29,7 @@ class View(EncodedCorpus):
         return self._source.take(self._rows[positions])
 
     def _part(self, part: int) -> Any:
-        """Return a piece of a shard as it is stored, where its rows are consecutive."""
+        """Return a part of a shard as it is stored, if its rows are consecutive."""
         rows = self._rows[slice(*self._bounds(part))]
         shard, start = divmod(int(rows[0]), SHARD_SIZE)
         if start + len(rows) > SHARD_SIZE or (np.diff(rows) != 1).any():
@@ -42,10 +42,10 @@ Source = tuple[EncodingCache, "Ints"]
 
 @dataclass(kw_only=True)
 class SampleCache(EncodingCache):
-    """Encodings of some documents, those of `source` where it names where they are."""
+    """Encodings of some documents, read from `source` if it provides their locations."""
 
     source: Callable[[AnyRunner], Source | None]
-    """Returns a cache with the encodings, and the rows of these documents there."""
+    """Returns a cache with the encodings, and the rows of these documents in it."""
 
     def chunks(self, runner: AnyRunner) -> EncodedCorpus:
         found = self.source(runner) if runner.cacheable else None

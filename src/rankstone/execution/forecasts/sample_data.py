@@ -1,4 +1,4 @@
-"""A part of a data set: some of its documents, which may come several times, and its queries."""
+"""A sample of a data set: some of its documents, possibly repeated, and its queries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rankstone.arrays import Ints
 from rankstone.benchmarks.dataset import Corpus, Dataset, Judgements
 
 BLOCK = 1024
-"""Documents whose lengths are read together: those of a shard."""
+"""Number of documents whose lengths are read together: those of a shard."""
 BLOCKS = 16
-"""Blocks that are read of a large collection."""
+"""Number of blocks that are read from a large collection."""
 
 
 class SampledCorpus:
@@ -64,7 +64,7 @@ class Lengths:
 
 
 def sampled(dataset: Dataset, positions: Ints, n_queries: int) -> Dataset:
-    """Return the data set of documents at `positions` and of the first queries."""
+    """Return the data set of the documents at `positions` and of the first queries."""
     judged, kept = dataset.judgements, dataset.judgements.query < n_queries
     own = Judgements(
         query=judged.query[kept],
@@ -80,12 +80,12 @@ def sampled(dataset: Dataset, positions: Ints, n_queries: int) -> Dataset:
         train_judgements=_present(dataset.train_judgements, positions),
         self_positions=places(positions, dataset.self_positions[:n_queries]),
         answers=None if dataset.answers is None else dataset.answers[:n_queries],
-        filters=None,  # a forecast is of searches among all documents
+        filters=None,  # forecasts are for searches among all documents
     )
 
 
 def places(positions: Ints, wanted: Ints) -> Ints:
-    """Return where each of `wanted` is first in `positions`, which need no order; -1: nowhere."""
+    """Return the first index of each of `wanted` in `positions`, in any order; -1 if absent."""
     if not len(positions):
         return np.full(len(wanted), -1, dtype=np.int64)
     order = np.argsort(positions, kind="stable")

@@ -1,4 +1,4 @@
-"""Measurements of a sample of a cell, which its process hands over to the forecast."""
+"""Measurements of a sample of a cell, which its process returns for the forecast."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class _Part(BaseModel):
 
 
 class Size(_Part):
-    """Costs over so many documents, which are those of the sample, or repetitions of them."""
+    """Costs for a number of documents, which are the sample or repetitions of it."""
 
     documents: int
     encode_s: float = 0.0
-    """Seconds of documents that are not phases of the index: encoding, storing, counting."""
+    """Seconds per document outside the phases of the index: encoding, storing, counting."""
     build_s: float
     search_s: float
     """Seconds per query in a batch, encoded and searched, without `rerank_s`."""
@@ -25,7 +25,7 @@ class Size(_Part):
     save_s: float
     encode_peak_bytes: int = 0
     peak_bytes: int
-    """Resident peak of all but encoding documents."""
+    """Resident peak except that of encoding documents."""
     index_bytes: int | None
     disk_bytes: int | None
 
@@ -36,23 +36,23 @@ class Stored(_Part):
     cached: float
     """Share of the corpus that is in the cache."""
     seconds: float
-    """Cost of the documents of the sample; 0 where they are read from the cache."""
+    """Cost of the documents of the sample; 0 if they are read from the cache."""
     bytes: int
-    """Size for the whole corpus."""
+    """Size in bytes for the whole corpus."""
 
 
 class Sampled(_Part):
     """The sample of a cell."""
 
     documents: int
-    """Size of the collection, as `queries`."""
+    """Size of the collection, like `queries`."""
     queries: int
     mean_characters: float
     """Mean length of a document."""
     distinct: int
-    """Documents of the sample that were encoded."""
+    """Number of documents of the sample that were encoded."""
     start_s: float = 0.0
-    """Seconds outside the measurement: the start of the process, and its end."""
+    """Seconds outside the measurement: the start and the end of the process."""
     load_s: float
     load_peak_bytes: int
     evaluate_s: float
@@ -61,7 +61,7 @@ class Sampled(_Part):
     """Ascending; the last two are extrapolated."""
     stored: tuple[Stored, ...] = ()
     index_bytes: int | None = None
-    """Bytes for the whole collection by the formula of the index; None where it has none."""
+    """Bytes for the whole collection by the formula of the index; None if it has none."""
     most_bytes: int | None = None
-    """Bytes above which the index is read from disk; None for one that is always resident."""
+    """Bytes above which the index is read from disk; None if it is always resident."""
     gpu: bool = False

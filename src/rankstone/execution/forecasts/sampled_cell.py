@@ -1,4 +1,4 @@
-"""Measurement of a sample of a cell, on the path of `CellRun`."""
+"""Measurement of a sample of a cell, by the code of `CellRun`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from rankstone.runners.protocols import AnyIndex, AnyRunner, Hits
 from rankstone.runners.search.engines.servers.removal import servers_of_cell
 
 FIRST, FACTOR = 4, 4
-"""Documents of the first sample, and the growth from one to the next."""
+"""Number of documents of the first sample, and the factor from one to the next."""
 ENCODE_S, BUILD_S, ASK_S = 8.0, 4.0, 0.5
-"""Seconds that the largest sample may take about: to encode, to index, and to search."""
+"""Approximate maximum seconds of the largest sample: to encode, to index, and to search."""
 TOTAL_S = 15.0
-"""Seconds after which no larger sample is begun."""
+"""Seconds after which no larger sample is started."""
 REPEATED = 65_536
-"""Documents of an index over repeated encodings, at most."""
+"""Maximum number of documents of an index over repeated encodings."""
 QUERIES = 32
 ENCODING = ("load", "encode_documents")
 
@@ -57,7 +57,7 @@ class _Built:
 
 
 class SampledCell(CellRun):
-    """A cell of which a sample is measured."""
+    """A cell of which only a sample is measured."""
 
     def sample(self) -> Sampled:
         """Measure samples of growing size until they take long enough."""
@@ -96,7 +96,7 @@ class SampledCell(CellRun):
             )
 
     def _encoded(self, lengths: Lengths) -> Iterator[Size]:
-        """Yield costs over distinct documents, and keep the cache of the last."""
+        """Yield costs over distinct documents, and keep the cache of the last sample."""
         n, most, before = FIRST, len(lengths.positions), 0.0
         began = time.monotonic()
         while True:
@@ -107,7 +107,7 @@ class SampledCell(CellRun):
             expected = built.seconds + FACTOR * max(built.seconds - before, 0.0)
             late = expected > ENCODE_S or time.monotonic() - began > TOTAL_S
             if n >= most or (n > FIRST and late):
-                return  # the first pays what is paid once, and a line needs a second
+                return  # the first includes one-off costs, and a line needs a second
             n, before = n * FACTOR, built.seconds
 
     def _repeated(self) -> Iterator[Size]:
@@ -126,11 +126,11 @@ class SampledCell(CellRun):
                 return
 
     def _stored_at(self, rows: Ints, runner: AnyRunner) -> Source:
-        """Return where the encodings at `rows` of the last sample are."""
+        """Return the location of the encodings at `rows` of the last sample."""
         return self._in_cache(runner, rows) or (self.cache, rows)
 
     def _in_cache(self, runner: AnyRunner, rows: Ints | None = None) -> Source | None:
-        """Return the cell's own cache where it holds the whole corpus."""
+        """Return the cell's own cache if it contains the whole corpus."""
         key = self.real.key(runner)
         self.shares.setdefault(key, share_stored(self.real, key))
         if self.shares[key] < 1:

@@ -16,10 +16,10 @@ Score = Callable[[Hits], Floats]
 
 
 class Answers:
-    """Answers to queries, of which those that differ from a single client's are kept once each.
+    """Answers to queries; those that differ from a single client's are stored once each.
 
     Args:
-        single: Hits of a single client, by row of the query.
+        single: hits of a single client, by row of the query.
     """
 
     def __init__(self, single: dict[int, Hits]) -> None:
@@ -31,13 +31,13 @@ class Answers:
         self._single_values: Floats | None = None
 
     def keep(self, number: int, row: int, hits: Hits) -> None:
-        """Note the answer to a request."""
+        """Store the answer to a request."""
         key = _key(hits)
         self._variants[row].setdefault(key, hits)
         self._of[number] = (row, key)
 
     def compared(self, requests: RawLoad, n_queries: int, score: Score) -> RawLoad:
-        """Return the requests of one trial with their comparisons, and forget their answers."""
+        """Return the requests of one trial with their comparisons, and discard their answers."""
         values = [self._alone(n_queries, score)]
         values += [self._scored(rank, n_queries, score) for rank in range(1, self._most())]
         facts = {
@@ -53,7 +53,8 @@ class Answers:
         return requests._replace(**dict(zip(names, found.T, strict=True)))
 
     def _most(self) -> int:
-        """Return the largest number of different answers to a query, a single client's included."""
+        """Return the maximum number of distinct answers to a query, including the single
+        client's."""
         return max(map(len, self._variants.values()))
 
     def _alone(self, n_queries: int, score: Score) -> Floats:

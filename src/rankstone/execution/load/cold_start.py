@@ -1,8 +1,8 @@
-"""Cold start: a new process that reads a saved index and answers, timed from the start of it.
+"""Cold start: a new process that reads a saved index and answers, timed from its start.
 
-``python -m rankstone.execution.load.cold_start FOLDER BEGAN`` is that process. It asks some queries
-once and then again, which is its steady state. Before, the index is dropped from the
-system's page cache, where that is allowed; models and libraries are not.
+``python -m rankstone.execution.load.cold_start FOLDER BEGAN`` is that process. It runs some queries
+once and then again; the second pass is its steady state. Before, the index is dropped from the
+system's page cache, if that is allowed; models and libraries are not.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from rankstone.runners.objects.method import unpack
 from rankstone.runners.protocols import AnyIndex, Hits
 
 QUERIES = 100
-"""Most queries that are asked."""
+"""Maximum number of queries."""
 TURNS = 2
 ASKED, ANSWERS, ERRORS = "asked.json", "answers.npz", "errors.txt"
 
 
 class Asked(NamedTuple):
-    """Answers of a new process to n queries, each asked twice, in order."""
+    """Answers of a new process to n queries, each run twice, in order."""
 
     begun_s: Floats
     """(2n,) seconds from the start of the process."""
     ended_s: Floats
     hits: list[Hits]
-    """Those of one query each."""
+    """Hits of one query each."""
 
 
 def ask_new_process(
@@ -49,9 +49,9 @@ def ask_new_process(
     """Return the answers of a new process that reads the index; None, with a warning, if it fails.
 
     Args:
-        job: that of the cell, its method with trained weights.
-        index: the one that lies in `saved`.
-        folder: new folder for what the processes exchange; it has the ledger of the budget too.
+        job: job of the cell, whose method has trained weights.
+        index: the index that is saved in `saved`.
+        folder: new folder for the files that the processes exchange, including the budget's ledger.
     """
     folder.mkdir()
     asked = {"index": name_of(type(index)), "saved": str(saved), "texts": list(texts), "k": k}
@@ -82,7 +82,7 @@ def _forget(saved: Path) -> None:
 
 
 def main(folder: Path, began: float) -> None:
-    """Answer what lies in `folder`; `began` is the start of this process by the common clock."""
+    """Answer the queries in `folder`; `began` is the start of this process by the shared clock."""
     asked = json.loads((folder / ASKED).read_text())
     job = Job.model_validate_json(asked["job"])
     with paying(Purse(job.budget, ledger=folder / SPENT)):

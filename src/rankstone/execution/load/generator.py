@@ -1,8 +1,8 @@
-"""Requests at scheduled times (open loop) or by clients that wait for answers (closed loop).
+"""Requests at scheduled times (open loop), or by clients that wait for answers (closed loop).
 
 In the open loop `workers` threads serve one queue, first come, first served. Each takes the next
-request, waits for its arrival if that lies ahead, and serves it; the arrivals never wait for the
-server, so that the requests behind a slow one show its delay. No thread of its own dispatches them.
+request, waits until its arrival time, and serves it. Arrival times do not depend on the server, so
+that the requests behind a slow one show its delay. There is no separate dispatcher thread.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from rankstone.results.per_query import ABANDONED, ANSWERED, DROPPED, LATE, RawL
 
 Answer = TypeVar("Answer")
 NOTICE_S = 0.5
-"""Seconds within which a thread that waits for an arrival notices the fault of another."""
+"""Seconds within which a thread that waits for an arrival notices an error in another."""
 
 
 class Clock(Protocol):
     """Source of time; tests replace it by one that passes without waiting."""
 
     def now(self) -> float:
-        """Return seconds from any origin."""
+        """Return seconds since any origin."""
 
     def wait_until(self, when: float) -> None:
-        """Return at `when`, or at once where that has passed."""
+        """Return at `when`, or at once if that has passed."""
 
 
 class WallClock:
@@ -48,9 +48,10 @@ class WallClock:
 def arrivals(
     rate: float, duration_s: float, *, kind: Literal["poisson", "constant"], seed: object
 ) -> Floats:
-    """Return the (n,) seconds at which requests arrive, n at least 1.
+    """Return the (n,) seconds at which requests arrive, with n at least 1.
 
-    Those of a Poisson process are as many as a Poisson variable says, uniform in the interval.
+    For a Poisson process, n is drawn from a Poisson distribution and times are uniform in the
+    interval.
     """
     if kind == "constant":
         return np.arange(max(1, int(rate * duration_s))) / rate
@@ -63,9 +64,9 @@ class Loop(Generic[Answer]):
     """Requests of one trial, served by `ask`.
 
     Args:
-        ask: Answers the query of a row.
-        keep: Receives the number of a request, its row and the answer, outside its timed interval.
-        rows: Rows of the queries, asked in turn.
+        ask: answers the query of a row.
+        keep: receives the number of a request, its row and the answer, outside its timed interval.
+        rows: rows of the queries, which are asked in turn.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Loop(Generic[Answer]):
         self._requests: dict[int, tuple[int, float, float, float, int]] = {}
         self._start = 0.0
         self._failed = threading.Event()
-        """Set by the first error of `ask` or `keep`: no thread serves another request."""
+        """Set by the first error of `ask` or `keep`; then no thread serves another request."""
 
     def open(
         self, times: Floats, *, workers: int, timeout_s: float, queue: int | None = None
@@ -90,8 +91,8 @@ class Loop(Generic[Answer]):
         """Serve requests that arrive at the (n,) `times`.
 
         Args:
-            timeout_s: Requests that wait longer are not served.
-            queue: Most requests that may wait; those that find it full are dropped.
+            timeout_s: requests that wait longer are not served.
+            queue: maximum number of waiting requests; requests that arrive beyond it are dropped.
         """
         waiting = deque[float]()  # when requests that may still wait left the queue
 
@@ -118,7 +119,7 @@ class Loop(Generic[Answer]):
         return self._run(work, workers)
 
     def closed(self, *, clients: int, duration_s: float, timeout_s: float) -> RawLoad:
-        """Serve `clients`, each of which asks as soon as it has its answer, at least once."""
+        """Serve `clients`, each of which sends its next request after an answer, at least once."""
 
         def work() -> None:
             while True:
@@ -153,7 +154,7 @@ class Loop(Generic[Answer]):
         self._keep(number, row, answer)
 
     def _run(self, work: Callable[[], None], threads: int) -> RawLoad:
-        """Run `work` in threads, one in this thread; the error of one ends all, and is raised."""
+        """Run `work` in threads, including this one; an error in one ends all, and is raised."""
 
         def noticed() -> None:
             try:

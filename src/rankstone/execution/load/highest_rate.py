@@ -1,4 +1,4 @@
-"""Rates to try in search of the highest that passes: doubled or halved, then bisected."""
+"""Rates tried in the search for the highest that passes: doubled or halved, then bisected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 STEPS = 8
-"""Most doublings or halvings before both a passing and a failing rate are known."""
+"""Maximum number of doublings or halvings until both a passing and a failing rate are known."""
 CLOSE = 1.05
 """Ratio of a failing to a passing rate at which the search ends."""
 
@@ -16,8 +16,8 @@ def rates_to_try(
 ) -> tuple[float, float]:
     """Return the highest passing and the lowest failing rate of a bisection on the log scale.
 
-    They are 0 and infinite where no rate passed or failed. `passes` is called with each rate, from
-    `first` on; none is above `most`.
+    They are 0 and infinite if no rate passed or failed. `passes` is called with each rate, starting
+    with `first`; no rate exceeds `most`.
     """
     low, high, rate = 0.0, math.inf, min(first, most)
     for _ in range(STEPS):

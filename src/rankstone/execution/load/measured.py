@@ -1,4 +1,5 @@
-"""Measurement of a cell under load: trials at stated rates, of clients, and of the highest rate."""
+"""Measurement of a cell under load: trials at given rates, with clients, and for the highest
+rate."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from rankstone.results.record import MOST_REQUESTS, LoadPlan
 from rankstone.runners.protocols import Hits
 
 QUERIES = 200
-"""Most different queries that are asked."""
+"""Maximum number of distinct queries."""
 BUDGET_S = 30.0
 """Time limit of a single client's answers to them."""
 Offered = list[tuple[float | None, int | None]]
@@ -30,9 +31,9 @@ class LoadRun:
     """Trials of one plan.
 
     Args:
-        ask: Answers the query of a row.
-        score: See `Answers`.
-        report: Receives the number of finished trials.
+        ask: answers the query of a row.
+        score: see `Answers`.
+        report: receives the number of finished trials.
     """
 
     def __init__(
@@ -52,10 +53,10 @@ class LoadRun:
         self._found: list[RawLoad] = []
 
     def run(self, cold: Callable[[list[int]], Asked | None] = lambda rows: None) -> RawLoad:
-        """Return the requests of all trials; `offered` says what they are.
+        """Return the requests of all trials; `offered` describes the trials.
 
         Args:
-            cold: Has a new process answer the queries of these rows; None where it cannot.
+            cold: has a new process answer the queries of these rows; returns None if it cannot.
         """
         began = self._clock.now()
         answers = Answers(self._single_client())
@@ -72,7 +73,8 @@ class LoadRun:
         return RawLoad.joined(self._found)
 
     def _single_client(self) -> dict[int, Hits]:
-        """Ask the queries one at a time, in an order of the seed; they are the warm-up too."""
+        """Run the queries one at a time, in an order given by the seed; this is also the
+        warm-up."""
         end, found = time.monotonic() + BUDGET_S, dict[int, Hits]()
         for row in np.random.default_rng(self._seed).permutation(self._n_queries).tolist():
             found[row] = self._ask(row)
@@ -81,7 +83,7 @@ class LoadRun:
         return found
 
     def _cold(self, answers: Answers, rows: Ints, asked: Asked) -> RawLoad:
-        """Return the requests to a new process, asked first and again."""
+        """Return the requests to a new process, of the first and of the second pass."""
         for number, (row, hits) in enumerate(zip(rows.tolist(), asked.hits, strict=True)):
             answers.keep(number, row, hits)
         times = (asked.begun_s, asked.begun_s, asked.ended_s)
@@ -90,7 +92,7 @@ class LoadRun:
         return answers.compared(requests, self._n_queries, self._score)._replace(trial=trials)
 
     def _search(self, answers: Answers, rows: Ints, capacity: float) -> None:
-        """Offer the rates of a bisection, each two or three times."""
+        """Run the rates of a bisection, two or three times each."""
 
         def judged(rate: float) -> bool:
             votes = [self._passes(answers, rows, rate) for _ in range(2)]

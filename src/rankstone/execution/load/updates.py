@@ -1,8 +1,8 @@
-"""Search while documents are inserted and deleted: before, meanwhile, and after compaction.
+"""Search while documents are inserted and deleted: before, during, and after compaction.
 
 A tenth of the documents is deleted before the start. Updates alternate: the document that was
-deleted longest ago is inserted under a new key, and a random other one is deleted. One worker
-serves one queue, so that the documents live at each search are known.
+deleted longest ago is inserted under a new key, and another random document is deleted. One worker
+serves one queue, so that the live documents at each search are known.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from rankstone.runners.search.exactness import FIRST, exact_best
 ABSENT = 0.1
 """Share of the documents that are deleted before the start."""
 DEPTH = 1000
-"""Results of exact search among all documents, in which the first live ones are sought."""
+"""Number of results of exact search over all documents, from which the best live ones are taken."""
 
 
 class Answer(NamedTuple):
-    """Answer to a request: keys that a search found, none of an update."""
+    """Answer to a request: the keys that a search found; none for an update."""
 
     keys: Ints
     version: int
-    """Changes of the index before it."""
+    """Number of changes of the index before it."""
 
 
 def refuse_unchanging(index: object, dataset: Dataset, method: str) -> None:
-    """Raise AdapterError where `index` does not change, or the task has filters."""
+    """Raise AdapterError if `index` does not support updates, or the task has filters."""
     if dataset.filters is not None:
         raise AdapterError(
             f"{method}: {dataset.task.name} has a filter, and updates are measured without one."
@@ -69,9 +69,9 @@ def with_updates(
     ask: Callable[[int], Hits],
     context: CellContext,
 ) -> RawLoad:
-    """Return the requests of the trials with updates, which leave another index behind.
+    """Return the requests of the trials with updates, which change the index.
 
-    Inserted documents were encoded before.
+    Inserted documents are already encoded.
     """
     n, texts = len(dataset.corpus), dataset.query_texts
     rows = np.random.default_rng(context.seed).permutation(len(texts))[:QUERIES].tolist()
@@ -85,11 +85,11 @@ class UpdateRun:
     """Trials at the first rate of a plan.
 
     Args:
-        ask: Answers the query of a row, with keys.
-        take: Returns the encoded documents at positions.
-        best: Positions of the best of all documents by exact search, by row of each query that is
-            asked; None where exact search is not known.
-        n: Documents of the collection. The key of a document is congruent to its position.
+        ask: answers the query of a row, with keys.
+        take: returns the encoded documents at positions.
+        best: positions of the best documents by exact search over all documents, by row of each
+            query; None if exact search is not available.
+        n: number of documents. The key of a document is congruent to its position modulo `n`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class UpdateRun:
         self._live, self._replayed = np.arange(n), 0
 
     def run(self) -> RawLoad:
-        """Return the requests of all trials, updates and compaction among them."""
+        """Return the requests of all trials, including updates and compaction."""
         self._index.delete(np.array(self._absent, dtype=np.int64))
         for position in self._absent:
             self._change(position, -1)
@@ -124,7 +124,7 @@ class UpdateRun:
         return RawLoad.joined(found)
 
     def _change(self, position: int, key: int) -> None:
-        """Note the new key of a document; -1: it is absent."""
+        """Record the new key of a document; -1 if it is absent."""
         self._keys[position] = key
         self._changes.append((position, key))
 
@@ -177,8 +177,8 @@ class UpdateRun:
         return event._replace(trial=np.array([UPDATING]))
 
     def _judged(self, requests: RawLoad, answers: dict[int, Answer]) -> RawLoad:
-        """Return the requests with `same`: 1 where no result of a search was deleted before it; and
-        `overlap`: the share of the first results of exact search over the live documents."""
+        """Return the requests with `same`: 1 if no result of a search had been deleted before it;
+        and `overlap`: the share of the first results of exact search over the live documents."""
         found = np.full((2, len(requests.row)), np.nan)
         for request in sorted(answers):
             row = int(requests.row[request])

@@ -1,4 +1,4 @@
-"""Parts that the sections of a record are made of: names, bounded figures, and their base."""
+"""Building blocks of a record's sections: names, bounded figures, and their base class."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories that no name holds: they move a terminal's cursor, or break a page."""
+"""Unicode categories not allowed in names: they move a terminal's cursor or break a page."""
 
 
 def printable(name: str) -> bool:
-    """Return True if `name` holds no control characters, ends of lines or lone surrogates."""
+    """Return True if `name` contains no control characters, line ends or lone surrogates."""
     return not {unicodedata.category(character) for character in name} & UNPRINTABLE
 
 
@@ -31,7 +31,7 @@ def _beside(name: str) -> str:
 Name = Annotated[str, AfterValidator(_printable)]
 FileName = Annotated[str, AfterValidator(_beside)]
 LARGEST = 1e30
-"""Bound of figures: sums and ratios of them are finite."""
+"""Bound of figures, so that their sums and ratios are finite."""
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Value = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]

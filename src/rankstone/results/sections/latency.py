@@ -7,13 +7,13 @@ from rankstone.results.sections.fields import Amount, Count, Name, Section, Valu
 RANKS = {"p50_ms": 50, "p90_ms": 90, "p95_ms": 95, "p99_ms": 99}
 """Fields of percentiles, and their ranks."""
 LEAST = {"p50_ms": 6, "p90_ms": 36, "p95_ms": 72, "p99_ms": 368}
-"""Independent latencies from which the 95% interval of a percentile is finite: of p99 an upper end
-exists where .99^n is at most .025."""
+"""Number of independent latencies from which the 95% interval of a percentile is finite: p99 has an
+upper end if .99^n is at most .025."""
 PARTS = ("encode", "search", "total")
 
 
 class Percentiles(Section):
-    """Milliseconds; null where the latencies are too few for a finite 95% interval."""
+    """Milliseconds; null if the latencies are too few for a finite 95% interval."""
 
     p50_ms: Amount | None = None
     p90_ms: Amount | None = None

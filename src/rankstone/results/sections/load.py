@@ -10,7 +10,7 @@ from rankstone.results.sections.fields import Amount, Count, Positive, Rate, Sec
 from rankstone.results.sections.latency import Percentiles
 
 MOST_REQUESTS = 1_000_000
-"""Bound on the requests of one trial."""
+"""Maximum number of requests of one trial."""
 
 
 class LoadPlan(Section):
@@ -48,13 +48,13 @@ class LoadPlan(Section):
 
 
 class LoadTrial(Section):
-    """Requests at one rate, or of one number of clients.
+    """Requests at one rate, or from one number of clients.
 
     A request that was dropped, or not answered in time, counts with the time limit.
     """
 
     rate: Amount | None = None
-    """Requests per second, offered; null in the closed loop."""
+    """Offered requests per second; null in the closed loop."""
     clients: Count | None = None
     """Null in the open loop."""
     n: Count
@@ -63,24 +63,24 @@ class LoadTrial(Section):
     wall_s: Amount
     """Seconds from the start to the last answer."""
     throughput: Amount
-    """Requests answered in time per second of these."""
+    """Requests answered in time, per second of `wall_s`."""
     latency: Percentiles
     """From the scheduled arrival to the answer; in the closed loop from the request."""
     service: Percentiles | None = None
     """From the start of the service to the answer; null if nothing was served."""
     queue_mean: Amount | None = None
-    """Mean number of requests that an arriving one found waiting; null in the closed loop."""
+    """Mean number of waiting requests at an arrival; null in the closed loop."""
     queue_max: Count | None = None
     over_bound: Count | None = None
     """Requests above `p99_ms`; null without one."""
     same: Amount | None = None
-    """Share of the answers that are those of a single client, all documents in their order."""
+    """Share of the answers that equal those of a single client, with all documents in order."""
     overlap: Amount | None = None
-    """Mean share of the first 10 results that are among those of a single client."""
+    """Mean share of the first 10 results that are also in the answer of a single client."""
     headline: Value | None = None
     """Mean of the task's headline measure over the answered requests."""
     headline_single: Value | None = None
-    """The same of a single client's answers to these requests."""
+    """Mean of the headline measure of a single client's answers to these requests."""
 
 
 class HighestRate(Section):
@@ -95,36 +95,36 @@ class HighestRate(Section):
 
 
 class ColdStart(Section):
-    """A new process that reads the index from disk, and asks some queries, then the same again."""
+    """A new process that reads the index from disk and runs some queries twice."""
 
     ready_s: Amount
-    """From its start to its first query: libraries and index are read, and models unless their
-    first use loads them."""
+    """Seconds from its start to its first query: libraries and index are read, and models unless
+    they are loaded on first use."""
     first_answer_s: Amount
-    """From its start to its first answer."""
+    """Seconds from its start to its first answer."""
     n: Count
     """Queries."""
     first: Percentiles
-    """Latency when they are asked first, the first answer included from its request."""
+    """Latency of the first pass, including the first answer from its request on."""
     steady: Percentiles
-    """Latency when they are asked again."""
+    """Latency of the second pass."""
     same: Amount | None = None
-    """Share of the answers that are those of the index before it was saved."""
+    """Share of the answers that equal those of the index before it was saved."""
 
 
 class SearchesAmongUpdates(Section):
-    """Searches of a part of a trial."""
+    """Searches in a part of a trial."""
 
     start_s: Amount = 0.0
     """From the start of the trial."""
     searches: Count
     updates: Count = 0
-    """Insertions and deletions of that time."""
+    """Insertions and deletions in that time."""
     latency: Percentiles
     """Latency of searches, from the scheduled arrival."""
     recall_10: Amount | None = None
-    """Mean share of the 10 best of exact search over the documents live at each search that are
-    among its first 10 results; null where exact search is not known."""
+    """Mean share of the 10 best documents of exact search over the documents live at each search
+    that are among its first 10 results; null if exact search is not available."""
     stale: Count
     """Searches that returned a document deleted before."""
 
@@ -143,9 +143,9 @@ class Updates(Section):
     meanwhile: list[SearchesAmongUpdates] = []
     """Parts of equal length."""
     compaction_s: Amount | None = None
-    """Null where the engine has no compaction."""
+    """Null if the engine has no compaction."""
     after: SearchesAmongUpdates
-    """After compaction, or without one after the updates."""
+    """After compaction, or after the updates if there is no compaction."""
 
 
 class Load(Section):
@@ -155,12 +155,12 @@ class Load(Section):
     concurrency: Literal["threads"] = "threads"
     """Workers and clients are threads of the cell's process."""
     queries: Count
-    """Different queries, which are asked in turn."""
+    """Distinct queries, which are asked in turn."""
     k: Count
     trials: list[LoadTrial] = []
     highest: HighestRate | None = None
     """Null without a bound."""
     cold: ColdStart | None = None
-    """Null where the index cannot be saved and read."""
+    """Null if the index cannot be saved and read."""
     updates: Updates | None = None
     """Null without updates."""

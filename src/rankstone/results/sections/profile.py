@@ -19,15 +19,15 @@ class Phase(Section):
     peak_gpu_bytes: Count | None = None
     """Peak of torch's tensors over all GPUs; null without a CUDA device."""
     gpu_utilisation: Amount | None = None
-    """Mean share of time in which the GPU ran kernels, sampled; null if not known."""
+    """Mean share of time in which the GPU ran kernels, sampled; null if unknown."""
     tokens: Count | None = None
     """Tokens read by models, with special tokens, without padding; null if not counted."""
     flops: Amount | None = None
     """Nominal floating-point operations on these tokens; a multiply-add counts as two."""
     billed_tokens: Count | None = None
-    """Input tokens that the server of an API counted; null without one."""
+    """Input tokens counted by the server of an API; null if there is none."""
     usd: Amount | None = None
-    """Price of these tokens in US dollars; null where none is stated."""
+    """Price of these tokens in US dollars; null if the price is unknown."""
     from_cache: Amount = 0.0
     """Share of items read from a cache; their cost is that of the run that filled the cache."""
 
@@ -47,8 +47,8 @@ class Filter(Section):
     """Search under the filters of a task's queries."""
 
     how: Literal["native", "before", "after"]
-    """By the engine, by selecting the passing documents and comparing them all, or by fetching more
-    results and dropping those that do not pass."""
+    """By the engine, by selecting the passing documents and comparing them all, or by retrieving
+    more results and dropping those that do not pass."""
     predicate: Name | None = None
     """Null if each query has its own filter."""
     selectivity: Amount
@@ -71,7 +71,7 @@ class Profile(Section):
     """Null if no load was measured."""
     index: IndexSize | None = None
     filter: Filter | None = None
-    """Null where the task has no filter."""
+    """Null if the task has no filter."""
     peak_rss_bytes: Count | None = None
     """Largest resident size of the process and its children during the phases and the measurement
     of latency; before schema 5, also while the results were written."""
