@@ -23,7 +23,7 @@ from rankstone.errors import ClusterError, DataError, DoesNotFitError, MissingEx
 from rankstone.execution.cluster import connection, encoding
 from rankstone.execution.cluster.encoder import Encoder
 from rankstone.execution.cluster.failures import Failed
-from rankstone.execution.cluster.machines import Cluster, _Shared
+from rankstone.execution.cluster.machines import Cluster, _SharedReporter
 from rankstone.execution.cluster.nodes import Facts, Need, Node
 from rankstone.execution.cluster.parcels import File, Receiver, _moved, send
 from rankstone.execution.events import ElsewhereError
@@ -190,7 +190,7 @@ def test_one_of_several_cells_is_followed_and_all_are_reported() -> None:
         def finished(self, record: Any, *, reused: bool, seconds: float) -> None:
             events.append(f"finished {record}")
 
-    shared = _Shared(Reporter())
+    shared = _SharedReporter(Reporter())
     one, two = shared.of(), shared.of()
     one.started("one")
     two.started("two")

@@ -321,7 +321,7 @@ def test_small_cells_lose_no_time(
     forecast.keep(job, "key", Forecast(seconds=3.0))
     assert forecast.before_run(job, "key", dataset, silent) == Forecast(seconds=3.0)
     assert forecast.before_run(job, "key", dataset, silent) is None  # stored ones are used once
-    monkeypatch.setattr(capacity, "SMALL", 1)
+    monkeypatch.setattr(capacity, "SMALL_CHARS", 1)
     with pytest.raises(AssertionError, match="a process was started"):
         forecast.before_run(job, "key", dataset, silent)
 

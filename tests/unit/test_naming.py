@@ -107,7 +107,7 @@ def test_a_trio_is_named_by_its_bytes_and_its_field(here: Path) -> None:
 
 
 def test_large_files_are_hashed_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "NOTED_BYTES", 1)
+    monkeypatch.setattr(content, "CACHED_BYTES", 1)
     monkeypatch.setenv("RANKSTONE_CACHE", str(here / "cache"))
     os.utime(here / "mine" / "corpus.jsonl", (1, 1))
     name, hashed = named("mine").name, list[str]()

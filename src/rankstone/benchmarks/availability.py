@@ -76,7 +76,7 @@ def entry(task: TaskSpec, sources: Sources) -> Entry:
     return Entry(task=task, state=_presence(task, copy.source), counts=counts)
 
 
-def at_hand(task: TaskSpec, sources: Sources) -> bool:
+def is_available(task: TaskSpec, sources: Sources) -> bool:
     """Return True if `task` can be run, or can score run files, without a download."""
     return entry(task, sources).state in ("prepared", "available", "embedded", "judgements")
 

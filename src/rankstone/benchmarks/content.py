@@ -14,7 +14,7 @@ from rankstone.errors import DataError
 from rankstone.files import appearing, cache_root, sha256_of, stamp
 from rankstone.specs import canonical_digest
 
-NOTED_BYTES = 1 << 26
+CACHED_BYTES = 1 << 26
 """Digests of files of at least this size are cached, with the file's size and time."""
 SETTLED_S = 1.0
 """A file younger than this when it was hashed may change again under the same time stamp."""
@@ -57,15 +57,15 @@ def pinned(raw: RawDataset, content: str | None, found: Callable[[], str]) -> Ra
 
 def _digest(path: Path) -> str:
     try:
-        large = path.stat().st_size >= NOTED_BYTES
-        return _noted(path.resolve()) if large else sha256_of(path)
+        large = path.stat().st_size >= CACHED_BYTES
+        return _cached_digest(path.resolve()) if large else sha256_of(path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror or error}. Make it readable."
         ) from None
 
 
-def _noted(path: Path) -> str:
+def _cached_digest(path: Path) -> str:
     """Return a file's digest from the cache, else by reading the file."""
     note = cache_root() / "file-digests" / f"{canonical_digest(str(path))[:32]}.json"
     state = stamp(path)

@@ -41,7 +41,7 @@ from rankstone.errors import DataError
 from rankstone.progress import Progress
 from rankstone.specs import TaskSpec, canonical_digest
 
-FIRST_NAMES = {
+FORMER_NAMES = {
     "beir": "rankstone.benchmarks.beir:load",
     "beir_zip": "rankstone.benchmarks.beir_zip:load",
     "retro_chunks": "rankstone.benchmarks.chunks:load",
@@ -60,7 +60,7 @@ FIRST_NAMES = {
 
 def copy_folder(task: TaskSpec, raw: RawDataset, sources: Sources) -> Path:
     """Return the folder of the converted copy; it depends on the source and its arguments."""
-    loader = FIRST_NAMES.get(task.loader, task.loader)
+    loader = FORMER_NAMES.get(task.loader, task.loader)
     key = canonical_digest([SCHEMA, loader, task.origin, raw.fingerprint])[:16]
     return inside(sources.cache / "datasets", task.dataset) / key
 
@@ -169,7 +169,7 @@ class Stored:
         if self.task.judge == "judgements":
             return self.split(self.task.split)
         folder = own_folder(self.folder, self.task)
-        build_once(folder, whole, self._convert_asked)
+        build_once(folder, whole, self._convert_all_queries)
         return self._opened(folder)
 
     def split(self, name: str) -> Split:
@@ -196,7 +196,7 @@ class Stored:
         excluded = self.raw.excluded_labels(name)
         self._write_split(found, folder, sorted(excluded))
 
-    def _convert_asked(self, folder: Path) -> None:
+    def _convert_all_queries(self, folder: Path) -> None:
         packed = self.queries.rows("answers", 0, len(self.queries))
         without = [row for row, answers in enumerate(packed) if not answers]
         if without:

@@ -95,7 +95,7 @@ def resolve_split(
                 "document_id": document_ids.take(order),
             }
         ),
-        queries=_asked(judged, documents, queries),
+        queries=_queries_table(judged, documents, queries),
         n_repeated=n_repeated,
         warnings=warnings,
     )
@@ -108,7 +108,7 @@ def every_query(documents: MappedTable, queries: MappedTable) -> ResolvedSplit:
     columns = {"query": numbers, "document": numbers, "label": pa.array([], pa.int32())}
     ids = {"query_id": pa.array([], TEXT), "document_id": pa.array([], TEXT)}
     return ResolvedSplit(
-        judgements=pa.table({**columns, **ids}), queries=_asked(rows, documents, queries)
+        judgements=pa.table({**columns, **ids}), queries=_queries_table(rows, documents, queries)
     )
 
 
@@ -128,7 +128,7 @@ def unpack_answers(packed: str) -> tuple[str, ...]:
     return tuple(json.loads(packed)) if packed else ()
 
 
-def _asked(rows: Ints, documents: MappedTable, queries: MappedTable) -> Any:
+def _queries_table(rows: Ints, documents: MappedTable, queries: MappedTable) -> Any:
     own = pa.array(queries.take("id", rows), TEXT)
     return pa.table({"row": rows, "self_position": positions_of(documents.column("id"), own)})
 

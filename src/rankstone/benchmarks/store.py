@@ -123,7 +123,7 @@ def _check_pins(task: TaskSpec, stored: Stored, split: Split) -> None:
 
 
 def _assemble(task: TaskSpec, stored: Stored, split: Split) -> Dataset:
-    whole, train, warnings = _asked_and_learnt(task, stored, split)
+    whole, train, warnings = _test_and_train_rows(task, stored, split)
     filters, whole, kept, n_unjudged = _filtered(task, stored, split, whole)
     rows = whole[: task.limit_queries]
     query_rows = split.judgements.integers("query")
@@ -174,7 +174,7 @@ def _assemble(task: TaskSpec, stored: Stored, split: Split) -> Dataset:
     )
 
 
-def _asked_and_learnt(
+def _test_and_train_rows(
     task: TaskSpec, stored: Stored, split: Split
 ) -> tuple[Ints, Ints, Sequence[str]]:
     """Return the rows of the queries to run and of those to train on, and warnings."""

@@ -121,7 +121,7 @@ class CellRun:
                 evaluation = self._evaluation(hits, made.dataset, self.job.task.measures)
             with self.clock.pause():
                 costs = self._costs(made, hits, before, purse)
-                apart = seen(made.dataset, self._taught(made))
+                apart = seen(made.dataset, self._training_documents(made))
                 self._write_files(evaluation, made.dataset, apart)
                 described = made.runner.describe()  # may request it from a server
             made.dataset.unchanged()
@@ -145,7 +145,7 @@ class CellRun:
         cache = self._cache(dataset)
         documents = cache.chunks(runner)
         context = self._context(dataset, cache, work)
-        self._place_vectors()
+        self._distribute_vectors()
         with self.clock.phase("index", items=len(dataset.corpus)):
             index = index_of(runner.index(documents, context), name)
         if load is not None and load.updates is not None:
@@ -218,7 +218,7 @@ class CellRun:
             progress=self.events.progress,
         )
 
-    def _taught(self, made: _Made) -> NDArray[np.int64]:
+    def _training_documents(self, made: _Made) -> NDArray[np.int64]:
         """Return the documents that are relevant in the method's training data."""
         learnt = made.context.learnt
         by_split = taught_by_split(made.dataset) if learnt else np.empty(0, np.int64)
@@ -231,7 +231,7 @@ class CellRun:
         text = self.job.method.text
         return self.job.task if text is None else self.job.task.model_copy(update={"text": text})
 
-    def _place_vectors(self) -> None:
+    def _distribute_vectors(self) -> None:
         """Make exact search store its vectors on other nodes, if the job names some."""
         if self.job.slices:
             from rankstone.execution.cluster.slices import Builder

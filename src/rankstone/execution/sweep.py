@@ -107,7 +107,7 @@ class Machines(Protocol):
         """Measure a cell, and return the machine and the outcome."""
 
 
-class Here:
+class ThisMachine:
     """This machine, which measures one cell after another."""
 
     def opened(self) -> AbstractContextManager[object]:
@@ -155,7 +155,7 @@ class Sweep:
     load: LoadPlan | None = None
     """Trials under load; stored records without them are measured again."""
     command: tuple[str, ...] = ()
-    machines: Machines = field(default_factory=Here)
+    machines: Machines = field(default_factory=ThisMachine)
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
         """Yield each cell's record, in order, as soon as it is stored.
@@ -178,7 +178,7 @@ class Sweep:
 
     def check_device(self) -> None:
         """Raise DefinitionError if this machine measures cells but lacks the device."""
-        if isinstance(self.machines, Here):
+        if isinstance(self.machines, ThisMachine):
             check(self._device)
 
     def check_methods(self) -> None:
@@ -232,7 +232,7 @@ class Sweep:
             if isinstance(opened, BaseException):
                 raise opened
             key = self.keys(method, task, opened)
-            former = self._former(key, method)
+            former = self._stored_equal(key, method)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -257,7 +257,7 @@ class Sweep:
         reporter.finished(record, reused=False, seconds=time.monotonic() - began)
         return record
 
-    def _former(self, key: Key, method: MethodSpec) -> RunRecord | None:
+    def _stored_equal(self, key: Key, method: MethodSpec) -> RunRecord | None:
         """Return the record of an equal cell on any machine that may measure this one."""
         return next(
             filter(None, (self.stored(key, method, m) for m in self.machines.kinds())), None

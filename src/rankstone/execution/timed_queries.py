@@ -47,7 +47,7 @@ def time_queries(
     """
     rows = np.random.default_rng(seed).permutation(n_queries).tolist()
     turns = itertools.cycle(rows)
-    warmup = len(_asked(ask, turns, min(WARMUP, (n_queries + 1) // 2), BUDGET_S))
+    warmup = len(_run_queries(ask, turns, min(WARMUP, (n_queries + 1) // 2), BUDGET_S))
     found: list[tuple[float, float]] = []
 
     def timed(row: int) -> tuple[float, float]:
@@ -55,16 +55,18 @@ def time_queries(
         report(len(found) + 1)
         return taken
 
-    found += _asked(timed, turns, min(QUERIES, n_queries), BUDGET_S)
+    found += _run_queries(timed, turns, min(QUERIES, n_queries), BUDGET_S)
     end = time.monotonic() + FURTHER_S
     encode, search = np.array(found).T
     while 0 < (missing := further(encode, search)) * _pace_s(found) <= end - time.monotonic():
-        found += _asked(timed, turns, missing, end - time.monotonic())
+        found += _run_queries(timed, turns, missing, end - time.monotonic())
         encode, search = np.array(found).T
     return Timed(encode, search, warmup, min(len(found), n_queries))
 
 
-def _asked(ask: Ask, turns: Iterator[int], n: int, limit_s: float) -> list[tuple[float, float]]:
+def _run_queries(
+    ask: Ask, turns: Iterator[int], n: int, limit_s: float
+) -> list[tuple[float, float]]:
     """Run the next `n` queries, or those that start within the time limit, but at least one."""
     end, taken = time.monotonic() + limit_s, []
     for row in itertools.islice(turns, n):

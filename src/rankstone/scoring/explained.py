@@ -99,7 +99,7 @@ class Case:
             own = [q for q, at in zip(own, dataset.corpus.positions(own), strict=True) if at >= 0]
         return _joined(run, [(query, query, np.inf) for query in own])
 
-    def _at_most(self) -> float:
+    def _upper_bound(self) -> float:
         """Return the value of a run extended by all relevant documents that it lacks."""
         run, qrels = self.runs[STORED], self.judgements[STORED]
         lowest = float(run.score.min(initial=0))
@@ -183,7 +183,7 @@ class Case:
             yield Untried(
                 cause="a deeper run",
                 why=f"the stored run holds {self.record.policy.depth:,} results per query; with"
-                f" more the value would be {self._at_most():.4f} at most",
+                f" more the value would be {self._upper_bound():.4f} at most",
             )
 
     def _short_lists(self) -> Iterator[Untried]:

@@ -130,7 +130,7 @@ class Runs(Scores):
         """
         from rankstone.evaluation.evaluate import parse_all
         from rankstone.execution.process import Limits
-        from rankstone.execution.sweep import Here, Limit, Purse, Sweep
+        from rankstone.execution.sweep import Limit, Purse, Sweep, ThisMachine
 
         definitions = self.definitions
         given = self._tasks_under(definitions, tasks, task_name)
@@ -149,7 +149,7 @@ class Runs(Scores):
             force=force,
             purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,
-            machines=_cluster(ray, device) if ray else Here(),
+            machines=_cluster(ray, device) if ray else ThisMachine(),
         )
 
     run = _completed(sweep)

@@ -105,7 +105,7 @@ class Scores(Views):
             qrels = write_file(qrels, "qrels", self.sources.cache / "judgements")
         definitions = self.definitions
         if on is not None and qrels is None:
-            task = definitions.one_task(self._made_again(on))
+            task = definitions.one_task(self._reconstructed(on))
         elif qrels is not None and on is None:
             task = file_task(Path(cast("PathLike", qrels)), relevance=relevance)
         else:
@@ -178,7 +178,7 @@ class Scores(Views):
         self, definitions: Workspace, tasks: Tasks, name: str | None
     ) -> list[TaskSpec]:
         """Return the tasks; a single task is named `name` if this is given."""
-        named = definitions.named([self._made_again(task) for task in several(tasks)])
+        named = definitions.named([self._reconstructed(task) for task in several(tasks)])
         if name is None:
             return named
         from rankstone.benchmarks.task_names import named_by_user
@@ -190,7 +190,7 @@ class Scores(Views):
         refuse_other_content(self._store(definitions), task)
         return [task]
 
-    def _made_again(self, task: str | TaskSpec) -> str | TaskSpec:
+    def _reconstructed(self, task: str | TaskSpec) -> str | TaskSpec:
         """Return the task of the record named `task`, if no file defines the task."""
         from rankstone.benchmarks.task_names import UNDEFINED
 

@@ -128,7 +128,7 @@ class Verdicts(Runs):
 
         Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
-        from rankstone.benchmarks.availability import at_hand
+        from rankstone.benchmarks.availability import is_available
         from rankstone.leaderboards.pages.papers import page
         from rankstone.leaderboards.papers import tables as papers
         from rankstone.leaderboards.shown import ShownList
@@ -141,7 +141,7 @@ class Verdicts(Runs):
             definitions.tasks,
             definitions.suites,
             {name for paper in wanted for name in paper.tasks},
-            lambda task: at_hand(task, sources),
+            lambda task: is_available(task, sources),
         )
         for paper in wanted:
             papers.refuse_unknown_tasks(paper, known)

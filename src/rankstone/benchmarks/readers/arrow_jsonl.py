@@ -111,7 +111,7 @@ def _by_arrow(block: bytes) -> Any:
     lengths = [np.diff(string_offsets(column)) for column in columns]
     if ids.null_count or texts.null_count or not lengths[0].all() or _may_be_padded(ids):
         return None
-    if _endless(block, starts, stops, stops - starts - sum(lengths)):
+    if _exceeds_json(block, starts, stops, stops - starts - sum(lengths)):
         return None
     return pa.record_batch(columns, names=list(FIELDS))
 
@@ -184,7 +184,7 @@ def _may_be_padded(ids: Any) -> bool:
     return bool(((ends <= ord(" ")) | (ends > ord("~"))).any())
 
 
-def _endless(block: bytes, starts: Ints, stops: Ints, skipped: Ints) -> bool:
+def _exceeds_json(block: bytes, starts: Ints, stops: Ints, skipped: Ints) -> bool:
     """Return True if a line is nested deeper, or has a longer integer, than `json` accepts.
 
     Both occur only outside the fields, so lines with few other bytes cannot contain them.

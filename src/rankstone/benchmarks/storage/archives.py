@@ -83,7 +83,7 @@ class _Budget:
                 file.write(block)
 
 
-class _Bounded:
+class _BudgetedStream:
     """A stream that counts against a budget, for tar headers, which are read into memory."""
 
     def __init__(self, stream: io.BufferedReader, budget: _Budget) -> None:
@@ -96,7 +96,7 @@ class _Bounded:
 
 
 def _extract(stream: io.BufferedReader, archive: Path, folder: Path) -> None:
-    content, budget = _Bounded(stream, _Budget(archive)), _Budget(archive)
+    content, budget = _BudgetedStream(stream, _Budget(archive)), _Budget(archive)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", content), mode="r|") as tar:
             for member in tar:

@@ -130,10 +130,10 @@ def _chars(batch: Any) -> Ints:
 
 def blank_rows(columns: Sequence[Any]) -> int:
     """Count the rows that contain only white space in all columns."""
-    inked = [pc.match_substring_regex(column, "[!-~]") for column in columns]
-    unsure = pc.invert(functools.reduce(pc.or_, inked))
+    visible = [pc.match_substring_regex(column, "[!-~]") for column in columns]
+    unclear = pc.invert(functools.reduce(pc.or_, visible))
     # Only rows without an ASCII letter or digit need Python's definition of white space.
-    rows = zip(*(strings(column.filter(unsure)) for column in columns), strict=True)
+    rows = zip(*(strings(column.filter(unclear)) for column in columns), strict=True)
     return sum(not any(part and not part.isspace() for part in row) for row in rows)
 
 

@@ -50,7 +50,7 @@ class Scores:
             after = replace(rules, **change)
             moved = self.mean(measure, after)
             if moved != value:
-                yield self.say(measure, rule.name, rules, after), moved - value
+                yield self._described(measure, rule.name, rules, after), moved - value
             rules, value = after, moved
 
     def _values(self, measure: names.Measure, rules: Rules) -> Values:
@@ -116,7 +116,7 @@ class Scores:
         holes: Values = np.sum(~known[ranking.docs[:, :cutoff]], axis=1) / cutoff
         return 1.0 - holes
 
-    def say(self, measure: names.Measure, rule: str, ours: Rules, theirs: Rules) -> str:
+    def _described(self, measure: names.Measure, rule: str, ours: Rules, theirs: Rules) -> str:
         """Return a description of how `theirs` differs from `ours` in `rule`."""
         match rule:
             case "relevance":

@@ -25,9 +25,9 @@ from rankstone.runners.protocols import Defaults
 NONE = Limits()
 AHEAD = 2
 """Number of shards assigned to an actor: the one being encoded, and the next."""
-DEADLY = 3
+MAX_LOST_WORKERS = 3
 """Number of workers that may die while encoding a shard before it is given up."""
-LOOK_S = 2.0
+SEARCH_S = 2.0
 """Seconds between two searches for nodes without an actor."""
 WAIT_S = 0.2
 WRITERS = 4
@@ -35,7 +35,7 @@ WRITERS = 4
 UNWRITTEN = 16
 """Number of shards waiting for a writer at which fetching of results pauses."""
 STARTED_AT_ONCE = 16
-MOST_ASKED = 64
+MAX_REQUESTED_NODES = 64
 """Number of nodes requested from an autoscaling cluster."""
 
 
@@ -126,7 +126,7 @@ class Workers:
         """Start up to `wanted` actors on free nodes, and collect those that have started."""
         for starting in [one for one in self._starting if one.done()]:
             self._take_over(starting, self._starting.pop(starting))
-        if time.monotonic() - self._looked < LOOK_S and (self.ready or self._starting):
+        if time.monotonic() - self._looked < SEARCH_S and (self.ready or self._starting):
             return
         self._looked = time.monotonic()
         while len(self.ready) + len(self._starting) < wanted:
@@ -197,10 +197,11 @@ class Workers:
         self._lost_starts += 1
         if not is_loss(error):
             raise error
-        if self._lost_starts >= DEADLY and not self.ready:
+        if self._lost_starts >= MAX_LOST_WORKERS and not self.ready:
             raise ClusterError(
-                f"{self._task.name}: {DEADLY} workers ended while they loaded the model, the last"
-                f" on {node.host}: {first_line(error)} Give the nodes more memory (ray status)."
+                f"{self._task.name}: {MAX_LOST_WORKERS} workers ended while they loaded the"
+                f" model, the last on {node.host}: {first_line(error)} Give the nodes more memory"
+                " (ray status)."
             ) from error
 
     def _leave_out(self, worker: Worker) -> None:
@@ -277,7 +278,7 @@ class _Spread:
 
     def run(self) -> None:
         if len(self._waiting) > 1:
-            request(*[self._task.need] * min(len(self._waiting), MOST_ASKED))
+            request(*[self._task.need] * min(len(self._waiting), MAX_REQUESTED_NODES))
         try:
             while self._waiting or self._under_way or self._writing:
                 self._workers.look(-(-(len(self._waiting) + len(self._under_way)) // AHEAD))
@@ -371,7 +372,7 @@ class _Spread:
         culprit = worker.shards[0]
         if any(node.id == worker.node.id for node in alive()):
             self._deaths[culprit] += 1
-        if self._deaths[culprit] >= DEADLY:
+        if self._deaths[culprit] >= MAX_LOST_WORKERS:
             raise ClusterError(self._gave_up(culprit, error)) from error
         for ready in [one for one, (its, _) in self._under_way.items() if its is worker]:
             del self._under_way[ready]
@@ -383,6 +384,6 @@ class _Spread:
         stop = min(start + self._task.cache.shard_size, len(self._task.cache.corpus))
         return (
             f"{self._task.name}: shard {part} (documents at positions {start:,} to {stop - 1:,})"
-            f" ended its worker {DEADLY} times, the last time with: {first_line(error)}"
+            f" ended its worker {MAX_LOST_WORKERS} times, the last time with: {first_line(error)}"
             " Shards before and after it are kept. Look at the node's memory: ray status"
         )

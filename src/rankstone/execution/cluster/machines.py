@@ -25,7 +25,7 @@ from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, error_info, interrupted
 from rankstone.execution.reporting import Reporter
-from rankstone.execution.sweep import Here, Machine
+from rankstone.execution.sweep import Machine, ThisMachine
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.device import AUTO
 from rankstone.profiling.machine import environment
@@ -79,7 +79,7 @@ class Cluster:
 
     def each(self, cells: Sequence[Cell], reporter: Reporter) -> Iterator[RunRecord]:
         """Measure all cells concurrently, as nodes become free, and yield records in order."""
-        shared = _Shared(reporter)
+        shared = _SharedReporter(reporter)
         with ThreadPoolExecutor(min(len(cells), MOST_CELLS) or 1) as pool:
             running = [pool.submit(cell, shared.of()) for cell in cells]
             try:
@@ -99,8 +99,8 @@ class Cluster:
     def refuse(self, forecast: Forecast, job: Job) -> None:
         """Raise DoesNotFitError if the disk of the cache here, or the memory of every node, is too
         small; otherwise a cell waits for a node with enough memory, or fails if there is none."""
-        if _stays_here(job.method):
-            Here().refuse(forecast, job)
+        if _needs_this_machine(job.method):
+            ThisMachine().refuse(forecast, job)
             return
         nodes = alive()
         encoded = {"peak_rss_bytes": None, "disk_bytes": forecast.cache_bytes}
@@ -118,9 +118,9 @@ class Cluster:
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
         """Encode the documents of a cell, and measure it on a node; errors become its outcome."""
-        if _stays_here(job().method):
+        if _needs_this_machine(job().method):
             with self._here:
-                return Here().run(job, forecast, dataset, limits, progress)
+                return ThisMachine().run(job, forecast, dataset, limits, progress)
         try:
             return self._run(job(), cell_need(forecast), dataset, limits, progress)
         except KeyboardInterrupt:
@@ -150,7 +150,7 @@ class Cluster:
         size = sum(file.size for file in shards[0]) if exact else 0
         if size > RESIDENT_SHARE * _most_memory():
             return self._sliced(sent, size, need, parcel, prepared.files | files, limits, progress)
-        return self._seated(sent, need, parcel, prepared.files | files, limits, progress)
+        return self._on_free_node(sent, need, parcel, prepared.files | files, limits, progress)
 
     def _encode(
         self,
@@ -221,12 +221,12 @@ class Cluster:
                 holders.append(node)
             if sum(map(_share, holders)) < size or len(holders) == len(alive()):
                 held.close()
-                return self._seated(job, need, parcel, files, limits, progress)
+                return self._on_free_node(job, need, parcel, files, limits, progress)
             address = ray.get_runtime_context().gcs_address
             sliced = job.model_copy(update={"slices": (address, *(one.id for one in holders))})
-            return self._seated(sliced, Need(gpus=need.gpus), parcel, files, limits, progress)
+            return self._on_free_node(sliced, Need(gpus=need.gpus), parcel, files, limits, progress)
 
-    def _seated(
+    def _on_free_node(
         self, job: Job, need: Need, parcel: Parcel, files: Files, limits: Limits, progress: Progress
     ) -> tuple[Machine, Outcome]:
         """Measure on an otherwise idle node; repeat on another one if the node is lost."""
@@ -278,7 +278,7 @@ class Cluster:
         return Machine(node.threads, facts.fingerprint if facts else "", node.device(self.device))
 
 
-def _stays_here(method: MethodSpec) -> bool:
+def _needs_this_machine(method: MethodSpec) -> bool:
     """Return True for methods on a server, whose budget is managed here, and for methods that are
     trained first, from collections that are here."""
     return bool(api_parts(method)) or any(True for _ in recipes(method))
@@ -325,18 +325,18 @@ def _kept(measured: Measured, job: Job) -> Outcome:
     return Outcome(status="ok", measured=changed, peak_rss_bytes=outcome.peak_rss_bytes)
 
 
-class _Shared:
+class _SharedReporter:
     """A reporter for concurrent cells: shows the progress of one, and reports the results of
     all."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter, self._lock = reporter, threading.Lock()
-        self._followed: _OneCell | None = None
+        self._followed: _CellReporter | None = None
 
     def of(self) -> Reporter:
-        return _OneCell(self)
+        return _CellReporter(self)
 
-    def progress(self, cell: _OneCell, work: str, done: int, total: int | None) -> None:
+    def progress(self, cell: _CellReporter, work: str, done: int, total: int | None) -> None:
         with self._lock:
             if self._followed is None:
                 self._followed = cell
@@ -344,16 +344,18 @@ class _Shared:
             if self._followed is cell:
                 self._reporter(work, done, total)
 
-    def finished(self, cell: _OneCell, record: RunRecord, *, reused: bool, seconds: float) -> None:
+    def finished(
+        self, cell: _CellReporter, record: RunRecord, *, reused: bool, seconds: float
+    ) -> None:
         with self._lock:
             self._followed = None
             self._reporter.finished(record, reused=reused, seconds=seconds)
 
 
-class _OneCell:
+class _CellReporter:
     """The reporter of one of the concurrent cells."""
 
-    def __init__(self, shared: _Shared) -> None:
+    def __init__(self, shared: _SharedReporter) -> None:
         self._shared, self.name = shared, ""
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None:

@@ -20,22 +20,22 @@ from rankstone.runners.construct import parts
 from rankstone.runners.models import HERE, WEIGHTS, _NotThereError, model_files
 from rankstone.specs import ModelSpec
 
-SMALL = 1e9
+SMALL_CHARS = 1e9
 """Number of characters of a collection below which no sample is measured before a run; each counts
 tenfold if the method has a model."""
 MODEL = 10
-LOOKED_AT = 64
+SAMPLED_DOCUMENTS = 64
 """Number of documents from whose lengths the size of a collection is estimated."""
 
 
 def is_small(job: Job, dataset: Dataset) -> bool:
     """Return True for a cell that takes minutes, for which a sample would be a waste of time."""
     n = len(dataset.corpus)
-    rows = np.unique(np.linspace(0, max(n - 1, 0), min(LOOKED_AT, n)).astype(np.int64))
+    rows = np.unique(np.linspace(0, max(n - 1, 0), min(SAMPLED_DOCUMENTS, n)).astype(np.int64))
     texts = dataset.corpus.take(rows)
     characters = n * sum(map(len, texts)) / max(len(texts), 1)
     models = any(part.models for _, part in parts(job.method))
-    return characters * (MODEL if models else 1) < SMALL
+    return characters * (MODEL if models else 1) < SMALL_CHARS
 
 
 def refuse_large_models(job: Job, memory: int | None = None, where: str = "") -> None:

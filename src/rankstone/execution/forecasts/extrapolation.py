@@ -45,7 +45,7 @@ def seconds(found: Sampled) -> dict[str, float]:
     single = _at_end(found, lambda size: size.latency_s)
     single += _reranking(found, lambda size: size.single_rerank_s)
     stored = sum(part.bytes * part.cached for part in found.stored)
-    once = _once(found, lambda size: size.encode_s) + _once(found, lambda size: size.build_s)
+    once = _one_off(found, lambda size: size.encode_s) + _one_off(found, lambda size: size.build_s)
     return {
         "start": max(found.start_s, 0.0) + found.load_s + once,
         "encode_documents": _encode_s(found) + stored / READ_BYTES_PER_S,
@@ -67,7 +67,7 @@ def latency_s(queries: int, single_s: float) -> float:
     return warmup + max(min(timed * single_s, BUDGET_S), single_s) + further
 
 
-def _once(found: Sampled, value: Callable[[Size], float]) -> float:
+def _one_off(found: Sampled, value: Callable[[Size], float]) -> float:
     """Return the extra time of the first size over the second: libraries and models were loaded."""
     first, second, *_ = (*found.sizes, found.sizes[-1])
     return max(value(first) - value(second), 0.0)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rankstone.benchmarks.availability import at_hand
+from rankstone.benchmarks.availability import is_available
 from rankstone.benchmarks.dataset import Dataset
 from rankstone.errors import DataError
 from rankstone.execution.events import described
@@ -37,7 +37,7 @@ def planned(sweep: Sweep, reporter: Reporter) -> Iterator[Planned]:
 
 def _opened(sweep: Sweep, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:
     """Open the data of `task`, converted first if its files exist; nothing is downloaded."""
-    if at_hand(task, sweep.sources):
+    if is_available(task, sweep.sources):
         return sweep.opened(task, reporter)
     return DataError(
         f"{task.name}: its documents are not on this machine, so nothing can be forecast."

@@ -56,7 +56,7 @@ def ask_new_process(
     folder.mkdir()
     asked = {"index": name_of(type(index)), "saved": str(saved), "texts": list(texts), "k": k}
     (folder / ASKED).write_text(json.dumps({**asked, "job": job.model_dump_json()}))
-    _forget(saved)
+    _drop_from_page_cache(saved)
     command = [sys.executable, "-P", "-m", __name__, str(folder)]
     with (folder / ERRORS).open("wb") as errors:
         began = time.perf_counter()
@@ -72,7 +72,7 @@ def ask_new_process(
         return Asked(begun, ended, [Hits(docs, scores) for docs, scores in pairs])
 
 
-def _forget(saved: Path) -> None:
+def _drop_from_page_cache(saved: Path) -> None:
     """Ask the system to drop the files from memory."""
     for path in saved.rglob("*"):
         if path.is_file() and hasattr(os, "posix_fadvise"):
