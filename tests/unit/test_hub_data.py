@@ -277,7 +277,7 @@ def test_a_part_of_the_files_is_refused(folders: Path, here: Path) -> None:
     made = folders / "made"
     made_anew(folders, CARD.replace("corpus.jsonl", "corpus/c-*"))
     write(made / "corpus" / "c-00000-of-00002.parquet", rows(("_id", "text"), [("d1", "x")]))
-    with pytest.raises(DataError, match=r"corpus/corpus: 1 of 2 files c-\* are there"):
+    with pytest.raises(DataError, match=r"corpus/corpus: only 1 of 2 files c-\* exist"):
         opened(here, named("hf:org/made"))
 
 

@@ -127,7 +127,7 @@ def test_accuracy_is_success_on_matched_passages_in_ir_measures() -> None:
 
 @pytest.mark.parametrize("name", ["nDCG@2", "R@2", "RR", "Success@2", "AP", "SetP"])
 def test_measures_of_judgements_are_refused_where_answers_judge(name: str) -> None:
-    with pytest.raises(MeasureError, match=r"needs relevance judgements.*Ask for Accuracy@20"):
+    with pytest.raises(MeasureError, match=r"needs relevance judgements.*Use Accuracy@20"):
         evaluate(HITS, dataset(), measures=[name])
 
 
@@ -136,7 +136,7 @@ def test_measures_of_judgements_are_refused_where_answers_judge(name: str) -> No
     [
         ("Accuracy", "needs a cutoff"),
         ("Accuracy(rel=2)@2", "has no parameter 'rel'"),
-        ("Accuracy@5", "looks at 5 results"),
+        ("Accuracy@5", "needs 5 results"),
     ],
 )
 def test_an_accuracy_that_is_none(name: str, message: str) -> None:
@@ -145,7 +145,7 @@ def test_an_accuracy_that_is_none(name: str, message: str) -> None:
 
 
 def test_accuracy_is_refused_where_judgements_judge() -> None:
-    with pytest.raises(MeasureError, match=r'judge = "answers".*ask for Success'):
+    with pytest.raises(MeasureError, match=r'judge = "answers".*use Success'):
         evaluate(HITS, dataset(judge="judgements"), measures=["Accuracy@2"])
     with pytest.raises(MeasureError, match=r'judge = "answers"'):
         judge(HITS.docs, replace(dataset(), answers=None))

@@ -139,7 +139,7 @@ def test_names_are_kept_as_asked():
 
 @pytest.mark.parametrize("name", ["nDCG@6", "Judged@6", "RR@6", "ERR@6", "P(rel=2)@6"])
 def test_a_measure_deeper_than_the_run_is_refused(name):
-    with pytest.raises(MeasureError, match=r"looks at 6 results.* holds 5 .*depth 6"):
+    with pytest.raises(MeasureError, match=r"needs 6 results.* has 5 .*depth 6"):
         score(name)
 
 

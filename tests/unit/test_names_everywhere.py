@@ -183,7 +183,7 @@ def test_a_measure_too_deep_for_a_run_leaves_it_out(here: Path, names: dict[str,
     place = session(here)
     short = place.score("run.trec", "./tickets", name="again")
     [(long, _)] = place.records("runs/other")
-    with pytest.warns(RankstoneWarning, match="again on .*'P@7' looks at 7"):
+    with pytest.warns(RankstoneWarning, match="again on .*'P@7' needs 7"):
         same, more = place.with_measures([short, long], ["P@7"])
     assert same == short
     assert more.measures["P@7"].mean == pytest.approx(1 / 7), "the one relevant document is found"

@@ -28,7 +28,7 @@ MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "available": "found as files; the first run converts it",
     "embedded": "built from this Python's standard library",
-    "judgements": "judgements alone: they score run files (rankstone score RUN --on TASK)",
+    "judgements": "judgements only; they score run files (rankstone score RUN --on TASK)",
     "to fetch": "downloaded by the first run, or by rankstone data prepare TASK",
     "not public": "cannot be downloaded; the instructions are below",
     "missing": "not found: name the folder that holds it with --data DIR (RANKSTONE_DATA)",

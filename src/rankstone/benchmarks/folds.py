@@ -66,7 +66,7 @@ def folds_of(groups: Ints, ids: Sequence[str], k: int) -> Ints:
     if len(order) < k:
         raise DataError(
             f"{k} folds of {len(ids)} queries in {len(order)} groups that share documents: there"
-            " are too few groups. Ask for fewer folds."
+            " are too few groups. Use fewer folds."
         )
     sizes, found = np.zeros(k, dtype=np.int64), np.empty(len(ids), dtype=np.int64)
     for rows in order:

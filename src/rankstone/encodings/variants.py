@@ -61,12 +61,14 @@ def of_stored_vectors(
     if runner is None:
         raise DataError(
             f"{method.name} on {task.name}: no encodings of its documents are in {cache.folder}."
-            f" Run it, if it encodes: rankstone run {method.name} --on {task.name} --force"
+            f" If it has encodings, run it: rankstone run {method.name} --on {task.name} --force"
         )
     documents = cache.chunks(runner)
     queries = encode_distinct(runner, dataset.query_texts, "query")
     if not isinstance(queries, np.ndarray) or queries.ndim != 2:
-        raise DataError(f"{method.name}: it makes {type(queries).__name__}, not a vector per text.")
+        raise DataError(
+            f"{method.name}: it makes {type(queries).__name__}, not one vector per text."
+        )
     depth = min(task.depth + dataset.spare, len(dataset.corpus))
     for name, transform in transforms(queries.shape[1]):
         index = ExactIndex.build(Transformed(documents, transform))

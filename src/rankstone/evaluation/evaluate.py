@@ -200,8 +200,8 @@ def parse_all(measures: Iterable[str], depth: int, judge: Judge = "judgements") 
         _check_judge(name, measure, judge)
         if measure.cutoff is not None and measure.cutoff > depth:
             raise MeasureError(
-                f"Measure '{name}' looks at {measure.cutoff} results, but the run holds {depth} per"
-                f" query. Ask for a cutoff up to {depth}, or run with depth {measure.cutoff}."
+                f"Measure '{name}' needs {measure.cutoff} results, but the run has {depth} per"
+                f" query. Use a cutoff up to {depth}, or run with depth {measure.cutoff}."
             )
     return parsed
 
@@ -212,12 +212,12 @@ def _check_judge(name: str, measure: names.Measure | longtail.LongTail, judge: J
         return
     if judge == "answers":
         raise MeasureError(
-            f"Measure '{name}' needs relevance judgements, but answers judge the task: no more is "
-            "known than which of the retrieved passages hold one. Ask for Accuracy@20."
+            f"Measure '{name}' needs relevance judgements, but the task is judged by answers: "
+            "only the retrieved passages are judged. Use Accuracy@20."
         )
     raise MeasureError(
         f"Measure '{name}' is the share of queries with an answer among their first results: it "
-        'needs a task with judge = "answers". With judgements, ask for Success.'
+        'needs a task with judge = "answers". With judgements, use Success.'
     )
 
 

@@ -199,7 +199,7 @@ class _Watch:
                 return Outcome(status="ok", measured=measured, peak_rss_bytes=self._peak or None)
             return self._failed(event)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
-            message = f"no record can hold what the cell reported: {fault}"
+            message = f"the cell reported values that no record can store: {fault}"
             return self._ended("failed", "AdapterError", message)
 
     def _failed(self, event: Mapping[str, Any]) -> Outcome:

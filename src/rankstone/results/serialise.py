@@ -89,7 +89,7 @@ def to_json(record: RunRecord) -> str:
         check_storable(body)
     except ValueError as error:
         raise ResultsError(
-            f"{record.method.name} on {record.task.name}: {error}. Store null for what is unknown."
+            f"{record.method.name} on {record.task.name}: {error}. Store null for unknown values."
         ) from None
     label = {LABEL: found} if (found := body.pop(LABEL)) else {}
     return written({**body, DIGEST: canonical_digest(body), **label})

@@ -254,7 +254,7 @@ def _core(measure: str, depth: int) -> names.Measure:
     if not isinstance(parsed, names.Measure):
         raise ResultsError(f"{measure}: only measures of the core are explained, such as nDCG@10.")
     if (parsed.cutoff or 0) > depth:
-        raise ResultsError(f"{measure} looks deeper than the run, which holds {depth} results.")
+        raise ResultsError(f"{measure} needs more than the run's {depth} results.")
     return parsed
 
 

@@ -46,10 +46,12 @@ def _prompts(described: Mapping[str, Any]) -> Iterator[Untried]:
         return
     stated = {role: words for role, words in prompts.items() if words}
     if not stated:
-        yield Untried(cause="a prompt of the model", why="the record has none; does its card?")
+        yield Untried(
+            cause="a prompt of the model", why="the record has none; check the model's card"
+        )
         return
     words = " and ".join(f"{text!r} before each {role}" for role, text in stated.items())
-    why = f"likely, if the other tool knows no prompts: the run has {words}"
+    why = f"likely if the other tool has no prompts; the run has {words}"
     empty = tuple(f"prompts.{role}=" for role in stated)
     yield Untried(cause="prompts left out", why=why, settings=empty)
     query, document = prompts.get("query", ""), prompts.get("document", "")

@@ -246,7 +246,7 @@ def _measures(record: RunRecord, evaluation: Evaluation) -> Iterator[str]:
 def _unseen(record: RunRecord, stored: PerQuery) -> Iterator[str]:
     """Yield the differences of the figures over unseen queries from the values per query."""
     if (record.unseen is None) != (stored.unseen is None):
-        yield "unseen: the record and its values per query differ in whether there are such queries"
+        yield "unseen: only one of the record and its values per query has such queries"
     if record.unseen is None or stored.unseen is None:
         return
     n = int(stored.unseen.sum())

@@ -112,6 +112,6 @@ class Explanations(Runs):
             if spec.digest() == record.method.digest:
                 return form
         raise DefinitionError(
-            f"{name}: its definition is absent, or not what the record was made with, so that it"
+            f"{name}: its definition is missing, or has changed since the record was made, so it"
             " cannot be run. Name it as it was run, METHOD@TASK; a run of another tool has none."
         )

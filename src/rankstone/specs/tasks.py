@@ -184,8 +184,8 @@ class TaskSpec(Spec):
             measures = tuple(m for m in self.measures if MeasureName.parse(m).depth <= depth)
             if not measures:
                 raise DefinitionError(
-                    f"Task '{self.name}': every measure looks deeper than {depth} results:"
-                    f" {', '.join(self.measures)}. Ask for more with --k."
+                    f"Task '{self.name}': every measure needs more than {depth} results:"
+                    f" {', '.join(self.measures)}. Increase --k."
                 )
             changes["measures"] = measures
             changes["headline"] = self.headline if self.headline in measures else measures[0]

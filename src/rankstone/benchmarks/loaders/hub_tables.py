@@ -133,7 +133,7 @@ class HubDataSet:
             raise self._fault(f"{where}: no file matches {', '.join(table.patterns)}.")
         for (start, total), n in Counter(filter(None, map(_shard, files))).items():
             if n != int(total):
-                raise self._fault(f"{where}: {n} of {int(total)} files {start}* are there.")
+                raise self._fault(f"{where}: only {n} of {int(total)} files {start}* exist.")
         return files
 
     def _configuration(self, role: Role, language: str | None) -> str:
