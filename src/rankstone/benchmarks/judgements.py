@@ -38,7 +38,7 @@ class ResolvedSplit:
     `document` (position, -1 unknown), `label`, and the ids as `query_id`, `document_id`."""
     queries: Any
     """Table of the judged queries in file order: `row` in the queries table, and
-    document with the query's id, -1 if there is none."""
+    `self_position`, that of the document with the query's id, -1 if there is none."""
     n_repeated: int = 0
     """Number of judgements left out because their pair was already judged."""
     warnings: list[str] = field(default_factory=list)
@@ -183,8 +183,7 @@ def _check_labels(documents: MappedTable, labels: NDArray[np.int32], where: str)
 
 
 def _nothing_found(where: str, what: str, file: str, judged: Any, there: MappedTable) -> DataError:
-    """Return the error, with one id of each side; they often differ in a prefix or leading
-    zeros."""
+    """Return the error, with one id of each side: they often differ by a prefix or zeros."""
     example = there.rows("id", 0, 1)[0]
     return DataError(
         f"{where}: none of its {what} is in {file}: it names {str(judged[0])!r}, and {file} "
@@ -201,8 +200,7 @@ def _without_repeats(
     ids: tuple[Any, Any],
     where: str,
 ) -> tuple[Ints, int]:
-    """Return `order` with one entry per (query, document) pair, and the number of dropped
-    entries."""
+    """Return `order` with one entry per (query, document) pair, and the number dropped."""
     same = (np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)
     conflict = np.flatnonzero(same & (np.diff(labels[order]) != 0))
     if len(conflict):

@@ -257,8 +257,7 @@ class ShardedChunks(EncodedCorpus):
             return mine
 
     def _find(self, part: int) -> bool:
-        """Read a shard of another run and charge its cost to that run; return False if there is
-        none."""
+        """Read a shard of another run, with that run's cost; return False if there is none."""
         clock = self._cache.clock
         try:
             with clock.phase("load"):
@@ -314,8 +313,7 @@ class ShardedChunks(EncodedCorpus):
         return set((firsts // self._size).tolist())
 
     def claimed(self, part: int) -> AbstractContextManager[bool]:
-        """Claim shard `part` until the block ends; yield False if another process holds the
-        claim."""
+        """Claim shard `part` until the block ends; yield False if another process has it."""
         make_folder(self._folder)
         return claimed(self._path(part))
 

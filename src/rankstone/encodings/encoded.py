@@ -32,8 +32,7 @@ class EncodedCorpus:
             yield self._part(part)
 
     def take(self, positions: NDArray[np.int64]) -> Any:
-        """Return representations at `positions`, in that order; only the needed parts are
-        opened."""
+        """Return representations at `positions`, in that order; only their parts are opened."""
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions):
             return self._runner.encode([], "document")

@@ -77,8 +77,7 @@ def match(
 
 
 def _held(texts: list[str], which: Iterable[int], asked: Iterable[list[_Answer]]) -> Iterator[bool]:
-    """Yield True for each pair whose text contains one of the answers; pairs are grouped by
-    text."""
+    """Yield a flag per pair: its text contains an answer. Pairs are grouped by text."""
     current, letters, line = -1, "", ""
     for number, answers in zip(which, asked, strict=True):
         if number != current:

@@ -69,8 +69,7 @@ class Drop(NamedTuple):
     p: float
     """Unadjusted p-value of the hypothesis that the drop is at most the allowance."""
     adjusted: float
-    """p-value adjusted for the family: at most `level` exactly if a drop above the allowance is
-    shown."""
+    """Adjusted p-value: at most `level` exactly if a drop above the allowance is shown."""
     detectable: float
     """Smallest drop that is shown with 80% power with as many queries; inf if none can be."""
     needed: float

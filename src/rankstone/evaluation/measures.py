@@ -85,8 +85,7 @@ def average_precision(placement: Placement, cutoff: int, relevance: int) -> Valu
 
 
 def precision(placement: Placement, cutoff: int, relevance: int) -> Values:
-    """Relevant documents in the first `cutoff` results / `cutoff`, even if fewer results
-    (m_P.c)."""
+    """Relevant documents in the first `cutoff` results / `cutoff`, also if fewer (m_P.c)."""
     return _n_found(placement, cutoff, relevance) / cutoff
 
 
@@ -103,8 +102,7 @@ def judged(placement: Placement, cutoff: int, relevance: int) -> Values:
 
 
 def accuracy(placement: Placement, cutoff: int, relevance: int) -> Values:
-    """1 if one of the first `cutoff` passages contains an answer, else 0 (Karpukhin et al.
-    2020)."""
+    """1 if one of the first `cutoff` passages has an answer, else 0 (Karpukhin et al. 2020)."""
     return success(placement, cutoff, 1)
 
 

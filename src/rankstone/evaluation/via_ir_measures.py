@@ -90,8 +90,7 @@ def per_query(
     judgements: Judgements,
     relevance: int,
 ) -> dict[LongTail, Values]:
-    """Return (n_queries,) values of each measure; ir_measures' default for queries without
-    results."""
+    """Return (n_queries,) values of each measure; ir_measures' default without results."""
     import ir_measures
 
     oracles = {measure: _oracle(measure, relevance) for measure in measures}

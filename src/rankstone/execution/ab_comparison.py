@@ -39,8 +39,7 @@ class Rounds(NamedTuple):
 
 
 def looks(rounds: int) -> list[int]:
-    """Return the even numbers of rounds, up to `rounds`, at which to test; the last is the
-    bound."""
+    """Return the even numbers of rounds, at most `rounds`, after which to test."""
     last = max(2, rounds - rounds % 2)
     return [*(n for n in LOOKS if n < last), last]
 

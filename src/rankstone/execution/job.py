@@ -39,8 +39,7 @@ class Job(BaseModel):
     prepared: dict[str, str] | None = None
     """As in `Sources`."""
     slices: tuple[str, ...] = ()
-    """Address of the cluster, and nodes that store the vectors of exact search; empty for this
-    one."""
+    """Address of the cluster, and nodes with the vectors of exact search; empty for this one."""
 
     @property
     def sources(self) -> Sources:

@@ -196,8 +196,7 @@ class Sweep:
         return (method.on_task(task.name, task.instruction) for method, task in pairs)
 
     def _check(self, method: MethodSpec) -> None:
-        """Build the runner; errors that are not faults of its definition are reported by its
-        cells."""
+        """Build the runner; errors other than faults of its definition are left to its cells."""
         refuse_deadly(method)
         refuse_missing(method)
         try:

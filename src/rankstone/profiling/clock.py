@@ -105,8 +105,7 @@ class Clock:
             self._tallies[name].add_work(tokens, flops, billed_tokens, usd)
 
     def add_utilisation(self, share: float) -> None:
-        """Count a sample of the GPU's utilisation in the running phase; callable from any
-        thread."""
+        """Count a sample of the GPU's utilisation in the running phase; thread-safe."""
         for name in self._stack[-1:]:
             self._tallies[name].gpu_shares.append(share)
 

@@ -77,8 +77,7 @@ def effective_number(values: Floats) -> int:
 
 
 def further(encode_ms: Floats, search_ms: Floats) -> int:
-    """Return the number of further latencies for one more interval; 0 if all percentiles have
-    one."""
+    """Return the number of further latencies for one more interval; 0 if all exist."""
     parts = (encode_ms, search_ms, encode_ms + search_ms)
     return max(_further(len(values), effective_number(values)) for values in parts)
 

@@ -56,8 +56,7 @@ class RawLoad(NamedTuple):
     scheduled_s: Floats
     """Arrival, in seconds since the start of the trial."""
     begun_s: Floats
-    """Start of service; for requests that were not served, the time at which they left the
-    queue."""
+    """Start of service; for requests that were not served, when they left the queue."""
     ended_s: Floats
     state: Ints
     same: Floats

@@ -63,8 +63,7 @@ UPGRADES: dict[int, Upgrade] = {
 
 
 def _trained(body: dict[str, Any]) -> dict[str, Any]:
-    """Add the known training data: methods of `LEARNERS` have learnt, unless a warning denies
-    it."""
+    """Add the known training data: `LEARNERS` have learnt, unless a warning denies it."""
     method = body.get("method")
     if not isinstance(method, dict) or body.get("status") != "ok":
         return body
@@ -153,8 +152,7 @@ def has_digest(text: str | bytes, source: Path) -> bool:
 
 
 def digest_fault(text: str | bytes, source: Path) -> str | None:
-    """Return a description of how the record in `text` differs from its digest; None if it
-    agrees."""
+    """Return how the record in `text` differs from its digest; None if it does not."""
     return _digest_fault(_parsed(text, source))
 
 
@@ -170,8 +168,7 @@ def _digest_fault(body: Mapping[str, Any]) -> str | None:
 
 
 def _parsed(text: str | bytes, source: Path) -> Any:
-    """Return a JSON value that every reader can represent: finite, 64-bit numbers, valid
-    Unicode."""
+    """Return a JSON value that every reader can hold: finite, 64 bits, valid Unicode."""
     try:
         content = text if isinstance(text, str) else text.decode("utf-8")
         body = json.loads(content, parse_constant=_refuse_constant)

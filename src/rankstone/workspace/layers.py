@@ -38,8 +38,7 @@ class Layers:
 
     @classmethod
     def find(cls, explicit: Path | None = None, start: Path | None = None) -> Self:
-        """Return the workspace at `explicit`, else the nearest ancestor of `start`, over the
-        packaged one."""
+        """Return the workspace at `explicit` or nearest above `start`, over the packaged one."""
         packaged = packaged_definitions()
         if explicit is not None and not explicit.is_dir():
             raise DefinitionError(

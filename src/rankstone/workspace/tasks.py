@@ -128,16 +128,14 @@ class DefinedTasks(Layers):
     def recorded_task(
         self, name: str, source: str, split: str, *, relevance: int, digest: str
     ) -> TaskSpec:
-        """Return the task of a record; if it is not defined, it is reconstructed from the
-        record."""
+        """Return the task of a record, reconstructed from the record if it is not defined."""
         if name.partition("@")[0] in self.tasks:
             return self.task(name)
         found = recorded_task(name, source, split, relevance=relevance, digest=digest)
         return found or self.task(name)
 
     def recorded_task_name(self, name: str) -> str:
-        """Return the name of the task in records; a name that is not a path or source is
-        unchanged."""
+        """Return the task's name in records; names other than paths and sources are unchanged."""
         defined = any(f"/{full}".endswith(f"/{name}") for full in (*self.tasks, *self.aliases))
         try:
             unwritten = None if defined else task_of(name)
@@ -167,8 +165,7 @@ class DefinedTasks(Layers):
 
 
 def preferred(name: str, known: list[str], *groups: Sequence[str]) -> list[str]:
-    """Return the names among which to look up `name`: the first group with a name that ends in
-    it."""
+    """Return the first group with a name that ends in `name`, among which it is looked up."""
     if name in known:
         return known
     ending = ([full for full in group if full.endswith(f"/{name}")] for group in groups)

@@ -78,8 +78,7 @@ class Workspace(DefinedTasks):
         return self.methods([from_folder(name, folder)])[0] if formed else None
 
     def _by_task(self, method: MethodSpec) -> MethodSpec:
-        """Return `method`, and its members, with `on` and `instructions` resolved to single
-        tasks."""
+        """Return `method` and its members with `on` and `instructions` by single task."""
         scorer = method.scorer
         if scorer is not None:
             inner = tuple(map(self._by_task, scorer.members))

@@ -125,8 +125,7 @@ class Files:
         return found[split]
 
     def unread(self) -> Iterator[str]:
-        """Yield a warning for each file that is ignored because another of the same name is
-        read."""
+        """Yield a warning for each file that is ignored in favour of one of the same name."""
         tables, qrels = re.compile(r"((?:corpus|queries).*)\.jsonl"), re.compile(r"(.+)\.\w+")
         for folder, form in ((self.root, tables), (self.root / "qrels", qrels)):
             read: dict[str, str] = {}
@@ -181,8 +180,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _warnings_on_parts(paths: list[Path]) -> Iterator[str]:
-    """Yield warnings that name the parts of a corpus, and files that look like parts but are
-    not."""
+    """Yield warnings that name the parts of a corpus, and ignored files that look like parts."""
     if len(paths) > 1:
         yield f"the corpus is read from {len(paths)} files: {', '.join(p.name for p in paths)}"
     parts = {plain_name(path.name) for path in paths}

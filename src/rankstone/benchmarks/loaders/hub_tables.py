@@ -185,8 +185,7 @@ class HubDataSet:
 
 
 def _splits(entry: Mapping[str, Any]) -> Splits:
-    """Return the file patterns of one configuration of a card, in any form that `datasets`
-    reads."""
+    """Return the file patterns of a card's configuration, in any form that `datasets` reads."""
     files, root = entry.get("data_files", "*"), PurePosixPath(entry.get("data_dir", ""))
     if isinstance(files, list) and all(isinstance(one, Mapping) for one in files):
         stated = [(one.get("split", ONLY_SPLIT), one["path"]) for one in files]

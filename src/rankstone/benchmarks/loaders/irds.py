@@ -280,8 +280,7 @@ def document_converter(kind: type[Any]) -> Callable[[Any], Document]:
 
 
 def _is_whole(kind: Any, *names: str) -> bool:
-    """Return True if a record's `default_text` consists of the fields `names`, or does not
-    exist."""
+    """Return True if a record has no `default_text`, or only the fields `names` in it."""
     if not hasattr(kind, "default_text"):
         return True
     probe = kind(*(f"<{field}>" for field in kind._fields))

@@ -97,8 +97,7 @@ def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) ->
 
 
 def cut(texts: list[str], tokens: int) -> list[list[str]]:
-    """Split each text into pieces of `tokens` tokens; the last may be shorter. At least one
-    piece."""
+    """Split each text into at least one piece of `tokens` tokens; the last may be shorter."""
     found = []
     encoded = _tokenizer().encode_batch(texts, add_special_tokens=False)
     for text, encoding in zip(texts, encoded, strict=True):

@@ -229,8 +229,7 @@ def first_paragraph(node: Documented) -> str:
 
 
 def asked(entries: list[Entry]) -> list[Entry]:
-    """Return the entries that are queries: first paragraphs of `MIN_WORDS` words that occur
-    once."""
+    """Return the entries with a query: a unique first paragraph of at least `MIN_WORDS` words."""
     times = Counter(entry.query for entry in entries)
     return [e for e in entries if times[e.query] == 1 and len(e.query.split()) >= MIN_WORDS]
 

@@ -32,17 +32,16 @@ from rankstone.text_files import DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST = 1 << 30
-"""Size in bytes of a block for Arrow; a long line can make a block larger."""
+"""Maximum bytes of a block for Arrow; a long line makes a block longer than `BLOCK_BYTES`."""
 MOST_WORKERS = 4
 """Maximum number of blocks parsed at once; one more may wait. This bounds the memory."""
 FIELDS = ("_id", "title", "text")
 SKIPPED = 400
-"""Number of bytes of a line outside its fields that is checked for input only Arrow accepts."""
+"""Bytes of a line outside its fields from which it is checked for input only Arrow accepts."""
 NESTED = 200
-"""Number of brackets in such a line that is checked with `json`, which fails at about 1,000
-levels."""
+"""Brackets in a line from which `json` checks it; `json` fails at about 1,000 levels."""
 LONG_INTEGER = re.compile(rb"\d{640}")
-"""Length of an integer that every Python version accepts (`sys.set_int_max_str_digits`)."""
+"""Digits from which an integer may be refused by Python (`sys.set_int_max_str_digits`)."""
 BARE_INF = re.compile(rb"Inf\s*[,}\]]")
 
 

@@ -97,8 +97,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
 
 
 def _is_row(line: str) -> bool:
-    """Return True if a line that starts with `#` has tab-separated columns, the first not just
-    `#`."""
+    """Return True if a line that starts with `#` has tab-separated columns, the first not `#`."""
     return "\t" in line.strip() and not line.startswith(("# ", "#\t"))
 
 

@@ -36,8 +36,7 @@ class Setting:
     judgements: str = STORED
 
     def changed(self, changes: Mapping[str, Any]) -> Setting:
-        """Return the setting with changes to the measure's kind and cutoff, the rules, or the
-        data."""
+        """Return the setting with changes to the measure's kind or cutoff, rules, or data."""
         rules = {key: value for key, value in changes.items() if key in RULES}
         measure = {key: changes[key] for key in ("kind", "cutoff") if key in changes}
         data = {key: changes[key] for key in ("run", "judgements") if key in changes}
@@ -84,7 +83,7 @@ def causes_of_rules(
 
 
 def _of_tools(setting: Setting, depth: int, dataset: str) -> Iterator[Cause]:
-    """Yield all rules of each tool at once; also with the task's threshold if the tool sets one."""
+    """Yield all rules of each tool at once; also with the task's threshold if supported."""
     for tool in TOOLS.values():
         name = name_in(tool, setting.measure, depth)
         if name is None:

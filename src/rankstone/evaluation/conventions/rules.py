@@ -41,8 +41,7 @@ class Rules:
     ] = "relevant documents"
     """Documents over which recall, AP and the ideal ranking are computed."""
     judged: Literal["for the query", "for any query"] = "for the query"
-    """Documents that Judged@k counts; "for any query" divides by k even if there are fewer
-    results."""
+    """Documents that Judged@k counts; "for any query" divides by k even for fewer results."""
     missing_queries: Literal["score 0", "skip"] = "score 0"
     without_relevant: Literal["score 0", "skip"] = "score 0"
     """Queries without relevant documents."""

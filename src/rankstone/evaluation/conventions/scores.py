@@ -108,8 +108,7 @@ class Scores:
         return np.isin(row_of[lines.query] * width + lines.document, pairs)
 
     def _not_holes(self, ranking: Ranking, cutoff: int) -> Values:
-        """Return 1 - the share of `cutoff` ranks with documents that are not judged for any
-        query."""
+        """Return 1 - the share of `cutoff` ranks with documents not judged for any query."""
         known = np.zeros(len(self._lines.document_ids) + 1, dtype=np.bool_)
         known[self._judgements.document] = True
         known[-1] = True  # pads, and documents that were not retrieved
@@ -156,8 +155,7 @@ def _threshold(rules: Rules) -> str:
 
 
 def ordered(lines: Lines, order: str, dtype: str) -> Lines:
-    """Return the lines in an order of `Rules`, with strictly decreasing scores within each
-    query."""
+    """Return the lines in an order of `Rules`, with strictly decreasing scores per query."""
     keys: list[NDArray[Any]] = [np.arange(len(lines.query))]
     if order.startswith("score"):
         keys.append(-lines.score.astype(dtype))

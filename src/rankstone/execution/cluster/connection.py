@@ -91,8 +91,7 @@ def _refuse_unreachable(address: str, source: str = "--ray") -> None:
 
 
 def _refuse_other(connection: socket.socket) -> None:
-    """Raise ConnectionError unless an HTTP/2 server, like Ray's, answers; Ray would wait
-    minutes."""
+    """Raise ConnectionError unless an HTTP/2 server answers; Ray would wait for minutes."""
     if os.environ.get("RAY_USE_TLS", "0") != "0":
         return
     connection.sendall(HELLO)

@@ -47,8 +47,7 @@ def encoders(runner: Any) -> Iterator[AnyRunner]:
 
 
 def own_bytes() -> int:
-    """Return the resident bytes of this process and its descendants, without Ray's shared
-    objects."""
+    """Return the resident bytes of this process tree, without Ray's shared objects."""
     total, this = 0, psutil.Process()
     for process in (this, *descendants(this.pid)):
         with contextlib.suppress(psutil.Error):
@@ -64,8 +63,7 @@ class Encoder(Receiver):
     """An actor with a model in memory."""
 
     def passed(self, limits: Limits) -> tuple[Status, str, str]:
-        """Wait until this process exceeds its memory limit; return a result as `Limits.passed`
-        does."""
+        """Wait until this process exceeds its memory limit; return as `Limits.passed` does."""
         while not (passed := limits.passed(0.0, own_bytes(), PHASE)):
             time.sleep(POLL_S)
         return passed

@@ -36,7 +36,7 @@ UNWRITTEN = 16
 """Number of shards waiting for a writer at which fetching of results pauses."""
 STARTED_AT_ONCE = 16
 MAX_REQUESTED_NODES = 64
-"""Number of nodes requested from an autoscaling cluster."""
+"""Maximum number of nodes requested from an autoscaling cluster."""
 
 
 class Described(Defaults):

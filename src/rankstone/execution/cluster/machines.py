@@ -311,8 +311,7 @@ def _with_text(dataset: Dataset, job: Job) -> Any:
 
 
 def _kept(measured: Measured, job: Job) -> Outcome:
-    """Write the files of a cell to its folder here; return its outcome with facts of this
-    machine."""
+    """Write the files of a cell to its folder here; return its outcome with local facts."""
     for name, content in measured.files.items():
         (job.staging / name).write_bytes(content)
     outcome = measured.outcome
@@ -326,8 +325,7 @@ def _kept(measured: Measured, job: Job) -> Outcome:
 
 
 class _SharedReporter:
-    """A reporter for concurrent cells: shows the progress of one, and reports the results of
-    all."""
+    """A reporter for concurrent cells: progress of one at a time, results of all."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter, self._lock = reporter, threading.Lock()

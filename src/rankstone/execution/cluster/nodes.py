@@ -22,7 +22,7 @@ from rankstone.progress import Progress, silent
 POLL_S = 0.5
 PROBE_S = 120.0
 BY_HAND = "node_"
-"""Prefixes of the types of nodes that no autoscaler started."""
+"""Prefix of the types of nodes that were added manually, not by an autoscaler."""
 
 
 class Need(NamedTuple):
@@ -64,13 +64,11 @@ class Node:
         return self.resources.get("GPU", 0)
 
     def device(self, stated: str) -> str:
-        """Return the device for methods on this node: a GPU, if it has one and `stated` allows
-        it."""
+        """Return the device for methods on this node: a GPU if present and allowed by `stated`."""
         return "cuda" if self.gpus >= 1 and stated != "cpu" else "cpu"
 
     def options(self, device: str = "cpu", **more: Any) -> dict[str, Any]:
-        """Return the options that start an actor on this node, with the environment of a cell's
-        process."""
+        """Return the options of an actor on this node, in the environment of a cell's process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self.id, soft=False)
@@ -140,8 +138,7 @@ def grows() -> bool:
 
 
 def request(*needs: Need) -> None:
-    """Request nodes for all `needs` at once from an autoscaling cluster; no needs: cancel
-    requests."""
+    """Request nodes for all `needs` from an autoscaling cluster; without needs, cancel requests."""
     from ray.autoscaler.sdk import request_resources
 
     request_resources(bundles=[need.bundle() for need in needs])

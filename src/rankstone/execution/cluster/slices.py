@@ -17,8 +17,7 @@ Found = tuple[int, Vectors, Ints]
 
 
 class Slice:
-    """An actor that stores consecutive vectors: whole blocks of the index, except in the last
-    slice."""
+    """An actor that stores consecutive vectors: whole blocks, except in the last slice."""
 
     def __init__(self, rows: int, dim: int, block_bytes: int) -> None:
         flat.BLOCK_BYTES = block_bytes

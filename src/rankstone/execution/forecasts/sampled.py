@@ -14,7 +14,7 @@ class Size(_Part):
 
     documents: int
     encode_s: float = 0.0
-    """Seconds per document outside the phases of the index: encoding, storing, counting."""
+    """Seconds for the documents outside the phases of the index: encoding, storing, counting."""
     build_s: float
     search_s: float
     """Seconds per query in a batch, encoded and searched, without `rerank_s`."""

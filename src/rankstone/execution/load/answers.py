@@ -53,8 +53,7 @@ class Answers:
         return requests._replace(**dict(zip(names, found.T, strict=True)))
 
     def _most(self) -> int:
-        """Return the maximum number of distinct answers to a query, including the single
-        client's."""
+        """Return the maximum number of distinct answers to a query, with the single client's."""
         return max(map(len, self._variants.values()))
 
     def _alone(self, n_queries: int, score: Score) -> Floats:

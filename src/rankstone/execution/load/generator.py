@@ -94,7 +94,7 @@ class Loop(Generic[Answer]):
             timeout_s: requests that wait longer are not served.
             queue: maximum number of waiting requests; requests that arrive beyond it are dropped.
         """
-        waiting = deque[float]()  # when requests that may still wait left the queue
+        waiting = deque[float]()  # times at which admitted requests leave the queue
 
         def work() -> None:
             while (number := next(self._numbers)) < len(times):

@@ -1,5 +1,4 @@
-"""Measurement of a cell under load: trials at given rates, with clients, and for the highest
-rate."""
+"""Measurement of a cell under load: trials at rates, with clients, for the highest rate."""
 
 from __future__ import annotations
 
@@ -73,8 +72,7 @@ class LoadRun:
         return RawLoad.joined(self._found)
 
     def _single_client(self) -> dict[int, Hits]:
-        """Run the queries one at a time, in an order given by the seed; this is also the
-        warm-up."""
+        """Run the queries one at a time, in an order by the seed; this is also the warm-up."""
         end, found = time.monotonic() + BUDGET_S, dict[int, Hits]()
         for row in np.random.default_rng(self._seed).permutation(self._n_queries).tolist():
             found[row] = self._ask(row)
