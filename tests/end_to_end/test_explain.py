@@ -170,11 +170,11 @@ def test_a_cell_of_a_table(here: Session) -> None:
         here.explain("mine@tiny/letters", "nowhere")
     with pytest.raises(DefinitionError, match=r"no R@10 of runs/mine.*it has nDCG@10: --measure"):
         here.explain("mine@tiny/letters", "a-table", measure="R@10")
-    with pytest.raises(ResultsError, match="deeper than the run"):
+    with pytest.raises(ResultsError, match="needs more than the run"):
         here.explain("mine@tiny/letters", 0.5, measure="nDCG@50")
     with pytest.raises(MeasureError, match="not known"):
         here.explain("mine@tiny/letters", 0.5, measure="nDGC@10")
-    with pytest.raises(DefinitionError, match="definition is absent"):
+    with pytest.raises(DefinitionError, match="definition is missing"):
         here.explain("mine@tiny/letters", 0.5, rerun=True)
 
 

@@ -56,7 +56,9 @@ def test_what_is_no_head_of_a_cluster_is_refused(answer: bytes, is_ray: bool) ->
         there.sendall(answer)
         there.shutdown(socket.SHUT_WR)
         with (
-            contextlib.nullcontext() if is_ray else pytest.raises(ConnectionError, match="no head")
+            contextlib.nullcontext()
+            if is_ray
+            else pytest.raises(ConnectionError, match="not the head")
         ):
             connection._refuse_other(here)
         assert there.recv(100).startswith(b"PRI * HTTP/2.0")

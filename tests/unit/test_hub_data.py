@@ -247,7 +247,7 @@ OTHER_TABLES = (
 )
 FAULTS: dict[str, tuple[str, str, list[dict[str, Any]], str]] = {
     "no corpus": (OTHER_TABLES, "", [], "no configuration 'corpus'; it has: queries, qrels"),
-    "outside": (CORPUS.replace("corpus.j", "../corpus.j"), "", [], "is no file of the repository"),
+    "outside": (CORPUS.replace("corpus.j", "../corpus.j"), "", [], "is not a file of the"),
     "no file": (CORPUS.replace("corpus.j", "c.j"), "", [], "no file matches c.jsonl"),
     "not YAML": ("- [", "", [], "its card does not name tables"),
     "a form": (CORPUS.replace("jsonl", "arrow"), "corpus.arrow", [{}], "that end in .parquet"),
