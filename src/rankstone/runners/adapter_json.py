@@ -1,8 +1,8 @@
 """Adapters as JSON, for indexes that need a scorer to search.
 
-The JSON holds the arguments of the adapter: its class, its parameters, the folder and files of its
-model, and the same for its members. Constructing it again verifies these files, so that a loaded
-index gives the results of the saved one, or an error.
+The JSON holds the adapter's class, its parameters, the folder and files of its model, and the same
+for its members. Constructing the adapter from it verifies these files, so that a loaded index gives
+the results of the saved one, or an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The code of an adapter: its own file, and what that imports of the same package."""
+"""Digest of an adapter's code: its own file, and what it imports from the same package."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ RUNNERS = {HOME: Path(__file__).parent}
 
 
 def adapter_digest(adapter: type | FunctionType) -> str:
-    """sha256 over the files of `adapter_files`: an edited adapter is another adapter."""
+    """Return the sha256 over `adapter_files`: an edited adapter is a different adapter."""
     return _digest(adapter_files(adapter))
 
 
 def module_digest(module: ModuleType) -> str:
-    """sha256 over the file of a module and those that it imports, as of an adapter's."""
+    """Return the sha256 over a module's file and those that it imports, as for an adapter."""
     return _digest(_files_from(module.__name__, Path(str(module.__file__))))
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 over the files of a folder, and what they import of the room of runners."""
+    """Return the sha256 over a folder's files and what they import from `rankstone.runners`."""
     files = dict[str, bytes]()
     for path in sorted(folder.rglob("*.py")):
         files |= _files_from(path.relative_to(folder).as_posix(), path, RUNNERS)
@@ -43,11 +43,11 @@ def _digest(files: Mapping[str, bytes]) -> str:
 
 
 def adapter_files(adapter: type | FunctionType) -> dict[str, bytes]:
-    """Module -> content of its file, of the module that defines `adapter` and those it imports.
+    """Return module -> file content, for the module that defines `adapter` and those it imports.
 
-    Imports are followed, inside functions too, into the adapter's own package, its own folder where
-    that is not one of installed packages, and the room of runners, and no further: other libraries
-    are identified by their versions. They are read, not run, for some import torch.
+    Imports are followed, inside functions too, into the adapter's own package, its own folder
+    unless it holds installed packages, and `rankstone.runners`: other libraries are identified by
+    version. Files are parsed, not imported, because some import torch.
     """
     return _files_from(adapter.__module__, Path(inspect.getfile(adapter)))
 
@@ -74,7 +74,7 @@ def from_library(name: str) -> bool:
 
 
 def is_installed(file: str | None) -> bool:
-    """Return True for a file of Python or of an installed package, and for no file at all."""
+    """Return True for a file of Python or of an installed package, and for a missing file."""
     if file is None or not Path(file).is_file():
         return True
     packaged = {"site-packages", "dist-packages"} & {*Path(file).parts}
@@ -83,7 +83,7 @@ def is_installed(file: str | None) -> bool:
 
 
 def _homes(module: str) -> dict[str, Path]:
-    """Packages whose modules are followed -> their folders; of the name "", folders of modules."""
+    """Return packages whose imports are followed -> folders; "" stands for top-level modules."""
     homes = dict(RUNNERS)
     top, _, inside = module.partition(".")
     if inside and not module.startswith(f"{HOME}."):
@@ -95,7 +95,7 @@ def _homes(module: str) -> dict[str, Path]:
 
 
 def _file(name: str, homes: Mapping[str, Path]) -> Path | None:
-    """The file of the module `name`; None where it is not a module, or lies elsewhere."""
+    """Return the file of the module `name`; None if it is not a module in `homes`."""
     for home, folder in homes.items():
         if not home or name.startswith(f"{home}."):
             path = folder.joinpath(*name.removeprefix(f"{home}.").split("."))
@@ -106,7 +106,7 @@ def _file(name: str, homes: Mapping[str, Path]) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _imports(code: bytes, module: str) -> frozenset[str]:
-    """Full names of what `code`, the content of `module`, imports, wherever it does."""
+    """Return the full names of all imports in `code`, the content of `module`."""
     return frozenset(_imported(ast.parse(code), module.rpartition(".")[0]))
 
 

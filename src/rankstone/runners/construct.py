@@ -1,7 +1,7 @@
 """Construction of a runner from its definition: import, check, build.
 
-An adapter is imported on first use. Its module must not import heavy libraries at the top, so that
-a missing extra can be reported before anything is loaded.
+An adapter is imported on first use. Its module must not import heavy libraries at the top level, so
+that a missing extra can be reported before anything is loaded.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ NOT_PARAMETERS = {*MODELS, "members", "scorer"}
 
 
 def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> AnyRunner:
-    """Return the runner that `spec` defines, with its members built and its model located.
+    """Return the runner that `spec` defines, with its members constructed and its model located.
 
     Args:
         spec: The method.
-        where: Source named in errors; by default the file of the definition.
+        where: Source named in errors; by default the definition's file.
         find: Finds a model's files.
 
     Raises:
-        DefinitionError: The adapter does not exist, or a parameter is unknown or of a wrong type.
+        DefinitionError: The adapter does not exist, or a parameter is unknown or has a wrong type.
         MissingExtraError: A library that the adapter needs is not installed.
-        ModelError: The model's files are missing, or not the pinned ones.
+        ModelError: The model's files are missing, or differ from the pinned ones.
     """
     if isinstance(spec, ObjectMethod):
         spec.refuse_settings()
         _refuse_missing_extras(spec.runner, spec.name)
         return spec.runner
     where = where or spec.file
-    for _, part in parts(spec):  # before anything can fail that would leave a record
+    for _, part in parts(spec):  # before any failure that would be recorded
         refuse_secrets(part.parameters, where)
     load_adapter(spec, where)
     refuse_unavailable(spec)
@@ -62,7 +62,7 @@ def build_runner(spec: MethodSpec, where: str = "", *, find: Find = locate) -> A
 
 
 def build_part(spec: AdapterSpec, name: str, where: str) -> Any:
-    """Return the adapter of a part of a method, an encoder or a scorer, by itself."""
+    """Construct the adapter of one part of a method: an encoder or a scorer."""
     return _build(spec, name, where, locate)
 
 
@@ -94,12 +94,12 @@ def _refuse_missing_extras(adapter: Any, name: str) -> None:
 
 
 def located_models(spec: AdapterSpec, find: Find = locate) -> dict[str, LocatedModel]:
-    """Return the models of `spec` by key (`model`, `query_model`); ModelError if one is absent."""
+    """Return the models of `spec` by key (`model`, `query_model`); ModelError if one is missing."""
     return {key: find(model) for key, model in spec.models.items()}
 
 
 def refuse_unavailable(spec: MethodSpec) -> None:
-    """Raise ModelError if weights of `spec` were never released and no path is given."""
+    """Raise ModelError if the weights of `spec` were never released and no path is given."""
     models = [*spec.models.values(), *(spec.scorer.models.values() if spec.scorer else ())]
     if spec.weights == "unavailable" and any(model.path is None for model in models):
         raise ModelError(
@@ -111,7 +111,7 @@ def refuse_unavailable(spec: MethodSpec) -> None:
 
 
 def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
-    """Raise DefinitionError for another text template: members share the encoded corpus."""
+    """Raise DefinitionError if a member has a different text template: they share the corpus."""
     for member in spec.members:
         if member.text != spec.text:
             raise DefinitionError(
@@ -122,7 +122,7 @@ def _refuse_other_texts(spec: MethodSpec, where: str) -> None:
 
 
 def each_recipe(spec: Part, change: Callable[[AdapterSpec], AdapterSpec]) -> Part:
-    """Return `spec` with every part that has a recipe, members first, replaced by its `change`."""
+    """Return `spec` with `change` applied to every part that has a recipe, members first."""
     changed: dict[str, Any] = {}
     if spec.members:
         changed["members"] = tuple(each_recipe(member, change) for member in spec.members)
@@ -133,16 +133,16 @@ def each_recipe(spec: Part, change: Callable[[AdapterSpec], AdapterSpec]) -> Par
 
 
 def untrained(spec: Part) -> Part:
-    """Return `spec` without recipes: its starts."""
+    """Return `spec` without training recipes, that is, with the initial checkpoints."""
     return each_recipe(spec, lambda part: part.model_copy(update={"training": None}))
 
 
 def code_digest(spec: MethodSpec) -> dict[str, str]:
-    """Return the digest of the adapter's code of each of the method's `parts`."""
+    """Return the digest of the adapter's code for each of the method's `parts`."""
     return {
         name: adapter_digest(load_adapter(part, spec.file))
         for name, part in parts(spec)
-        if not isinstance(part, ObjectMethod)  # its parameters hold a digest of its code
+        if not isinstance(part, ObjectMethod)  # an object's parameters include a digest of its code
     }
 
 
@@ -163,10 +163,10 @@ def _teachers(spec: AdapterSpec) -> Iterator[tuple[str, AdapterSpec]]:
 
 
 def load_adapter(spec: AdapterSpec, where: str) -> Any:
-    """Return the class that `spec.adapter` names; DefinitionError if it is no runner, or scorer.
+    """Return the class that `spec.adapter` names; DefinitionError if not a runner or scorer.
 
-    Any other class would be constructed with the parameters of the definition, `subprocess:Popen`
-    with a command.
+    Without the check, a definition could construct any class, such as `subprocess:Popen` with a
+    command.
     """
     adapter = registry.load("adapter", spec.adapter, where)
     methods = ("score",) if isinstance(spec, ScorerSpec) else ("encode", "index")

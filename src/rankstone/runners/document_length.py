@@ -1,4 +1,4 @@
-"""Units in which a method measures the length of a document, for splitting documents to fit."""
+"""Units in which a method measures the length of a document, for splitting long documents."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ class Ruler(Protocol):
 
     @property
     def limit(self) -> int | None:
-        """The most units of a document that the method looks at; None where it has no limit."""
+        """Most units of a document that the method reads; None if it has no limit."""
         ...
 
     def ends(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the character behind each unit of each text: where it may be split."""
+        """Return the end offset, in characters, of each unit of each text, where it may be
+        split."""
         ...
 
     def counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) units of each text, with all that the method adds to it, as `limit` counts them."""
+        """Return the (n,) units of each text, with all that the method adds, as in `limit`."""
         ...
 
 
 class Words:
-    """Runs of what is not white space, without a limit."""
+    """Words separated by white space, without a limit."""
 
     unit = "words"
     limit: int | None = None
@@ -50,5 +51,5 @@ class Words:
 
 @singledispatch
 def ruler(runner: Any) -> Ruler:
-    """The units of `runner`: words, unless its class has registered another way."""
+    """Return the units of `runner`: words, unless its class has registered a `Ruler`."""
     return Words()

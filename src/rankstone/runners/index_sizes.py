@@ -1,4 +1,4 @@
-"""Bytes of an index on paper, before it is built."""
+"""Computed size of an index, before it is built."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rankstone.runners.search.exact.inverted_index import InvertedIndex
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 
 FROM_DISK = [kind.DESCRIPTION for kind in (ExactIndex, InvertedIndex, MaxSimIndex)]
-"""Indexes that are read from disk, block by block, where memory does not hold them."""
+"""Indexes that are read from disk, block by block, if they exceed memory."""
 
 
 def index_bytes(runner: AnyRunner, n: int, *, resident_limit: int) -> int | None:
-    """Return the bytes of the index of `runner` over `n` documents; None without a formula.
+    """Return the size in bytes of the index of `runner` over `n` documents; None if unknown.
 
-    A search algorithm states its own by `index_bytes(n, dim)`.
+    A search algorithm computes its own by `index_bytes(n, dim)`.
     """
     query = runner.encode(["warm up"], "query")
     if not isinstance(query, np.ndarray) or query.ndim != 2:
@@ -41,6 +41,6 @@ def is_read_from_disk(runner: AnyRunner) -> bool:
 
 
 def exact_bytes(n: int, dim: int, resident_limit: int) -> int:
-    """Return those of float32 vectors, or of the buffer into which blocks of them are read."""
+    """Return the bytes of float32 vectors, or of the buffer for blocks read from disk."""
     whole = 4 * dim * n
     return whole if whole <= resident_limit else min(whole, BLOCK_BYTES // (4 * dim) * 4 * dim)

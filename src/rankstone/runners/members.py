@@ -1,4 +1,4 @@
-"""Base of methods made of other methods: the type of their field `members`, and forwarding."""
+"""Base of composed methods: the type of their field `members`, and forwarding to a member."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TwoMembers = Annotated[Members, Field(min_length=2, max_length=2)]
 
 
 class ByMember(Defaults):
-    """Base of methods that read the texts of a role as one of their members does."""
+    """Base of methods that delegate the encoding of each role to one of their members."""
 
     def reader(self, role: Role) -> AnyRunner:
-        """Return the member that encodes texts of that role, and reports their truncation."""
+        """Return the member that encodes the texts of `role` and counts their truncation."""
         raise NotImplementedError
 
     def encode(self, texts: Sequence[str], role: Role) -> Any:

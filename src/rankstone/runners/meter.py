@@ -1,6 +1,6 @@
-"""Work that an encoder reports while it runs.
+"""Work reported by an encoder while it runs.
 
-An encoder may be given thousands of texts at once, so that it can sort them by length. It reports
+An encoder may receive thousands of texts at once, so that it can sort them by length. It reports
 each completed batch to a listener, usually the harness, if there is one.
 """
 
@@ -17,12 +17,12 @@ class Work(NamedTuple):
 
     texts: int = 0
     tokens: int = 0
-    """Tokens read by a model, with special tokens, without padding."""
+    """Tokens processed by a model, with special tokens, without padding."""
     flops: float = 0.0
     """Nominal floating-point operations on these tokens, without padding; a multiply-add counts as
     two."""
     billed_tokens: int = 0
-    """Tokens that the server of an API counted."""
+    """Tokens counted by an API server."""
     usd: float = 0.0
     """Their price in US dollars."""
 

@@ -1,4 +1,4 @@
-"""Methods as TOML files: read with their members, and with paths that begin at the file."""
+"""Methods in TOML files: reading with members, and paths relative to the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rankstone.strict import build_spec, read_toml, resolve_name
 
 Part = TypeVar("Part", bound=AdapterSpec)
 Unwritten = Callable[[str, Path], MethodSpec | None]
-"""The method that a name states without a definition, paths from a folder; None for others."""
+"""Function from a name (such as `hf:ORG/NAME`) and the folder of relative paths to the method that
+it stands for without a definition; None for other names."""
 
 
 def none_unwritten(name: str, folder: Path) -> MethodSpec | None:
@@ -27,7 +28,7 @@ def load_method(
     unwritten: Unwritten = none_unwritten,
     seen: tuple[str, ...] = (),
 ) -> MethodSpec:
-    """Return the method `<family>/<stem>` of the first of the runners `folders` that has it."""
+    """Return the method `<family>/<stem>` from the first of the runners `folders` that has it."""
     files = [folder / f"{name}.toml" for folder in folders]
     path = next((file for file in files if file.is_file()), files[0])
     if name in seen:
@@ -42,11 +43,11 @@ def read_method(
     unwritten: Unwritten = none_unwritten,
     seen: tuple[str, ...] = (),
 ) -> MethodSpec:
-    """Return the method in a file under a name, with its members resolved.
+    """Return the method defined in a file, under the given name, with its members resolved.
 
     Args:
-        folders: runners' folders, whose definitions are members by name.
-        unwritten: finds members that are named in another form.
+        folders: runners' folders, in which members are looked up by name.
+        unwritten: finds members without a definition.
     """
     values = read_toml(path)
     for key in ("name", "stated_in"):
@@ -74,7 +75,7 @@ def _members(
     unwritten: Unwritten,
     seen: tuple[str, ...],
 ) -> tuple[MethodSpec, ...]:
-    """Remove the names `members` from `table` and return their methods."""
+    """Remove the key `members` from `table` and return the methods that it names."""
     members = table.pop("members", []) if isinstance(table, dict) else []
     if not isinstance(members, list) or not all(isinstance(m, str) for m in members):
         raise DefinitionError(f"{key}: expected a list of method names, found {members!r}.")
@@ -97,7 +98,7 @@ def _members(
 
 
 def _anchored(part: Part, folder: Path) -> Part:
-    """Return `part` with relative paths of its models, which begin at the definition's folder."""
+    """Return `part` with its models' relative paths resolved against the definition's folder."""
 
     def moved(model: ModelSpec) -> ModelSpec:
         path = Path(os.path.expandvars(model.path or "")).expanduser()
@@ -107,12 +108,12 @@ def _anchored(part: Part, folder: Path) -> Part:
 
 
 def method_names(*folders: Path) -> list[str]:
-    """`<family>/<stem>` of every definition below the runners `folders`."""
+    """Return the `<family>/<stem>` of every definition in the runners `folders`."""
     return sorted({name for folder in folders for name in _names_below(str(folder))})
 
 
 def _names_below(folder: str) -> Iterator[str]:
-    """By strings, as a session asks for them thousands of times."""
+    """Yield names by string operations: a session calls this thousands of times."""
     for parent, _, files in os.walk(folder):
         family = parent[len(folder) + 1 :].replace(os.sep, "/")
         for file in files:

@@ -1,7 +1,7 @@
-"""Find a model's files, and report where they came from.
+"""Locate a model's files, and report their source.
 
-Looked for in this order: an explicit path, an installed package that carries the files, the
-hub's cache on this machine, the hub. Pinned digests are verified wherever the files came from.
+Sources, in this order: an explicit path, an installed package that contains the files, the hub's
+cache on this machine, the hub. Pinned digests are verified for every source.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".npz", ".onnx")
 SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml", ".metadata")
 CODE = ".py"
 OTHER_ENGINES = {"onnx", "openvino", "coreml", "tf", "flax"}
-"""Folders in which hub repositories keep conversions for engines that are not used here."""
+"""Folders of hub repositories with conversions for engines that are not used here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,13 @@ class LocatedModel:
     folder: Path
     origin: Origin
     revision: str | None
-    """The hub's commit; None for files that have not been compared with one."""
+    """Commit on the hub; None for files that have not been compared with one."""
     files: dict[str, str]
-    """Name inside the folder -> sha256, of every file that the model is made of."""
+    """Name in the folder -> sha256, for each of the model's files."""
 
     def describe(self) -> dict[str, str | dict[str, str] | None]:
-        """Describe the model for the record, and but for `origin` for the cache key; its path on
-        the disk is left out."""
+        """Describe the model for the record and, without `origin`, for the cache key; the path on
+        disk is left out."""
         return {
             "model": self.id,
             "origin": self.origin,
@@ -55,7 +55,7 @@ class LocatedModel:
         }
 
     def only(self, *names: str) -> LocatedModel:
-        """The same model reduced to the files `names`; a ModelError names one that is missing."""
+        """Return the model reduced to the files `names`; ModelError if one is missing."""
         for name in names:
             if name not in self.files:
                 raise ModelError(
@@ -66,13 +66,13 @@ class LocatedModel:
 
 
 class _NotThereError(Exception):
-    """The reason why a source does not hold the model."""
+    """The reason why a source does not have the model."""
 
 
 def locate(model: ModelSpec) -> LocatedModel:
-    """Find the first source that holds `model`, and verify its pinned files.
+    """Return `model` from the first source that has it, with its pinned files verified.
 
-    Raises ModelError if no source holds it (naming each, and the mend) or a digest differs.
+    Raises ModelError if no source has it (stating the reasons and the fix) or a digest differs.
     """
     if model.path is not None:
         folder = _explicit(model.path, model.id)
@@ -87,14 +87,14 @@ def locate(model: ModelSpec) -> LocatedModel:
 
 
 def locate_here(model: ModelSpec) -> LocatedModel | None:
-    """Return what `model` names without its path, if this machine holds it; None if it does not."""
+    """Return `model` from this machine's packages or cache, ignoring its path; None if absent."""
     return _looked_up(model.model_copy(update={"path": None}), HERE)[0]
 
 
 def _looked_up(
     model: ModelSpec, sources: Sequence[Source]
 ) -> tuple[LocatedModel | None, list[str]]:
-    """Return the model of the first source that holds it, or the reasons why none does."""
+    """Return the model from the first source that has it, or the reasons why none does."""
     reasons = []
     for origin, look in sources:
         try:
@@ -108,7 +108,7 @@ def _looked_up(
 
 
 def _compared_revision(model: ModelSpec, files: Mapping[str, str]) -> str | None:
-    """Return the stated revision of a path, if its files are those of that commit."""
+    """Return the stated revision if the files at a path are those of that commit."""
     if model.revision is None:
         return None
     found = locate_here(model.model_copy(update={"package": None, "archive": None}))
@@ -136,7 +136,7 @@ def _inside(model: ModelSpec, folder: Path) -> Path:
 
 
 def _in_package(model: ModelSpec) -> Path:
-    """The folder inside an installed package, or that of the archive which packages carry."""
+    """Return the folder in an installed package, or the unpacked archive from packages."""
     if model.archive is not None:
         return _unpacked(model, model.archive)
     if model.package is None:
@@ -145,7 +145,7 @@ def _in_package(model: ModelSpec) -> Path:
 
 
 def _packaged(name: str) -> Path:
-    """The path of `package/inside`, found without importing the package."""
+    """Return the path of `package/inside` without importing the package."""
     package, _, inside = name.partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -157,7 +157,7 @@ def _packaged(name: str) -> Path:
 
 
 def _unpacked(model: ModelSpec, archive: Archive) -> Path:
-    """The folder in the cache, which needs the packages only when it is made."""
+    """Return the unpacked folder in the cache; the packages are needed only to unpack it."""
     target = cache_root() / "models" / archive.sha256[:32]
 
     def whole(folder: Path) -> bool:
@@ -196,7 +196,7 @@ def _unpack(model: ModelSpec, archive: Archive, pieces: Sequence[Path], folder: 
 
 
 def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
-    """The snapshot's folder: settings and safetensors, or older weights if there are none."""
+    """Return the snapshot's folder: configuration and safetensors, or older weight formats."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise _NotThereError("huggingface_hub is not installed (pip install 'rankstone[dense]')")
     from huggingface_hub import snapshot_download
@@ -212,7 +212,7 @@ def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
                 local_files_only=local_files_only,
             )
         except (OSError, ValueError) as error:
-            # Every error of the hub's client is one of these two; its first line says enough.
+            # All errors of the hub's client are of these two types; the first line suffices.
             raise _NotThereError(str(error).strip().split("\n")[0]) from error
         if any(Path(folder).rglob(weights)):
             return Path(folder)
@@ -220,7 +220,7 @@ def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
 
 
 def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
-    """The commit that names the snapshot's folder, of hub files; elsewhere unknown."""
+    """Return the commit, which is the snapshot folder's name, for hub files; else None."""
     if origin in ("hub cache", "hub") and folder.parent.name == "snapshots":
         return folder.name
     return model.revision if origin in ("hub cache", "hub") else None
@@ -247,7 +247,8 @@ def _mend(model: ModelSpec) -> str:
 
 
 def _install(model: ModelSpec, option: str = "") -> str:
-    """The command that installs the model's packages, of an archive without what they require."""
+    """Return the command that installs the model's packages; for an archive, without
+    dependencies."""
     carriers = model.archive.pieces if model.archive else [model.package or ""]
     options = [option, "--no-deps" if model.archive else ""]
     names = [name.partition("/")[0].replace("_", "-") for name in carriers]
@@ -275,11 +276,11 @@ def _verified(model: ModelSpec, folder: Path, origin: Origin, revision: str | No
 
 
 def model_files(folder: Path) -> list[str]:
-    """Names inside `folder` of what a model is made of, sorted.
+    """Return the sorted names of the model's files in `folder`.
 
-    Weights and settings count, and all code where settings name any of it. Documents, hidden files
-    and conversions for other engines do not; nor do older weight formats where the same folder
-    holds safetensors.
+    Included are weights and configuration, and all code if the configuration refers to any. Left
+    out are documentation, hidden files, conversions for other engines, and older weight formats in
+    a folder with safetensors.
     """
     names = []
     kinds = (*WEIGHTS, *SETTINGS, *((CODE,) if _names_code(folder) else ()))
@@ -295,8 +296,8 @@ def model_files(folder: Path) -> list[str]:
 
 
 def _names_code(folder: Path) -> bool:
-    """True if a settings file names something of a file of code, as `auto_map` of any settings,
-    the types of `modules.json` and activation functions do: `modeling_x.Model`."""
+    """Return True if a configuration file refers to code in the folder (`modeling_x.Model`), as
+    `auto_map`, the types in `modules.json` and activation functions may do."""
     stems = "|".join(sorted({re.escape(path.stem) for path in folder.rglob(f"*{CODE}")}))
     if not stems:
         return False

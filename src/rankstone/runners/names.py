@@ -1,8 +1,8 @@
-"""Names by content: a method that differs from its definition has another name.
+"""Content-based names: a method that differs from its definition gets another name.
 
-`dense/bge-base-en-v1.5+weights-1a2b3c4d` has other weights, `...+text-5e6f7a8b` another template of
-documents, `...+parameters-9c0d1e2f` another parameter, adapter, scorer or member; the digits are
-those of a digest of what differs.
+`dense/bge-base-en-v1.5+weights-1a2b3c4d` has different weights, `...+text-5e6f7a8b` a different
+document template, `...+parameters-9c0d1e2f` a different parameter, adapter, scorer or member; the
+digits are those of a digest of the difference.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from rankstone.specs import MODELS, AdapterSpec, MethodSpec, ModelSpec, canonica
 
 DIGITS = 8
 Defined = Callable[[str], MethodSpec | None]
-"""The definition of a name; None where there is none."""
+"""Function from a name to its definition; None if there is none."""
 Part = TypeVar("Part", MethodSpec, AdapterSpec)
 Files = dict[str, dict[str, str]]
-"""Key of a model -> the sha256 of each of its files."""
+"""Key of a model -> file name -> sha256."""
 
 
 def named_by_content(method: MethodSpec, defined: Defined) -> MethodSpec:
-    """Return `method`, and its members, under names that tell them from other content.
+    """Return `method`, and its members, under names that identify their content.
 
-    Raises ModelError where a path of `method` is no folder, or a pinned file is another.
+    Raises ModelError if a path of `method` is not a folder, or a pinned file differs.
     """
     known = defined(method.name)
     if known == method:
@@ -41,7 +41,7 @@ def named_by_content(method: MethodSpec, defined: Defined) -> MethodSpec:
 
 
 def labelled(method: MethodSpec, label: str) -> MethodSpec:
-    """Return `method` under another label; what identifies its content stays in the name."""
+    """Return `method` under another label; the suffixes that identify its content are kept."""
     _, plus, marks = method.name.partition("+")
     digest = method.model_copy(update={"name": ""}).digest()[:DIGITS]
     name = f"{label}+{marks}" if plus else f"{label}+definition-{digest}"
@@ -58,7 +58,7 @@ def _with_named_members(method: MethodSpec, defined: Defined) -> MethodSpec:
 
 
 def _with_models(part: Part, known: AdapterSpec | None) -> tuple[Part, Files]:
-    """Return `part` with the pins of `known` on equal files, and its files that are others."""
+    """Return `part` with the pins of `known` for equal files, and its files that differ."""
     files, same = Files(), {}
     for key, model in part.models.items():
         usual = known.models.get(key) if known is not None else None
@@ -74,7 +74,7 @@ def _with_models(part: Part, known: AdapterSpec | None) -> tuple[Part, Files]:
 
 
 def _differences(method: MethodSpec, known: MethodSpec) -> Iterator[tuple[str, str]]:
-    """Yield what differs besides weights, with a digest of it."""
+    """Yield the kinds of differences other than weights, each with its digest."""
     if method.text != known.text:
         yield "text", canonical_digest(method.text)
     if (rest := _rest(method)) != _rest(known):
@@ -82,7 +82,7 @@ def _differences(method: MethodSpec, known: MethodSpec) -> Iterator[tuple[str, s
 
 
 def _rest(method: MethodSpec) -> str:
-    """Return the digest of all but name, text and weights."""
+    """Return the digest of everything except name, text and weights."""
     none = dict[str, ModelSpec | None].fromkeys(MODELS)
     scorer = method.scorer and method.scorer.model_copy(update=none)
     return method.model_copy(update={**none, "scorer": scorer, "name": "", "text": None}).digest()

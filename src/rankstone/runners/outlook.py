@@ -1,4 +1,4 @@
-"""Forecast of a run: what `run` would do with a method here, found by building its runner."""
+"""Forecast of `run` for a method on this machine, found by constructing its runner."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Kind = Literal["runs", "fetches", "needs weights", "needs an extra", "needs a se
 
 
 class Outlook(NamedTuple):
-    """Forecast of what `run` would do, and why."""
+    """Forecast of `run`, and the reason."""
 
     kind: Kind
     detail: str
 
 
 class AbsentModelError(ModelError):
-    """A model is not on this machine; `run` would fetch it."""
+    """A model is not on this machine; `run` would download it."""
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__(model.id)
@@ -30,7 +30,7 @@ class AbsentModelError(ModelError):
 
 
 def finder() -> Find:
-    """Return `locate` without the network, which reads the files of each model once."""
+    """Return an offline `locate` that reads the files of each model once."""
     known: dict[str, LocatedModel] = {}
 
     def find(model: ModelSpec) -> LocatedModel:
@@ -46,7 +46,7 @@ def finder() -> Find:
 
 
 def outlook(method: MethodSpec, find: Find) -> Outlook:
-    """Build the runner of `method` as `run` does, but for models that are not here."""
+    """Construct the runner of `method` as `run` does, without downloading models."""
     origins: dict[str, str] = {}
 
     def noted(model: ModelSpec) -> LocatedModel:
@@ -68,7 +68,7 @@ def outlook(method: MethodSpec, find: Find) -> Outlook:
         return Outlook("fails", str(error))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # also SystemExit, and panics of libraries in Rust
+    except BaseException as error:  # includes SystemExit, and panics of Rust libraries
         return Outlook("fails", f"{type(error).__name__}: {error}")
     for variable in _addresses(untrained(method)):
         if not os.environ.get(variable):

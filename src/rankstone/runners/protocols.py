@@ -2,9 +2,9 @@
 
 An adapter is a class that a method's TOML names by a registered short name or as
 ``module:Class`` (see `rankstone.registry`). It is constructed with the keyword arguments of the
-TOML's ``[parameters]`` table, plus ``model=`` when the TOML has a ``[model]`` table, ``members=``
-when it names members, and ``scorer=`` when it has a ``[scorer]`` table, which names an adapter in
-the same way. It keeps no state between calls except the loaded model.
+TOML's ``[parameters]`` table, plus ``model=`` if there is a ``[model]`` table, ``members=`` if it
+names members, and ``scorer=`` if there is a ``[scorer]`` table, which names an adapter in the same
+way. It keeps no state between calls except the loaded model.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Role = Literal["query", "document"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-"""Configuration for ``@dataclass(frozen=True, kw_only=True, config=STRICT)`` of pydantic: unknown
-parameters and parameters of a wrong type are refused."""
+"""Configuration for pydantic's ``@dataclass(frozen=True, kw_only=True, config=STRICT)``: unknown
+parameters and parameters of a wrong type are errors."""
 
 Rep = TypeVar("Rep")
 RepIn = TypeVar("RepIn", contravariant=True)
@@ -36,8 +36,8 @@ class Hits(NamedTuple):
     """The results of a batch of queries, best first.
 
     Attributes:
-        docs: (n_queries, k) positions in corpus order; -1 pads at the end of a row.
-        scores: (n_queries, k), higher is better; -inf where ``docs`` is -1. Never NaN.
+        docs: (n_queries, k) positions in the corpus; rows are padded by -1 at the end.
+        scores: (n_queries, k), higher is better; -inf for padding. Never NaN.
     """
 
     docs: NDArray[np.int64]
@@ -45,13 +45,13 @@ class Hits(NamedTuple):
 
     @classmethod
     def empty(cls, n_queries: int, k: int) -> Hits:
-        """Return `n_queries` rows of `k` pads, to be filled in."""
+        """Return `n_queries` rows of `k` entries of padding, to be filled in."""
         shape = (n_queries, k)
         return cls(np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32))
 
 
 class Truncation(NamedTuple):
-    """Texts and tokens that a model's limit truncated; additive over batches."""
+    """Texts and tokens truncated by a model's limit; additive over batches."""
 
     texts: int = 0
     texts_cut: int = 0
@@ -69,7 +69,7 @@ class Truncation(NamedTuple):
 
     @staticmethod
     def add(one: Truncation | None, other: Truncation | None) -> Truncation | None:
-        """Return the sum of two counts, either of which may be absent."""
+        """Return the sum of two counts, either of which may be None."""
         return one.plus(other) if one and other else one or other
 
 
@@ -95,8 +95,8 @@ class Judged(Protocol):
 class Chunks(Protocol[RepOut]):
     """An encoded corpus: lazy, sized, re-iterable, in corpus order.
 
-    Nothing is encoded until it is read. Where the runner is ``cacheable``, chunks are
-    memory-mapped from checksummed shards.
+    Chunks are encoded when they are read. If the runner is ``cacheable``, they are memory-mapped
+    from checksummed shards.
     """
 
     def __len__(self) -> int:
@@ -112,12 +112,12 @@ class Chunks(Protocol[RepOut]):
         ...
 
     def sample(self, n: int, seed: int) -> RepOut:
-        """Return `n` distinct random documents (all, if fewer)."""
+        """Return `n` distinct random documents (all, if there are fewer)."""
         ...
 
 
 class DocumentIds(Protocol):
-    """Ids of the corpus: a sequence by position, read lazily, and the way back."""
+    """Document ids by position, read lazily, and positions by id."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, position: int, /) -> str: ...
@@ -129,10 +129,9 @@ class DocumentIds(Protocol):
 
 
 class Context(Protocol):
-    """Everything that an index may use besides the encoded corpus.
+    """Everything that an index may use in addition to the encoded corpus.
 
-    It never contains test queries: an index learns only from the corpus and from queries of the
-    training split.
+    It never contains test queries: an index may learn only from the corpus and the training split.
     """
 
     @property
@@ -147,18 +146,18 @@ class Context(Protocol):
 
     @property
     def columns(self) -> Mapping[str, Any]:
-        """Columns of the documents that the task's filters compare, by name, as Arrow arrays of
-        numbers, strings or truth values; empty where the task has no filter."""
+        """Document columns used by the task's filters, by name, as Arrow arrays of numbers, strings
+        or booleans; empty if the task has no filters."""
         ...
 
     @property
     def train_queries(self) -> Sequence[str]:
-        """Texts of the training split's queries; empty where the task has none."""
+        """Texts of the training split's queries; empty if the task has none."""
         ...
 
     @property
     def train_judgements(self) -> Judged:
-        """Judgements of `train_queries`, to whose rows `query` refers; may be empty."""
+        """Judgements of `train_queries`; `query` refers to their rows. May be empty."""
         ...
 
     seed: int
@@ -176,7 +175,7 @@ class Context(Protocol):
         ...
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Add truncation by a scorer's limit to the record; `count` is called outside phases."""
+        """Add truncation by a scorer's limit to the record; `count` is called outside any phase."""
         ...
 
 
@@ -191,29 +190,30 @@ class Index(Protocol[RepIn]):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write everything a search needs into the existing, empty `folder`.
+        """Write everything that search needs into the existing, empty `folder`.
 
         A class method ``load(folder)`` returns an index with the same results.
         """
         ...
 
     def nbytes(self) -> int | None:
-        """Return the bytes that search keeps resident; None where they are not known."""
+        """Return the bytes that search keeps in memory; None if unknown."""
         ...
 
 
 @runtime_checkable
 class Filtering(Protocol[RepIn]):
-    """An index that searches among some of its documents; optional.
+    """An index that supports filtered search; optional.
 
-    Without it, more results are fetched than asked for, and those that do not pass are dropped.
+    Without it, more results than `k` are fetched, and those that do not pass are dropped.
     """
 
     filtering: Literal["native", "before"]
-    """`before`: the passing documents are selected, then all of them are compared."""
+    """`native`: by the index itself; `before`: passing documents are selected, then all
+    compared."""
 
     def search_where(self, queries: RepIn, k: int, where: Where) -> Hits:
-        """Return the `k` best passing documents of each query, and no others."""
+        """Return the `k` best documents of each query among those that pass `where`."""
         ...
 
 
@@ -221,10 +221,10 @@ class Filtering(Protocol[RepIn]):
 class Changing(Protocol[RepIn]):
     """An index that changes between searches (`rankstone load --updates`); optional.
 
-    Documents are named by keys, which searches return in place of positions: the document at a
-    position has it as its key, and inserted ones have larger keys, each new. What is inserted is
-    found, and what is deleted is not, from the next search on. An index may also have `compact()`,
-    which gives back the room of deleted documents.
+    Documents have integer keys, which searches return in place of positions: the key of an original
+    document is its position, inserted ones have new, larger keys. Insertions and deletions take
+    effect from the next search on. An index may also have `compact()`, which frees the space of
+    deleted documents.
     """
 
     def insert(self, keys: NDArray[np.int64], documents: RepIn) -> None: ...
@@ -236,24 +236,24 @@ class Runner(Protocol[Rep]):
     """One retrieval method."""
 
     requires: ClassVar[Mapping[str, str]]
-    """Import name of each optional library the adapter needs -> the extra that installs it."""
+    """Import name of each optional dependency -> the extra that installs it."""
 
     cacheable: ClassVar[bool]
-    """True if encodings are expensive enough to be stored in shards (vectors yes, tokens no)."""
+    """True if encodings are expensive enough to store in shards (vectors are, tokens are not)."""
 
     def describe(self) -> Mapping[str, Json]:
         """Return everything that can change an encoding, for the record and the cache key.
 
-        Parameters, model id with revision and file hashes, prompts, max length, pooling,
-        normalisation, similarity, dtype, engine, and the versions of the libraries used; not the
-        batching, which changes only the last bits of a vector. Values that differ by role are
-        given as ``{"query": ..., "document": ...}``: the key of encoded documents leaves out the
-        query side (see `rankstone.encodings.cache_key`).
+        It includes parameters, model id with revision and file hashes, prompts, max length,
+        pooling, normalisation, similarity, dtype, engine, and library versions, but not the batch
+        size, which changes vectors only by rounding. Values that differ by role are given as
+        ``{"query": ..., "document": ...}``: the key of encoded documents ignores the query side
+        (see `rankstone.encodings.cache_key`).
         """
         ...
 
     def encode(self, texts: Sequence[str], role: Role) -> Rep:
-        """Return representations of `texts`, one each, in order."""
+        """Return the representations of `texts`, in order."""
         ...
 
     def index(self, documents: Chunks[Rep], context: Context) -> Index[Rep]:
@@ -261,22 +261,22 @@ class Runner(Protocol[Rep]):
         ...
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Count what the model's limit truncates of `texts`; None where the method has no limit."""
+        """Count truncation of `texts` by the model's limit; None if the method has no limit."""
         ...
 
 
 class Defaults:
-    """Base of runners (`rankstone.Runner`) that need define only `encode` and `index`.
+    """Base of runners (`rankstone.Runner`); subclasses need to define only `encode` and `index`.
 
-    Nothing optional is required, encodings are not kept in shards, nothing is truncated, and the
-    description is a digest of code and attributes.
+    By default there are no optional dependencies, encodings are not stored in shards, nothing is
+    truncated, and the description is a digest of code and attributes.
     """
 
     requires: ClassVar[Mapping[str, str]] = {}
     cacheable: ClassVar[bool] = False
 
     def describe(self) -> Mapping[str, Json]:
-        """Return the class, the plain attributes, and the sha256 of code and all attributes."""
+        """Return the class, the JSON attributes, and the sha256 of code and all attributes."""
         from rankstone.runners.objects.content import content_digest
 
         state = getattr(self, "__dict__", {}).items()
@@ -285,32 +285,32 @@ class Defaults:
         return {"class": name, "parameters": plain, "sha256": content_digest(self)}
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Count what the model's limit truncates of `texts`; None where the method has no limit."""
+        """Count truncation of `texts` by the model's limit; None if the method has no limit."""
         return None
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Scores the candidates of one query; listwise, so that candidates may share work.
+    """Scores all candidates of one query together, so that they can share computation.
 
-    A frozen dataclass whose fields are located models, members and JSON values, so that an index
-    can be saved with its scorer (see `rankstone.runners.adapter_json`).
+    It must be a frozen dataclass whose fields are located models, members and JSON values, so that
+    an index can be saved with its scorer (see `rankstone.runners.adapter_json`).
     """
 
     requires: ClassVar[Mapping[str, str]]
-    """Libraries and their extras, as for a `Runner`."""
+    """Optional dependencies and their extras, as in `Runner`."""
 
     def describe(self) -> Mapping[str, Json]:
         """Return everything that can change a score, for the record."""
         ...
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """Return (len(documents),) finite scores, higher is better, comparable within a query."""
+        """Return (len(documents),) finite scores; higher is better, comparable within a query."""
         ...
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        """Count what the model's limit truncates of the (query, document) pairs, each of which
-        counts as a text; None where the method has no limit."""
+        """Count truncation of the (query, document) pairs by the model's limit, each pair as one
+        text; None if the method has no limit."""
         ...
 
 
@@ -320,7 +320,7 @@ MEMBERS = ("encode", "index", "describe", "truncation", "cacheable")
 
 
 def lacking(runner: object) -> list[str]:
-    """Return the members of `Runner` that an object, or a class, does not have."""
+    """Return the members of `Runner` that an object or class lacks."""
     methods = MEMBERS[:-1]
     missing = [name for name in methods if not callable(getattr(runner, name, None))]
     return missing + [name for name in MEMBERS[-1:] if not hasattr(runner, name)]

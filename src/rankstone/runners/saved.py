@@ -1,4 +1,4 @@
-"""Indexes as dataclasses: saved, loaded and weighed by their fields."""
+"""Indexes as dataclasses, saved, loaded and measured field by field."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rankstone.runners.representations.pieces import SavedTexts, Stored
 
 FILE = "index.json"
 CONTEXT = "context"
-"""A field of this name belongs to a run: it is not saved, and None in a loaded index."""
+"""A field of this name is not saved, and is None in a loaded index."""
 
 
 class SavedIndex:
-    """Base of indexes that are dataclasses of what a search needs.
+    """Base of indexes that are dataclasses.
 
     A field is an array, a scipy sparse matrix, an object with `save` and `load`, an encoded corpus,
-    a list of texts, an adapter or another dataclass of parameters, a tuple of these, or a value of
-    JSON. Corpora and texts are read from disk in a loaded index. An adapter is constructed again; a
-    ModelError if the files of its model are gone or are others.
+    a list of texts, an adapter or another dataclass of parameters, a tuple of these, or a JSON
+    value. A loaded index reads corpora and texts from disk. An adapter is constructed again, with a
+    ModelError if its model's files are missing or have changed.
     """
 
     def save(self, folder: Path) -> None:
@@ -38,11 +38,11 @@ class SavedIndex:
         return cls(**{name: _read(value, folder / name) for name, value in written.items()})
 
     def nbytes(self) -> int:
-        """Bytes of arrays and parts; what is read from disk is not counted."""
+        """Return the bytes of arrays and parts in memory, without data read from disk."""
         return sum(resident_bytes(value) for _, value in self._fields())
 
     def notes(self) -> list[str]:
-        """Return what the indexes inside have to say about their results, for the record."""
+        """Return the notes of nested indexes about their results, for the record."""
         return [note for part in _inside(self) for note in getattr(part, "notes", list)()]
 
     def _fields(self) -> Iterator[tuple[str, Any]]:
@@ -52,20 +52,21 @@ class SavedIndex:
 
 
 def throughout(index: Any, method: str) -> bool:
-    """Return True if `index`, and every index inside it, has `method`: those of others may lack
+    """Return True if `index` and every nested index have `method`: third-party indexes may lack
     `save` and `nbytes`."""
     return hasattr(index, method) and all(throughout(part, method) for part in _inside(index))
 
 
 def _inside(index: Any) -> Iterator[Any]:
-    """Yield the indexes among the fields of an index."""
+    """Yield the nested indexes of an index."""
     for _, value in index._fields() if isinstance(index, SavedIndex) else ():
         parts = value if isinstance(value, tuple) else (value,)
         yield from (part for part in parts if hasattr(part, "search"))
 
 
 def resident_bytes(value: Any) -> int:
-    """Bytes of an array, a sparse matrix, a part that states them, or a tuple of these; else 0."""
+    """Return the bytes of an array, sparse matrix, part with `nbytes`, or tuple of these; else
+    0."""
     if isinstance(value, tuple):
         return sum(map(resident_bytes, value))
     if hasattr(value, "indptr"):
@@ -75,7 +76,7 @@ def resident_bytes(value: Any) -> int:
 
 
 def _write(value: Any, path: Path) -> Any:
-    """Write `value` to `path`, a folder or a file with another suffix; JSON for `_read`."""
+    """Write `value` to the folder `path`, or a file with a suffix; return the JSON for `_read`."""
     if isinstance(value, tuple):
         parts = enumerate(value)
         return {"tuple": [_write(part, _numbered(path, number)) for number, part in parts]}
@@ -95,7 +96,7 @@ def _write(value: Any, path: Path) -> Any:
 
 
 def _writer(value: Any) -> tuple[str, Callable[[Path], None]] | None:
-    """The kind of what is written into a folder, and the function that writes it."""
+    """Return the kind of a value saved as a folder, and the function that writes it."""
     if hasattr(value, "save"):
         return "part", value.save
     if hasattr(value, "take"):

@@ -18,7 +18,7 @@ from rankstone.runners.representations.base import concatenate, take
 
 @dataclass(frozen=True)
 class MemoryChunks:
-    """`texts` encoded by `runner` in chunks of `chunk_size` on every iteration, and once for
+    """`texts` encoded by `runner`: in chunks of `chunk_size` on every iteration, and once for
     access by position."""
 
     runner: AnyRunner
@@ -47,7 +47,7 @@ class MemoryChunks:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Relevant pairs, by rows of queries and positions of documents."""
+    """Relevant pairs, by query row and document position."""
 
     query: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     document: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -58,7 +58,7 @@ class Pairs:
 
 
 class PlainIds(tuple[str, ...]):
-    """Ids of documents in memory."""
+    """Document ids in memory."""
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
         places = {name: place for place, name in enumerate(self)}
@@ -67,7 +67,7 @@ class PlainIds(tuple[str, ...]):
 
 @dataclass(kw_only=True)
 class PlainContext:
-    """A context over `texts` without clock and cache."""
+    """A context over `texts` without timing and cache."""
 
     texts: Sequence[str]
     work: Path
@@ -78,9 +78,9 @@ class PlainContext:
     device: str = "cpu"
     columns: Mapping[str, Any] = field(default_factory=dict)
     names: Sequence[str] | None = None
-    """Ids of the documents; None: `d0`, `d1`, ... in the order of the texts."""
+    """Document ids; None: `d0`, `d1`, ... in the order of the texts."""
     phases: list[str] = field(default_factory=list)
-    """Phases in the order of entry."""
+    """Names of phases in the order of entry."""
 
     @property
     def ids(self) -> PlainIds:
@@ -97,4 +97,4 @@ class PlainContext:
         return MemoryChunks(runner, self.texts)
 
     def count_pairs(self, count: Callable[[], Truncation | None]) -> None:
-        """Count nothing."""
+        """Ignore truncation."""

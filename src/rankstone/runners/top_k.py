@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from rankstone.runners.protocols import Hits
 
 GROUP = 32
-"""Scores of which the highest is compared first."""
+"""Scores per group, whose maxima are compared first."""
 
 
 def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Positions and scores of the `k` highest scores above zero, best first.
+    """Return positions and values of the `k` highest scores above zero, best first.
 
     Ties, also at rank `k`, go to the lower position.
     """
@@ -28,9 +28,9 @@ def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDA
 
 
 def merged(first: Hits, second: Hits, k: int) -> Hits:
-    """The `k` best of two searches, of earlier and of later documents.
+    """Return the `k` best of two searches, in earlier and in later documents.
 
-    Ties go to the first, and -inf is no score.
+    Ties go to the first; -inf means no score.
     """
     docs = np.concatenate([first.docs, second.docs], axis=1)
     scores = np.concatenate([first.scores, second.scores], axis=1)
@@ -41,9 +41,9 @@ def merged(first: Hits, second: Hits, k: int) -> Hits:
 
 
 def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Ascending positions above zero with all of the `k` highest scores, and their ties.
+    """Return ascending positions that include the `k` highest scores above zero and their ties.
 
-    The `k`-th highest of the maxima of disjoint groups is a score that `k` documents reach.
+    The `k`-th highest maximum of disjoint groups is a lower bound of the `k` highest scores.
     """
     width = len(scores) // GROUP
     if width <= k:
@@ -59,7 +59,7 @@ def _candidates(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def largest(values: NDArray[np.float32], k: int | None) -> NDArray[np.int64]:
-    """Positions of the `k` largest `values` (None: all), ascending; ties go to the lower one."""
+    """Return ascending positions of the `k` largest `values` (None: all); ties go to the lower."""
     if k is None or k >= len(values):
         return np.arange(len(values))
     least = np.partition(values, len(values) - k)[len(values) - k]
@@ -69,7 +69,7 @@ def largest(values: NDArray[np.float32], k: int | None) -> NDArray[np.int64]:
 
 
 def beneath(floor: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores below `floor` that fall where `scores`, which descend, fall, and nowhere else."""
+    """Return scores below `floor` with exactly the order and ties of `scores`, which descend."""
     step = max(1.0, 4.0 * float(np.spacing(np.float32(abs(floor)))))
     falls = np.diff(scores, prepend=np.float32(np.inf)) < 0
     return (float(floor) - step * np.cumsum(falls)).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Budget of a run: tokens and money that requests to APIs may cost.
+"""Budget of a run: the tokens or money that API requests may cost.
 
-A request is sent only if its upper bound fits into what is left, so that the budget is not
-exceeded. Before many requests, an estimate for all of them is compared too: paid answers are lost
-where a shard stays incomplete.
+A request is sent only if its upper bound fits into the remaining budget, which is therefore never
+exceeded. Before a series of requests, an estimate for all of them must fit too, because paid
+answers are lost if their shard stays incomplete.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 from rankstone.errors import BudgetError
 
 SPENT = "spent.json"
-"""File in which the process of a cell states what it spent."""
+"""File in which a cell's process writes its spending."""
 MARGIN = 1.1
 """Ratio of the estimate for many texts to the tokens per byte of the texts so far."""
 TOKENS_PER_BYTE, PRIOR_BYTES = 0.3, 10_000
-"""About that of English, which counts as much as so many bytes of texts that were answered."""
+"""Prior of tokens per byte (about that of English), and its weight in bytes of answered texts."""
 PER_TEXT = 16
-"""Tokens that a server may add to a text, such as special tokens and a prefix of its own."""
+"""Tokens that a server may add to a text, such as special tokens and a prefix."""
 
 
 class Amount(NamedTuple):
@@ -51,7 +51,7 @@ class Amount(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """Upper bounds; None is without bound."""
+    """Upper bounds; None means no bound."""
 
     tokens: int | None = None
     usd: float | None = None
@@ -71,21 +71,21 @@ NOTHING, UNLIMITED = Amount(), Limit()
 
 
 def bound(texts: Sequence[str]) -> int:
-    """Return the most tokens that `texts` can have: no tokenizer makes more of them than bytes."""
+    """Return an upper bound of the tokens of `texts`: tokenizers make at most one per byte."""
     return sum(len(text.encode("utf-8", "replace")) + PER_TEXT for text in texts)
 
 
 @dataclass
 class Purse:
-    """Spending below a limit; threads may share it."""
+    """Spending under a limit; thread-safe."""
 
     limit: Limit = UNLIMITED
     ledger: Path | None = None
-    """File that always states what is spent, and what requests under way may cost."""
+    """File kept up to date with the spending, including the bound of requests in flight."""
     spent: Amount = NOTHING
     _reserved: Amount = field(default=NOTHING, init=False)
     _seen: tuple[int, int] = field(default=(0, 0), init=False)
-    """Tokens and bytes of the answers so far."""
+    """Tokens and bytes of the texts answered so far."""
     _changed: threading.Condition = field(
         default_factory=threading.Condition, init=False, repr=False
     )
@@ -109,12 +109,12 @@ class Purse:
     def reserve(
         self, texts: Sequence[str], price: float | None, answer: Amount = NOTHING
     ) -> Amount:
-        """Set aside the upper bound of a request; BudgetError if it is not left.
+        """Reserve the upper bound of a request; BudgetError if it exceeds the remaining budget.
 
-        Waits for requests under way where the bound fits only once they are settled.
+        Waits for requests in flight if the bound fits only after they are settled.
 
         Args:
-            answer: upper bound of what is written for it.
+            answer: upper bound of the generated tokens and their price.
         """
         amount = Amount.of(bound(texts), price).plus(answer)
         with self._changed:
@@ -125,7 +125,7 @@ class Purse:
         return amount
 
     def settle(self, reserved: Amount, texts: Sequence[str], cost: Amount) -> None:
-        """Replace what was set aside for an answered request by its cost."""
+        """Replace the reservation of an answered request by its actual cost."""
         with self._changed:
             self._reserved = self._reserved.minus(reserved)
             self.spent = self.spent.plus(cost)
@@ -135,7 +135,7 @@ class Purse:
             self._changed.notify_all()
 
     def lose(self, reserved: Amount, texts: Sequence[str]) -> None:
-        """Count a request without an answer as spent; BudgetError if it cannot be repeated."""
+        """Count an unanswered request as spent; BudgetError if there is no budget to repeat it."""
         with self._changed:
             self.spent = self.spent.plus(reserved)
             self._write()
@@ -143,7 +143,7 @@ class Purse:
                 raise self._error(reserved, f"repeating a request of {len(texts):,} texts takes")
 
     def take_over(self, folder: Path) -> None:
-        """Add what another process, such as that of a cell, stated in `folder`."""
+        """Add the spending that another process, such as a cell's, wrote to `folder`."""
         with contextlib.suppress(FileNotFoundError):
             self.spent = self.spent.plus(Amount(*json.loads((folder / SPENT).read_bytes())))
             self._write()
@@ -163,7 +163,7 @@ class Purse:
 
     def _write(self) -> None:
         if self.ledger is not None:
-            temporary = self.ledger.with_suffix(".new")  # a killed process leaves the old one whole
+            temporary = self.ledger.with_suffix(".new")    # keeps the old file if killed
             temporary.write_text(json.dumps(self.spent.plus(self._reserved)))
             temporary.replace(self.ledger)
 
@@ -172,13 +172,13 @@ _purse: ContextVar[Purse | None] = ContextVar("purse", default=None)
 
 
 def current() -> Purse:
-    """Return the purse of this run, or one without a limit."""
+    """Return this run's purse, or an unlimited one."""
     return _purse.get() or Purse()
 
 
 @contextlib.contextmanager
 def paying(purse: Purse) -> Iterator[None]:
-    """Pay the requests made in this thread inside the block from `purse`."""
+    """Charge requests made by this thread inside the block to `purse`."""
     token = _purse.set(purse)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Requests to an API: its key, retries, and errors that never hold the key."""
+"""Requests to an API: key, retries, and error messages without the key."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 from rankstone.errors import ApiError, RefusedError
 
 AGAIN = (408, 429, 500, 502, 503, 504, 529)
-"""Statuses of faults that pass."""
+"""HTTP status codes that are retried."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-"""Waits double from the first to the longest, less a random part of up to a half."""
+"""First and longest wait of the exponential backoff; up to half is subtracted at random."""
 PATIENCE_S = 600.0
-"""Longest wait that a server may ask for (`Retry-After`)."""
+"""Longest `Retry-After` of a server that is respected."""
 LONGEST_MESSAGE = 300
 
 
 class Client:
-    """Connection to one server, which threads may share."""
+    """Connection to one server; thread-safe."""
 
     def __init__(self, base_url: str, *, key_env: str, timeout: float, retries: int) -> None:
         import httpx2
@@ -36,15 +36,15 @@ class Client:
         self._unreachable = httpx2.ConnectError
         self._answered = False
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        tls = base_url.startswith("https:")  # reading the certificates takes a while
+        tls = base_url.startswith("https:")  # reading the certificates is slow
         self._http = httpx2.Client(headers=headers, timeout=timeout, verify=tls)
         weakref.finalize(self, self._http.close)
 
     def post(self, path: str, body: Any, lost: Callable[[], None] = lambda: None) -> Any:
-        """Return the JSON that the server answers; ApiError if it refuses or fails for good.
+        """Return the JSON response; ApiError if the server refuses, or fails after all retries.
 
         Args:
-            lost: Called before a request is repeated whose answer, if there was one, is lost.
+            lost: Called before a request is retried that the server may have answered (and billed).
         """
         url = f"{self.base_url}/{path}"
         answer = self._send("POST", url, body, AGAIN, lost)
@@ -59,7 +59,7 @@ class Client:
             ) from None
 
     def stated(self, url: str) -> dict[str, Any]:
-        """Return the JSON object at `url`; empty where the server has none."""
+        """Return the JSON object at `url`; an empty dict if the server has none."""
         answer = self._send("GET", url, None, tuple(s for s in AGAIN if s != 500))
         try:
             body = json.loads(answer.content) if answer.is_success else {}
@@ -75,7 +75,7 @@ class Client:
         again: tuple[int, ...],
         lost: Callable[[], None] = lambda: None,
     ) -> Any:
-        """Return the answer, after retries where a fault may pass."""
+        """Return the response, after retries of transient errors."""
         for attempt in range(self._retries + 1):
             asked: float | None = None
             broken = True
@@ -106,7 +106,7 @@ class Client:
 
     def _refusal(self, url: str, answer: Any) -> str:
         status = answer.status_code
-        mend = "Correct [parameters]; what is too long or too much: batch_texts, batch_tokens,"
+        mend = "Correct [parameters]; if a request is too large: batch_texts, batch_tokens,"
         mend += " max_characters."
         if status in (401, 403):
             mend = f"The key in the environment variable '{self._key_env}' is wrong or not allowed."
@@ -117,7 +117,7 @@ class Client:
         return f"{url}: {self._status(answer)}. {mend}"
 
     def _status(self, answer: Any) -> str:
-        """Return status and message of an answer in one line."""
+        """Return status and message of a response in one line."""
         try:
             name = HTTPStatus(answer.status_code).phrase
         except ValueError:
@@ -126,19 +126,19 @@ class Client:
         return f"{answer.status_code} {name}".strip() + (f" ({message})" if message else "")
 
     def _clean(self, text: str) -> str:
-        """Return the first line of `text`, bounded, without the key."""
+        """Return the first line of `text`, truncated, without the key."""
         text = text.replace(self._key, "***") if self._key else text
         return " ".join(text.split())[:LONGEST_MESSAGE]
 
 
 def wait_s(attempt: int, asked: float | None) -> float:
-    """Return the seconds to wait: those that the server asks for, or twice as many as before."""
+    """Return the seconds to wait: the server's `Retry-After`, or exponential backoff."""
     own = min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.5, 1.0)
     return own if asked is None else max(asked, 0.0)
 
 
 def retry_after(headers: Any) -> float | None:
-    """Return the seconds that `Retry-After` asks for, as a number or as a date; None without it."""
+    """Return the seconds in `Retry-After`, a number or a date; None without the header."""
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value)
@@ -149,7 +149,7 @@ def retry_after(headers: Any) -> float | None:
 
 
 def _key(variable: str) -> str:
-    """Return the key in the environment variable; empty where none is named."""
+    """Return the key in the environment variable; empty if no variable is named."""
     if not variable:
         return ""
     key = os.environ.get(variable, "").strip()
@@ -160,14 +160,14 @@ def _key(variable: str) -> str:
         )
     if not (key.isascii() and key.isprintable()):
         raise ApiError(
-            f"The environment variable '{variable}' (parameters.key_env) holds characters that no"
-            " key has. Set it to the key alone."
+            f"The environment variable '{variable}' (parameters.key_env) holds characters that are"
+            " not allowed in a key. Set it to the key alone."
         )
     return key
 
 
 def _message(text: str) -> str:
-    """Return the message in the JSON of an error, or its text."""
+    """Return the message of a JSON error response, or the text as it is."""
     try:
         body = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Lengths of texts that are sent to an API: estimated, batched, truncated and counted."""
+"""Lengths of texts sent to an API: estimation, batching, truncation and counting."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import STRICT, Json, Truncation
 
 BYTES_PER_TOKEN = 4
-"""The estimate where there is no tokenizer: about that of English, and cautious elsewhere."""
+"""Estimate without a tokenizer: about right for English."""
 Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Lengths:
-    """Limits of a text's length, applied before it is sent: the server's own cannot be counted."""
+    """Limits of a text's length, applied before sending: the server's truncation is unknown."""
 
     max_characters: Positive | None = None
-    """Characters of a text, prompt included; the rest is left out."""
+    """Most characters of a text, prompt included; the rest is truncated."""
     max_length: Positive | None = None
-    """Tokens of a text, prompt and special tokens included; needs `tokenizer`."""
+    """Most tokens of a text, prompt and special tokens included; needs `tokenizer`."""
     tokenizer: str = ""
-    """A `tokenizer.json` of the model, for counting; without it tokens are estimated."""
+    """The model's `tokenizer.json`, to count tokens; without it they are estimated."""
 
     def __post_init__(self) -> None:
         if self.max_length is not None and not self.tokenizer:
@@ -50,13 +50,13 @@ class Lengths:
         return body
 
     def sizes(self, texts: Sequence[str]) -> list[int]:
-        """Return tokens of each text, estimated where there is no tokenizer."""
+        """Return the number of tokens of each text, estimated without a tokenizer."""
         if self.tokenizer:
             return [len(ids) for ids in self._encoded(texts, special=True)]
         return [len(t.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1 for t in texts]
 
     def cut(self, texts: Sequence[str]) -> list[str]:
-        """Return the texts within the limits."""
+        """Return the texts, truncated at the limits."""
         cut = [text[: self.max_characters] for text in texts]
         if self.max_length is None:
             return cut
@@ -68,7 +68,7 @@ class Lengths:
         ]
 
     def left_out(self, texts: Sequence[str]) -> Truncation | None:
-        """Count what the limits leave out, in tokens, or in characters without a tokenizer."""
+        """Count what the limits truncate, in tokens, or in characters without a tokenizer."""
         if self.max_length is None and self.max_characters is None:
             return None
         count = self.sizes if self.tokenizer else lambda read: [len(text) for text in read]
@@ -93,7 +93,8 @@ class Lengths:
 
 
 def batches(sizes: Sequence[int], *, texts: int, tokens: int) -> Iterator[slice]:
-    """Yield consecutive runs of at most so many texts and tokens; a longer text is a run alone."""
+    """Yield consecutive batches of at most so many texts and tokens; a longer text is sent
+    alone."""
     start = total = 0
     for row, size in enumerate(sizes):
         if row > start and (row - start == texts or total + size > tokens):

@@ -1,4 +1,4 @@
-"""Parameters that all APIs have, and the requests that they make of texts."""
+"""Parameters shared by all API adapters, and their requests."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ FACTS = (
     "root", "owned_by", "max_model_len", "model_id", "model_sha", "model_dtype",
     "max_input_length", "digest",
 )  # fmt: skip
-"""Facts of a model that servers state and that do not change with their start."""
+"""Model properties reported by servers that stay the same when a server restarts."""
 ONE = ["warm up"]
 
 
 class Request(NamedTuple):
-    """Body of a request, and the texts in it that are paid for."""
+    """Body of a request, and the texts in it that are billed."""
 
     body: dict[str, Any]
     texts: Sequence[str]
     n: int
-    """Texts that the answer is about."""
+    """Number of texts that the response covers."""
     most: int = 0
-    """Tokens that may be written for it."""
+    """Most tokens that the server may generate."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ApiSettings(Lengths):
-    """Base of adapters that ask a server; they keep no key, only the name of its variable.
+    """Base of adapters that call a server; they hold the name of the key's variable, not the key.
 
-    Only `base_url`, `model_id`, the dimensions, prompts, fields and lengths can change an answer:
-    batches, concurrency, patience and price are not described.
+    Only `base_url`, `model_id`, the dimensions, prompts, fields and lengths can change a response:
+    batch sizes, concurrency, timeout, retries and price are left out of the description.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"httpx2": "api"}
 
     base_url: str
-    """Without the last part of the path: `https://api.openai.com/v1`."""
+    """Base of the endpoint's URL, without its last part: `https://api.openai.com/v1`."""
     model_id: str
-    """Name by which the server knows the model."""
+    """Name of the model on the server."""
     key_env: Variable = ""
-    """Name of the environment variable that holds the key; empty where the server needs none."""
+    """Name of the environment variable that holds the key; empty if the server needs none."""
     batch_texts: Positive = 32
     """Texts per request; the default is the most that Text Embeddings Inference accepts."""
     batch_tokens: Positive = 8192
     """Tokens per request; a longer text is sent alone."""
     concurrency: Positive = 4
-    """Requests at the same time."""
+    """Concurrent requests."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds to wait for an answer."""
+    """Seconds to wait for a response."""
     retries: Annotated[int, Field(ge=0)] = 6
-    """Further attempts after 429, 5xx, a timeout or a broken connection."""
+    """Retries after 429, 5xx, a timeout or a broken connection."""
     price: Annotated[float, Field(ge=0)] | None = None
     """US dollars per million input tokens."""
 
@@ -83,7 +83,7 @@ class ApiSettings(Lengths):
             )
 
     def identity(self) -> dict[str, Json]:
-        """Describe the model: as it is asked for, and as its server describes it.
+        """Describe the model: as requested, and as its server reports it.
 
         Raises:
             ApiError: the server cannot be reached, or refuses.
@@ -99,10 +99,11 @@ class ApiSettings(Lengths):
     def answers(
         self, path: str, requests: Sequence[Request], read: Callable[[Any, int, str], Answer]
     ) -> Iterator[Answer]:
-        """Yield the answers in order, a few asked for at the same time; report their tokens.
+        """Yield the responses in order, from concurrent requests; report their tokens.
 
         Raises:
-            ApiError: as `Client.post` and `read`; BudgetError where they could cost too much.
+            ApiError: as `Client.post` and `read`.
+            BudgetError: the requests could exceed the budget.
         """
         purse = current()
         purse.expect([text for request in requests for text in request.texts], self.price)
@@ -110,31 +111,32 @@ class ApiSettings(Lengths):
             yield from pool.map(lambda one: self._answer(path, one, read, purse), requests)
 
     def batched(self, texts: Sequence[str], beside: int = 0) -> list[slice]:
-        """Return runs of `texts` that fit into requests, each text with so many tokens `beside`."""
+        """Return batches of `texts` that fit into requests, with `beside` more tokens for each
+        text."""
         sizes = [size + beside for size in self.sizes(texts)]
         return list(batches(sizes, texts=self.batch_texts, tokens=self.batch_tokens))
 
     def reported(self, answer: Answer) -> None:
-        """Report the tokens of an answer to the meter; in the thread that encodes."""
+        """Report the tokens of a response to the meter, in the thread that encodes."""
         tokens, usd = self.cost(answer)
         report(Work(len(answer.values), tokens, billed_tokens=tokens, usd=usd))
 
     def written(self, tokens: int) -> Amount:
-        """Return what so many tokens cost that are written, not read."""
+        """Return the cost of generated tokens."""
         return Amount.of(tokens, None)
 
     def cost(self, answer: Answer) -> Amount:
-        """Return what an answer cost, as far as the server counts it."""
+        """Return the cost of a response, as counted by the server."""
         return Amount.of(answer.tokens or 0, self.price).plus(self.written(answer.written))
 
     def probe(self) -> Answer:
-        """Return the answer for one short text."""
+        """Return the response for one short text."""
         raise NotImplementedError
 
     def _answer(
         self, path: str, request: Request, read: Callable[[Any, int, str], Answer], purse: Purse
     ) -> Answer:
-        """Ask once; what a failure may have cost is its upper bound."""
+        """Send a request; a failed one is charged at its upper bound."""
         client, most = self._client, self.written(request.most)  # a missing key reserves nothing
         spent = reserved = purse.reserve(request.texts, self.price, most)
         where, body = f"{client.base_url}/{path}", {"model": self.model_id, **request.body}
@@ -163,7 +165,7 @@ class ApiSettings(Lengths):
 
     @cached_property
     def _probed(self) -> Answer:
-        """Answer for a short text, and a warning, once for each object."""
+        """Return the response for a short text, and warn about the server, once per object."""
         answer = self.probe()
         limits = "" if self.max_characters or self.max_length else (
             " nor what it truncates of long texts (see max_characters)"
@@ -178,8 +180,8 @@ class ApiSettings(Lengths):
 
     @cached_property
     def _server(self) -> dict[str, Json]:
-        """Facts that the server states about its model: in answers, in the list of its models
-        (OpenAI, vLLM, Ollama), and in what TEI and Ollama report."""
+        """Properties of the model reported by the server: in responses, in its list of models
+        (OpenAI, vLLM, Ollama), and by the information endpoints of TEI and Ollama."""
         said: dict[str, Json] = {"model": self._probed.model}
         client, root = self._client, self._client.base_url.removesuffix("/v1")
         listed = client.stated(f"{client.base_url}/models").get("data")
@@ -194,6 +196,6 @@ class ApiSettings(Lengths):
 
 
 def _named(items: Any, key: str, name: str) -> dict[str, Any]:
-    """Return the object of a list whose `key` is `name`; empty where there is none."""
+    """Return the object in a list whose `key` is `name`; empty if there is none."""
     found = (item for item in items or () if isinstance(item, dict) and item.get(key) == name)
     return next(found, {}) if isinstance(items, list) else {}

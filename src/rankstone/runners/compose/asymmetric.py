@@ -1,4 +1,4 @@
-"""Queries encoded by one method and documents by another, in one space."""
+"""Queries encoded by one method and documents by another, in one vector space."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rankstone.runners.protocols import STRICT, AnyIndex, AnyRunner, Chunks, Con
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Asymmetric(ByMember):
-    """The index of one dense method, asked by queries that another one encodes.
+    """Index of one dense method, searched with queries that another one encodes.
 
-    MatFormer (Devvrit et al., NeurIPS 2024, arXiv:2310.07707) encodes the gallery by the largest
-    model and queries by any of its sub-models, without another index; its claim is that the space
-    of vectors stays the same. With a model that was not trained for it and an earlier `exit_layer`
-    for queries, this is the control: the saving is the same, the space is not. With two checkpoints
-    that share a space it is a method of its own.
+    MatFormer (Devvrit et al., NeurIPS 2024, arXiv:2310.07707) encodes documents with the largest
+    model and queries with any of its sub-models, over the same index: all share one vector space.
+    With a model that was not trained this way and an earlier `exit_layer` for queries, this adapter
+    is the control experiment: equal savings without a shared space. With two checkpoints that share
+    a space it is a method of its own.
 
-    Documents are encoded as the first member does, in its shards; ties are the first member's.
+    Documents are encoded by the first member, in its shards, and ties are broken as in its index.
     """
 
     members: TwoMembers
-    """The documents' method, and the queries'."""
+    """The method for documents, and the one for queries."""
 
     def describe(self) -> Mapping[str, Json]:
         documents, queries = (member.describe() for member in self.members)

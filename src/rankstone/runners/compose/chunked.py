@@ -1,4 +1,4 @@
-"""Long documents by any method: split into chunks, each encoded as a document of its own."""
+"""Long documents with any method: split into chunks that are encoded as documents."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
 
 CELLS = 2**22
-"""Chunks searched for at once, over all queries: their positions and scores take 48 MiB."""
+"""Chunks retrieved at once, over all queries: their positions and scores take 48 MiB."""
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ChunkedEncoder(ByMember):
-    """Documents of any length by a method whose own limit is shorter.
+    """Documents of any length, for a method with a limited input length.
 
-    A document is split into chunks that the member takes whole, and each is encoded as a document.
-    `max`: a document scores as its best chunk does (MaxP of Dai and Callan, Deeper Text
-    Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019), by any member's
-    index. `mean`: its vector is the mean of those of its chunks, of unit length where the member's
-    are. `first`: the first chunk alone (FirstP of the same paper).
+    A document is split into chunks within the member's limit, and each is encoded as a document.
+    `max`: a document's score is that of its best chunk (MaxP of Dai and Callan, Deeper Text
+    Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019), with any member's
+    index. `mean`: its vector is the mean of its chunks' vectors, of unit length if the member's
+    are. `first`: only the first chunk is used (FirstP of the same paper).
 
-    Queries are left to the member. Ties at rank k are broken as the member's index breaks
-    those of chunks. Methods with one member and one cutting share the encoded chunks, whether they
-    take the maximum or the mean.
+    Queries are encoded by the member. Ties at rank k are broken as the member's index breaks
+    those of chunks. Methods with the same member and chunk size share the encoded chunks, whether
+    they take the maximum or the mean.
     """
 
     members: OneMember
     """The method that encodes the chunks."""
     aggregate: Literal["first", "max", "mean"]
     chunk_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Units of a chunk at most, all that the member adds included; None: the member's own limit.
-    Units are the member's tokens where it has some, else words."""
+    """Most units of a chunk, including all that the member adds; None: the member's own limit.
+    Units are the member's tokens if it has a tokenizer, else words."""
     overlap: Annotated[int, Field(ge=0)] = 0
-    """Units at the end of a chunk, at most, that are also the beginning of the next."""
+    """Most units that a chunk shares with the next one."""
 
     def __post_init__(self) -> None:
         stated = self.chunk_tokens is not None or self.overlap > 0
         if stated or isinstance(ruler(self._member), Words):
-            _ = self._limit  # the member's own limit needs its model: not loaded for nothing
+            _ = self._limit  # check now; the member's own limit would load its model
 
     @cached_property
     def _limit(self) -> int:
-        """Units of a chunk at most; DefinitionError where the member's limit contradicts it."""
+        """Most units of a chunk; DefinitionError if it exceeds the member's limit."""
         own, stated = ruler(self._member), self.chunk_tokens
         limit = stated or own.limit
         if limit is None:
@@ -88,7 +88,7 @@ class ChunkedEncoder(ByMember):
         return encoded if role == "query" else self._of_documents(encoded)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """Index the chunks that `context` encodes; `documents` is never read."""
+        """Index the chunks as encoded by `context`; `documents` is never read."""
         passages: Chunks[Ragged] = context.encoded(self._passages)
         if self.aggregate != "max":
             changed = Derived(passages, lambda piece, _: self._of_documents(piece))
@@ -105,7 +105,7 @@ class ChunkedEncoder(ByMember):
         return self._member if role == "query" else self._passages
 
     def _of_documents(self, rep: Ragged) -> Any:
-        """Return what the index holds of documents, from their chunks."""
+        """Return the documents' representations for the index, from those of their chunks."""
         if self.aggregate == "max":
             return rep
         if self.aggregate == "first":
@@ -123,7 +123,7 @@ class ChunkedEncoder(ByMember):
 
     @property
     def _encoder(self) -> Any:
-        """The encoder of the chunks: the member, or the encoder whose search it is."""
+        """The encoder of the chunks: the member, or the encoder that the member searches with."""
         return getattr(self._member, "encoder", self._member)
 
     @cached_property
@@ -137,7 +137,7 @@ class ChunkedEncoder(ByMember):
 
 
 def mean_vectors(rep: Ragged, *, normalize: bool) -> NDArray[np.float32]:
-    """(n, dim) means of each document's vectors, of which every document has some."""
+    """Return the (n, dim) means of each document's vectors, at least one per document."""
     if not len(rep):
         return np.empty((0, rep.dim), dtype=np.float32)
     sums: Any = np.add.reduceat(np.asarray(rep.tokens, dtype=np.float32), rep.offsets[:-1], axis=0)
@@ -149,15 +149,15 @@ def mean_vectors(rep: Ragged, *, normalize: bool) -> NDArray[np.float32]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BestChunkIndex(SavedIndex):
-    """A member's index over all chunks; a document scores as the best of its own.
+    """A member's index over all chunks; a document has the score of its best chunk.
 
-    Exact where the member's is: chunks are searched deeper and deeper, until as many documents as
-    asked for are among them or there are no more, so what is not found scores no better.
+    Exact if the member's index is: the depth of the chunk search is raised until `k` documents are
+    found or no chunks are left, so that no document that was not found has a higher score.
     """
 
     chunks: AnyIndex
     offsets: Ids
-    """The chunks of document i are those from ``offsets[i]`` to ``offsets[i + 1]``."""
+    """Document i has the chunks ``offsets[i]:offsets[i + 1]``."""
 
     @cached_property
     def _owners(self) -> Ids:
@@ -177,7 +177,8 @@ class BestChunkIndex(SavedIndex):
         return hits
 
     def _fill(self, hits: Hits, rows: Ids, queries: Any, depth: int, wanted: int) -> Ids:
-        """Write the documents of the `depth` best chunks; the rows that may lack some."""
+        """Write the documents of the `depth` best chunks; return the rows with fewer than
+        `wanted`."""
         found = self.chunks.search(take(queries, rows), depth)
         exhausted = (found.docs < 0).any(axis=1)
         row, column = np.nonzero(found.docs >= 0)
@@ -198,7 +199,7 @@ class BestChunkIndex(SavedIndex):
 
 
 class _EveryChunk:
-    """The chunks of all documents, as a corpus of their own."""
+    """Chunks of all documents, as a corpus."""
 
     def __init__(self, documents: Chunks[Ragged]) -> None:
         self._documents = documents
@@ -206,7 +207,7 @@ class _EveryChunk:
 
     @property
     def offsets(self) -> Ids:
-        """Known for nothing once the chunks have been read."""
+        """Offsets of the documents; known once the chunks have been read."""
         if self._seen is None:
             for _ in self:
                 pass
@@ -236,10 +237,10 @@ class _EveryChunk:
 
 
 class _ChunkContext:
-    """The context of a member, without what concerns whole documents."""
+    """Context of a member over chunks, without whole-document data."""
 
     def __init__(self, context: Context, encoder: Any, chunks: Any) -> None:
-        """`chunks`: what `encoder` made of the chunks."""
+        """`chunks`: the representations of the chunks by `encoder`."""
         self._context, self._encoder, self._chunks = context, encoder, chunks
 
     def encoded(self, runner: Any) -> Any:
@@ -249,7 +250,7 @@ class _ChunkContext:
 
     @property
     def columns(self) -> Mapping[str, Any]:
-        """Return those of documents, unless these have several vectors each."""
+        """Columns of the documents, unless these have several vectors each."""
         return {} if isinstance(self._chunks, _EveryChunk) else self._context.columns
 
     def __getattr__(self, name: str) -> Any:

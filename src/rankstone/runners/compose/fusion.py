@@ -28,7 +28,7 @@ class ReciprocalRankFusion(Fusion):
 
     k: Annotated[int, Field(ge=0)] = 60
     depth: Annotated[int, Field(ge=1)] | None = None
-    """Documents that each member retrieves; None: as many as the fusion is asked for."""
+    """Documents that each member retrieves; None: the k of the search."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -62,9 +62,8 @@ def fuse(rankings: Sequence[Ids], *, rank_constant: int, k: int) -> Hits:
     """Reciprocal-rank fusion of rankings of the same queries.
 
     Args:
-        rankings: one (n_queries, depth) array of positions per member, -1 pads; depths may differ.
-        rank_constant: the k of the formula.
-        k: how many documents to return per query.
+        rankings: one (n_queries, depth) array of positions per member, padded by -1; depths may
+        differ. rank_constant: the k of the formula. k: documents to return per query.
     """
     ranks = np.concatenate([np.arange(1, member.shape[1] + 1) for member in rankings])
     return summed(np.concatenate(rankings, axis=1), 1.0 / (rank_constant + ranks), k)

@@ -1,4 +1,4 @@
-"""Base of methods that fuse several rankings: members, and sums over what these found."""
+"""Base of methods that fuse several rankings, and sums of gains over them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rankstone.runners.protocols import STRICT, AnyIndex, Context, Defaults, Hit
 from rankstone.runners.representations.base import Composite
 
 BATCH = 64
-"""Queries fused at once: what is sorted stays in the processor's cache."""
+"""Queries fused at once, so that the sorted arrays fit the processor's cache."""
 LAST = np.iinfo(np.int64).max
 
 Ids = NDArray[np.int64]
@@ -25,7 +25,7 @@ Normalisation = Literal["minmax", "zscore"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Fusion(Defaults):
-    """A method of several members, each of which encodes and retrieves by itself."""
+    """A method of several members that encode and retrieve independently."""
 
     members: Annotated[Members, Field(min_length=1)]
     """The runners to fuse."""
@@ -34,26 +34,26 @@ class Fusion(Defaults):
         return Composite(tuple(member.encode(texts, role) for member in self.members))
 
     def indexes(self, context: Context) -> tuple[AnyIndex, ...]:
-        """Each member's index over its own encoded corpus."""
+        """Return each member's index over its own encoded corpus."""
         return tuple(member.index(context.encoded(member), context) for member in self.members)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """The sum over the members that have a limit."""
+        """Return the sum over the members that have a limit."""
         counts = [member.truncation(texts, role) for member in self.members]
         limited = [count for count in counts if count is not None]
         return Truncation(*map(sum, zip(*limited, strict=True))) if limited else None
 
 
 def summed(docs: Ids, gains: Gains, k: int) -> Hits:
-    """Return the documents of highest sum of gains of each query.
+    """Return the documents with the highest sum of gains for each query.
 
-    Sums are taken in float64 in the order of the columns and returned in float32. Ties of what is
-    returned, also at rank k, go to the lower position. Two sorts of whole numbers per query.
+    Sums are taken in float64 in the order of the columns and returned in float32. Ties of the
+    float32 scores, also at rank k, go to the lower position. Takes two integer sorts per query.
 
     Args:
-        docs: (n_queries, width) positions, -1 pads; a document may occur in several columns.
-        gains: of the same shape, or one per column.
-        k: how many documents to return per query.
+        docs: (n_queries, width) positions, padded by -1; a document may occur in several columns.
+        gains: the same shape, or one per column.
+        k: documents to return per query.
     """
     hits = Hits.empty(len(docs), k)
     for start in range(0, len(docs) if docs.shape[1] and k else 0, BATCH):
@@ -64,15 +64,15 @@ def summed(docs: Ids, gains: Gains, k: int) -> Hits:
 
 
 def _sum_batch(docs: Ids, gains: Gains, found: Ids, scores: NDArray[np.float32]) -> None:
-    """Write the best of a few queries into `found` and `scores`."""
+    """Write the best documents of a batch of queries into `found` and `scores`."""
     width = docs.shape[1]
     bits = width.bit_length()
-    # A document and its column in one number: sorting values is many times faster than argsort.
+    # Document and column in one integer: sorting values is many times faster than argsort.
     keys = (docs << bits) | np.arange(width)
     keys[docs < 0] = LAST
     keys.sort(axis=1)
     ids, no_document = keys >> bits, keys == LAST
-    np.copyto(ids, -1 - np.arange(width), where=no_document)  # each differs from its neighbours
+    np.copyto(ids, -1 - np.arange(width), where=no_document)  # distinct pads
     columns = np.minimum(keys & ((1 << bits) - 1), width - 1)
     values = gains.take(columns) if gains.ndim == 1 else np.take_along_axis(gains, columns, axis=1)
     exact, first = _sums_of_runs(ids, values)
@@ -92,7 +92,7 @@ def _sum_batch(docs: Ids, gains: Gains, found: Ids, scores: NDArray[np.float32])
 
 
 def _sums_of_runs(ids: Ids, values: Gains) -> tuple[Gains, NDArray[np.bool_]]:
-    """Sums of runs of equal ids in a row, at their beginning, and a mask of the beginnings."""
+    """Return the sum of each run of equal ids in a row, at its start, and a mask of the starts."""
     sums, first = values.copy(), np.ones(ids.shape, dtype=np.bool_)
     for shift in range(1, ids.shape[1]):
         same = ids[:, shift:] == ids[:, :-shift]
@@ -104,14 +104,15 @@ def _sums_of_runs(ids: Ids, values: Gains) -> tuple[Gains, NDArray[np.bool_]]:
 
 
 def _descending(scores: NDArray[np.float32]) -> Ids:
-    """Whole numbers of 31 bits and a sign that rise as the scores fall."""
+    """Return 32-bit integers that ascend as the scores descend."""
     bits = scores.view(np.int32).astype(np.int64)
     # Positive floats are ordered as their bits; negative ones the other way round.
     return np.where(bits >= 0, -bits, bits + 2**31)
 
 
 def normalise(scores: NDArray[np.float32], how: Normalisation) -> Gains:
-    """(n_queries, depth) normalised scores of one member; 0 for its last document and for pads."""
+    """Return one member's (n_queries, depth) normalised scores; 0 for its last document and
+    pads."""
     found = scores > -np.inf
     counts = np.maximum(found.sum(axis=1, keepdims=True), 1)
     values = np.where(found, scores, 0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Documents split into chunks that a method takes whole, and each encoded by it."""
+"""Documents split into chunks within a method's limit, each encoded by that method."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Passages:
-    """The chunks of documents, as the member encodes each: what is kept in shards."""
+    """Encoding of documents as chunks, each encoded by the member; this is stored in shards."""
 
     members: tuple[AnyRunner]
     limit: int
     overlap: int
     first: bool
-    """True keeps only the first chunk of each document."""
+    """True: keep only the first chunk of each document."""
     requires: ClassVar[Mapping[str, str]] = {}
 
     @property
@@ -60,7 +60,7 @@ class Passages:
         raise NotImplementedError("an encoding of chunks is indexed by a ChunkedEncoder")
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Per document: the text behind its first chunk, or else what the member truncates."""
+        """Count per document: the text after its first chunk, or what the member truncates."""
         if self.first:
             return self._behind_first(texts)
         chunks = self._split(texts)
@@ -68,7 +68,7 @@ class Passages:
         if cut is None:
             return None
         documents = 0
-        if cut.texts_cut:  # not even one character's tokens fit
+        if cut.texts_cut:  # the tokens of a single character exceed the limit
             counts = (self.members[0].truncation(own, "document") for own in chunks)
             documents = sum(1 for count in counts if count is not None and count.texts_cut)
         return cut._replace(texts=len(texts), texts_cut=documents)
@@ -102,14 +102,14 @@ class Passages:
 def split(
     texts: Sequence[str], measure: Ruler, *, limit: int, overlap: int = 0, first: bool = False
 ) -> list[list[str]]:
-    """The chunks of each text, at least one: consecutive substrings that cover it.
+    """Return the chunks of each text, at least one: consecutive substrings that cover it.
 
-    A substring need not have the tokens that it had in its text, so every chunk is measured, and
-    shortened until it has at most `limit` units, or is down to a single character.
+    A substring may be tokenised differently than within its text, so every chunk is measured, and
+    shortened until it has at most `limit` units, or is a single character.
 
     Args:
-        overlap: how many units a chunk shares with the next, where they fit.
-        first: only the first chunk of each.
+        overlap: units that a chunk shares with the next, if they fit.
+        first: return only the first chunk of each text.
     """
     room = limit - int(measure.counts([""])[0])
     if room < 1:
@@ -131,24 +131,24 @@ def split(
 
 @dataclass
 class _Cut:
-    """One text on its way through `split`."""
+    """State of one text in `split`."""
 
     text: str
     splits: Ids
-    """Characters at which it may be split, its beginning and end included, ascending."""
+    """Character offsets at which it may be split, start and end included, ascending."""
     room: int
-    """Units that a chunk may hold."""
+    """Most units of a chunk."""
     start: int = 0
-    """The chunk under consideration lies between the splits of these numbers."""
+    """The current chunk lies between the splits `start` and `stop`."""
     stop: int = 0
     covered: int = 0
-    """The split up to which chunks have been accepted."""
+    """Index of the split up to which chunks have been accepted."""
     done: bool = False
     chunks: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, text: str, ends: Ids, room: int) -> _Cut:
-        inside = ends[ends < ends.max(initial=0)]  # what follows the last belongs to it
+        inside = ends[ends < ends.max(initial=0)]  # text after the last unit belongs to it
         splits = np.unique(np.concatenate([[0], inside, [len(text)]]))
         cut = cls(text=text, splits=splits, room=room)
         cut._extend(room)
@@ -159,7 +159,7 @@ class _Cut:
         return self.text[self.splits[self.start] : self.splits[self.stop]]
 
     def shorten(self, over: int) -> bool:
-        """Try `over` units less, or without the overlap, or half a unit; False for a character."""
+        """Drop `over` units, or the overlap, or half a unit; return False at a single character."""
         least = self.covered + 1
         if self.stop > least:
             self._extend(max(self.stop - over, least) - self.start)
@@ -174,7 +174,7 @@ class _Cut:
         return True
 
     def accept(self, overlap: int) -> None:
-        """Keep the chunk, and consider the next."""
+        """Accept the current chunk, and go on to the next."""
         self.chunks.append(self.chunk)
         self.covered, last = self.stop, len(self.splits) - 1
         self.done = self.stop >= last
@@ -184,7 +184,7 @@ class _Cut:
             self._extend(self.room)
 
     def _extend(self, units: int) -> None:
-        """Let the chunk hold `units`, or fewer if it then ends before white space."""
+        """Set the chunk to `units`, or to fewer if it then ends before white space."""
         furthest = max(self.start + units, self.covered + 1)
         if furthest >= len(self.splits) - 1:
             self.stop = len(self.splits) - 1
@@ -197,7 +197,7 @@ class _Cut:
 
 
 class _Share:
-    """Counts the chunks that a member reports as shares of so many documents."""
+    """Converts a member's progress in chunks to progress in documents."""
 
     def __init__(self, documents: int, chunks: int) -> None:
         self._documents, self._chunks = documents, max(chunks, 1)

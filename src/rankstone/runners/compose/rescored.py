@@ -20,15 +20,15 @@ from rankstone.runners.search.rescoring import (
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RescoredByEncoder(ByMember):
-    """The first member retrieves, and its `rescore` best are scored by the second's similarity.
+    """The first member retrieves; its `rescore` best are re-scored by the second's similarity.
 
-    As a single vector per text, then exact MaxSim over token vectors: `rescore` calls of MaxSim a
-    query, which are the items of the phase `rerank`. The documents found are those of the first
-    member; ties and what is not scored again are as in `RescoredIndex`.
+    For example: a single vector per text, then exact MaxSim over token vectors, with `rescore`
+    MaxSim computations per query, which are the items of the phase `rerank`. The set of documents
+    is the first member's; ties and documents that are not re-scored are as in `RescoredIndex`.
     """
 
     members: TwoMembers
-    """The first stage, and the encoder whose representations are compared."""
+    """The first stage, and the encoder that re-scores."""
     rescore: Annotated[int, Field(ge=1)] = 100
 
     def describe(self) -> Mapping[str, Json]:
@@ -48,10 +48,10 @@ class RescoredByEncoder(ByMember):
         first, second = self.members
         found = FirstMemberIndex(first.index(context.encoded(first), context))
         kept = context.encoded(second)
-        for _ in kept:  # encodes what is not yet: searching should not
+        for _ in kept:  # encodes missing shards now, not during search
             pass
         return RescoredIndex(found, ScoredRepresentations(kept), self.rescore, context)
 
     def reader(self, role: Role) -> AnyRunner:
-        """Return the second member, which decides; both read the same texts."""
+        """Return the second member, which determines the scores; both read the same texts."""
         return self.members[1]

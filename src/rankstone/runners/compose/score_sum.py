@@ -1,4 +1,4 @@
-"""Weighted sums of the members' own scores, each of which scores all candidates."""
+"""Weighted sum of the members' own scores, with every candidate scored by every member."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from rankstone.runners.search.rescoring import ScoredRepresentations, reranking
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScoreSum(Fusion):
-    """score(d) = sum over members m of w_m * s_m(d), for the members' own scores s_m.
+    """score(d) = sum over members m of w_m * s_m(d), with the members' own scores s_m.
 
     Candidates are the `depth` best documents of each of the first `retrieving` members. Every
-    member scores every candidate by its representations, so that a document which one member ranks
-    low has that member's score all the same: BGE-M3's hybrid search (arXiv:2402.03216). Scores are
-    added as they are, and so should be of one scale.
+    member scores every candidate by its representations, including those that it did not retrieve:
+    BGE-M3's hybrid search (arXiv:2402.03216). Scores are added without normalisation and should
+    have the same scale.
 
-    A document that a member has no score for counts 0 there. Ties of the sum in float32, also at
-    rank k, go to the lower position in the corpus.
+    A missing score of a member counts as 0. Ties of the sum in float32, also at rank k, go to the
+    lower position in the corpus.
     """
 
     weights: list[Annotated[float, Field(ge=0)]]
     """One for each member."""
     retrieving: Annotated[int, Field(ge=1)] | None = None
-    """How many of the members find candidates, from the first on; None: all."""
+    """Number of members, from the first on, that retrieve candidates; None: all."""
     depth: Annotated[int, Field(ge=1)] = 1000
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class ScoreSum(Fusion):
     def index(self, documents: Chunks[Composite], context: Context) -> ScoreSumIndex:
         """Index the members' own encoded corpora; `documents` is never read."""
         encoded = [context.encoded(member) for member in self.members]
-        for chunks in encoded:  # encodes what is not yet: searching should not
+        for chunks in encoded:  # encodes missing shards now, not during search
             for _ in chunks:
                 pass
         first = list(zip(self.members, encoded, strict=True))[: self.retrieving]
@@ -72,14 +72,14 @@ class ScoreSum(Fusion):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreSumIndex(SavedIndex):
-    """Indexes of the members that find candidates, and the representations of all."""
+    """Indexes of the retrieving members, and the representations of all members."""
 
     indexes: tuple[AnyIndex, ...]
     scored: tuple[ScoredRepresentations, ...]
     weights: tuple[float, ...]
     depth: int
     context: Context | None = None
-    """Charges the scoring to the phase `rerank`; a loaded index has none."""
+    """Charges scoring to the phase `rerank`; None in a loaded index."""
 
     def search(self, queries: Composite, k: int) -> Hits:
         pairs = zip(self.indexes, queries.members, strict=False)
@@ -94,7 +94,7 @@ class ScoreSumIndex(SavedIndex):
         return hits
 
     def _sums(self, query: Composite, docs: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(len(docs),) weighted sums of all members' scores."""
+        """Return the (len(docs),) weighted sums of all members' scores."""
         sums = np.zeros(len(docs))
         for scored, weight, rep in zip(self.scored, self.weights, query.members, strict=True):
             scores = scored.scores(rep, docs).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Retrieve with one method, re-score the best with another."""
+"""Retrieve with one method, re-score the best documents with a scorer."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TwoStage(ByMember):
-    """The member retrieves, the scorer re-scores its `depth` best, the others stay beneath.
+    """The member retrieves, the scorer re-scores its `depth` best; the others rank below these.
 
-    Re-scored documents carry the scorer's own scores; ties among them, also at rank k, go
-    to the better rank in the first stage. Every other document keeps its order of the first stage,
-    beneath all re-scored ones: its score is the lowest re-scored one less a step (1, where float32
-    can tell) for each time that the first stage's score falls on the way to it, so that what ties
-    in the first stage ties still, and nothing else does. The documents found are therefore those
-    of the first stage, and so is recall at any rank from `depth` on.
+    Re-scored documents have the scorer's own scores; ties among them, also at rank k, go to the
+    better rank in the first stage. All other documents follow in the order of the first stage: the
+    score is the lowest re-scored one minus one step (1, or the next float32 step) for each distinct
+    lower first-stage score, so that exactly the ties of the first stage remain ties. The set of
+    documents is therefore that of the first stage, and so is recall at any rank from `depth` on.
 
-    A query's representation is that of the first stage, and its text.
+    A query's representation is that of the first stage plus its text.
     """
 
     members: OneMember
     """The first stage."""
     scorer: Any
     depth: Annotated[int, Field(ge=1)] = 100
-    """Documents of each query that are re-scored."""
+    """Documents per query that are re-scored."""
 
     def __post_init__(self) -> None:
         require_scorer(self.scorer)
@@ -61,5 +60,5 @@ class TwoStage(ByMember):
         return RescoredIndex(first, texts, self.depth, context)
 
     def reader(self, role: Role) -> AnyRunner:
-        """Return the first stage; the scorer's pairs are counted while they are searched."""
+        """Return the first stage; truncation of the scorer's pairs is counted during search."""
         return self.first

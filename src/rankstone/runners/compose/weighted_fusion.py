@@ -1,4 +1,4 @@
-"""Weighted sums of normalised scores, with weights given or learnt from training queries."""
+"""Weighted sum of normalised scores, with weights given or tuned on training queries."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
 
 CUT = 10
-"""Weights are judged by nDCG at this depth."""
+"""Weights are tuned for nDCG at this depth."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WeightedFusion(Fusion):
     """score(d) = sum over members m of w_m * n_m(d), for normalised scores n_m (linear fusion).
 
-    Normalisation is per query, over the `depth` documents that the member retrieves, of scores s:
-    `minmax` is (s - min) / (max - min), `zscore` is (s - mean) / std, less that of the last
-    document. So n_m is at least 0, and a document that a member does not retrieve counts as its
-    last one does: 0. Where all scores of a member are equal, each counts 1 (Lee, Analyses of
-    Multiple Evidence Combination, SIGIR 1997, for min-max; Renda and Straccia, SAC 2003, for
-    z-scores; Bruch et al., arXiv:2210.11934, for both beside reciprocal ranks).
+    Scores s are normalised per query over the `depth` documents that the member retrieves:
+    `minmax` is (s - min) / (max - min), `zscore` is (s - mean) / std minus its value for the last
+    document. So n_m is at least 0, and a document that a member does not retrieve counts 0, as its
+    last one does. If all scores of a member are equal, each counts 1 (Lee, Analyses of Multiple
+    Evidence Combination, SIGIR 1997, for min-max; Renda and Straccia, SAC 2003, for z-scores;
+    Bruch et al., arXiv:2210.11934, for both, compared with reciprocal ranks).
 
     `weights = "tuned"`: of all weights in steps of `step` that sum to 1, those with the highest
-    mean nDCG@10 over training queries; of equals, the most even ones. Test queries have no part in
-    it. Without training queries the weights are equal, with a warning.
+    mean nDCG@10 on training queries, and of equals the most uniform. Test queries are not used.
+    Without training queries the weights are equal, with a warning.
 
-    Ties of the sum in float32, also at rank k, go to the lower position in the corpus. Memory
-    is that of the members' indexes.
+    Ties of the sum in float32, also at rank k, go to the lower position in the corpus. Memory is
+    that of the members' indexes.
     """
 
     normalisation: Normalisation
     weights: list[float] | Literal["tuned"]
     """One for each member, or `tuned`."""
     depth: Annotated[int, Field(ge=1)] = 1000
-    """Documents that each member retrieves; none beyond them are found."""
+    """Documents that each member retrieves; no others can be found."""
     step: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """The whole must be a multiple of it."""
+    """Step of the grid of weights; 1 must be a multiple of it."""
     train_queries: Annotated[int, Field(ge=1)] = 2000
-    """Most queries that are used for tuning, drawn by the run's seed."""
+    """Most training queries used for tuning, sampled with the run's seed."""
 
     def __post_init__(self) -> None:
         _check(self.weights, len(self.members))
@@ -93,8 +93,8 @@ class WeightedFusion(Fusion):
         rows, labels = _judged(context.train_judgements, self.train_queries, context.seed)
         if not len(rows):
             warnings.warn(
-                "there are no training queries with relevant documents to tune the weights by:"
-                " members count alike",
+                "there are no training queries with relevant documents to tune the weights on:"
+                " members have equal weights",
                 RankstoneWarning,
                 stacklevel=2,
             )
@@ -123,7 +123,8 @@ class WeightedIndex(SavedIndex):
         return summed(docs, gains * np.asarray(self.weights)[owners], k)
 
     def normalised(self, queries: Composite) -> tuple[Ids, Gains, Ids]:
-        """Return what all members find, side by side; normalised scores; the member by column."""
+        """Return all members' documents side by side, normalised scores, and the member of a
+        column."""
         pairs = zip(self.indexes, queries.members, strict=True)
         found = [index.search(rep, self.depth) for index, rep in pairs]
         gains = [normalise(hits.scores, self.normalisation) for hits in found]
@@ -136,7 +137,7 @@ class WeightedIndex(SavedIndex):
 
 
 def simplex(members: int, steps: int) -> Iterator[list[float]]:
-    """All weights of so many members that are multiples of 1 / steps and sum to 1."""
+    """Yield all weights of `members` members that are multiples of 1 / steps and sum to 1."""
     for bars in combinations(range(steps + members - 1), members - 1):
         edges = (-1, *bars, steps + members - 1)
         parts = [right - left - 1 for left, right in pairwise(edges)]
@@ -144,7 +145,7 @@ def simplex(members: int, steps: int) -> Iterator[list[float]]:
 
 
 class _Labels:
-    """Labels of the documents of some queries."""
+    """Relevance labels of the documents of some queries."""
 
     def __init__(self, row: Ids, document: Ids, label: NDArray[np.int32], n: int) -> None:
         order = np.lexsort((document, row))
@@ -159,7 +160,7 @@ class _Labels:
         self._ideal = np.bincount(self._row[kept], weights=gained, minlength=n)
 
     def ndcg(self, docs: Ids) -> float:
-        """Mean nDCG of (n, CUT) positions, -1 pads."""
+        """Return the mean nDCG of (n, CUT) positions, padded by -1."""
         keys = np.arange(len(docs))[:, None] * self._width + docs
         known = (docs >= 0) & (docs < self._width)
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
@@ -169,7 +170,7 @@ class _Labels:
 
 
 def _judged(judgements: Judged, limit: int, seed: int) -> tuple[Ids, _Labels]:
-    """Rows of training queries that have a relevant document, and the labels of theirs."""
+    """Return rows of training queries that have a relevant document, and their labels."""
     relevant = judgements.label > 0
     query, document = judgements.query[relevant], judgements.document[relevant]
     rows = np.unique(query)

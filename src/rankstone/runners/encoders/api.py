@@ -1,4 +1,4 @@
-"""Embeddings of a server: OpenAI's API, as vLLM, Ollama, TEI and others speak it too."""
+"""Embeddings from a server with OpenAI's API, such as vLLM, Ollama or TEI."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ PATH = "embeddings"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ApiEncoder(ApiSettings):
-    """Vectors of `POST {base_url}/embeddings`, of unit length for cosine; exact search over them.
+    """Vectors from `POST {base_url}/embeddings`, of unit length for cosine, with exact search.
 
-    Vectors are taken only if their count, order (`index`) and dimension are as expected, and all
-    values are finite. An empty text is not sent, which many servers refuse: its vector is zero.
+    Vectors are accepted only if their number, order (`index`) and dimension are as expected, and
+    all values are finite. An empty text, which many servers refuse, is not sent: its vector is
+    zero.
     """
 
     cacheable: ClassVar[bool] = True
 
     dimensions: Positive | None = None
-    """Dimensions to ask the server for (Matryoshka); None: the model's own."""
+    """Dimensions to request (Matryoshka); None: the model's own."""
     prompts: Mapping[Role, str] = Field(default_factory=dict)
-    """Text to put before a query or a document."""
+    """Text to prepend to a query or a document."""
     fields: Mapping[Role, dict[str, Any]] = Field(default_factory=dict)
-    """Further fields of a request by role, such as `input_type` or `task`; never a key."""
+    """Further fields of a request by role, such as `input_type` or `task`; not an API key."""
     similarity: Literal["cosine", "dot"] = "cosine"
 
     def describe(self) -> Mapping[str, Json]:
-        """Ask the server for its model, and return what it states with the parameters."""
+        """Return the parameters and the model's properties, for which the server is asked."""
         return {
             **self.identity(),
             "api": "OpenAI embeddings",
@@ -72,7 +73,7 @@ class ApiEncoder(ApiSettings):
         return exact(documents, context.device)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Count what `max_length` or `max_characters` leaves out; None without either."""
+        """Count what `max_length` or `max_characters` truncates; None without either."""
         return self.left_out(self._prompted(texts, role))
 
     def probe(self) -> Answer:

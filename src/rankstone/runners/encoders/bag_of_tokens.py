@@ -1,4 +1,4 @@
-"""Base of encoders over a vocabulary, which may represent a text by the tokens it holds."""
+"""Base of encoders over a vocabulary, which may represent a text as a bag of its tokens."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from rankstone.runners.transformer.tower import Finish, Tower
 
 Values = NDArray[np.float32]
 IDF = "idf.json"
-"""File of the weights of tokens: token -> weight."""
+"""File of token weights: token -> weight."""
 
 
 class TokenTower(Tower):
-    """A tower of which only the tokenizer is used: no network is ever loaded."""
+    """A tower that uses only its tokenizer: no network is loaded."""
 
     has_network: ClassVar[bool] = False
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Load `tokenizer.json` where the model has one, which imports neither torch nor
-        transformers; else by transformers."""
+        """Tokenizer from `tokenizer.json` if the model has one, without importing torch or
+        transformers; else loaded by transformers."""
         path = self.network.model.folder / "tokenizer.json"
         if self.network.tokenizer_of or not path.is_file():
             from rankstone.runners.transformer.loading import tokenizer
@@ -46,7 +46,7 @@ class TokenTower(Tower):
 
     @cached_property
     def facts(self) -> Facts:
-        """Facts that the files state, without a network."""
+        """Return the facts stated in the model's files, without loading a network."""
         check_files(self.network.model)
         folder, special = self.network.model.folder, dict[str, str]()
         settings = read_json(folder / "tokenizer_config.json")
@@ -76,10 +76,10 @@ class TokenTower(Tower):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class VocabularyEncoder(TransformerSettings):
-    """Base of encoders that give a weight to each entry of a vocabulary, with exact search.
+    """Base of encoders with one weight per vocabulary entry, with exact search.
 
-    Texts are represented by the network, or by their tokens for the roles in `_tokens_alone`, for
-    which no network is loaded.
+    Texts are encoded by the network, except for the roles in `_tokens_alone`: their texts are bags
+    of tokens, and no network is loaded for them.
     """
 
     def encode(self, texts: Sequence[str], role: Role) -> SparseRows:
@@ -96,7 +96,7 @@ class VocabularyEncoder(TransformerSettings):
         return InvertedIndex.build(documents)
 
     def vocabulary(self, role: Role) -> list[str]:
-        """The tokens of the vocabulary by their numbers; of entries without one, nothing."""
+        """Return the tokens of the vocabulary by id; empty for entries without a token."""
         tokenizer = self._tower(role).tokens.tokenizer
         return [tokenizer.id_to_token(number) or "" for number in range(self._width(role))]
 
@@ -110,11 +110,11 @@ class VocabularyEncoder(TransformerSettings):
         return finish
 
     def _row(self, role: Role) -> Callable[[Values, Ids], Row]:
-        """Return the function from the network's vector of a text, and its ids, to its row."""
+        """Return the function from a text's output of the network, and its ids, to its row."""
         raise NotImplementedError
 
     def _bag(self, ids: Ids) -> Row:
-        """Return the row of a text that is represented by its tokens."""
+        """Return the row of a text represented as a bag of tokens."""
         raise NotImplementedError
 
     def _width(self, role: Role) -> int:
@@ -143,11 +143,11 @@ def special_ids(tower: Tower) -> Ids:
 
 
 def unpadded(batch: NDArray[Any], mask: Ids) -> list[NDArray[Any]]:
-    """The rows of each text in a batch, without those of its padding."""
+    """Return the rows of each text in a batch, without padding."""
     return [one[:length] for one, length in zip(batch, mask.sum(axis=1), strict=True)]
 
 
 def activated(logits: Values, activation: str) -> Values:
-    """`activation` of logits above zero."""
+    """Return `activation` of non-negative logits."""
     values = np.log1p(logits)
     return np.log1p(values) if activation == "log1p2" else values

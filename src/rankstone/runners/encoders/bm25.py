@@ -1,4 +1,4 @@
-"""BM25: words, and the index over them."""
+"""BM25 over analysed words."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rankstone.runners.search.exact.bm25_index import BM25Index, Scoring
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BM25(Defaults):
-    """Okapi BM25 over lower-cased, stopped and stemmed words.
+    """Okapi BM25 over lower-cased and stemmed words without stop words.
 
     The variants are those of Kamphuis et al. (ECIR 2020, "Which BM25 Do You Mean?"); `lucene` sums
     ``ln(1 + (N - df + .5) / (df + .5)) * tf / (tf + k1 * (1 - b + b * l / L))`` over query terms,
-    for a document of length l among N documents of mean length L. A query term counts as often as
-    the query holds it.
+    for a document of length l among N documents of mean length L. A repeated query term counts
+    repeatedly.
 
-    Only documents with a score above zero are results. Ties, also at rank k, go to the lower
+    Only documents with a score above zero are returned. Ties, also at rank k, go to the lower
     position in the corpus.
     """
 
@@ -34,7 +34,7 @@ class BM25(Defaults):
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
     method: Literal["lucene", "robertson", "atire"] = "lucene"
     stopwords: str | list[str] = "english"
-    """A language that bm25s knows, "none", or the words themselves, in lower case."""
+    """Language of bm25s's stop words, "none", or the stop words themselves, in lower case."""
     stemmer: str = "english"
     """A Snowball language, or "none"."""
 
@@ -56,7 +56,7 @@ class BM25(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Words:
-        """The tokens of each text, in order, repeats included."""
+        """Return the tokens of each text, in order, repeats included."""
         words = self.stopwords
         stop_words = _stop_words(words) if isinstance(words, str) else words
         stemmer = _snowball(self.stemmer)
@@ -79,7 +79,7 @@ def _stop_words(language: str) -> list[str]:
 
 @functools.cache
 def _snowball(language: str) -> Any:
-    """A stemmer; the cache is safe because a worker encodes in one thread."""
+    """Return a stemmer; caching is safe because a worker encodes in one thread."""
     if language == "none":
         return None
     import Stemmer

@@ -1,4 +1,4 @@
-"""Dual encoders: one vector per text, and exact search over them."""
+"""Dual encoders: one vector per text, with exact search."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SIMILARITY = "config_sentence_transformers.json", "similarity_fn_name"
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Vector(Head):
-    """The kind of a network that makes one vector of a text, and what changes the checkpoint's own
-    modules; what is None or empty leaves them as they are."""
+    """Network with one vector per text, and changes to the checkpoint's modules; None or an empty
+    value leaves them unchanged."""
 
     pooling: Pooling | None
     projection: tuple[str, ...]
@@ -46,31 +46,32 @@ class Vector(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DenseEncoder(TransformerSettings):
-    """Pooled hidden states of a transformer, and what the model does to them.
+    """Pooled hidden states of a transformer, after the model's further modules.
 
-    Vectors equal those of sentence-transformers' own `encode` up to the last bits, which depend on
-    what shares a batch: it loads the checkpoint, with all modules that `modules.json` lists. A
-    plain transformer has the modules that the definition names.
+    Vectors equal those of `encode` in sentence-transformers up to rounding, which depends on the
+    batch: that library loads the checkpoint, with all modules in `modules.json`. A plain
+    transformer gets the modules that the definition states.
     """
 
     pooling: Pooling | None = None
-    """cls: the first token's state; mean: of all tokens; last: the last token's; pooler: BERT's
-    tanh(W h + b) of the first token; own: `output` is the vector. None: as the model's settings
-    say."""
+    """cls: the first token's state; mean: over all tokens; last: the last token's; pooler: BERT's
+    tanh(W h + b) of the first token; own: `output` is the vector. None: as in the model's
+    configuration."""
     projection: Names = ()
-    """Modules of the model's weights that the pooled vector goes through, by name: linear maps and
-    layer norms, as ANCE's `embeddingHead` and `norm`."""
+    """Modules in the model's weights that are applied to the pooled vector, by name: linear maps
+    and layer norms, such as ANCE's `embeddingHead` and `norm`."""
     layer_norm: bool = False
-    """Standardise the pooled vector, without weights, as nomic-embed does before truncation."""
+    """Apply layer norm without weights to the pooled vector, as nomic-embed does before
+    truncation."""
     dimensions: Annotated[int, Field(ge=1)] | None = None
-    """Keep only the first so many (Matryoshka); normalised after truncation."""
+    """Number of leading dimensions to keep (Matryoshka); normalised after truncation."""
     normalize: bool | None = None
-    """Scale vectors to unit length; None: for cosine, and where the model's settings do."""
+    """Scale vectors to unit length; None: for cosine, or if the model's configuration does."""
     prompt_pooled: bool | None = None
-    """False: pooling leaves out the tokens before the text, the prompt's among them, as GritLM does
-    with its instruction. None: as the model's settings say."""
+    """False: pooling skips the tokens before the text, including the prompt, as GritLM does with
+    its instruction. None: as in the model's configuration."""
     similarity: Literal["cosine", "dot"] | None = None
-    """None: as the model's settings state it, cosine where they do not."""
+    """None: as in the model's configuration, cosine if it states none."""
 
     def __post_init__(self) -> None:
         if self.similarity != "dot" and self.normalize is False:
@@ -131,7 +132,7 @@ class DenseEncoder(TransformerSettings):
 
     @cached_property
     def _similarity(self) -> str:
-        """Similarity as stated, else as the checkpoint's settings state it."""
+        """Stated similarity, else that of the checkpoint's configuration."""
         file, key = SIMILARITY
         own = read_json(self.model.folder / file).get(key) or "cosine"
         if self.similarity is None and own not in ("cosine", "dot"):
@@ -142,7 +143,7 @@ class DenseEncoder(TransformerSettings):
         return self.similarity or str(own)
 
     def _pooling_of(self, role: Role) -> str:
-        """Pooling as stated, or as the settings of the role's model have it."""
+        """Return the stated pooling, else that of the configuration of the role's model."""
         if self.pooling is not None:
             return self.pooling
         modes = [m["pooling_mode"] for m in self._tower(role).facts.modules if "pooling_mode" in m]

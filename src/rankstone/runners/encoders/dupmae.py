@@ -1,4 +1,4 @@
-"""DupMAE: a short dense vector beside the heaviest words of a text."""
+"""DupMAE: a short dense vector plus the vocabulary entries of highest weight."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rankstone.runners.transformer.tokens import Ids
 
 Rows = NDArray[np.float32]
 QUERY_BLOCK = 64
-"""Queries scored at once: a score of every document is held for each."""
+"""Queries scored at once: each holds the scores of all documents in memory."""
 
 
 @plain_dataclass(frozen=True, kw_only=True)
 class ShortAndWords(Head):
-    """The kind of a network that makes h and mu, one behind the other."""
+    """Network whose output is the concatenation of h and mu."""
 
     projection: str
 
@@ -37,9 +37,9 @@ class ShortAndWords(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DupMAE(TransformerSettings):
-    """h = W h_cls, and mu = the maximum over tokens of the masked-language-model's logits.
+    """h = W h_cls, and mu = the maximum over tokens of the masked language model's logits.
 
-    Of a document's mu the `top_k` largest entries are kept, a query's is whole:
+    A document keeps the `top_k` largest entries of mu, a query keeps all:
     score(q, d) = <h_q, h_d> + sum over the kept i of mu_q[i] mu_d[i]. From Xiao et al., RetroMAE-2,
     ACL 2023, arXiv:2305.02564, section 3.3; the maximum is over all tokens but the first, as in the
     authors' pre-training code.
@@ -48,7 +48,7 @@ class DupMAE(TransformerSettings):
     """
 
     projection: str
-    """The module of the model's weights that makes h of the first token's state."""
+    """Module in the model's weights that maps the first token's state to h."""
     top_k: Length = 384
 
     def describe(self) -> Mapping[str, Json]:
@@ -61,7 +61,7 @@ class DupMAE(TransformerSettings):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Rows:
-        """(len(texts), dim) rows, of another `dim` for queries than for documents."""
+        """Return (len(texts), dim) rows; `dim` differs between queries and documents."""
         rows = np.empty((len(texts), self._widths[role]), dtype=np.float32)
         finish = lambda states, ids, mask: self._finish(role, states, mask)  # noqa: E731
         for numbers, batch in self._encode(texts, role, finish):
@@ -84,7 +84,7 @@ class DupMAE(TransformerSettings):
 
     @cached_property
     def _whole(self) -> int:
-        """Dimensions of h and mu together."""
+        """Total dimensions of h and mu."""
         engine = self._tower("document").engine
         one = np.ones((1, 2), dtype=np.int64)
         return len(next(engine.decoded(iter(engine.run(one, one)))))
@@ -108,7 +108,7 @@ class DupMAE(TransformerSettings):
 
 @plain_dataclass(frozen=True, eq=False)
 class DupMAEIndex(SavedIndex):
-    """The documents of highest score, by brute force; of equal scores the first document."""
+    """Brute-force search for the documents of highest score; ties go to the lower position."""
 
     DESCRIPTION: ClassVar[str] = "exact inner product, dense and sparse"
 

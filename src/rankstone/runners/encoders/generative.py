@@ -1,4 +1,4 @@
-"""Generative retrieval: a sequence-to-sequence model writes the identifiers of documents."""
+"""Generative retrieval: a sequence-to-sequence model generates document identifiers."""
 
 from __future__ import annotations
 
@@ -40,44 +40,45 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GenerativeRetriever(Defaults):
-    """A differentiable search index (DSI): documents are learnt, and found by writing their docids.
+    """Differentiable search index (DSI): a model that generates the docids of relevant documents.
 
     Tay et al., Transformer Memory as a Differentiable Search Index, NeurIPS 2022, arXiv:2202.06991;
     Pradeep et al., How Does Generative Retrieval Scale to Millions of Passages?, EMNLP 2023,
     arXiv:2305.11841. The score of a document is log P(docid | query), the sum over the docid's
-    tokens of the model's log-probabilities over its whole vocabulary; nothing is scaled by length.
-    A beam search follows the trie of all docids, so that every hypothesis is a document's.
+    tokens of the model's log-probabilities over its whole vocabulary, without length normalisation.
+    Beam search is constrained to the trie of all docids, so that every hypothesis is a document's.
 
     A docid is one token of the vocabulary ("atomic"; its one step is the score), the document's id
     as the tokenizer splits it ("naive"), or a path through clusters of the member's vectors
-    ("semantic"). The labels' special tokens belong to the two latter. Where `docids.json` lies
-    beside the weights, its docids are taken instead of the ids or of clusters.
+    ("semantic"). Naive and semantic docids include the labels' special tokens. If `docids.json`
+    lies beside the weights, its docids replace the ids or clusters.
 
-    At most `beam` docids are found. Documents with the same docid are found together, in the order
-    of the corpus; ties of docids go to that of smaller tokens. Search keeps the model and the trie.
+    At most `beam` docids are found. Documents that share a docid are found together, in corpus
+    order; ties of docids go to the smaller token ids. Search keeps the model and the trie in
+    memory.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
 
     model: LocatedModel
-    """Any model that transformers loads by AutoModelForSeq2SeqLM, trained on the collection."""
+    """Any model for transformers' AutoModelForSeq2SeqLM, trained on the collection."""
     members: Annotated[Members, Field(max_length=1)] = ()
-    """The encoder whose vectors are clustered, for semantic docids."""
+    """Encoder whose vectors are clustered, for semantic docids."""
     docids: Kind
     token: str = "<doc_{position}>"
-    """Token of a document, for atomic docids, with {position} in the corpus or {id}."""
+    """Template of a document's token, for atomic docids, with {position} in the corpus or {id}."""
     branching: Annotated[int, Field(ge=2)] = 10
-    """Clusters that a cluster is divided into, for semantic docids."""
+    """Clusters into which a cluster is divided, for semantic docids."""
     leaf: Count = 100
-    """Documents of a cluster that is not divided."""
+    """Most documents of a cluster that is not divided further."""
     beam: Count = 40
-    """Hypotheses of a query."""
+    """Hypotheses per query."""
     query_length: Annotated[int, Field(ge=2)] = 64
-    """Tokens of a query, special tokens included."""
+    """Most tokens of a query, special tokens included."""
     prompt: str = ""
     """Text before a query."""
     batch_size: Count = 8
-    """Queries that are encoded, and searched for, together."""
+    """Queries encoded and searched per batch."""
     precision: Precision = "fp32"
     device: str | None = None
     """A torch device; None: the best there is."""
@@ -101,24 +102,24 @@ class GenerativeRetriever(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Any:
-        """The encoder's states of queries; documents are in the model already."""
+        """Return the encoder's states of queries; documents are stored in the model's weights."""
         if role == "document":
             return list(texts)
         asked = [self.prompt + text for text in texts]
         return self.network.states(asked, self.query_length, self.batch_size)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Count queries; documents reached the model in training."""
+        """Count truncation of queries; documents are not encoded."""
         if role == "document":
             return None
         return self.network.truncation([self.prompt + text for text in texts], self.query_length)
 
     def index(self, documents: Chunks[Any], context: Context) -> GenerativeIndex:
-        """`documents` is never read: ids, or the member's vectors, are."""
+        """Build the trie from ids or the member's vectors; `documents` is never read."""
         return GenerativeIndex(self, Trie.build(self.sequences(self.names(context))))
 
     def names(self, context: Context) -> list[str]:
-        """Return the docids of all documents as texts, as a model is trained to write them."""
+        """Return the docids of all documents as texts, the training targets of the model."""
         ids = context.ids
         if (known := stated(self.model, list(ids))) is not None:
             return known
@@ -132,26 +133,25 @@ class GenerativeRetriever(Defaults):
             return semantic(vectors, self.branching, self.leaf, context.seed)
 
     def sequences(self, names: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of docids."""
+        """Return the token ids of docids."""
         return sequences(self.network.tokenizer, self.docids, names, self.model.id)
 
     def training_pairs(self, context: Context, settings: InputSettings) -> Iterator[Pair]:
-        """Yield the pairs that a model is trained on to become this method (`export` writes
-        them)."""
+        """Yield the pairs that this method's model is trained on (`export` writes them)."""
 
         tokenizer = self.network.tokenizer
         return training_pairs(self.names(context), context, settings, tokenizer)
 
     @cached_property
     def network(self) -> Seq2Seq:
-        """The model, loaded when it is used."""
+        """The model, loaded on first use."""
         network = Network(model=self.model, head=EncoderDecoder())
         return Seq2Seq(network=network, precision=self.precision, device=self.device)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GenerativeIndex(SavedIndex):
-    """A model and the docids that it may write."""
+    """A model and the docids that it may generate."""
 
     retriever: GenerativeRetriever
     trie: Trie
@@ -173,5 +173,5 @@ class GenerativeIndex(SavedIndex):
         return hits
 
     def nbytes(self) -> int:
-        """The trie, and the model's weights: they are what documents became."""
+        """Bytes of the trie and of the model's weights, which store the documents."""
         return super().nbytes() + self.retriever.network.nbytes()

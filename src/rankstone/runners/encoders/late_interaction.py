@@ -1,4 +1,4 @@
-"""Late interaction: a vector per token, by ColBERT checkpoints or by any plain encoder."""
+"""Late interaction: one vector per token, from ColBERT checkpoints or any plain encoder."""
 
 from __future__ import annotations
 
@@ -33,32 +33,33 @@ from rankstone.runners.transformer.tower import Tower
 Length = Annotated[int, Field(ge=4)]
 SKIPPED: dict[str, tuple[str, ...]] = {"punctuation": tuple(string.punctuation), "nothing": ()}
 POSITIONS_AFTER_PADDING = {"camembert", "mpnet", "roberta", "xlm-roberta"}
-"""Types of models whose first position has the number behind that of the padding token."""
+"""Model types whose first position id is the padding token's id plus 1."""
 LEARNT_POSITIONS = {"bert", "distilbert", "dpr", "electra", *POSITIONS_AFTER_PADDING}
-"""Types of models that have a vector for each position, and none for those beyond."""
+"""Model types with learned position embeddings, which cannot read longer sequences."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TokenEncoder(TransformerSettings):
-    """Parameters and batches that encoders of tokens share; subclasses name the network.
+    """Parameters and batching shared by token-level encoders; subclasses state the network.
 
-    Each token's vector is scaled to unit length. Queries are float32, documents what `storage` is.
+    Each token's vector is scaled to unit length. Queries are float32, documents have the precision
+    `storage`.
     """
 
     query_length: Length
-    """Tokens of a query, markers and special tokens included; the rest is truncated."""
+    """Most tokens of a query, markers and special tokens included; the rest is truncated."""
     document_length: Length
-    """The same of a document."""
+    """The same for a document."""
     skip: Literal["punctuation", "nothing"] = "punctuation"
-    """Document tokens that get no vector (the model sees them): the characters of
-    `string.punctuation` where they are tokens of their own."""
+    """Document tokens without a vector (the model still reads them): the characters of
+    `string.punctuation` that are single tokens."""
     storage: Storage = "float16"
-    """Precision of stored document vectors. "2bit" needs no training, and differs from the 2 bits
-    of ColBERTv2: see `rankstone.runners.representations.two_bits`."""
+    """Precision of stored document vectors. "2bit" needs no training, and differs from the 2-bit
+    codes of ColBERTv2: see `rankstone.runners.representations.two_bits`."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Limit of texts that are encoded together; None: as `batch_tokens` allows."""
+    """Most texts per batch; None: as `batch_tokens` allows."""
     dtype: Dtype | None = None
-    """`precision` in the words of torch."""
+    """`precision` under torch's name."""
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
@@ -83,7 +84,7 @@ class TokenEncoder(TransformerSettings):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Ragged:
-        """The vectors of the tokens of each text that the method compares, in their order."""
+        """Return the vectors of the compared tokens of each text, in order."""
         storage: Storage = self.storage if role == "document" else "float32"
 
         def finish(output: Array, ids: Ids, mask: Ids) -> Ragged:
@@ -114,17 +115,17 @@ class TokenEncoder(TransformerSettings):
 
     @property
     def _mean_over_query(self) -> bool:
-        """True if a score is the mean over the query's tokens, and not the sum."""
+        """True if a score is the mean over the query's tokens instead of the sum."""
         return False
 
     def _compared(self, ids: Ids, mask: Ids, role: Role) -> NDArray[np.bool_]:
-        """(n, length) True at the tokens whose vectors are compared."""
+        """Return an (n, length) mask of the tokens whose vectors are compared."""
         compared: NDArray[np.bool_] = (mask > 0) & ~np.isin(ids, self._skipped[role])
         return compared
 
     @cached_property
     def _skipped(self) -> dict[Role, NDArray[np.int64]]:
-        """Ids of the tokens that are not compared."""
+        """Ids of the tokens that are not compared, by role."""
         tower = self._tower("document")
         modules = (m for m in tower.facts.modules if m["type"] == "MultiVectorMask")
         tasks = next((m["skiplist_tasks"] for m in modules), ["document"])
@@ -139,11 +140,11 @@ class TokenEncoder(TransformerSettings):
 
 @plain_dataclass(frozen=True, kw_only=True)
 class ColBERT(Head):
-    """The kind of a network that late interaction was trained into."""
+    """Network of a checkpoint trained for late interaction."""
 
     dim: int
     attend: dict[Role, bool | None]
-    """True if a text's tokens attend to the masks that fill it up; None: it has no masks."""
+    """True if a text's tokens attend to its [MASK] padding; None: it has no such padding."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.token_vectors import load_colbert
@@ -154,8 +155,7 @@ class ColBERT(Head):
 
 @plain_dataclass(frozen=True, kw_only=True)
 class HiddenStates(Head):
-    """The kind of a network whose last hidden states, or a linear map of them, are the vectors of
-    tokens."""
+    """Network whose last hidden states, or a linear map of them, are the tokens' vectors."""
 
     projection: str
 
@@ -166,7 +166,7 @@ class HiddenStates(Head):
 
 
 class QueryTower(Tower):
-    """Queries that are filled up with mask tokens."""
+    """Tower that pads queries with mask tokens."""
 
     attend: bool
 
@@ -178,21 +178,21 @@ class QueryTower(Tower):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LateInteraction(TokenEncoder):
-    """ColBERT and its kin, from checkpoints in Stanford's or PyLate's format.
+    """ColBERT models, from checkpoints in Stanford's or PyLate's format.
 
-    After the first token comes a marker that names the text's role. A query is filled up with mask
-    tokens to `query_length`, and the vectors of these are compared as well: the query augmentation
-    of ColBERT (Khattab and Zaharia, SIGIR 2020, section 3.2).
+    The first token is followed by a marker of the text's role. A query is padded with mask tokens
+    to `query_length`, and their vectors are compared as well: the query augmentation of ColBERT
+    (Khattab and Zaharia, SIGIR 2020, section 3.2).
     """
 
     query_marker: str
-    """Marker as the model's vocabulary writes it: one token, with or without a space."""
+    """Query marker as in the model's vocabulary: one token, with or without a space."""
     document_marker: str
     dim: Annotated[int, Field(ge=1)]
-    """Dimensions of the projection, for the model's to be checked against."""
+    """Expected dimensions of the model's projection."""
     augment_queries: bool = True
     attend_to_mask: bool = False
-    """True lets a query's tokens attend to the masks that fill it up; the masks always attend."""
+    """True: a query's tokens attend to its mask tokens. Mask tokens attend in any case."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -216,7 +216,7 @@ class LateInteraction(TokenEncoder):
         return tower
 
     def _resolved(self, role: Role) -> str:
-        """The marker, and the prompt that the definition states."""
+        """Return the marker followed by the definition's prompt."""
         marker = self.query_marker if role == "query" else self.document_marker
         tower = self._tower(role)
         ids = tower.tokens.tokenizer.encode(marker, add_special_tokens=False)
@@ -239,18 +239,18 @@ class LateInteraction(TokenEncoder):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TokenVectors(TokenEncoder):
-    """The last hidden states of any encoder, as they are: late interaction without its training; or
-    a linear map of them, as BGE-M3 has it (Chen et al. 2024, arXiv:2402.03216)."""
+    """Last hidden states of any encoder: late interaction without training for it; or a linear map
+    of them, as in BGE-M3 (Chen et al. 2024, arXiv:2402.03216)."""
 
     projection: str = ""
-    """The linear map, by name: weights `NAME.weight` of the model, or a file `NAME.pt` beside them.
-    Empty: none."""
+    """Name of the linear map: weights `NAME.weight` of the model, or a file `NAME.pt` beside them;
+    empty for none."""
     special_tokens: Literal["keep", "drop", "all but first"] = "keep"
-    """keep: the tokens that the tokenizer adds to every text, [CLS] and [SEP], are compared too;
-    all but first: only the first, [CLS], is not."""
+    """keep: the special tokens [CLS] and [SEP] are compared too; drop: they are not; all but first:
+    all except [CLS] are."""
     mean_over_query: bool = False
-    """True: a score is the mean over the query's tokens, in order to be added to other scores. The
-    order of documents is that of the sum."""
+    """True: a score is the mean over the query's tokens, to be added to other scores. It ranks
+    documents as the sum does."""
 
     def describe(self) -> Mapping[str, Json]:
         stated = "maxsim, mean over the query's tokens" if self.mean_over_query else "maxsim"
@@ -279,14 +279,14 @@ class TokenVectors(TokenEncoder):
 
 
 def _known(tower: Tower, tokens: Sequence[str]) -> list[int]:
-    """Ids of those of `tokens` that are in the vocabulary."""
+    """Return the ids of the `tokens` that are in the vocabulary."""
     made: Any = tower.tokenizer
     find = made.get_vocab().get if tower.facts.library_tokens else made.token_to_id
     return [number for number in map(find, tokens) if number is not None]
 
 
 def _check_length(model: LocatedModel, stated: int, key: str) -> None:
-    """Raise a DefinitionError where `key` states more tokens than there are positions."""
+    """Raise DefinitionError if `key` states more tokens than the model has positions."""
     settings = read_json(model.folder / "config.json")
     kind, positions = settings.get("model_type"), settings.get("max_position_embeddings")
     if positions is None or kind not in LEARNT_POSITIONS:
@@ -302,10 +302,10 @@ def _check_length(model: LocatedModel, stated: int, key: str) -> None:
 
 
 def _check_format(model: LocatedModel) -> None:
-    """ModelError unless the folder holds a trained projection: else one would be drawn at random.
+    """Raise ModelError without a trained projection, which the library would draw at random.
 
-    Stanford's format states so in ``config.json``; PyLate's and sentence-transformers' own in
-    ``config_sentence_transformers.json``, PyLate's older one only by its markers.
+    Stanford's format shows it in ``config.json``; PyLate's and sentence-transformers' in
+    ``config_sentence_transformers.json``, PyLate's older format only by its markers.
     """
     stanford = "HF_ColBERT" in (read_json(model.folder / "config.json").get("architectures") or [])
     settings = read_json(model.folder / "config_sentence_transformers.json")

@@ -1,4 +1,4 @@
-"""Learned sparse encoders: one weight per entry of the vocabulary, and exact search over them."""
+"""Learned sparse encoders: one weight per vocabulary entry, with exact search."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from rankstone.runners.transformer.network import Array, Facts, Head, Loaded, Ne
 from rankstone.runners.transformer.tokens import Ids
 
 Activation = Literal["log1p", "log1p2"]
-"""log1p: log(1 + relu(x)), as SPLADE has it; log1p2: log(1 + log(1 + relu(x)))."""
+"""log1p: log(1 + relu(x)), as in SPLADE; log1p2: log(1 + log(1 + relu(x)))."""
 
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Splade(Head):
-    """The kind of a network whose logits over the vocabulary are pooled over a text's tokens."""
+    """Network whose logits over the vocabulary are pooled over a text's tokens."""
 
     activation: Activation | None
     pooling: Literal["max", "sum"] | None
-    """None: as the checkpoint's own pooling has it."""
+    """None: as in the checkpoint."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vocabulary import load_splade
@@ -41,13 +41,13 @@ class Splade(Head):
         return load_splade(network, self.pooling, self.activation)
 
     def comparable(self, outputs: Array, facts: Facts) -> Array:
-        """Weights: sums are activated before they are summed."""
+        """Return weights; for sum pooling the outputs are activated already."""
         pooling, activation = pooled_by(facts)
         return outputs if pooling == "sum" else activated(np.maximum(outputs, 0), activation)
 
 
 def pooled_by(facts: Facts) -> tuple[str, str]:
-    """Pooling and activation of a loaded network, in our words."""
+    """Return pooling and activation of a loaded network, as named in definitions."""
     own = facts.modules[-1]
     double = own["activation_function"] == "log1p_relu"
     return str(own["pooling_strategy"]), "log1p2" if double else "log1p"
@@ -55,33 +55,33 @@ def pooled_by(facts: Facts) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SparseEncoder(VocabularyEncoder):
-    """SPLADE and its kin: activated logits of a masked language model, pooled over tokens.
+    """SPLADE models: activated logits of a masked language model, pooled over tokens.
 
     w_j = max_t log(1 + relu(logit_tj)) over the tokens t of a text, special tokens included (Formal
     et al. 2021, SPLADE v2, arXiv:2109.10086, equations 1 and 3), or the sum instead of the maximum
     (SPLADE v1). The score is the inner product.
 
-    Queries may do without the network (OpenSearch's doc-only models, Geng et al. 2024,
-    arXiv:2411.04403): every token that a query holds, once, with a weight from `idf.json`. Then no
-    network is loaded for them.
+    Queries may be inference-free (OpenSearch's doc-only models, Geng et al. 2024,
+    arXiv:2411.04403): each distinct token of a query, with a weight from `idf.json`. No network is
+    loaded for them.
 
-    Values equal those of sentence-transformers' SparseEncoder up to the last bits, which depend on
-    what shares a batch. Only documents that share a term with the query are results.
+    Values equal those of SparseEncoder in sentence-transformers up to rounding, which depends on
+    the batch. Only documents that share a term with the query are returned.
     """
 
     activation: Activation | None = None
     """log1p: as above; log1p2: log(1 + log(1 + relu(x))), of the L0 models (arXiv:2504.14839).
-    None: as the model's settings state it, log1p where they do not."""
+    None: as in the model's configuration, log1p if it states none."""
     pooling: Literal["max", "sum"] | None = None
-    """None: as the model's settings state it, max where they do not."""
+    """None: as in the model's configuration, max if it states none."""
     special_tokens: Literal["keep", "drop"] = "keep"
-    """drop: the tokenizer's special tokens weigh nothing, as in OpenSearch's models."""
+    """drop: the tokenizer's special tokens have weight 0, as in OpenSearch's models."""
     top_k: Length | dict[Role, Length] | None = None
-    """Keep so many of the largest weights of a text; None: all above zero."""
+    """Number of largest weights kept per text; None: all above zero."""
     own_tokens: Annotated[tuple[Role, ...], Field(strict=False)] = ()
-    """Roles whose texts are not expanded: only tokens that a text holds have weights."""
+    """Roles whose texts are not expanded: only a text's own tokens have weights."""
     query: Literal["model", "idf", "tokens"] = "model"
-    """Weights of a query's terms: by the network; from `idf.json`; or 1 for each."""
+    """Weights of a query's terms: from the network, from `idf.json`, or 1 for each."""
 
     def __post_init__(self) -> None:
         if self.query != "model" and self.query_model is not None:
@@ -112,7 +112,7 @@ class SparseEncoder(VocabularyEncoder):
             )
         dropped = special_ids(tower) if self.special_tokens == "drop" else np.empty(0, np.int64)
         pooling, activation = pooled_by(tower.facts)
-        later = activation if pooling == "max" else None  # sums are activated before they are
+        later = activation if pooling == "max" else None  # sums are activated already
         own = held if role in self.own_tokens else lambda values, ids: values
         return lambda values, ids: row_of(own(values, ids), dropped, top_k, later)
 
@@ -124,7 +124,7 @@ class SparseEncoder(VocabularyEncoder):
 
     @cached_property
     def _token_weights(self) -> NDArray[np.float32]:
-        """(vocabulary,) weight of each token of a query."""
+        """(vocabulary,) weights of query tokens."""
         tower = self._tower("query")
         weights = np.ones(self._width("query"), dtype=np.float32)
         if self.query == "idf":
@@ -161,14 +161,14 @@ class SparseEncoder(VocabularyEncoder):
 
 
 def held(values: Array, ids: Ids) -> Array:
-    """`values` of the entries that are among the tokens `ids`, and 0 elsewhere."""
+    """Return `values` at the entries of the tokens `ids`, and 0 elsewhere."""
     kept = np.zeros_like(values)
     kept[ids] = values[ids]
     return kept
 
 
 def row_of(values: Array, dropped: Ids, top_k: int | None, activation: str | None) -> Row:
-    """The `top_k` largest values above zero, activated; those of `dropped` entries are left out."""
+    """Return the `top_k` largest values above zero, activated, without the `dropped` entries."""
     values[dropped] = 0
     terms = np.flatnonzero(values > 0)
     above = values[terms]

@@ -1,6 +1,6 @@
-"""Static token embeddings (WordLlama, Model2Vec and their kin): the mean over a text's tokens.
+"""Static token embeddings (WordLlama, Model2Vec and similar): the mean over a text's tokens.
 
-No transformer runs: a text costs its tokenisation and one sparse matrix product.
+No transformer runs: encoding takes tokenisation and one sparse matrix product.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from rankstone.runners.search.exact.gpu import GpuIndex, exact
 from rankstone.runners.transformer.checkpoint_files import check_files
 
 BATCH = 256
-"""Texts tokenised at once; bounds the memory that token lists take."""
+"""Texts tokenised at once; bounds the memory of token lists."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StaticEmbeddings(Defaults):
     """Mean of token embeddings, of unit length for cosine; exact search over the vectors.
 
-    Follows WordLlama's own inference: no special tokens, no truncation, ids beyond the vocabulary
-    clipped to its last; for others as sentence-transformers' StaticEmbedding. A text without tokens
-    is the zero vector (WordLlama's is NaN under cosine).
+    Follows WordLlama's own inference (no special tokens, no truncation, ids beyond the vocabulary
+    clipped to its last), and sentence-transformers' StaticEmbedding for other models. A text
+    without tokens is the zero vector (WordLlama returns NaN under cosine).
     """
 
     cacheable: ClassVar[bool] = True
 
     model: LocatedModel
     weights: str
-    """The safetensors file inside the model's folder: a (vocabulary, dim) matrix, or model2vec's
-    `embeddings`, the row of them for each token (`mapping`), and its weight (`weights`)."""
+    """Safetensors file in the model's folder: a (vocabulary, dim) matrix, or model2vec's
+    `embeddings`, with the row (`mapping`) and weight (`weights`) of each token."""
     tokenizer: str = "tokenizer.json"
-    """The file of the `tokenizers` library inside the model's folder."""
+    """File of the `tokenizers` library in the model's folder."""
     similarity: Literal["cosine", "dot"] = "cosine"
 
     def describe(self) -> Mapping[str, Json]:
@@ -59,9 +59,9 @@ class StaticEmbeddings(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
-        """(len(texts), dim) vectors, the same whatever the number of cores."""
+        """Return (len(texts), dim) vectors, which do not depend on the number of cores."""
         vectors = np.empty((len(texts), self._matrix.shape[1]), dtype=np.float32)
-        _ = self._tokenizer  # loaded once, before threads
+        _ = self._tokenizer  # loaded once, before threads start
 
         def fill(start: int) -> None:
             vectors[start : start + BATCH] = self._means(list(texts[start : start + BATCH]))
@@ -81,9 +81,9 @@ class StaticEmbeddings(Defaults):
         return exact(documents, context.device)
 
     def _means(self, texts: list[str]) -> NDArray[np.float32]:
-        """Means of the tokens' rows, as a product with the (text, token) incidence matrix.
+        """Return the means of the tokens' rows, by a product with the text-token incidence matrix.
 
-        Padding texts to one length would take length x dim floats for each of them.
+        Padding texts to one length would take length x dim floats per text.
         """
         from scipy.sparse import csr_array
 

@@ -1,4 +1,4 @@
-"""Weights of a text's own tokens by a linear map of their states: lexical weights of BGE-M3."""
+"""Weights of a text's own tokens from a linear map of their states: BGE-M3's lexical weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rankstone.runners.transformer.tower import Finish
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Weighed(Head):
-    """The kind of a network that gives a weight to each token of a text."""
+    """Network with one weight per token."""
 
     projection: str
 
@@ -37,16 +37,16 @@ class Weighed(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TokenWeights(VocabularyEncoder):
-    """w_j = max_t relu(a . h_t + b) over the tokens t of a text that are the entry j.
+    """w_j = max_t relu(a . h_t + b) over the occurrences t of vocabulary entry j in a text.
 
-    Special tokens weigh nothing (Chen et al. 2024, M3-Embedding, arXiv:2402.03216).
+    Special tokens have weight 0 (Chen et al. 2024, M3-Embedding, arXiv:2402.03216).
 
-    The score is the inner product. Only documents that share a term with the query are results.
+    The score is the inner product. Only documents that share a term with the query are returned.
     """
 
     projection: str
-    """The linear map (a, b), by name: weights `NAME.weight` of the model, or a file `NAME.pt`
-    beside them."""
+    """Name of the linear map (a, b): weights `NAME.weight` of the model, or a file `NAME.pt` beside
+    them."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -79,7 +79,7 @@ class TokenWeights(VocabularyEncoder):
 
 
 def greatest(weights: Values, ids: Ids, dropped: Ids) -> Row:
-    """Return the tokens of a text, each once with its greatest weight, if that is above zero."""
+    """Return the distinct tokens of a text with their greatest weights, where above zero."""
     kept = (weights > 0) & ~np.isin(ids, dropped)
     terms, places = np.unique(ids[kept], return_inverse=True)
     best: NDArray[np.float32] = np.zeros(len(terms), dtype=np.float32)

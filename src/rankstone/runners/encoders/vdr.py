@@ -1,4 +1,4 @@
-"""VDR and SVDR: disentangled vectors over the vocabulary, and bags of tokens beside them."""
+"""VDR and SVDR: disentangled vectors over the vocabulary, and bags of tokens."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from rankstone.runners.transformer.network import Array, Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids
 
 PARTS: dict[Role, str] = {"query": "encoder_q", "document": "encoder_p"}
-"""The towers' names, in the weights and in `config.json`."""
+"""Names of the towers in the weights and in `config.json`."""
 BAGS: dict[str, tuple[Role, ...]] = {"parametric": (), "alpha": ("query",), "beta": ("document",)}
 """Search mode -> the roles whose texts are bags of tokens."""
 
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Disentangled(Head):
-    """The kind of a network whose states are layer-normed and compared with its word embeddings."""
+    """Network whose states are layer-normed and compared with its word embeddings."""
 
     skip: int
-    """Entries at the start of the vocabulary that are left out."""
+    """Number of leading vocabulary entries to leave out."""
     norm: str
-    """The layer norm, by the name of its weights."""
+    """Name of the layer norm's weights."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vocabulary import load_tied
@@ -49,29 +49,29 @@ def _lengths() -> Length | dict[Role, Length] | None:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class VDR(VocabularyEncoder):
-    """Two BERTs whose states, layer-normed once more, are compared with their word embeddings.
+    """Two BERTs whose states, after another layer norm, are compared with their word embeddings.
 
     v_j = max_t elu1p(<LN(h_t), e_j>), elu1p(x) = x + 1 above zero and exp(x) below (Zhou et al.,
     ICLR 2024, Retrieval-based Disentangled Representation Learning with Natural Language
-    Supervision). The first `shift` entries of the vocabulary are left out. Of what is above zero,
-    which is everything, the `top_k` largest entries are kept, and (`own_tokens`) the text's own.
+    Supervision). The first `shift` entries of the vocabulary are left out. All values are above
+    zero; the `top_k` largest are kept and, with `own_tokens`, those of the text's own tokens.
 
-    The authors' code takes the maximum over padding too, so that a text's vector depends on its
-    batch. Here padding never counts: vectors are those that the code gives a text alone.
+    The authors' code includes padding in the maximum, so that a text's vector depends on its batch.
+    Here padding is excluded: vectors are those of the authors' code for a text encoded alone.
 
-    In the semi-parametric modes (SVDR) one side is the binary bag of a text's tokens: that of
-    queries in `alpha`; that of documents in `beta`, whose index therefore needs no network, and
-    whose best hits are meant to be re-scored by the parametric vectors.
+    In the semi-parametric modes (SVDR) one side is the binary bag of a text's tokens: queries in
+    `alpha`, documents in `beta`. The index of `beta` therefore needs no network, and its best hits
+    are meant to be re-scored by the parametric vectors.
     """
 
     max_length: Length | dict[Role, Length] | None = Field(default_factory=_lengths)
     search: Literal["parametric", "alpha", "beta"] = "parametric"
     shift: Annotated[int, Field(ge=0)] | None = None
-    """Entries left out: 999, BERT's unused ones and special tokens, or 1000 in older checkpoints.
-    None: as the checkpoint's settings say (`shift_vocab_num`)."""
+    """Entries left out: 999 (BERT's unused and special tokens), or 1000 in older checkpoints. None:
+    as in the checkpoint's configuration (`shift_vocab_num`)."""
     top_k: Length = 768
     own_tokens: bool = True
-    """Keep the entries of the text's own tokens besides the largest."""
+    """Keep the entries of the text's own tokens in addition to the largest."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -98,7 +98,8 @@ class VDR(VocabularyEncoder):
         return terms, np.ones(len(terms), dtype=np.float32)
 
     def _entries(self, ids: Ids) -> Ids:
-        """Positions in the shortened vocabulary of the tokens that have one."""
+        """Return the positions of the tokens in the shortened vocabulary, without those left
+        out."""
         return np.unique(ids[ids >= self._shift]) - self._shift
 
     def _width(self, role: Role) -> int:

@@ -1,4 +1,4 @@
-"""Lucene's inverted index in a folder: how it is written, searched, saved and weighed."""
+"""Lucene's inverted index in a folder: writing, searching, saving and size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rankstone.runners.lucene.jvm import detach, java, upcast
 from rankstone.runners.protocols import Hits
 
 BUFFER_MB = 64.0
-"""Documents are written when so much is waiting in the machine's memory."""
+"""Size of Lucene's write buffer in MB."""
 ABOUT = "rankstone.json"
 INDEX, SEARCH = "org.apache.lucene.index", "org.apache.lucene.search"
 
@@ -31,9 +31,9 @@ class Top(NamedTuple):
 
 
 class FolderIndex:
-    """A folder that Lucene maps into memory, and how it is searched: base of Lucene's indexes.
+    """Base of Lucene's indexes: a memory-mapped folder and its search settings.
 
-    Threads search for a query each.
+    Each thread searches for one query.
     """
 
     def __init__(self, folder: Path, settings: Any) -> None:
@@ -72,11 +72,11 @@ class FolderIndex:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The folder is mapped where it is, and must stay."""
+        """Map the index in `folder`, which must be kept."""
         return cls(folder, from_json(json.loads((folder / ABOUT).read_text())))
 
     def nbytes(self) -> int:
-        """The files, all of which are mapped; the machine itself does not count as index."""
+        """Return the size of the mapped files; the Java virtual machine is not included."""
         return sum(path.stat().st_size for path in self._files())
 
     def _files(self) -> list[Path]:
@@ -84,35 +84,36 @@ class FolderIndex:
         return sorted(path for path in self._folder.iterdir() if path.name not in others)
 
     def _asked(self, queries: Any) -> Sequence[Any]:
-        """The queries one by one, as `_top` takes them."""
+        """Return the queries one by one, as `_top` expects them."""
         return queries  # type: ignore[no-any-return]
 
     def _top(self, searcher: Any, query: Any, k: int) -> Top:
-        """The `k` best documents by position."""
+        """Return the `k` best documents by position."""
         raise NotImplementedError
 
     @cached_property
     def _searcher(self) -> Any:
-        """Searcher of `_top`, shared by threads."""
+        """Return the searcher for `_top`, shared by threads."""
         raise NotImplementedError
 
 
 class Searcher:
-    """Lucene's searcher over a folder; what it finds crosses from Java as one text.
+    """Lucene's searcher over a folder, whose hits are passed from Java as one string.
 
-    Objects would cross one by one, at a price.
+    Passing them as objects, one by one, is slow.
     """
 
     def __init__(self, folder: Path, similarity: Any) -> None:
         opened = java(f"{INDEX}.DirectoryReader").open(directory(folder))
         kind = java(f"{SEARCH}.IndexSearcher")
-        kind.setMaxClauseCount(2**31 - 1)  # queries may have any number of words
+        kind.setMaxClauseCount(2**31 - 1)  # no limit on the words of a query
         self.java = kind(upcast(f"{INDEX}.IndexReader", opened))
         self.java.setSimilarity(similarity)
         self._json = java("com.fasterxml.jackson.databind.ObjectMapper")()
 
     def best(self, query: Any, k: int) -> Top:
-        """The `k` best documents of a query by Lucene's own numbers, ties to the lower one."""
+        """Return the `k` best documents of a query by Lucene's document numbers; ties to the
+        lower."""
         found = self.as_json(self.java.search(query, k))["scoreDocs"]
         return Top(
             np.array([hit["doc"] for hit in found], dtype=np.int64),
@@ -124,8 +125,8 @@ class Searcher:
 
 
 def opened_writer(folder: Path, similarity: Any, threads: int, *analyser: Any) -> Any:
-    """A writer into the existing, empty `folder`, which keeps documents in order: one thread
-    writes them, and only neighbouring segments are merged."""
+    """Return a writer into the existing, empty `folder` that keeps documents in order: one thread
+    writes, and only adjacent segments are merged."""
     configuration = java(f"{INDEX}.IndexWriterConfig")(*analyser)
     configuration.setSimilarity(similarity)
     configuration.setMergePolicy(java(f"{INDEX}.LogByteSizeMergePolicy")())
@@ -136,13 +137,13 @@ def opened_writer(folder: Path, similarity: Any, threads: int, *analyser: Any) -
 
 
 def closed(writer: Any) -> None:
-    """Merge what was written into one segment, and close."""
+    """Merge all segments into one, and close the writer."""
     writer.forceMerge(1)
     writer.close()
 
 
 def frequencies() -> Any:
-    """The type of a field of which terms and their frequencies are kept."""
+    """Return the type of a field that stores terms and their frequencies."""
     kind = java("org.apache.lucene.document.FieldType")()
     kind.setIndexOptions(java(f"{INDEX}.IndexOptions").DOCS_AND_FREQS)
     return kind
@@ -154,8 +155,8 @@ def directory(folder: Path) -> Any:
 
 
 def falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Positive scores that descend, lowered by as little as lets each be below the one before."""
-    # Positive floats are ordered as their bits are, and neighbours differ by one.
+    """Return descending positive scores, each lowered by the least that makes them all distinct."""
+    # Positive floats are ordered as their bits, and adjacent floats differ by one.
     steps = np.arange(len(scores), dtype=np.int64)
     bits = np.minimum.accumulate(scores.view(np.int32) + steps) - steps
     return bits.astype(np.int32).view(np.float32)

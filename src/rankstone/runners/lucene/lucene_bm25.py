@@ -1,4 +1,4 @@
-"""BM25 as the field measures it: Lucene with Anserini's analysis, through pyserini."""
+"""BM25 by Lucene with Anserini's analysis, through pyserini: the common baseline."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from rankstone.runners.lucene.lucene_index import (
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Json, Role
 
 SEPARATOR = "\ufdd0"
-"""Between title and text: a noncharacter, which Unicode keeps for use inside a program."""
+"""Separator of title and text: a Unicode noncharacter, reserved for internal use."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LuceneFlat(Defaults):
-    """BM25 over one field, as Anserini's `bm25-flat`: the whole text of a document.
+    """BM25 over one field with the whole text of a document, as Anserini's `bm25-flat`.
 
     ``sum over query terms of count * ln(1 + (N - df + .5) / (df + .5)) * tf / (tf + k1 * (1 - b + b
     * l / L))`` (Robertson et al., TREC-3; Lucene leaves out the constant factor k1 + 1), for a
-    document of length l, which Lucene rounds to one byte, among N documents of mean length L that
-    have a word at all. Text is split by Unicode's rules for words, lower-cased, stopped with
-    Lucene's 33 English words and stemmed as Porter says. A query is a bag of its words: nothing in
-    it is read as an operator. A search takes time in the documents that hold a query term, less
-    what cannot reach the k best.
+    document of length l, which Lucene rounds to one byte, among the N documents that have at least
+    one word, of mean length L. Text is split by Unicode's word boundaries and lower-cased, Lucene's
+    33 English stop words are removed, and words are stemmed by Porter's algorithm. A query is a bag
+    of words without operators. Search time grows with the documents that contain a query term,
+    except those skipped because they cannot reach the k best.
 
     Ties, also at rank k, go to the lower position in the corpus. (Anserini's go to the
     lower id in byte order.)
@@ -47,8 +47,8 @@ class LuceneFlat(Defaults):
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
     separate_ties: bool = True
-    """Lower each of several equal scores by the least that keeps them in order, as Anserini does by
-    1e-6: its published values rest on the order of ties. False: scores as Lucene gives them."""
+    """Make tied scores distinct by lowering them as little as possible, as Anserini does by 1e-6:
+    its published values depend on the order of ties. False: Lucene's scores unchanged."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -63,7 +63,7 @@ class LuceneFlat(Defaults):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Field -> weight of its score."""
+        """Field -> weight of the field's score."""
         return {CONTENTS: 1.0}
 
     @property
@@ -71,11 +71,11 @@ class LuceneFlat(Defaults):
         return None
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
-        """The texts themselves: Lucene analyses them."""
+        """Return the texts unchanged; Lucene analyses them."""
         return list(texts)
 
     def index(self, documents: Chunks[list[str]], context: Context) -> LuceneIndex:
-        """Written into a folder of `context.work`."""
+        """Write the index into a folder of `context.work`."""
         settings = Settings(
             k1=self.k1,
             b=self.b,
@@ -94,10 +94,10 @@ class LuceneFlat(Defaults):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LuceneMultifield(LuceneFlat):
-    """BM25 over title and text apart, as Anserini's `bm25-multifield`: the weighted sum of both.
+    """Weighted sum of BM25 over the title and BM25 over the text, as Anserini's `bm25-multifield`.
 
-    The method's key `text` must put `SEPARATOR` between title and text. What stands before the
-    first one in a document is its title. Each field has lengths and frequencies of its own.
+    The method's key `text` must put `SEPARATOR` between title and text. The text before its first
+    occurrence in a document is the title. Each field has its own lengths and frequencies.
     """
 
     title_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -114,13 +114,14 @@ class LuceneMultifield(LuceneFlat):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LuceneRM3(LuceneFlat):
-    """BM25, and again BM25 with the query that RM3 makes of it, by Anserini's code.
+    """BM25 with RM3 query expansion, by Anserini's code.
 
-    The first `documents` found are reduced to their `terms` most frequent terms (of 2 to 20 letters
-    a-z and digits, in at most a tenth of the corpus); each gives its terms' shares, weighted by its
-    score; the `terms` largest sums, scaled to 1, are mixed with the query's own shares
-    (Abdul-Jaleel et al., UMass at TREC 2004). A second search scores the mixture's terms by their
-    weights. Takes two searches, and the term vectors of the first documents from the index.
+    The first `documents` hits are reduced to their `terms` most frequent terms (2 to 20 letters a-z
+    and digits, in at most a tenth of the corpus). Their relative frequencies, weighted by the
+    documents' scores, are summed; the `terms` largest sums, scaled to sum to 1, are interpolated
+    with the query's term frequencies (Abdul-Jaleel et al., UMass at TREC 2004). A second search
+    uses the weighted terms. The cost is two searches, and reading the term vectors of the first
+    hits.
     """
 
     terms: Annotated[int, Field(ge=1)] = 10

@@ -1,4 +1,4 @@
-"""Learned sparse retrieval by Lucene, with the quantised weights of pyserini's impact indexes."""
+"""Learned sparse retrieval by Lucene, with quantised weights as in pyserini's impact indexes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rankstone.runners.search.base import OverEncoder
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LuceneImpact(OverEncoder):
-    """A sparse encoder's vectors in Lucene's inverted lists, scored by Anserini's impacts.
+    """A sparse encoder's vectors in Lucene's inverted index, scored by Anserini's impacts.
 
     Mackenzie et al., Wacky Weights in Learned Sparse Representations, arXiv:2110.11540: weights
-    times `scale` are rounded to whole numbers, which Lucene keeps as frequencies of terms; the
-    score of a document is the sum of its impacts times those of the query, ``sum_t rint(scale *
-    w_dt) * rint(query_scale * w_qt)``, without saturation and without a document's length. Terms
-    whose weight rounds to nothing are left out. Lucene adds in float64 and returns float32: scores
-    below 2^24 = 16,777,216 are exact, larger ones are the nearest float32. (Pyserini's own class of
-    that name skips query terms that every document holds.)
+    times `scale` are rounded to integers, which Lucene stores as term frequencies; the score of a
+    document is the inner product of its impacts and the query's, ``sum_t rint(scale * w_dt) *
+    rint(query_scale * w_qt)``, without saturation or length normalisation. Terms whose weight
+    rounds to 0 are left out. Lucene adds in float64 and returns float32: scores below 2^24 =
+    16,777,216 are exact, larger ones are the nearest float32. (Pyserini's class of the same name
+    skips query terms that occur in every document.)
 
-    Ties, also at rank k, go to the lower position in the corpus; whole numbers tie often. Only
-    documents that share a term with the query are results.
+    Ties, which are frequent with integers, go to the lower position in the corpus, also at rank k.
+    Only documents that share a term with the query are returned.
     """
 
     DESCRIPTION: ClassVar[str] = "Lucene: inverted lists of whole impacts"
@@ -45,7 +45,7 @@ class LuceneImpact(OverEncoder):
         return {**about, "index": {**index, "engine": engine()}}
 
     def build(self, documents: Chunks[SparseRows], context: Context) -> ImpactIndex:
-        """Written into a folder of `context.work`."""
+        """Write the index into a folder of `context.work`."""
         scales = Scales(documents=self.scale, queries=self.query_scale, threads=context.threads)
         folder = Path(tempfile.mkdtemp(dir=context.work, prefix="lucene-"))
         return ImpactIndex.build(documents, folder, scales)

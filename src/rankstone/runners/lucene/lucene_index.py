@@ -1,4 +1,4 @@
-"""Lucene's inverted index of words: written from texts, searched with bags of words."""
+"""Lucene's inverted index of words: built from texts, searched with bags of words."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from rankstone.runners.lucene.folder_index import (
 from rankstone.runners.lucene.jvm import java, java_text, upcast
 
 CONTENTS, TITLE = "contents", "title"
-"""Names of fields, as Anserini has them."""
+"""Names of fields, as in Anserini."""
 ANALYSER = "Anserini's DefaultEnglishAnalyzer: Lucene's English stop words, Porter's stemmer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """Parameters of RM3, which expands a query."""
+    """Parameters of RM3 query expansion."""
 
     terms: int
     documents: int
@@ -43,7 +43,7 @@ class Settings:
     k1: float
     b: float
     weights: Mapping[str, float]
-    """Field -> weight of its score."""
+    """Field -> weight of the field's score."""
     feedback: Feedback | None = None
     separate_ties: bool = False
     threads: int = 1
@@ -52,9 +52,9 @@ class Settings:
 class LuceneIndex(FolderIndex):
     """BM25 over fields of words.
 
-    Documents are known by the order in which they were written. So ties, also at rank k, go to the
-    lower position in the corpus, as Lucene's own order has it. Only documents with a word of the
-    query are results.
+    Documents are numbered in the order of writing, so ties, which Lucene breaks by number, go to
+    the lower position in the corpus, also at rank k. Only documents with a word of the query are
+    returned.
     """
 
     @classmethod
@@ -88,7 +88,7 @@ class LuceneIndex(FolderIndex):
 
 
 class WordQueries:
-    """Java's queries of the words of a text, by an analyser."""
+    """Lucene queries of the words of a text, split by an analyser."""
 
     def __init__(self, weights: Mapping[str, float], analyser: Any) -> None:
         self.analyser = analyser
@@ -103,7 +103,7 @@ class WordQueries:
 
 
 class _Words:
-    """One query at a time; may be shared by threads."""
+    """Search with one query at a time; thread-safe."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._searcher = Searcher(folder, bm25(settings))
@@ -122,7 +122,7 @@ class _Words:
 
 
 class _Rm3:
-    """Anserini's relevance model of the first documents found, mixed with the query."""
+    """Anserini's relevance model of the first hits, interpolated with the query."""
 
     def __init__(self, searcher: Any, analyser: Any, feedback: Feedback) -> None:
         self.feedback = feedback
@@ -131,14 +131,14 @@ class _Rm3:
         self._found = java("io.anserini.search.ScoredDocs")
         self._context = java("io.anserini.rerank.RerankerContext")
         self._arguments = java("io.anserini.search.SearchCollection$Args")()
-        self._arguments.hits = 1  # of its own search with the terms, which are not read
+        self._arguments.hits = 1    # its own search's hits are not used
         self._model = java("io.anserini.rerank.lib.Rm3Reranker")(
             analyser, None, CONTENTS, feedback.terms, feedback.documents,
             feedback.original_weight, False, True,
         )  # fmt: skip
 
     def terms(self, first: Any, query: Any, text: str) -> Any:
-        """Java's map of term -> weight."""
+        """Return Java's map of term -> weight."""
         words = self._analysis.analyze(self._analyser, text)
         context = self._context(
             self._searcher, None, query, None, text, words, None, self._arguments
@@ -148,7 +148,7 @@ class _Rm3:
 
 
 def _field(name: str, settings: Settings) -> Any:
-    """A field for the writer, its text to be set; RM3 reads a document's terms from its vector."""
+    """Return an empty field for the writer, with term vectors if RM3 needs them."""
     kind = frequencies()
     kind.setStoreTermVectors(settings.feedback is not None)
     empty = upcast("java.lang.CharSequence", java("java.lang.String")(""))
@@ -156,7 +156,7 @@ def _field(name: str, settings: Settings) -> Any:
 
 
 def bm25(settings: Any) -> Any:
-    """Java's BM25 with the parameters `k1` and `b` of the settings."""
+    """Return Lucene's BM25 with the parameters `k1` and `b` of the settings."""
     return java(f"{SEARCH}.similarities.BM25Similarity")(settings.k1, settings.b)
 
 
@@ -165,9 +165,9 @@ def english() -> Any:
 
 
 def parts(text: str, separator: str) -> Mapping[str, str]:
-    """Title and text, which the first `separator` parts.
+    """Split `text` at the first `separator` into title and text.
 
-    Raises DefinitionError where there is none.
+    Raises DefinitionError if there is none.
     """
     title, found, body = text.partition(separator)
     if not found:

@@ -1,4 +1,4 @@
-"""Pyserini's prebuilt indexes as methods: BM25 over words, and impacts of learned encoders."""
+"""Pyserini's prebuilt indexes as methods: BM25, and impacts of learned sparse encoders."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ from rankstone.runners.protocols import (
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LucenePrebuilt(Defaults):
-    """BM25 over an index that pyserini offers by name, as its `LuceneSearcher` searches it.
+    """BM25 over one of pyserini's prebuilt indexes, searched as by its `LuceneSearcher`.
 
-    Texts of the collection are not read: what the index holds was analysed by its makers. Its
-    documents are known by their ids; those that the collection does not have are left out of
-    results, and both differences are counted in the record. Statistics of words are the index's.
-    The formula is that of `lucene_flat`. Ties, also at rank k, go to the lower id in byte order.
+    The collection's texts are not read: the index was built from its makers' texts. Documents are
+    matched by id. Those missing in the collection are left out of results; these and the
+    collection's documents missing in the index are counted in the record. Term statistics are the
+    index's. The formula is that of `lucene_flat`. Ties, also at rank k, go to the lower id in byte
+    order.
     """
 
     requires: ClassVar[Mapping[str, str]] = LIBRARIES
 
     prebuilt: str
-    """The name in pyserini's registry."""
+    """Name in pyserini's registry."""
     md5: str
     """The registry's digest of the archive."""
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
     fields: dict[str, float] = Field(default_factory=lambda: {"contents": 1.0})
-    """Field -> weight of its score."""
+    """Field -> weight of the field's score."""
     language: str = "en"
-    """Language of the query's analysis, as pyserini's `--language`."""
+    """Language for analysing queries, as pyserini's `--language`."""
     separate_ties: bool = True
     """Lower each of several equal scores by the least that keeps them in order."""
 
@@ -62,11 +63,11 @@ class LucenePrebuilt(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
-        """The texts themselves: Lucene analyses queries, and documents are in the index."""
+        """Return the texts unchanged; Lucene analyses queries, and documents are in the index."""
         return list(texts)
 
     def index(self, documents: Chunks[list[str]], context: Context) -> PrebuiltIndex:
-        """Open the index and find its documents in the collection; `documents` is never read."""
+        """Open the index and match its documents with the collection; `documents` is never read."""
         settings = PrebuiltSettings(
             name=self.prebuilt,
             folder=str(folder_of(self.prebuilt, self.md5)),
@@ -82,20 +83,20 @@ class LucenePrebuilt(Defaults):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LucenePrebuiltImpact(ByMember):
-    """Impacts of an index that pyserini offers by name, for queries of a sparse encoder here.
+    """One of pyserini's prebuilt impact indexes, searched with queries of a sparse encoder.
 
-    The member encodes queries, with the vocabulary of the encoder that the index was made with;
-    their weights times `query_scale` are rounded to whole numbers, as pyserini's query encoders do
-    (256 levels from 0 to 5). The collection is neither read nor encoded. The score is that of
-    `lucene_impact`; differences of the collections, and ties, are those of `lucene_prebuilt`.
+    The member encodes queries, and must have the vocabulary of the encoder that built the index;
+    weights times `query_scale` are rounded to integers, as in pyserini's query encoders (256 levels
+    from 0 to 5). The collection is neither read nor encoded. The score is that of `lucene_impact`;
+    differences between the collections, and ties, are handled as in `lucene_prebuilt`.
     """
 
     requires: ClassVar[Mapping[str, str]] = LIBRARIES
 
     members: OneMember
-    """The encoder of queries."""
+    """The query encoder."""
     prebuilt: str
-    """The name in pyserini's registry."""
+    """Name in pyserini's registry."""
     md5: str
     """The registry's digest of the archive."""
     query_scale: Annotated[float, Field(gt=0)] = 256 / 5
@@ -125,7 +126,7 @@ class LucenePrebuiltImpact(ByMember):
         return self.members[0]
 
     def index(self, documents: Chunks[Any], context: Context) -> PrebuiltIndex:
-        """Open the index and find its documents in the collection; `documents` is never read."""
+        """Open the index and match its documents with the collection; `documents` is never read."""
         encoder: Any = self.members[0]
         settings = PrebuiltSettings(
             name=self.prebuilt,

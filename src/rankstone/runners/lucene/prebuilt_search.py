@@ -1,4 +1,4 @@
-"""A Lucene index of others, whose documents are those of the collection that have its ids."""
+"""Search in a prebuilt Lucene index, whose documents are matched with the collection by id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rankstone.runners.representations.sparse_rows import Row, SparseRows
 PIECE = 10_000
 """Documents whose ids are read at once."""
 MORE = 32
-"""Documents that are asked for beyond rank k, where ties may reach."""
+"""Documents retrieved beyond rank k, to order ties there."""
 POSITIONS, RANKS, VOCABULARY = "positions.npy", "ranks.npy", "vocabulary.json"
 
 
@@ -46,16 +46,16 @@ class PrebuiltSettings:
     k1: float = 0.9
     b: float = 0.4
     fields: Mapping[str, float] | None = None
-    """Field of words -> weight; None for an index of impacts."""
+    """Field of words -> weight; None for an impact index."""
     language: str = "en"
     query_scale: float = 1.0
 
 
 class PrebuiltIndex(FolderIndex):
-    """Searches in a folder of pyserini's cache, which stays where it is.
+    """Index in a folder of pyserini's cache, which is not copied.
 
-    Documents that the collection does not have are left out, and others take their places. Ties,
-    also at rank k, go to the lower id in byte order, as Anserini breaks them.
+    Documents missing in the collection are skipped. Ties, also at rank k, go to the lower id in
+    byte order, as in Anserini.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class PrebuiltIndex(FolderIndex):
         vocabulary: Sequence[str] = (),
         notes: Sequence[str] = (),
     ) -> None:
-        """`positions`: in the corpus, of Lucene's documents; -1 for those that it does not have.
+        """`positions`: corpus position of each Lucene document; -1 if the corpus does not have it.
 
-        `ranks`: of the documents by their ids. `vocabulary`: terms of impacts by the encoder's
-        numbers.
+        `ranks`: rank of each document by its id. `vocabulary`: terms of impacts by the encoder's
+        ids.
         """
         super().__init__(folder, settings)
         self._positions, self._ranks = positions, ranks
@@ -80,24 +80,24 @@ class PrebuiltIndex(FolderIndex):
     def open(
         cls, settings: PrebuiltSettings, ids: DocumentIds, vocabulary: Sequence[str] = ()
     ) -> PrebuiltIndex:
-        """Read the ids of all documents. Raises AdapterError where the collection has none."""
+        """Read the ids of all documents. Raises AdapterError if none is in the collection."""
         folder = Path(settings.folder)
         own = _ids(folder)
         positions, ranks = ids.positions(own), np.empty(len(own), dtype=np.int32)
-        # The order of code points is that of bytes in UTF-8.
+        # Code points sort as UTF-8 bytes do.
         ranks[sorted(range(len(own)), key=own.__getitem__)] = np.arange(len(own))
         notes = _notes(settings.name, own, ids, positions)
         return cls(folder, settings, positions, ranks, vocabulary, notes)
 
     def notes(self) -> list[str]:
-        """Return sentences about documents that only the index or only the collection has."""
+        """Return notes about documents that only the index or only the collection has."""
         return list(self._notes)
 
     def nbytes(self) -> int:
         return super().nbytes() + self._positions.nbytes + self._ranks.nbytes
 
     def save(self, folder: Path) -> None:
-        """Write links to the files, which are not copied: they are not this index's own."""
+        """Write links to the files, which belong to pyserini's cache and are not copied."""
         for path in self._files():
             (folder / path.name).symlink_to(path.resolve())
         np.save(folder / POSITIONS, self._positions)
@@ -123,7 +123,7 @@ class PrebuiltIndex(FolderIndex):
             docs, scores = searcher.best(asked, wanted)
             order = np.lexsort((self._ranks[docs], -scores))
             positions, ordered = self._positions[docs[order]], scores[order]
-            first = np.sort(np.unique(positions, return_index=True)[1])  # of each document once
+            first = np.sort(np.unique(positions, return_index=True)[1])    # the first of each
             kept = first[positions[first] >= 0]
             if len(docs) < wanted or (len(kept) >= k and ordered[kept[k - 1]] > ordered[-1]):
                 break
@@ -137,7 +137,7 @@ class PrebuiltIndex(FolderIndex):
 
 
 class _Prebuilt:
-    """One query at a time; may be shared by threads."""
+    """Search with one query at a time; thread-safe."""
 
     def __init__(self, folder: Path, settings: PrebuiltSettings) -> None:
         fields, analysis = settings.fields or {}, analyser(folder, settings.language)
@@ -157,7 +157,7 @@ class _Prebuilt:
 
 
 def analyser(folder: Path, language: str) -> Any:
-    """Java's analyser of a language, as Anserini's searcher has it."""
+    """Return Lucene's analyser of a language, as in Anserini's searcher."""
     if language == "en":
         return english()
     searcher = java("io.anserini.search.SimpleSearcher")(str(folder))
@@ -166,7 +166,7 @@ def analyser(folder: Path, language: str) -> Any:
 
 
 def _ids(folder: Path) -> list[str]:
-    """The ids of all documents in Lucene's order; read by Anserini, in pieces."""
+    """Return the ids of all documents in Lucene's order, read by Anserini in pieces."""
     searcher = Searcher(folder, java(SIMILARITY)())
     everything = upcast(f"{SEARCH}.Query", java(f"{SEARCH}.MatchAllDocsQuery")())
     reader = searcher.java.getIndexReader()
@@ -174,7 +174,7 @@ def _ids(folder: Path) -> list[str]:
         raise AdapterError(f"{folder}: documents of the index are deleted. Fetch it again.")
     read = java("io.anserini.search.ScoredDocs").fromTopDocs
     after, found = java(f"{SEARCH}.ScoreDoc"), list[str]()
-    while len(found) < reader.maxDoc():  # all have the score 1, so they come in Lucene's order
+    while len(found) < reader.maxDoc():  # all have score 1, so they are in Lucene's order
         last = after(len(found) - 1, 1.0) if found else None
         piece = searcher.java.searchAfter(last, everything, PIECE)
         found += read(piece, searcher.java).docids
@@ -184,7 +184,7 @@ def _ids(folder: Path) -> list[str]:
 def _notes(
     name: str, own: Sequence[str], ids: DocumentIds, positions: NDArray[np.int64]
 ) -> list[str]:
-    """Count the documents that only one of the two has; AdapterError where none is shared."""
+    """Return notes that count documents which only one side has; AdapterError if none is shared."""
     what = f"lucene:{name}"
     unknown = np.flatnonzero(positions < 0)
     if len(own) and len(unknown) == len(own):

@@ -1,8 +1,7 @@
-"""Digest of the content of Python objects: their code and their state, on any machine.
+"""Digest of Python objects, of their code and state, which is the same on every machine.
 
-Code of libraries is identified by name and version, code in files of one's own by these files and
-what they import, and code without an importable file (a notebook, `__main__`) by its source and the
-globals that it uses.
+Library code is identified by name and version, user code in files by these files and their imports,
+and code without an importable file (a notebook, `__main__`) by its source and the globals it uses.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ WRAPPED: dict[type, Callable[[Any], Any]] = {
     functools.cached_property: lambda value: value.func,
     types.MethodType: lambda value: (value.__func__, value.__self__),
 }
-"""Kinds of which the parts are the content."""
+"""Types whose content is that of their parts."""
 
 
 def content_digest(value: Any) -> str:
-    """Return the sha256 of the code and the state of `value`; cached properties are left out."""
+    """Return the sha256 of the code and state of `value`, without cached properties."""
     return _Reader().digest(value)
 
 
@@ -53,7 +52,7 @@ def by_value(value: Any) -> bool:
 
 
 class _Reader:
-    """One reading; an object that occurs again is read once."""
+    """One traversal; an object that occurs repeatedly is read once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[str, Any]] = {}
@@ -62,7 +61,7 @@ class _Reader:
         if type(value) in SCALARS:
             return canonical_digest([type(value).__name__, repr(value)])
         if id(value) not in self._known:
-            self._known[id(value)] = ("inside itself", value)  # keeps `value`, and so its id
+            self._known[id(value)] = ("inside itself", value)      # keeps `value`, so the id stays unique
             self._known[id(value)] = (canonical_digest(self._facts(value)), value)
         return self._known[id(value)][0]
 
@@ -124,17 +123,17 @@ class _Reader:
         used |= {f"import {name}": importlib.import_module(name) for name in _own_imports(function)}
         cells = []
         for cell in function.__closure__ or ():
-            with contextlib.suppress(ValueError):  # not filled yet
+            with contextlib.suppress(ValueError):  # an empty cell
                 cells.append(self.digest(cell.cell_contents))
         state = (function.__defaults__, function.__kwdefaults__)
         return ["function", _source(function), self.digest(state), cells, self._pairs(used)]
 
     def _state(self, value: Any) -> list[Any]:
-        """Return what `value` would be pickled as, without cached properties."""
+        """Return the state that would be pickled for `value`, without cached properties."""
         try:
             reduce = copyreg.dispatch_table.get(type(value))
             reduced = reduce(value) if reduce else value.__reduce_ex__(4)
-        except Exception:  # a kind that cloudpickle alone knows, with bytes that can vary
+        except Exception:  # a type that only cloudpickle handles, with bytes that can vary
             import cloudpickle
 
             return ["pickle", hashlib.sha256(cloudpickle.dumps(value)).hexdigest()]
@@ -156,7 +155,7 @@ def _version(module: str) -> str:
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield `code` and those of the functions inside it."""
+    """Yield `code` and the code of functions nested in it."""
     yield code
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
@@ -164,7 +163,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _own_imports(function: types.FunctionType) -> set[str]:
-    """Return the modules of one's own that a function imports when it is called."""
+    """Return the user's modules that a function imports when it is called."""
     names = {
         step.argval
         for code in _codes(function.__code__)
@@ -176,7 +175,7 @@ def _own_imports(function: types.FunctionType) -> set[str]:
 
 
 def _source(function: types.FunctionType) -> str:
-    """Return the source of a function, or its compiled code where there is none."""
+    """Return the source of a function, or its compiled code if there is no source."""
     try:
         return textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""A function that searches, as a runner: an index one runs already, a web service, a pipeline."""
+"""A search function as a runner: an existing index, a web service, a pipeline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EXPECTED = "expected a list with one dict of document id -> score per query"
 
 
 class SearchFunction(Defaults):
-    """`search(queries, k)` receives texts of queries and returns a score by document id for each.
+    """`search(queries, k)` takes query texts and returns document id -> score for each.
 
-    It reads no corpus, so there is no index to weigh.
+    It reads no corpus, so the size of the index is unknown.
     """
 
     def __init__(self, function: Search, name: str) -> None:
@@ -34,7 +34,7 @@ class SearchFunction(Defaults):
 
 
 class FunctionIndex:
-    """Calls the function. Ties, also at rank k, go to the higher document id."""
+    """Index that calls the function. Ties, also at rank k, go to the higher document id."""
 
     def __init__(self, function: Search, name: str, ids: DocumentIds) -> None:
         self._function, self._name, self._ids = function, name, ids
@@ -53,7 +53,7 @@ class FunctionIndex:
         return hits
 
     def notes(self) -> list[str]:
-        """Return a sentence about returned ids that are not in the corpus."""
+        """Return a note about returned ids that are not in the corpus."""
         if not self._unknown:
             return []
         return [
@@ -67,7 +67,8 @@ class FunctionIndex:
         return positions
 
     def _checked(self, rows: Any, n: int) -> Rows:
-        """Return `rows`; AdapterError with what was expected for another type or length."""
+        """Return `rows`; AdapterError, which states the expected form, for a wrong type or
+        length."""
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise self._fault(f"returned {type(rows).__name__}")
         if len(rows) != n:

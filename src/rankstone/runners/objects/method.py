@@ -1,4 +1,4 @@
-"""Python objects as methods: named by content, and sent to the process that measures them."""
+"""Python objects as methods: named by content, and sent to the measuring process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rankstone.runners.protocols import AnyRunner, lacking
 from rankstone.specs import AdapterSpec, MethodSpec
 
 ADAPTER = "object"
-"""The adapter of records of objects."""
+"""Adapter name in the records of objects."""
 DIGITS = 8
 FILE = "method.pickle"
 NAME = re.compile(r"(?!(?:hf|mteb|lucene|irds|files):)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-"""`package.module:NAME`; the excluded words name sources."""
+"""`package.module:NAME`; the excluded prefixes are those of other sources."""
 DEEPEST = 12
 
 
@@ -42,7 +42,7 @@ class ObjectMethod(MethodSpec):
         return self.name
 
     def refuse_settings(self) -> None:
-        """Raise DefinitionError for parameters that were set beside the object's own state."""
+        """Raise DefinitionError if parameters are set: an object has its own state."""
         for key in self.parameters.keys() - {"object", "sha256"}:
             raise DefinitionError(
                 f"--set {key}: '{self.name}' is a Python object. Set it where the object is made."
@@ -50,10 +50,10 @@ class ObjectMethod(MethodSpec):
 
 
 def object_method(value: Any) -> MethodSpec:
-    """Return the method that `value` is: a runner, its class, or a function that searches.
+    """Return `value`, a runner, a runner class or a search function, as a method.
 
     Raises:
-        DefinitionError: it is none of them, or cannot be sent to another process.
+        DefinitionError: it is none of these, or cannot be sent to another process.
     """
     if isinstance(value, MethodSpec):
         return value
@@ -77,18 +77,18 @@ def is_object_name(name: str) -> bool:
 
 
 def import_method(name: str, folder: Path | None = None) -> MethodSpec:
-    """Return the method `package.module:NAME`, also of a module in the current directory.
+    """Return the method `package.module:NAME`; the module may be in the current directory.
 
     Args:
-        folder: of modules, instead of the current directory.
+        folder: directory of modules, instead of the current one.
 
     Raises:
-        DefinitionError: there is no such module or name, or it is no method.
+        DefinitionError: the module or name does not exist, or is not a method.
     """
     module, _, attribute = name.partition(":")
     here = str((folder or Path.cwd()).resolve())
     if here not in sys.path:
-        sys.path.append(here)  # last, so that it hides no library
+        sys.path.append(here)  # last, so that it shadows no library
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -109,7 +109,7 @@ def import_method(name: str, folder: Path | None = None) -> MethodSpec:
 
 
 def _refuse_hidden(name: str, found: types.ModuleType, path: Path) -> None:
-    """Raise DefinitionError where the module at `path` is another than `found`, of its name."""
+    """Raise DefinitionError if another module of the same name shadows the one at `path`."""
     files = (path.with_suffix(".py"), path / "__init__.py")
     own = next((file for file in files if file.is_file()), None)
     other = getattr(found, "__file__", None)
@@ -121,7 +121,7 @@ def _refuse_hidden(name: str, found: types.ModuleType, path: Path) -> None:
 
 
 def pack(method: MethodSpec, folder: Path) -> None:
-    """Write the objects of `method` and its members, if there are any, into `folder`."""
+    """Write the objects of `method` and its members, if any, into `folder`."""
     if objects := pickled(method):
         (folder / FILE).write_bytes(objects)
 
@@ -133,7 +133,7 @@ def unpack(method: MethodSpec, folder: Path) -> MethodSpec:
 
 
 def pickled(method: MethodSpec) -> bytes:
-    """Return the objects of `method` and its members as bytes; none if there are no objects."""
+    """Return the pickled objects of `method` and its members; empty if there are none."""
     found = {part.name: part.runner for part in _objects(method)}
     if not found:
         return b""
@@ -144,7 +144,7 @@ def pickled(method: MethodSpec) -> bytes:
 
 
 def with_objects(method: MethodSpec, objects: bytes) -> MethodSpec:
-    """Return `method` with the objects that `pickled` made bytes of."""
+    """Return `method` with its objects restored from the bytes of `pickled`."""
     if not objects:
         return method
     import cloudpickle
@@ -161,7 +161,7 @@ def _objects(method: MethodSpec) -> Iterator[ObjectMethod]:
 
 
 def _with_runners(method: MethodSpec, runners: Mapping[str, Any]) -> MethodSpec:
-    """Return `method` with the objects `runners` as those of its parts of these names."""
+    """Return `method` with `runners` (name -> object) in the parts of these names."""
 
     def found(part: AdapterSpec) -> dict[str, Any]:
         return {"members": tuple(_with_runners(member, runners) for member in part.members)}
@@ -224,7 +224,7 @@ def _culprit(value: Any, path: str, depth: int = 0) -> tuple[str, Any]:
 
 
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a pickle of `value` holds, with paths such as `Mine.client.lock`."""
+    """Yield the parts that a pickle of `value` contains, with paths such as `Mine.client.lock`."""
     if isinstance(value, SearchFunction):
         yield path, value.function
     elif isinstance(value, dict):

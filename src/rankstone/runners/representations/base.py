@@ -1,8 +1,8 @@
-"""Operations on representations that need not know their kind: take, join, pack.
+"""Generic operations on representations: take, join, pack.
 
-Each kind of representation is a sequence over texts: it has a length, and a slice of it is again
-one. Kinds that are to be kept in shards also say which arrays they consist of. A package with a
-kind of its own registers it: ``@join.register``, ``@take.register``, ``@pack.register``.
+Each type of representation is a sequence over texts: it has a length, and its slices have the same
+type. Types stored in shards also state the arrays that they consist of. A package with its own type
+registers it: ``@join.register``, ``@take.register``, ``@pack.register``.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ class Composite:
 
 
 class Packed(NamedTuple):
-    """A representation as plain arrays; `kind` names the function of `UNPACK` that undoes it."""
+    """A representation as plain arrays; `kind` is its key in `UNPACK`."""
 
     kind: str
     arrays: Mapping[str, NDArray[Any]]
 
 
 def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """(n + 1,) where runs of these lengths begin that follow one another, and the last one ends."""
+    """Return the (n + 1,) offsets of consecutive runs of these lengths."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 def rows_of_runs(starts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """Rows of runs that begin at `starts`, one run after another."""
+    """Return the rows of runs that begin at `starts`, concatenated."""
     offsets = offsets_of(lengths)
     return np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
 @singledispatch
 def take(rep: Any, positions: NDArray[np.int64]) -> Any:
-    """The representations at `positions`, in that order."""
+    """Return the representations at `positions`, in that order."""
     raise TypeError(f"no way is registered to take from a {type(rep).__name__}")
 
 
 @take.register
 def _(rep: np.ndarray, positions: NDArray[np.int64]) -> Any:
-    # Copies rows whole, and so thrice as fast as an index does.
+    # Copies whole rows, three times as fast as indexing.
     return rep.take(positions, axis=0)
 
 
@@ -70,13 +70,13 @@ def _(rep: Composite, positions: NDArray[np.int64]) -> Any:
 
 
 def concatenate(reps: Sequence[Any]) -> Any:
-    """One representation of all texts, from those of consecutive runs; at least one."""
+    """Concatenate the representations of consecutive runs of texts, at least one."""
     return reps[0] if len(reps) == 1 else join(reps[0], reps)
 
 
 @singledispatch
 def join(first: Any, reps: Sequence[Any]) -> Any:
-    """All `reps` in one; `first` is the first of them, and decides how."""
+    """Concatenate `reps`; dispatches on the type of `first`, which is the first of them."""
     raise TypeError(f"no way is registered to concatenate {type(first).__name__}")
 
 
@@ -99,7 +99,7 @@ def _(first: Composite, reps: Sequence[Any]) -> Any:
 
 @singledispatch
 def pack(rep: Any) -> Packed:
-    """The arrays that `rep` consists of."""
+    """Return the arrays that `rep` consists of."""
     raise TypeError(f"no way is registered to store a {type(rep).__name__} in shards")
 
 
@@ -110,11 +110,11 @@ def _(rep: np.ndarray) -> Packed:
 
 Arrays = Mapping[str, NDArray[Any]]
 Unpack = Callable[[Arrays], Any]
-"""Function from the arrays, memory-mapped, to the representation."""
+"""Function from memory-mapped arrays to the representation."""
 
 WRAPPERS: dict[str, Callable[[Unpack], Unpack]] = {}
-"""First word of a kind that consists of another kind, such as `ragged matrix` -> the function that
-makes its `Unpack` of the inner kind's."""
+"""First word of a nested kind, such as `ragged matrix` -> function from the inner kind's `Unpack`
+to its own."""
 
 
 class _Kinds(dict[str, Unpack]):
@@ -128,4 +128,4 @@ class _Kinds(dict[str, Unpack]):
 
 
 UNPACK = _Kinds({"matrix": lambda arrays: arrays["matrix"]})
-"""Kind -> function from the arrays to the representation."""
+"""Kind -> function from arrays to the representation."""

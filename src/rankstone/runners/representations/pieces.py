@@ -1,4 +1,4 @@
-"""Encoded corpora and texts beside a saved index, read by position; corpora changed while read."""
+"""Encoded corpora and texts saved with an index, read by position; lazily transformed corpora."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
 
 MAPPED_BYTES = 4096
-"""Files up to this size are read: an empty one cannot be mapped."""
+"""Files up to this size are read instead of mapped; an empty file cannot be mapped."""
 TEXT = "utf-8", "surrogatepass"
 
 Positions = NDArray[np.int64]
 
 
 class Positional(Protocol):
-    """Representations by position, and all of them in pieces: `Chunks`, `Stored`, `Derived`."""
+    """Representations readable by position and in pieces: `Chunks`, `Stored`, `Derived`."""
 
     def __len__(self) -> int: ...
 
@@ -31,10 +31,10 @@ class Positional(Protocol):
 
 
 class Derived:
-    """An encoded corpus, each piece of which is changed as it is read; nothing is kept."""
+    """An encoded corpus whose pieces are transformed on each read."""
 
     def __init__(self, documents: Any, change: Callable[[Any, Positions], Any]) -> None:
-        """`change`: from the representations of some documents, and their positions."""
+        """`change`: function of the representations of some documents, and their positions."""
         self._documents, self._change = documents, change
 
     def __len__(self) -> int:
@@ -47,13 +47,13 @@ class Derived:
             start += len(piece)
 
     def take(self, positions: Positions) -> Any:
-        """The changed representations at `positions`, in that order."""
+        """Return the transformed representations at `positions`, in that order."""
         return self._change(self._documents.take(positions), positions)
 
     def sample(self, n: int, seed: int) -> Any:
-        """`n` distinct documents (all, if fewer), drawn without replacement.
+        """Return `n` distinct random documents (all, if there are fewer).
 
-        The draw is that of the corpus itself, so `change` must not depend on positions.
+        The sample is drawn by the corpus itself, so `change` must not depend on positions.
         """
         return self._change(self._documents.sample(n, seed), np.empty(0, np.int64))
 
@@ -83,11 +83,11 @@ class Stored:
         return int(self._starts[-1])
 
     def __iter__(self) -> Iterator[Any]:
-        """Map one piece after another, so that the pages of past ones are given back."""
+        """Map one piece at a time, so that the pages of earlier ones can be released."""
         return map(self._piece, range(len(self._starts) - 1))
 
     def take(self, positions: Positions) -> Any:
-        """The representations at `positions`, at least one, in that order."""
+        """Return the representations at `positions`, at least one, in that order."""
         owners = np.searchsorted(self._starts, positions, side="right") - 1
         order = np.argsort(owners, kind="stable")
         found = [
@@ -122,7 +122,7 @@ class SavedTexts(Sequence[str]):
 
     @staticmethod
     def write(folder: Path, texts: Iterable[str]) -> None:
-        """Write `texts`, one after another, and where each ends."""
+        """Write the concatenated `texts`, and the offset of each end."""
         with (folder / "texts.utf8").open("wb") as file:
             sizes = [file.write(text.encode(*TEXT)) for text in texts]
         np.save(folder / "ends.npy", np.cumsum(sizes, dtype=np.int64))

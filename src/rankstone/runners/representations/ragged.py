@@ -31,11 +31,11 @@ STORAGES: dict[Storage, str] = {"float32": "float32", "float16": "float16", "2bi
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Vectors of texts, those of one text after those of another.
+    """Vectors of texts, concatenated text by text.
 
     Attributes:
-        tokens: (n_tokens, dim) all vectors: float32, float16, or codes of two bits. For chunked
-            documents, whatever a method makes of texts: one representation of all their chunks.
+        tokens: (n_tokens, dim) all vectors: float32, float16, or two-bit codes. For chunked
+        documents, the method's representation of all their chunks, of any type.
         offsets: (n_texts + 1,) int64; the vectors of text i are
             ``tokens[offsets[i]:offsets[i + 1]]``. A text may have none.
     """
@@ -47,7 +47,7 @@ class Ragged:
         return len(self.offsets) - 1
 
     def __getitem__(self, part: slice) -> Ragged:
-        """A run of texts (steps other than 1 are for `take`), without a copy of its vectors."""
+        """Return consecutive texts, without copying vectors; for other steps than 1 use `take`."""
         start, stop, step = part.indices(len(self))
         if step != 1:
             return take(self, np.arange(start, stop, step))  # type: ignore[no-any-return]
@@ -60,7 +60,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n_texts,) how many vectors each text has."""
+        """(n_texts,) number of vectors of each text."""
         return np.diff(self.offsets)
 
     def matrices(self) -> list[NDArray[np.float32]]:
@@ -70,14 +70,14 @@ class Ragged:
 
 
 def ragged(matrices: Sequence[Floats], dim: int, storage: Storage = "float32") -> Ragged:
-    """The representation of texts whose (n_tokens, dim) float32 vectors are `matrices`."""
+    """Return the representation of texts with these (n_tokens, dim) float32 vectors."""
     tokens = np.concatenate(matrices) if matrices else np.empty((0, dim), dtype=np.float32)
     lengths = np.array([len(matrix) for matrix in matrices], dtype=np.int64)
     return Ragged(stored(tokens, storage), offsets_of(lengths))
 
 
 def stored(vectors: Floats, storage: Storage) -> Floats | TwoBits:
-    """(n, dim) `vectors` as they are kept; for "2bit" they have been `turned` before."""
+    """Return (n, dim) `vectors` in the stored precision; for "2bit" they must be `turned`."""
     if storage == "2bit":
         return two_bits(np.asarray(vectors, dtype=np.float32))
     return vectors.astype(storage)
@@ -85,7 +85,7 @@ def stored(vectors: Floats, storage: Storage) -> Floats | TwoBits:
 
 @singledispatch
 def decoded(tokens: Any) -> Floats:
-    """(n, dim) floating-point vectors, in the precision they are kept in where that is one."""
+    """Return (n, dim) floating-point vectors, in the stored precision if that is a float type."""
     return np.asarray(tokens)
 
 
@@ -95,7 +95,7 @@ def _(tokens: TwoBits) -> Floats:
 
 
 def token_rows(rep: Ragged, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of ``rep.tokens`` of the texts at `positions`, in that order."""
+    """Return the rows of ``rep.tokens`` for the texts at `positions`, in that order."""
     return rows_of_runs(rep.offsets[positions], rep.lengths[positions])
 
 
@@ -115,7 +115,7 @@ def _(first: Ragged, reps: Sequence[Ragged]) -> Ragged:
 def _(rep: Ragged) -> Packed:
     inner = pack(rep.tokens)
     name = "offsets"
-    while name in inner.arrays:  # what is ragged may consist of what is ragged
+    while name in inner.arrays:  # ragged representations can be nested
         name = f"outer_{name}"
     return Packed(f"ragged {inner.kind}", {**inner.arrays, name: rep.offsets})
 

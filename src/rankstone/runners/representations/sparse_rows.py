@@ -23,16 +23,16 @@ from rankstone.runners.representations.base import (
 Weights = NDArray[np.float32]
 Terms = NDArray[np.int32]
 Row = tuple[NDArray[np.integer[Any]], NDArray[np.floating[Any]]]
-"""Terms of one text, ascending, and their weights."""
+"""Ascending terms of one text, and their weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """Texts as vectors of which few entries are not zero, those of one text after another's.
+    """Sparse vectors of texts, concatenated text by text.
 
     Attributes:
         weights: (n_entries,) float32.
-        terms: (n_entries,) int32, positions in the vocabulary, ascending in each text.
+        terms: (n_entries,) int32 positions in the vocabulary, ascending within a text.
         offsets: (n_texts + 1,) int64; text i has the entries ``offsets[i]:offsets[i + 1]``.
         width: size of the vocabulary.
     """
@@ -50,7 +50,7 @@ class SparseRows:
     @overload
     def __getitem__(self, part: int) -> Weights: ...
     def __getitem__(self, part: slice | int) -> SparseRows | Weights:
-        """A run of texts, without a copy of its entries; or the whole vector of one text."""
+        """Return consecutive texts without copying entries, or the dense vector of one text."""
         if not isinstance(part, slice):
             whole = np.zeros(self.width, dtype=np.float32)
             row = range(len(self))[part]
@@ -68,13 +68,13 @@ class SparseRows:
         )
 
     def __matmul__(self, vector: Weights) -> Weights:
-        """(n_texts,) inner products with one whole vector."""
+        """Return (n_texts,) inner products with one dense vector."""
         products: Weights = self.matrix() @ np.asarray(vector, dtype=np.float32)
         return products
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n_texts,) how many entries of each text are not zero."""
+        """(n_texts,) number of non-zero entries of each text."""
         return np.diff(self.offsets)
 
     def rows(self) -> list[Row]:
@@ -85,7 +85,7 @@ class SparseRows:
         return list(zip(np.split(self.terms, ends), np.split(self.weights, ends), strict=True))
 
     def matrix(self) -> Any:
-        """The same as a ``scipy.sparse.csr_array`` of (n_texts, width)."""
+        """Return an (n_texts, width) ``scipy.sparse.csr_array``."""
         from scipy.sparse import csr_array
 
         parts = (self.weights, self.terms, narrowed(self.offsets))
@@ -93,7 +93,7 @@ class SparseRows:
 
 
 def sparse_rows(rows: Sequence[Row], width: int) -> SparseRows:
-    """The representation of texts with these terms and weights."""
+    """Return the representation of texts with these terms and weights."""
     lengths = np.array([len(terms) for terms, _ in rows], dtype=np.int64)
     terms = np.concatenate([np.empty(0, np.int32), *(terms for terms, _ in rows)])
     weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in rows)])
@@ -103,8 +103,8 @@ def sparse_rows(rows: Sequence[Row], width: int) -> SparseRows:
 
 
 def narrowed(offsets: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
-    """The same in 32 bits where they suffice: scipy keeps both of its index arrays in the type of
-    the wider one."""
+    """Return `offsets` in 32 bits if they fit: scipy widens both of its index arrays to the larger
+    type."""
     fits = not len(offsets) or offsets[-1] <= np.iinfo(np.int32).max
     return offsets.astype(np.int32) if fits else offsets
 

@@ -1,13 +1,13 @@
-"""Vectors at two bits per dimension, without anything learned from the corpus.
+"""Vectors with two bits per dimension, without training on the corpus.
 
-A vector is turned by a fixed random rotation, after which its coordinates are near to normally
-distributed whatever it was before, and each coordinate is replaced by the nearest of the four
-levels that are best for the normal distribution: the scheme of TurboQuant (Zandieh et al.,
-arXiv:2504.19874) with the levels of Max ("Quantizing for minimum distortion", 1960, table I).
-These are not the residual codes of ColBERTv2, which need centroids trained on the corpus.
+A fixed random rotation makes the coordinates of any vector approximately normally distributed;
+each is then replaced by the nearest of the four levels that are optimal for the normal
+distribution: the scheme of TurboQuant (Zandieh et al., arXiv:2504.19874) with the levels of Max
+("Quantizing for minimum distortion", 1960, table I). ColBERTv2's residual codes differ: they need
+centroids trained on the corpus.
 
-A rotation changes no inner product, so queries are rotated as documents are (`turned`), and
-nothing is ever rotated back.
+A rotation preserves inner products, so queries are rotated like documents (`turned`), and vectors
+are never rotated back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ THRESHOLDS = np.array([-0.98160, 0.0, 0.98160], dtype=np.float32)
 PER_BYTE = 4
 SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)
 DECODED = LEVELS[(np.arange(256)[:, None] >> SHIFTS) & 3]
-"""(256, 4) the levels that a byte stands for, its lowest bits first."""
+"""(256, 4) levels encoded by each byte, lowest bits first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class TwoBits:
     Attributes:
         codes: (n, dim / 4 rounded up) bytes, four dimensions each.
         scales: (n,) float32.
-        dim: how many dimensions a vector has.
+        dim: dimensions of a vector.
     """
 
     codes: NDArray[np.uint8]
@@ -56,7 +56,7 @@ class TwoBits:
         return len(self.codes), self.dim
 
     def decoded(self) -> NDArray[np.float32]:
-        """(n, dim) the vectors that the codes stand for."""
+        """Return the (n, dim) vectors that the codes stand for."""
         levels = DECODED.take(self.codes, axis=0)
         levels = levels.reshape(len(self), self.codes.shape[1] * PER_BYTE)[:, : self.dim]
         vectors: NDArray[np.float32] = levels * self.scales[:, None]
@@ -64,10 +64,10 @@ class TwoBits:
 
 
 def two_bits(vectors: NDArray[np.float32]) -> TwoBits:
-    """The codes of (n, dim) vectors that were `turned`.
+    """Return the codes of (n, dim) vectors that have been `turned`.
 
-    The scale makes the inner product of a vector with its code that with itself, so that scores
-    are not systematically too low (the estimator of RaBitQ, Gao and Long, arXiv:2405.12497).
+    The scale makes the inner product of a vector with its code equal to its squared norm, so that
+    scores are not biased downwards (the estimator of RaBitQ, Gao and Long, arXiv:2405.12497).
     """
     n, dim = vectors.shape
     n_bytes = -(-dim // PER_BYTE)
@@ -83,20 +83,20 @@ def two_bits(vectors: NDArray[np.float32]) -> TwoBits:
 
 
 def turned(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, dim) vectors after the rotation that every 2-bit representation shares."""
+    """Return (n, dim) vectors after the rotation shared by all 2-bit representations."""
     return vectors @ _rotation(vectors.shape[1])
 
 
 @lru_cache(maxsize=4)
 def _rotation(dim: int) -> NDArray[np.float32]:
-    """(dim, dim) orthogonal, uniformly distributed, and the same for ever.
+    """Return a uniformly distributed (dim, dim) orthogonal matrix that never changes.
 
-    NumPy freezes the stream of RandomState, not that of its successor, and codes in shards must
-    meet queries that another NumPy has turned.
+    NumPy guarantees the stream of RandomState, not that of Generator, and stored codes must match
+    queries that another version of NumPy has rotated.
     """
     gaussian = np.random.RandomState(0).standard_normal((dim, dim))
     q, r = np.linalg.qr(gaussian)
-    # Signs of the factors are the library's choice; these make the factorisation unique.
+    # LAPACK may choose either sign; this makes the factorisation unique.
     rotation: NDArray[np.float32] = (q * np.sign(np.diag(r))).astype(np.float32)
     return rotation
 

@@ -1,4 +1,4 @@
-"""The words of texts, as numbers of a vocabulary: the representation of BM25."""
+"""Words of texts as ids in a vocabulary: the representation of BM25."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rankstone.runners.representations.ragged import Ragged
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """The words of some texts, as numbers of a vocabulary of their own.
+    """Words of some texts, as ids in a vocabulary of their own.
 
     Attributes:
-        rows: int32 numbers of the words of each text, in order, repeats included.
-        vocabulary: The words by number; some may occur in no text.
+        rows: int32 word ids of each text, in order, repeats included.
+        vocabulary: words by id; some may occur in no text.
     """
 
     rows: Ragged
@@ -31,11 +31,11 @@ class Words:
         return Words(self.rows[part], self.vocabulary)
 
     def lists(self) -> list[list[str]]:
-        """The words themselves, text by text."""
+        """Return the words of each text as strings."""
         return [[self.vocabulary[i] for i in row] for row in self._split(self.rows.tokens)]
 
     def known_in(self, terms: Mapping[str, int]) -> list[NDArray[np.int32]]:
-        """The same words as numbers of `terms`; those it does not hold are left out."""
+        """Return the words of each text as ids in `terms`, without unknown words."""
         numbers = np.array([terms.get(word, -1) for word in self.vocabulary], dtype=np.int32)
         return [row[row >= 0] for row in self._split(numbers[self.rows.tokens])]
 
@@ -57,5 +57,5 @@ def _(first: Words, reps: Sequence[Words]) -> Words:
 
 
 def numbered(words: Iterable[str], terms: dict[str, int]) -> NDArray[np.int32]:
-    """Numbers of `words` in `terms`, to which new ones are added."""
+    """Return the ids of `words` in `terms`, to which new words are added."""
     return np.array([terms.setdefault(word, len(terms)) for word in words], dtype=np.int32)

@@ -1,5 +1,5 @@
-"""Scorers that read query and candidates apart: lengths, truncation, tensors of their own, and
-packed sequences, whose candidates attend to the query and each to itself."""
+"""Shared parts of scorers that read query and candidates separately: lengths, truncation, extra
+tensors, and packed sequences, in which a candidate attends to the query and itself."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rankstone.runners.transformer.tokens import Tokens
 
 EXTRA = "scorer.safetensors"
 ATTENTION = "rankstone-arrow"
-"""Name under which transformers knows `arrow_attention`."""
+"""Name of `arrow_attention` in transformers."""
 
 
 def extra_tensors(model: LocatedModel, *wanted: str) -> dict[str, Array]:
-    """The tensors beside the backbone, in float32; a ModelError if one of `wanted` is missing."""
+    """Return the tensors stored beside the backbone, in float32; ModelError if one is missing."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -41,7 +41,7 @@ def extra_tensors(model: LocatedModel, *wanted: str) -> dict[str, Array]:
 
 
 def check_positions(model: LocatedModel, facts: Facts, longest: int) -> None:
-    """Raise a DefinitionError if sequences may become longer than the backbone has positions."""
+    """Raise DefinitionError if a sequence could exceed the backbone's positions."""
     if facts.positions is not None and longest > facts.positions:
         raise DefinitionError(
             f"Model '{model.id}' has {facts.positions} positions, and query_length and"
@@ -52,7 +52,7 @@ def check_positions(model: LocatedModel, facts: Facts, longest: int) -> None:
 def truncated_apart(
     of_query: Tokens, of_documents: Tokens, query: str, documents: Sequence[str]
 ) -> Truncation:
-    """Pairs whose query and document each have a limit, special tokens included."""
+    """Count truncation of pairs whose query and document have separate limits."""
     (asked,) = of_query.encode([query]).counts
     counts = of_documents.encode(documents).counts
     limits = of_query.limit, of_documents.limit
@@ -62,7 +62,7 @@ def truncated_apart(
 
 
 def packed(model: Any) -> Any:
-    """Return the BERT `model` with `arrow_attention`; UnusableError if it is none."""
+    """Return the BERT `model` with `arrow_attention`; UnusableError if it is not a BERT."""
     from transformers import AttentionInterface, BertModel
 
     if not isinstance(model, BertModel):
@@ -73,15 +73,15 @@ def packed(model: Any) -> Any:
 
 
 class Layout(NamedTuple):
-    """Layout of the tokens of a packed sequence: T tokens of n candidates, R the longest."""
+    """Layout of a packed sequence: T tokens of n candidates, of which the longest has R."""
 
     context: int
-    """Tokens of the query; the candidates' follow."""
+    """Number of query tokens, which precede those of the candidates."""
     one_way: bool
     owner: Any
-    """(T,) the candidate of each token."""
+    """(T,) candidate of each token."""
     offset: Any
-    """(T,) its position inside the candidate."""
+    """(T,) position of each token within its candidate."""
     sizes: Any
     """(n,)"""
     positions: Any
@@ -89,8 +89,8 @@ class Layout(NamedTuple):
     token_types: Any
     """(context + T,)"""
     visible: Any
-    """(n, 1, 1, context + R) the keys that a candidate's tokens attend to: the query, and itself
-    without what pads it."""
+    """(n, 1, 1, context + R) keys that a candidate's tokens attend to: the query and the candidate,
+    without padding."""
 
     @classmethod
     def of(cls, context: int, sizes: Sequence[int], device: Any, attention: str) -> Layout:
@@ -118,11 +118,11 @@ class Layout(NamedTuple):
 
 
 def packed_scores(model: Any, head: Mapping[str, Any], ids: Any, layout: Layout) -> Any:
-    """Return the (n,) scores of the candidates of a packed sequence.
+    """Return the (n,) scores of the candidates in a packed sequence.
 
     Args:
         model: A `packed` BERT.
-        head: `weight` (d,) and, if there is one, `bias` (1,).
+        head: `weight` (d,) and, optionally, `bias` (1,).
         ids: (context + T,) tokens.
     """
     import torch
@@ -142,17 +142,17 @@ def arrow_attention(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
     *, scaling: float, arrow: Layout, dropout: float = 0.0, **_: Any,
 ) -> tuple[Any, None]:  # fmt: skip
-    """Attention over a packed sequence, in the form that transformers asks for.
+    """Compute attention over a packed sequence, with the signature required by transformers.
 
-    The query's rows attend to the whole sequence. Each candidate's rows attend to the query and to
-    themselves: a batch of n small attentions, instead of one with (context + T)^2 entries of which
-    most are masked.
+    Query rows attend to the whole sequence. Each candidate's rows attend to the query and the
+    candidate: a batch of n small attentions instead of one with (context + T)^2 mostly masked
+    entries.
 
     Args:
         query, key, value: (1, heads, context + T, head size).
 
     Returns:
-        (1, context + T, heads, head size), and no weights.
+        (1, context + T, heads, head size), and None for the attention weights.
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
@@ -173,7 +173,7 @@ def arrow_attention(
 
 
 def _apart(tokens: Any, arrow: Layout) -> Any:
-    """(n, heads, R, head size) from packed (heads, T, head size); zeros pad."""
+    """Unpack (heads, T, head size) to (n, heads, R, head size), padded by zeros."""
     heads, _, size = tokens.shape
     out = tokens.new_zeros(len(arrow.sizes), arrow.visible.shape[-1] - arrow.context, heads, size)
     out[arrow.owner, arrow.offset] = tokens.transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Listwise re-ranking by a language model behind OpenAI's chat API."""
+"""Listwise re-ranking by a language model with OpenAI's chat API."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ PATH = "chat/completions"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ApiListwise(Listwise, ApiSettings):
-    """Answers of `POST {base_url}/chat/completions` at temperature 0, window by window.
+    """Answers from `POST {base_url}/chat/completions` at temperature 0, one per window.
 
-    Limits of length apply to each passage. What a model that thinks puts between `<think>` and
-    `</think>` is left out.
+    Length limits apply to each passage. Text between `<think>` and `</think>` is ignored.
     """
 
     max_tokens: Positive = 256
-    """Most tokens of an answer; a model that thinks needs thousands."""
+    """Most tokens of an answer; reasoning models need thousands."""
     price_written: Annotated[float, Field(ge=0)] | None = None
-    """US dollars per million tokens of answers; needed where `price` is stated."""
+    """US dollars per million output tokens; required if `price` is stated."""
     fields: dict[str, Any] = Field(default_factory=dict)
     """Further fields of a request, such as `seed` or `max_completion_tokens`; null removes one."""
 
@@ -45,7 +44,7 @@ class ApiListwise(Listwise, ApiSettings):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        """Ask the server for its model, and return what it states with the parameters."""
+        """Return the parameters and the model's properties, for which the server is asked."""
         return {
             **self.identity(),
             **self.listed(),

@@ -1,4 +1,4 @@
-"""Scores of a reranking server: Cohere's API, as Jina, Voyage and vLLM speak it too, and TEI's."""
+"""Scores from a reranking server with the API of Cohere (also Jina, Voyage, vLLM) or of TEI."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PATH = "rerank"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ApiScorer(ApiSettings):
-    """Scores of `POST {base_url}/rerank`, one of each candidate.
+    """Scores from `POST {base_url}/rerank`, one per candidate.
 
-    Limits of length apply to the query and to each candidate. A scorer whose score depends on the
-    other candidates must get them in one request: `batch_texts` of at least the depth.
+    Length limits apply to the query and to each candidate. If a model's scores depend on the other
+    candidates, all must be in one request: set `batch_texts` to at least the depth.
     """
 
     style: Literal["cohere", "tei"] = "cohere"
     """cohere: `documents` and `relevance_score`, also of Jina, Voyage and vLLM; tei: `texts` and
     `score` of Text Embeddings Inference."""
     fields: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of a request, such as `truncate`; never a key."""
+    """Further fields of a request, such as `truncate`; not an API key."""
 
     def describe(self) -> Mapping[str, Json]:
-        """Ask the server for its model, and return what it states with the parameters."""
+        """Return the parameters and the model's properties, for which the server is asked."""
         return {
             "scorer": "reranking API",
             **self.identity(),
@@ -41,7 +41,7 @@ class ApiScorer(ApiSettings):
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """(len(documents),) scores, in the order of `documents`."""
+        """Return (len(documents),) scores, in the order of `documents`."""
         (asked,), read = self.cut([query]), self.cut(documents)
         runs = self.batched(read, beside=self.sizes([asked])[0])
         requests = [self._request(asked, read[run]) for run in runs]
@@ -52,7 +52,7 @@ class ApiScorer(ApiSettings):
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        """Count what the limits leave out of the pairs; None without a limit."""
+        """Count what the limits truncate of the pairs; None without a limit."""
         of_query, of_documents = self.left_out([query]), self.left_out(documents)
         if of_query is None or of_documents is None:
             return None

@@ -17,7 +17,7 @@ from rankstone.runners.protocols import STRICT, Json, Truncation
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BiEncoderScorer:
-    """Similarity of the vectors that any dense runner makes of the query and of the candidates."""
+    """Similarity of a dense runner's vectors of the query and the candidates."""
 
     requires: ClassVar[Mapping[str, str]] = {}
 
@@ -69,7 +69,7 @@ class BiEncoderScorer:
         return str(found)
 
     def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        """Unit vectors for cosine; a vector of zeros stays what it is."""
+        """Return vectors of unit length; zero vectors are unchanged."""
         if self._similarity == "dot":
             return vectors
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -23,7 +23,7 @@ QWEN3 = Template(
     after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
     default=WEB_SEARCH,
 )
-"""As the card of Qwen3-Reranker has it, by transformers."""
+"""Prompt of Qwen3-Reranker's model card, for transformers."""
 MXBAI_V2 = Template(
     yes="1",
     no="0",
@@ -39,12 +39,12 @@ MXBAI_V2 = Template(
     joined=False,
     counts_all=False,
 )
-"""As the package mxbai-rerank 0.1.6 has it."""
+"""Prompt of the package mxbai-rerank 0.1.6."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CausalReranker(PromptedScorer):
-    """Log-odds of "yes" against "no" as the token behind the prompt, padded on the left.
+    """Log-odds of "yes" against "no" as the token after the prompt, padded on the left.
 
     Zhang et al.: Qwen3 Embedding: Advancing Text Embedding and Reranking Through Foundation Models,
     arXiv:2506.05176.
@@ -55,4 +55,4 @@ class CausalReranker(PromptedScorer):
 
     template: str | dict[str, Any] = "qwen3"
     max_length: Annotated[int, Field(ge=8)] = 8192
-    """Tokens per pair, the prompt included where the template counts it."""
+    """Tokens per pair, including the prompt if the template counts it."""

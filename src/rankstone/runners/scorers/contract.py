@@ -1,4 +1,4 @@
-"""Checks of scorers and of the scores that they give."""
+"""Checks of scorers and their scores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rankstone.errors import AdapterError, DefinitionError
 from rankstone.runners.protocols import Scorer
 
 LARGEST = 1e30
-"""Scores beyond it would leave no room beneath them in float32."""
+"""Upper bound of scores, so that lower scores remain representable in float32."""
 
 
 def require_scorer(scorer: Any) -> None:
-    """Raise DefinitionError where the table `scorer` names something else."""
+    """Raise DefinitionError if `scorer` is not a scorer."""
     if not isinstance(scorer, Scorer):
         raise DefinitionError(
             f"table 'scorer': {type(scorer).__name__} does not score pairs."
@@ -24,7 +24,8 @@ def require_scorer(scorer: Any) -> None:
 
 
 def require_scores(scorer: Any) -> None:
-    """Raise DefinitionError where `scorer` only orders the candidates that it is given together."""
+    """Raise DefinitionError if `scorer` is listwise: its scores only order candidates of one
+    list."""
     if getattr(scorer, "listwise", False):
         raise DefinitionError(
             f"table 'scorer': {type(scorer).__name__} orders candidates of one list, and its scores"
@@ -33,7 +34,7 @@ def require_scores(scorer: Any) -> None:
 
 
 def checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:
-    """Check the scores that `scorer` gave for `n` documents; AdapterError if they are not `n`."""
+    """Return the scores of `n` documents; AdapterError unless they are (n,), finite and bounded."""
     scores: NDArray[np.float32] = np.asarray(given, dtype=np.float32)
     if scores.shape != (n,) or not (np.abs(scores) < LARGEST).all():
         raise AdapterError(

@@ -1,4 +1,4 @@
-"""Cross-encoders: query and document read together."""
+"""Cross-encoders: query and document in one sequence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rankstone.runners.transformer.tower import Tower
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Classifier(Head):
-    """The kind of a network that reads a pair and gives one number."""
+    """Network that maps a pair to one score."""
 
     instruction: str | None = None
 
@@ -30,7 +30,7 @@ class Classifier(Head):
 
 
 class PairTower(Tower):
-    """Pairs of texts, each in one sequence."""
+    """Tower of pairs of texts, each in one sequence."""
 
     @cached_property
     def tokens(self) -> PairTokens | ChatPairs:
@@ -50,19 +50,19 @@ class PairTower(Tower):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CrossEncoderScorer(PairScorer):
-    """The single logit of a sequence classifier over `[CLS] query [SEP] document [SEP]`.
+    """Logit of a single-label sequence classifier over `[CLS] query [SEP] document [SEP]`.
 
-    Equal to ``CrossEncoder.predict`` of sentence-transformers up to the last bits, with the model's
-    own activation, but for a sigmoid: that would not move a rank, but tie what it saturates. A pair
-    that is too long loses tokens of its longer text first. A model whose files hold a chat template
-    for pairs (a causal one, of sentence-transformers 5.4 or later) is given that, and loses the end
-    of the document.
+    Equal to ``CrossEncoder.predict`` of sentence-transformers up to rounding, with the model's own
+    activation, except that a sigmoid is left out: it would not change the ranking but tie saturated
+    scores. A pair that is too long loses tokens of its longer text first. A model with a chat
+    template for pairs (a causal one, of sentence-transformers 5.4 or later) uses the template, and
+    the end of the document is truncated.
     """
 
     max_length: Annotated[int, Field(ge=8)] = 512
-    """Tokens per pair, special tokens included; never more than the model's own limit."""
+    """Tokens per pair, special tokens included; at most the model's own limit."""
     instruction: str | None = None
-    """Description of the task, where the model's chat template takes one; None: the model's own."""
+    """Task description, if the model's chat template takes one; None: the model's own."""
 
     def describe(self) -> Mapping[str, Json]:
         facts = self._pairs.facts

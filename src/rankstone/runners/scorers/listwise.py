@@ -1,4 +1,4 @@
-"""Listwise re-ranking by a language model: windows, prompts, and answers that are repaired."""
+"""Listwise re-ranking by a language model: windows, prompts, and repair of answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPEATED, UNKNOWN = "with repeats (dropped)", "with unknown identifiers (dropped
 
 
 class Ranked(NamedTuple):
-    """Order that an answer gives to n passages."""
+    """Order of n passages in an answer."""
 
     order: list[int]
     """All positions from 0 to n - 1, best first."""
@@ -35,8 +35,8 @@ class Ranked(NamedTuple):
 
 
 def ranked(answer: str, n: int) -> Ranked:
-    """Read `[2] > [1] > ...`, and repair it: repeats and unknown identifiers are dropped, and what
-    it leaves out follows in its former order."""
+    """Parse `[2] > [1] > ...` and repair it: repeats and unknown identifiers are dropped, and
+    missing passages follow in their former order."""
     text = THOUGHT.sub("", answer)
     found = IDENTIFIER.findall(text)
     if not found and NUMBERS_ALONE.fullmatch(text):
@@ -56,10 +56,10 @@ def ranked(answer: str, n: int) -> Ranked:
 
 
 def slid(n: int, window: int, step: int, ask: Callable[[list[int]], list[int]]) -> list[int]:
-    """Return positions 0 to n - 1 in the order of windows that slide from the end to the start.
+    """Return positions 0 to n - 1, re-ordered in windows that slide from the end to the start.
 
     Args:
-        ask: puts the positions of one window into their new order.
+        ask: returns the positions of one window in their new order.
     """
     order = list(range(n))
     start, end = max(n - window, 0), n
@@ -72,12 +72,12 @@ def slid(n: int, window: int, step: int, ask: Callable[[list[int]], list[int]]) 
 
 @plain_dataclass
 class Tally:
-    """Answers of a language model, counted for the record."""
+    """Counts of a language model's answers, for the record."""
 
     answers: int = 0
     malformed: int = 0
     shortened: int = 0
-    """Prompts whose passages had to be shortened below their limit of words."""
+    """Number of prompts whose passages were shortened below their limit of words."""
     faults: Counter[str] = plain_field(default_factory=Counter)
 
     def count(self, faults: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Prompt:
-    """Texts around passages; `{num}` is the number of passages."""
+    """Texts of a prompt around the passages; `{num}` is the number of passages."""
 
     system: str
     prefix: str
@@ -144,19 +144,19 @@ PROMPTS = {
         suffix=f"{SUFFIX}[4] > [2], O{ONLY}",
     ),
 }
-"""Prompts of the package rank-llm, by the model that was trained with them."""
+"""Prompts of the package rank-llm, by the model that was trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Listwise:
-    """Base of listwise re-rankers: a language model puts a window of candidates into order.
+    """Base of listwise re-rankers: a language model orders a window of candidates.
 
     Windows slide from the last candidates to the first, so that the best `window` - `step` of all
-    reach the top if every answer is right. The score of a candidate is the number of those at its
-    rank and beneath: only its order means anything, and only among candidates scored together.
+    reach the top if every answer is right. A candidate's score is the number of candidates at its
+    rank and below: only the order is meaningful, and only among candidates scored together.
 
-    An answer that names a passage twice, one that is not there, or not all, is repaired and
-    counted (`ranked`). Sun et al.: Is ChatGPT Good at Search?, EMNLP 2023, arXiv:2304.09542.
+    An answer with repeated, unknown or missing passages is repaired and counted (`ranked`).
+    Sun et al.: Is ChatGPT Good at Search?, EMNLP 2023, arXiv:2304.09542.
     """
 
     listwise: ClassVar[bool] = True
@@ -166,12 +166,13 @@ class Listwise:
     step: Annotated[int, Field(ge=1)] = 10
     """Candidates by which the window moves."""
     passage_words: Annotated[int, Field(ge=1)] = 300
-    """Words of a passage in a full window; where there are fewer, each has as many more."""
+    """Words of a passage in a full window; with fewer passages, each may have proportionally
+    more."""
     prompt: str = "rankzephyr"
-    """Name of a prompt: rankzephyr, rankvicuna."""
+    """Name of the prompt: rankzephyr, rankvicuna."""
 
     def listed(self) -> dict[str, Json]:
-        """Return the entries that all listwise descriptions share."""
+        """Return the entries shared by the descriptions of all listwise re-rankers."""
         return {
             "scorer": "listwise language model",
             "window": self.window,
@@ -185,7 +186,7 @@ class Listwise:
         return PROMPTS[self.prompt]
 
     def check(self) -> None:
-        """Raise DefinitionError for parameters that do not go together."""
+        """Raise DefinitionError for inconsistent parameters."""
         if self.step > self.window:
             raise DefinitionError(
                 f"key 'scorer.parameters.step': {self.step}, but a window has {self.window}"
@@ -212,24 +213,24 @@ class Listwise:
         return scores
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
-        """Count words, which are what a passage is limited by; those of the query are not."""
+        """Count words of passages, to which the limit applies; queries are not truncated."""
         counts = np.array([len(text.split()) for text in documents], dtype=np.int64)
         return Truncation.of(counts, self.words(min(len(documents), self.window)))
 
     def words(self, n: int) -> int:
-        """Return the words that each of `n` passages of a window may have."""
+        """Return the limit of words per passage in a window of `n` passages."""
         return self.passage_words * self.window // max(n, 1)
 
     def notes(self) -> list[str]:
-        """Return what was found wrong in answers, for the record."""
+        """Return notes about malformed answers, for the record."""
         return self.tally.notes()
 
     def prepare(self) -> None:
-        """Load what is needed to ask."""
+        """Load whatever `answer` needs."""
         raise NotImplementedError
 
     def answer(self, query: str, passages: Sequence[str]) -> str:
-        """Ask the language model."""
+        """Return the language model's answer."""
         raise NotImplementedError
 
     @cached_property
@@ -243,11 +244,12 @@ class Listwise:
 
 
 def shortened(passages: Sequence[str], words: int) -> list[str]:
-    """Return passages of at most so many words, in which nothing looks like an identifier."""
+    """Return passages of at most so many words, with text that looks like an identifier
+    replaced."""
     return [IDENTIFIER.sub(r"(\1)", " ".join(text.split()[:words])) for text in passages]
 
 
 def messages(prompt: Prompt, query: str, passages: Sequence[str]) -> list[Mapping[str, str]]:
-    """Return the messages of a prompt, as servers and tokenizers take them."""
+    """Return the chat messages of a prompt."""
     user = {"role": "user", "content": prompt.user(query, passages)}
     return [{"role": "system", "content": prompt.system}, user]

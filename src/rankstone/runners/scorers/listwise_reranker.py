@@ -26,7 +26,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Writer(Head):
-    """The kind of a network that writes text."""
+    """Network that generates text."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load_writer
@@ -36,9 +36,9 @@ class Writer(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ListwiseReranker(Listwise):
-    """Greedy answers of a causal language model.
+    """Greedy decoding by a causal language model.
 
-    A prompt that is longer than the context loses words of each passage until it fits. Pradeep,
+    If a prompt exceeds the context, all its passages are shortened until it fits. Pradeep,
     Sharifymoghaddam, Lin: RankZephyr, arXiv:2312.02724; RankVicuna, arXiv:2309.15088.
     """
 
@@ -46,15 +46,15 @@ class ListwiseReranker(Listwise):
 
     model: LocatedModel
     context: Annotated[int, Field(ge=64)] = 4096
-    """Tokens of prompt and answer together; never more than the model's own limit."""
+    """Tokens of prompt and answer together; at most the model's own limit."""
     chat: str | None = None
-    """Text of a whole prompt with `{system}` and `{user}`; None: the tokenizer's chat template."""
+    """Template of a prompt with `{system}` and `{user}`; None: the tokenizer's chat template."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str | None = None
-    """A torch device; None: the best there is."""
+    """A torch device; None: the best available."""
     trust_remote_code: bool = False
     code: str = ""
-    """As for encoders: `OWNER/NAME@COMMIT` of code of another repository."""
+    """`OWNER/NAME@COMMIT` of code in another repository, as for encoders."""
 
     def __post_init__(self) -> None:
         self.check()
@@ -91,7 +91,7 @@ class ListwiseReranker(Listwise):
         return str(self._loaded.tokenizer.decode(new, skip_special_tokens=True))
 
     def _fitted(self, query: str, passages: Sequence[str], room: int) -> list[int]:
-        """Return the ids of the prompt, its passages shortened where it would not fit."""
+        """Return the ids of the prompt, with passages shortened if it would not fit."""
         words = whole = self.words(len(passages))
         ids = self._ids(query, shortened(passages, words))
         while len(ids) > room:
@@ -115,7 +115,7 @@ class ListwiseReranker(Listwise):
         return list(tokenizer(self.chat.format(system=system, user=user))["input_ids"])
 
     def _answer_tokens(self, n: int) -> int:
-        """Return the tokens of an answer that names `n` passages."""
+        """Return the number of tokens of an answer that ranks `n` passages."""
         text = " > ".join(f"[{rank}]" for rank in range(1, n + 1))
         return len(self._loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
 

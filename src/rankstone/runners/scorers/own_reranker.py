@@ -1,4 +1,4 @@
-"""Rerankers by the code of their own repository: jina-reranker-v3."""
+"""Rerankers with code of their own, such as jina-reranker-v3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 @plain_dataclass(frozen=True, kw_only=True)
 class OwnCode(Head):
-    """The kind of a network whose code scores candidates by a method `rerank`."""
+    """Network whose code scores candidates by a method `rerank`."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load_own
@@ -37,10 +37,10 @@ class OwnCode(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OwnReranker:
-    """`rerank(query, documents)` of the model's class, which its repository carries.
+    """`rerank(query, documents)` of the model's class, which is defined in its repository.
 
-    It returns `index` and `relevance_score` of each document. What it truncates, and the tokens
-    that it reads, are not known. A score may depend on the other candidates.
+    It returns `index` and `relevance_score` of each document. Truncation and the number of tokens
+    are unknown. A score may depend on the other candidates.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
@@ -50,10 +50,10 @@ class OwnReranker:
     """Further arguments of `rerank`, such as `max_doc_length`."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str | None = None
-    """A torch device; None: the best there is."""
+    """A torch device; None: the best available."""
     trust_remote_code: bool = False
     code: str = ""
-    """As for encoders: `OWNER/NAME@COMMIT` of code of another repository."""
+    """`OWNER/NAME@COMMIT` of code in another repository, as for encoders."""
 
     def describe(self) -> Mapping[str, Json]:
         return {

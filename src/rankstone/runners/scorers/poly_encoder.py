@@ -1,4 +1,4 @@
-"""Poly-Encoders: a few vectors of the query, attended to by each candidate's one."""
+"""Poly-Encoders: each candidate's vector attends to a few vectors of the query."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rankstone.runners.transformer.tower import Tower
 
 @plain_dataclass(frozen=True, kw_only=True)
 class HiddenStates(Head):
-    """The kind of a network whose last hidden states are wanted, as they are."""
+    """Network whose output is its last hidden states."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vectors import load_states
@@ -33,10 +33,10 @@ class HiddenStates(Head):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PolyEncoderScorer(ScorerSettings):
-    """m learned codes read the query; the candidate's vector reads what they found.
+    """m learned codes attend to the query; the candidate's vector attends to the result.
 
     With H (L, d) the query's token outputs, C (m, d) the codes and r (d,) the candidate's [CLS]
-    output: Y = softmax(C H^T) H, and score = (softmax(r Y^T) Y) . r, nothing scaled.
+    output: Y = softmax(C H^T) H, and score = (softmax(r Y^T) Y) . r, without scaling.
     Humeau, Shuster, Lachaux, Weston: Poly-encoders, ICLR 2020, section 4.4.
 
     The model's folder holds a BERT-like backbone as transformers saves it (``config.json``,
@@ -45,7 +45,7 @@ class PolyEncoderScorer(ScorerSettings):
     """
 
     candidates: str | None = None
-    """Folder, inside the model's, of the candidates' own backbone; None: both share one."""
+    """Subfolder of the candidates' own backbone; None: query and candidates share one."""
     query_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 256
@@ -75,7 +75,7 @@ class PolyEncoderScorer(ScorerSettings):
         return truncated_apart(self._queries.tokens, self._documents.tokens, query, documents)
 
     def _query_vectors(self, query: str) -> Array:
-        """(m, d)"""
+        """Return the (m, d) vectors of the query."""
         tower = self._queries
         [(_, states)] = tower.batches(tower.tokens.encode([query]), lambda output, *_: output[0])
         vectors: Array = softmax(self._codes @ states.T) @ states
@@ -107,7 +107,7 @@ class PolyEncoderScorer(ScorerSettings):
 
 
 def attend(candidates: Array, vectors: Array) -> Array:
-    """(n,) scores of candidates (n, d) that attend over the query's vectors (m, d)."""
+    """Return the (n,) scores of candidates (n, d) that attend to the query's vectors (m, d)."""
     found = softmax(candidates @ vectors.T) @ vectors
     scores: Array = (found * candidates).sum(axis=1)
     return scores

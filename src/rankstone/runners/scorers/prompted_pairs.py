@@ -1,4 +1,4 @@
-"""Rerankers that are language models: a pair in a prompt, answered by one of two tokens."""
+"""Language models as rerankers: a prompt with a pair, answered by one of two tokens."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from rankstone.runners.transformer.tokens import (
 from rankstone.runners.transformer.tower import Tower
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
-"""Instruction of Qwen3's cards."""
+"""Instruction on Qwen3's model cards."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Template:
-    """Prompt of a pair, and the two tokens of its answer.
+    """Prompt for a pair, and the two possible answer tokens.
 
-    `before` and `after` are made into tokens by themselves, and never truncated.
+    `before` and `after` are tokenised separately, and never truncated.
     """
 
     yes: str
-    """Token of the vocabulary that answers "relevant" ..."""
+    """Token for "relevant"."""
     no: str
-    """... and "not relevant"."""
+    """Token for "not relevant"."""
     before: str = ""
     instruction: str = ""
     """Text with `{task}`, before the query; left out without an instruction."""
@@ -49,10 +49,10 @@ class Template:
     document: str = "{document}"
     after: str = ""
     default: str = ""
-    """Instruction where none is stated."""
+    """Default instruction."""
     joined: bool = True
-    """True: query and document are made into tokens as one text, whose end is truncated. False:
-    each by itself; the query has at most 3/4 of the length, and the document the rest."""
+    """True: query and document are tokenised as one text, whose end is truncated. False:
+    separately; the query has at most 3/4 of the length, and the document the rest."""
     counts_all: bool = True
     """True: `max_length` counts `before` and `after` too."""
 
@@ -66,7 +66,7 @@ class Template:
 
 
 class PromptedTokens(Tokens):
-    """Pairs within the text of a template, each in one sequence."""
+    """Tokens of pairs inserted into a template, each in one sequence."""
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class PromptedTokens(Tokens):
     ) -> None:
         """
         Args:
-            limit: tokens of a pair, as the template counts them.
-            most: tokens of a whole prompt that the model takes; None: any number.
+            limit: most tokens of a pair, as the template counts them.
+            most: most tokens of a whole prompt that the model can read; None: no limit.
         """
         super().__init__(
             tokenizer, pad=pad, limit=limit, before=(), after=(), side=side, embeddings=embeddings
@@ -101,7 +101,7 @@ class PromptedTokens(Tokens):
             )
 
     def pairs(self, query: str, documents: Sequence[str]) -> Tokenised:
-        """The ids of `query` with each of `documents`, truncated at the limit."""
+        """Return the ids of `query` with each of `documents`, truncated at the limit."""
         asked = self._template.of_query(query, self._instruction)
         texts = [self._template.of_document(text) for text in documents]
         bodies = self._joined(asked, texts) if self._template.joined else self._apart(asked, texts)
@@ -111,11 +111,11 @@ class PromptedTokens(Tokens):
         return Tokenised(ids, np.array([len(one) for one in ids], dtype=np.int64) + lost)
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
-        """Pairs of `PROBED_QUERY` and each text."""
+        """Return pairs of `PROBED_QUERY` and each text."""
         return self.pairs(PROBED_QUERY, texts)
 
     def _joined(self, asked: str, texts: Sequence[str]) -> list[tuple[Ids, int]]:
-        """Ids within the limit, and the number of those beyond it, of each pair."""
+        """Return the ids of each pair within the limit, and the number of those beyond it."""
         whole = self._own([asked + text for text in texts])
         return [(ids[: self._room], max(len(ids) - self._room, 0)) for ids in whole]
 
@@ -135,12 +135,12 @@ class PromptedTokens(Tokens):
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Answer(Head):
-    """The kind of a network whose score is the log-odds of one next token against another."""
+    """Network whose score is the log-odds of one next token against another."""
 
     template: Template
     instruction: str | None
     decoder: bool
-    """True: the first token of a decoder beside an encoder; False: the token behind the prompt."""
+    """True: the first token of an encoder-decoder's decoder; False: the token after the prompt."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load_answer
@@ -149,7 +149,7 @@ class Answer(Head):
         return load_answer(network, words, self.tokens, decoder=self.decoder)
 
     def tokens(self, tokens: Tokens) -> PromptedTokens:
-        """Prompts by the tokenizer, at the limit, of `tokens`."""
+        """Return prompt tokens with the tokenizer and the limit of `tokens`."""
         assert tokens.limit is not None
         backend, pad = copied(tokens.tokenizer), tokens.pad
         return self.prompts(backend, pad=pad, limit=tokens.limit)
@@ -161,7 +161,7 @@ class Answer(Head):
 
 
 class PromptTower(Tower):
-    """Pairs in the prompt of a network whose head is an `Answer`."""
+    """Tower of prompts with pairs, for a network whose head is an `Answer`."""
 
     @cached_property
     def tokens(self) -> PromptedTokens:
@@ -172,10 +172,10 @@ class PromptTower(Tower):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PromptedScorer(PairScorer):
-    """Base of rerankers that answer a prompt.
+    """Base of rerankers that are prompted.
 
-    The score is the logit of the one token less that of the other: the order of the probability
-    P(yes) of the two, which a float32 would tie near 0 and 1.
+    The score is the difference of the two tokens' logits. It orders pairs as the probability P(yes)
+    does, without ties near 0 and 1 in float32.
     """
 
     TEMPLATES: ClassVar[Mapping[str, Template]]
@@ -184,7 +184,7 @@ class PromptedScorer(PairScorer):
     template: str | dict[str, Any]
     """Name of a published prompt, or a table of its parts (`Template`)."""
     instruction: str | None = None
-    """Description of the task, where the prompt takes one; None: that of the prompt."""
+    """Task description, if the prompt takes one; None: the prompt's default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,7 +220,7 @@ class PromptedScorer(PairScorer):
 
 
 def _template_of(parts: Mapping[str, Any]) -> Template:
-    """Return the template of a table; DefinitionError where it is none."""
+    """Return the template of a table; DefinitionError if the table is invalid."""
     try:
         made = Template(**parts)
         made.of_query("", "x") + made.of_document("")

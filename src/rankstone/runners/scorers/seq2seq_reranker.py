@@ -26,8 +26,8 @@ def _mono(yes: str, no: str) -> Template:
 class Seq2SeqReranker(PromptedScorer):
     """Log-odds of "true" against "false" as the decoder's first token.
 
-    The log-softmax over the two is a monotone function of it. The end of a document that is too
-    long is left out, never the prompt behind it. Nogueira, Jiang, Pradeep, Lin: Document Ranking
+    The log-softmax over the two is a monotone function of it. A document that is too long loses its
+    end, never the prompt that follows it. Nogueira, Jiang, Pradeep, Lin: Document Ranking
     with a Pretrained Sequence-to-Sequence Model, Findings of EMNLP 2020, arXiv:2003.06713.
     """
 

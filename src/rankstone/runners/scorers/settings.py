@@ -1,4 +1,4 @@
-"""Parameters of every scorer that is a transformer."""
+"""Parameters shared by all transformer scorers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from rankstone.runners.transformer.tower import Tower
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScorerSettings:
-    """Engine, precision and batches, as for encoders (`TransformerSettings`)."""
+    """Engine, precision and batch size, as for encoders (`TransformerSettings`)."""
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
 
     model: LocatedModel
     engine: Name | None = None
-    """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
+    """None: OpenVINO on a CPU if it is installed and supports the model, else torch."""
     precision: Precision = "fp32"
     dtype: Dtype | None = None
-    """`precision` in the words of torch."""
+    """`precision` under torch's name."""
     device: str | None = None
-    """A torch device; None: the best there is."""
+    """A torch device; None: the best available."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Limit of candidates that are read together ..."""
+    """Most candidates per batch."""
     batch_tokens: Annotated[int, Field(ge=1)] | None = None
-    """... and of their tokens, padding included; None: as suits the device."""
+    """Most tokens per batch, padding included; None: depends on the device."""
     trust_remote_code: bool = False
     code: str = ""
-    """The repository of code that the model's settings name, as for encoders:
-    `OWNER/NAME@COMMIT`."""
+    """`OWNER/NAME@COMMIT` of code in another repository that the model's configuration names, as
+    for encoders."""
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
@@ -71,7 +71,7 @@ class ScorerSettings:
         )
 
     def _described(self, engines: Engines) -> dict[str, Json]:
-        """Return the entries that the descriptions of all scorers share."""
+        """Return the entries shared by the descriptions of all transformer scorers."""
         return {**self.model.describe(), **engines.describe()}
 
 
@@ -79,7 +79,7 @@ class ScorerSettings:
 class PairScorer(ScorerSettings):
     """Base of scorers that read a query and a candidate in one sequence.
 
-    Its `_pairs`, a `Tower`, has tokens with a method `pairs(query, documents)`.
+    The tokens of its `_pairs`, a `Tower`, have a method `pairs(query, documents)`.
     """
 
     max_length: Annotated[int, Field(ge=8)]

@@ -1,4 +1,4 @@
-"""Uni-Encoders: all candidates beside one shared encoding of the query."""
+"""Uni-Encoders: all candidates in one sequence with the query."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ from rankstone.runners.transformer.tokens import Ids, Tokens, copied
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class UniEncoderScorer:
-    """One sequence, `[CLS] query [SEP]` and `[CLS] candidate [SEP]` for each candidate.
+    """One sequence of `[CLS] query [SEP]` and `[CLS] candidate [SEP]` for each candidate.
 
-    Positions of every candidate go on from the query's end, as if it were the only one; token types
-    are 0 for the query and 1 for candidates. Arrow attention: the query's tokens attend to all, a
-    candidate's to the query and to itself. Score = w . mean of the candidate's outputs (+ b).
-    Song et al.: Uni-Encoder, Findings of ACL 2023.
+    Each candidate's positions continue from the query's end, as if it were the only one; token
+    types are 0 for the query and 1 for candidates. Arrow attention: query tokens attend to all
+    tokens, a candidate's tokens to the query and the candidate. Score = w . mean of the candidate's
+    outputs (+ b). Song et al.: Uni-Encoder, Findings of ACL 2023.
 
-    The query sees all candidates, so a score depends on which candidates it shares the sequence
-    with, not on their order. What no token attends to is not computed: tokens lie packed, without
-    padding, and time and memory are linear in the number of candidates.
+    The query attends to all candidates, so a score depends on the other candidates in the sequence,
+    but not on their order. Masked attention is not computed: tokens are packed without padding, and
+    time and memory are linear in the number of candidates.
 
     The model's folder holds a BERT backbone as transformers saves it (``config.json``,
     ``model.safetensors``, tokenizer) and beside it ``scorer.safetensors`` with the tensor
-    ``weight`` (d,) and, if there is one, ``bias`` (1,).
+    ``weight`` (d,) and, optionally, ``bias`` (1,).
     """
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
 
     model: LocatedModel
     attention: Literal["arrow", "one-way"] = "arrow"
-    """`one-way`, which is not the paper's: the query does not attend to candidates, so that each
-    candidate's score is its own."""
+    """`one-way`, not in the paper: the query does not attend to candidates, so that a candidate's
+    score does not depend on the others."""
     together: Annotated[int, Field(ge=1)] | None = None
-    """Candidates that share a sequence; None: all. A model trained with 10 knows 10."""
+    """Candidates per sequence; None: all. It should be as in training, such as 10."""
     query_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 256
     """Tokens per candidate, special tokens included."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str | None = None
-    """A torch device; None: the best there is."""
+    """A torch device; None: the best available."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -143,7 +143,7 @@ class UniEncoderScorer:
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Packed(Head):
-    """The kind of a network whose sequences are packed: a BERT with `arrow_attention`."""
+    """Network of packed sequences: a BERT with `arrow_attention`."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.vectors import load_states

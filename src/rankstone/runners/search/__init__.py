@@ -1,5 +1,5 @@
-"""Search algorithms over the representations of any encoder: one adapter per file.
+"""Search algorithms over any encoder's representations, one adapter per file.
 
-A method names the encoder as its only member and the algorithm as its adapter, so that both are
-chosen apart; see `rankstone.runners.search.base`.
+A method names the encoder as its only member and the algorithm as its adapter, so that each can be
+chosen independently; see `rankstone.runners.search.base`.
 """

@@ -1,4 +1,4 @@
-"""Adaptive retrieval: find with a few dimensions, decide with more."""
+"""Adaptive retrieval: shortlist with few dimensions, re-score with more."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Funnel(OverEncoder):
-    """A shortlist by the first dimensions, narrowed by ever more of them.
+    """A shortlist by the first dimensions, narrowed in stages with more dimensions.
 
     Kusupati et al.: Matryoshka Representation Learning, NeurIPS 2022, arXiv:2205.13147. All n
     documents are compared by their first ``dims[0]`` dimensions, the best ``shortlists[0]`` of them
     by ``dims[1]``, the best ``shortlists[1]`` of these by ``dims[2]``, and so on. One shortlist is
-    the paper's adaptive retrieval, several are its funnel; none is truncation alone. A
-    truncated vector is scaled to unit length again where the encoder's are, as the encoder's own
-    `dimensions` does.
+    the paper's adaptive retrieval, several its funnel retrieval, none is plain truncation.
+    Truncated vectors are scaled to unit length if the encoder's are, as by the encoder's own
+    `dimensions`.
 
-    A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, the full search
-    n dims[-1]; the record's parameters and number of documents give both.
+    A query costs n dims[0] + sum over i of shortlists[i] dims[i + 1] multiply-adds, full search
+    n dims[-1]; both follow from the record's parameters and number of documents.
 
-    Resident are n x dims[0] floats. Ties at the last rank of the first stage are broken by faiss,
-    later ones by the better rank in the stage before. What a shortlist leaves out stays beneath,
-    in the order of the last stage that compared it.
+    Memory is n x dims[0] floats. Ties at the last rank of the first stage are broken by faiss,
+    later ones by the better rank in the previous stage. Documents that a stage leaves out rank
+    below, in the order of the last stage that compared them.
     """
 
     DESCRIPTION: ClassVar[str] = "exact over the first dimensions, narrowed by more of them"
@@ -46,9 +46,9 @@ class Funnel(OverEncoder):
     dims: Annotated[Sizes, Field(min_length=1)]
     """Dimensions of each stage, ascending."""
     shortlists: Sizes
-    """Documents that each stage hands to the next, descending: one fewer than `dims`."""
+    """Documents that each stage passes to the next, descending: one fewer than `dims`."""
     resident: bool = False
-    """True keeps the vectors for later stages in memory; False reads them from disk."""
+    """True: keep the vectors for later stages in memory; False: read them from disk."""
 
     def __post_init__(self) -> None:
         if len(self.dims) != len(self.shortlists) + 1:
@@ -66,7 +66,7 @@ class Funnel(OverEncoder):
             )
 
     def describe(self) -> Mapping[str, Json]:
-        """Add the multiply-adds of a query: per document, and those of the later stages."""
+        """Add a query's multiply-adds: per document, and in the later stages."""
         later = sum(size * dim for size, dim in zip(self.shortlists, self.dims[1:], strict=True))
         adds: Json = {"per_document": self.dims[0], "per_query": later}
         return {**super().describe(), "multiply_adds": adds}
@@ -94,11 +94,11 @@ class Funnel(OverEncoder):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FunnelIndex(SavedIndex):
-    """Truncated vectors of all documents, and the whole ones by position."""
+    """Truncated vectors of all documents, and full vectors by position."""
 
     first: ExactIndex
     documents: Positional | Vectors | None
-    """The whole vectors: an array where they are resident, None where there are no shortlists."""
+    """Full vectors: an array if they are in memory; None without shortlists."""
     dims: tuple[int, ...]
     shortlists: tuple[int, ...]
     normalize: bool
@@ -116,7 +116,7 @@ class FunnelIndex(SavedIndex):
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
     def _narrow(self, query: list[Vectors], docs: NDArray[np.int64], scores: Vectors) -> None:
-        """Sort the results of one query into their final order, in the given arrays."""
+        """Sort the results of one query into their final order, in place."""
         vectors = self._vectors(docs[: self.shortlists[0]])
         order = np.arange(len(vectors))
         stages = [scores]
@@ -125,7 +125,7 @@ class FunnelIndex(SavedIndex):
             given = cut(vectors[best], len(asked), self.normalize) @ asked
             better = np.argsort(-given, kind="stable")
             order[:size] = best[better]
-            # What the stage before found, without what this one compared again.
+            # The documents of the previous stage that this one did not compare again.
             stages[-1] = stages[-1][len(best) :]
             stages.append(given[better])
         docs[: len(order)] = docs[order]
@@ -145,7 +145,7 @@ class FunnelIndex(SavedIndex):
 
 
 def cut(vectors: Vectors, dim: int, normalize: bool) -> Vectors:
-    """The first `dim` dimensions, C-contiguous, of unit length again if they are to be."""
+    """Return the first `dim` dimensions, C-contiguous, scaled to unit length with `normalize`."""
     kept = vectors[:, :dim]
     if normalize:
         kept = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)

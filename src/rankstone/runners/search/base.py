@@ -1,4 +1,4 @@
-"""A search algorithm as a method: its encoder is a member, and only the index is its own."""
+"""Base of search algorithms: methods whose encoder is a member and which add an index."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from rankstone.runners.search.rescoring import RescoredIndex, Scored, ScoredRepr
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverEncoder(ByMember):
-    """Base of all search algorithms: they encode as their member does, in its shards.
+    """Base of all search algorithms, which encode with their member and share its shards.
 
-    Subclasses state their parameters as fields, `DESCRIPTION`, and `build`.
+    Subclasses define their parameters as fields, `DESCRIPTION`, and `build`.
     """
 
     DESCRIPTION: ClassVar[str]
     APPROXIMATES: ClassVar[bool] = False
-    """True where the index seeks the documents of highest inner product, which exact search
-    finds."""
+    """True if the index approximates exact search by inner product."""
 
     members: OneMember
     """The encoder."""
     rescore: Annotated[int, Field(ge=1)] | None = None
-    """Results that are scored again by the encoder's own representations, which stay on disk;
-    the others keep their order beneath. None: nothing is scored again."""
+    """Number of best results that are re-scored by the encoder's own representations, read from
+    disk; the others follow in their order. None: no re-scoring."""
 
     @property
     def encoder(self) -> AnyRunner:
@@ -58,21 +57,21 @@ class OverEncoder(ByMember):
         return RescoredIndex(first, self.rescorer(encoded), self.rescore, context)
 
     def rescorer(self, documents: Chunks[Any]) -> Scored:
-        """The similarity by which the first results are scored again."""
+        """Return the similarity that re-scores the best results."""
         return ScoredRepresentations(documents)
 
     def index_bytes(self, n: int, dim: int) -> int | None:
-        """Return what an index of `n` vectors of `dim` dimensions keeps resident; None where only
-        a sample tells."""
+        """Return the bytes in memory of an index of `n` vectors of `dim` dimensions; None if they
+        must be measured on a sample."""
         return None
 
     def build(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """The index over the encoder's representations, read in pieces."""
+        """Build the index over the encoder's representations, read in pieces."""
         raise NotImplementedError
 
 
 def capped(name: str, asked: int, most: int, why: str) -> int:
-    """`asked`, or `most` with a warning if that is less."""
+    """Return `asked`, or `most` with a warning if that is smaller."""
     if asked <= most:
         return asked
     warnings.warn(

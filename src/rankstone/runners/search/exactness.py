@@ -1,4 +1,4 @@
-"""Exactness of an index: the share of the best results of exact search that it finds."""
+"""Recall of an index with respect to exact search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.filtered import FilteredSearch
 
 FIRST = 10
-"""Results that are compared; `IndexSize.recall_10` is named by it."""
+"""Depth of the comparison, as in the name `IndexSize.recall_10`."""
 
 
 def exact_best(
@@ -25,8 +25,8 @@ def exact_best(
     context: Context,
     wheres: Sequence[Where | None] | None = None,
 ) -> Ints | None:
-    """Return the (n, k) best of exact search for n queries, under their filters; None for methods
-    that seek something else. The encoder's vectors are read in blocks."""
+    """Return the (n, k) results of exact search for n queries, with their filters; None for methods
+    that do not approximate exact search. The encoder's vectors are read in blocks."""
     if not (isinstance(runner, OverEncoder) and runner.APPROXIMATES):
         return None
     queries, vectors = runner.encode(texts, "query"), context.encoded(runner.encoder)
@@ -42,14 +42,14 @@ def recall_of_exact(
     context: Context,
     wheres: Sequence[Where | None] | None = None,
 ) -> float | None:
-    """Return the mean share of the `FIRST` best of exact search among as many that were found.
+    """Return the mean recall of exact search's `FIRST` best among the `FIRST` best found.
 
-    None for methods that seek something else, and where no document passes.
+    None for methods that do not approximate exact search, and if no document passes the filters.
 
     Args:
         texts: n queries.
         found: (n, k) positions, best first.
-        wheres: filters of the queries, under which exact search seeks too; None: there are none.
+        wheres: filters of the queries, also applied to exact search; None: no filters.
     """
     exact = exact_best(runner, texts, FIRST, context, wheres)
     if exact is None:

@@ -1,4 +1,4 @@
-"""Search among the documents that pass the filter of a query: by the index, or after it."""
+"""Filtered search: by the index itself, or by filtering its results."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ How = Literal["native", "before", "after"]
 
 
 class FilteredSearch:
-    """Search of `index` under the filters of a task's queries.
+    """Search of `index` with the filters of a task's queries.
 
     Args:
-        wheres: Filter of each query, by row; None: the query has none. None for all: as the index
-            searches.
+        wheres: Filter of each query, by row, None for a query without one; or None: search without
+        filters.
     """
 
     def __init__(self, index: AnyIndex, wheres: Sequence[Where | None] | None) -> None:
@@ -34,7 +34,7 @@ class FilteredSearch:
         return self._index.filtering if isinstance(self._index, Filtering) else "after"
 
     def search(self, queries: Any, rows: Sequence[int], k: int) -> Any:
-        """Return what the index finds for `queries`, which are those of `rows` of the task.
+        """Return the results for `queries`, which are the task's queries `rows`.
 
         Raises:
             AdapterError: a result does not pass the filter of its query.
@@ -64,10 +64,10 @@ class FilteredSearch:
 
 
 def searched_after(index: AnyIndex, queries: Any, k: int, where: Where) -> Hits:
-    """Return the `k` best passing documents of each query among all that `index` finds.
+    """Return the `k` best passing documents of each query, by filtering the results of `index`.
 
-    As many results are fetched as would hold `k` passing ones at random, then twice as many for
-    the queries that lack some, and so on.
+    The initial depth is expected to contain `k` passing results if these are spread randomly; it is
+    doubled for queries that have fewer, and so on.
     """
     n, passing = len(where.passes), int(where.passes.sum())
     hits, wanted = Hits.empty(len(queries), k), min(k, passing)

@@ -1,4 +1,4 @@
-"""Similarities normalised by a bank of queries, so that hubs are found less."""
+"""Similarities normalised by a query bank, to reduce hubness."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from rankstone.runners.top_k import largest
 
 Positions = NDArray[np.int64]
 Bank = tuple[Vectors, float, Positions | None]
-"""Vectors, their beta, and where they are in the corpus, if they are."""
+"""Vectors, their beta, and their positions in the corpus if they are documents."""
 Mode = Literal["IS", "DIS", "DualIS", "DualDIS", "DualDIS-exp"]
 LEAST = 1e-6
-"""A similarity below it enters a logarithm as this."""
+"""Lower bound of a similarity inside a logarithm."""
 BANK_BLOCK = 4096
-"""Vectors of a bank that are compared with a piece of the corpus at once."""
+"""Vectors of a bank compared with a piece of the corpus at once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BankNormalisation(OverEncoder):
-    """Inverted softmax over banks, exact: IS, DIS (QB-Norm), DualIS and DualDIS.
+    """Exact inverted softmax over banks: IS, DIS (QB-Norm), DualIS and DualDIS.
 
     Bogolin et al.: Cross Modal Retrieval with Querybank Normalisation, CVPR 2022, arXiv:2112.12777
     (IS, DIS); Wang, Jian, Xue: Balance Act: Mitigating Hubness in Cross-Modal Retrieval with Query
@@ -40,39 +40,39 @@ class BankNormalisation(OverEncoder):
 
         s'(q, g) = exp(beta <q, g>) / sum over b of exp(beta <b, g>),
 
-    and the dual forms multiply that over a bank of training queries, with `beta`, by that over a
-    bank of documents, with `beta2`. Here everything is a logarithm, so that no score overflows:
+    and the dual forms multiply the one over a bank of training queries, with `beta`, by the one
+    over a bank of documents, with `beta2`. Computation is in logarithms, to avoid overflow:
 
         log s'(q, g) / B = <q, g> - h1(g) / B - h2(g) / B,    B = beta + beta2,
         h(g) = log of the mean over b of exp(beta <b, g>),
 
-    which ranks as s' does and is the inner product of (q, -1, -1) and (g, h1 / B, h2 / B): an exact
-    search over vectors with one more coordinate per bank. The mean stands for the sum because a
-    document in the bank of documents is not compared with itself, and so has one b less.
+    which ranks as s' does and is the inner product of (q, -1, -1) and (g, h1 / B, h2 / B): exact
+    search over vectors with one more coordinate per bank. The mean replaces the sum because a
+    document in the bank of documents is not compared with itself, and so has one term less.
 
-    DIS normalises a query only if the document most similar to it is activated, that is among the
-    `k` most similar ones of a vector of the bank; otherwise its further coordinate is 0, and all of
-    its row is raw. DualDIS is the product of two DIS: each bank decides by itself, and one that the
-    query does not activate contributes the raw similarity, so that
+    DIS normalises a query only if its most similar document is activated, that is, among the `k`
+    most similar documents of a vector of the bank; otherwise the query's extra coordinate is 0, and
+    its scores are raw similarities. DualDIS is the product of two DIS, one per bank; a bank that
+    the query does not activate contributes the raw similarity, so that
 
         log s'(q, g) = log <q, g> + beta <q, g> - h(g)
 
-    where one of the two is activated, and <q, g> ranks where none is. The publication states no
-    rule for similarities below zero; here one below 1e-6 enters the logarithm as 1e-6.
-    `DualDIS-exp` is a form of our own: a raw factor enters as exp(beta <q, g>).
+    if one of the two is activated, and <q, g> ranks if none is. The paper states no rule for
+    similarities below zero; here values below 1e-6 enter the logarithm as 1e-6. `DualDIS-exp` is
+    our own variant: a raw factor enters as exp(beta <q, g>).
 
-    Scores are in units of the similarity, and comparable within a query. Once O(bank x n x dim),
-    per query O(n x dim), twice for DIS, which searches for the most similar document first. Ties
-    are broken by faiss, and in DualDIS go to the lower position.
+    Scores are in units of the similarity, and comparable within a query. Indexing takes
+    O(bank x n x dim), a query O(n x dim), twice for DIS, which first searches for the most similar
+    document. Ties are broken by faiss, and in DualDIS go to the lower position.
     """
 
     DESCRIPTION: ClassVar[str] = "bank normalisation, exact inner product with more coordinates"
 
     mode: Mode = "DIS"
     beta: Annotated[float, Field(gt=0)] = 20.0
-    """Inverse temperature over the bank of queries. 20 is QB-Norm's, for cosines."""
+    """Inverse temperature over the bank of queries; 20 is QB-Norm's, for cosines."""
     beta2: Annotated[float, Field(gt=0)] = 3.0
-    """The same over the bank of documents."""
+    """Inverse temperature over the bank of documents."""
     k: Annotated[int, Field(ge=1)] = 1
     """Documents that each vector of a bank activates (DIS)."""
     bank_queries: Annotated[int, Field(ge=1)] = 10_000
@@ -118,11 +118,11 @@ class BankNormalisation(OverEncoder):
             return dense(self.encoder.encode([texts[row] for row in np.sort(chosen)], "query"))
 
     def _activated(self, index: ExactIndex, bank: Bank, n: int) -> NDArray[np.bool_]:
-        """(n,) which documents are among the `k` nearest, by raw similarity, of one of the bank."""
+        """Return an (n,) mask of the documents among the `k` nearest of a vector of the bank."""
         vectors, _, own = bank
         n_banks = 2 if self.mode.startswith("Dual") else 1
         found = index.search(_raw(vectors, n_banks), self.k + (own is not None)).docs
-        if own is not None:  # a document is not a neighbour of its own
+        if own is not None:  # a document is not its own neighbour
             others = found != own[:, None]
             found = np.where(others & (np.cumsum(others, axis=1) <= self.k), found, -1)
         active = np.zeros(n, dtype=bool)
@@ -132,15 +132,15 @@ class BankNormalisation(OverEncoder):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BankIndex(SavedIndex):
-    """Vectors with the hubness of each document as further coordinates."""
+    """Index of vectors with each document's hubness as extra coordinates."""
 
     index: ExactIndex
     betas: NDArray[np.float64]
     """(n_banks,)"""
     activated: NDArray[np.bool_]
-    """(n_banks, n) for DIS; (0,) where every query is normalised."""
+    """(n_banks, n) for DIS; (0,) if every query is normalised."""
     product: bool
-    """A bank that is not activated contributes the raw similarity as a factor."""
+    """True: a bank that is not activated contributes the raw similarity as a factor (DualDIS)."""
 
     def search(self, queries: Vectors, k: int) -> Hits:
         queries = np.asarray(dense(queries))
@@ -160,7 +160,8 @@ class BankIndex(SavedIndex):
     def _product(
         self, query: Vectors, normalised: NDArray[np.bool_], k: int
     ) -> tuple[Positions, Vectors]:
-        """The best documents by a raw similarity times a softmax, from all of them."""
+        """Return the best documents by raw similarity times inverted softmax, over all
+        documents."""
         total, beta = self.betas.sum(), self.betas @ normalised
         scores = [np.empty(0, np.float32)]
         for block in self.index.blocks():
@@ -175,7 +176,7 @@ class BankIndex(SavedIndex):
 
 
 def _raw(queries: Vectors, n_banks: int) -> Vectors:
-    """Queries whose inner products with the index's vectors are the raw similarities."""
+    """Return queries whose inner products with the index's vectors are the raw similarities."""
     zeros = np.zeros((len(queries), n_banks), dtype=np.float32)
     return np.hstack([np.asarray(queries, dtype=np.float32), zeros])
 
@@ -183,9 +184,9 @@ def _raw(queries: Vectors, n_banks: int) -> Vectors:
 def hubness(
     bank: Vectors, documents: Positional, beta: float, own: Positions | None = None
 ) -> NDArray[np.float64]:
-    """(len(documents),) log of the mean over b of exp(beta <b, g>), for each document g.
+    """Return the (len(documents),) log of the mean over b of exp(beta <b, g>) for documents g.
 
-    `own`: the positions of the bank's vectors, where they are documents: none meets itself.
+    `own`: positions of the bank's vectors if they are documents, which skip themselves.
     """
     parts, start = [np.empty(0)], 0
     for piece in documents:
@@ -206,7 +207,7 @@ def _hubness(
             rows = rows[(own[rows] >= 0) & (own[rows] < len(piece))]
             logits[rows - start, own[rows]] = -np.inf
             count[own[rows]] -= 1
-        # As a streaming log-sum-exp: the sum so far is in units of exp(largest so far).
+        # Streaming log-sum-exp: the sum so far is in units of exp(largest so far).
         higher = np.maximum(largest, logits.max(axis=0))
         floor = np.where(np.isfinite(higher), higher, 0)
         added = np.exp(logits - floor.astype(np.float32)).sum(axis=0, dtype=np.float64)

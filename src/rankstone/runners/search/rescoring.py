@@ -1,4 +1,4 @@
-"""Re-scoring the best of an index by the encoder's own representations."""
+"""Re-scoring of an index's best results by the encoder's own representations."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ Positions = NDArray[np.int64]
 
 @singledispatch
 def similarities(query: Any, documents: Any) -> Scores:
-    """(len(documents),) scores of documents for the only text of `query`; -inf where undefined."""
+    """Return (len(documents),) scores for the single text in `query`; -inf if undefined."""
     raise TypeError(f"no way is registered to compare a {type(query).__name__} with documents")
 
 
 @similarities.register
 def _(query: np.ndarray, documents: Any) -> Scores:
-    """Inner products."""
+    """Return inner products."""
     scores: Scores = np.asarray(documents, dtype=np.float32) @ np.asarray(query[0], np.float32)
     return scores
 
 
 @similarities.register
 def _(query: SparseRows, documents: SparseRows) -> Scores:
-    """Inner products."""
+    """Return inner products."""
     return documents @ query[0]
 
 
 @similarities.register
 def _(query: Ragged, documents: Ragged) -> Scores:
-    """Sums of maximal inner products (see `rankstone.runners.search.exact.maxsim.MaxSimIndex`)."""
+    """Return MaxSim scores (see `rankstone.runners.search.exact.maxsim.MaxSimIndex`)."""
     scores = np.full(len(documents), -np.inf, dtype=np.float32)
     filled = np.flatnonzero(documents.lengths)
     if not len(filled) or not len(query.tokens):
@@ -60,26 +60,26 @@ def _(query: Ragged, documents: Ragged) -> Scores:
 
 @similarities.register
 def _(query: Composite, documents: Any) -> Scores:
-    """Similarities by the last member, whose representations the documents are."""
+    """Return similarities for the last member, whose representations the documents are."""
     return similarities(query.members[-1], documents)
 
 
 def reranking(context: Context | None, calls: int) -> AbstractContextManager[None]:
-    """Charge `calls` of a black box to the phase `rerank`; a loaded index has no context."""
+    """Charge `calls` of a black box to the phase `rerank`, unless the index is loaded."""
     return contextlib.nullcontext() if context is None else context.phase("rerank", calls)
 
 
 class Scored(Protocol):
-    """The documents of a corpus, as a black box scores them. -inf: the pair has no score."""
+    """A corpus that a black box scores; -inf for a pair without a score."""
 
     def __len__(self) -> int: ...
 
     def scores(self, query: Any, positions: Positions) -> Scores:
-        """(len(positions),) scores for the only query of `query`: so many calls."""
+        """Return (len(positions),) scores for the single text in `query`, with as many calls."""
         ...
 
     def against(self, queries: Any) -> Positional:
-        """Return the (len(queries),) scores of each document: len(queries) calls each."""
+        """Return the (len(queries),) scores of each document, with len(queries) calls each."""
         ...
 
     def save(self, folder: Path) -> None: ...
@@ -87,7 +87,7 @@ class Scored(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ScoredRepresentations(SavedIndex):
-    """Representations, by the similarity of their kind; they are read from disk by position."""
+    """Representations scored by the similarity of their type, read from disk by position."""
 
     documents: Positional
 
@@ -105,7 +105,7 @@ class ScoredRepresentations(SavedIndex):
 
 @singledispatch
 def all_similarities(queries: Any, documents: Any) -> Scores:
-    """(len(queries), len(documents)) similarities; -inf where undefined."""
+    """Return (len(queries), len(documents)) similarities; -inf if undefined."""
     rows = [similarities(queries[row : row + 1], documents) for row in range(len(queries))]
     return np.stack(rows) if rows else np.empty((0, len(documents)), dtype=np.float32)
 
@@ -128,19 +128,18 @@ class _OnePiece(list[Ragged]):
 
 @dataclass(frozen=True, eq=False)
 class RescoredIndex(SavedIndex):
-    """Another index, the `depth` best of which are scored again and put on top.
+    """An index whose `depth` best results are re-scored and ranked above the others.
 
-    Ties among re-scored documents, also at rank k, go to the better rank in the first
-    index. What was not scored again keeps its order beneath (see `beneath`). A document without
-    a similarity, such as one without tokens, is not found. The representations are read from disk
-    by position.
+    Ties among re-scored documents, also at rank k, go to the better rank in the first index. The
+    others follow in their order (see `beneath`). A document without a similarity, such as one
+    without tokens, is not found. Representations are read from disk by position.
     """
 
     first: AnyIndex
     scored: Scored
     depth: int
     context: Context | None = None
-    """Charges the re-scoring to the phase `rerank`; a loaded index has none."""
+    """Charges re-scoring to the phase `rerank`; None in a loaded index."""
 
     def search(self, queries: Any, k: int) -> Hits:
         found = self.first.search(queries, max(k, self.depth))
@@ -152,11 +151,11 @@ class RescoredIndex(SavedIndex):
         return Hits(hits.docs[:, :k], hits.scores[:, :k])
 
     def notes(self) -> list[str]:
-        """Return what indexes inside, and the scorer, have to say about their results."""
+        """Return the notes of nested indexes and of the scorer about their results."""
         return [*super().notes(), *getattr(self.scored, "notes", list)()]
 
     def _rescore(self, query: Any, docs: NDArray[np.int64], scores: Scores) -> None:
-        """Sort the best of one row into their new order, in the given arrays."""
+        """Sort the best of one row into their new order, in place."""
         n_found = int((docs >= 0).sum())
         best = docs[: min(self.depth, n_found)]
         if not len(best):
@@ -174,7 +173,7 @@ class RescoredIndex(SavedIndex):
 
 @dataclass(frozen=True, eq=False)
 class FirstMemberIndex(SavedIndex):
-    """An index asked by the first of composite representations."""
+    """An index searched with the first part of composite representations."""
 
     index: AnyIndex
 

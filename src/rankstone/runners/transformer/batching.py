@@ -1,4 +1,4 @@
-"""Batches of texts that an encoder takes together, and tokens made ready for the next."""
+"""Batches of texts of similar length, and tokenisation in the background."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from rankstone.runners.transformer.tokens import Tokenised
 
 WINDOW_TEXTS, WINDOW_CHARACTERS = 256, 4_000_000
-"""Texts tokenised at once: the next window's tokens are made while a window is encoded."""
+"""Size of a window: texts tokenised at once, while the previous window is encoded."""
 
 
 def by_length(
     lengths: NDArray[np.int64], *, batch_tokens: int, batch_size: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Rows of similar length, longest first; few enough for `batch_tokens` after padding."""
+    """Yield rows of similar length, longest first, within `batch_tokens` including padding."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -28,7 +28,7 @@ def by_length(
 
 
 def windows(texts: Sequence[str], most: int = WINDOW_TEXTS) -> Iterator[slice]:
-    """Consecutive texts, as many as bounded memory allows the tokens of."""
+    """Yield slices of consecutive texts whose tokens need bounded memory."""
     start = size = 0
     for row, text in enumerate(texts):
         if row - start == most or (row > start and size + len(text) > WINDOW_CHARACTERS):
@@ -42,13 +42,13 @@ def windows(texts: Sequence[str], most: int = WINDOW_TEXTS) -> Iterator[slice]:
 def ahead(
     tokenise: Callable[[slice], Tokenised], parts: Iterator[slice]
 ) -> Iterator[tuple[int, Tokenised]]:
-    """(start, tokens) of each part; those of the next are made in a thread meanwhile."""
+    """Yield (start, tokens) of each part, while a thread tokenises the next."""
     current = next(parts, None)
     if current is None:
         return
     following = next(parts, None)
     ready = tokenise(current)
-    if following is None:  # as for a single query: no thread
+    if following is None:  # e.g. a single query: no thread
         yield current.start, ready
         return
     with ThreadPoolExecutor(max_workers=1) as thread:

@@ -1,6 +1,6 @@
-"""Files of a checkpoint, read and checked before a library reads them: settings and weights.
+"""Validation of a checkpoint's files, configuration and weights, before a library reads them.
 
-Libraries report a damaged file by an error of their own code, without its name, or ignore it.
+Libraries report damaged files by internal errors that do not name the file, or ignore them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ INDEX = ".safetensors.index.json"
 POINTER = "is a pointer of git-lfs, not the file. Fetch it: git lfs pull"
 AGAIN = "Fetch the model again"
 Length = Annotated[int, Field(ge=1)] | Annotated[float, Field(ge=1e9)] | None
-"""Tokens, or a number that stands for "without a limit"."""
+"""Number of tokens, or a huge number that means "no limit"."""
 
 
 class UnusableError(ValueError):
-    """A reason why a checkpoint cannot be used, with its mend."""
+    """A reason why a checkpoint cannot be used, with the fix."""
 
 
 class Settings(TypedDict, total=False):
-    """Keys of settings that have a form of their own; others may be anything."""
+    """Validated keys of a configuration; other keys are allowed."""
 
     __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
 
@@ -45,7 +45,7 @@ class Settings(TypedDict, total=False):
 
 
 class ShardIndex(TypedDict):
-    """The file of each tensor, by its name."""
+    """Index of sharded weights: tensor name -> file."""
 
     weight_map: dict[str, str]
 
@@ -66,22 +66,22 @@ FORMS: Mapping[str, TypeAdapter[Any]] = {
     "config_sentence_transformers.json": TypeAdapter(Settings),
     f"*{INDEX}": TypeAdapter(ShardIndex),
 }
-"""Files that libraries read, by a pattern of their name -> the form of their content."""
+"""Pattern of a file name -> type of the file's content."""
 LIBRARY = ("sentence_transformers.", "pylate.")
-"""Prefixes of modules that the library has; it reads PyLate's as its own."""
+"""Prefixes of module types that the library can load, including PyLate's."""
 CONFIGURED = re.compile(r"sentence_transformers\..*(Pooling|Dense)")
-"""Modules that the library cannot make without their `config.json`."""
+"""Module types that the library cannot load without their `config.json`."""
 
 
 def check_files(model: LocatedModel) -> None:
-    """ModelError with the path and the mend for the first file that is damaged or missing."""
+    """Raise ModelError, with path and fix, for the first file that is damaged or missing."""
     reason = next(_faults(model), None)
     if reason is not None:
         raise ModelError(f"Model '{model.id}' cannot be loaded: {reason}.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of settings; empty where there is no such file."""
+    """Return the object in a JSON file; empty if the file does not exist."""
     try:
         content = _content(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -92,17 +92,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def foreign_modules(folder: Path) -> list[str]:
-    """The types in `modules.json` that the library does not have; none of a damaged file."""
+    """Return the types in `modules.json` unknown to the library; none for a damaged file."""
     return [kind for kind in module_types(folder) if not kind.startswith(LIBRARY)]
 
 
 def module_types(folder: Path) -> list[str]:
-    """The types in `modules.json`, in their order; none of a damaged file."""
+    """Return the types in `modules.json`, in order; none for a damaged file."""
     return [m["type"] for m in _modules(folder)]
 
 
 def module_paths(folder: Path) -> list[str]:
-    """The folders of the modules in `modules.json`, in the order of `module_types`."""
+    """Return the folders of the modules in `modules.json`, in the order of `module_types`."""
     return [m["path"] for m in _modules(folder)]
 
 
@@ -129,7 +129,7 @@ def _faults(model: LocatedModel) -> Iterator[str]:
 
 
 def _check(path: Path) -> None:
-    """ValueError with the fault of a file, if it has one."""
+    """Raise ValueError with the fault of a damaged file."""
     from safetensors import SafetensorError, safe_open
 
     form = next((form for pattern, form in FORMS.items() if fnmatch(path.name, pattern)), None)
@@ -149,7 +149,7 @@ def _check(path: Path) -> None:
 
 
 def _content(path: Path) -> Any:
-    """The content of a JSON file; ValueError with the fault of one that is damaged."""
+    """Return the content of a JSON file; ValueError with the fault of a damaged one."""
     if _is_pointer(path):
         raise ValueError(POINTER)
     data = path.read_bytes()
@@ -176,7 +176,7 @@ def _in_words(error: ValidationError) -> str:
 
 
 def _wanted(model: LocatedModel) -> Iterator[tuple[str, str]]:
-    """(file, name of another that it names) for shards of weights and settings of modules."""
+    """Yield (file, file that it refers to) for weight shards and module configurations."""
     for name in model.files:
         inside = PurePosixPath(name).parent
         if name.endswith(INDEX) and name.removesuffix(".index.json") not in model.files:

@@ -1,9 +1,9 @@
-"""Converts a checkpoint of DPR's own form into two folders that encoders read.
+"""Convert a checkpoint in DPR's own format to two folders in the transformers format.
 
-DPR, and AR2 after it, save both towers in one pickle: a named tuple `CheckpointState` whose
-`model_dict` holds tensors under `question_model.` and `ctx_model.`. A pickle is a program. It is
-read by torch's restricted unpickler, which makes tensors and plain values and the one class named
-here, and refuses all else before it is called.
+DPR and AR2 save both towers in one pickle: a named tuple `CheckpointState` whose `model_dict` has
+tensors under `question_model.` and `ctx_model.`. Since a pickle can run code, it is read by torch's
+restricted unpickler, which allows tensors, plain values and the one class defined here, and refuses
+everything else without calling it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rankstone.runners.transformer.checkpoint_files import read_json
 
 TOWERS = ("question_model", "ctx_model")
 MODULES = ("dpr.utils.model_utils", "utils.dpr_utils", "__main__")
-"""Modules of the class in such files: of DPR, of AR2, of a script."""
+"""Modules of the class in checkpoints: of DPR, of AR2, of a script."""
 
 
 class CheckpointState(tuple[Any, ...]):
-    """Stands in for DPR's named tuple: its values in their order, and no code."""
+    """Substitute for DPR's named tuple: the values in order, without code."""
 
     def __new__(cls, *values: Any) -> CheckpointState:
         return super().__new__(cls, values)
@@ -34,13 +34,13 @@ def convert(checkpoint: Path, like: Path, to: Path) -> list[Path]:
 
     Args:
         checkpoint: DPR's or AR2's file.
-        like: folder of the encoder that the towers started from; its `config.json` and tokenizer
-            are theirs. They are run as plain BERT, as DPR and AR2 run them.
-        to: where the folders go; there may be none of them yet.
+        like: folder of the encoder that the towers were initialised from, whose `config.json` and
+        tokenizer are copied. The towers are run as plain BERT, as by DPR and AR2.
+        to: parent of the new folders, which must not exist.
 
     Returns: the folders.
 
-    Raises ModelError: the file holds anything but values, or not two towers that fit `like`.
+    Raises ModelError: the file has more than plain values, or not two towers that fit `like`.
     """
     from safetensors.torch import save_file
 
@@ -63,9 +63,9 @@ def convert(checkpoint: Path, like: Path, to: Path) -> list[Path]:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The tensors of the file by name.
+    """Return the file's tensors by name.
 
-    Raises ModelError where it holds anything but values: it is never run.
+    Raises ModelError if it has more than plain values; no code in it is ever run.
     """
     import torch
 

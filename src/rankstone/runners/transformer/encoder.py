@@ -1,4 +1,4 @@
-"""Parameters of every method that encodes texts by a transformer, and the loop over batches."""
+"""Parameters of methods that encode texts with a transformer, and the loop over batches."""
 
 from __future__ import annotations
 
@@ -25,68 +25,69 @@ from rankstone.runners.transformer.tower import Finish, Tower
 
 ROLES: tuple[Role, ...] = ("query", "document")
 PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
-"""Names under which sentence-transformers looks for the prompt of a role, in its order."""
+"""Names of a role's prompt in sentence-transformers, in its order of lookup."""
 INSTRUCTED = "Instruct: "
-"""Begins prompts whose words are those of the task: a model documents those of one."""
+"""Prefix of prompts with a task's instruction, which a model documents for one task only."""
 Length = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
-"""A list, as TOML has them, becomes a tuple."""
+"""A tuple; a list from TOML is converted."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TransformerSettings:
-    """Parameters of every method that encodes texts by a transformer.
+    """Parameters of methods that encode texts with a transformer.
 
-    A subclass states the head of its network, and makes its vectors of what the network gives.
+    A subclass states the head of its network, and converts the network's output to
+    representations.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
     cacheable: ClassVar[bool] = True
 
     model: LocatedModel
-    """The encoder of documents, and of queries where `query_model` names no other."""
+    """Encoder of documents, and of queries unless `query_model` is stated."""
     query_model: LocatedModel | None = None
-    """The encoder of queries, where there are two towers with two checkpoints."""
+    """Encoder of queries, for two towers with separate checkpoints."""
     lora: LocatedModel | None = None
-    """A low-rank adapter in PEFT's layout, merged into the weights for both roles, or for documents
-    where `query_lora` is another."""
+    """LoRA adapter in PEFT's format, merged into the weights, for both roles or, with `query_lora`,
+    for documents only."""
     query_lora: LocatedModel | None = None
     max_length: Length | dict[Role, Length] | None = None
-    """Tokens per text, special tokens and prompt included, for both roles or for each; None: the
-    model's own limit."""
+    """Most tokens per text, special tokens and prompt included, for both roles or by role; None:
+    the model's own limit."""
     prompts: dict[Role, str] | None = None
-    """Text put before texts of each role: a name among the model's prompts, or the words. A role
-    left out takes the model's own prompt for it, with a warning if there is one."""
+    """Text prepended to texts of each role: a name among the model's prompts, or the prompt itself.
+    A role left out gets the model's own prompt, with a warning if there is one."""
     tokenizer: str = ""
-    """The model whose tokenizer is used, where the model has none or a wrong one: a folder, or
-    `OWNER/NAME@COMMIT` on the hub. Empty: the model's own."""
+    """Model whose tokenizer is used, if the model has none or a wrong one: a folder, or
+    `OWNER/NAME@COMMIT` on the hub; empty for the model's own."""
     tokens_before: Names | None = None
-    """Tokens to put before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A part
-    such as `sep_token` stands for the tokenizer's token of that part."""
+    """Tokens before a text instead of the tokenizer's own: `<s> <encoder-only> </s>`. A name such
+    as `sep_token` stands for the tokenizer's token of that name."""
     tokens_after: Names | None = None
-    """Tokens to put behind a text instead of the tokenizer's own."""
+    """Tokens after a text instead of the tokenizer's own."""
     replace: dict[Role, dict[str, str]] | None = None
-    """Strings replaced in texts of a role, before all else."""
+    """Strings replaced in texts of a role, before any other step."""
     straighten: bool = False
-    """Typographic dashes and quotes become ASCII, as Contriever's `normalize_text` has it."""
+    """Convert typographic dashes and quotes to ASCII, as Contriever's `normalize_text`."""
     lowercase: bool = False
     collapse_whitespace: bool = False
-    """Runs of white space become one space, as models of code want it."""
+    """Convert runs of white space to one space, as expected by models of code."""
     exit_layer: Length | None = None
-    """Take the hidden states after so many layers; those behind are not computed."""
+    """Number of the layer whose hidden states are used; later layers are not computed."""
     feed_forward: Share | Annotated[tuple[Share, ...], Field(strict=False)] | None = None
-    """Keep this share of the units of each feed-forward network, the first of them, or of that of
-    each layer: sub-models of MatFormer. None: all."""
+    """Share of leading units kept in the feed-forward networks, for all layers or one per layer:
+    MatFormer's sub-models. None: all."""
     engine: Name | None = None
-    """None: OpenVINO on a CPU where it is installed and able, torch elsewhere."""
+    """None: OpenVINO on a CPU if it is installed and supports the model, else torch."""
     precision: Precision = "fp32"
-    """Precision of the network; later steps are fp32. int8: linear maps in integers, by OpenVINO on
-    a CPU (see `engines.int8`), another method rather than another precision."""
+    """Precision of the network; later steps are fp32. int8: quantised linear maps, by OpenVINO on a
+    CPU (see `engines.int8`), which changes the vectors more than rounding does."""
     device: str | None = None
-    """A torch device; None: the best there is."""
+    """A torch device; None: the best available."""
     batch_tokens: Length | None = None
-    """Tokens encoded together, padding included, or one text if it is longer; None: as suits the
+    """Tokens per batch, padding included, or one text if it is longer; None: depends on the
     device."""
     architecture: str | None = None
     prefix: str | dict[Role, str] = ""
@@ -94,16 +95,16 @@ class TransformerSettings:
     output: str | None = None
     output_index: int = -1
     padding_side: Literal["left", "right"] = "right"
-    """`left` is for models that pool by themselves (`output`)."""
+    """`left` is for models with pooling of their own (`output`)."""
     pad_to_limit: bool = False
     """Pad every text to max_length, for models whose vectors depend on it."""
     trust_remote_code: bool = False
     code: str = ""
-    """The repository of code that the model's settings name, where it is another than the model's:
-    `OWNER/NAME@COMMIT`. Needs `trust_remote_code`."""
+    """`OWNER/NAME@COMMIT` of code in another repository that the model's configuration names. Needs
+    `trust_remote_code`."""
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Counts tokens as the model sees them: prompt and special tokens included."""
+        """Count truncated tokens, with prompt and special tokens included."""
         limit = self._tower(role).limit
         if limit is None:
             return None
@@ -111,7 +112,7 @@ class TransformerSettings:
         return reduce(Truncation.plus, counts, Truncation())
 
     def _describe(self) -> dict[str, Json]:
-        """Return the entries that the descriptions of all subclasses share."""
+        """Return the entries shared by the descriptions of all subclasses."""
         towers = {role: self._tower(role) for role in ROLES}
         document, query = towers["document"], towers["query"]
         facts = {role: tower.facts for role, tower in towers.items()}
@@ -145,7 +146,7 @@ class TransformerSettings:
         return body
 
     def _encode(self, texts: Sequence[str], role: Role, finish: Finish) -> Iterator[Any]:
-        """(rows, what `finish` makes of them) for every batch, in the order of encoding."""
+        """Yield (rows, result of `finish`) for every batch, in the order of encoding."""
         tower, prompt = self._tower(role), self._prompt(role)
         tokenise = lambda window: tower.tokens.encode(self._prepared(texts[window], role))  # noqa: E731
         for start, tokenised in ahead(tokenise, windows(texts, tower.window_texts)):
@@ -153,7 +154,7 @@ class TransformerSettings:
                 yield rows + start, outcome
 
     def _tokenised(self, texts: Sequence[str], role: Role) -> Iterator[Tokenised]:
-        """Tokens of consecutive texts, as many at once as bounded memory allows."""
+        """Yield tokens of consecutive windows of texts, with bounded memory."""
         tokens = self._tower(role).tokens
         for window in windows(texts):
             yield tokens.encode(self._prepared(texts[window], role))
@@ -204,7 +205,7 @@ class TransformerSettings:
         return Engines(network, engine=self.engine, precision=self.precision, device=self.device)
 
     def _head(self, role: Role) -> Head:
-        """The kind of network, which a subclass states."""
+        """Return the type of network, which a subclass states."""
         raise NotImplementedError
 
     def _network(self, role: Role, model: LocatedModel) -> Network:
@@ -225,18 +226,18 @@ class TransformerSettings:
         return Network(model=model, **{**settings, **self._more(role)})
 
     def _more(self, role: Role) -> dict[str, Any]:
-        """Settings of the `Network` that a kind of method decides by itself."""
+        """Return further fields of the `Network`, which a subclass determines."""
         return {}
 
     def _prompt(self, role: Role) -> str:
-        """The words before texts of a role; warns of a documented prompt that is not stated."""
+        """Return the prompt of a role; warns if a documented prompt is not stated."""
         if role not in self._prompts:
             self._prompts[role] = self._resolved(role)
         return self._prompts[role]
 
     @cached_property
     def _prompts(self) -> dict[Role, str]:
-        """Prompts that have been resolved."""
+        """Cache of resolved prompts."""
         return {}
 
     def _resolved(self, role: Role) -> str:
@@ -263,7 +264,7 @@ class TransformerSettings:
 
 
 class DocumentTokens:
-    """The tokens of documents, as a method on a transformer counts them."""
+    """Units of a transformer method: the tokens of a document."""
 
     unit = "tokens"
 
@@ -279,7 +280,7 @@ class DocumentTokens:
         return self._tower.limit
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
-        """Count in texts as they are, before prompts and the like."""
+        """Return token ends in the unmodified texts, without prompts."""
         return self._tower.tokens.ends(texts)
 
     def counts(self, texts: Sequence[str]) -> Ids:

@@ -1,4 +1,4 @@
-"""Floating-point operations of a transformer, by definition and not by measurement."""
+"""Nominal floating-point operations of a transformer, computed instead of measured."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from rankstone.runners.meter import Work
 
 
 class Costs(NamedTuple):
-    """Sizes that the floating-point operations of a transformer follow from."""
+    """Sizes that determine the floating-point operations of a transformer."""
 
     weights: int
-    """Weights of its linear maps: each is multiplied and added once per token."""
+    """Weights of linear maps, each with one multiply-add per token."""
     layers: int
     """Layers in which every token attends to every other."""
     width: int
-    """Dimensions of all attention heads of a layer together."""
+    """Total dimensions of a layer's attention heads."""
     local_layers: int = 0
-    """Layers in which a token attends to those near it ..."""
+    """Layers with local attention."""
     window: int = 0
-    """... which are so many."""
+    """Tokens attended to in local attention."""
 
     def work(self, lengths: NDArray[np.int64], attended: float | None = None) -> Work:
-        """Work on one sequence per length."""
+        """Return the work for one sequence per length."""
         return Work(len(lengths), int(lengths.sum()), self.flops(lengths, attended))
 
     def flops(self, lengths: NDArray[np.int64], attended: float | None = None) -> float:
-        """Operations on sequences of so many tokens each; a multiply-add is two.
+        """Return the operations for sequences of these lengths; a multiply-add is two.
 
-        A token costs 2 x weights, and a text of T tokens 4 x T^2 x width a layer: T^2 inner
-        products of queries with keys, and as many sums of values; a layer of local attention T x
-        window of each. Norms, softmax and the like are left out, as is usual (Kaplan et al.,
-        Scaling Laws for Neural Language Models, 2020, section 2.1); so are a pooler, which sees one
-        token, and the convolution and the scan of a state-space layer (Mamba), which at the widths
-        of its released models are about 3% of what its linear maps take.
+        A token costs 2 x weights, and a text of T tokens 4 x T^2 x width per layer: T^2 inner
+        products of queries with keys, and as many weighted sums of values; T x window of each in a
+        layer of local attention. Norms, softmax etc. are left out, as usual (Kaplan et al., Scaling
+        Laws for Neural Language Models, 2020, section 2.1); so are a pooler, which reads one token,
+        and the convolution and scan of a state-space layer (Mamba), which at the widths of released
+        models are about 3% of the linear maps.
 
         Args:
-            attended: (query, key) pairs of tokens that attend, where that is not every token to
-                every other of its sequence.
+            attended: number of (query, key) pairs, unless every token attends to all tokens of its
+            sequence.
         """
         n = lengths.astype(np.float64)
         near = self.local_layers * float((n * np.minimum(n, self.window)).sum())
@@ -49,11 +49,11 @@ class Costs(NamedTuple):
 
 
 def costs(model: Any, vocabulary: int = 0) -> Costs:
-    """Costs of a torch network, read off its linear maps and its settings.
+    """Return the costs of a torch network, from its linear maps and its configuration.
 
     Args:
-        model: a module of transformers.
-        vocabulary: weights of a map onto the vocabulary that is not among its modules.
+        model: a transformers module.
+        vocabulary: weights of a map onto the vocabulary that is not one of its modules.
     """
     from torch import nn
 
@@ -61,7 +61,7 @@ def costs(model: Any, vocabulary: int = 0) -> Costs:
         module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and "pooler" not in name.split(".")
-    ]  # a pooler sees one token
+    ]  # a pooler reads one token
     settings = next(m.config for m in model.modules() if hasattr(m, "config"))
     stack = layers(model, settings)
     heads = getattr(settings, "num_attention_heads", None) or getattr(settings, "n_heads", None)
@@ -80,7 +80,7 @@ def costs(model: Any, vocabulary: int = 0) -> Costs:
 
 
 def layers(model: Any, settings: Any) -> Any:
-    """The stack of layers, the outermost list as long as the settings say; None without one."""
+    """Return the layers: the outermost list of the configured length; None without one."""
     from torch import nn
 
     n = getattr(settings, "num_hidden_layers", None) or getattr(settings, "n_layers", None)

@@ -1,4 +1,4 @@
-"""Loads checkpoints with sentence-transformers. Imports torch: import this inside functions."""
+"""Loading of checkpoints by sentence-transformers. Imports torch: import this inside functions."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ TASKS = {
     "AutoModelForSequenceClassification": "sequence-classification",
     "AutoModelForCausalLM": "text-generation",
 }
-"""Classes of transformers -> the library's names of them."""
+"""transformers class -> the library's name of its task."""
 OUTPUTS = {"fill-mask": "logits", "text-generation": "logits"}
 TOKENIZER_FILES = re.compile(r"token|^(vocab|merges|spiece|sentencepiece|special)")
 ROUTES = ("document", "default")
 
 
 def checkpoint(network: Network, kind: Any) -> Any | None:
-    """The checkpoint as `kind`, a model class of the library, loads it; None if it is not of its
-    layout (`modules.json`)."""
+    """Return the checkpoint loaded as `kind`, a model class of the library; None if it does not
+    have the library's format (`modules.json`)."""
     own = network.prefix or network.architecture or network.output or network.tokenizer_of
     plainly = own or _check_task(network)
     if plainly or "modules.json" not in network.model.files:
@@ -59,7 +59,7 @@ def opened(network: Network, kind: Any) -> Any:
 
 
 def plain(network: Network, task: str) -> Any:
-    """The library's module of a plain transformer, for `task` in the library's words."""
+    """Return the library's module of a plain transformer, for `task` in the library's terms."""
     task = TASKS[network.auto_class] if _check_task(network) else task
     output = network.output or OUTPUTS.get(task, "last_hidden_state")
     name = "sentence_embedding" if network.output else "token_embeddings"
@@ -79,7 +79,7 @@ def plain(network: Network, task: str) -> Any:
 
 
 def first(model: Any) -> Any:
-    """The module that holds the transformer, behind a router the one of documents."""
+    """Return the transformer module; after a router, that of documents."""
     module = _modules(model)[0]
     if getattr(module, "auto_model", None) is None:
         raise UnusableError(
@@ -90,19 +90,19 @@ def first(model: Any) -> Any:
 
 
 def behind(model: Any) -> list[Any]:
-    """The modules that follow the transformer, in their order."""
+    """Return the modules after the transformer, in order."""
     return _modules(model)[1:]
 
 
 def _modules(model: Any) -> list[Any]:
-    """The modules in their order, those of documents for a router."""
+    """Return the modules in order; for a router, those of documents."""
     modules: list[Any] = list(model)
     routes: Any = modules[0].sub_modules if isinstance(modules[0], Router) else {}
     return [*next((routes[r] for r in ROUTES if r in routes), modules[:1]), *modules[1:]]
 
 
 def _check_task(network: Network) -> bool:
-    """True if the definition names a class of its own."""
+    """Return True if the definition states a class other than the default."""
     if network.auto_class not in TASKS:
         raise DefinitionError(
             f"key 'parameters.auto_class': '{network.auto_class}' is not known."
@@ -112,7 +112,8 @@ def _check_task(network: Network) -> bool:
 
 
 def arguments(network: Network, shared: bool = False) -> dict[str, Any]:
-    """Keyword arguments that keep the library to the files, and to pinned code, in float32."""
+    """Return keyword arguments that restrict the library to local files, pinned code and
+    float32."""
     commit = network.code.partition("@")[2]
     local: dict[str, Any] = {"local_files_only": not commit}
     local["trust_remote_code"] = network.trust_remote_code
@@ -124,7 +125,7 @@ def arguments(network: Network, shared: bool = False) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _folder(network: Network) -> Iterator[Path]:
-    """The model's folder; or one with what of it makes this network, in transformers' layout."""
+    """Yield the model's folder, or a temporary one with this network's part in the usual layout."""
     if not (network.prefix or network.part or network.architecture or network.tokenizer_of):
         yield network.model.folder
         return
@@ -144,7 +145,7 @@ def _lay_out(network: Network, folder: Path) -> None:
     for path in network.model.folder.iterdir():
         left_out = path.name == "config.json" or (network.prefix and path.suffix in weights)
         if network.tokenizer_of and TOKENIZER_FILES.search(path.name):
-            continue  # saved below: a link would lead the writer to the model's own file
+            continue  # saved below; through a link, the model's own file would be overwritten
         if path.is_file() and not left_out:
             (folder / path.name).symlink_to(path.resolve())
     (folder / "config.json").write_text(json.dumps(values))
@@ -160,9 +161,9 @@ def _lay_out(network: Network, folder: Path) -> None:
 
 
 def tokenizer(network: Network) -> Any:
-    """The tokenizer of the files, or of the model that stands in for it, by transformers.
+    """Return the tokenizer of the files, or of `tokenizer_of`, loaded by transformers.
 
-    Raises ModelError where there is none.
+    Raises ModelError if there is none.
     """
     from transformers import AutoTokenizer
 
@@ -189,14 +190,15 @@ def tokenizer(network: Network) -> Any:
 
 def _check_vocabulary(made: Any) -> None:
     if made is None or len(made) <= len(made.all_special_tokens):
-        # transformers makes one without words where there are no files.
+        # Without files, transformers returns a tokenizer with an empty vocabulary.
         raise UnusableError(
             "its tokenizer has no vocabulary. Fetch the model again, its tokenizer's files too."
         )
 
 
 def check(module: Any, network: Network) -> None:
-    """Raise where weights are missing, for which random numbers stand in; make a submodel."""
+    """Raise ModelError if weights are missing, which would be random; then reduce to a
+    sub-model."""
     model = module.auto_model
     missing = absent(model)
     needed = [n for n in missing if "pooler" not in n]
@@ -211,21 +213,21 @@ def check(module: Any, network: Network) -> None:
     _recompute(model)
     if network.lora is not None:
         merge(model, network.lora, state(network.lora.folder))
-    model.config.use_cache = False  # nothing is generated, and a cache cannot be exported
+    model.config.use_cache = False  # unused, and a cache cannot be exported
     if network.exit_layer is not None:
         leave(model, network.exit_layer, network.model.id)
     if network.feed_forward is not None:
         narrow(model, network.feed_forward, network.model.id)
     _check_vocabulary(module.tokenizer)
-    if module.tokenizer.pad_token is None:  # padding is masked, whatever it is
+    if module.tokenizer.pad_token is None:  # padding is masked, so any token will do
         module.tokenizer.pad_token = module.tokenizer.eos_token or module.tokenizer.unk_token
 
 
 def _recompute(model: Any) -> None:
-    """Compute the tables that no file of weights holds, as angles of rotary positions, again.
+    """Recompute buffers that are not in the weights, such as rotary position angles.
 
-    transformers makes a model without memory, and fills in the tables of its own kinds alone: those
-    of other code are left as whatever the memory holds.
+    transformers creates a model without memory, and initialises only buffers of its own modules:
+    those of remote code would remain uninitialised memory.
     """
     lost = dict(model.named_non_persistent_buffers())
     if not lost or type(model).__module__.startswith("transformers."):
@@ -238,7 +240,7 @@ def _recompute(model: Any) -> None:
 
 
 def absent(model: Any) -> list[str]:
-    """Names of the weights that were in no file; none where the model's code loads them itself."""
+    """Return the weights that were in no file; none if the model's code loads them itself."""
     usual: Any = PreTrainedModel.from_pretrained  # marks what it loads
     flagged = type(model).from_pretrained.__func__ is usual.__func__
     parameters = dict(model.named_parameters()) if flagged else {}
@@ -246,7 +248,7 @@ def absent(model: Any) -> list[str]:
 
 
 def _choose(module: Any, network: Network) -> None:
-    """Take one of the vectors where the model's output is a list of them."""
+    """Select one vector if the model's output is a list of them."""
     ids = torch.ones((1, 2), dtype=torch.long)
     with torch.inference_mode():
         output = module.auto_model(input_ids=ids, attention_mask=ids)[network.output]
@@ -255,13 +257,13 @@ def _choose(module: Any, network: Network) -> None:
 
 
 def take(module: Any, output: Any) -> None:
-    """Make an output of the transformer, by its name, what the module gives."""
+    """Set the module's output to a named output of the transformer."""
     text = {**module.modality_config["text"], "method_output_name": output}
-    module.modality_config = {**module.modality_config, "text": text}  # the old is the library's
+    module.modality_config = {**module.modality_config, "text": text}  # a copy: the original is the library's
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the folder's weights; pickles are read as data, never run as code."""
+    """Return all tensors of the folder's weights; pickles are read without running code."""
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
@@ -275,7 +277,7 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def part(network: Network, name: str, key: str) -> torch.Tensor | None:
-    """The weights `key` of a file `name.pt`, where there is one, else `name.key` of all weights."""
+    """Return the weights `key` of a file `name.pt` if it exists, else `name.key` of all weights."""
     beside = network.model.folder / f"{name}.pt"
     if beside.name in network.model.files:
         found = torch.load(beside, map_location="cpu", weights_only=True).get(key)
@@ -285,7 +287,7 @@ def part(network: Network, name: str, key: str) -> torch.Tensor | None:
 
 
 def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
-    """The weights `name.key`; a ModelError where there are none."""
+    """Return the weights `name.key`; ModelError if there are none."""
     found = part(network, name, key)
     if found is None:
         raise ModelError(
@@ -296,9 +298,9 @@ def named(network: Network, name: str, key: str = "weight") -> torch.Tensor:
 
 
 def linear(network: Network, name: str, features: str) -> Dense:
-    """The linear map of the weights `name`, of the library's `features`.
+    """Return the linear map with the weights `name`, for the library's `features`.
 
-    Raises ModelError where there are none, or of another kind.
+    Raises ModelError if the weights are missing or not those of a linear map.
     """
     weight, bias = named(network, name), part(network, name, "bias")
     if weight.dim() != 2:
@@ -318,12 +320,12 @@ def facts(
     more: Sequence[Any] = (),
     library_tokens: bool | None = None,
 ) -> Facts:
-    """Settings of `model`, of the library, and of its tokenizer.
+    """Return the facts of the library's `model` and of its tokenizer.
 
     Args:
-        words: weights of a map onto the vocabulary that is not among the modules.
-        more: the modules behind the transformer, where those of the model are not meant.
-        library_tokens: the fact of this name; None: found by comparing tokens of single texts.
+        words: weights of a map onto the vocabulary that is not one of the modules.
+        more: modules after the transformer, if they differ from the model's.
+        library_tokens: the fact of this name; None: determined by comparing tokens of single texts.
     """
     module = first(model)
     made, net = module.tokenizer, module.auto_model
@@ -365,7 +367,7 @@ def _settings(module: Any) -> dict[str, Any]:
 
 
 def _embeddings(net: Any) -> int | None:
-    """Token ids that have an embedding; None where the network's code does not state it."""
+    """Return the number of token ids with an embedding; None if the network does not state it."""
     try:
         return int(net.get_input_embeddings().weight.shape[0])
     except (AttributeError, NotImplementedError):
@@ -373,7 +375,7 @@ def _embeddings(net: Any) -> int | None:
 
 
 def positions(net: nn.Module) -> int | None:
-    """Tokens that a network has a learnt or tabled position for; None where it needs none."""
+    """Return the number of positions, learnt or tabulated; None if the network needs none."""
     named = ((path.rpartition(".")[2], module) for path, module in net.named_modules())
     numbers = [
         module.num_embeddings - _offset(module)
@@ -386,7 +388,7 @@ def positions(net: nn.Module) -> int | None:
 
 
 def _offset(table: nn.Embedding) -> int:
-    """Rows before that of the first token: up to the padding token's, or as many as it states."""
+    """Return the rows before that of the first token: up to the padding token's, or as stated."""
     if table.padding_idx is not None:
         return table.padding_idx + 1
     return int(getattr(table, "offset", 0))

@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, Hu et al. 2022, arXiv:2106.09685) in PEFT's layout, merged into weights.
+"""Low-rank adapters (LoRA, Hu et al. 2022, arXiv:2106.09685) in PEFT's format, merged into weights.
 
-Merged weights give what PEFT's `merge_and_unload` gives, for linear maps. What an adapter may hold
-besides is refused by name.
+For linear maps, merged weights equal those of PEFT's `merge_and_unload`. Anything else in an
+adapter is an error that names it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ REFUSED = (
     "use_dora", "modules_to_save", "alpha_pattern", "rank_pattern", "fan_in_fan_out",
     "layer_replication", "trainable_token_indices", "target_parameters", "lora_bias", "use_qalora",
 )  # fmt: skip
-"""Settings that change more than the sum of a product, where they are set."""
+"""Options that, if set, change more than adding a product."""
 
 
 def merge(model: Any, lora: LocatedModel, tensors: Mapping[str, Any]) -> None:
-    """Add scale * B A to each weight of `model` that the adapter names, in place.
+    """Add scale * B A to each weight of `model` in the adapter, in place.
 
     Args:
         model: a torch module.
-        tensors: the adapter's weights by name.
+        tensors: weights of the adapter by name.
 
-    Raises ModelError for an adapter of another kind, or of another model.
+    Raises ModelError for an adapter of another type, or of another model.
     """
     scale = _scale(lora)
     modules = dict(model.named_modules())
     for path, down, up in _pairs(lora, tensors):
-        inner = path.partition(".")[2]  # without the name that a class with a head has for it
+        inner = path.partition(".")[2]  # without the prefix of a class with a head
         module = modules.get(path) or modules.get(inner)
         if module is None or module.weight.shape != (len(up), down.shape[1]):
             raise ModelError(
@@ -60,7 +60,7 @@ def _pairs(lora: LocatedModel, tensors: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def _scale(lora: LocatedModel) -> float:
-    """Return alpha / r, or alpha / sqrt(r) of a rank-stabilised adapter."""
+    """Return alpha / r, or alpha / sqrt(r) for a rank-stabilised adapter."""
     settings = read_json(lora.folder / SETTINGS)
     strange = [key for key in REFUSED if settings.get(key)]
     strange += ["bias"] if settings.get("bias", "none") != "none" else []

@@ -1,4 +1,4 @@
-"""Definition of a network made of a model's files, and facts known without loading it again."""
+"""Definition of a network from a model's files, and facts known without loading it."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ TOKENIZER = "tokenizer_config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Settings of a loaded checkpoint, as the library and its tokenizer report them."""
+    """Properties of a loaded checkpoint, reported by the library and its tokenizer."""
 
     limit: int | None
-    """Tokens that the model takes by its own account; None where it names no limit."""
+    """Most tokens, as stated by the model; None if it states no limit."""
     limits: dict[str, int]
-    """The same for a role, where the checkpoint's settings name one for it."""
+    """Most tokens by role, if stated by the checkpoint's configuration."""
     positions: int | None
-    """Tokens that the model has learnt positions for; None where it needs none."""
+    """Number of learnt positions; None if the model needs none."""
     embeddings: int | None
-    """Token ids that have an embedding; None where that is not known."""
+    """Number of token ids with an embedding; None if unknown."""
     pad: int
     truncation_side: Literal["left", "right"]
     library_tokens: bool
-    """True if only the library's own tokenizer gives the library's ids."""
+    """True if our own tokenisation differs from the library's, whose tokenizer must then be
+    used."""
     special_tokens: dict[str, str]
-    """Special tokens by their part: `sep_token` -> `[SEP]`."""
+    """Special tokens by name: `sep_token` -> `[SEP]`."""
     prompts: dict[str, str]
     modules: list[dict[str, Any]]
-    """Type and settings of each module behind the transformer, in their order."""
+    """Type and configuration of each module after the transformer, in order."""
     vocabulary: int
-    """Entries of the network's map onto a vocabulary; 0 where it has none."""
+    """Size of the vocabulary that the network maps onto; 0 if it does not."""
     query_route: list[str]
-    """Types of the modules through which the checkpoint sends queries alone; empty: there is no
-    such way."""
+    """Types of the modules that the checkpoint applies only to queries; empty if there are none."""
     include_prompt: bool
-    """True if the tokens of a prompt are pooled too."""
+    """True if pooling includes the prompt's tokens."""
     costs: Costs
     reason: str | None = None
-    """Reason for the absence of an exported graph that was wanted."""
+    """Reason why there is no exported graph, if one was requested."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Facts:
@@ -62,77 +62,77 @@ class Facts:
 
 
 class Head(Protocol):
-    """The kind of a network: the library's class that loads it, and the modules that end it.
+    """Type of a network: the library's class that loads it, and its last modules.
 
-    A frozen dataclass: its fields are part of the encoding's key, and the file that defines it is
-    part of the key of exported copies.
+    It is a frozen dataclass: its fields are part of the encoding's key, and the file that defines
+    it is part of the key of exports.
     """
 
     def load(self, network: Network) -> Loaded:
         """Load the network with the model library; imports torch."""
 
     def comparable(self, outputs: Array, facts: Facts) -> Array:
-        """Return the engine's outputs in the form of the library's `encode`, a row per text."""
+        """Return the engine's outputs in the form of the library's `encode`, one row per text."""
         return outputs.reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network in torch, and the library's model that it is part of."""
+    """A network in torch, and the library's model that contains it."""
 
     model: Any
     """The library's model, with all its modules."""
     network: Any
-    """Batch of ids and masks, int64 (n, length) each -> one float32 tensor of n rows; its
-    `backbone` is what lower precisions are for."""
+    """Batch of ids and masks, int64 (n, length) each -> one float32 tensor with n rows. Lower
+    precisions apply to its `backbone`."""
     facts: Facts
     tokenizer: Any
-    """The library's, as it configured it."""
+    """The library's tokenizer, as configured by the library."""
     oracle: Callable[[Sequence[str], str], Array] | None = None
-    """The library's own `encode` of texts with a prompt; None where it has none of this kind."""
+    """The library's `encode` of texts with a prompt; None if it has none for this type."""
     tokens_of: Callable[[Tokens, str], Tokens] | None = None
-    """The tokens of texts with a prompt, where the prompt's role changes them."""
+    """Tokens of texts with a prompt, if the prompt's role changes them."""
     decoder: Any = None
-    """(length, dim) states of one text, without padding -> its vector; None: rows are vectors."""
+    """(length, dim) states of one text, without padding -> its vector; None if rows are vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network that the model library makes of a model's files."""
+    """A network that the model library loads from a model's files."""
 
     model: LocatedModel
     head: Head
     lora: LocatedModel | None = None
     """A low-rank adapter, merged into the weights."""
     exit_layer: int | None = None
-    """Leave after so many layers; what the model does behind its last (a norm) is still done."""
+    """Number of layers to keep; modules after the last layer, such as a norm, still apply."""
     feed_forward: float | tuple[float, ...] | None = None
-    """Keep this share of the units of each feed-forward network, or of that of each layer."""
+    """Share of units to keep in all feed-forward networks, or one share per layer."""
     architecture: str | None = None
-    """A model type of transformers, where that of the settings is not what is wanted."""
+    """Model type of transformers, if it differs from the configuration's."""
     prefix: str = ""
-    """Prefix of the names of this network's weights, where a file holds several networks."""
+    """Prefix of the names of this network's weights, if a file has several networks."""
     part: str = ""
-    """The key of `config.json` that holds this network's settings, where it holds those of several.
-    What the settings leave out is as in transformers' own defaults."""
+    """Key in `config.json` of this network's configuration, if there are several. Missing values
+    have transformers' defaults."""
     tokenizer_of: str = ""
-    """The hub's name with its commit (`OWNER/NAME@COMMIT`), or the folder, of a model whose
-    tokenizer this one uses."""
+    """Model whose tokenizer is used: `OWNER/NAME@COMMIT` on the hub, or a folder; empty for the
+    model's own."""
     auto_class: str = "AutoModel"
-    """The class of transformers that makes the network, where a model's code registers another."""
+    """The transformers class that loads the network, if a model's code registers another one."""
     output: str | None = None
-    """Output of the model to take instead of hidden states: vectors that it pools itself."""
+    """Name of the model's output to use instead of hidden states: vectors that it pools itself."""
     output_index: int = -1
-    """Index into that output, where it is a list."""
+    """Index into that output, if it is a list."""
     trust_remote_code: bool = False
     code: str = ""
-    """`OWNER/NAME@COMMIT` of the code that the settings name, where it is another repository's."""
+    """`OWNER/NAME@COMMIT` of code in another repository that the configuration names."""
 
     def __post_init__(self) -> None:
         if self.trust_remote_code and self.model.origin != "path" and not self.model.revision:
             raise DefinitionError(
                 "key 'parameters.trust_remote_code': code from the hub runs on this machine, so it"
-                " must be the code that somebody read. Pin its commit: key 'revision' of [model]."
+                " must be code that you have reviewed. Pin its commit: key 'revision' of [model]."
             )
         classes = _mapped(self.settings)
         if self.trust_remote_code:
@@ -147,7 +147,7 @@ class Network:
             )
 
     def check_code(self, classes: Sequence[str]) -> None:
-        """DefinitionError where `classes`, of code that is no library's, may not run."""
+        """Raise DefinitionError if the remote code of `classes` is not allowed to run."""
         pinned, _, commit = self.code.partition("@")
         known = pinned if re.fullmatch("[0-9a-f]{40}", commit) else None
         elsewhere = [n for n in classes if "--" in n and n.partition("--")[0] != known]
@@ -165,16 +165,16 @@ class Network:
             )
 
     def describe(self) -> dict[str, Any]:
-        """All but the model's files: what the record and the cache key need besides these."""
+        """Return all fields for the record and the cache key, except the model's files."""
         body = {k: value for k, value in asdict(self).items() if k not in ("model", "lora")}
         if self.feed_forward is None:
-            del body["feed_forward"]  # the keys of what was encoded before it existed
+            del body["feed_forward"]  # keeps the keys of encodings older than this field
         lora = {} if self.lora is None else {"lora": self.lora.describe()}
         return {**body, **lora, "head": {"kind": type(self.head).__name__, **body["head"]}}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The model's `config.json`, or the `part` of it."""
+        """Return the model's `config.json`, or its `part`."""
         whole = read_json(self.model.folder / "config.json")
         settings = whole.get(self.part) if self.part else whole
         if not isinstance(settings, dict):
@@ -185,9 +185,9 @@ class Network:
         return settings
 
     def load(self) -> Loaded:
-        """The network in float32 on the CPU.
+        """Load the network in float32 on the CPU.
 
-        Raises ModelError where the library cannot make it of the files, naming a broken one.
+        Raises ModelError, which names a damaged file, if the library cannot load it.
         """
         check_files(self.model)
         if self.lora is not None:
@@ -198,7 +198,7 @@ class Network:
 
 @contextlib.contextmanager
 def model_errors(what: str) -> Iterator[None]:
-    """Raise what a library raises for files that it cannot use as ModelError about `what`."""
+    """Convert a library's errors about unusable files to ModelError about `what`."""
     try:
         yield
     except (DefinitionError, ModelError, MemoryError):
@@ -208,7 +208,7 @@ def model_errors(what: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, and the mend where it states none."""
+    """Return the first line of an error, with a fix if it states none."""
     first = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
     if "ignore_mismatched_sizes" in first:
         first = "its weights have other sizes than its config.json states"
@@ -217,15 +217,15 @@ def _reason(error: Exception) -> str:
 
 
 def _mapped(settings: Mapping[str, Any]) -> list[str]:
-    """The classes that settings of transformers map to code of the model's own: each a name, or a
-    list of names and None."""
+    """Return the classes of remote code in a transformers configuration, whose values are names, or
+    lists of names and None."""
     found = (settings.get("auto_map") or {}).values()
     lists = [one if isinstance(one, list) else [one] for one in found]
     return sorted({str(name) for names in lists for name in names if name is not None})
 
 
 def _is_native(settings: Mapping[str, Any]) -> bool:
-    """True if the installed transformers implements this type of model itself."""
+    """Return True if the installed transformers implements this model type itself."""
     from transformers import CONFIG_MAPPING
 
     return settings.get("model_type") in CONFIG_MAPPING
@@ -233,7 +233,7 @@ def _is_native(settings: Mapping[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, and the warnings of libraries about each other."""
+    """Silence progress bars of transformers, and libraries' warnings about each other."""
     import logging as levels
 
     from transformers.utils import logging

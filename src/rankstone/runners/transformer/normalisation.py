@@ -1,4 +1,4 @@
-"""Changes of a text before it is tokenised, where a model was trained on such texts."""
+"""Normalisation of texts before tokenisation, for models trained on normalised texts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ASCII_FORMS = {
     "...": "\u2026",
     "/": "\u2044\u2215",
 }
-"""ASCII form -> the characters that become it."""
+"""ASCII replacement -> the characters that it replaces."""
 _TABLE = {ord(char): form for form, chars in ASCII_FORMS.items() for char in chars}
 
 
 def straighten(text: str) -> str:
-    """Control characters dropped; typographic dashes, quotes, primes and slashes made ASCII.
+    """Drop control characters, and convert typographic dashes, quotes, primes and slashes to ASCII.
 
-    The rules of Contriever's `normalize_text.py` (which adapts ChemDataExtractor's), as a table.
+    These are the rules of Contriever's `normalize_text.py` (adapted from ChemDataExtractor).
     """
     return text.translate(_TABLE).replace(" . . . ", " ... ")
 
 
 def replaced(text: str, strings: Mapping[str, str]) -> str:
-    """`text` with every key of `strings` replaced by its value, in their order."""
+    """Return `text` with the keys of `strings` replaced by their values, in order."""
     for old, new in strings.items():
         text = text.replace(old, new)
     return text

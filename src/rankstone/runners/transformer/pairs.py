@@ -18,13 +18,13 @@ from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import PROBED_QUERY, SECOND, PairTokens, Tokens, token_ids
 
 CHAT = "message"
-"""The library's name of pairs that a chat template makes into one text."""
+"""The library's name of the input format with a chat template."""
 TASKS = ("sequence-classification", "feature-extraction", "text-generation")
 
 
 class Scores(nn.Module):
-    """(ids, mask) -> (n, 1) by the library's modules; the mask is `SECOND` at a pair's second text,
-    as `PairTokens` makes it."""
+    """(ids, mask) -> (n, 1) scores by the library's modules; the mask is `SECOND` for tokens of a
+    pair's second text, as in `PairTokens`."""
 
     def __init__(self, modules: Sequence[Any], activation: Any, more: dict[str, Any]) -> None:
         super().__init__()
@@ -46,11 +46,11 @@ class Scores(nn.Module):
 
 
 def load(network: Network, instruction: str | None = None) -> Loaded:
-    """The library's CrossEncoder. A sigmoid at its end is left out: it would not move a rank, but
-    tie what it saturates.
+    """Load the library's CrossEncoder, without a final sigmoid: it would not change the ranking but
+    tie saturated scores.
 
     Args:
-        instruction: for a model with a chat template that takes one; None: its own.
+        instruction: for a chat template that takes one; None: the model's own.
     """
     model: Any = loading.opened(network, CrossEncoder)
     _check(model, network, instruction)
@@ -88,7 +88,7 @@ def paired(tokens: Tokens, side: Any) -> PairTokens:
 
 
 def _check(model: Any, network: Network, instruction: str | None) -> None:
-    """Raise ModelError for what does not give one score, with all its weights."""
+    """Raise ModelError unless the model returns one score, and all its weights were loaded."""
     net, what = loading.first(model).auto_model, f"Model '{network.model.id}'"
     task = loading.first(model).transformer_task
     chat = CHAT in loading.first(model).modality_config
@@ -115,10 +115,10 @@ def _check(model: Any, network: Network, instruction: str | None) -> None:
 
 
 class Answers(nn.Module):
-    """(ids, mask) -> (n, 1): the logit of one next token less that of another.
+    """(ids, mask) -> (n, 1): the difference of two next tokens' logits.
 
-    The token is the one behind the last of `ids`, which are padded on the left; with `start`, the
-    first that a decoder writes behind that token.
+    The next token follows the last of `ids`, which are padded on the left; with `start`, it is a
+    decoder's first token after `start`.
     """
 
     def __init__(self, model: Any, tokens: tuple[int, int], start: int | None) -> None:
@@ -136,14 +136,15 @@ class Answers(nn.Module):
 
 
 class _Plain(NamedTuple):
-    """A model of transformers in the form of the library's first module, which it has none of."""
+    """A transformers model with the interface of the library's transformer module, for types that
+    the library lacks."""
 
     auto_model: Any
     tokenizer: Any
 
     @classmethod
     def of(cls, network: Network, kind: str) -> _Plain:
-        """Load it as `kind`, a class of transformers."""
+        """Load the network as `kind`, a transformers class."""
         made: Any = getattr(transformers, kind)
         settings = loading.arguments(network)["model_kwargs"]
         net = made.from_pretrained(network.model.folder, **settings)
@@ -159,12 +160,12 @@ def load_answer(
     *,
     decoder: bool,
 ) -> Loaded:
-    """A language model as a scorer: the log-odds of the first of two tokens as its next.
+    """Load a language model as a scorer: the log-odds of two next tokens.
 
     Args:
-        words: the tokens, as the vocabulary has them.
-        prompts: makes the tokens of prompts of those of texts.
-        decoder: the model has an encoder of the prompt and a decoder of the answer.
+        words: the two tokens, as in the vocabulary.
+        prompts: converts tokens of texts to tokens of prompts.
+        decoder: True for an encoder-decoder model.
     """
     module: Any = (
         _Plain.of(network, "AutoModelForSeq2SeqLM")
@@ -189,7 +190,7 @@ def load_answer(
 
 
 def load_writer(network: Network) -> Loaded:
-    """A causal language model that writes text, for `generate` of transformers."""
+    """Load a causal language model for transformers' `generate`."""
     module: Any = loading.plain(network, "text-generation")
     net = module.auto_model
     facts = replace(loading.facts([module], library_tokens=True), costs=costs(net))
@@ -197,7 +198,7 @@ def load_writer(network: Network) -> Loaded:
 
 
 def load_seq2seq(network: Network) -> Loaded:
-    """A model with an encoder and a decoder, whole; its costs are those of the encoder."""
+    """Load an encoder-decoder model; its costs are those of the encoder."""
     module: Any = _Plain.of(network, "AutoModelForSeq2SeqLM")
     net = module.auto_model
     facts = replace(loading.facts([module], library_tokens=True), costs=costs(net.get_encoder()))
@@ -205,7 +206,7 @@ def load_seq2seq(network: Network) -> Loaded:
 
 
 def load_own(network: Network) -> Loaded:
-    """A model whose own code has a method `rerank`, which makes its own tokens."""
+    """Load a model whose own code has a method `rerank`, which tokenises itself."""
     module = _Plain.of(network, "AutoModel")
     net = module.auto_model
     if not callable(getattr(net, "rerank", None)):
@@ -218,7 +219,7 @@ def load_own(network: Network) -> Loaded:
 
 
 def decoder_start(net: Any) -> int:
-    """The token before the decoder's first."""
+    """Return the decoder's start token."""
     stated = (
         getattr(c, "decoder_start_token_id", None) for c in (net.config, net.generation_config)
     )
@@ -232,8 +233,8 @@ def _ids(words: tuple[str, str], tokenizer: Any, network: Network) -> tuple[int,
 
 
 def _encoder_costs(net: Any) -> Costs:
-    """Costs of the encoder, and of the keys and values that the decoder makes of its outputs; the
-    decoder itself reads one token, which is left out as a pooler is."""
+    """Return the costs of the encoder and of the cross-attention's keys and values; the decoder
+    itself reads one token, which is left out like a pooler."""
     whole = costs(net.get_encoder())
     cross = [m for n, m in net.get_decoder().named_modules() if n.endswith("EncDecAttention")]
     return whole._replace(

@@ -1,7 +1,7 @@
-"""A vector per token. Imports torch: import this inside functions.
+"""Networks with one vector per token. Imports torch: import this inside functions.
 
 The mask of a batch distinguishes three kinds of positions: `PADDING`, `SEEN`, and `UNSEEN`, which
-gets a vector but is not attended to, as the masks that fill up a query of ColBERT.
+get a vector but are not attended to, such as the mask tokens of a ColBERT query.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import SEEN, Expanded, Tokens
 
 STATES = "token_embeddings"
-"""The library's name of hidden states."""
+"""The library's name for hidden states."""
 PROBED_LENGTH = 32
-"""Tokens that queries are filled up to when the graph is compared with the library."""
+"""Query length for the comparison of the graph with the library."""
 
 
 class TokenVectors(nn.Module):
@@ -46,11 +46,11 @@ class TokenVectors(nn.Module):
 
 
 def load_colbert(network: Network, dim: int, attend: bool | None) -> Loaded:
-    """A checkpoint of late interaction.
+    """Load a late-interaction checkpoint.
 
     Args:
-        dim: dimensions of its vectors, for them to be checked against.
-        attend: whether the tokens of a query attend to the masks that fill it up; None: none do.
+        dim: expected dimensions of its vectors.
+        attend: True if a query's tokens attend to its mask tokens; None: there are none.
     """
     model = loading.opened(network, MultiVectorEncoder)
     width = int(model.get_embedding_dimension() or 0)
@@ -63,7 +63,7 @@ def load_colbert(network: Network, dim: int, attend: bool | None) -> Loaded:
 
 
 class TokenWeights(nn.Module):
-    """(ids, mask) -> (n, length, 1) weights above zero, by a linear map of the hidden states."""
+    """(ids, mask) -> (n, length, 1) non-negative weights, by a linear map of the hidden states."""
 
     def __init__(self, transformer: Any, projection: Any) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class TokenWeights(nn.Module):
 
 
 def load_weights(network: Network, projection: str) -> Loaded:
-    """A weight of each token by the linear map `projection` of its last hidden state."""
+    """Load a network with one weight per token, the linear map `projection` of its hidden state."""
     transformer = loading.plain(network, "feature-extraction")
     model = SentenceTransformer(modules=[transformer], device="cpu")
     linear = loading.linear(network, projection, STATES)
@@ -90,7 +90,7 @@ def load_weights(network: Network, projection: str) -> Loaded:
 
 
 def load_plain(network: Network, projection: str) -> Loaded:
-    """The last hidden states of any encoder, and the linear map `projection` of them."""
+    """Load any encoder's last hidden states, optionally with the linear map `projection`."""
     transformer = loading.plain(network, "feature-extraction")
     linear = [loading.linear(network, projection, STATES)] if projection else []
     modules = [transformer, *linear, MultiVectorMask(), Normalize(module_input_name=STATES)]

@@ -1,4 +1,4 @@
-"""Texts as the token ids a transformer is fed, truncated at its limit."""
+"""Token ids of texts, truncated at a model's limit."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from rankstone.runners.transformer.checkpoint_files import UnusableError
 Ids = NDArray[np.int64]
 Side = Literal["left", "right"]
 PADDING, SEEN, UNSEEN = 0, 1, 2
-"""Values of a mask: beside the text, attended to, and with a vector although not attended to."""
+"""Values of a mask: padding; attended to; not attended to, but with a vector."""
 SECOND = 2
-"""Value of a mask of pairs: a token of the second text, attended to."""
+"""Mask value of a pair's second text, which is attended to."""
 PROBED_QUERY = "which fox crosses a river?"
-"""Pairs are compared with the library's for this query."""
+"""Query of the pairs compared with the library's."""
 FILLED = -1
-"""Stands for a mask token that fills up a text until a batch is made."""
+"""Placeholder of a mask token that pads a text, until the batch is formed."""
 PROBES = (
     "", "a", "The Quick brown Fox, JUMPS over 13 lazy dogs.", "naïve café Übergröße",
     "漢字かな交じり文 🙂", "two\n\n words\t", "river [SEP] engine </s> <s>",
 )  # fmt: skip
-"""Texts by which our tokens and vectors are compared with the library's."""
+"""Texts for comparing our tokens and vectors with the library's."""
 
 
 class Tokenised(NamedTuple):
     """Texts as token ids.
 
     Attributes:
-        ids: one array per text, special tokens included, no longer than the limit.
-        counts: (n,) how many tokens each text has without any limit.
+        ids: one array per text, special tokens included, truncated at the limit.
+        counts: (n,) number of tokens of each text without truncation.
     """
 
     ids: list[Ids]
@@ -41,10 +41,10 @@ class Tokenised(NamedTuple):
 
 
 class Tokens:
-    """A tokenizer of the `tokenizers` library, and what its model wants around a text.
+    """A tokenizer of the `tokenizers` library, with the special tokens around a text.
 
-    The limit truncates the text's own tokens and leaves the special tokens whole, as
-    ``transformers`` does with ``truncation=True``.
+    Truncation removes only the text's own tokens and keeps special tokens, as ``transformers`` does
+    with ``truncation=True``.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Tokens:
     ) -> None:
         """
         Args:
-            tokenizer: a ``tokenizers.Tokenizer``; this object makes it its own.
+            tokenizer: a ``tokenizers.Tokenizer``, which this object modifies.
             pad: id of the padding token.
-            limit: the most tokens that the model takes; None where it has no limit.
-            before: tokens to put before a text instead of the tokenizer's own.
-            after: tokens to put behind a text instead of the tokenizer's own.
-            side: where padding stands.
-            truncation_side: where tokens beyond the limit are left out.
-            embeddings: token ids that the model has an embedding for; None: all.
+            limit: most tokens of a text; None if the model has no limit.
+            before: tokens before a text instead of the tokenizer's own.
+            after: tokens after a text instead of the tokenizer's own.
+            side: side of padding.
+            truncation_side: side of truncation.
+            embeddings: number of token ids with an embedding; None: no check.
 
         Raises:
             ValueError: one of `before` or `after` is not in the vocabulary.
@@ -86,7 +86,7 @@ class Tokens:
             self._embeddings = None
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
-        """The ids of `texts`, truncated at the limit."""
+        """Return the ids of `texts`, truncated at the limit."""
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         own = [np.array(one.ids, dtype=np.int64) for one in encoded]
         ids = [np.concatenate([self._before, self._kept(one), self._after]) for one in own]
@@ -95,26 +95,26 @@ class Tokens:
         return Tokenised(ids, counts)
 
     def _kept(self, ids: Ids) -> Ids:
-        """A text's own ids without those beyond the limit."""
+        """Return a text's own ids, truncated."""
         if self.limit is None:
             return ids
         room = max(self.limit - self.n_special, 0)
         return ids[:room] if self._truncation_side == "right" else ids[max(len(ids) - room, 0) :]
 
     def ends(self, texts: Sequence[str]) -> list[Ids]:
-        """Return the character behind each of a text's own tokens, for each text."""
+        """Return the end offset, in characters, of each of a text's own tokens, for each text."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array([end for _, end in one.offsets], dtype=np.int64) for one in encoded]
 
     def prompt_length(self, prompt: str) -> int:
-        """Tokens of a text that begins with `prompt` before those of the text, as
-        sentence-transformers counts them."""
+        """Return the number of tokens of `prompt` before those of the text, as counted by
+        sentence-transformers."""
         return len(self.encode([prompt]).ids[0]) - min(len(self._after), 1) if prompt else 0
 
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
-        """(n, length) ids with padding, and the attention mask that leaves it out.
+        """Return (n, length) padded ids, and their attention mask.
 
-        The length is that of the longest, at least 1, rounded up to a `multiple`.
+        The length is that of the longest text, at least 1, rounded up to a `multiple`.
         """
         longest = max(1, *map(len, ids))
         shape = (len(ids), -(-longest // multiple) * multiple)
@@ -127,14 +127,14 @@ class Tokens:
 
 
 class Expanded(Tokens):
-    """Tokens of texts that are filled up to the limit with mask tokens: ColBERT's queries."""
+    """Tokens of texts padded to the limit with mask tokens: ColBERT's queries."""
 
     def __init__(self, tokens: Tokens, mask: int, *, attend: bool) -> None:
         """
         Args:
-            tokens: those of the texts themselves; they have a limit.
+            tokens: tokens of the texts themselves, which must have a limit.
             mask: id of the mask token.
-            attend: True lets the text's tokens attend to the masks. The masks attend to them.
+            attend: True if the text's tokens attend to mask tokens, which attend to them anyway.
         """
         self.tokenizer, self.limit, self.n_special = (
             tokens.tokenizer, tokens.limit, tokens.n_special
@@ -158,7 +158,7 @@ class Expanded(Tokens):
 
 
 class LibraryTokens(Tokens):
-    """A tokenizer of transformers that only transformers itself can run."""
+    """A tokenizer that only transformers can run."""
 
     def __init__(
         self,
@@ -186,9 +186,9 @@ class LibraryTokens(Tokens):
 
 
 class PairTokens(Tokens):
-    """Pairs of texts, each in one sequence, as the tokenizer itself joins them.
+    """Pairs of texts, joined into one sequence by the tokenizer.
 
-    Ids are (length, 2): token, and 0 or 1 for the first or second text. A pair that is too long
+    Ids are (length, 2): token id, and 0 or 1 for the first or second text. A pair that is too long
     loses tokens of its longer text first.
     """
 
@@ -213,7 +213,7 @@ class PairTokens(Tokens):
             self._truncating.enable_truncation(limit, direction=truncation_side)
 
     def pairs(self, query: str, documents: Sequence[str]) -> Tokenised:
-        """The ids of `query` with each of `documents`, truncated at the limit."""
+        """Return the ids of `query` with each of `documents`, truncated at the limit."""
         given = [(query, text) for text in documents]
         encoded = self._truncating.encode_batch_fast(given)
         ids = [np.array([one.ids, one.type_ids], dtype=np.int64).T for one in encoded]
@@ -225,11 +225,11 @@ class PairTokens(Tokens):
         return Tokenised(ids, counts)
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
-        """Pairs of `PROBED_QUERY` and each text."""
+        """Return pairs of `PROBED_QUERY` and each text."""
         return self.pairs(PROBED_QUERY, texts)
 
     def padded(self, ids: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
-        """Pad as single texts are; the mask is `SECOND` at tokens of the second text."""
+        """Pad like single texts; the mask is `SECOND` for tokens of the second text."""
         shape = len(ids), max(map(len, ids))
         table, mask = np.full(shape, self.pad, np.int64), np.zeros(shape, np.int64)
         for row, one in enumerate(ids):
@@ -239,19 +239,19 @@ class PairTokens(Tokens):
 
 
 class ChatPairs(Tokens):
-    """Pairs as a module of sentence-transformers makes them into one text, by a chat template."""
+    """Pairs joined into one text by sentence-transformers, with a chat template."""
 
     def __init__(self, module: Any, *, pad: int, limit: int, instruction: str | None) -> None:
         """
         Args:
-            module: the library's transformer; this object sets its limit.
-            instruction: text of the system, where the template has one.
+            module: the library's transformer, whose limit this object sets.
+            instruction: system message, if the template has one.
         """
         self.tokenizer, self.pad, self.limit = module, pad, limit
         self._side, self._instruction = module.tokenizer.padding_side, instruction
 
     def pairs(self, query: str, documents: Sequence[str]) -> Tokenised:
-        """The ids of `query` with each of `documents`, truncated at the limit."""
+        """Return the ids of `query` with each of `documents`, truncated at the limit."""
         ids = self._ids(query, documents, self.limit)
         counts = np.array([len(one) for one in ids], dtype=np.int64)
         full = np.flatnonzero(counts == self.limit)
@@ -270,9 +270,9 @@ class ChatPairs(Tokens):
 
 
 def check_ids(ids: Sequence[Ids], known: int | None, token: Callable[[int], str | None]) -> None:
-    """ModelError for an id that is not below `known`, the number of embeddings; None: any is.
+    """Raise ModelError for an id not below `known`, the number of embeddings; None: no check.
 
-    OpenVINO reads other memory for such an id, torch raises an error without a name.
+    For such an id, OpenVINO reads out of bounds, and torch raises an obscure error.
     """
     most = np.inf if known is None else known
     beyond = next((int(top) for one in ids if one.size and (top := one.max()) >= most), None)
@@ -285,8 +285,8 @@ def check_ids(ids: Sequence[Ids], known: int | None, token: Callable[[int], str 
 
 
 def library_ids(module: Any) -> Callable[[str], list[int]]:
-    """Ids of a text by the library's own preprocessing; ids of a token type other than 0 are
-    refused, for networks here are given none."""
+    """Return a function to the ids of a text by the library's own preprocessing. Token types other
+    than 0 are an error, because networks here get none."""
 
     def ids(text: str) -> list[int]:
         features = module.preprocess([text])
@@ -302,7 +302,7 @@ def library_ids(module: Any) -> Callable[[str], list[int]]:
 
 
 def same_tokens(library: Callable[[str], list[int]], tokenizer: Any) -> bool:
-    """True if our own tokens of the probes are the library's."""
+    """Return True if our own tokens of the probes equal the library's."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return False
@@ -314,24 +314,24 @@ def same_tokens(library: Callable[[str], list[int]], tokenizer: Any) -> bool:
 
 
 def copied(tokenizer: Any) -> Any:
-    """Another tokenizer of the same files: padding and truncation are set on ours alone."""
+    """Return a copy of the tokenizer, on which padding and truncation can be set."""
     return type(tokenizer).from_str(tokenizer.to_str())
 
 
 def beyond(limit: int) -> str:
-    """A text of more tokens than `limit`, none like its neighbours."""
+    """Return a text of more than `limit` tokens, in which adjacent tokens differ."""
     return " ".join(f"the fox {n} river" for n in range(min(limit, 512) // 3 + 8))
 
 
 def without(mask: Ids, skipped: int) -> Ids:
-    """`mask` with so many tokens less at the start of each text."""
+    """Return `mask` without the first `skipped` tokens of each text."""
     counted = mask.copy()
     counted[:, :skipped] = 0
     return counted
 
 
 def _around(tokenizer: Any) -> tuple[Ids, Ids]:
-    """The special tokens that the tokenizer itself puts before and behind a text."""
+    """Return the special tokens that the tokenizer itself adds before and after a text."""
     probe = tokenizer.encode("a")
     inner = np.flatnonzero(np.array(probe.special_tokens_mask) == 0)
     ids = np.array(probe.ids, dtype=np.int64)
@@ -351,7 +351,7 @@ def token_ids(tokenizer: Any, words: Sequence[str], model: str, mend: str) -> li
     """Return the ids of tokens.
 
     Args:
-        mend: End of the ModelError of `model` for a word that is no token.
+        mend: End of the ModelError for a word that is not a token.
     """
     vocabulary = tokenizer.get_vocab()
     for word in words:

@@ -1,4 +1,4 @@
-"""One encoder of texts: a network with its tokenizer, loaded when first used."""
+"""One encoder of texts: a network with its tokenizer, loaded on first use."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from rankstone.runners.transformer.network import Array, Facts, Network
 from rankstone.runners.transformer.tokens import Ids, LibraryTokens, Tokenised, Tokens, without
 
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 16_384
-"""Default budgets: more than the first fall out of a CPU's cache; a GPU without memory for the
-second gets less."""
+"""Default tokens per batch: more would exceed a CPU's cache; a GPU with too little memory gets
+less."""
 GPU_WINDOW_TEXTS = 4096
-"""Sorting so many by length leaves little padding in large batches."""
+"""Texts sorted by length at once: enough that large batches have little padding."""
 
 Finish = Callable[[Array, Ids, Ids], Any]
-"""(the network's rows of a batch, ids, mask) -> what becomes of each text, as a sequence of n."""
+"""(network output of a batch, ids, mask) -> representations, a sequence of length n."""
 
 
 @dataclass(kw_only=True)
 class Tower:
-    """A network as texts of one role use it."""
+    """A network for the texts of one role."""
 
     has_network: ClassVar[bool] = True
 
@@ -92,9 +92,9 @@ class Tower:
 
     @property
     def limit(self) -> int | None:
-        """Tokens per text: as stated, else the model's own.
+        """Most tokens per text: as stated, else the model's own limit.
 
-        Raises DefinitionError where the model has fewer positions than that.
+        Raises DefinitionError if the model has fewer positions.
         """
         facts, stated = self.facts, self.stated_limit
         if stated is not None and facts.positions is not None and stated > facts.positions:
@@ -113,7 +113,7 @@ class Tower:
 
     @property
     def window_texts(self) -> int:
-        """Texts that are tokenised, and sorted by length, at once."""
+        """Texts tokenised and sorted by length at once."""
         return WINDOW_TEXTS if self._on_cpu else GPU_WINDOW_TEXTS
 
     @property
@@ -121,10 +121,10 @@ class Tower:
         return self.engine.name == "openvino" or self.engines.device == "cpu"
 
     def _gpu_budget(self) -> int:
-        """Return the tokens that the device has memory for, beside the network itself.
+        """Return the tokens per batch that fit into the device's memory with the network.
 
-        The outputs of all linear maps of the network are taken to be held at once, in float32, of
-        which every layer frees most: batches with more padding, or other tensors, have room too.
+        The estimate assumes that the float32 outputs of all linear maps are in memory at once.
+        Since most are freed after each layer, this leaves space for padding and other tensors.
         """
         weights, _, width, *_ = self.facts.costs
         per_token = max(4 * weights // max(width, 1), 1)
@@ -133,9 +133,9 @@ class Tower:
     def batches(
         self, tokenised: Tokenised, finish: Finish, prompt: str = ""
     ) -> Iterator[tuple[Ids, Any]]:
-        """Texts of similar length together, longest first, as many as the budget allows.
+        """Yield batches of texts of similar length, longest first, within the budget of tokens.
 
-        A batch that the device has no memory for is halved, and so is the budget from there on.
+        If the device runs out of memory, the batch is halved, and so is the budget from then on.
         """
         lengths = np.array([len(ids) for ids in tokenised.ids], dtype=np.int64)
         order = np.argsort(-lengths, kind="stable")
@@ -156,7 +156,8 @@ class Tower:
     def _padded(
         self, tokenised: Tokenised, order: Ids, plan: deque[tuple[Ids, Ids, Ids]], skipped: int
     ) -> Iterator[Batch]:
-        """Inputs of consecutive runs of `order`; their rows, ids and masks go into `plan`."""
+        """Yield the inputs of consecutive batches of `order`; append rows, ids and masks to
+        `plan`."""
         multiple = self.limit or 1 if self.pad_to_limit else 1
         lengths = np.array([max(len(tokenised.ids[row]), multiple) for row in order])
         most = self.batch_size or len(order)

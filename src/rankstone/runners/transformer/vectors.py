@@ -1,4 +1,4 @@
-"""Modules that make one vector of a text. Imports torch: import this inside functions."""
+"""Modules for one vector per text. Imports torch: import this inside functions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rankstone.runners.transformer.checkpoint_files import UnusableError
 from rankstone.runners.transformer.network import Array, Loaded, Network
 
 MODES = {"last": "lasttoken"}
-"""Names of poolings that the library has other names for."""
+"""Our names of poolings -> the library's, where they differ."""
 
 
 class Weightless(Module):
-    """A module without weights to save, which changes the vector of a text."""
+    """A module without weights that changes a text's vector."""
 
     def forward(self, features: dict[str, Any], **more: Any) -> dict[str, Any]:
         vectors = features["sentence_embedding"]
@@ -43,7 +43,7 @@ class Standardise(Weightless):
 
 
 class Truncate(Weightless):
-    """The first dimensions of a vector."""
+    """Keep the first dimensions of a vector."""
 
     config_keys = ["dimensions"]  # noqa: RUF012
 
@@ -56,9 +56,9 @@ class Truncate(Weightless):
 
 
 class Vectors(nn.Module):
-    """(ids, mask[, counted]) -> (n, dim) by the library's modules.
+    """(ids, mask[, counted]) -> (n, dim) vectors by the library's modules.
 
-    `counted` is 1 where a token is pooled, for models that leave the prompt out of that.
+    `counted` is 1 for pooled tokens, for models that exclude the prompt from pooling.
     """
 
     def __init__(self, transformer: Any, behind: Sequence[Any]) -> None:
@@ -81,7 +81,7 @@ class Vectors(nn.Module):
 
 
 class States(nn.Module):
-    """(ids, mask) -> (n, length, dim): a network's output, and what follows it."""
+    """(ids, mask) -> (n, length, dim): a network's output after further modules."""
 
     def __init__(self, model: nn.Module, *, norm: nn.Module | None = None) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class States(nn.Module):
 
 
 class Changes(NamedTuple):
-    """Changes of a checkpoint's modules by a definition; None or empty leaves them."""
+    """A definition's changes to a checkpoint's modules; None or empty: no change."""
 
     pooling: str | None
     projection: Sequence[str]
@@ -105,7 +105,7 @@ class Changes(NamedTuple):
 
 
 def load(network: Network, head: Changes) -> Loaded:
-    """The network of one vector per text, with all modules behind it."""
+    """Load the network of one vector per text, with all modules after it."""
     model: Any = loading.checkpoint(network, SentenceTransformer)
     if model is None:
         transformer = loading.plain(network, "feature-extraction")
@@ -133,7 +133,7 @@ def load(network: Network, head: Changes) -> Loaded:
 
 
 def load_states(network: Network) -> Loaded:
-    """The last hidden states of a plain transformer: (n, length, dim)."""
+    """Load a plain transformer whose output is its last hidden states (n, length, dim)."""
     transformer = loading.plain(network, "feature-extraction")
     model = SentenceTransformer(modules=[transformer], device="cpu")
     return Loaded(
@@ -153,7 +153,7 @@ def _check_routes(model: Any) -> None:
 
 
 def _modules(network: Network, head: Changes, model: Any) -> list[Any]:
-    """The modules behind the transformer: the checkpoint's own, as the definition changes them."""
+    """Return the modules after the transformer: the checkpoint's, with the definition's changes."""
     modules = _pooled(network, head, model)
     if head.prompt_pooled is not None:
         for module in modules:
@@ -193,7 +193,7 @@ def _pooled(network: Network, head: Changes, model: Any) -> list[Any]:
 
 
 def _take_pooler(transformer: Any, network: Network) -> None:
-    """Make BERT's tanh(W h + b) of the first token the text's vector."""
+    """Use BERT's tanh(W h + b) of the first token as the text's vector."""
     if getattr(transformer.auto_model, "pooler", None) is None:
         raise ModelError(
             f"Model '{network.model.id}': the model has no pooler."
@@ -204,7 +204,7 @@ def _take_pooler(transformer: Any, network: Network) -> None:
 
 
 def _named(network: Network, name: str) -> Any:
-    """The module of the weights `name`: a linear map, or a layer norm where they are a vector."""
+    """Return the module of the weights `name`: a layer norm if they are a vector, else linear."""
     weight = loading.named(network, name)
     if weight.dim() == 2:
         return loading.linear(network, name, "sentence_embedding")
@@ -215,7 +215,7 @@ def _named(network: Network, name: str) -> Any:
 
 
 def _check_width(model: Any, modules: Sequence[Any], head: Changes, network: Network) -> None:
-    """Raise where fewer dimensions are left than are to be kept."""
+    """Raise DefinitionError if vectors have fewer dimensions than are to be kept."""
     if head.dimensions is None:
         return
     before = modules[: next(i for i, m in enumerate(modules) if isinstance(m, Truncate))]

@@ -1,7 +1,7 @@
-"""Networks over a vocabulary, pooled text by text. Imports torch: import this inside functions.
+"""Networks over a vocabulary, pooled per text. Imports torch: import this inside functions.
 
-The states of a batch and the vocabulary's side are two networks: logits of batch x length x
-vocabulary never exist at once, which is faster on a CPU and takes less memory.
+Hidden states of a batch and the map onto the vocabulary are two networks: the batch x length x
+vocabulary logits are never materialised, which is faster on a CPU and takes less memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.vectors import States
 
 PIECE = 1024
-"""Entries of the vocabulary taken together on a CPU: the logits of a text stay in its cache."""
+"""Vocabulary entries computed at once on a CPU: a text's logits stay in the cache."""
 ACTIVATIONS: dict[str, Any] = {"log1p": "relu", "log1p2": "log1p_relu"}
 """Our names of activations -> the library's."""
 
@@ -30,8 +30,8 @@ ACTIVATIONS: dict[str, Any] = {"log1p": "relu", "log1p2": "log1p_relu"}
 class Decoder(nn.Module):
     """(length, dim) hidden states of one text -> (vocabulary,) values.
 
-    The logits of all tokens never exist at once. log1p(relu(x)) rises with x and the bias is the
-    same for all tokens, so the greatest logit is all that max pooling needs.
+    The full matrix of logits is never materialised. log1p(relu(x)) is monotonic and the bias is the
+    same for all tokens, so max pooling needs only the largest logit.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         Args:
             weight: (vocabulary, dim)
             bias: (vocabulary,)
-            sum_of: the activation whose sum over tokens is taken; None: the greatest logit.
+            sum_of: the activation to sum over tokens; None: the largest logit.
         """
         super().__init__()
         given = torch.zeros(len(weight)) if bias is None else bias
@@ -67,7 +67,7 @@ def _fixed(weight: torch.Tensor) -> nn.Parameter:
 
 
 class Both(nn.Module):
-    """(ids, mask) -> the last layer's states, and the head's behind them in the same rows."""
+    """(ids, mask) -> the last layer's states concatenated with the head's."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -79,9 +79,9 @@ class Both(nn.Module):
 
 
 class Projected(nn.Module):
-    """The states of one text, as `Both` makes them -> a short vector, and a value of each word.
+    """The states of one text from `Both` -> a short vector and vocabulary values, concatenated.
 
-    The first token's state is projected; the words' values are over all tokens but the first.
+    The first token's state is projected; vocabulary values are over all tokens except the first.
     """
 
     def __init__(self, short: torch.Tensor, bias: torch.Tensor | None, decoder: Decoder) -> None:
@@ -98,12 +98,12 @@ class Projected(nn.Module):
 
 
 def whole_splade(network: Network, pooling: str | None, activation: str | None) -> Any:
-    """The library's SparseEncoder: a masked language model, and the pooling of its logits."""
+    """Return the library's SparseEncoder: a masked language model with pooled logits."""
     return _whole(_opened(network), pooling, activation)
 
 
 def load_splade(network: Network, pooling: str | None, activation: str | None) -> Loaded:
-    """A masked language model whose logits are pooled: the library's SparseEncoder."""
+    """Load a masked language model whose logits are pooled, as the library's SparseEncoder."""
     model = _opened(network)
     whole = _whole(model, pooling, activation)
     transformer, own = whole[0], whole[1]
@@ -151,14 +151,14 @@ def _whole(model: Any, pooling: str | None, activation: str | None) -> Any:
 
 
 def _pooling(model: Any, pooling: Any, activation: str | None) -> SpladePooling:
-    """The checkpoint's pooling, with what the definition states of it."""
+    """Return the checkpoint's pooling, with the definition's changes."""
     own = next(iter(loading.behind(model)), SpladePooling())
     function = ACTIVATIONS[activation] if activation else own.activation_function
     return SpladePooling(pooling or own.pooling_strategy, function)
 
 
 def load_tied(network: Network, skip: int, norm_name: str) -> Loaded:
-    """A bare encoder, layer-normed once more, over its own word embeddings."""
+    """Load a bare encoder with another layer norm, over its own word embeddings."""
     transformer = loading.plain(network, "feature-extraction")
     net = transformer.auto_model
     words = net.get_input_embeddings().weight[skip:]
@@ -169,7 +169,7 @@ def load_tied(network: Network, skip: int, norm_name: str) -> Loaded:
 
 
 def load_short_and_words(network: Network, name: str) -> Loaded:
-    """A masked language model whose first token's state is projected beside the pooled logits."""
+    """Load a masked language model with pooled logits and a projection of the first token."""
     transformer = loading.plain(network, "fill-mask")
     net = transformer.auto_model
     projection = net.get_output_embeddings()
@@ -199,7 +199,7 @@ def _over_words(
 
 
 def _taken_off(model: nn.Module, projection: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Replace the map onto the vocabulary by nothing; the modules and names where it was."""
+    """Remove the map onto the vocabulary; return the modules and names where it was."""
     places = [
         (m, n) for m in model.modules() for n, child in m.named_children() if child is projection
     ]
@@ -210,7 +210,7 @@ def _taken_off(model: nn.Module, projection: nn.Module) -> list[tuple[nn.Module,
 
 @contextlib.contextmanager
 def _put_back(places: Sequence[tuple[nn.Module, str]], projection: nn.Module) -> Iterator[None]:
-    """The model as the library loaded it, for the time of the block."""
+    """Restore the model as loaded by the library, inside the block."""
     for module, name in places:
         setattr(module, name, projection)
     try:

@@ -1,4 +1,4 @@
-"""Changes of a method on the command line: `--set`, `--precision`."""
+"""Changes to a method on the command line: `--set`, `--precision`."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Options of a command beside the names of methods."""
+    """Options of a command that change methods."""
 
     settings: tuple[str, ...] = ()
-    """`key=value` each, a parameter; `scorer.key=value` one of the scorer; `text=TEMPLATE`;
-    `instruction=WORDS`, on every task. Numbers between commas are alternatives (see `grid`)."""
+    """Each is `key=value` for a parameter, `scorer.key=value` for one of the scorer,
+    `text=TEMPLATE`, or `instruction=WORDS` for every task. Numbers separated by commas are
+    alternatives (see
+    `grid`)."""
     precision: str | None = None
     name: str | None = None
-    """Label of the one method, before what identifies its content."""
+    """Label of the single method, to which suffixes that identify its content are appended."""
     candidates: str | None = None
-    """The method whose results a cross-encoder re-scores ..."""
+    """The method whose results a cross-encoder re-scores."""
     depth: int | None = None
-    """... and how many of them."""
+    """Number of results that are re-scored."""
 
     def grid(self) -> Iterator[Changes]:
-        """Yield these changes with every combination of values: `m=16,32` states two."""
+        """Yield these changes for every combination of values: `m=16,32` states two."""
         for settings in product(*map(_alternatives, self.settings)):
             yield replace(self, settings=settings)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Keys that are set, and their values."""
+        """Return the keys that are set, with their values."""
         return dict(map(_parsed, self.settings))
 
     def applied(self, method: MethodSpec) -> MethodSpec:
-        """Return `method` with the values; `adapter` is no change, but says how a model is used."""
+        """Return `method` with the values; `adapter` is left out, as it selects how a model is
+        used."""
         values, scorer = self.values, method.scorer
         values.pop("adapter", None)
         at_model = "" if method.models or scorer is None else SCORER
@@ -62,7 +65,7 @@ class Changes:
             parameters = _merged(scorer.parameters, inner)
             changed["scorer"] = scorer.model_copy(update={"parameters": parameters})
         changed["parameters"] = _merged(method.parameters, own)
-        # What is set by hand holds on every task.
+        # Explicitly set values apply to every task.
         on = {task: {k: v for k, v in keys.items() if k not in own} for task, keys in
               method.on.items()}  # fmt: skip
         return method.model_copy(
@@ -71,7 +74,7 @@ class Changes:
 
 
 def _alternatives(setting: str) -> list[str]:
-    """Return `m=16` and `m=32` for `m=16,32`; a setting of anything but numbers as it is."""
+    """Return `m=16` and `m=32` for `m=16,32`; other than numbers unchanged."""
     key, _, text = setting.partition("=")
     values = text.split(",") if NUMBERS.fullmatch(text) else [text]
     return [setting] if len(values) == 1 else [f"{key}={value.strip()}" for value in values]
@@ -89,7 +92,7 @@ def _parsed(setting: str) -> tuple[str, Any]:
 
 
 def _merged(parameters: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return `parameters` with `values`, whose keys lead into tables by dots."""
+    """Return `parameters` with `values`, whose dotted keys refer to nested tables."""
     merged = dict(parameters)
     for key, value in values.items():
         first, dot, rest = key.partition(".")

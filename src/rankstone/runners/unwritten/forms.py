@@ -1,14 +1,14 @@
 """Methods named without a definition.
 
     hf:ORG/NAME, hf:ORG/NAME@REVISION     a model of the hub
-    mteb:NAME                             a model of MTEB's registry, with its prompts and revision
-    lucene:NAME                           a prebuilt index of pyserini, as its registry names it
+    mteb:NAME                             a model in MTEB's registry, with its prompts and revision
+    lucene:NAME                           a prebuilt index in pyserini's registry
     ./folder                              a folder with a model's weights
     ./mine.toml                           a definition outside a workspace
 
-A recorded name states the content: the hub's commit (`hf/org/name+revision-1a2b3c4d`), the digest
-of the index (`lucene/name+index-9c0d1e2f`), of the folder's files (`folder/mine+weights-5e6f7a8b`),
-or of the definition.
+A recorded name identifies the content: by the hub's commit (`hf/org/name+revision-1a2b3c4d`), or by
+the digest of the index (`lucene/name+index-9c0d1e2f`), of the folder's files
+(`folder/mine+weights-5e6f7a8b`) or of the definition.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ FORMS = (
     " (./FILE.toml)"
 )
 LOADERS = {"Qwen3RerankerWrapper": "causal_reranker", "MonoT5Reranker": "seq2seq_reranker"}
-"""Classes of MTEB that load models -> adapters, where the models' files do not tell."""
+"""MTEB's loader class -> adapter, for models whose files do not determine it."""
 CANDIDATES = 100
 _ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
 class Found(NamedTuple):
-    """A model, and the label of the method that it makes."""
+    """A model, and the label of its method."""
 
     model: ModelSpec
     files: LocatedModel
     label: str
     registered: Registered | None = None
     adapter: str | None = None
-    """The kind of the model, where a registry states it."""
+    """The adapter, if a registry states it."""
 
 
 def is_form(name: str, folder: Path = Path()) -> bool:
-    """Return True if `name` is written as one of the forms, or is the path of one from `folder`."""
+    """Return True if `name` has one of the forms above; paths are relative to `folder`."""
     if name.startswith((*SOURCES, "./", "../", "/", "~")):
         return True
     path = folder / name
@@ -62,13 +62,13 @@ def is_form(name: str, folder: Path = Path()) -> bool:
 
 
 def from_folder(name: str, folder: Path) -> str:
-    """Return a form whose path, if it is one, begins at `folder`."""
+    """Return a form with its path, if it is one, resolved against `folder`."""
     return name if name.startswith(SOURCES) else str(folder / Path(name).expanduser())
 
 
 def recorded_label(name: str) -> str | None:
-    """Return the beginning of the recorded names of a hub model or a prebuilt index; None for a tag
-    or a branch, whose commit must be looked up."""
+    """Return the prefix of the recorded names of a hub model or prebuilt index; None for a tag or
+    branch, whose commit must be looked up."""
     if name.startswith(LUCENE):
         return f"lucene/{name.removeprefix(LUCENE)}"
     identifier, at, revision = name.removeprefix(HUB).partition("@")
@@ -84,14 +84,14 @@ def method_of(
     runners: tuple[Path, ...],
     unwritten: Unwritten = none_unwritten,
 ) -> MethodSpec:
-    """Return the method that `name` describes in a form above, before `changes` are applied.
+    """Return the method for a `name` in a form above, before `changes` are applied.
 
     Args:
         first: the method whose candidates a model re-scores.
         runners: folders of the definitions that a file may name as members.
-        unwritten: finds members that a file names in another form.
+        unwritten: finds members of a file that have no definition.
 
-    Raises: DefinitionError or ModelError, where the model or what its files say is not enough.
+    Raises: DefinitionError or ModelError, if the model is missing or its files are insufficient.
     """
     if name.startswith(LUCENE):
         return _prebuilt(name, runners)
@@ -106,7 +106,7 @@ def method_of(
 
 
 def _prebuilt(name: str, runners: tuple[Path, ...]) -> MethodSpec:
-    """Return the method of a prebuilt index, which is in pyserini's cache from then on."""
+    """Return the method of a prebuilt index, which is downloaded to pyserini's cache."""
     entry = look_up(name.removeprefix(LUCENE))
     if entry.kind == "impacts" and entry.encoder is None:
         raise DefinitionError(
@@ -177,7 +177,7 @@ def _parts(text: str, name: str) -> tuple[str, str | None]:
 
 
 def _on_hub(name: str, identifier: str, revision: str | None) -> Found:
-    """Return a model of the hub at its commit, from the cache or fetched."""
+    """Return a model on the hub at its commit, from the cache or downloaded."""
     asked = ModelSpec(id=identifier, revision=revision)
     found = locate_here(asked) or _fetched(name, asked)
     mark = f"+revision-{str(found.revision)[:DIGITS]}"
@@ -200,7 +200,7 @@ def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
 
 
 def _in_registry(name: str) -> Found:
-    """Return a model of MTEB's registry, with its revision, prompts and instructions."""
+    """Return a model in MTEB's registry, with its revision, prompts and instructions."""
     if importlib.util.find_spec("mteb") is None:
         raise DefinitionError(f"'{name}' needs MTEB's registry. Install: pip install mteb")
     import mteb  # type: ignore[import-not-found,unused-ignore]
@@ -208,7 +208,7 @@ def _in_registry(name: str) -> Found:
     wanted = name.removeprefix(MTEB)
     try:
         meta = mteb.get_model_meta(wanted)
-    except Exception as error:  # KeyError or ValueError, by its version
+    except Exception as error:  # KeyError or ValueError, depending on the version
         raise DefinitionError(
             f"'{name}': MTEB's registry has no such model ({str(error).splitlines()[0]:.200})."
             f" Name one of mteb.get_model_metas(), or the hub's: hf:{wanted}"

@@ -1,4 +1,4 @@
-"""The kind of a model by its own files: the adapter and the parameters that they state."""
+"""Adapter and parameters of a model, detected from its files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STANFORD = "artifact.metadata"
 SCORERS = ("cross_encoder", "causal_reranker", "seq2seq_reranker", "listwise")
 """Adapters of models that re-score candidates."""
 PROMPTS = {"qwen3": "qwen3", "qwen2": "mxbai-v2"}
-"""Type of a causal model -> the prompt of the released rerankers of that type."""
+"""Causal model type -> the prompt of released rerankers of that type."""
 MOST_TOKENS = 10**6
-"""A longer `model_max_length` stands for "without a limit"."""
+"""A larger `model_max_length` means "no limit"."""
 
 
 class Layout(NamedTuple):
@@ -30,12 +30,12 @@ class Layout(NamedTuple):
 
 
 def layout(model: LocatedModel, stated: Mapping[str, Any]) -> Layout:
-    """Return how the files of `model` say that it retrieves.
+    """Return the layout stated by the files of `model`.
 
     Args:
-        stated: values by hand; `adapter` precedes what the files say.
+        stated: explicit values; `adapter` overrides the files.
 
-    Raises: ModelError, where there are no weights, or neither says enough.
+    Raises: ModelError, if there are no weights, or files and values are insufficient.
     """
     if not any(name.endswith(WEIGHTS) for name in model.files):
         raise ModelError(
@@ -50,7 +50,7 @@ def layout(model: LocatedModel, stated: Mapping[str, Any]) -> Layout:
 
 
 def _adapter(model: LocatedModel) -> str:
-    """Return the adapter of the model's kind."""
+    """Return the adapter for the model."""
     types, library = module_types(model.folder), read_json(model.folder / LIBRARY)
     kind, classes = library.get("model_type"), _architectures(model)
     if "HF_ColBERT" in classes or kind in ("ColBERT", "MultiVectorEncoder"):
@@ -80,7 +80,7 @@ def _architectures(model: LocatedModel) -> list[str]:
 
 
 def _prompts(model: LocatedModel) -> dict[str, Any]:
-    """Return the model's own prompts by role, where it has any; names are those of the library."""
+    """Return the model's own prompts by role, if any, under the library's names."""
     own = read_json(model.folder / LIBRARY).get("prompts") or {}
     found = {role: next((own[n] for n in names if own.get(n)), None)
              for role, names in PROMPT_NAMES.items()}  # fmt: skip
@@ -89,7 +89,7 @@ def _prompts(model: LocatedModel) -> dict[str, Any]:
 
 
 def _static(model: LocatedModel) -> dict[str, Any]:
-    """Return the folder of the token embeddings, and the similarity, as the library takes them."""
+    """Return the folder of token embeddings, and the similarity, as used by the library."""
     modules = zip(module_types(model.folder), module_paths(model.folder), strict=True)
     path = next(path for kind, path in modules if kind.endswith(".StaticEmbedding"))
     inside = f"{path}/" if path.strip("./") else ""
@@ -100,14 +100,14 @@ def _static(model: LocatedModel) -> dict[str, Any]:
 
 
 def _pairs(model: LocatedModel) -> dict[str, Any]:
-    """Return the length that the model's tokenizer states, as the library takes it."""
+    """Return the length stated by the model's tokenizer, as used by the library."""
     length = read_json(model.folder / "tokenizer_config.json").get("model_max_length")
     stated = isinstance(length, int) and 8 <= length < MOST_TOKENS
     return {"max_length": length} if stated else {}
 
 
 def _causal(model: LocatedModel) -> dict[str, Any]:
-    """Return the prompt of the released rerankers of the model's type."""
+    """Return the prompt of released rerankers of the model's type."""
     kind = read_json(model.folder / "config.json").get("model_type")
     more = {"instruction": INSTRUCTION} if kind == "qwen3" else {}
     return {"template": PROMPTS[kind], **more} if kind in PROMPTS else {}
@@ -120,7 +120,7 @@ def _late_interaction(model: LocatedModel) -> dict[str, Any]:
 
 
 def _of_stanford(model: LocatedModel) -> dict[str, Any]:
-    """Return what ColBERT's own settings state, with its code's defaults of the markers."""
+    """Return the parameters in Stanford ColBERT's configuration, with its default markers."""
     own = read_json(model.folder / STANFORD)
     return {
         "query_length": own.get("query_maxlen"),
@@ -134,7 +134,7 @@ def _of_stanford(model: LocatedModel) -> dict[str, Any]:
 
 
 def _of_pylate(model: LocatedModel) -> dict[str, Any]:
-    """Return what PyLate's settings state, or those of sentence-transformers' own format."""
+    """Return the parameters in PyLate's or sentence-transformers' configuration."""
     own = read_json(model.folder / LIBRARY)
     inner = read_json(model.folder / "sentence_bert_config.json")
     prompts = own.get("prompts") or {}
@@ -155,7 +155,7 @@ def _of_pylate(model: LocatedModel) -> dict[str, Any]:
 
 
 def _width(model: LocatedModel) -> int | None:
-    """Return the width of the last linear map among the modules."""
+    """Return the output dimensions of the last linear map among the modules."""
     configs = [
         n for n in sorted(model.files) if PurePosixPath(n).name == "config.json" and "/" in n
     ]
@@ -164,7 +164,7 @@ def _width(model: LocatedModel) -> int | None:
 
 
 def _require(model: LocatedModel, stated: Mapping[str, Any]) -> None:
-    """Raise ModelError for a parameter of late interaction that is stated nowhere."""
+    """Raise ModelError if a parameter of late interaction is missing."""
     needed = ("query_length", "document_length", "query_marker", "document_marker", "dim")
     missing = [key for key in needed if key not in stated]
     if missing:

@@ -1,4 +1,4 @@
-"""Parameters that MTEB's registry states of a model: prompts, instructions, ends of texts."""
+"""Parameters of models in MTEB's registry: prompts, instructions, tokens after texts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from rankstone.results.mteb_tasks import PARTS
 from rankstone.specs import DEFAULT, EVERY, INSTRUCTION, Instruction
 
 RETRIEVAL = "Retrieve text based on user query."
-"""MTEB's instruction for retrieval tasks that state none."""
+"""MTEB's default instruction for retrieval tasks."""
 AS_IT_IS = "InstructSentenceTransformerModel"
-"""The loader that puts an instruction before a query as it is, where it has no template."""
+"""The loader that prepends an instruction unchanged if there is no template."""
 
 
 class Registered(NamedTuple):
-    """Parameters of the adapter, and the instructions that the prompts leave room for."""
+    """Parameters of the adapter, and the instructions inserted into prompts."""
 
     parameters: dict[str, Any]
     instructions: dict[str, Instruction]
 
 
 def registered(name: str, meta: Any) -> Registered:
-    """Return what the registry's entry `meta` states of texts.
+    """Return the parameters and instructions of the registry's entry `meta`.
 
-    Raises DefinitionError where it states instructions in a way that is not followed here.
+    Raises DefinitionError if it states instructions in an unsupported way.
     """
     stated = getattr(meta, "loader_kwargs", None) or {}
     template = _template(meta, stated)
@@ -46,8 +46,8 @@ def registered(name: str, meta: Any) -> Registered:
 
 
 def _instructions(own: dict[str, Any]) -> dict[str, Instruction]:
-    """Return the model's own instructions of queries: of single tasks, and of all retrieval, which
-    precedes what tasks state."""
+    """Return the model's own query instructions: for single tasks, and for all retrieval, which
+    take precedence over those of tasks."""
     words = {key: one.get("query") if isinstance(one, dict) else one for key, one in own.items()}
     found = {task: words.get(part.task) for task, part in PARTS.items()}
     found[EVERY] = words.get("Retrieval") or words.get("query")
@@ -55,7 +55,7 @@ def _instructions(own: dict[str, Any]) -> dict[str, Instruction]:
 
 
 def _template(meta: Any, stated: dict[str, Any]) -> Any:
-    """Return the text or the function that puts an instruction into words; None without one."""
+    """Return the template, a text or a function, of an instruction; None without one."""
     if not getattr(meta, "use_instructions", False):
         return None
     loader = getattr(meta, "loader", None)
@@ -66,7 +66,7 @@ def _template(meta: Any, stated: dict[str, Any]) -> Any:
 
 
 def _templated(template: Any, stated: dict[str, Any]) -> dict[str, str]:
-    """Return prompts: MTEB's tasks have instructions for queries, and none for documents."""
+    """Return prompts; MTEB's tasks have instructions for queries, not for documents."""
     if isinstance(template, str):
         return {"query": template, "document": ""}
     from mteb.types import PromptType  # type: ignore[import-not-found,unused-ignore]
@@ -79,14 +79,14 @@ def _templated(template: Any, stated: dict[str, Any]) -> dict[str, str]:
 
 
 def _prompts(own: dict[str, str]) -> dict[str, str]:
-    """Return the prompts of retrieval, which stand instead of the model's own."""
+    """Return the prompts for retrieval, which replace the model's own."""
     query = own.get("Retrieval-query") or own.get("query")
     document = own.get("Retrieval-document") or own.get("document") or own.get("passage")
     return {"query": query or "", "document": document or ""}
 
 
 def _ends(stated: dict[str, Any]) -> dict[str, Any]:
-    """Return what the loader changes of pooling, length, and the tokens behind a text."""
+    """Return the loader's changes to pooling, length, and the tokens after a text."""
     found: dict[str, Any] = {}
     if stated.get("include_prompt") is False:
         found["prompt_pooled"] = False

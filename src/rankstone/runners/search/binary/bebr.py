@@ -1,4 +1,4 @@
-"""BEBR: binary codes of several bits per dimension, by networks trained on the corpus."""
+"""BEBR: binary codes with several bits per dimension, by networks trained on the corpus."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Loops = Annotated[int, Field(ge=0, lt=MOST_LEVELS)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Bebr(Recipe, OverEncoder):
-    """Recurrent binarisation (Gan et al., KDD 2023, arXiv:2302.08714), embedding to embedding.
+    """Recurrent binarisation of embeddings (Gan et al., KDD 2023, arXiv:2302.08714).
 
     See `Binariser` for the codes and `CodeIndex` for the symmetric distance. W, B_i and R_i are
-    networks with one hidden layer. Without loops the method is the classic single-pass hash, with
-    the same network and training.
+    networks with one hidden layer. Without loops the method is a single-pass hash with the same
+    network and training.
 
-    Departures from the paper: a vector's positive is a copy of it with noise, where the paper has
-    judged pairs; and unless `batch_norm`, training starts where the networks compute the untrained
-    form (`residual_signs`) instead of at random, since a corpus has thousands of vectors and not
-    millions, so there is no batch normalisation.
+    Differences from the paper: a vector's positive is a noisy copy of it instead of a judged pair;
+    and unless `batch_norm` is set, networks are initialised to the untrained form
+    (`residual_signs`) instead of at random, without batch normalisation, because a corpus may have
+    only thousands of vectors instead of millions.
 
     Search keeps m (u + 1) / 8 bytes per document, and the networks.
     """
@@ -48,14 +48,14 @@ class Bebr(Recipe, OverEncoder):
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
 
     dimensions: Positive | None = None
-    """m of the code, from random directions; None: the encoder's."""
+    """m, the dimensions of the code, along random directions; None: those of the encoder."""
     loops: Loops = 1
     """u: a code has u + 1 bits per dimension."""
     hidden: Positive = 1536
-    """Units of a network's hidden layer; at least two for each of its outputs are taken."""
+    """Units of a network's hidden layer; at least two per output are used."""
     batch_norm: bool = False
-    """True: as published, networks start at random, with batch normalisation before the ReLU; in
-    the index it is part of the first map."""
+    """True: random initialisation with batch normalisation before the ReLU, as published; the index
+    merges the normalisation into the first map."""
 
     def build(self, documents: Chunks[Vectors], context: Context) -> AnyIndex:
         with context.phase("train"):
@@ -64,7 +64,7 @@ class Bebr(Recipe, OverEncoder):
         return BinarisedIndex.build(binariser, iter(documents), context.threads)
 
     def learnt(self, vectors: Vectors, seed: int, targets: Vectors | None = None) -> Binariser:
-        """Return the networks that are trained on `vectors`, and towards old codes `targets`."""
+        """Return networks trained on `vectors`, optionally towards old codes `targets`."""
         bits = self.dimensions if targets is None else targets.shape[1]
         start = residual_signs(vectors.shape[1], bits, self.loops, seed)
         wide = widened(start, self.hidden, seed)
@@ -74,11 +74,12 @@ class Bebr(Recipe, OverEncoder):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CompatibleBebr(Bebr):
-    """BEBR after a change of encoder: documents keep their codes, and only queries change.
+    """BEBR after a change of encoder: documents keep their codes, only queries use the new one.
 
-    The first member's vectors are binarised as by `Bebr`. The second member, the new encoder, is
-    binarised for queries by networks that learn to find the old codes of the same documents, beside
-    their own (Gan et al., section 3.3). A corpus is not encoded again but for the training sample.
+    The first member's vectors are binarised as by `Bebr`. Query vectors of the second member, the
+    new encoder, are binarised by networks trained to match the old codes of the same documents as
+    well as their own (Gan et al., section 3.3). Only the training sample of the corpus is encoded
+    again.
     """
 
     DESCRIPTION: ClassVar[str] = "recurrent binarisation, new queries for old codes"
@@ -111,17 +112,17 @@ class CompatibleBebr(Bebr):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LearnedThresholds(Recipe, OverEncoder):
-    """A binary hash, sign(x - t), whose thresholds are learned: t, one number per bit.
+    """Binary hash sign(x - t) with learned thresholds t, one per bit.
 
-    They start at zero and minimise the contrastive loss of BEBR (see `trained`), of which the codes
-    on both sides are the thresholded ones. Nothing else is learned.
+    They start at zero and minimise the contrastive loss of BEBR (see `trained`) between thresholded
+    codes. Nothing else is learned.
     """
 
     DESCRIPTION: ClassVar[str] = "binary hash with learned thresholds, Hamming distance"
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
 
     bits: Positive | None = None
-    """None: one for every dimension; otherwise so many random directions."""
+    """Bits of a code, along random directions; None: one per dimension."""
 
     def build(self, documents: Chunks[Vectors], context: Context) -> BinarisedIndex:
         with context.phase("train"):
@@ -133,18 +134,18 @@ class LearnedThresholds(Recipe, OverEncoder):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ContentThresholds(Recipe, OverEncoder):
-    """A binary hash whose thresholds depend on the vector: sign(x - t(x)).
+    """Binary hash whose thresholds depend on the vector: sign(x - t(x)).
 
-    The dynamic sign function of CSCE-Net, for text: there t is read off an image's features, here
-    off the vector, by a network with one hidden layer. It starts as zero and minimises the
-    contrastive loss of BEBR (see `trained`); nothing else is learned.
+    The dynamic sign function of CSCE-Net, adapted to text: t is computed from the vector instead of
+    an image's features, by a network with one hidden layer. It is initialised to zero and minimises
+    the contrastive loss of BEBR (see `trained`); nothing else is learned.
     """
 
     DESCRIPTION: ClassVar[str] = "binary hash with thresholds by content, Hamming distance"
     requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "numba": "ann"}
 
     bits: Positive | None = None
-    """None: one for every dimension; otherwise so many random directions."""
+    """Bits of a code, along random directions; None: one per dimension."""
     hidden: Positive = 256
     """Units of the network's hidden layer."""
 
@@ -159,16 +160,16 @@ class ContentThresholds(Recipe, OverEncoder):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ResidualSigns(OverEncoder):
-    """BEBR's codes without BEBR's networks: signs, and signs of what they leave (`residual_signs`).
+    """BEBR's codes without networks: signs, and signs of the residuals (`residual_signs`).
 
-    Nothing is learned, so nothing depends on the corpus. Not a method of the paper.
+    Nothing is learned, so codes do not depend on the corpus. Not a method of the paper.
     """
 
     DESCRIPTION: ClassVar[str] = "signs and residual signs, untrained, symmetric distance"
     requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
 
     dimensions: Positive | None = None
-    """m of the code, from random directions; None: the encoder's own dimensions."""
+    """m, the dimensions of the code, along random directions; None: those of the encoder."""
     loops: Loops = 1
     """u: a code has u + 1 bits per dimension."""
 

@@ -1,4 +1,4 @@
-"""Recurrent binarisation: float vectors to codes of few bits per dimension."""
+"""Recurrent binarisation: float vectors to codes with few bits per dimension."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from rankstone.runners.search.exact.flat import is_finite
 
 Signs = NDArray[np.bool_]
 ROWS = 4096
-"""Vectors that go through the networks at once."""
+"""Vectors per batch of the networks."""
 DOUBT = 1e-5
-"""Values nearer to zero than this, where vectors have mean square 1, are computed in double."""
+"""Values closer to zero than this, for vectors of mean square 1, are recomputed in float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Binariser(SavedIndex):
-    """Maps a vector x in R^d to a code in R^m with one bit per dimension and loop, and one more.
+    """Maps a vector x in R^d to a code in R^m with 1 + u bits per dimension, for u loops.
 
-    With x of mean square 1: b_0 = sign(W(x)); then for i = 1 ... u the residual that the code so
-    far leaves, b_i = b_(i-1) + 2^-i sign(R_i(x - f)) with f = B_i(b_(i-1)), scaled to mean
+    With x of mean square 1: b_0 = sign(W(x)); then for i = 1 ... u the residual of the code so
+    far, b_i = b_(i-1) + 2^-i sign(R_i(x - f)) with f = B_i(b_(i-1)), scaled to mean
     square 1 (Gan et al., KDD 2023, arXiv:2302.08714; there, both have length 1). The sign of zero
     is minus.
 
-    Without loops this is a binary hash, of which W may as well be a rotation or only thresholds.
+    Without loops this is a binary hash, for which W may also be a rotation or thresholds only.
 
     Attributes:
         first: W, from d to m.
@@ -48,9 +48,9 @@ class Binariser(SavedIndex):
         return BitPlanes(self.first.outputs, 1 + len(self.loops))
 
     def __call__(self, vectors: Vectors) -> Codes:
-        """(n, words, levels) codes of (n, d) vectors, the same whatever shares a batch.
+        """Return the (n, words, levels) codes of (n, d) vectors, which do not depend on the batch.
 
-        Raises AdapterError for NaN or infinite values, or vectors of another dimension.
+        Raises AdapterError for NaN or infinite values, or vectors of a different dimension.
         """
         check(vectors, self.first.inputs)
         planes = self.planes
@@ -58,7 +58,7 @@ class Binariser(SavedIndex):
         for start in range(0, len(vectors), ROWS):
             x = scaled(np.asarray(vectors[start : start + ROWS], dtype=np.float32))
             signs, nearest = self._signs(x)
-            # The last bits of a matrix product depend on its shape, and could turn these signs.
+            # Rounding of a matrix product depends on its shape, and could flip these signs.
             doubtful = nearest < DOUBT
             if doubtful.any():
                 signs[doubtful], _ = self._signs(x[doubtful].astype(np.float64))
@@ -66,7 +66,8 @@ class Binariser(SavedIndex):
         return codes
 
     def _signs(self, x: Any) -> tuple[Signs, NDArray[Any]]:
-        """(n, u + 1, m) whether signs are plus, and (n,) the value nearest to zero of each row."""
+        """Return (n, u + 1, m) signs, True for plus, and the (n,) values closest to zero in a
+        row."""
         values = self.first(x)
         signs, nearest = [values > 0], np.abs(values).min(axis=1)
         code = np.where(signs[0], x.dtype.type(1), x.dtype.type(-1))
@@ -85,9 +86,9 @@ class Binariser(SavedIndex):
 
 @dataclass(frozen=True, eq=False)
 class BinarisedIndex(SavedIndex):
-    """Symmetric search: documents are kept as codes, and a query is made into one as they are.
+    """Symmetric search: both documents and queries are binarised.
 
-    Scores, ties and cost are those of `CodeIndex`.
+    Scores, ties and costs are those of `CodeIndex`.
     """
 
     binariser: Binariser
@@ -97,7 +98,7 @@ class BinarisedIndex(SavedIndex):
     def build(
         cls, binariser: Binariser, documents: Iterator[Vectors], threads: int = 1
     ) -> BinarisedIndex:
-        """Index vectors in consecutive pieces, of which only one is held at a time."""
+        """Index vectors in consecutive pieces, one of which is in memory at a time."""
         codes = CodeIndex.build(binariser.planes, map(binariser, documents), threads)
         return cls(binariser, codes)
 
@@ -106,7 +107,7 @@ class BinarisedIndex(SavedIndex):
 
 
 def scaled(vectors: Any) -> Any:
-    """(n, d) vectors of mean square 1, in their own precision; zero stays zero."""
+    """Return (n, d) vectors scaled to mean square 1, in their own precision; zero stays zero."""
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors) / vectors.shape[1])
     return vectors / np.where(lengths > 0, lengths, 1).astype(vectors.dtype)[:, None]
 

@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
 DECAY_AT, DECAY = 0.6, 0.1
-"""After this share of the steps, the learning rate falls to this part of itself."""
+"""Share of the steps after which the learning rate is multiplied by `DECAY`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
-    """Parameters of training a binariser from the corpus's own vectors (see `trained`)."""
+    """Parameters of training a binariser on the corpus's own vectors (see `trained`)."""
 
     sample: Positive = 20_000
-    """Documents to train on, at most."""
+    """Most documents to train on."""
     epochs: Annotated[int, Field(ge=0)] = 3
-    """Passes over them."""
+    """Passes over the sample."""
     batch: Annotated[int, Field(ge=2)] = 256
     """Vectors per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
-    """Rate of gradient descent with momentum; it falls to a tenth after 60% of the steps."""
+    """Learning rate of SGD with momentum; it drops to a tenth after 60% of the steps."""
     noise: Annotated[float, Field(ge=0)] = 1.0
-    """Length of what is added to a vector for its copy, by the vector's own: at 1, their cosine is
-    about .71, that of a query and its document or of near neighbours."""
+    """Length of the noise added to a vector to obtain its positive, relative to the vector: at 1,
+    their cosine is about .71, as for a query and its document or for near neighbours."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
-    """Divides cosines."""
+    """Divisor of cosines in the loss."""
     hardest: Positive = 5
-    """Negatives per vector and direction: those of highest cosine."""
+    """Negatives per vector and direction: those with the highest cosine."""
     queue: Annotated[int, Field(ge=0)] = 0
-    """Vectors of past batches that are searched for negatives too."""
+    """Vectors of past batches that can also be negatives."""
 
 
 def trained(
@@ -58,19 +58,19 @@ def trained(
     begin: Begin = layered,
     targets: Vectors | None = None,
 ) -> Binariser:
-    """`start` after gradient descent on the contrastive loss of BEBR (arXiv:2302.08714).
+    """Return `start` trained with the contrastive loss of BEBR (arXiv:2302.08714).
 
-    A positive pair are one of `vectors` (n, d) and a copy of it turned away at
-    random. Of codes a of copies and b of vectors, of length 1, the loss is the cross entropy of the
-    right one among it and the `hardest` others of highest cosine in the batch and in a queue of the
-    batches before, logits being cosines by `temperature`; from a to b and from b to a. The sign's
-    gradient passes straight through where the sign's argument is within [-1, 1]. Fewer than two
-    vectors teach nothing.
+    A positive pair is one of `vectors` (n, d) and a noisy copy of it. With unit-length codes a of
+    copies and b of vectors, the loss is the cross entropy of the matching code against the
+    `hardest` others of highest cosine in the batch and in a queue of earlier batches, with cosines
+    divided by `temperature` as logits, from a to b and from b to a. The sign has a straight-through
+    gradient for arguments within [-1, 1]. With fewer than two vectors, `start` is returned
+    unchanged.
 
     Args:
-        begin: makes of each network of `start` the one that learns.
-        targets: (n, m) codes of the same texts that others made: the loss of a against them is
-            added (backward-compatible training, section 3.3 there).
+        begin: converts each network of `start` to a trainable one.
+        targets: (n, m) codes of the same texts by another binariser: the loss of a against them is
+        added (backward-compatible training, section 3.3 of the paper).
     """
     if not recipe.epochs or len(vectors) < 2:
         return start
@@ -108,10 +108,10 @@ def trained(
 
 
 def widened(binariser: Binariser, hidden: int, seed: int) -> Binariser:
-    """The same codes by networks with one hidden layer of `hidden` units, to be trained.
+    """Return networks with one hidden layer of `hidden` units that give the same codes.
 
-    v = relu(v) - relu(-v): two units stand for every output of an affine map, and those that are
-    left start with random inputs and no effect.
+    v = relu(v) - relu(-v): two units represent each output of an affine map; the remaining units
+    have random input weights and zero output weights.
     """
     rng = np.random.default_rng(seed)
     first, *others = (_widened(layers, hidden, rng) for layers in binariser.networks())
@@ -134,14 +134,14 @@ def _widened(layers: Layers, hidden: int, rng: np.random.Generator) -> Layers:
 
 
 def _batches(n: int, recipe: Recipe, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of every step: each epoch in an order of its own, in batches of about one size."""
+    """Yield the rows of each step: every epoch is shuffled, in batches of about equal size."""
     rng = np.random.default_rng(seed)
     for _ in range(recipe.epochs):
         yield from np.array_split(rng.permutation(n), -(-n // recipe.batch))
 
 
 class _Queue:
-    """Codes of the latest batches, the newest first."""
+    """Codes of the latest batches, newest first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -157,7 +157,7 @@ class _Queue:
 
 
 def _codes(networks: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
-    """Codes of length 1; as `Binariser` makes them, with gradients."""
+    """Return codes of length 1, as by `Binariser`, with gradients."""
     import torch
 
     first, *others = networks
@@ -168,7 +168,7 @@ def _codes(networks: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
 
 
 def _scaled(vectors: Tensor) -> Tensor:
-    """Vectors of mean square 1."""
+    """Return vectors of mean square 1."""
     import torch
 
     units = torch.nn.functional.normalize(vectors, dim=1)
@@ -177,7 +177,7 @@ def _scaled(vectors: Tensor) -> Tensor:
 
 
 def _sign(values: Tensor) -> Tensor:
-    """±1, with the gradient of `values` limited to [-1, 1]."""
+    """Return ±1, with a straight-through gradient within [-1, 1]."""
     import torch
 
     limited = values.clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""Binary hashing: one bit per dimension, Hamming distances."""
+"""Binary hashing: one bit per dimension, Hamming distance."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from rankstone.runners.search.faiss.faiss_index import training_sample
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BinaryHash(OverEncoder):
-    """Documents and queries as the signs of their vectors' dimensions, or of projections of them.
+    """Signs of the vectors' dimensions, or of projections, for documents and queries.
 
-    The score is 1 - 2 h / bits of the Hamming distance h, which is the cosine of the two sign
-    vectors. Many documents are equally far from a query; the lower position goes first. See
-    `CodeIndex` for the search and `rescore` for a second look at the best by float vectors.
+    The score is 1 - 2 h / bits with the Hamming distance h, which is the cosine of the two sign
+    vectors. Ties, which are frequent, go to the lower position. See `CodeIndex` for the search and
+    `rescore` for re-scoring the best results by float vectors.
     """
 
     DESCRIPTION: ClassVar[str] = "binary hash, Hamming distance"
     requires: ClassVar[Mapping[str, str]] = {"numba": "ann"}
 
     method: Literal["sign", "median", "itq"]
-    """sign: of the value itself; median: of the value less its median over documents; itq:
+    """sign: of the value itself; median: of the value minus its median over documents; itq:
     iterative quantisation (Gong and Lazebnik, CVPR 2011), a rotation learned from documents."""
     bits: Annotated[int, Field(ge=1)] | None = None
-    """None: one for every dimension. Otherwise of projections: for `itq` the principal directions,
-    of which there are as many as dimensions; for the others random ones, any number."""
+    """Bits of a code; None: one per dimension. Otherwise the number of projections: for `itq` on
+    principal directions, at most as many as dimensions; for the others on random ones."""
     centre: bool = True
-    """True centres `itq` on the documents' mean, as in its paper; False on zero."""
+    """True: centre `itq` on the documents' mean, as in its paper; False: on zero."""
     sample: Annotated[int, Field(ge=1)] = 20_000
-    """Documents that medians and rotations are learned from, at most."""
+    """Most documents used to learn medians and rotations."""
 
     def __post_init__(self) -> None:
         if not self.centre and self.method != "itq":

@@ -1,7 +1,7 @@
-"""Vectors of few bits per dimension.
+"""Vectors with few bits per dimension.
 
-A code of L bits per dimension is a vector of the grid {±1 ±1/2 ... ±2^-(L-1)}: plane i holds, as
-one bit per dimension, the sign of the term 2^-i. This is the form of BEBR's recurrent binarisation
+A code with L bits per dimension is a vector on the grid {±1 ±1/2 ... ±2^-(L-1)}: plane i holds the
+sign of the term 2^-i as one bit per dimension. This is the format of BEBR's recurrent binarisation
 (Gan et al., KDD 2023, arXiv:2302.08714); with L = 1 it is an ordinary binary hash.
 """
 
@@ -24,7 +24,7 @@ class BitPlanes:
     """Layout of vectors of `dim` dimensions with `levels` bits each in words of 64 bits.
 
     Attributes:
-        dim: dimensions m. Bits that fill the last word are zero.
+        dim: dimensions m. Padding bits of the last word are zero.
         levels: bits per dimension L, 1 to 4.
     """
 
@@ -33,18 +33,18 @@ class BitPlanes:
 
     @property
     def words(self) -> int:
-        """Words of one plane."""
+        """Words per plane."""
         return -(-self.dim // 64)
 
     def pack(self, planes: NDArray[np.bool_]) -> Codes:
-        """(n, words, levels) codes of the signs (n, levels, dim), true for plus."""
+        """Return the (n, words, levels) codes of (n, levels, dim) signs, True for plus."""
         filled = np.zeros((len(planes), self.levels, self.words * 64), dtype=np.bool_)
         filled[:, :, : self.dim] = planes
         words = np.packbits(filled, axis=2, bitorder="little").view(np.uint64)
         return np.ascontiguousarray(words.swapaxes(1, 2))
 
     def decode(self, codes: Codes) -> Vectors:
-        """(n, dim) the vectors that `codes` stand for."""
+        """Return the (n, dim) vectors that `codes` stand for."""
         planes = np.ascontiguousarray(codes.swapaxes(1, 2)).view(np.uint8)
         bits = np.unpackbits(planes, axis=2, bitorder="little", count=self.dim)
         vectors = np.zeros((len(codes), self.dim), dtype=np.float32)
@@ -53,7 +53,7 @@ class BitPlanes:
         return vectors
 
     def squares(self, codes: Codes) -> Vectors:
-        """(n,) squared lengths: sum_ij 2^-(i+j) (m - 2 popcount(d_i xor d_j)).
+        """Return the (n,) squared lengths: sum_ij 2^-(i+j) (m - 2 popcount(d_i xor d_j)).
 
         Exact in float32: multiples of 4^-(L-1), at most m (2^L - 1)^2 of them, which is below 2^24
         up to 74,565 dimensions.
@@ -68,12 +68,12 @@ class BitPlanes:
 
 
 def popcount(words: NDArray[Any]) -> NDArray[np.int32]:
-    """Set bits of each row, the last axis."""
+    """Return the number of set bits along the last axis."""
     if hasattr(np, "bitwise_count"):  # NumPy 2
         counts = np.bitwise_count(words)
     else:
         counts = _SET_BITS[words.view(np.uint8)]
-    # A product with ones adds short rows several times faster than a sum does.
+    # A product with ones sums short rows several times faster than `sum`.
     added: NDArray[np.int32] = (
         counts.astype(np.float32) @ np.ones(counts.shape[-1], np.float32)
     ).astype(np.int32)

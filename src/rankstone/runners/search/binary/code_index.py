@@ -1,4 +1,4 @@
-"""Cosine search over codes of few bits per dimension, exact, by counting bits."""
+"""Exact cosine search over codes with few bits per dimension, by popcounts."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from rankstone.runners.search.binary.bit_planes import BitPlanes, Codes
 from rankstone.runners.search.binary.popcount_scan import BLOCK, compiled_scan
 
 TILE = 128
-"""Queries that are compared with a block of documents while it lies in a core's cache."""
+"""Queries compared with a block of documents while it is in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodeIndex(SavedIndex):
-    """The documents of highest cosine between their codes and the query's: symmetric distances.
+    """Search by the cosine of the documents' codes and the query's: symmetric distances.
 
     cos(q, d) = sum_ij 2^-(i+j) (m - 2 popcount(q_i xor d_j)) / (|q| |d|) in float32, which for one
-    bit per dimension is 1 - 2 / m of the Hamming distance. Lengths follow from the codes and are
-    not stored. Ties, also at rank k, go to the lower position.
+    bit per dimension is 1 - 2 h / m with the Hamming distance h. Lengths follow from the codes and
+    are not stored. Ties, also at rank k, go to the lower position.
 
-    A scan counts the bits of n m L^2 / 64 words per query. Resident are m L / 8 bytes per document,
-    with m rounded up to a multiple of 64. Batches of queries are shared among threads.
+    A scan computes n m L^2 / 64 popcounts of words per query. Memory is m L / 8 bytes per document,
+    with m rounded up to a multiple of 64. Batches of queries are distributed over threads.
     """
 
     planes: BitPlanes
     blocks: Codes
     n: int
     squares: tuple[float, float]
-    """Least and greatest squared length of a document."""
+    """Smallest and largest squared length of a document."""
     threads: int
 
     @cached_property
@@ -51,7 +51,7 @@ class CodeIndex(SavedIndex):
                 continue
             at = np.arange(n, n + len(piece))
             n += len(piece)
-            # Grown in place: there is never a second copy of the codes.
+            # Grown in place, without a second copy of the codes.
             blocks.resize((-(-n // BLOCK), *blocks.shape[1:]), refcheck=False)
             blocks[at // BLOCK, :, :, at % BLOCK] = piece
             squares = planes.squares(piece)
@@ -64,7 +64,7 @@ class CodeIndex(SavedIndex):
 
     @staticmethod
     def paper_bytes(n: int, planes: BitPlanes) -> int:
-        """Return those of the codes of `n` documents, which fill whole blocks."""
+        """Return the bytes of the codes of `n` documents, which are stored in whole blocks."""
         return -(-n // BLOCK) * BLOCK * planes.words * planes.levels * 8
 
     def search(self, queries: Codes, k: int) -> Hits:

@@ -1,4 +1,4 @@
-"""Small networks from vectors to vectors, for inference: numpy only, and arrays to save."""
+"""Small feed-forward networks for inference, in NumPy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Layers(SavedIndex):
     """Affine maps with ReLU between them.
 
     Attributes:
-        weights: of each map, (inputs, outputs); or (inputs,), which scales every input by itself.
-        biases: of each map, (outputs,).
+        weights: (inputs, outputs) of each map; or (inputs,), a diagonal matrix.
+        biases: (outputs,) of each map.
     """
 
     weights: tuple[Vectors, ...]
@@ -27,12 +27,12 @@ class Layers(SavedIndex):
 
     @classmethod
     def affine(cls, weight: Vectors, bias: Vectors | None = None) -> Layers:
-        """One map; without `bias`, a linear one."""
+        """Return a single affine map; without `bias`, a linear one."""
         zeros = np.zeros(weight.shape[-1]) if bias is None else bias
         return cls((np.asarray(weight, np.float32),), (np.asarray(zeros, np.float32),))
 
     def __call__(self, vectors: Any) -> Any:
-        """Map (n, inputs) to (n, outputs), in their precision; tensors where both are tensors."""
+        """Map (n, inputs) to (n, outputs) in their precision; torch tensors if both are tensors."""
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if number:
                 own = isinstance(vectors, np.ndarray)

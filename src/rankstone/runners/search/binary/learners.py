@@ -1,4 +1,4 @@
-"""Networks while they learn, and the layers that they leave. Uses torch, imported when needed."""
+"""Trainable networks, which become `Layers` for inference. Uses torch, imported when needed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Learner(NamedTuple):
 
     call: Callable[[Tensor], Tensor]
     parameters: list[Any]
-    """Tensors that are learnt."""
+    """Trainable tensors."""
     finished: Callable[[], Layers]
-    """The layers that were learnt, for inference."""
+    """Returns the trained layers, for inference."""
 
 
 Begin = Callable[[Layers, int], Learner]
-"""(start, seed) -> a network to be trained."""
+"""(start, seed) -> a trainable network."""
 
 
 def layered(start: Layers, seed: int) -> Learner:
-    """The layers themselves."""
+    """Train all weights and biases of the layers."""
     own = Layers(_tensors(start.weights), _tensors(start.biases))
     return _learner(own, [*own.biases, *own.weights])
 
 
 def thresholds(start: Layers, seed: int) -> Learner:
-    """The layers, of which only the biases are learnt."""
+    """Train only the biases of the layers."""
     own = Layers(_tensors(start.weights), _tensors(start.biases))
     return _learner(own, list(own.biases))
 
@@ -48,9 +48,9 @@ def _learner(own: Layers, parameters: list[Any]) -> Learner:
 
 
 def batch_normalised(start: Layers, seed: int) -> Learner:
-    """Linear, batch normalisation, ReLU, linear, of the sizes of `start`, from random weights.
+    """Train linear, batch normalisation, ReLU, linear, sized as `start`, from random weights.
 
-    Of torch's own initialisation; the normalisation becomes part of the first map in the end.
+    Weights have torch's default initialisation; the normalisation is merged into the first map.
     """
     import torch
     from torch import nn
@@ -63,7 +63,7 @@ def batch_normalised(start: Layers, seed: int) -> Learner:
     net = nn.Sequential(first, norm, nn.ReLU(), last)
 
     def call(x: Tensor) -> Tensor:
-        net.train(len(x) > 1)  # one vector has no variance
+        net.train(len(x) > 1)  # a single vector has no variance
         values: Tensor = net(x)
         return values
 
@@ -79,9 +79,9 @@ def batch_normalised(start: Layers, seed: int) -> Learner:
 
 
 def content_thresholds(hidden: int) -> Begin:
-    """Subtract from each output a threshold t(x) = V relu(U x + c) + d; only t is learnt.
+    """Subtract a threshold t(x) = V relu(U x + c) + d from each output; only t is trained.
 
-    It starts as zero: V and d do, and U is random.
+    Initially t is zero: V and d are zero, U is random.
     """
 
     def begin(start: Layers, seed: int) -> Learner:
@@ -100,7 +100,7 @@ def content_thresholds(hidden: int) -> Begin:
 
 
 def _less(start: Layers, threshold: Layers) -> Layers:
-    """One hidden layer that computes an affine map less a threshold: v = relu(v) - relu(-v)."""
+    """Return one hidden layer for an affine map minus a threshold, by v = relu(v) - relu(-v)."""
     (weight,), (bias,) = start.weights, start.biases
     weight = np.diag(weight) if weight.ndim == 1 else weight
     (inward, outward), (c, d) = _arrays(threshold.weights), _arrays(threshold.biases)

@@ -1,8 +1,8 @@
-"""The scan of `CodeIndex`: a loop over all documents that counts bits, compiled by numba.
+"""The scan of `CodeIndex`: a popcount loop over all documents, compiled by numba.
 
-It is written again for every number of words and planes. The innermost loop runs over the 64
-documents of a block and has no other loop within, so that the compiler makes of it instructions
-that take several documents at once (on x86, AVX-512's vpopcntq).
+Its source is generated for each number of words and planes. The innermost loop runs over the 64
+documents of a block and contains no other loop, so that the compiler can vectorise it (on x86, with
+AVX-512's vpopcntq).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 BLOCK = 64
-"""Documents that lie together: word by word, plane by plane, and last document by document."""
+"""Documents per block; its axes are words, planes, documents."""
 AT_ONCE = 16
-"""Words of a query, of all planes, that the innermost loop takes: so many stay in registers."""
+"""Words of a query, over all planes, in the innermost loop: as many as fit into registers."""
 SIGNATURE = (
     "void(uint64[:, :, :, ::1], int64, uint64[:, :, ::1], float32[::1], float64, float64,"
     " float32[:, ::1], int64[:, ::1])"
@@ -25,23 +25,23 @@ SIGNATURE = (
 
 @cache
 def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
-    """`scan` for codes of `dim` dimensions and `levels` planes; compiling takes about a second.
+    """Return `scan` for codes of `dim` dimensions and `levels` planes; compiles in about a second.
 
-    It takes and fills, and lets other threads run meanwhile:
+    It releases the GIL. Arguments, of which `scores` and `docs` are filled:
 
         blocks: (n_blocks, words, levels, 64) the documents.
-        n: documents; what is beyond them in the last block is left out.
+        n: number of documents; padding of the last block is ignored.
         queries: (n_queries, words, levels).
         squares: (n_queries,) squared lengths of the queries.
         shortest, longest: bounds of the documents' lengths.
-        scores, docs: (n_queries, k) -inf, and n. Afterwards the best k documents, as heaps whose
-            root is the worst: the lowest cosine, of equal ones the highest position.
+        scores, docs: (n_queries, k), initially -inf and n. Afterwards the best k documents, as
+        heaps whose root is the worst: the lowest cosine, of equal ones the highest position.
     """
     import numba
     from numba.extending import register_jitable
 
     words, popcount = -(-dim // 64), _popcount()
-    most = dim * (2**levels - 1) ** 2  # the highest product of two codes, in units of 4^-(L-1)
+    most = dim * (2**levels - 1) ** 2  # largest inner product of two codes, in units of 4^-(L-1)
     measure = register_jitable(inline="always")(_measure(words, levels, popcount))
     keep = register_jitable(_keep(most, levels, words, register_jitable(replace_worst), popcount))
 
@@ -53,7 +53,7 @@ def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
         limits = np.full(len(queries), most, np.int64)
         near = np.empty(blocks.shape[1:], np.uint64)
         for b in range(len(blocks)):
-            # Copied byte after byte it comes from memory twice as fast as in the loop's strides.
+            # A contiguous copy is read from memory twice as fast as with the loop's strides.
             near[:] = blocks[b]
             for q in range(len(queries)):
                 measure(near, queries[q], distances)
@@ -71,9 +71,9 @@ def compiled_scan(dim: int, levels: int) -> Callable[..., None]:
 
 
 def _measure(words: int, levels: int, popcount: Any) -> Any:
-    """A function of a block, a query and (64,) distances, which it fills.
+    """Return a function that fills (64,) distances of a block and a query.
 
-    A distance is sum_ij 2^(2L-2-i-j) popcount(q_i xor d_j), a whole number.
+    A distance is the integer sum_ij 2^(2L-2-i-j) popcount(q_i xor d_j).
     """
     step = AT_ONCE // levels
     whole = words // step * step
@@ -90,7 +90,7 @@ def _measure(words: int, levels: int, popcount: Any) -> Any:
 
 
 def _added(words: int, levels: int) -> list[str]:
-    """Lines that add what `words` from `at` on contribute."""
+    """Return lines that add the contribution of `words` from `at` on."""
     parts = [(w, i) for w in range(words) for i in range(levels)]
     terms = []
     for order in range(2 * levels - 1):
@@ -107,7 +107,8 @@ def _added(words: int, levels: int) -> list[str]:
 
 
 def _keep(most: int, levels: int, words: int, replace: Any, popcount: Any) -> Any:
-    """A function that scores what of a block is within a limit, and gives back the new limit."""
+    """Return a function that scores a block's documents within a limit, and returns the new
+    limit."""
     unit = np.float32(0.25 ** (levels - 1))
 
     def keep(
@@ -128,8 +129,8 @@ def _keep(most: int, levels: int, words: int, replace: Any, popcount: Any) -> An
             if cosine > scores[0]:
                 replace(scores, docs, cosine, first + d)
                 if scores[0] > -np.inf:
-                    # No document farther away has a higher cosine than the worst of the k. In
-                    # float32 it is rounded by less than a distance of two.
+                    # No document beyond this distance has a higher cosine than the worst of the k.
+                    # Rounding to float32 is less than a distance of two.
                     length = shortest if scores[0] > 0 else longest
                     reach = scores[0] * np.sqrt(np.float64(square)) * length / unit
                     limit = np.int64(np.floor((most - reach) / 2)) + 2
@@ -139,7 +140,7 @@ def _keep(most: int, levels: int, words: int, replace: Any, popcount: Any) -> An
 
 
 def replace_worst(scores: Any, docs: Any, score: Any, doc: Any) -> None:
-    """Put a document in place of the root of a heap, the worst of it."""
+    """Replace the root of a heap, its worst document."""
     at, child = 0, 1
     while child < len(scores):
         other = child + 1
@@ -157,7 +158,7 @@ def replace_worst(scores: Any, docs: Any, score: Any, doc: Any) -> None:
 
 @cache
 def _popcount() -> Any:
-    """Set bits of a word, as the processor's own instruction."""
+    """Return a popcount compiled to the processor's instruction."""
     from numba import types
     from numba.extending import intrinsic
 

@@ -1,6 +1,6 @@
-"""Binary hashes that are solved for, not trained: projections and thresholds from a sample.
+"""Binary hashes without gradient training: projections and thresholds from a sample.
 
-A hash is sign(x W - t) of a vector x of mean square 1; what follows are ways to choose W and t.
+A hash is sign(x W - t) of a vector x of mean square 1; the functions here choose W and t.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from rankstone.runners.search.binary.bit_planes import Vectors
 from rankstone.runners.search.binary.layers import Layers
 
 ITERATIONS = 50
-"""Rounds of ITQ, as in its paper."""
+"""Iterations of ITQ, as in its paper."""
 
 
 def orthonormal(dim: int, bits: int, seed: int) -> Vectors:
-    """(dim, bits) random, from the uniform distribution.
+    """Return a random (dim, bits) matrix, uniformly distributed.
 
-    With up to `dim` bits the columns are orthonormal; with more, the rows are, times a number that
-    gives every column length 1 in the mean: a tight frame, so that nothing is lost of a vector.
+    With up to `dim` bits the columns are orthonormal; with more, the rows are orthogonal, scaled so
+    that the mean squared length of columns is 1: a tight frame, which loses no information.
     """
     size = max(dim, bits)
     gaussian = np.random.default_rng(seed).standard_normal((size, size))
@@ -30,23 +30,23 @@ def orthonormal(dim: int, bits: int, seed: int) -> Vectors:
 
 
 def principal(sample: Vectors, bits: int) -> Vectors:
-    """(d, bits) the directions of greatest variance; at most d."""
+    """Return the (d, bits) directions of largest variance; at most d."""
     centred = sample - sample.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     return np.asarray(vectors[:, ::-1][:, :bits], dtype=np.float32)
 
 
 def itq(sample: Vectors, bits: int, *, centre: bool, seed: int) -> Layers:
-    """Iterative quantisation (Gong and Lazebnik, CVPR 2011): the rotation of least loss.
+    """Return the rotation of least loss, by iterative quantisation (Gong and Lazebnik, CVPR 2011).
 
-    Of the projection V on `bits` principal directions, the rotation R that minimises
-    |B - V R|_F over R and the signs B, in turn: B = sign(V R), then R = S S'^T of the singular
-    value decomposition S O S'^T = V^T B. Random at first. (faiss 1.15 has an ITQMatrix, whose
-    loss after 50 iterations is still that of a random rotation.)
+    For the projection V on `bits` principal directions, |B - V R|_F is minimised alternately over
+    the signs B = sign(V R) and the rotation R = S S'^T, from the singular value decomposition
+    S O S'^T = V^T B. R is random initially. (The loss of faiss 1.15's ITQMatrix after 50 iterations
+    is still that of a random rotation.)
 
     Args:
-        centre: V is of vectors less their mean, as in the paper. Without it, directions and signs
-            are about zero: for encoders whose queries have another mean than documents.
+        centre: subtract the mean from vectors, as in the paper. False centres on zero, for encoders
+        whose queries have a different mean than documents.
     """
     mean = sample.mean(axis=0) if centre else np.zeros(sample.shape[1], dtype=np.float32)
     whole = bits == sample.shape[1]
@@ -62,26 +62,26 @@ def itq(sample: Vectors, bits: int, *, centre: bool, seed: int) -> Layers:
 
 
 def at_medians(hash_: Layers, sample: Vectors) -> Layers:
-    """The same projection, with the threshold of every bit at its median: half the bits are set."""
+    """Return the projection with the threshold of each bit at its median: half the bits are set."""
     medians: NDArray[np.float32] = np.median(hash_(sample), axis=0)
     return Layers(hash_.weights, (hash_.biases[0] - medians,))
 
 
 def plain(dim: int, bits: int | None, seed: int) -> Layers:
-    """The dimensions themselves, or, if a number of `bits` is given, so many random directions."""
+    """Return the identity, or the projection on `bits` random directions if given."""
     if bits is None:
         return Layers.affine(np.ones(dim, dtype=np.float32))
     return Layers.affine(orthonormal(dim, bits, seed))
 
 
 def residual_signs(dim: int, bits: int | None, loops: int, seed: int) -> Binariser:
-    """Recurrent binarisation with nothing learned: W and R_i are `plain`, B_i is its inverse.
+    """Return recurrent binarisation without training: W and R_i are `plain`, B_i is its inverse.
 
-    BEBR's form without its networks. Each code is the nearest point of the grid, dimension by
-    dimension, but for the scaling of what the code so far stands for.
+    This is BEBR without networks. Each code is the nearest grid point per dimension, except for the
+    scaling of the reconstruction so far.
     """
     first = plain(dim, bits, seed)
     weight = first.weights[0]
-    # Rows or columns are orthogonal: the transpose goes back, up to a factor that scaling removes.
+    # Rows or columns are orthogonal: the transpose is the inverse up to scaling.
     back = Layers.affine(weight.T)
     return Binariser(first, ((back, first),) * loops)

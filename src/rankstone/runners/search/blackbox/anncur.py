@@ -1,4 +1,4 @@
-"""k-NN search under a black box by a CUR decomposition of its scores."""
+"""k-NN search with a black-box scorer by a CUR decomposition of its scores."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AnnCur(OverBlackBox):
-    """ANNCUR: all scores of a query are predicted from its scores with a few documents.
+    """ANNCUR: all scores of a query are predicted from its scores for a few documents.
 
     Yadav, Monath, Angell, Zaheer, McCallum: Efficient Nearest Neighbor Search for Cross-Encoder
-    Models using Matrix Factorization, EMNLP 2022, arXiv:2210.12579, section 2.2. Of the k_q x n
-    scores R of anchor queries with all documents, A are the columns of k_i anchor documents, and
-    with the pseudo-inverse U of A
+    Models using Matrix Factorization, EMNLP 2022, arXiv:2210.12579, section 2.2. R (k_q, n) are the
+    scores of anchor queries for all documents, A its columns of the k_i anchor documents, and with
+    the pseudo-inverse U of A
 
         E = U R    (k_i, n),    s = e_q E    (n,),
 
-    where e_q are the k_i scores of a query with the anchor documents. s is exact for every query if
-    the matrix of all scores has no higher rank than A. Both kinds of anchors are drawn uniformly.
+    where e_q are the k_i scores of a query for the anchor documents. s is exact for every query if
+    the matrix of all scores has the rank of A. Both kinds of anchors are drawn uniformly.
 
     A query costs B = anchor_documents + rescore calls of the black box and k_i n multiply-adds:
-    the best `rescore` by s that are no anchors are scored, and compete with the anchors, whose
-    scores are known, by exact scores; ties go to the lower position. Everything else stays beneath
-    in the order of s. A document or query without a score, such as one without tokens, is not
-    found, and finds nothing. The calls are the items of the phase `rerank`.
+    the best `rescore` documents by s, without anchors, are scored, and ranked together with the
+    anchors by exact scores; ties go to the lower position. All others follow in the order of s. A
+    document without a score, such as one without tokens, is not found, and such a query finds
+    nothing. The calls are the items of the phase `rerank`.
 
-    With `anchor_documents = "tuned"` the k_i of a budget of `calls` is the one that finds most of
-    the `tuned_for` best of anchor queries that are held out (see `best_split`), and k_r is the
-    rest. The scores of these with all documents are known: a scorer is not asked again.
+    With `anchor_documents = "tuned"`, k_i is chosen within a budget of `calls` to maximise the
+    recall of the `tuned_for` best documents of held-out anchor queries (see `best_split`), and k_r
+    is the rest. Their scores for all documents are known already, so tuning needs no calls.
 
-    An index costs k_q n calls and O(k_q k_i min(k_q, k_i)) for U. A scorer's R is cached in shards
-    like an encoding; of R, one shard is in memory. Resident is E: 4 k_i n bytes.
+    Indexing costs k_q n calls and O(k_q k_i min(k_q, k_i)) for U. A scorer's R is cached in shards
+    like an encoding, and one shard of R is in memory. Search keeps E in memory: 4 k_i n bytes.
     """
 
     DESCRIPTION: ClassVar[str] = "ANNCUR, exact over latent vectors, the best scored exactly"
@@ -62,23 +62,23 @@ class AnnCur(OverBlackBox):
     anchor_queries: Annotated[int, Field(ge=1)] = 500
     anchor_documents: Annotated[int, Field(ge=1)] | Literal["tuned"] = 100
     rescore: Annotated[int, Field(ge=1)] = 100
-    """Documents besides the anchors that are scored for each query."""
+    """Documents scored for each query in addition to the anchors."""
     calls: Annotated[int, Field(ge=2)] = 500
-    """B, of a tuned split."""
+    """B, the calls per query of a tuned split."""
     tuned_for: Annotated[int, Field(ge=1)] = 100
-    """Best documents of a held-out query that a tuned split is to find."""
+    """Depth of the recall that a tuned split maximises."""
     rcond: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-    """Singular values of A below this share of the largest are taken for zero: inverted, they would
-    amplify the noise in A, most of all where there are about as many anchors of both kinds. 0
-    keeps all."""
+    """Singular values of A below this share of the largest are treated as zero: inverted, they
+    would amplify the noise in A, especially with similar numbers of anchors of both kinds. 0 keeps
+    all."""
     queries_from: Literal["training", "documents"] = "training"
-    """Anchor queries: the training split's, or the first sentences of documents, which need no
-    queries and resemble them less."""
+    """Source of anchor queries: the training split, or the first sentences of documents, which are
+    always available but less similar to queries."""
 
     def build(self, scored: Scored, context: Context) -> AnnCurIndex:
         rng = np.random.default_rng(context.seed)
         texts = self._anchor_queries(context, rng)
-        with context.phase("train"):  # apart, for its progress counts texts and not calls
+        with context.phase("train"):  # a phase of its own: progress counts texts, not calls
             known = scored.against(self.encode(texts, "query"))
         tuned = self.anchor_documents == "tuned"
         with context.phase("train", items=len(texts) * len(scored) if tuned else 0):
@@ -95,7 +95,7 @@ class AnnCur(OverBlackBox):
         )
 
     def _split(self, known: Positional, n_queries: int, seed: int) -> tuple[int, int]:
-        """Return k_i and k_r."""
+        """Return the numbers of anchor documents (k_i) and of re-scored documents (k_r)."""
         if self.anchor_documents != "tuned":
             return self.anchor_documents, self.rescore
         anchors = best_split(known, n_queries, self.calls, self.tuned_for, self.rcond, seed)
@@ -122,7 +122,7 @@ class AnnCur(OverBlackBox):
 
 
 class _Latent:
-    """E of the formula, document by document: read once, for R is expensive."""
+    """E of the formula, by document; read once because R is expensive."""
 
     def __init__(self, known: Positional, anchors: Positions, rcond: float) -> None:
         """`known`: R, transposed."""
@@ -141,26 +141,26 @@ class _Latent:
 
     @property
     def undefined(self) -> Positions:
-        """Documents that no query has a score with, of those read."""
+        """Documents read so far that have no score for any query."""
         return np.concatenate([np.empty(0, np.int64), *self._undefined])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnnCurIndex(SavedIndex):
-    """Latent vectors of all documents, and a black box to ask."""
+    """Latent vectors of all documents, and the black box."""
 
     scored: Scored
     latent: ExactIndex
     anchors: Positions
     skipped: Positions
-    """Documents left out of the latent search: anchors, and those without scores."""
+    """Documents excluded from the latent search: anchors, and those without scores."""
     rescore: int
     tuned: bool = False
     context: Context | None = None
-    """Charges calls to the phase `rerank`; a loaded index has none."""
+    """Charges calls to the phase `rerank`; None in a loaded index."""
 
     def notes(self) -> list[str]:
-        """Return the split that was found."""
+        """Return the split in use, if it was tuned, and the scorer's notes."""
         split = f"{len(self.anchors)} anchors and {self.rescore} more documents a query"
         return [
             *super().notes(),
@@ -176,7 +176,7 @@ class AnnCurIndex(SavedIndex):
         return hits
 
     def _found(self, query: Any, k: int) -> Hits:
-        """Search for one query: in a batch, the last bits of s and so its ties may differ."""
+        """Search for a single query: in a batch, s and so its ties could be rounded differently."""
         known = self._asked(query, self.anchors)
         if np.isneginf(known).all():
             return Hits(self.anchors[:0], known[:0])

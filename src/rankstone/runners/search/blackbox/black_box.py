@@ -1,8 +1,8 @@
-"""Scores without vectors, of a scorer or of an encoder's own representations.
+"""Black-box scores, from a scorer or from the similarity of an encoder's representations.
 
-A black box gives a score for a query and a document, and nothing else of use: no vector whose inner
-product it is. Two kinds are available: a `Scorer` over texts, such as a cross-encoder, and the
-similarity of an encoder's own representations, such as the sum of maximal inner products.
+A black box maps a query and a document to a score that is not the inner product of two vectors.
+There are two kinds: a `Scorer` over texts, such as a cross-encoder, and the similarity of an
+encoder's own representations, such as MaxSim.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from rankstone.runners.search.rescoring import Positions, Scored, ScoredRepresen
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredTexts(SavedIndex):
-    """Texts, by a scorer."""
+    """Texts scored by a scorer."""
 
     scorer: Any
     texts: Sequence[str]
     context: Context | None = None
-    """Keeps the scores with many queries, and counts truncated pairs."""
+    """Caches the scores for many queries, and counts truncated pairs."""
 
     @classmethod
     def of(cls, scorer: Any, context: Context) -> ScoredTexts:
-        """The texts of the corpus; loads the scorer's model."""
+        """Return the corpus's texts with `scorer`, whose model is loaded."""
         with context.phase("load"):
             scorer.score("warm up", ["warm up"])
         return cls(scorer, context.texts, context)
@@ -55,7 +55,7 @@ class ScoredTexts(SavedIndex):
         return len(self.texts)
 
     def scores(self, query: Any, positions: Positions) -> Scores:
-        """`query`: a text, as it is or as the last of composite representations."""
+        """Score documents for `query`: a text, or the last part of a composite representation."""
         (asked,) = query.members[-1] if isinstance(query, Composite) else query
         texts = [self.texts[int(position)] for position in positions]
         if not texts:
@@ -65,12 +65,12 @@ class ScoredTexts(SavedIndex):
         return checked(self.scorer.score(asked, texts), len(texts), self.scorer)
 
     def notes(self) -> list[str]:
-        """Return what the scorer has to say about its scores, for the record."""
+        """Return the scorer's notes about its scores, for the record."""
         notes = getattr(self.scorer, "notes", None)
         return [str(note) for note in notes()] if callable(notes) else []
 
     def against(self, queries: Sequence[str]) -> Positional:
-        """Keep the scores, which are expensive, in shards: a killed run continues from there."""
+        """Return all documents' scores for `queries`, cached in shards to survive a killed run."""
         if self.context is None:
             raise TypeError("a loaded index has no corpus to score with further queries")
         runner: Any = ScoresWithQueries(members=(self.scorer,), queries=tuple(queries))
@@ -79,9 +79,9 @@ class ScoredTexts(SavedIndex):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoresWithQueries(Defaults):
-    """A text represented by its scores with certain queries, so that these are cached in shards.
+    """Represents a text by its scores for given queries, so that these are cached in shards.
 
-    Truncation is counted while test queries are searched, not while an index is built.
+    Truncation is counted during search with test queries, not during indexing.
     """
 
     cacheable: ClassVar[bool] = True
@@ -98,7 +98,7 @@ class ScoresWithQueries(Defaults):
         }
 
     def encode(self, texts: Sequence[str], role: Role) -> Scores:
-        """(len(texts), len(queries)) scores."""
+        """Return (len(texts), len(queries)) scores."""
         scorer, scores = self.members[0], np.empty((len(texts), len(self.queries)), np.float32)
         for column, query in enumerate(self.queries if len(texts) else ()):
             scores[:, column] = checked(scorer.score(query, list(texts)), len(texts), scorer)
@@ -110,7 +110,7 @@ class ScoresWithQueries(Defaults):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverBlackBox(Defaults):
-    """Base of methods over a black box: either a table `scorer`, or an encoder as only member.
+    """Base of methods over a black box: a table `scorer`, or an encoder as the only member.
 
     With a scorer, the representation of a text is the text.
     """
@@ -118,7 +118,7 @@ class OverBlackBox(Defaults):
     DESCRIPTION: ClassVar[str]
 
     members: Annotated[Members, Field(max_length=1)] = ()
-    """The encoder, whose own similarity is the black box."""
+    """The encoder whose similarity is the black box."""
     scorer: Any = None
 
     def __post_init__(self) -> None:
@@ -143,15 +143,15 @@ class OverBlackBox(Defaults):
         return list(texts) if self.scorer is not None else self.members[0].encode(texts, role)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
-        """Report the encoder; a scorer's pairs are counted while they are searched."""
+        """Count the encoder's truncation; a scorer's pairs are counted during search."""
         return None if self.scorer is not None else self.members[0].truncation(texts, role)
 
     def index(self, documents: Chunks[Any], context: Context) -> AnyIndex:
-        """`documents` is never read: texts, or the member's own encoded corpus, are."""
+        """Index the texts, or the member's encoded corpus; `documents` is never read."""
         if self.scorer is None:
             return self.build(ScoredRepresentations(context.encoded(self.members[0])), context)
         return self.build(ScoredTexts.of(self.scorer, context), context)
 
     def build(self, scored: Scored, context: Context) -> AnyIndex:
-        """The index over a corpus that can be scored."""
+        """Build the index over a scorable corpus."""
         raise NotImplementedError

@@ -9,24 +9,24 @@ from rankstone.runners.representations.pieces import Positional
 
 Scores = NDArray[np.float32]
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
-"""Parts of the calls that are tried for anchors."""
+"""Shares of the calls that are tried for anchors."""
 HELD_OUT = 0.2
-"""Share of the anchor queries that a split is judged by ..."""
+"""Share of the anchor queries held out to evaluate a split."""
 MOST_HELD_OUT = 64
-"""... and the most of them: the scores of each with all documents are held."""
+"""Most held-out queries: the scores of each for all documents are in memory."""
 
 
 def best_split(
     known: Positional, n_queries: int, calls: int, k: int, rcond: float, seed: int
 ) -> int:
-    """Return the number of anchor documents, of so many calls, of the highest mean recall.
+    """Return the number of anchor documents, within `calls`, with the highest mean recall.
 
-    Recall is of the `k` best of a held-out query, by the scores known of it, among its anchors and
-    the documents that the scores predicted from the other queries put first. Anchors of a larger
-    number hold those of a smaller one. Of equals, the smallest number.
+    Recall is that of the `k` best documents of a held-out query, by its known scores, among the
+    anchors and the documents ranked best by scores predicted from the other queries. Larger sets of
+    anchors include smaller ones. Ties go to the smallest number.
 
     Args:
-        known: the (n_queries,) scores of each document.
+        known: (n_queries,) scores of each document.
     """
     rng = np.random.default_rng([seed, 1])
     held = rng.permutation(n_queries)[: min(max(round(HELD_OUT * n_queries), 1), MOST_HELD_OUT)]
@@ -41,7 +41,7 @@ def best_split(
     exact, predicted = _of_all(known, held, learnt, maps)
     recalls = []
     for n, scores in zip(tried, predicted, strict=True):
-        scores[:, order[:n]] = np.inf  # anchors are scored in any case
+        scores[:, order[:n]] = np.inf  # anchors are always scored
         recalls.append(_recall(exact, scores, k, calls))
     return tried[int(np.argmax(recalls))]
 
@@ -52,7 +52,7 @@ def _of_all(
     learnt: NDArray[np.int64],
     maps: list[NDArray[np.float64]],
 ) -> tuple[Scores, list[Scores]]:
-    """Return the scores of held-out queries with all documents, known and by each of the maps."""
+    """Return the scores of held-out queries for all documents: known, and predicted by each map."""
     exact, predicted = [], [list[Scores]() for _ in maps]
     for piece in known:
         exact.append(piece[:, held].T)
@@ -63,7 +63,7 @@ def _of_all(
 
 
 def _recall(exact: Scores, predicted: Scores, k: int, calls: int) -> float:
-    """Mean share of the `k` best by `exact` among the `calls` best by `predicted`."""
+    """Return the mean recall of the `k` best by `exact` among the `calls` best by `predicted`."""
     best, found = (
         np.argsort(-scores, axis=1, kind="stable")[:, :n] for scores, n in
         ((exact, k), (predicted, calls))
@@ -72,10 +72,10 @@ def _recall(exact: Scores, predicted: Scores, k: int, calls: int) -> float:
 
 
 def pseudo_inverse(scores: Scores, rcond: float) -> NDArray[np.float64]:
-    """(k_i, k_q), from the (k_q, k_i) scores of anchors."""
+    """Return the (k_i, k_q) pseudo-inverse of the (k_q, k_i) scores of anchors."""
     return np.linalg.pinv(defined(scores).astype(np.float64), rcond=rcond)
 
 
 def defined(scores: Scores) -> Scores:
-    """Replace missing scores by 0, which has no influence."""
+    """Replace missing scores by 0, which has no effect."""
     return np.where(np.isneginf(scores), np.float32(0), scores)

@@ -1,4 +1,4 @@
-"""Every document scored by a black box: the reference for cheaper methods."""
+"""Exhaustive scoring by a black box: the reference for cheaper methods."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BLOCK = 1024
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Exhaustive(OverBlackBox):
-    """Brute force: n calls of the black box per query, which are the items of the phase `rerank`.
+    """Brute force: n calls of the black box per query, the items of the phase `rerank`.
 
-    For small collections. Ties, also at rank k, go to the lower position; a document
-    without a score is not found.
+    For small collections. Ties, also at rank k, go to the lower position; a document without a
+    score is not found.
     """
 
     DESCRIPTION: ClassVar[str] = "every document scored"
@@ -33,11 +33,11 @@ class Exhaustive(OverBlackBox):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExhaustiveIndex(SavedIndex):
-    """A black box and what it scores."""
+    """A black box and its corpus."""
 
     scored: Scored
     context: Context | None = None
-    """Charges calls to the phase `rerank`; a loaded index has none."""
+    """Charges calls to the phase `rerank`; None in a loaded index."""
 
     def search(self, queries: Any, k: int) -> Hits:
         n, calls = len(self.scored), len(self.scored) * len(queries)
@@ -54,5 +54,5 @@ class ExhaustiveIndex(SavedIndex):
         return hits
 
     def nbytes(self) -> int:
-        """Count one query's scores: documents are read from disk block by block."""
+        """Return the bytes of one query's scores: documents are read from disk block by block."""
         return len(self.scored) * np.dtype(np.float32).itemsize

@@ -1,4 +1,4 @@
-"""Search engines of others over the vectors of a member: what their adapters share."""
+"""Shared parts of adapters for third-party vector search engines."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ from rankstone.runners.search.faiss.faiss_index import (
 
 ABOUT = "engine.json"
 LARGE = np.float32(2**40)
-"""Factor of queries, taken out of their scores: engines whose distance is 1 less the inner product
-lose products below the precision of 1, and beside large ones the 1 does not matter. A power of two
-rounds nothing."""
+"""Factor of queries, divided out of scores: engines whose distance is 1 minus the inner product
+lose small products to rounding, but not large ones. A power of two causes no rounding itself."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverEngine(OverEncoder):
-    """Base of engines that search a hierarchical navigable small world graph, or every vector.
+    """Base of engines with an HNSW graph, or exact search.
 
     Malkov and Yashunin, IEEE TPAMI 2020, arXiv:1603.09320. All compare by inner product. A graph is
-    built by one thread in the order of the corpus, where the engine allows it. The description
-    holds the version of the engine.
+    built by one thread in corpus order, if the engine allows it. The description includes the
+    engine's version.
     """
 
     APPROXIMATES: ClassVar[bool] = True
     ENGINE: ClassVar[str]
-    """The distribution."""
+    """Name of the engine's Python distribution."""
 
     m: Annotated[int, Field(ge=2)] = 32
-    """Neighbours of a vector on the upper levels; twice as many on the lowest."""
+    """Neighbours per vector on the upper levels; twice as many on the lowest level."""
     ef_construction: Annotated[int, Field(ge=1)] = 200
-    """Candidates kept while a vector looks for its neighbours."""
+    """Size of the candidate list when inserting a vector."""
     ef_search: Annotated[int, Field(ge=1)] = 128
-    """Candidates kept while a query looks for its results; k, if that is more."""
+    """Size of the candidate list in a search; at least k."""
     exact: bool = False
-    """Compare every vector; the parameters of the graph then have no effect."""
+    """True: exact search; the graph's parameters then have no effect."""
 
     def describe(self) -> Mapping[str, Json]:
         described = dict(super().describe())
@@ -65,7 +64,7 @@ class OverEngine(OverEncoder):
         return f"{self.ENGINE} {version(self.ENGINE)}"
 
     def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
-        """Return what an index needs beside the engine's own files."""
+        """Return the properties that an index needs in addition to the engine's own files."""
         dim = training_sample(documents, 1, context.seed).shape[1]
         return {
             "rows": len(documents), "dim": dim, "threads": context.threads,
@@ -84,7 +83,7 @@ def numbered(
 
 
 def values(columns: Mapping[str, Any], positions: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Return the values of consecutive documents by column, without unknown ones."""
+    """Return column -> value for each of consecutive documents, without missing values."""
     start, n = int(positions[0]) if len(positions) else 0, len(positions)
     parts = {name: column.slice(start, n).to_pylist() for name, column in columns.items()}
     rows = zip(*parts.values(), strict=True) if parts else [()] * n
@@ -95,7 +94,7 @@ def values(columns: Mapping[str, Any], positions: NDArray[np.int64]) -> list[dic
 
 
 def sql(predicate: Predicate, name: Callable[[str], str]) -> str:
-    """Return the predicate as a condition of SQL, where `name` returns names of columns."""
+    """Return the predicate as an SQL condition; `name` maps a column to its name in SQL."""
     if isinstance(predicate, Joined):
         parts = [sql(part, name) for part in predicate.parts]
         return f"({f' {predicate.how} '.join(parts)})"
@@ -112,7 +111,7 @@ def _literal(value: Value) -> str:
 def one_by_one(
     queries: Vectors, k: int, ask: Callable[[Vectors], tuple[ArrayLike, ArrayLike]]
 ) -> tuple[Positions, Vectors]:
-    """Return what `ask` finds for each query, at most `k` positions and scores, as `found` does."""
+    """Call `ask` for each query; return at most `k` positions and scores per query, as `found`."""
     docs = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     for row, query in enumerate(queries):
@@ -122,10 +121,10 @@ def one_by_one(
 
 
 class EngineIndex(ABC):
-    """A filled engine.
+    """Index in an engine.
 
-    Of what the engine finds, ties go to the lower position (see `settled`); at rank k the engine
-    breaks them.
+    Ties among the results go to the lower position (see `settled`); at rank k the engine breaks
+    them.
     """
 
     def __init__(self, engine: Any, about: Mapping[str, Any]) -> None:
@@ -161,7 +160,7 @@ class EngineIndex(ABC):
 
     @abstractmethod
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
-        """Return (n, at most k) positions and inner products, best first; -1 and -inf are pads."""
+        """Return (n, at most k) positions and inner products, best first, padded by -1 and -inf."""
 
     @abstractmethod
     def write(self, folder: Path) -> None:
@@ -170,15 +169,15 @@ class EngineIndex(ABC):
     @classmethod
     @abstractmethod
     def opened(cls, folder: Path, about: Mapping[str, Any]) -> Any:
-        """Return the engine that `write` has written."""
+        """Return the engine from the files of `write`."""
 
     @abstractmethod
     def nbytes(self) -> int | None:
-        """Return the bytes of vectors and graph, as the engine states them."""
+        """Return the bytes of vectors and graph as reported by the engine."""
 
 
 class FilteringIndex(EngineIndex):
-    """An engine that filters while it searches."""
+    """An engine with native filtered search."""
 
     filtering: ClassVar[Literal["native"]] = "native"
 
@@ -188,11 +187,12 @@ class FilteringIndex(EngineIndex):
 
     @abstractmethod
     def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
-        """Return what `found` does, of passing documents; there are at least `k`."""
+        """Return the results of `found` among passing documents, of which there are at least
+        `k`."""
 
 
 class ChangingIndex(EngineIndex):
-    """An engine that inserts and deletes between searches."""
+    """An engine that supports insertion and deletion."""
 
     def insert(self, keys: Positions, documents: Vectors) -> None:
         self.add(keys, np.ascontiguousarray(documents, dtype=np.float32))

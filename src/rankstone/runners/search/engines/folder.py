@@ -1,4 +1,4 @@
-"""Engines whose files lie in a folder of the cell."""
+"""Folders of embedded engines, below the cell's work folder."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ FOLDER = "engine"
 
 
 def fresh(work: Path, name: str) -> Path:
-    """Return a new, empty folder below `work`."""
+    """Create a new, empty folder below `work`."""
     return Path(tempfile.mkdtemp(dir=work, prefix=f"{name}-"))
 
 
 def copied(engine: Path, folder: Path) -> None:
-    """Copy the files of an engine, less its locks, into `folder`."""
+    """Copy an engine's files, except locks, into `folder`."""
     shutil.copytree(engine, folder / FOLDER, ignore=shutil.ignore_patterns("*.lock"))
 
 
 def size(engine: Path) -> int:
-    """Return the bytes of all files."""
+    """Return the total size of all files in bytes."""
     return sum(path.stat().st_size for path in engine.rglob("*") if path.is_file())
 
 
 def filled(engine: Path) -> int:
-    """Return the bytes of the blocks that files occupy, without the holes in them."""
+    """Return the bytes allocated on disk, without holes in sparse files."""
     return sum(512 * path.stat().st_blocks for path in engine.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""hnswlib, the implementation by the authors of HNSW, inside this process."""
+"""hnswlib, the HNSW implementation by its authors, in this process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rankstone.runners.search.faiss.faiss_index import Positions
 
 FILE = "index.hnswlib"
 GROWTH = 1.1
-"""Room of an index that grows, as a multiple of its former room."""
+"""Growth factor of an index's capacity."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class HnswLib(OverEngine):
-    """Graph of float32 vectors by hnswlib; levels are drawn by the context's seed.
+    """HNSW graph of float32 vectors by hnswlib; levels are drawn with the context's seed.
 
     Ties: see `EngineIndex`.
     """
@@ -49,9 +49,9 @@ class HnswLib(OverEngine):
 
 
 class HnswLibIndex(ChangingIndex):
-    """An index of hnswlib whose labels are keys. Its exact search does not filter.
+    """An hnswlib index whose labels are keys. Exact search has no filter.
 
-    (The filter of hnswlib 0.8 misses results where few of the first vectors pass.)
+    (The filter of hnswlib 0.8 misses results if few of the first vectors pass.)
     """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
@@ -67,7 +67,7 @@ class HnswLibIndex(ChangingIndex):
 
         try:
             return ask(queries, k)
-        except RuntimeError:  # a part of the graph that holds fewer than k
+        except RuntimeError:  # a disconnected part of the graph has fewer than k
             each = (queries[row : row + 1] for row in range(len(queries)))
             rows = [padded(*_most(ask, query, k), k) for query in each]
         return np.concatenate([r.docs for r in rows]), np.concatenate([r.scores for r in rows])
@@ -101,7 +101,7 @@ class HnswLibIndex(ChangingIndex):
 
 
 class HnswLibGraph(HnswLibIndex, FilteringIndex):
-    """A graph, filtered by a function of Python in one thread. Deleted vectors stay in it."""
+    """A graph, filtered by a Python function in one thread. Deleted vectors remain in the graph."""
 
     def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
         return self._found(queries, k, num_threads=1, filter=where.passes.tolist().__getitem__)
@@ -110,7 +110,7 @@ class HnswLibGraph(HnswLibIndex, FilteringIndex):
 def _most(
     ask: Callable[[Vectors, int], tuple[Positions, Vectors]], query: Vectors, k: int
 ) -> tuple[Positions, Vectors]:
-    """Return the most results, up to `k`, that one query reaches."""
+    """Return as many results, up to `k`, as one query reaches in the graph."""
 
     def fails(count: int) -> bool:
         try:

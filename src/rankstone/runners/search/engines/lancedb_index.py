@@ -1,4 +1,4 @@
-"""LanceDB inside this process: a table in a folder of the cell."""
+"""LanceDB in this process: a table in a folder of the cell."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from rankstone.runners.search.faiss.faiss_index import Positions
 
 TABLE, VECTOR, POSITION = "documents", "vector", "position"
 OWN = "own_"
-"""Prefix of the columns that filters compare."""
+"""Prefix of columns used by filters."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LanceDB(OverEngine):
-    """One partition with a graph of float32 vectors by LanceDB, whose folder is on disk.
+    """HNSW graph of float32 vectors in one partition by LanceDB, stored on disk.
 
-    LanceDB builds on all cores, so graphs may differ between runs. Queries are searched one by one.
-    Ties: see `EngineIndex`.
+    LanceDB builds with all cores, so graphs may differ between runs. Queries are searched one by
+    one. Ties: see `EngineIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "HNSW graph in one partition, inner product, LanceDB"
@@ -77,10 +77,10 @@ def _batch(keys: Positions, block: Vectors, schema: Any, own: Sequence[Any]) -> 
 
 
 class LanceDBIndex(FilteringIndex, ChangingIndex):
-    """A table with the keys of the documents, and its folder.
+    """A table with the documents' keys, and its folder.
 
-    Columns that filters compare have B-trees, and are filtered before the vectors. Compaction
-    merges files and adds new vectors to the graph.
+    Columns used by filters have B-tree indexes, and are filtered before the vector search.
+    Compaction merges files and adds new vectors to the graph.
     """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
@@ -128,10 +128,10 @@ class LanceDBIndex(FilteringIndex, ChangingIndex):
         return lancedb.connect(str(inside)).open_table(TABLE), inside
 
     def nbytes(self) -> int:
-        """Return the bytes of the files; LanceDB caches what it reads of them."""
+        """Return the size of the files, parts of which LanceDB caches in memory."""
         return folders.size(self.engine[1])
 
 
 def own(column: str) -> str:
-    """Return the name of a column of documents in the table, quoted."""
+    """Return the quoted name of a documents' column in the table."""
     return f"`{OWN}{column}`"

@@ -1,4 +1,4 @@
-"""Qdrant: its engine inside this process (qdrant-edge-py), or a server by its address."""
+"""Qdrant: its engine in this process (qdrant-edge-py), or a server by its address."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from rankstone.runners.search.faiss.faiss_index import Positions
 from rankstone.specs.values import Variable
 
 BLOCK = 4096
-"""Points written at once."""
+"""Points per write."""
 KINDS = {bool: "Integer", int: "Integer", float: "Float", str: "Keyword"}
-"""Type of the index of a column, by the type of its values. Truth values are stored as 0 and 1:
-the binding takes True for the integer 1 when it matches."""
+"""Index type of a column, by the type of its values. Booleans are stored as 0 and 1 because the
+binding matches True as the integer 1."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Qdrant(OverServer):
-    """Graph of float32 vectors by Qdrant's engine, embedded, or by the server at `url_env`.
+    """HNSW graph of float32 vectors by Qdrant, embedded or on the server at `url_env`.
 
-    Points are written, then the shard is optimised until nothing is left to do; a segment of less
+    After writing, the shard is optimised until there is nothing left to do; a segment with less
     than `THRESHOLD_KB` of vectors is searched exactly. Queries are searched one by one. Ties: see
     `EngineIndex`.
     """
@@ -48,7 +48,7 @@ class Qdrant(OverServer):
     requires: ClassVar[Mapping[str, str]] = {"qdrant_edge": "engines"}
 
     key_env: Variable = ""
-    """Name of the environment variable that holds the key of the server; empty: it has none."""
+    """Name of the environment variable with the server's API key; empty: none is needed."""
 
     def version(self) -> str:
         return server_version(vars(self)) if self.url_env else super().version()
@@ -88,9 +88,9 @@ class Qdrant(OverServer):
 
 
 class QdrantIndex(FilteringIndex, ChangingIndex):
-    """A shard whose point ids are keys, and its folder.
+    """A shard with keys as point ids, and its folder.
 
-    Columns that filters compare have indexes. Compaction optimises until nothing is left to do.
+    Columns used by filters have indexes. Compaction optimises until nothing is left to do.
     """
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
@@ -145,14 +145,14 @@ class QdrantIndex(FilteringIndex, ChangingIndex):
         return qdrant.EdgeShard.load(str(folder / folders.FOLDER)), folder / folders.FOLDER
 
     def nbytes(self) -> int:
-        """Return the bytes of the blocks of the mapped files when they were written.
+        """Return the bytes allocated for the mapped files when they were written.
 
-        Qdrant reserves more than it fills, and a copy has no holes."""
+        Qdrant's files are sparse, and a copy has no holes."""
         return int(self.about["bytes"])
 
 
 def condition(predicate: Predicate) -> Any:
-    """Return the predicate as a filter of Qdrant."""
+    """Return the predicate as a Qdrant filter."""
     import qdrant_edge as qdrant
 
     if isinstance(predicate, Joined):

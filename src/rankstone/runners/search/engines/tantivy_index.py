@@ -1,4 +1,4 @@
-"""tantivy: BM25 over an inverted index in a folder, inside this process."""
+"""tantivy: BM25 over an inverted index in a folder, in this process."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from rankstone.runners.search.engines.engine import values
 
 TEXT, POSITION, ANALYSER, ABOUT = "text", "position", "rankstone", "engine.json"
 OWN = "own_"
-"""Prefix of the fields that filters compare."""
+"""Prefix of fields used by filters."""
 KINDS = {bool: "boolean", int: "float", float: "float", str: "text"}
-"""Type of such a field, by the type of its values."""
+"""Field type by the type of the values."""
 LIMITS = {
     "==": ("closed", "closed"), "<": ("", "open"), "<=": ("", "closed"), ">": ("open", ""),
     ">=": ("closed", ""),
 }  # fmt: skip
-"""Lower and upper end of what passes a comparison."""
+"""Lower and upper bound of the values that pass a comparison."""
 LONGEST = 40
-"""Bytes from which on tantivy's own analysers drop a word."""
+"""Length in bytes from which tantivy's own analysers drop a word."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Tantivy(Defaults):
-    """BM25 by tantivy, whose k1 = 1.2 and b = .75 cannot be set.
+    """BM25 by tantivy, with its fixed k1 = 1.2 and b = .75.
 
-    Text is split at what is neither a letter nor a digit and lower-cased; lengths are rounded to
-    one byte. A query is a bag of its words: nothing in it is read as an operator. Documents
-    without a word of the query are no results. Ties go to the lower position; at rank k to the
-    earlier segment. Queries are searched one by one, on one thread.
+    Text is split at characters other than letters and digits, and lower-cased; lengths are rounded
+    to one byte. A query is a bag of words without operators. Only documents with a word of the
+    query are returned. Ties go to the lower position; at rank k to the earlier segment. Queries are
+    searched one by one, on one thread.
     """
 
     requires: ClassVar[Mapping[str, str]] = {"tantivy": "engines"}
@@ -54,11 +54,11 @@ class Tantivy(Defaults):
         }  # fmt: skip
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
-        """Return the texts, which tantivy analyses; half of a surrogate pair is replaced."""
+        """Return the texts, which tantivy analyses, with lone surrogates replaced."""
         return [text.encode(errors="replace").decode() for text in texts]
 
     def index(self, documents: Chunks[list[str]], context: Context) -> TantivyIndex:
-        """Write an index into a folder of `context.work`, by one thread."""
+        """Write an index into a folder of `context.work`, with one thread."""
         folder, columns = folders.fresh(context.work, "tantivy"), context.columns
         kinds = {name: KINDS[kind_of(column)] for name, column in columns.items()}
         index = TantivyIndex(folder, self.stopwords, self.stemmer, kinds)
@@ -74,11 +74,10 @@ class Tantivy(Defaults):
 
 
 class TantivyIndex:
-    """A folder of tantivy, and how it is asked.
+    """A tantivy index in a folder, and its search settings.
 
-    A filter is a clause that every result must match and that adds nothing to its score. Every
-    update is committed. Deleted documents count in the statistics of BM25 until their segment is
-    merged.
+    A filter is a clause that every result must match and that does not change its score. Every
+    update is committed. Deleted documents count in BM25's statistics until their segment is merged.
     """
 
     filtering: ClassVar[Literal["native"]] = "native"
@@ -92,7 +91,7 @@ class TantivyIndex:
         self._writer: Any = None
 
     def created(self) -> Any:
-        """Return the engine of the folder, which is empty or holds an index."""
+        """Return the engine of the folder, which is empty or has an index."""
         import tantivy
 
         schema = tantivy.SchemaBuilder()
@@ -206,11 +205,11 @@ class TantivyIndex:
 
     @classmethod
     def load(cls, folder: Path) -> TantivyIndex:
-        """Open the index; its folder is mapped where it is, and must stay."""
+        """Open the index; its folder is memory-mapped, and must be kept."""
         return cls(folder / folders.FOLDER, *json.loads((folder / ABOUT).read_text()))
 
     def nbytes(self) -> int:
-        """Return the bytes of the files, all of which are mapped."""
+        """Return the size of the files, all of which are memory-mapped."""
         return folders.size(self._folder)
 
 

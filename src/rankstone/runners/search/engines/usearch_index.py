@@ -1,4 +1,4 @@
-"""usearch: a graph, or exact search, inside this process."""
+"""usearch: HNSW graph or exact search, in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = "index.usearch"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class USearch(OverEngine):
-    """Graph of float32 vectors by usearch, which draws levels by a seed of its own.
+    """HNSW graph of float32 vectors by usearch, which draws levels with its own seed.
 
     Ties: see `EngineIndex`.
     """
@@ -42,14 +42,14 @@ class USearch(OverEngine):
 
 
 class USearchIndex(ChangingIndex):
-    """An index of usearch, which has no filter in Python. Room of deleted vectors is used again."""
+    """A usearch index, which has no filter in Python. The space of deleted vectors is reused."""
 
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
         exact, threads = self.about["exact"], self.about["threads"]
         matches = self.engine.search(queries, k, exact=exact, threads=threads)
         docs = matches.keys.reshape(len(queries), -1).astype(np.int64)
         scores = 1 - matches.distances.reshape(docs.shape)
-        if len(queries) > 1:  # of one query it returns what it found, of several rows with pads
+        if len(queries) > 1:  # several queries give padded rows, one query an unpadded one
             pads = np.arange(docs.shape[1]) >= matches.counts[:, None]
             docs[pads], scores[pads] = -1, -np.inf
         return docs, scores
@@ -72,5 +72,5 @@ class USearchIndex(ChangingIndex):
         return engine
 
     def nbytes(self) -> int:
-        """Return those of the serialised index; usearch reserves more in large pages."""
+        """Return the bytes of the serialised index; usearch reserves more, in large pages."""
         return int(self.engine.serialized_length)

@@ -1,6 +1,6 @@
-"""Inverted lists of BM25 scores, built from a stream (formulas: bm25s; Lù 2024, arXiv:2407.03618).
+"""Inverted index of BM25 scores, built from a stream (formulas: bm25s; Lù 2024, arXiv:2407.03618).
 
-The score of every (term, document) pair is computed once, when indexing.
+The score of every (term, document) pair is computed at indexing time.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from rankstone.runners.search.exact.inverted_index import inverted_lists
 from rankstone.runners.top_k import highest
 
 THREADED_FROM = 64
-"""Fewer queries than this are not worth starting threads for."""
+"""Number of queries from which search uses threads."""
 DOCUMENTS = 1 << 14
-"""Documents of a block: fixed, so that an index does not depend on the number of threads."""
+"""Documents per block: fixed, so that the index does not depend on the number of threads."""
 PART = 1 << 18
-"""Entries whose scores are computed at once, by one thread."""
+"""Entries whose scores one thread computes at once."""
 
 
 class Scoring(NamedTuple):
@@ -43,20 +43,20 @@ class Scoring(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Occurrences of terms in some consecutive documents, in as few bytes as hold them."""
+    """Occurrences of terms in consecutive documents, in the smallest sufficient integer types."""
 
     first: int
     """Position of the first document."""
     terms: NDArray[np.int32]
     counts: NDArray[np.int32]
-    """Documents of each term; below, all of the first term, of the second, and so on."""
+    """Number of documents of each term, in the order in which the arrays below are concatenated."""
     documents: NDArray[np.unsignedinteger[Any]]
-    """Counted from `first`, ascending for a term."""
+    """Positions relative to `first`, ascending within a term."""
     frequencies: NDArray[np.unsignedinteger[Any]]
 
 
 class Blocks:
-    """Blocks in a file, so that memory keeps none of them."""
+    """Blocks stored in a file instead of memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -75,7 +75,7 @@ class Blocks:
 
 
 class Vocabulary(dict[str, int]):
-    """Term -> its number."""
+    """Term -> id."""
 
     def save(self, folder: Path) -> None:
         (folder / "terms.json").write_text(json.dumps(list(self)))
@@ -92,13 +92,13 @@ class Vocabulary(dict[str, int]):
 
 @dataclass(frozen=True, eq=False)
 class BM25Index(SavedIndex):
-    """The scores of every (term, document) pair, by term.
+    """Scores of all (term, document) pairs, by term.
 
-    Sums are in float32, in the order of the query's words.
+    Scores are summed in float32, in the order of the query's words.
     """
 
     lists: Any
-    """A scipy ``csc_array``, a column for each term."""
+    """A scipy ``csc_array`` with one column per term."""
     terms: Vocabulary
     threads: int
 
@@ -111,10 +111,10 @@ class BM25Index(SavedIndex):
         threads: int = 1,
         work: Path | None = None,
     ) -> BM25Index:
-        """Read `pieces` once, in order.
+        """Build the index from `pieces`, read once in order.
 
-        Memory is that of the finished index and of one piece. Meanwhile a file in the folder `work`
-        takes three bytes or more for each entry of the index, which has eight.
+        Memory is that of the finished index and one piece. A temporary file in the folder `work`
+        takes at least three bytes per entry of the index, which takes eight.
         """
         from pyarrow import default_memory_pool
 
@@ -129,8 +129,8 @@ class BM25Index(SavedIndex):
                     frequencies[block.terms] += block.counts
                 lengths.append(piece.rows.lengths)
                 position += len(piece)
-                del piece  # before the next one is read
-            default_memory_pool().release_unused()  # of reading texts and finding words
+                del piece  # free it before the next one is read
+            default_memory_pool().release_unused()  # left by reading texts and tokenisation
             lists = _filled(blocks, frequencies, np.concatenate(lengths), scoring, pool)
         return cls(lists, terms, threads)
 
@@ -153,7 +153,7 @@ class BM25Index(SavedIndex):
         return hits
 
     def _scores(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(n_documents,) sums over `terms`, each as often as it is there."""
+        """Return the (n_documents,) sums over `terms`, repeated ones included."""
         scores = np.zeros(self.lists.shape[0] if len(terms) else 0, dtype=np.float32)
         for start, stop in zip(self.lists.indptr[terms], self.lists.indptr[terms + 1], strict=True):
             np.add.at(scores, self.lists.indices[start:stop], self.lists.data[start:stop])
@@ -163,7 +163,7 @@ class BM25Index(SavedIndex):
 def _blocks(
     piece: Words, terms: Vocabulary, first: int, pool: ThreadPoolExecutor
 ) -> Iterator[Block]:
-    """The blocks of `piece`, which are the same whatever the number of threads."""
+    """Yield the blocks of `piece`, which do not depend on the number of threads."""
     numbers = _numbers(piece, terms)
     starts = range(0, len(piece), DOCUMENTS)
     parts = [piece[start : start + DOCUMENTS] for start in starts]
@@ -172,7 +172,8 @@ def _blocks(
 
 
 def _numbers(piece: Words, terms: Vocabulary) -> NDArray[np.int32]:
-    """Numbers of the words of `piece` in `terms`; those that no text holds have none, but -1."""
+    """Return the ids in `terms` of the vocabulary of `piece`; -1 for words that occur in no
+    text."""
     found = np.flatnonzero(np.bincount(piece.rows.tokens, minlength=len(piece.vocabulary)))
     numbers = np.full(len(piece.vocabulary), -1, np.int32)
     numbers[found] = numbered((piece.vocabulary[word] for word in found.tolist()), terms)
@@ -180,7 +181,7 @@ def _numbers(piece: Words, terms: Vocabulary) -> NDArray[np.int32]:
 
 
 def _counted(piece: Words) -> tuple[NDArray[Any], ...]:
-    """Words that occur, documents of each, and below these the documents and frequencies."""
+    """Return the words that occur, the number of documents of each, documents, and frequencies."""
     from scipy.sparse import csr_array
 
     ids, offsets = piece.rows.tokens, piece.rows.offsets
@@ -203,7 +204,7 @@ def _filled(
     scoring: Scoring,
     pool: ThreadPoolExecutor,
 ) -> Any:
-    """The lists of all documents; the parts of a block are of different terms."""
+    """Return the inverted lists of all documents; parts of a block have disjoint terms."""
     offsets = offsets_of(frequencies)
     documents = np.empty(offsets[-1], dtype=np.int32)
     scores = np.empty(offsets[-1], dtype=np.float32)
@@ -223,7 +224,7 @@ def _filled(
 
 
 def _parts(block: Block) -> Iterator[Block]:
-    """Runs of terms with few entries each, as what is computed from them is many times larger."""
+    """Yield ranges of terms with few entries each: temporary arrays are many times larger."""
     offsets = offsets_of(block.counts)
     bounds = np.unique(np.searchsorted(offsets, np.arange(0, offsets[-1] + PART, PART)))
     for low, high in pairwise(np.minimum(bounds, len(block.terms)).tolist()):
@@ -251,6 +252,6 @@ def _saturation(
     from bm25s.scoring import _select_tfc_scorer
 
     score = _select_tfc_scorer(scoring.method)
-    tf = frequencies.astype(np.float32)  # as bm25s, to the last bit
+    tf = frequencies.astype(np.float32)  # bit-identical to bm25s
     found: NDArray[np.float64] = score(tf, lengths, mean, scoring.k1, scoring.b)
     return found

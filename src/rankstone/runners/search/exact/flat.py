@@ -1,4 +1,4 @@
-"""Exact inner-product search by faiss: vectors in memory where they fit, else read in blocks."""
+"""Exact inner-product search by faiss: vectors in memory if they fit, else read in blocks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rankstone.runners.protocols import Hits
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 BLOCK_BYTES = 768 * 2**20
-"""Vectors compared at once where they are not resident. Every block costs a selection of the k best
-from nothing, so few large ones are best."""
+"""Bytes of vectors compared at once if they are not in memory. Every block needs its own selection
+of the k best, so few large blocks are fastest."""
 SLICE_ROWS = 2**16
-"""Resident vectors that one thread compares with few queries. Fixed, so that ties at rank k do not
+"""Vectors in memory that one thread compares with few queries. Fixed, so that ties at rank k do not
 depend on the number of threads."""
 FROM_DISK = (
     "exact search reads the vectors from disk for every batch of queries: they exceed half of the"
     " memory that was available"
 )
 FEW_QUERIES = 20
-"""Fewer queries are compared one by one; faiss multiplies matrices from here on."""
+"""Number of queries from which faiss multiplies matrices instead of comparing one by one."""
 
 
 class Rows(Sized, Iterable[Vectors], Protocol):
@@ -42,31 +42,31 @@ class Rows(Sized, Iterable[Vectors], Protocol):
 
 
 ELSEWHERE: ContextVar[Callable[[Rows], ExactIndex] | None] = ContextVar("elsewhere", default=None)
-"""Builds indexes in the memory of other machines, for a cell whose vectors exceed that of one."""
+"""Builds indexes in the memory of several machines, for vectors that exceed that of one."""
 
 
 class ExactIndex:
-    """The documents of highest inner product, by brute force.
+    """Brute-force search by inner product.
 
-    Ties at rank k are broken by faiss, in the same way in every run. A score may differ
-    in its last bits between a batch and a single query: faiss multiplies them by other kernels.
+    Ties at rank k are broken by faiss, deterministically. A score may be rounded differently in a
+    batch than for a single query, for which faiss uses different kernels.
     """
 
     DESCRIPTION = "exact inner product, faiss in blocks"
     filtering: ClassVar[Literal["before"]] = "before"
 
     def __init__(self, rows: Rows | Vectors, *, dim: int) -> None:
-        """Use `build` or `load`. `rows`: an array where the vectors are resident."""
+        """Use `build` or `load`. `rows`: an array if the vectors are in memory."""
         self._rows = rows
         self._dim = dim
         self._part: tuple[Where, ExactIndex] | None = None
 
     @classmethod
     def build(cls, documents: Rows | Vectors) -> ExactIndex:
-        """Read `documents` once, which encodes what is not yet, and check every vector.
+        """Read `documents` once, which encodes missing shards, and check every vector.
 
-        They are held in memory if they take at most half of what is available; an array is held as
-        it is.
+        Vectors are kept in memory if they take at most half of the available memory; an array is
+        kept without copying.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
@@ -101,7 +101,8 @@ class ExactIndex:
         return padded(best.I, best.D, k)
 
     def search_where(self, queries: Vectors, k: int, where: Where) -> Hits:
-        """Search the vectors that pass, which are held in memory until another filter is given."""
+        """Search the vectors that pass, which are kept in memory until a different filter is
+        used."""
         part = self._part
         if part is None or part[0] is not where:
             part = self._part = (where, ExactIndex(self._passing(where), dim=self._dim))
@@ -119,7 +120,7 @@ class ExactIndex:
         return np.concatenate(kept)
 
     def found(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, Ints]]:
-        """Yield the position of each part, and scores and documents of its best, best first."""
+        """Yield the position of each part, and its best documents and scores, best first."""
         position, few = 0, len(queries) < FEW_QUERIES
         for block in self.blocks():
             starts = range(0, len(block), SLICE_ROWS if few else len(block))
@@ -131,10 +132,9 @@ class ExactIndex:
             position += len(block)
 
     def blocks(self) -> Iterator[Vectors]:
-        """The vectors: parts of one array if resident, else mapped blocks, or pieces in a buffer.
+        """Yield slices of an array in memory, else mapped blocks, else pieces in a buffer.
 
-        They are the same in all three, for the k best of a block depend on where it ends: on ties,
-        and in the last bits of a score.
+        Block boundaries are the same in all three cases, because they affect ties and rounding.
         """
         size = block_rows(self._dim)
         if isinstance(self._rows, np.ndarray):
@@ -170,11 +170,11 @@ class ExactIndex:
         return cls.build(Mapped(folder / "vectors.f32", about["rows"], about["dim"]))
 
     def notes(self) -> Sequence[str]:
-        """State that vectors are read from disk at every search, where they are."""
+        """Return a note if vectors are read from disk at every search."""
         return () if isinstance(self._rows, np.ndarray) else (FROM_DISK,)
 
     def nbytes(self) -> int:
-        """The vectors if they are resident, else the buffer that blocks of them are read into."""
+        """Return the bytes of the vectors if in memory, else of the buffer for blocks."""
         rows = len(self._rows)
         if not isinstance(self._rows, np.ndarray):
             rows = min(rows, block_rows(self._dim))
@@ -182,7 +182,7 @@ class ExactIndex:
 
 
 def block_rows(dim: int) -> int:
-    return max(BLOCK_BYTES // max(dim * 4, 1), 1)  # there are no dimensions if there are no rows
+    return max(BLOCK_BYTES // max(dim * 4, 1), 1)  # an empty corpus has dimension 0
 
 
 def knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
@@ -195,14 +195,15 @@ def knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
 
 @cache
 def threads(count: int) -> ThreadPoolExecutor:
-    """Return threads in which faiss starts no threads of its own."""
+    """Return a pool of threads in which faiss starts no threads of its own."""
     import faiss
 
     return ThreadPoolExecutor(count, initializer=faiss.omp_set_num_threads, initargs=(1,))
 
 
 class Mapped:
-    """Vectors in one file, mapped block by block, so that pages of past blocks are given back."""
+    """Vectors in one file, mapped block by block, so that pages of earlier blocks can be
+    released."""
 
     def __init__(self, path: Path, rows: int, dim: int) -> None:
         self._path = path
@@ -219,7 +220,7 @@ class Mapped:
             yield np.memmap(self._path, np.float32, "r", offset=start * dim * 4, shape=shape)
 
     def take(self, positions: NDArray[np.int64]) -> Vectors:
-        """The vectors at `positions`, in that order, in memory."""
+        """Return the vectors at `positions`, in that order, in memory."""
         if not len(positions):
             return np.empty((0, self._shape[1]), np.float32)
         vectors: Vectors = np.memmap(self._path, np.float32, "r", shape=self._shape)[positions]
@@ -227,7 +228,7 @@ class Mapped:
 
 
 def written(pieces: Iterable[Vectors], dim: int, work: Path) -> Mapped:
-    """Vectors that are too expensive to be made twice, in a file below `work`."""
+    """Write vectors that are too expensive to compute twice to a file below `work`."""
     path = Path(mkdtemp(dir=work)) / "vectors.f32"
     rows = 0
     with path.open("wb") as file:
@@ -238,7 +239,7 @@ def written(pieces: Iterable[Vectors], dim: int, work: Path) -> Mapped:
 
 
 def dense(rep: Any) -> Vectors:
-    """`rep`, which must be (n, dim) vectors; a DefinitionError if the member makes other things."""
+    """Return `rep`; DefinitionError unless it is an array of (n, dim) vectors."""
     if isinstance(rep, np.ndarray) and rep.ndim == 2:
         return rep.astype(np.float32, copy=False)
     raise DefinitionError(
@@ -248,7 +249,7 @@ def dense(rep: Any) -> Vectors:
 
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
-    """Rows of k; what faiss marks as not found (-1) is a pad."""
+    """Return rows of length k; faiss's -1 for missing results becomes padding."""
     if docs.size and docs.shape[1] == k and docs.min() >= 0:
         return Hits(docs.astype(np.int64, copy=False), scores.astype(np.float32, copy=False))
     hits = Hits.empty(len(docs), k)
@@ -258,7 +259,7 @@ def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
 
 
 def check_documents(piece: Any, position: int, dim: int) -> None:
-    """AdapterError unless `piece`, from `position` on, is finite (n, dim); dim 0: not known yet."""
+    """Raise AdapterError unless `piece`, from `position` on, is finite (n, dim); dim 0: any."""
     if piece.ndim != 2 or (dim and piece.shape[1] != dim):
         raise AdapterError(
             f"documents from position {position}: expected vectors (n, {dim or 'dim'}),"
@@ -273,13 +274,13 @@ def check_documents(piece: Any, position: int, dim: int) -> None:
 
 
 def is_finite(values: NDArray[Any]) -> bool:
-    """True if no value is NaN or infinite. Makes no mask of the size of the array: its extremes are
-    NaN if any of its values is."""
+    """Return True if no value is NaN or infinite, without a mask of the array's size: its minimum
+    and maximum are NaN if any value is."""
     return not values.size or (math.isfinite(values.min()) and math.isfinite(values.max()))
 
 
 def check_queries(queries: Vectors, dim: int | None) -> None:
-    """AdapterError unless `queries` are finite (n, dim); None: any dimension will do."""
+    """Raise AdapterError unless `queries` are finite (n, dim); dim None: any."""
     if queries.ndim != 2 or (dim is not None and queries.shape[1] != dim):
         raise AdapterError(
             f"expected query vectors (n, {dim or 'dim'}), found {queries.shape}."

@@ -1,4 +1,4 @@
-"""Exact search in the memory of a GPU: products of matrices by torch, and the k best of them."""
+"""Exact search in GPU memory: matrix products and top-k selection by torch."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from rankstone.runners.search.exact.flat import (
 )
 
 WORK_BYTES = 2**32
-"""Memory for scores and what the best are selected by, at most a quarter of what is free ..."""
+"""Memory for scores and their selection; at most a quarter of the free memory is used."""
 SCORE_BYTES = 40
-"""... of which a score takes so much: itself, its key, and what torch makes on the way."""
+"""Bytes per score: the score, its sort key, and torch's temporary memory."""
 LOWER = 2**31 - 1
 LARGEST = 2**32 - 1
 NOTHING = -(2**63)
@@ -39,9 +39,9 @@ TOO_LARGE = "Use the CPU: --device cpu."
 
 
 class GpuIndex:
-    """The documents of highest inner product, by brute force on a GPU that holds their vectors.
+    """Brute-force search by inner product, with the vectors in GPU memory.
 
-    Products are those of float32, not of TF32. Ties at rank k go to the lower position.
+    Products are computed in float32, not TF32. Ties at rank k go to the lower position.
     """
 
     def __init__(self, rows: Any, device: str) -> None:
@@ -50,7 +50,7 @@ class GpuIndex:
 
     @classmethod
     def build(cls, documents: Rows, device: str) -> GpuIndex | None:
-        """Read `documents` once; None where `device` is not to hold them.
+        """Read `documents` once; None if `device` should not hold them.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
@@ -86,7 +86,7 @@ class GpuIndex:
             return best.hits()
 
     def save(self, folder: Path) -> None:
-        """As `ExactIndex` does."""
+        """Save in the format of `ExactIndex`."""
         with (folder / "vectors.f32").open("wb") as file:
             for part in self._rows.split(2**20):
                 file.write(part.cpu().numpy().data)
@@ -100,29 +100,29 @@ class GpuIndex:
         return cls.build(mapped, resolve()) or ExactIndex.load(folder)
 
     def notes(self) -> Sequence[str]:
-        """State that search runs on a GPU."""
+        """Return a note that search runs on a GPU."""
         return (note(self._device),)
 
     def nbytes(self) -> int:
-        """The vectors, in the memory of the GPU."""
+        """Return the bytes of the vectors in GPU memory."""
         return int(self._rows.nbytes)
 
 
 def exact(documents: Rows, device: str) -> GpuIndex | ExactIndex:
-    """Return exact search on `device` if it is a GPU that should hold the vectors, else on the CPU.
+    """Return exact search on `device` if it is a GPU suitable for the vectors, else on the CPU.
 
-    A GPU should where they take at most half of its free memory, and are not too few to be worth
-    it.
+    A GPU is suitable if the vectors take at most half of its free memory, and there are enough of
+    them to benefit.
     """
     found = GpuIndex.build(documents, device) if device.startswith("cuda") else None
     return found or ExactIndex.build(documents)
 
 
 class Best:
-    """The k best documents of each query so far, on a device; ties go to the lower position.
+    """Running top k of each query, on a device; ties go to the lower position.
 
-    A document is a single integer, so that selection needs no rule for ties: the upper half is the
-    score, as an integer of the same order, and the lower half falls with the position.
+    Score and position are packed into one 64-bit integer, so that selection breaks ties: the upper
+    half is the score, as an integer of the same order, the lower half decreases with the position.
     """
 
     def __init__(self, n_queries: int, k: int, device: Any) -> None:
@@ -131,11 +131,11 @@ class Best:
         self._keys = torch.full((n_queries, k), NOTHING, dtype=torch.int64, device=device)
 
     def merge(self, rows: Any, scores: Any, positions: Any) -> None:
-        """Take in (n, m) float32 `scores` of the queries `rows` with documents `positions`."""
+        """Merge (n, m) float32 `scores` of the queries `rows` for documents `positions`."""
         import torch
 
         before = self._keys[rows]
-        bits = (scores + 0.0).view(torch.int32)  # no negative zero, which would lose a tie
+        bits = (scores + 0.0).view(torch.int32)  # turns -0 into 0, which would lose a tie
         ordered = torch.where(bits < 0, bits ^ LOWER, bits).long()
         keys = ordered * 2**32 + (LARGEST - positions)
         found = torch.topk(keys, min(before.shape[1], keys.shape[1])).values
@@ -151,12 +151,12 @@ class Best:
 
 
 def tensor(values: NDArray[Any]) -> Any:
-    """Return a float32 tensor of a copy: the array may be mapped from a file, and read-only."""
+    """Return a float32 tensor of a copy: the array may be memory-mapped and read-only."""
     import torch
 
     return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
 def note(device: str) -> str:
-    """Return what a record states of search on a GPU."""
+    """Return the record's note about search on a GPU."""
     return f"exact search ran on {device}, whose memory holds the vectors"

@@ -1,4 +1,4 @@
-"""Exact late interaction in the memory of a GPU."""
+"""Exact late interaction in GPU memory."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from rankstone.runners.search.exact.gpu import TOO_LARGE, Best, note, tensor
 from rankstone.runners.search.exact.maxsim import MaxSimIndex, Pieces, check_dim, query_tiles, runs
 
 BLOCK_VECTORS, TILE_VECTORS = 2**18, 2**9
-"""Vectors of documents and of queries that are multiplied at once: their products, of which only
-the maxima are kept, take 512 MiB."""
+"""Document and query vectors multiplied at once: their products, of which only the maxima are kept,
+take 512 MiB."""
 
 
 class Block(NamedTuple):
-    """Consecutive documents that have vectors, on a device."""
+    """Consecutive documents with at least one vector, on a device."""
 
     positions: Any
     """torch.Tensor (n_docs,) int64."""
     lengths: Any
-    """torch.Tensor (n_docs,) int64: vectors of each document."""
+    """torch.Tensor (n_docs,) int64: number of vectors of each document."""
     vectors: Any
     """torch.Tensor (lengths.sum(), dim) float32."""
 
     @classmethod
     def of(cls, start: int, part: Ragged, device: Any) -> Block:
-        """Copy documents, of which the first has position `start`, to the device."""
+        """Copy documents from position `start` on to the device."""
         import torch
 
         held = np.flatnonzero(part.lengths)
@@ -42,7 +42,7 @@ class Block(NamedTuple):
         return cls(*(one.to(device) for one in (*arrays, tensor(decoded(part.tokens)))))
 
     def scores(self, queries: Any, sums: Any) -> Any:
-        """Return (n_queries, n_docs) sums of maxima of products with (dim, n) `queries`."""
+        """Return the (n_queries, n_docs) MaxSim scores of (dim, n) `queries`."""
         import torch
 
         maxima = [
@@ -53,7 +53,7 @@ class Block(NamedTuple):
 
 
 class GpuMaxSimIndex:
-    """The scores of `MaxSimIndex`, by a GPU that holds all vectors, as float32.
+    """The scores of `MaxSimIndex`, with all vectors in GPU memory, as float32.
 
     Ties at rank k go to the lower position.
     """
@@ -64,7 +64,7 @@ class GpuMaxSimIndex:
 
     @classmethod
     def build(cls, documents: Pieces, device: str) -> GpuMaxSimIndex | None:
-        """Read `documents` once; None where `device` is not to hold them.
+        """Read `documents` once; None if `device` should not hold them.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
@@ -95,7 +95,7 @@ class GpuMaxSimIndex:
             return best.hits()
 
     def save(self, folder: Path) -> None:
-        """The vectors as they are stored."""
+        """Save the vectors in their stored precision."""
         Stored.write(folder, self._documents)
 
     @classmethod
@@ -103,23 +103,23 @@ class GpuMaxSimIndex:
         return maxsim(Stored(folder), resolve())
 
     def notes(self) -> Sequence[str]:
-        """State that search runs on a GPU."""
+        """Return a note that search runs on a GPU."""
         return (note(self._device),)
 
     def nbytes(self) -> int:
-        """The vectors, in the memory of the GPU."""
+        """Return the bytes of the vectors in GPU memory."""
         return sum(int(block.vectors.nbytes) for block in self._blocks)
 
 
 def maxsim(documents: Pieces, device: str) -> GpuMaxSimIndex | MaxSimIndex:
-    """Return exact late interaction on `device` if it is a GPU that should hold the vectors, by
-    the rule of `rankstone.runners.search.exact.gpu.exact`, else on the CPU."""
+    """Return exact late interaction on `device` if it is a GPU suitable for the vectors, as in
+    `rankstone.runners.search.exact.gpu.exact`, else on the CPU."""
     found = GpuMaxSimIndex.build(documents, device) if device.startswith("cuda") else None
     return found or MaxSimIndex.build(documents)
 
 
 def _checked(documents: Pieces) -> Iterator[tuple[int, Ragged]]:
-    """Yield position and vectors of documents that are multiplied at once."""
+    """Yield position and vectors of documents to multiply at once, with their values checked."""
     start = dim = 0
     for piece in documents:
         for part in runs(piece, BLOCK_VECTORS):
@@ -131,7 +131,7 @@ def _checked(documents: Pieces) -> Iterator[tuple[int, Ragged]]:
 
 
 def check(part: Ragged, where: str) -> None:
-    """Raise AdapterError for vectors that hold NaN or infinite values."""
+    """Raise AdapterError if vectors contain NaN or infinite values."""
     if not is_finite(decoded(part.tokens)):
         raise AdapterError(
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."

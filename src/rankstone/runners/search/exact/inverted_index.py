@@ -1,4 +1,4 @@
-"""Exact inner-product search over sparse vectors, by inverted lists."""
+"""Exact inner-product search over sparse vectors, by an inverted index."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from rankstone.runners.top_k import highest, merged
 
 ENTRY_BYTES = 8
 BLOCK_ENTRIES = 2**23
-"""Entries that are laid out together where the lists do not fit into memory."""
+"""Entries per block if the lists do not fit into memory."""
 
 
 class Rows(Sized, Iterable[SparseRows], Protocol):
-    """Sparse vectors of all documents as consecutive pieces; each iteration starts again."""
+    """Sparse vectors of all documents as consecutive pieces; re-iterable."""
 
 
 @dataclass(frozen=True, eq=False)
 class InvertedIndex(SavedIndex):
-    """Documents and their weights for every entry of the vocabulary.
+    """Inverted lists: documents and weights for every vocabulary entry.
 
-    The score is the inner product, summed in float32 over the query's terms in the order of the
-    vocabulary, so that a query scores the same alone and in a batch. Only documents with a score
-    above zero are results: a query that shares no term with any document finds nothing. Ties, also
-    at rank k, go to the lower position in the corpus.
+    The score is the inner product, summed in float32 over the query's terms in vocabulary order, so
+    that scores are the same for a single query and in a batch. Only documents with a score above
+    zero are returned: a query that shares no term with any document finds nothing. Ties, also at
+    rank k, go to the lower position in the corpus.
 
-    Lists are held in memory if they take at most half of what is available; else those of one block
-    of documents after another are made at each search, with the same results.
+    Lists are kept in memory if they take at most half of the available memory; else each search
+    builds them block by block, with the same results.
     """
 
     DESCRIPTION: ClassVar[str] = "exact inner product, inverted lists"
 
     lists: Any
-    """A scipy ``csc_array``, a column for each term; None where it would not fit into memory."""
+    """A scipy ``csc_array`` with one column per term; None if it would not fit into memory."""
     width: int
-    """Size of the vocabulary; 0 where there are no documents."""
+    """Size of the vocabulary; 0 for an empty corpus."""
     documents: Rows | None = None
-    """Source of the lists of each search, where they are not resident."""
+    """Source of the lists in each search, if they are not in memory."""
 
     @classmethod
     def build(cls, documents: Rows) -> InvertedIndex:
-        """Read `documents` twice, to measure the lists and to fill them.
+        """Build the index from `documents`, read twice: to measure the lists, and to fill them.
 
-        Memory is that of the finished index and one piece. Raises AdapterError for weights that
-        are NaN or infinite, or vocabularies of different sizes.
+        Memory is that of the finished index and one piece. Raises AdapterError for NaN or infinite
+        weights, or vocabularies of different sizes.
         """
         position = width = 0
         counts = np.zeros(0, dtype=np.int64)
@@ -84,12 +84,12 @@ class InvertedIndex(SavedIndex):
         return best
 
     def notes(self) -> list[str]:
-        """State that vectors are read from disk at every search, where they are."""
+        """Return a note if vectors are read from disk at every search."""
         return [] if self.documents is None else [FROM_DISK]
 
     def nbytes(self) -> int:
-        """The lists, those of a block where they are read from disk; a search also holds a score
-        for every document."""
+        """Return the bytes of the lists, or of one block of them if read from disk; a search also
+        needs a score for every document."""
         return super().nbytes() if self.documents is None else ENTRY_BYTES * BLOCK_ENTRIES
 
 
@@ -103,7 +103,7 @@ def _found(lists: Any, queries: SparseRows, k: int) -> Hits:
 
 
 def _scores(lists: Any, terms: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
-    """(n_documents,) inner products."""
+    """Return the (n_documents,) inner products."""
     if not len(terms) or not lists.nnz:
         return np.zeros(lists.shape[0], dtype=np.float32)
     products: NDArray[np.float32] = lists[:, terms] @ weights
@@ -122,7 +122,7 @@ def _blocks(documents: Rows) -> Iterator[SparseRows]:
 
 
 def _lists(documents: Iterable[SparseRows], counts: NDArray[np.int64], n_documents: int) -> Any:
-    """The lists of documents of which so many have each term."""
+    """Return the inverted lists; `counts` is the number of documents of each term."""
     offsets = offsets_of(counts)
     weights = np.empty(offsets[-1], dtype=np.float32)
     rows = np.empty(offsets[-1], dtype=np.int32)
@@ -143,7 +143,7 @@ def _fill(
     rows: NDArray[np.int32],
     weights: NDArray[np.float32],
 ) -> None:
-    """Write every entry into its term's list; `starts`, where the next goes, moves along."""
+    """Write every entry into its term's list, and advance `starts`, the next free slot of each."""
     position = 0
     for piece in documents:
         columns = piece.matrix().tocsc()
@@ -156,8 +156,8 @@ def _fill(
 
 
 def check(piece: SparseRows, position: int, width: int) -> None:
-    """Raise AdapterError unless `piece`, which begins at `position`, is over `width` entries, or
-    any where that is 0, and finite."""
+    """Raise AdapterError unless `piece`, from `position` on, is finite and has `width` entries (0:
+    any)."""
     if width and piece.width != width:
         raise AdapterError(
             f"documents from position {position}: expected vectors over {width} entries,"

@@ -1,4 +1,4 @@
-"""Exact late interaction: every document scored by the sum of its best matches."""
+"""Exact late interaction: MaxSim with every document."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from rankstone.runners.search.exact.flat import FROM_DISK
 from rankstone.runners.top_k import merged
 
 BLOCK_BYTES = 64 * 2**20
-"""Document vectors, as float32, that are laid out together, and converted at once for queries of
-more than one tile."""
+"""Bytes of document vectors, as float32, per block, which is converted at once for queries of more
+than one tile."""
 TILE_QUERY_VECTORS = 512
-"""Query vectors, if one query has not more, that are multiplied at once ..."""
+"""Query vectors multiplied at once, unless a single query has more."""
 TILE_PRODUCTS = 2**19
-"""... with so many document vectors that their products, of which only the maxima are kept, stay
-in the processor's cache: 2 MiB ..."""
+"""Products computed at once, of which only the maxima are kept: 2 MiB stay in the cache."""
 TILE_BYTES = 2**20
-"""... and with no more document vectors than stay in a cache beside them."""
+"""Bytes of document vectors multiplied at once, which stay in the cache beside the products."""
 
 
 class Pieces(Sized, Iterable[Ragged], Protocol):
-    """Vectors of documents as consecutive pieces; each iteration starts again."""
+    """Vectors of documents as consecutive pieces; re-iterable."""
 
 
 class Group(NamedTuple):
-    """Documents of about one length, filled up to it with their last vector."""
+    """Documents of similar length, padded to it by repeating their last vector."""
 
     length: int
     vectors: Any
-    """(n_docs * length, dim) in the width they are stored in."""
+    """(n_docs * length, dim) in the stored precision."""
 
     @property
     def nbytes(self) -> int:
@@ -47,51 +46,51 @@ class Group(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Consecutive documents, laid out so that the maximum over a document is one over an axis."""
+    """Consecutive documents, laid out so that the maximum over a document is along one axis."""
 
     start: int
     """Position of the first document."""
     size: int
-    """Number of documents, with those that have no vectors."""
+    """Number of documents, including those without vectors."""
     order: NDArray[np.int64]
-    """The documents that have vectors, by length; counted from `start`."""
+    """Documents with vectors, sorted by length, relative to `start`."""
     groups: list[Group]
-    """In this order."""
+    """Groups, in that order."""
 
     @property
     def nbytes(self) -> int:
         return sum(group.nbytes for group in self.groups)
 
     def converted(self) -> Block:
-        """The same with vectors in float32."""
+        """Return the block with vectors in float32."""
         groups = [Group(length, _floats(rows).numpy()) for length, rows in self.groups]
         return self._replace(groups=groups)
 
 
 class Tile(NamedTuple):
-    """Some queries, as the right-hand side of matrix products."""
+    """A batch of queries, as the right-hand side of matrix products."""
 
     rows: NDArray[np.int64]
-    """Rows of the queries among all."""
+    """Row numbers of the queries."""
     vectors: Any
     """torch.Tensor (dim, n_vectors) float32."""
     sums: Any
-    """torch.Tensor (n_vectors, n_queries) float32: 1 where the vector is one of the query's."""
+    """torch.Tensor (n_vectors, n_queries) float32: 1 if the vector belongs to the query, else 0."""
 
 
 class MaxSimIndex:
-    """The documents of highest score(Q, D) = sum over q in Q of max over d in D of <q, d>.
+    """Brute-force search by score(Q, D) = sum over q in Q of max over d in D of <q, d>.
 
-    The sum of maximal inner products of ColBERT (Khattab and Zaharia, SIGIR 2020, equation 3), also
-    called Chamfer similarity, over all documents and in float32 arithmetic, whatever the vectors
-    are stored in. Ties at rank k go to the lower position. A maximum over nothing has no
-    value: a document without vectors is never found, and a query without vectors finds nothing.
+    ColBERT's MaxSim (Khattab and Zaharia, SIGIR 2020, equation 3), also called Chamfer similarity,
+    with all documents and in float32 arithmetic for any stored precision. Ties at rank k go to the
+    lower position. A document without vectors is never found, and a query without vectors finds
+    nothing.
     """
 
     DESCRIPTION = "exact MaxSim, torch in blocks of documents of one length"
 
     def __init__(self, documents: Pieces, *, dim: int, nbytes: int, resident: list[Block] | None):
-        """Use `build` or `load`. `resident`: all of `documents`, where they are held."""
+        """Use `build` or `load`. `resident`: all of `documents`, if they are in memory."""
         self._documents = documents
         self._dim = dim
         self._nbytes = nbytes
@@ -99,11 +98,11 @@ class MaxSimIndex:
 
     @classmethod
     def build(cls, documents: Pieces) -> MaxSimIndex:
-        """Read `documents` once, which encodes what is not yet, and check every vector.
+        """Read `documents` once, which encodes missing shards, and check every vector.
 
-        They are laid out once and held, in the width they are stored in, if they take at most half
-        of the memory that is available, else laid out again at each search. Raises AdapterError for
-        NaN or infinite values, or vectors of different lengths.
+        Vectors are laid out once and kept in memory, in their stored precision, if they take at
+        most half of the available memory; else every search lays them out again. Raises
+        AdapterError for NaN or infinite values, or vectors of different lengths.
         """
         kept: list[Block] | None = []
         limit = resident_limit()
@@ -135,7 +134,7 @@ class MaxSimIndex:
         return (_laid_out(start, part) for start, part in _parts(self._documents))
 
     def save(self, folder: Path) -> None:
-        """The vectors as they are stored, one file per array of a block."""
+        """Save the vectors in their stored precision, one file per array of a block."""
         Stored.write(folder, (part for _, part in _parts(self._documents)))
 
     @classmethod
@@ -143,22 +142,22 @@ class MaxSimIndex:
         return cls.build(Stored(folder))
 
     def notes(self) -> Sequence[str]:
-        """State that vectors are read from disk at every search, where they are."""
+        """Return a note if vectors are read from disk at every search."""
         return () if self._resident is not None else (FROM_DISK,)
 
     def nbytes(self) -> int:
-        """The vectors if they are resident, else the largest block of them."""
+        """Return the bytes of the vectors if in memory, else of the largest block."""
         return self._nbytes
 
 
 class Best:
-    """The k best documents of each query so far. Blocks must come in corpus order."""
+    """Running top k of each query. Blocks must be merged in corpus order."""
 
     def __init__(self, n_queries: int, k: int) -> None:
         self.hits = Hits.empty(n_queries, k)
 
     def merge(self, rows: NDArray[np.int64], scores: NDArray[np.float32], start: int) -> None:
-        """Take in (len(rows), n_docs) scores, -inf for none, of documents from `start` on."""
+        """Merge (len(rows), n_docs) scores, -inf for undefined, of documents from `start` on."""
         docs = np.broadcast_to(start + np.arange(scores.shape[1]), scores.shape)
         so_far = Hits(self.hits.docs[rows], self.hits.scores[rows])
         best = merged(so_far, Hits(docs, scores), self.hits.docs.shape[1])
@@ -166,7 +165,7 @@ class Best:
 
 
 def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
-    """(position of the first document, documents of about BLOCK_BYTES) after each other."""
+    """Yield consecutive (position of the first document, documents of about BLOCK_BYTES)."""
     start, n_vectors, waiting = 0, 0, list[Ragged]()
     for piece in pieces:
         most = max(BLOCK_BYTES // (4 * piece.dim), 1)
@@ -181,7 +180,7 @@ def _parts(pieces: Pieces) -> Iterator[tuple[int, Ragged]]:
 
 
 def runs(texts: Ragged, most: int) -> Iterator[Ragged]:
-    """Runs of texts with at most `most` vectors together, or one text that has more."""
+    """Yield consecutive texts with at most `most` vectors in total, or a single text with more."""
     start = 0
     while start < len(texts):
         limit = texts.offsets[start] + most
@@ -205,21 +204,21 @@ def _laid_out(start: int, part: Ragged) -> Block:
 
 
 def _floats(rows: Any) -> Any:
-    """torch.Tensor (n, dim) float32, without a copy where they are so already."""
+    """Return a torch.Tensor (n, dim) float32, without a copy if `rows` is float32."""
     import torch
 
     return torch.from_numpy(decoded(rows)).float()
 
 
 def _rounded(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Up to 16 lengths per octave: few groups, and a thirtieth of filling."""
+    """Round up to at most 16 lengths per power of two: few groups, with about 3% padding."""
     steps = 2 ** np.maximum(np.log2(lengths).astype(np.int64) - 4, 0)
     rounded: NDArray[np.int64] = -(-lengths // steps) * steps
     return rounded
 
 
 def query_tiles(queries: Ragged) -> Iterator[Tile]:
-    """All queries that have vectors."""
+    """Yield all queries that have vectors."""
     import torch
 
     asked = np.flatnonzero(queries.lengths)
@@ -233,7 +232,7 @@ def query_tiles(queries: Ragged) -> Iterator[Tile]:
 
 
 def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
-    """(n_queries, block.size) scores; -inf for documents without vectors."""
+    """Return (n_queries, block.size) scores; -inf for documents without vectors."""
     import torch
 
     dim, width = tile.vectors.shape
@@ -244,7 +243,7 @@ def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
             step = max(min(TILE_PRODUCTS // width, TILE_BYTES // (4 * dim)) // length, 1) * length
             for first in range(0, len(rows), step):
                 docs = _floats(rows[first : first + step])
-                docs.sum()  # into the cache, in order: a narrow product is slow to fetch by itself
+                docs.sum()  # prefetches into the cache, which a narrow product does slowly
                 n_docs = len(docs) // length
                 torch.amax(
                     torch.mm(docs, tile.vectors).view(n_docs, length, width),
@@ -259,7 +258,7 @@ def _scores(block: Block, tile: Tile) -> NDArray[np.float32]:
 
 
 def check_dim(part: Ragged, dim: int, where: str) -> None:
-    """AdapterError unless vectors have `dim` dimensions, where that is known."""
+    """Raise AdapterError unless vectors have `dim` dimensions, if that is known."""
     if dim and len(part) and part.dim != dim:
         raise AdapterError(
             f"{where}: expected vectors of {dim} dimensions, found {part.dim}."
@@ -268,7 +267,7 @@ def check_dim(part: Ragged, dim: int, where: str) -> None:
 
 
 def _check_finite(tensors: list[Any], where: str) -> None:
-    # The extremes of a tensor are NaN if any of its values is; no mask the size of it is needed.
+    # Minimum and maximum are NaN if any value is; this needs no mask of the tensor's size.
     if not all(extreme.isfinite() for tensor in tensors for extreme in tensor.aminmax()):
         raise AdapterError(
             f"{where}: vectors hold NaN or infinite values: the encoder is at fault."

@@ -1,6 +1,6 @@
-"""Indexes of faiss as indexes of documents: filled in pieces, saved, weighed, the same every time.
+"""faiss indexes of documents: filling in pieces, saving, size in memory, determinism.
 
-All compare by inner product. A document's id in faiss is its position in the corpus.
+All use the inner product. A document's id in faiss is its position in the corpus.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from rankstone.runners.search.exact.flat import Vectors, check_documents, check_
 
 Positions = NDArray[np.int64]
 BLOCK_ROWS = 65_536
-"""Vectors added at once. What a graph looks like depends on it; it does not depend on the
-sizes of shards."""
+"""Vectors added at once; fixed, because a graph depends on it, but must not depend on the sizes of
+shards."""
 FEW = 64
-"""Scores of one query that are compared without NumPy."""
+"""Length of a row up to which scores are compared without NumPy."""
 ID_BYTES = 8
 FLOAT_BYTES = 4
 POINTS_PER_CENTROID = 256
-"""More training points than this per centroid are not used by faiss either."""
+"""Most training points per centroid, as in faiss."""
 
 
 def library() -> Any:
-    """faiss, imported when it is needed; its type stubs lack much of what is used here."""
+    """Return faiss, imported on use; untyped, as its stubs are incomplete."""
     import faiss
 
     return faiss
 
 
 class FaissIndex:
-    """A filled index of faiss.
+    """A filled faiss index.
 
-    Ties go to the lower position, but at rank k they are broken by faiss, in the same way
-    in every run. Scores that differ by rounding alone are ties (see `settled`): what faiss sums for
-    a document depends, in its last bits, on its neighbours and on the other queries.
+    Ties go to the lower position, but at rank k they are broken by faiss, deterministically. Scores
+    that differ only by rounding are ties (see `settled`): rounding of a document's score depends on
+    its neighbours and on the other queries.
     """
 
     def __init__(self, index: Any) -> None:
-        """`index`: parameters of the search, such as lists to probe, are set on it already."""
+        """`index`: a faiss index on which search parameters, such as lists to probe, are set."""
         self.faiss = index
 
     def search(self, queries: Vectors, k: int) -> Hits:
@@ -69,14 +69,14 @@ class FaissIndex:
         return cls(faiss.read_index(str(folder / "index.faiss")))
 
     def nbytes(self) -> int:
-        """Codes or vectors, ids where they are stored, centroids, rotations, and the graph."""
+        """Return the bytes of codes or vectors, stored ids, centroids, rotations, and graph."""
         return resident_bytes(self.faiss)
 
 
 def _all_apart(docs: Positions, scores: Vectors) -> bool:
-    """Return True if there are no pads and scores fall by more than their last bits, as mostly.
+    """Return True if there is no padding and no near-ties, the common case.
 
-    A unit in the last place is at most 2^-23 of a float32 that is no denormal number.
+    A unit in the last place is at most 2^-23 of a normal float32.
     """
     if not docs.size or docs.min() < 0:
         return False
@@ -88,20 +88,20 @@ def _all_apart(docs: Positions, scores: Vectors) -> bool:
 
 
 def _row_apart(scores: list[float]) -> bool:
-    """Return the same of one short row, for which NumPy takes several times as long."""
+    """Return the same for one short row, several times faster than with NumPy."""
     least = 2.0**-20 * max(map(abs, scores))
     return least > 2.0**-120 and all(high - low > least for high, low in pairwise(scores))
 
 
 def settled(docs: Positions, scores: Vectors) -> tuple[Positions, Vectors]:
-    """(n, k) rankings in which scores that are equal but for their last bits are equal.
+    """Return (n, k) rankings in which scores that are equal up to rounding are equal.
 
-    Of a run of scores, each within four units in the last place of the row's largest from the next,
-    all get the first, and its documents come in the order of their positions.
+    In a run of scores whose neighbours differ by at most four units in the last place of the row's
+    largest, all get the first score, and documents are sorted by position.
     """
     if _all_apart(docs, scores):
         return docs, scores
-    # Pads have the lowest float of all or -inf; no document is near them.
+    # Padding has the lowest float or -inf, far from any document's score.
     found = np.where(docs >= 0, scores, np.float32(0))
     near = 4 * np.spacing(np.abs(found).max(axis=1, initial=0), dtype=np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -121,7 +121,7 @@ def settled(docs: Positions, scores: Vectors) -> tuple[Positions, Vectors]:
 
 
 def resident_bytes(index: Any) -> int:
-    """Bytes on paper of what searching `index` keeps in memory."""
+    """Return the computed bytes that searching `index` keeps in memory."""
     faiss = library()
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
@@ -145,7 +145,7 @@ def _centroid_bytes(index: Any) -> int:
 
 
 def blocks(documents: Iterable[Vectors], rows: int = BLOCK_ROWS) -> Iterator[Vectors]:
-    """The vectors, checked, in blocks of `rows`, whatever the pieces of `documents`."""
+    """Yield the checked vectors in blocks of `rows`, for any pieces of `documents`."""
     kept: list[Vectors] = []
     position = dim = waiting = 0
     for piece in documents:
@@ -166,21 +166,21 @@ def _joined(pieces: list[Vectors]) -> Vectors:
 
 
 def training_sample(documents: Chunks[Vectors], n: int, seed: int) -> Vectors:
-    """Return at most `n` documents to learn from; all their values are finite."""
+    """Return at most `n` documents for training, with finite values."""
     if not len(documents):
         raise AdapterError("there are no documents to index. Give the task a corpus.")
     sample = np.ascontiguousarray(documents.sample(n, seed), dtype=np.float32)
     if sample.ndim != 2 or not np.isfinite(sample).all():
-        for _ in blocks(documents):  # raises, and names the position of the document
+        for _ in blocks(documents):  # raises an error with the document's position
             pass
     return sample
 
 
 def filled(index: Any, documents: Iterable[Vectors], work: Path) -> FaissIndex:
-    """`index`, trained before, with all documents.
+    """Return the trained `index` filled with all documents.
 
-    It is written to the folder `work` and read back: what grew while it was filled, to up to twice
-    its size, then takes what it needs; and what is searched is what a saved index holds.
+    It is written to the folder `work` and read back: this releases memory over-allocated while it
+    grew (up to half), and the searched index is the same as a saved one.
     """
     for block in blocks(documents):
         index.add(block)
@@ -188,7 +188,7 @@ def filled(index: Any, documents: Iterable[Vectors], work: Path) -> FaissIndex:
 
 
 def compacted(index: Any, work: Path) -> FaissIndex:
-    """`index` as it is read from a file, which takes no more memory than it needs."""
+    """Return `index` re-read from a file, without over-allocated memory."""
     FaissIndex(index).save(work)
     try:
         return FaissIndex.load(work)
@@ -198,7 +198,7 @@ def compacted(index: Any, work: Path) -> FaissIndex:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """faiss on one thread: a graph built by several differs from run to run."""
+    """Run faiss on one thread: a graph built by several is not deterministic."""
     faiss = library()
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

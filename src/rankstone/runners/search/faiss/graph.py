@@ -1,4 +1,4 @@
-"""Navigable graphs of faiss: their parameters, and how one is built."""
+"""HNSW graphs of faiss: parameters and construction."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, libra
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WithGraph(OverEncoder):
-    """The parameters of a hierarchical navigable small world graph, for where one is searched.
+    """Parameters of a hierarchical navigable small world (HNSW) graph.
 
     Malkov and Yashunin: Efficient and robust approximate nearest neighbor search using Hierarchical
-    Navigable Small World graphs, IEEE TPAMI 2020 (arXiv:1603.09320). It is built by one thread, in
-    the order of the corpus: another order, or several threads, give another graph.
+    Navigable Small World graphs, IEEE TPAMI 2020 (arXiv:1603.09320). It is built by one thread in
+    corpus order: a different order, or several threads, give a different graph.
     """
 
     m: Annotated[int, Field(ge=2)] = 32
-    """Neighbours of a vector on the upper levels; twice as many on the lowest."""
+    """Neighbours per vector on the upper levels; twice as many on the lowest level."""
     ef_construction: Annotated[int, Field(ge=1)] = 200
-    """Candidates kept while a vector looks for its neighbours."""
+    """Size of the candidate list when inserting a vector."""
     ef_search: Annotated[int, Field(ge=1)] = 128
-    """Candidates kept while a query looks for its results; k, if that is more."""
+    """Size of the candidate list in a search; at least k."""
 
     def graph_bytes(self, n: int, dim: int) -> int:
-        """Return those of vectors, links, offsets, levels: 1 / m of a level is in the next."""
+        """Return the bytes of vectors, links, offsets and levels (1 / m of a level is in the
+        next)."""
         links = 2 * self.m + self.m / (self.m - 1)
         return int(n * (4 * dim + 4 * links + 12))
 
     def graph(self, vectors: Iterable[Vectors], dim: int, context: Context) -> FaissIndex:
-        """The graph over pieces of (n, dim) `vectors`; levels are drawn by the context's seed."""
+        """Return the graph over pieces of (n, dim) `vectors`; the context's seed draws the
+        levels."""
         faiss = library()
         index = faiss.IndexHNSWFlat(dim, self.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.rng = faiss.RandomGenerator(context.seed)

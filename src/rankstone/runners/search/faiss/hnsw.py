@@ -1,4 +1,4 @@
-"""Approximate search by a navigable graph."""
+"""Approximate search by an HNSW graph."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class HNSW(WithGraph):
 
     Malkov and Yashunin: Efficient and robust approximate nearest neighbor search using Hierarchical
     Navigable Small World graphs, IEEE TPAMI 2020 (arXiv:1603.09320). A search descends the sparser
-    levels greedily, then keeps the best `ef_search` candidates of the lowest: about
-    O(m ef log n) inner products instead of n. Memory: n (4 dim + 8 m + 12) bytes and a little.
+    levels greedily, then keeps the best `ef_search` candidates on the lowest: about O(m ef log n)
+    inner products instead of n. Memory: slightly more than n (4 dim + 8 m + 12) bytes.
 
-    faiss takes max(ef_search, k) for `ef_search`: a search for 1,000 documents is slower and finds
-    more of the best 10 than a search for 10. Ties: see `FaissIndex`.
+    faiss uses max(ef_search, k): a search for 1,000 documents is slower than one for 10, and finds
+    more of the best 10. Ties: see `FaissIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "HNSW graph, inner product, faiss"

@@ -1,4 +1,4 @@
-"""Number of inverted lists of an index, and of those that a search reads."""
+"""Number of inverted lists in an index, and of lists read per search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from rankstone.runners.search.base import capped
 from rankstone.runners.search.faiss.faiss_index import library
 
 Lists = Annotated[int, Field(ge=1)] | Literal["auto"]
-"""A number of lists, or "auto": four times the square root of the number of documents, but at
-least 39 documents to a list, which is what faiss advises to train a centroid with."""
+"""Number of lists, or "auto": four times the square root of the number of documents, but at least
+39 documents per list, faiss's recommendation for training a centroid."""
 
 LIST_POINTS = 64
-"""Training points per list: at millions of documents a sample is enough, and must fit in memory."""
+"""Training points per list: with millions of documents a sample suffices, and must fit in
+memory."""
 
 
 def n_lists_for(asked: Lists, n_documents: int) -> int:
@@ -25,13 +26,13 @@ def n_lists_for(asked: Lists, n_documents: int) -> int:
 
 
 def coarse_quantiser(dim: int) -> Any:
-    """Index in which the centroids of the lists are looked up: exact, by inner product."""
+    """Return the index of the lists' centroids: exact, by inner product."""
     faiss = library()
     return faiss.IndexFlatIP(dim)
 
 
 def prepare(ivf: Any, *, n_probe: int, seed: int) -> None:
-    """Seed the clustering of an untrained `ivf`, and set how many lists a search reads."""
+    """Seed the clustering of an untrained `ivf`, and set the number of lists read per search."""
     ivf.cp.seed = seed
-    ivf.cp.min_points_per_centroid = 1  # faiss would only print a warning
+    ivf.cp.min_points_per_centroid = 1  # suppresses faiss's warning
     ivf.nprobe = capped("n_probe", n_probe, ivf.nlist, "there are no more lists")

@@ -32,11 +32,11 @@ class InvertedFile(OverEncoder):
 
     Sivic and Zisserman: Video Google, ICCV 2003; Jégou, Douze, Schmid: Product quantization for
     nearest neighbor search, IEEE TPAMI 2011. Documents are clustered by spherical k-means; a search
-    compares the query with the `n_lists` centroids, and then with the documents of the `n_probe`
-    best of them: n_lists + n n_probe / n_lists inner products. Scores are exact, and with all lists
-    the search is. Memory: n (4 dim + 8) + 4 dim n_lists bytes.
+    compares the query with the `n_lists` centroids, then with the documents of the `n_probe` best:
+    n_lists + n n_probe / n_lists inner products. Scores are exact, and so is the search if all
+    lists are read. Memory: n (4 dim + 8) + 4 dim n_lists bytes.
 
-    Lists that hold fewer than k documents together leave pads. Ties: see `FaissIndex`.
+    Results are padded if the lists read hold fewer than k documents. Ties: see `FaissIndex`.
     """
 
     DESCRIPTION: ClassVar[str] = "inverted lists of vectors, inner product, faiss"
@@ -46,7 +46,7 @@ class InvertedFile(OverEncoder):
     n_lists: Lists = "auto"
     """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
     n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads."""
+    """Number of lists read per search."""
 
     def index_bytes(self, n: int, dim: int) -> int:
         return n * (4 * dim + ID_BYTES) + 4 * dim * n_lists_for(self.n_lists, n)

@@ -1,4 +1,4 @@
-"""Beam search over a trie of docids, by exact log-probabilities."""
+"""Beam search constrained to a trie of docids, by exact log-probabilities."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Floats = NDArray[np.float64]
 
 
 class Decoder(Protocol):
-    """Log-probabilities of next tokens behind the hypotheses of a batch of queries."""
+    """Log-probabilities of next tokens for the hypotheses of a batch of queries."""
 
     def step(self, parents: Ints, tokens: Ints | None, rows: Ints, wanted: Ints) -> Floats:
-        """Continue hypotheses, and return the log-probability of each of `wanted` behind one.
+        """Extend hypotheses, and return the log-probability of each `wanted` next token.
 
         Args:
-            parents: the hypothesis of the step before that each continues; in the first step, the
-                query.
-            tokens: what each is continued by; None in the first step.
-            rows: for each of `wanted`, the continued hypothesis.
+            parents: for each hypothesis, the one of the previous step that it extends; in the first
+            step, its query.
+            tokens: the token that extends each; None in the first step.
+            rows: for each of `wanted`, its hypothesis.
         """
         ...
 
 
 class Hypotheses(NamedTuple):
-    """Beginnings of docids, and whole ones."""
+    """Partial and complete docids."""
 
     query: Ints
     node: Ints
-    """The node of the trie to which the tokens so far lead."""
+    """Node of the trie reached by each hypothesis."""
     score: Floats
-    """The sum of their log-probabilities."""
+    """Sum of the tokens' log-probabilities."""
 
     def take(self, rows: NDArray[np.int64 | np.bool_]) -> Hypotheses:
         return Hypotheses(self.query[rows], self.node[rows], self.score[rows])
@@ -48,7 +48,7 @@ class Hypotheses(NamedTuple):
         )
 
     def best(self, beam: int) -> Ints:
-        """Rows of the `beam` best of each query, best first; ties by number of node."""
+        """Return the rows of the `beam` best of each query, best first; ties by node number."""
         order = np.lexsort((self.node, -self.score, self.query))
         queries = self.query[order]
         ranks = np.arange(len(order)) - np.searchsorted(queries, queries)
@@ -59,10 +59,10 @@ class Hypotheses(NamedTuple):
 def beam_search(decoder: Decoder, trie: Trie, n_queries: int, beam: int) -> Hypotheses:
     """Return the best docids of each query, best first, at most `beam` nodes of the trie.
 
-    A step continues each of the `beam` best beginnings of a query by every token that the trie
-    has there. Whole docids compete among themselves: a score only falls as a docid grows, so what
-    cannot enter the `beam` best of the whole ones any more is given up. With as many beginnings as
-    docids nothing else is, and the result is that of scoring every docid.
+    Each step extends the `beam` best partial docids of a query by every token that the trie allows.
+    Complete docids are ranked separately: scores only decrease as a docid grows, so partial docids
+    that cannot enter the `beam` best complete ones are pruned. With a beam as large as the number
+    of docids there is no other pruning, and the result is that of scoring every docid.
     """
     n = np.arange(n_queries)
     live = Hypotheses(n, np.zeros_like(n), np.zeros(n_queries))
@@ -83,7 +83,7 @@ def beam_search(decoder: Decoder, trie: Trie, n_queries: int, beam: int) -> Hypo
 
 
 def _least(whole: Hypotheses, n_queries: int, beam: int) -> Floats:
-    """(n_queries,) the worst score of those that have `beam` whole docids; else -inf."""
+    """Return the (n_queries,) worst score among `beam` complete docids; -inf if there are fewer."""
     counts = np.bincount(whole.query, minlength=n_queries)
     least = np.full(n_queries, np.inf)
     np.minimum.at(least, whole.query, whole.score)

@@ -1,4 +1,4 @@
-"""Identifiers of documents that a model can write: atomic, naive and semantic."""
+"""Document identifiers that a model generates: atomic, naive and semantic."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rankstone.runners.transformer.tokens import token_ids
 
 Kind = Literal["atomic", "naive", "semantic"]
 FILE = "docids.json"
-"""Beside a model's weights: the docids that it was trained to write, by id of the document."""
+"""File beside a model's weights: document id -> the docid that the model was trained on."""
 ITERATIONS = 20
 
 
 def semantic(vectors: NDArray[np.float32], branching: int, leaf: int, seed: int) -> list[str]:
-    """Paths through a hierarchy of clusters, one number a level: "3 0 7 42".
+    """Return paths through hierarchical clusters, one number per level: "3 0 7 42".
 
     Tay et al., Transformer Memory as a Differentiable Search Index, NeurIPS 2022, arXiv:2202.06991,
-    algorithm 1: more than `leaf` documents are divided by k-means into `branching` clusters, each
-    of them again, and so on; the last number counts the documents of a cluster. There the numbers
-    are joined without spaces, so that a tokenizer may join those of several levels.
+    algorithm 1: sets of more than `leaf` documents are divided recursively by k-means into
+    `branching` clusters; the last number counts the documents of a cluster. The paper joins the
+    numbers without spaces, so that a tokenizer may merge several levels.
     """
     found = [""] * len(vectors)
     everything: tuple[tuple[int, ...], NDArray[np.int64]] = (), np.arange(len(vectors))
@@ -44,7 +44,7 @@ def semantic(vectors: NDArray[np.float32], branching: int, leaf: int, seed: int)
 
 
 def clusters(vectors: NDArray[np.float32], k: int, seed: int) -> list[NDArray[np.int64]]:
-    """Rows of each of at most `k` clusters; equal parts where k-means leaves all in one."""
+    """Return the rows of at most `k` clusters; equal parts if k-means puts all in one cluster."""
     faiss = library()
     k = min(k, len(vectors))
     means = faiss.Kmeans(
@@ -58,14 +58,14 @@ def clusters(vectors: NDArray[np.float32], k: int, seed: int) -> list[NDArray[np
 
 
 def write(folder: Path, known: Mapping[str, str]) -> None:
-    """Write docids by id of the document, for `stated`."""
+    """Write the docids by document id, for `stated`."""
     (folder / FILE).write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
 
 
 def stated(model: LocatedModel, ids: Sequence[str]) -> list[str] | None:
-    """Return the docids that lie beside the weights; None without such a file.
+    """Return the docids in the file beside the weights; None without the file.
 
-    Raises ModelError where it is not about these documents.
+    Raises ModelError if the file is about other documents.
     """
     if FILE not in model.files:
         return None
@@ -83,7 +83,7 @@ def stated(model: LocatedModel, ids: Sequence[str]) -> list[str] | None:
 
 
 def sequences(tokenizer: Any, kind: Kind, names: Sequence[str], model: str) -> list[list[int]]:
-    """Return the tokens of docids; ModelError of `model` where atomic ones are no tokens."""
+    """Return the token ids of docids; ModelError if atomic docids are not in the vocabulary."""
     if kind != "atomic":
         return list(tokenizer(text_target=list(names))["input_ids"]) if len(names) else []
     mend = ". Train it with a token for each document, or correct the key 'parameters.token'."

@@ -1,4 +1,4 @@
-"""Sequence-to-sequence models in torch: states of the encoder, probabilities of the decoder."""
+"""Sequence-to-sequence models in torch: encoder states and decoder probabilities."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DTYPES: dict[Precision, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDecoder(Head):
-    """The kind of a network that is used whole."""
+    """Network with an encoder and a decoder."""
 
     def load(self, network: Network) -> Loaded:
         from rankstone.runners.transformer.pairs import load_seq2seq
@@ -34,7 +34,7 @@ class EncoderDecoder(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2Seq:
-    """A model with an encoder of inputs and a decoder of outputs."""
+    """An encoder-decoder model."""
 
     network: Network
     precision: Precision
@@ -56,7 +56,7 @@ class Seq2Seq:
         return self.loaded.tokenizer
 
     def inputs(self, texts: Sequence[str], limit: int | None) -> list[list[int]]:
-        """Token ids of inputs, at most `limit` each."""
+        """Return the token ids of inputs, at most `limit` each."""
         truncated = {"truncation": True, "max_length": limit} if limit else {}
         return list(self.tokenizer(list(texts), **truncated)["input_ids"]) if len(texts) else []
 
@@ -65,7 +65,7 @@ class Seq2Seq:
         return Truncation.of(counts, limit)
 
     def states(self, texts: Sequence[str], limit: int, batch_size: int) -> Ragged:
-        """The encoder's states of the tokens of each text, in float32."""
+        """Return the encoder's states of the tokens of each text, in float32."""
         ids = self.inputs(texts, limit)
         lengths = np.array([len(one) for one in ids], dtype=np.int64)
         states = np.empty((int(lengths.sum()), self._width), np.float32)
@@ -87,7 +87,7 @@ class Seq2Seq:
 
     @cached_property
     def decoder_weights(self) -> int:
-        """Weights that a token of an output is multiplied by."""
+        """Number of decoder weights used per output token."""
         from rankstone.runners.transformer.flops import costs
 
         head = self.net.get_output_embeddings().weight.numel()
@@ -114,10 +114,10 @@ class Seq2Seq:
 
 
 class CachedDecoder:
-    """A decoder that reads each token once: keys and values of earlier ones are kept."""
+    """A decoder with a key-value cache."""
 
     def __init__(self, model: Seq2Seq, states: Ragged) -> None:
-        """`states`: of the encoder, at least one token for each query."""
+        """`states`: the encoder's, with at least one token for each query."""
         import torch
         from transformers import DynamicCache, EncoderDecoderCache
 
@@ -151,7 +151,8 @@ class CachedDecoder:
         return found
 
     def _logits(self, parents: Any, tokens: Any) -> Any:
-        """(n, vocabulary) float32 behind `tokens`, which continue the hypotheses `parents`."""
+        """Return (n, vocabulary) float32 logits after `tokens`, which extend the hypotheses
+        `parents`."""
         self._states, self._mask = self._states[parents], self._mask[parents]
         self._cache.reorder_cache(parents)
         output = self._net(

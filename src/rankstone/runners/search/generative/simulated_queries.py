@@ -1,4 +1,4 @@
-"""Queries drawn from the words of documents, in place of a model's."""
+"""Simulated queries drawn from the words of documents, without a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WORD = re.compile(r"[^\W\d_]{2,}")
 def simulated_queries(
     texts: Sequence[str], n: int, length: float, seed: int
 ) -> Iterator[list[str]]:
-    """Yield `n` queries of each text; none of a text without words.
+    """Yield `n` queries for each text; none for a text without words.
 
     Azzopardi, de Rijke, Balog: Building Simulated Queries for Known-Item Topics, SIGIR 2007, with
-    words by popularity and discrimination: a query's length is Poisson's, at least 1, and each word
-    is t with a probability proportional to n(t, d) log(N / df(t)).
+    term selection by popularity and discrimination: a query's length is Poisson-distributed and at
+    least 1, and each word is t with probability proportional to n(t, d) log(N / df(t)).
     """
     counted = [Counter(words(text)) for text in texts]
     frequencies = Counter(word for found in counted for word in found)
@@ -31,15 +31,15 @@ def simulated_queries(
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-cased runs of letters, of which identifiers are made."""
+    """Return the lower-cased runs of letters, which also split identifiers."""
     return WORD.findall(text.lower())
 
 
 def probabilities(
     found: Counter[str], frequencies: Counter[str], n_documents: int
 ) -> NDArray[np.float64]:
-    """Return the probability of each word of a document; by counts alone where no word tells
-    documents apart."""
+    """Return the probability of each word of a document; by counts alone if every word occurs in
+    all documents."""
     counts = np.array(list(found.values()), dtype=np.float64)
     rarity = np.log(n_documents / np.array([frequencies[word] for word in found]))
     weights = counts * rarity if (rarity > 0).any() else counts

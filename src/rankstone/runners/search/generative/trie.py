@@ -1,4 +1,4 @@
-"""Docids as a trie: the tokens that may follow what has been written of one."""
+"""Trie of docids: the tokens that may extend a partial docid."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Trie(SavedIndex):
-    """Sequences of tokens, one a document; node 0 is the root.
+    """Token sequences, one per document; node 0 is the root.
 
-    Nodes are numbered level by level, so that the children of a node have consecutive numbers, in
-    the order of their tokens.
+    Nodes are numbered level by level, so that the children of a node are consecutive, in the order
+    of their tokens.
     """
 
     tokens: NDArray[np.int32]
-    """(n_nodes,) the token that leads to each node; -1 to the root."""
+    """(n_nodes,) token that leads to each node; -1 for the root."""
     children: Ints
-    """(n_nodes + 1,) the children of node i are the nodes children[i] ... children[i + 1] - 1."""
+    """(n_nodes + 1,) node i has the children children[i] ... children[i + 1] - 1."""
     ends: Ints
-    """(n_nodes + 1,) the documents that end at node i are docs[ends[i]:ends[i + 1]]."""
+    """(n_nodes + 1,) the documents docs[ends[i]:ends[i + 1]] end at node i."""
     docs: Ints
-    """Positions in the corpus; of documents with the same sequence, ascending."""
+    """Positions in the corpus, ascending for the same sequence."""
 
     @classmethod
     def build(cls, sequences: Sequence[Sequence[int]]) -> Trie:
-        """The trie of the tokens of each document, by position."""
+        """Return the trie of the documents' token sequences, by position."""
         table = _table(sequences)
         order = np.lexsort(table.T[::-1]) if table.shape[1] else np.arange(len(table))
         tokens, parents = [np.array([-1])], [np.empty(0, np.int64)]
@@ -56,13 +56,14 @@ class Trie(SavedIndex):
         )
 
     def below(self, nodes: Ints) -> tuple[Ints, Ints]:
-        """Return the row of `nodes` that each child has as its parent, and the children."""
+        """Return all children of `nodes`: the row of each one's parent, and the child."""
         counts = self.children[nodes + 1] - self.children[nodes]
         rows = np.repeat(np.arange(len(nodes)), counts)
         return rows, rows_of_runs(self.children[nodes], counts)
 
     def documents(self, nodes: Ints) -> tuple[Ints, Ints]:
-        """Return the row of `nodes` at which each document ends, and the documents."""
+        """Return all documents that end at `nodes`: the row of each one's node, and the
+        document."""
         counts = self.ends[nodes + 1] - self.ends[nodes]
         return np.repeat(np.arange(len(nodes)), counts), self.docs[
             rows_of_runs(self.ends[nodes], counts)
@@ -70,7 +71,7 @@ class Trie(SavedIndex):
 
 
 def _table(sequences: Sequence[Sequence[int]]) -> Ints:
-    """(n, longest) tokens, -1 behind the end of each."""
+    """Return an (n, longest) array of tokens, padded by -1."""
     lengths = np.array([len(one) for one in sequences], dtype=np.int64)
     table = np.full((len(lengths), lengths.max(initial=0)), -1, np.int64)
     filled = np.arange(table.shape[1]) < lengths[:, None]

@@ -1,4 +1,4 @@
-"""Ball carving: close tokens of a query as one, so that re-scoring compares fewer."""
+"""Ball carving: merge similar tokens of a query, so that re-scoring compares fewer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from rankstone.runners.search.rescoring import Positions, Scored, Scores
 
 
 def carved(tokens: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
-    """Sums of close vectors (Dhulipala et al., MUVERA, arXiv:2405.19504, section 3.2).
+    """Return sums of similar vectors (Dhulipala et al., MUVERA, arXiv:2405.19504, section 3.2).
 
-    The first of the (n, dim) `tokens` is the centre of a ball, which takes it and all others whose
-    inner product with it is at least `threshold`; then the first of those that are left, and so on.
-    A sum may exceed what its members find apart in no document: max <a + b, p> <= max <a, p> + max
-    <b, p>.
+    The first of the (n, dim) `tokens` is the centre of a ball, which contains it and all others
+    whose inner product with it is at least `threshold`; then the first of the remaining tokens, and
+    so on. Merging never increases a document's score: max <a + b, p> <= max <a, p> + max <b, p>.
     """
     left, sums = tokens, []
     while len(left):
@@ -32,7 +31,7 @@ def carved(tokens: NDArray[np.float32], threshold: float) -> NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Carved(SavedIndex):
-    """Documents, as they are scored for the carved tokens of a query."""
+    """Documents scored for the carved tokens of a query."""
 
     scored: Scored
     threshold: float

@@ -1,5 +1,5 @@
-"""Fixed dimensional encodings: several vectors per text as one, whose inner products approximate
-MaxSim."""
+"""Fixed dimensional encodings: one vector for the several vectors of a text, whose inner products
+approximate MaxSim."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 FinalProjection = Literal["signs", "count_sketch"]
 BATCH_BYTES = 32 * 2**20
-"""Texts are encoded in batches of so many bytes of projected tokens and of encodings."""
+"""Bytes of projected tokens and encodings per batch."""
 FINAL_BYTES = 2**30
-"""Final projections up to this size are held; larger ones are drawn again for each batch."""
+"""Size up to which final projections are kept in memory; larger ones are redrawn per batch."""
 STEP = 2**24
-"""One differing sign bit, where positions of tokens break ties: more than a batch has tokens."""
+"""Weight of a differing sign bit against token positions, which break ties: more than a batch has
+tokens."""
 NOTHING = 2**30
 """More than all differing sign bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FdeShape:
-    """The parameters of an encoding of `dim`-dimensional vectors."""
+    """Parameters of an encoding of `dim`-dimensional vectors."""
 
     dim: int
     repetitions: int
@@ -55,28 +56,28 @@ class FdeShape:
 
 @dataclass(frozen=True, eq=False)
 class FixedDimensionalEncoder(SavedIndex):
-    """One vector per text, such that <F(Q), F(P)> is about MaxSim(Q, P).
+    """One vector per text such that <F(Q), F(P)> approximates MaxSim(Q, P).
 
     Dhulipala et al., MUVERA (NeurIPS 2024, arXiv:2405.19504), section 2. Each of R repetitions
-    splits the space by k Gaussian hyperplanes: a token lies in the block of the k bits <g_i, x> >
+    partitions space by k Gaussian hyperplanes: a token lies in the block of the k bits <g_i, x> >
     0. It is projected to psi(x) = S x / sqrt(d_inner), S a matrix of random signs, or psi(x) = x
-    where d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are
-    none; of a document the mean, and if there are none psi of the token whose bits differ from b in
-    the fewest positions; the first such token of the document. The blocks of all repetitions make
-    the R 2^k d_inner dimensions, which may be projected to `final_dim` once more: by a matrix of
-    random signs, scaled by 1/sqrt(final_dim), or by a count sketch, which adds each coordinate with
-    a random sign to one random coordinate of the result (Charikar, Chen, Farach-Colton, Finding
-    Frequent Items in Data Streams, ICALP 2002). Both keep inner products in expectation; a count
-    sketch takes one addition per coordinate instead of `final_dim`. The inner product is of
-    MaxSim's own size: both sides are scaled by 1/sqrt(R).
+    if d_inner = d. Block b of a query is the sum of psi over its tokens in b, zero if there are
+    none; block b of a document is the mean or, if there are none, psi of the first token whose bits
+    differ from b in the fewest positions. The blocks of all repetitions are concatenated to
+    R 2^k d_inner dimensions, which may be projected to `final_dim`: by a matrix of random signs,
+    scaled by 1/sqrt(final_dim), or by a count sketch, which adds each coordinate with a random sign
+    to one random coordinate of the result (Charikar, Chen, Farach-Colton, Finding Frequent Items in
+    Data Streams, ICALP 2002). Both preserve inner products in expectation; a count sketch takes one
+    addition per coordinate instead of `final_dim`. Both sides are scaled by 1/sqrt(R), so that the
+    inner product has the scale of MaxSim.
 
-    Random signs are the paper's text. Google's code (google/graph-mining) uses count sketches for
+    The paper's text has random signs. Google's code (google/graph-mining) uses count sketches for
     both projections, and does not scale by 1/sqrt(R).
 
-    Encoding n tokens takes n d R (k + d_inner) multiply-adds, and filling R 2^k k minima per
-    document, however many tokens that has: minima of (differing bits, position) spread along the
-    edges of the hypercube of blocks. In which block a token lies does not depend on what is encoded
-    with it; projections may differ in their last bits.
+    Encoding n tokens takes n d R (k + d_inner) multiply-adds; filling empty blocks takes R 2^k k
+    minima per document, for any number of tokens, as minima of (differing bits, position) propagate
+    along the edges of the hypercube of blocks. A token's block does not depend on the batch;
+    projections may be rounded differently.
     """
 
     shape: FdeShape
@@ -110,12 +111,12 @@ class FixedDimensionalEncoder(SavedIndex):
         return tuple(self._drawn_final(number) for number in range(shape.repetitions))
 
     def nbytes(self) -> int:
-        """Bytes of the matrices."""
+        """Bytes of the random matrices."""
         return super().nbytes() + resident_bytes(self._final) + resident_bytes(self._sketch)
 
     @classmethod
     def draw(cls, shape: FdeShape, seed: int) -> FixedDimensionalEncoder:
-        """Random matrices, the same for the same seed."""
+        """Draw the random matrices, determined by the seed."""
         if shape.inner_dim > shape.dim:
             raise DefinitionError(
                 f"key 'parameters.inner_dim': {shape.inner_dim} is more than the {shape.dim}"
@@ -130,16 +131,16 @@ class FixedDimensionalEncoder(SavedIndex):
         return cls(shape, planes, signs / np.float32(np.sqrt(shape.inner_dim)), seed)
 
     def queries(self, tokens: Floats, lengths: Ints) -> Floats:
-        """(n_texts, fde_dim) encodings of queries.
+        """Return the (n_texts, fde_dim) encodings of queries.
 
         Args:
-            tokens: (n_tokens, dim) finite vectors, those of one text after those of another.
-            lengths: (n_texts,) how many vectors each text has; a text without any becomes zero.
+            tokens: (n_tokens, dim) finite vectors, concatenated text by text.
+            lengths: (n_texts,) number of vectors of each text; a text without vectors becomes zero.
         """
         return self._encoded(tokens, lengths, fill=False)
 
     def documents(self, tokens: Floats, lengths: Ints) -> Floats:
-        """The same of documents."""
+        """Return the (n_texts, fde_dim) encodings of documents."""
         return self._encoded(tokens, lengths, fill=True)
 
     def _encoded(self, tokens: Floats, lengths: Ints, *, fill: bool) -> Floats:
@@ -158,7 +159,7 @@ class FixedDimensionalEncoder(SavedIndex):
         return encodings
 
     def _blocks(self, tokens: Floats, lengths: Ints, fill: bool) -> Floats:
-        """(n_texts, full_dim) sums, or means that are filled."""
+        """Return (n_texts, full_dim) sums, or means with empty blocks filled."""
         from scipy.sparse import csc_array
 
         shape, n_texts = self.shape, len(lengths)
@@ -170,7 +171,7 @@ class FixedDimensionalEncoder(SavedIndex):
         projected = self._projected(tokens)
         counts = np.bincount(rows, minlength=np.prod(cells))
         weights = 1 / counts[rows].astype(np.float32) if fill else np.ones(len(rows), np.float32)
-        # One entry per column: the product adds each projected token to its block, in their order.
+        # One entry per column: the product adds each projected token to its block, in order.
         adding = csc_array(
             (weights, rows, np.arange(len(rows) + 1)), shape=(len(counts), len(rows))
         )
@@ -178,7 +179,7 @@ class FixedDimensionalEncoder(SavedIndex):
         if fill:
             empty = np.flatnonzero(counts == 0)
             nearest = _nearest(rows, cells)[empty]
-            found = nearest >= 0  # not so in a text without tokens
+            found = nearest >= 0  # False for a text without tokens
             repetition = empty // n_blocks % shape.repetitions
             sources = nearest * shape.repetitions + repetition
             sums[empty[found]] = projected.take(sources[found], axis=0)
@@ -186,11 +187,11 @@ class FixedDimensionalEncoder(SavedIndex):
         return sums.reshape(n_texts, shape.full_dim)
 
     def _block_of(self, tokens: Floats) -> Ints:
-        """(n_tokens, R) which block each token lies in: bit i of the number is plane i's."""
+        """Return the (n_tokens, R) block of each token; bit i of its number is that of plane i."""
         shape = self.shape
         heights = tokens @ self.planes
-        # A product in another batch may differ by this much, and a sign with it: those few are
-        # multiplied again, in a precision and an order that are always the same.
+        # In a different batch, a product may be rounded differently by this much and change its
+        # sign: such values are recomputed in a fixed precision and order.
         lengths = np.sqrt(np.einsum("ij,ij->i", tokens, tokens).max(initial=0.0))
         widths = np.sqrt(np.einsum("ij,ij->j", self.planes, self.planes).max(initial=0.0))
         unsure = shape.dim * np.finfo(np.float32).eps * lengths * widths
@@ -202,14 +203,14 @@ class FixedDimensionalEncoder(SavedIndex):
         return numbers
 
     def _projected(self, tokens: Floats) -> Floats:
-        """(n_tokens * R, d_inner): psi of each token in each repetition."""
+        """Return (n_tokens * R, d_inner): psi of each token in each repetition."""
         if self.signs is None:
             return np.repeat(tokens, self.shape.repetitions, axis=0)
         projected: Floats = (tokens @ self.signs).reshape(-1, self.shape.inner_dim)
         return projected
 
     def _finally(self, blocks: Floats) -> Floats:
-        """(n_texts, fde_dim) encodings; signs project one repetition after another."""
+        """Return (n_texts, fde_dim) encodings; signs are applied one repetition at a time."""
         if self.shape.final_dim is None:
             return blocks
         if self._sketch is not None:
@@ -233,15 +234,15 @@ def _random_signs(rng: np.random.Generator, rows: int, columns: int) -> Floats:
 
 
 def _nearest(rows: Ints, cells: tuple[int, int, int]) -> Ints:
-    """(prod(cells),) the token with the fewest differing bits to each block; -1 for no tokens.
+    """Return the (prod(cells),) token with the fewest bits different from each block; -1 if none.
 
-    `rows` are the blocks of token 0 in each repetition, then of token 1, and so on.
+    `rows` are the blocks of token 0 in all repetitions, then of token 1, and so on.
     """
     n_texts, repetitions, n_blocks = cells
     tokens = np.repeat(np.arange(len(rows) // repetitions, dtype=np.int32), repetitions)
     first = np.full(n_texts * repetitions * n_blocks, NOTHING, np.int32)
-    first[rows[::-1]] = tokens[::-1]  # the last assignment stays: the first token of the block
-    # Blocks foremost, so that all minima are over contiguous runs.
+    first[rows[::-1]] = tokens[::-1]  # the last assignment wins: the block's first token
+    # Blocks are the first axis, so that minima are over contiguous memory.
     costs = np.ascontiguousarray(first.reshape(-1, n_blocks).T)
     for bit in range(n_blocks.bit_length() - 1):
         pairs = costs.reshape(-1, 2, 2**bit, n_texts * repetitions)

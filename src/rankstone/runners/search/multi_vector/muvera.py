@@ -1,4 +1,4 @@
-"""MUVERA: several vectors per text searched as one, by fixed dimensional encodings."""
+"""MUVERA: multi-vector search by single-vector fixed dimensional encodings."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from rankstone.runners.search.quantisation.quantiser import pq_256_8
 from rankstone.runners.search.rescoring import Scored, ScoredRepresentations
 
 QUERY_BYTES = 256 * 2**20
-"""Encodings of queries that are searched together."""
+"""Bytes of query encodings searched at once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Muvera(WithGraph):
     """Fixed dimensional encodings of token vectors, by inner product (arXiv:2405.19504).
 
-    See `FixedDimensionalEncoder` for an encoding and its cost. A document of any number
-    of tokens takes 4 F bytes, F = repetitions 2^simhash_bits inner_dim or `final_dim`, or F / 8
-    as "pq". With `rescore = n` the n best are scored again by exact MaxSim, as in the paper: there
-    n is hundreds, F 10,240, and the tokens of a query are carved into balls.
+    See `FixedDimensionalEncoder` for the encoding and its cost. A document takes 4 F bytes for any
+    number of tokens, with F = repetitions 2^simhash_bits inner_dim or `final_dim`, or F / 8 bytes
+    with "pq". With `rescore = n` the n best are re-scored by exact MaxSim, as in the paper, where n
+    is hundreds, F is 10,240, and a query's tokens are merged by ball carving.
 
-    Ties are broken by faiss, in the same way in every run. A document without tokens is never
-    found, and a query without tokens finds nothing. A score may differ in its last bits between a
-    batch and a single query.
+    Ties are broken by faiss, deterministically. A document without tokens is never found, and a
+    query without tokens finds nothing. A score may be rounded differently in a batch than for a
+    single query.
     """
 
     DESCRIPTION: ClassVar[str] = "fixed dimensional encodings (MUVERA), inner product"
@@ -52,17 +52,18 @@ class Muvera(WithGraph):
     simhash_bits: Annotated[int, Field(ge=0, le=16)] = 5
     """k_sim of the paper: each repetition has 2^simhash_bits blocks."""
     inner_dim: Annotated[int, Field(ge=1)] | None = 16
-    """d_proj of the paper: what tokens are projected to. None: they are not."""
+    """d_proj of the paper: dimensions that tokens are projected to; None: no projection."""
     final_dim: Annotated[int, Field(ge=1)] | None = None
-    """d_final of the paper: what the concatenated blocks are projected to. None: they are not."""
+    """d_final of the paper: dimensions that the concatenated blocks are projected to; None: no
+    projection."""
     final_projection: FinalProjection = "signs"
-    """Dense random signs, as in the paper's text, or a count sketch, as in its authors' code."""
+    """Dense random signs, as in the paper's text, or a count sketch, as in the authors' code."""
     search: Literal["exact", "hnsw", "pq"] = "exact"
-    """Comparison of encodings: float32 one by one, float32 along a graph, or PQ-256-8 codes, the
-    paper's, one by one."""
+    """Search over encodings: exact in float32, an HNSW graph, or exhaustive over the paper's
+    PQ-256-8 codes."""
     ball: float | None = None
-    """tau of the paper, .7 there: before documents are scored again, tokens of a query with at
-    least this inner product become one (see `carved`). None: every token is compared."""
+    """tau of the paper (.7 there): for re-scoring, tokens of a query with at least this inner
+    product are merged (see `carved`); None: no merging."""
 
     def rescorer(self, documents: Chunks[Ragged]) -> Scored:
         whole = ScoredRepresentations(documents)
@@ -106,13 +107,13 @@ class Muvera(WithGraph):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MuveraIndex(SavedIndex):
-    """Encodings of documents, and what encodes queries."""
+    """Index of the documents' encodings, and the encoder of queries."""
 
     encoder: FixedDimensionalEncoder | None
-    """None where no document has tokens."""
+    """None if no document has tokens."""
     vectors: AnyIndex
     positions: NDArray[np.int64] | None
-    """The documents that have tokens; None where all have."""
+    """Documents with tokens; None if all have tokens."""
 
     def search(self, queries: Ragged, k: int) -> Hits:
         hits = Hits.empty(len(queries), k)

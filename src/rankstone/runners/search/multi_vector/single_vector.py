@@ -21,7 +21,7 @@ from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.multi_vector.token_vectors import Floats, float_tokens, parts
 
 PAIRS = 2**20
-"""Found tokens that are put together at once."""
+"""Retrieved tokens merged at once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -29,14 +29,14 @@ class SingleVector(WithGraph):
     """Documents of the nearest token of each query token, then of the second nearest, and so on.
 
     The candidates of ColBERT's end-to-end retrieval (Khattab and Zaharia, SIGIR 2020, section 3.6)
-    in the order of MUVERA's baseline (arXiv:2405.19504, section 3.1): each token of a query finds
-    the `depth` tokens of highest inner product among those of all documents; the list is rank 1 of
-    every query token in their order, then rank 2 of every token, and so on, each document once. So
-    fewer than k documents may be found, and a score is the negative place in that list. With
-    `rescore = n` the n first are scored again by exact MaxSim.
+    in the order of MUVERA's baseline (arXiv:2405.19504, section 3.1): each token of a query
+    retrieves the `depth` tokens of highest inner product among those of all documents; the list has
+    rank 1 of every query token in order, then rank 2, and so on, each document once. So fewer than
+    k documents may be found, and a score is the negative rank in that list. With `rescore = n` the
+    first n are re-scored by exact MaxSim.
 
-    An exact search compares every token of every document, 4 d bytes each where they fit in memory,
-    with each token of a query. Ties of tokens are broken by faiss. A document without tokens is
+    Exact search compares each token of a query with every token of every document, of 4 d bytes
+    each if they fit in memory. Ties of tokens are broken by faiss. A document without tokens is
     never found, and a query without tokens finds nothing.
     """
 
@@ -44,9 +44,9 @@ class SingleVector(WithGraph):
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     depth: Annotated[int, Field(ge=1)] = 1000
-    """Tokens that each token of a query finds."""
+    """Tokens that each token of a query retrieves."""
     search: Literal["exact", "hnsw"] = "exact"
-    """Comparison of tokens: one by one, or along a graph."""
+    """Search over tokens: exact, or an HNSW graph."""
 
     def build(self, documents: Chunks[Ragged], context: Context) -> AnyIndex:
         rows = TokenRows.over(documents)
@@ -59,17 +59,17 @@ class SingleVector(WithGraph):
 
 
 class TokenRows:
-    """The tokens of all documents as float32 vectors, decoded again on every iteration."""
+    """Tokens of all documents as float32 vectors, decoded on every iteration."""
 
     def __init__(self, documents: Chunks[Ragged], ends: NDArray[np.int64], dim: int) -> None:
-        """Use `over`. `ends`: for each document, the row behind its last token."""
+        """Use `over`. `ends`: for each document, the row after its last token."""
         self._documents = documents
         self.ends = ends
         self.dim = dim
 
     @classmethod
     def over(cls, documents: Chunks[Ragged]) -> TokenRows:
-        """Reads how many tokens the documents have; encodes what is not yet."""
+        """Read the number of tokens of the documents; encodes missing shards."""
         lengths, dim = [np.empty(0, np.int64)], 0
         for piece in documents:
             lengths.append(piece.lengths)
@@ -88,11 +88,11 @@ class TokenRows:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SingleVectorIndex(SavedIndex):
-    """An index of tokens, and which documents they are of."""
+    """Index of tokens, with the document of each."""
 
     tokens: AnyIndex
     ends: NDArray[np.int64]
-    """For each document, the row behind its last token."""
+    """For each document, the row after its last token."""
     dim: int
     depth: int
 
@@ -114,7 +114,7 @@ class SingleVectorIndex(SavedIndex):
 
 
 def _rank_by_rank(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Documents of (n_tokens, depth) found tokens by rank, then by query token, each once.
+    """Return the documents of (n_tokens, depth) tokens by rank, then by query token, each once.
 
     -1 is none.
     """

@@ -1,4 +1,4 @@
-"""Parts shared by searches by single vectors over several per text."""
+"""Shared parts of single-vector search over multi-vector representations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rankstone.runners.search.exact.maxsim import check_dim
 
 Floats = NDArray[np.float32]
 PART = 256
-"""Documents handled together."""
+"""Documents processed at once."""
 
 
 def parts(documents: Iterable[Ragged]) -> Iterator[tuple[str, Ragged]]:
-    """(where they are, some consecutive documents), for messages and for bounded memory."""
+    """Yield (location for messages, consecutive documents), with bounded memory."""
     position = 0
     for piece in documents:
         for start in range(0, len(piece), PART):
@@ -27,9 +27,9 @@ def parts(documents: Iterable[Ragged]) -> Iterator[tuple[str, Ragged]]:
 
 
 def float_tokens(texts: Ragged, dim: int, where: str) -> Floats:
-    """(n_tokens, dim) vectors of all texts; an AdapterError for NaN, infinity, or another `dim`.
+    """Return all (n_tokens, dim) vectors; AdapterError for NaN, infinity or a wrong `dim`.
 
-    `dim` 0: any.
+    `dim` 0: any dimension.
     """
     check_dim(texts, dim, where)
     tokens = np.asarray(decoded(texts.tokens), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Training the centroids of a product quantiser to rank, as JPQ does."""
+"""Training of a product quantiser's centroids with a ranking loss, as in JPQ."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rankstone.runners.search.quantisation.training_queries import (
 )
 
 BATCH = 64
-"""Queries of one step."""
+"""Queries per step."""
 N_NEGATIVES = 200
-"""Documents that the index ranks best, learnt from again in every step."""
+"""Hard negatives per query: the documents ranked best by the current index, at every step."""
 TEMPERATURE = 0.05
-"""Scores of unit vectors differ by tenths; the softmax needs them to differ by several."""
+"""Temperature of the softmax over scores of unit vectors, whose differences are small."""
 PATIENCE = 3
-"""Epochs without a better held-out nDCG@10 after which training ends."""
+"""Epochs without improvement of held-out nDCG@10 before early stopping."""
 
 
 class Options(NamedTuple):
@@ -32,7 +32,7 @@ class Options(NamedTuple):
     epochs: int
     centroid_rate: float
     query_rate: float = 0.0
-    """0: queries stay as they are."""
+    """Learning rate of the query transform; 0: queries are not transformed."""
     seed: int = 0
 
 
@@ -40,10 +40,10 @@ class Learnt(NamedTuple):
     """The state of the best epoch.
 
     Attributes:
-        quantiser: the rotation that was given, and the centroids.
-        query_transform: (dim, dim) for queries in place of the rotation; None: the rotation.
+        quantiser: the given rotation, and the trained centroids.
+        query_transform: (dim, dim) for queries instead of the rotation; None: the rotation.
         held_out: nDCG@10 of the held-out queries before training and after each epoch.
-        losses: mean loss over the steps of each epoch.
+        losses: mean loss of each epoch.
     """
 
     quantiser: Quantiser
@@ -53,7 +53,7 @@ class Learnt(NamedTuple):
 
 
 class Model:
-    """Centroids, and a transform of rotated queries, that are being learnt."""
+    """Trainable centroids and transform of rotated queries."""
 
     def __init__(self, start: Quantiser, options: Options) -> None:
         import torch
@@ -68,7 +68,7 @@ class Model:
         self.optimiser = torch.optim.Adam(groups)
 
     def queries(self, vectors: Vectors) -> Any:
-        """(n, dim) rotated and transformed."""
+        """Return (n, dim) rotated and transformed queries."""
         import torch
 
         rotated = torch.from_numpy(self._start.rotated(vectors))
@@ -81,7 +81,7 @@ class Model:
         return float(loss.detach())
 
     def state(self) -> tuple[Quantiser, Vectors | None]:
-        """The quantiser and the transform of unrotated queries as they are now."""
+        """Return the current quantiser, and the current transform of unrotated queries."""
         centroids = self.centroids.detach().numpy().copy()
         quantiser = self._start._replace(centroids=centroids)
         if not self._learns_query:
@@ -98,7 +98,7 @@ def best_epoch(
     held_out: TrainingQueries,
     epochs: int,
 ) -> Learnt:
-    """Run `epoch` until `held_out` is ranked no better; of all states, the start too, the best."""
+    """Run `epoch` with early stopping on `held_out`; return the best state, including the start."""
     quantiser, transform = model.state()
     index = bare_index(quantiser, codes_of(quantiser))
     history, losses = [_quality(model, index, held_out)], []
@@ -134,12 +134,12 @@ def train_jpq(
     held_out: TrainingQueries,
     options: Options,
 ) -> Learnt:
-    """Centroids trained end to end on what the index itself ranks best; codes stay as they are.
+    """Train centroids end to end with negatives from the index itself; codes are fixed.
 
     Zhan et al.: Jointly Optimizing Query Encoder and Product Quantization, CIKM 2021
-    (arXiv:2108.00644). Loss of a query: listwise softmax cross-entropy (`ranking_loss`) of one of
-    its relevant documents, drawn again, against the `N_NEGATIVES` that the index of the current
-    centroids ranks best. Scores are read from tables as the index reads them.
+    (arXiv:2108.00644). The loss of a query is the listwise softmax cross-entropy (`ranking_loss`)
+    of a random relevant document against the `N_NEGATIVES` ranked best by the index with the
+    current centroids. Scores are computed from look-up tables, as by the index.
     """
     model, rng = Model(start, options), np.random.default_rng(options.seed)
 
@@ -154,7 +154,7 @@ def train_jpq(
 
 
 def jpq_loss(model: Model, codes: Codes, batch: TrainingQueries, rng: np.random.Generator) -> Any:
-    """Mean loss of a batch: of a relevant document each, against what the index ranks best now."""
+    """Return the mean loss of a batch: a relevant document against the index's current best."""
     import torch
 
     queries = model.queries(batch.vectors)
@@ -168,7 +168,8 @@ def jpq_loss(model: Model, codes: Codes, batch: TrainingQueries, rng: np.random.
 
 
 def table_scores(queries: Any, centroids: Any, codes: Any) -> Any:
-    """(n, k) asymmetric inner products of (n, dim) queries with their own (n, k, M) codes."""
+    """Return the (n, k) asymmetric inner products of (n, dim) queries with their (n, k, M)
+    codes."""
     import torch
 
     n_parts, _, width = centroids.shape
@@ -178,7 +179,7 @@ def table_scores(queries: Any, centroids: Any, codes: Any) -> Any:
 
 
 def ranking_loss(scores: Any, left_out: Any) -> Any:
-    """Mean of -log softmax of the first of each row of (n, k) scores, without those left out."""
+    """Return the mean -log softmax of the first column of (n, k) scores, ignoring `left_out`."""
     import torch
 
     kept = (scores / TEMPERATURE).masked_fill(left_out, -torch.inf)
@@ -186,7 +187,7 @@ def ranking_loss(scores: Any, left_out: Any) -> Any:
 
 
 def others(candidates: Positions, relevant: Sequence[Positions]) -> Any:
-    """(n, k) whether a candidate beyond the first is relevant too, and so no negative."""
+    """Return an (n, k) mask of candidates after the first that are relevant, so not negatives."""
     import torch
 
     found = np.stack([np.isin(row, right) for row, right in zip(candidates, relevant, strict=True)])

@@ -1,4 +1,4 @@
-"""Centroids that a recipe has trained, in the folder of the encoder of queries."""
+"""Centroids trained by a recipe, in the query encoder's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "quantiser.npz"
 
 
 class Learnt(NamedTuple):
-    """A quantiser that codes documents, and the centroids by which queries score the codes."""
+    """A quantiser that encodes documents, and the centroids used to score their codes."""
 
     coding: Quantiser
     scoring: Quantiser
@@ -28,7 +28,7 @@ class Learnt(NamedTuple):
 
     @classmethod
     def load(cls, model: LocatedModel) -> Learnt:
-        """Return the quantisers of a trained model; ModelError where there are none."""
+        """Return the quantisers of a trained model; ModelError if there are none."""
         path = model.folder / FILE
         if not path.is_file():
             raise ModelError(

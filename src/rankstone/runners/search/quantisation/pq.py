@@ -1,4 +1,4 @@
-"""Compressed search by product quantisation, as faiss trains it."""
+"""Compressed search by product quantisation, trained by faiss."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ProductQuantisation(OverEncoder):
 
     Jégou, Douze, Schmid: Product quantization for nearest neighbor search, IEEE TPAMI 2011; Ge, He,
     Ke, Sun: Optimized product quantization, CVPR 2013. A vector is split into M parts, each
-    replaced by the nearest of 2^bits centroids; with `rotate` it is rotated first by the orthogonal
-    matrix that makes the error least. The query stays float (asymmetric distance): score = the sum
-    over parts of <q_m, c_m>, read from a table of M 2^bits inner products, so M look-ups per
-    document. With lists, the residual to the list's centroid is coded, and only `n_probe` lists are
-    read.
+    replaced by the nearest of 2^bits centroids; with `rotate` it is first rotated by the orthogonal
+    matrix that minimises the error. The query is not quantised (asymmetric distance): the score is
+    the sum over parts of <q_m, c_m>, from a table of M 2^bits inner products, with M look-ups per
+    document. With lists, the residual to the list's centroid is encoded, and only `n_probe` lists
+    are read.
 
     Memory: n M bits / 8 bytes of codes, 4 dim 2^bits of centroids, 4 dim^2 of the rotation; with
     lists 8 n of ids and 4 dim n_lists more. Documents of equal code tie: see `FaissIndex`.
@@ -54,15 +54,16 @@ class ProductQuantisation(OverEncoder):
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann"}
 
     subvectors: Subvectors
-    """M, the parts of a vector; it divides the dimension. At 8 bits, the bytes of a document."""
+    """M, the number of parts of a vector, a divisor of the dimension. With 8 bits, M is the bytes
+    per document."""
     bits: Annotated[int, Field(ge=1, le=12)] = 8
-    """Bits of the code of one part."""
+    """Bits per part."""
     rotate: bool = False
-    """True learns a rotation first (OPQ)."""
+    """True: learn a rotation first (OPQ)."""
     n_lists: Lists | None = None
-    """Inverted lists, or "auto" (4 sqrt(n)); None: all codes are compared."""
+    """Number of inverted lists, or "auto" (4 sqrt(n)); None: exhaustive search."""
     n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads, where there are any."""
+    """Number of lists read per search, with inverted lists."""
 
     def index_bytes(self, n: int, dim: int) -> int:
         bits = bits_for(self.bits, n)

@@ -1,4 +1,4 @@
-"""Product quantisers: training by faiss, and indexes made of a rotation, centroids and codes."""
+"""Product quantisers: training by faiss, and indexes from a rotation, centroids and codes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Codes = NDArray[np.uint8]
 Subvectors = Annotated[int, Field(ge=1)]
 BYTE = 8
 CENTROIDS, PQ_DIMS = 256, 8
-"""PQ-256-8: so many centroids for each run of so many dimensions, one byte per run."""
+"""PQ-256-8: 256 centroids for every 8 dimensions, which take one byte."""
 TRAINED_ON = 10_000
-"""Vectors that PQ-256-8 learns from: more than 39 per centroid, which is what faiss asks for."""
+"""Training vectors of PQ-256-8: more than the 39 per centroid recommended by faiss."""
 
 
 class Quantiser(NamedTuple):
-    """A rotation R and M codebooks: the code of x names a centroid for each of M parts of R x.
+    """A rotation R and M codebooks: the code of x is a centroid for each of the M parts of R x.
 
     Attributes:
         rotation: (dim, dim) with orthonormal rows, so that <q, x> = <R q, R x>; None: no rotation.
@@ -56,7 +56,7 @@ class Quantiser(NamedTuple):
         return turned
 
     def codes(self, vectors: Vectors) -> Codes:
-        """(n, M): of each part of each vector, the nearest centroid; at most 8 bits each."""
+        """Return (n, M): the nearest centroid of each part of each vector; at most 8 bits each."""
         n_parts, _, width = self.centroids.shape
         parts = self.rotated(vectors).reshape(len(vectors), n_parts, width)
         codes = np.empty((len(vectors), n_parts), dtype=np.uint8)
@@ -67,13 +67,13 @@ class Quantiser(NamedTuple):
         return codes
 
     def decoded(self, codes: Codes) -> Vectors:
-        """(n, dim) the vectors that codes stand for, rotated still."""
+        """Return the (n, dim) reconstructed vectors, still rotated."""
         parts = self.centroids[np.arange(codes.shape[1]), codes]
         return parts.reshape(len(codes), -1)
 
 
 def check_subvectors(subvectors: int, dim: int) -> None:
-    """DefinitionError unless so many parts of equal length make a vector."""
+    """Raise DefinitionError unless `subvectors` divides `dim`."""
     if dim % subvectors:
         fitting = [m for m in range(1, dim + 1) if dim % m == 0]
         raise DefinitionError(
@@ -83,7 +83,7 @@ def check_subvectors(subvectors: int, dim: int) -> None:
 
 
 def bits_for(asked: int, n_documents: int) -> int:
-    """No more centroids than there are documents to train them with."""
+    """Return the bits, limited so that there are no more centroids than documents."""
     most = max(1, int(n_documents).bit_length() - 1)
     return capped("bits", asked, most, f"{n_documents} documents train no more centroids")
 
@@ -93,16 +93,16 @@ def sample_size(bits: int) -> int:
 
 
 def seeded(quantiser: Any, seed: int) -> Any:
-    """faiss's product quantiser, the clustering of which starts from `seed`."""
+    """Return faiss's product quantiser with its clustering seeded."""
     quantiser.cp.seed = seed
-    quantiser.cp.min_points_per_centroid = 1  # faiss would only print a warning
+    quantiser.cp.min_points_per_centroid = 1  # suppresses faiss's warning
     return quantiser
 
 
 def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
-    """`index`, an IndexPQ or IndexIVFPQ of faiss, trained; behind a learnt rotation if asked for.
+    """Return the faiss IndexPQ or IndexIVFPQ `index`, trained, optionally after a learnt rotation.
 
-    The rotation is that of Ge et al.: it and the codebooks are learnt in turn.
+    The rotation is that of Ge et al., optimised alternately with the codebooks.
     """
     faiss = library()
     seeded(index.pq, seed)
@@ -114,21 +114,21 @@ def trained(index: Any, sample: Vectors, *, rotate: bool, seed: int) -> Any:
     alternating = seeded(faiss.ProductQuantizer(dim, pq.M, pq.nbits), seed)
     rotation.pq = alternating
     if len(sample) < dim:
-        rotation.niter = 5  # of faiss's 50, which take seconds: so few points fit any rotation
+        rotation.niter = 5  # instead of 50, which take seconds: few points fit any rotation
     rotation.train(_at_least(dim, sample))
-    rotation.pq = None  # it does not own it
+    rotation.pq = None  # not owned by the rotation
     index.train(rotation.apply(sample))
     return chained(rotation, index)
 
 
 def _at_least(n: int, sample: Vectors) -> Vectors:
-    """`sample`, as often as makes `n` rows: with fewer than dimensions, faiss's OPQ writes past its
-    buffers (faiss issues 2637 and 4038)."""
+    """Repeat `sample` to `n` rows: with fewer rows than dimensions, faiss's OPQ writes out of
+    bounds (faiss issues 2637 and 4038)."""
     return np.tile(sample, (-(-n // len(sample)), 1))
 
 
 def chained(transform: Any, index: Any) -> Any:
-    """`index` behind a transform of what is added and what is asked."""
+    """Return `index` preceded by a transform of vectors and queries."""
     faiss = library()
     whole = faiss.IndexPreTransform(transform, index)
     whole.is_trained = True
@@ -136,9 +136,9 @@ def chained(transform: Any, index: Any) -> Any:
 
 
 def quantiser_of(index: Any) -> Quantiser:
-    """The parts of a trained IndexPQ, or of one behind a rotation."""
+    """Return the quantiser of a trained IndexPQ, which a rotation may precede."""
     faiss = library()
-    # Names of their own: faiss frees an index with the last name of its outermost form.
+    # Separate names: faiss frees an index with the last reference to its outermost wrapper.
     inner, rotation = faiss.downcast_index(index), None
     if isinstance(inner, faiss.IndexPreTransform):
         matrix = faiss.downcast_VectorTransform(inner.chain.at(0)).A
@@ -149,7 +149,7 @@ def quantiser_of(index: Any) -> Quantiser:
 
 
 def opq(sample: Vectors, *, subvectors: int, bits: int, seed: int) -> Quantiser:
-    """OPQ{subvectors},PQ{subvectors}x{bits} of faiss."""
+    """Train faiss's OPQ{subvectors},PQ{subvectors}x{bits}."""
     faiss = library()
     dim = sample.shape[1]
     index = faiss.IndexPQ(dim, subvectors, bits, faiss.METRIC_INNER_PRODUCT)
@@ -157,17 +157,17 @@ def opq(sample: Vectors, *, subvectors: int, bits: int, seed: int) -> Quantiser:
 
 
 class CodedDocuments(NamedTuple):
-    """Codes and lists that an index holds of documents, by position."""
+    """Codes and lists of documents, by position."""
 
     codes: Codes
     lists: NDArray[np.int64] | None
-    """(n,) the inverted list of each; None where there are no lists."""
+    """(n,) inverted list of each document; None without lists."""
     coarse: Vectors | None
     """(n_lists, dim) centroids of the lists, rotated."""
 
 
 def bare_index(quantiser: Quantiser, codes: Codes) -> Any:
-    """faiss's index of (n, M) codes, for queries that are rotated already."""
+    """Return a faiss index of (n, M) codes, for queries that are already rotated."""
     faiss = library()
     n_parts, _, width = quantiser.centroids.shape
     metric = faiss.METRIC_INNER_PRODUCT
@@ -180,7 +180,7 @@ def bare_index(quantiser: Quantiser, codes: Codes) -> Any:
 
 
 def encoded(quantiser: Quantiser, documents: Iterable[Vectors]) -> Codes:
-    """(n, M) codes of all documents, made piece by piece."""
+    """Return the (n, M) codes of all documents, computed piece by piece."""
     return np.concatenate([quantiser.codes(block) for block in blocks(documents)])
 
 
@@ -192,20 +192,20 @@ def assembled(
     query_transform: Vectors | None = None,
     n_probe: int = 1,
 ) -> FaissIndex:
-    """The index of faiss with these centroids and codes; searching it is as fast as faiss is.
+    """Return a faiss index with these centroids and codes.
 
     Args:
         quantiser: of 8 bits.
-        documents: their codes, and their lists if there are any.
+        documents: codes and, optionally, lists.
         work: an empty folder.
-        query_transform: (dim, dim) in place of the rotation; documents are coded already.
-        n_probe: lists that a search reads.
+        query_transform: (dim, dim) for queries, instead of the rotation.
+        n_probe: number of lists read per search.
     """
     if documents.lists is None or documents.coarse is None:
         index = bare_index(quantiser, documents.codes)
     else:
         index = _listed(quantiser, documents.codes, documents.lists, documents.coarse)
-        prepare(index, n_probe=n_probe, seed=0)  # the seed of a training that is over
+        prepare(index, n_probe=n_probe, seed=0)  # the seed has no effect after training
     matrix = quantiser.rotation if query_transform is None else query_transform
     if matrix is None:
         return compacted(index, work)
@@ -219,14 +219,14 @@ def assembled(
 
 
 def _listed(quantiser: Quantiser, codes: Codes, lists: NDArray[np.int64], centres: Vectors) -> Any:
-    """faiss's index of codes in lists, in the order of positions within each."""
+    """Return a faiss index of codes in lists, ordered by position within each."""
     faiss = library()
     n_parts, _, width = quantiser.centroids.shape
     dim, metric = n_parts * width, faiss.METRIC_INNER_PRODUCT
     coarse = coarse_quantiser(dim)
     coarse.add(centres)
     index = faiss.IndexIVFPQ(coarse, dim, len(centres), n_parts, quantiser.bits, metric)
-    index.by_residual = False  # the centroids are those of whole vectors
+    index.by_residual = False  # centroids are those of vectors, not of residuals
     faiss.copy_array_to_vector(quantiser.centroids.ravel(), index.pq.centroids)
     index.is_trained = True
     order = np.argsort(lists, kind="stable")
@@ -243,7 +243,8 @@ def _listed(quantiser: Quantiser, codes: Codes, lists: NDArray[np.int64], centre
 def lists_of(
     quantiser: Quantiser, documents: Chunks[Vectors], n_lists: int, seed: int
 ) -> tuple[NDArray[np.int64], Vectors]:
-    """The list of each document, and the (n_lists, dim) centres of lists, of rotated vectors."""
+    """Return each document's list, and the (n_lists, dim) centroids of lists, of rotated
+    vectors."""
     faiss = library()
     sample = quantiser.rotated(training_sample(documents, n_lists * LIST_POINTS, seed))
     dim = sample.shape[1]
@@ -258,10 +259,9 @@ def lists_of(
 
 
 def pq_256_8(vectors: Mapped, dim: int, context: Context) -> FaissIndex:
-    """Product quantisation to dim / 8 bytes, all codes compared with the query by table look-ups.
+    """Return an exhaustive index with product quantisation to dim / 8 bytes.
 
-    Its centroids are those of k-means over at most `TRAINED_ON` vectors, drawn by the
-    context's seed.
+    Centroids are trained by k-means on at most `TRAINED_ON` vectors, drawn with the context's seed.
     """
     if dim % PQ_DIMS:
         raise DefinitionError(

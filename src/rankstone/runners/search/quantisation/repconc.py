@@ -1,4 +1,4 @@
-"""RepCONC: product quantisation by constrained clustering, trained to rank."""
+"""RepCONC: product quantisation by constrained clustering, trained with a ranking loss."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from rankstone.runners.search.quantisation.training_queries import Positions, Tr
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RepCONC(TrainedQuantisation):
-    """Representations by constrained clustering, then JPQ.
+    """Constrained clustering of representations, then JPQ.
 
     Zhan, Mao, Liu, Guo, Zhang, Ma: Learning Discrete Representations via Constrained Clustering for
-    Effective and Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). Warm start from
-    OPQ{M},PQ{M}x8. First stage: the centroids learn to rank documents whose codes are assigned
-    under the constraint that all centroids of a part are used equally (see `sinkhorn`). Second
-    stage: all documents get the code of their nearest centroids, and the centroids are trained once
-    more as in JPQ. Both keep the epoch of the best held-out nDCG@10, the start included.
+    Effective and Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). Training starts from
+    OPQ{M},PQ{M}x8. In the first stage, centroids are trained with a ranking loss over codes that
+    are assigned such that all centroids of a part are used equally (see `sinkhorn`). In the second
+    stage, documents get the codes of their nearest centroids, and the centroids are trained again
+    as in JPQ. Each stage keeps the epoch with the best held-out nDCG@10, including its start.
 
-    Recipes train the encoders: loss = "repconc" both, in the first stage, and loss = "jpq" the
-    queries', in the second (see `rankstone.training.losses.quantised`). Without them the first
-    stage moves centroids only, where the paper moves the documents towards them too; and with fewer
-    than 20 training queries the index is OPQ's, with a warning. The rotation stays OPQ's.
+    Recipes also train the encoders: both with loss = "repconc" in the first stage, the query
+    encoder with loss = "jpq" in the second (see `rankstone.training.losses.quantised`). Without
+    recipes, the first stage trains only centroids, while the paper also moves documents towards
+    them; and with fewer than 20 training queries the index is OPQ's, with a warning. The rotation
+    remains OPQ's.
 
     Score, ties and memory: as `jpq.JPQ`. Training: O(M batch_documents 256 iterations) per 64
     queries and epoch of the first stage.
@@ -47,19 +48,19 @@ class RepCONC(TrainedQuantisation):
     DESCRIPTION: ClassVar[str] = "RepCONC, asymmetric inner product, faiss"
 
     cluster_epochs: Annotated[int, Field(ge=0)] = 5
-    """Epochs of the first stage, at most."""
+    """Most epochs of the first stage."""
     cluster_rate: Rate = 2e-4
-    """Adam's learning rate of the centroids in the first stage."""
+    """Adam's learning rate for the centroids in the first stage."""
     epsilon: Rate = 0.003
     """Weight of the entropy in the assignment, for distances scaled to [-1, 1]."""
     iterations: Annotated[int, Field(ge=1)] = 100
-    """Rounds of Sinkhorn's normalisation."""
+    """Sinkhorn iterations."""
     mse_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    """Weight of the squared error of quantisation beside the ranking loss."""
+    """Weight of the squared quantisation error in the loss."""
     batch_documents: Annotated[int, Field(ge=256)] = 1024
-    """Documents that are clustered together in one step."""
+    """Documents clustered per step."""
     balanced: bool = False
-    """True makes the final codes obey the constraint too, in batches; the paper's are nearest."""
+    """True: the final codes obey the constraint too, batch by batch; the paper uses the nearest."""
 
     def clustered(
         self,
@@ -69,12 +70,12 @@ class RepCONC(TrainedQuantisation):
         held_out: TrainingQueries,
         seed: int,
     ) -> Quantiser:
-        """Centroids trained to rank while every centroid must code as many documents as any other.
+        """Train centroids with a ranking loss under uniform use of the centroids.
 
-        A step takes the relevant documents of its queries, some that the current index ranks best,
-        and others by chance; codes them by `balanced_codes`; and ranks all of them for every query.
-        The loss is that of `ranking_loss` plus mse_weight |R x - c|^2. Its gradient moves the
-        centroids; document vectors and rotation stay.
+        A step takes the relevant documents of its queries, some ranked best by the current index,
+        and random others; encodes them by `balanced_codes`; and ranks all of them for every query.
+        The loss is `ranking_loss` plus mse_weight |R x - c|^2. Only centroids are updated; document
+        vectors and rotation are fixed.
         """
         model = Model(start, Options(self.cluster_epochs, self.cluster_rate, seed=seed))
         rng = np.random.default_rng(seed)
@@ -123,7 +124,7 @@ class RepCONC(TrainedQuantisation):
         quantised = centroids[torch.arange(n_parts), codes].reshape(len(documents), -1)
         scores = model.queries(batch.vectors) @ quantised.T
         relevant = np.stack([np.isin(positions, right) for right in batch.relevant])
-        # The best-ranked relevant document leads each row; its other relevant ones are left out.
+        # The best-ranked relevant document is first in each row; other relevant ones are ignored.
         mask = torch.from_numpy(relevant)
         leader = scores.detach().masked_fill(~mask, -torch.inf).argmax(dim=1, keepdim=True)
         ordered = torch.cat([scores.gather(1, leader), scores], dim=1)
@@ -135,7 +136,7 @@ class RepCONC(TrainedQuantisation):
 def _documents_of(
     batch: TrainingQueries, index: Any, model: Model, n: int, rng: np.random.Generator
 ) -> Positions:
-    """Sorted positions: all relevant ones, as many hard ones, and chance for the rest of `n`."""
+    """Return `n` sorted positions: all relevant ones, as many hard negatives, and random ones."""
     asked = np.ascontiguousarray(model.queries(batch.vectors).detach().numpy())
     depth = min(max(1, n // 2 // len(batch)), index.ntotal)
     _, hard = index.search(asked, depth)

@@ -1,4 +1,4 @@
-"""Exact search over vectors rounded to 16-bit floats or 8-bit integers, by faiss."""
+"""Exact search over vectors rounded to float16 or int8, by faiss."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from rankstone.runners.search.faiss.faiss_index import blocks, library
 
 Storage = Literal["float16", "int8"]
 KINDS = {"float16": ("QT_fp16", 2), "int8": ("QT_8bit_direct_signed", 1)}
-"""The kind of faiss's scalar quantiser, and bytes of a value."""
+"""Type of faiss's scalar quantiser, and bytes per value."""
 LARGEST = 127
 CODES, ABOUT = "codes.u8", "codes.json"
 DECODED_BYTES = 192 * 2**20
-"""Vectors that are decoded at once, to be compared with many queries by products of matrices."""
+"""Bytes of vectors decoded at once, for matrix products with many queries."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScalarQuantisation(OverEncoder):
-    """The encoder's vectors with every value rounded, and exact search over what that leaves.
+    """Exact search over the encoder's vectors after rounding.
 
-    float16: to the nearest 16-bit float; queries stay float32. int8: documents to 127 steps on each
-    side of zero by one scale, that of the corpus's largest value, and every query by a scale of its
-    own. Inner products of integers are exact below 2^24, so for up to 1,040 dimensions.
+    float16: to the nearest 16-bit float; queries remain float32. int8: documents to 127 steps on
+    each side of zero, scaled by the largest value of the corpus, and every query by its own scale.
+    Inner products of integers are exact below 2^24, that is, up to 1,040 dimensions.
 
-    Codes are held in memory, once, if they take at most half of what is available. They are
-    compared with few queries as they are, by all cores, and decoded in blocks for many. Ties at
-    rank k are broken by faiss, in the same way in every run.
+    Codes are kept in memory, without copies, if they take at most half of the available memory. Few
+    queries are compared with the codes directly, on all cores; for many queries, codes are decoded
+    in blocks. Ties at rank k are broken by faiss, deterministically.
     """
 
     DESCRIPTION: ClassVar[str] = "exact inner product of rounded values, faiss"
@@ -50,7 +50,7 @@ class ScalarQuantisation(OverEncoder):
     storage: Storage
 
     def index_bytes(self, n: int, dim: int) -> int:
-        """Bytes of the codes of `n` documents, or of those that are read from disk at once."""
+        """Return the bytes of the codes of `n` documents, or of those read from disk at once."""
         whole, part = (rows * dim * KINDS[self.storage][1] for rows in (n, flat.SLICE_ROWS))
         return whole if whole <= resident_limit() else min(whole, part)
 
@@ -72,7 +72,7 @@ class Codes(NamedTuple):
         return self.rows * self.dim * KINDS[self.storage][1]
 
     def empty(self) -> Any:
-        """An index of faiss for some of the codes."""
+        """Return an empty faiss index for some of the codes."""
         faiss = library()
         kind = getattr(faiss.ScalarQuantizer, KINDS[self.storage][0])
         return faiss.IndexScalarQuantizer(self.dim, kind, faiss.METRIC_INNER_PRODUCT)
@@ -83,7 +83,7 @@ class Codes(NamedTuple):
         return part
 
     def rounded(self, queries: Vectors) -> tuple[Vectors, Vectors]:
-        """Queries to compare with codes, and (n, 1) factors of the scores."""
+        """Return rounded queries, and (n, 1) factors of their scores."""
         if self.storage == "float16":
             return queries, np.ones((len(queries), 1), np.float32)
         steps = np.abs(queries).max(axis=1, keepdims=True, initial=0) / LARGEST
@@ -92,7 +92,7 @@ class Codes(NamedTuple):
 
 
 class OnDisk(Sequence[Any]):
-    """Indexes of consecutive codes in a file, made again at each access."""
+    """faiss indexes of consecutive codes in a file, constructed at each access."""
 
     def __init__(self, path: Path, codes: Codes) -> None:
         self._path, self._codes = path, codes
@@ -118,7 +118,7 @@ class OnDisk(Sequence[Any]):
 
 
 class RoundedIndex:
-    """Codes of all documents as indexes of faiss, each of `flat.SLICE_ROWS` documents.
+    """Codes of all documents as faiss indexes of `flat.SLICE_ROWS` documents each.
 
     Scores, documents and ties are the same whether the codes are in memory or on disk.
     """
@@ -129,7 +129,7 @@ class RoundedIndex:
 
     @classmethod
     def build(cls, documents: Chunks[Any], storage: Storage, work: Path) -> RoundedIndex:
-        """Read `documents` twice, for the scale of integers and to round them.
+        """Build the index from `documents`, read twice: for the scale of int8, and for rounding.
 
         Raises AdapterError for NaN or infinite values, or vectors of different lengths.
         """
@@ -197,11 +197,11 @@ class RoundedIndex:
         return cls(stored[:] if codes.nbytes <= resident_limit() else stored, codes)
 
     def notes(self) -> Sequence[str]:
-        """State that codes are read from disk at every search, where they are."""
+        """Return a note if codes are read from disk at every search."""
         return (flat.FROM_DISK,) if isinstance(self._slices, OnDisk) else ()
 
     def nbytes(self) -> int:
-        """The codes if they are resident, else those that are read at once."""
+        """Return the bytes of the codes if in memory, else of those read at once."""
         if not isinstance(self._slices, OnDisk):
             return self._codes.nbytes
         return self._codes._replace(rows=min(self._codes.rows, flat.SLICE_ROWS)).nbytes
@@ -214,6 +214,6 @@ def _write(path: Path, slices: Iterable[Any]) -> None:
 
 
 def codes_of(part: Any) -> NDArray[np.uint8]:
-    """The codes of an index, where they are."""
+    """Return the codes of an index, without copying."""
     held: NDArray[np.uint8] = library().rev_swig_ptr(part.codes.data(), part.codes.size())
     return held

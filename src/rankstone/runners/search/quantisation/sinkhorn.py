@@ -1,33 +1,33 @@
-"""Clustering in which every centroid gets the same share, by Sinkhorn's iteration."""
+"""Balanced clustering by Sinkhorn iterations: every centroid gets the same share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 ROUND = 50
-"""Iterations between two returns to logarithms."""
+"""Iterations between two conversions to logarithms."""
 SAFE = 690.0
-"""exp of what is within this is a float64, and neither zero nor infinite."""
+"""Largest absolute argument of exp without overflow or underflow in float64."""
 
 
 def balanced_plan(distances: Any, *, epsilon: float, iterations: int) -> Any:
-    """Shares of each point that go to each centroid, when all centroids get the same.
+    """Return the share of each point assigned to each centroid, with equal totals per centroid.
 
     Minimises <P, D> - epsilon H(P) over P >= 0 whose rows sum to 1 and whose columns sum to
-    B / K, where D is `distances` moved and scaled to [-1, 1] (Cuturi, NIPS 2013; as a constraint of
-    clustering in Zhan et al., WSDM 2022, arXiv:2110.05789). O(B K) for each iteration.
+    B / K, where D is `distances` shifted and scaled to [-1, 1] (Cuturi, NIPS 2013; as a constraint
+    of clustering in Zhan et al., WSDM 2022, arXiv:2110.05789). O(B K) per iteration.
 
-    Potentials are kept in logarithms, and returned to every `ROUND` iterations: between them
-    factors are of the order of exp(2 / epsilon) at most, which float64 holds. For an epsilon too
-    small for that, or should they overflow all the same, every iteration works in logarithms.
+    Potentials are kept as logarithms, updated every `ROUND` iterations: in between, factors are at
+    most of the order of exp(2 / epsilon), which fits float64. If epsilon is too small for that, or
+    on overflow, every iteration is computed in logarithms.
 
     Args:
-        distances: (..., B, K) tensor; each (B, K) is a problem of its own.
+        distances: (..., B, K) tensor; each (B, K) is a separate problem.
         epsilon: weight of the entropy; the smaller, the harder the assignment.
         iterations: normalisations of all columns and then of all rows.
 
     Returns:
-        (..., B, K) float64; rows sum to 1, columns to B / K as far as the iteration has converged.
+        (..., B, K) float64; rows sum to 1, columns to B / K up to convergence.
     """
     import torch
 
@@ -51,7 +51,7 @@ def balanced_plan(distances: Any, *, epsilon: float, iterations: int) -> Any:
 
 
 def _scaled(plan: Any, iterations: int) -> tuple[Any, Any]:
-    """Factors of rows and of columns after so many iterations by matrix products."""
+    """Return the factors of rows and columns after `iterations`, by matrix products."""
     left, right = plan.new_ones(plan[..., :1].shape), plan.new_ones(plan[..., :1, :].shape)
     ratio = plan.shape[-2] / plan.shape[-1]
     for _ in range(iterations):
@@ -61,7 +61,7 @@ def _scaled(plan: Any, iterations: int) -> tuple[Any, Any]:
 
 
 def centred(distances: Any) -> Any:
-    """Each problem moved and scaled to [-1, 1]."""
+    """Return each problem shifted and scaled to [-1, 1]."""
     most = distances.amax(dim=(-1, -2), keepdim=True)
     least = distances.amin(dim=(-1, -2), keepdim=True)
     half = ((most - least) / 2).clamp_min(1e-12)
@@ -69,14 +69,14 @@ def centred(distances: Any) -> Any:
 
 
 def balanced_codes(parts: Any, centroids: Any, *, epsilon: float, iterations: int) -> Any:
-    """(B, M) codes of the (B, M, width) parts of B vectors among (M, K, width) centroids.
+    """Return (B, M) codes of the (B, M, width) parts of B vectors, for (M, K, width) centroids.
 
-    Each is the centroid that gets most of the part in `balanced_plan`.
+    Each is the centroid with the largest share of the part in `balanced_plan`.
     """
     import torch
 
     codes = torch.empty(parts.shape[:2], dtype=torch.int64)
-    for part in range(parts.shape[1]):  # one at a time: its matrix then stays in the cache
+    for part in range(parts.shape[1]):  # one at a time, so that its matrix stays in the cache
         distances = torch.cdist(parts[:, part], centroids[part]) ** 2
         plan = balanced_plan(distances, epsilon=epsilon, iterations=iterations)
         codes[:, part] = plan.argmax(dim=-1)

@@ -47,27 +47,27 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainedQuantisation(OverEncoder):
-    """Product quantisation in bytes, the centroids of which learn from training queries."""
+    """Product quantisation with 8-bit codes and centroids trained on training queries."""
 
     requires: ClassVar[Mapping[str, str]] = {"faiss": "ann", "torch": "dense"}
 
     model: LocatedModel | None = None
-    """Encoder of queries and centroids that a recipe has trained; None: the member encodes queries,
-    and the centroids are trained here."""
+    """Query encoder and centroids trained by a recipe; None: the member encodes queries, and the
+    centroids are trained during indexing."""
     subvectors: Subvectors
-    """M, the parts of a vector, and the bytes of a document; it divides the dimension."""
+    """M, the number of parts of a vector and bytes of a document, a divisor of the dimension."""
     epochs: Annotated[int, Field(ge=0)] = 40
-    """Epochs of training the centroids with frozen codes, at most; the best by held-out queries is
-    kept, and training ends after three that are no better."""
+    """Most epochs of training centroids with frozen codes; the best on held-out queries is kept,
+    with early stopping after three epochs without improvement."""
     centroid_rate: Rate = 2e-4
-    """Adam's learning rate of the centroids, for vectors of unit length."""
+    """Adam's learning rate for the centroids, for vectors of unit length."""
     query_rate: Rate | None = None
-    """Adam's learning rate of a linear map of queries, which starts from the rotation; None:
-    queries stay as they are."""
+    """Adam's learning rate for a linear map of queries, initialised to the rotation; None: queries
+    are only rotated."""
     n_lists: Lists | None = None
-    """Inverted lists, or "auto" (4 sqrt(n)); None: all codes are compared."""
+    """Number of inverted lists, or "auto" (4 sqrt(n)); None: exhaustive search."""
     n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads, where there are any."""
+    """Number of lists read per search, with inverted lists."""
 
     def build(self, documents: Chunks[Any], context: Context) -> FaissIndex:
         with context.phase("train", len(documents)):
@@ -94,15 +94,15 @@ class TrainedQuantisation(OverEncoder):
 
     @cached_property
     def _asking(self) -> AnyRunner:
-        """The member with the trained encoder of queries."""
+        """The member, with the trained query encoder if there is one."""
         if self.model is None:
             return self.encoder
         asking: Any = self.encoder
         return dataclasses.replace(asking, model=self.model)  # type: ignore[no-any-return]
 
     def start(self, documents: Chunks[Vectors], seed: int) -> Quantiser:
-        """Return the quantiser by which documents are coded at first: OPQ of their vectors, or as a
-        recipe has trained it."""
+        """Return the initial quantiser of documents: OPQ of their vectors, or the one trained by a
+        recipe."""
         if self.model is not None:
             return self._trained(self.model).coding
         bits = bits_for(BYTE, len(documents))
@@ -123,7 +123,7 @@ class TrainedQuantisation(OverEncoder):
     def _learn(
         self, start: Quantiser, documents: Chunks[Vectors], context: Context
     ) -> tuple[Learnt, Codes]:
-        """The centroids, and the codes of all documents; those of OPQ without training queries."""
+        """Return centroids and codes of all documents; those of OPQ without training queries."""
         if self.model is not None:
             scoring = self._trained(self.model).scoring
             return Learnt(scoring, None, [], []), self.codes(start, documents)
@@ -146,24 +146,24 @@ class TrainedQuantisation(OverEncoder):
         held_out: TrainingQueries,
         seed: int,
     ) -> Quantiser:
-        """The quantiser whose codes are frozen then; here that of OPQ."""
+        """Return the quantiser whose codes are frozen afterwards; here that of OPQ."""
         return start
 
     def codes(self, quantiser: Quantiser, documents: Chunks[Vectors]) -> Codes:
-        """Return the codes of all documents; here the nearest."""
+        """Return the codes of all documents; here the nearest centroids."""
         return encoded(quantiser, documents)
 
     def _warn(self, n_queries: int) -> None:
         warnings.warn(
             f"{self.DESCRIPTION}: {n_queries} training queries with relevant documents are too few,"
-            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the numbers are those of"
-            " the warm start, OPQ. Read them so, or take a task with a training split.",
+            f" it takes {MIN_QUERIES}. Nothing was learnt from queries: the results are those of"
+            " OPQ, the initial state. Use a task with a training split.",
             RankstoneWarning,
             stacklevel=2,
         )
 
 
 def whole_bytes(quantiser: Quantiser) -> Quantiser:
-    """256 centroids per part; where fewer could be trained, they come again and are never used."""
+    """Pad to 256 centroids per part by repeating them, if fewer were trained; copies are unused."""
     times = 2**BYTE // quantiser.centroids.shape[1]
     return quantiser._replace(centroids=np.tile(quantiser.centroids, (1, times, 1)))

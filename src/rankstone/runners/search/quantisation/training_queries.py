@@ -1,4 +1,4 @@
-"""Training queries as vectors, with their relevant documents, a part of them held out."""
+"""Training queries as vectors with their relevant documents, and a held-out part."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rankstone.runners.protocols import Context
 from rankstone.runners.search.exact.flat import Vectors
 
 HELD_OUT = 0.2
-"""Share of the queries by which the best epoch is chosen."""
+"""Share of queries held out to choose the best epoch."""
 MIN_QUERIES = 20
-"""Fewer judged queries teach nothing, and their held-out part shows nothing."""
+"""Least number of judged queries for training and held-out evaluation."""
 DEPTH = 10
 
 Positions = NDArray[np.int64]
@@ -26,7 +26,7 @@ class TrainingQueries(NamedTuple):
 
     Attributes:
         vectors: (n, dim) float32.
-        relevant: for each, the positions of its relevant documents.
+        relevant: positions of each query's relevant documents.
     """
 
     vectors: Vectors
@@ -39,14 +39,14 @@ class TrainingQueries(NamedTuple):
         return TrainingQueries(self.vectors[rows], [self.relevant[row] for row in rows])
 
     def split(self, seed: int) -> tuple[TrainingQueries, TrainingQueries]:
-        """Return the queries to learn from and those held out."""
+        """Return the queries to train on and those held out."""
         order = np.random.default_rng(seed).permutation(len(self))
         n_held_out = max(1, round(HELD_OUT * len(self)))
         return self.at(np.sort(order[n_held_out:])), self.at(np.sort(order[:n_held_out]))
 
 
 def judged_rows(context: Context) -> dict[int, Positions]:
-    """Rows of the training queries that have relevant documents -> their positions."""
+    """Return row -> positions of relevant documents, for training queries that have some."""
     judged = context.train_judgements
     relevant = np.asarray(judged.label) >= 1
     query = np.asarray(judged.query)[relevant]
@@ -55,14 +55,14 @@ def judged_rows(context: Context) -> dict[int, Positions]:
 
 
 def training_queries(encoder: Any, context: Context, rows: dict[int, Positions]) -> TrainingQueries:
-    """The queries of `rows`, encoded."""
+    """Encode the training queries `rows`."""
     texts = [context.train_queries[row] for row in rows]
     vectors = np.ascontiguousarray(encoder.encode(texts, "query"), dtype=np.float32)
     return TrainingQueries(vectors, list(rows.values()))
 
 
 def mean_ndcg(docs: Positions, relevant: Sequence[Positions]) -> float:
-    """Mean nDCG@10 of (n, 10) ranked positions, with binary gains."""
+    """Return the mean nDCG@10 of (n, 10) ranked positions, with binary gains."""
     discounts = 1 / np.log2(np.arange(2, 2 + DEPTH))
     ideal = np.cumsum(discounts)
     values = [

@@ -24,24 +24,24 @@ from rankstone.runners.search.exact.inverted_index import check
 
 FILE = "documents"
 SMALL = 2**16
-"""Vocabularies of so many entries fit in the 16 bits of Seismic's usual index."""
+"""Largest vocabulary for Seismic's default index, with 16-bit terms."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Seismic(OverEncoder):
-    """Inverted lists in blocks, each with a summary that decides if it is read.
+    """Inverted lists in blocks, each with a summary that determines if it is read.
 
     Bruch et al., Efficient Inverted Indexes for Approximate Retrieval over Learned Sparse
-    Representations, SIGIR 2024, arXiv:2404.18812. Every list keeps its heaviest documents
+    Representations, SIGIR 2024, arXiv:2404.18812. Every list keeps its documents of largest weight
     (`n_postings` on average), clustered by their vectors into blocks (`centroid_fraction` of the
-    list's length). A block's summary is the maximum of its documents' weights, term by term, as far
-    as `summary_energy` of its mass. A query looks into the lists of its `query_cut` heaviest terms,
-    and into a block whose summary scores above ``lowest score of the k best / heap_factor``; the
-    documents in it are scored exactly, by their whole vectors in half precision.
+    list's length). A block's summary is the term-wise maximum of its documents' weights, pruned to
+    `summary_energy` of its mass. A query reads the lists of its `query_cut` terms of largest
+    weight, and in them the blocks whose summary scores above ``lowest score of the k best /
+    heap_factor``; their documents are scored exactly, by their full vectors in half precision.
 
-    Only documents with a score above zero are results. Ties go to the lower position among what is
-    found; at rank k Seismic breaks them, in the same way in every run. Built in memory,
-    where vectors, lists and summaries must fit.
+    Only documents with a score above zero are returned. Ties among the results go to the lower
+    position; at rank k Seismic breaks them, deterministically. The index is built in memory, which
+    must hold vectors, lists and summaries.
     """
 
     DESCRIPTION: ClassVar[str] = "Seismic: inverted lists in summarised blocks"
@@ -83,10 +83,10 @@ class Seismic(OverEncoder):
 
 
 class SeismicIndex:
-    """Seismic's index and how it is asked."""
+    """Seismic's index and its search settings."""
 
     def __init__(self, engine: Any, about: Mapping[str, Any]) -> None:
-        """`engine`: None where no document has a term."""
+        """`engine`: None if no document has a term."""
         self._engine = engine
         self._about = dict(about)
 
@@ -111,7 +111,7 @@ class SeismicIndex:
         return hits
 
     def _found(self, asked: Mapping[str, Any], k: int) -> list[list[tuple[str, float, str]]]:
-        """(row, score, document) of each query, queries in any order."""
+        """Return the (row, score, document) results of each query, with queries in any order."""
         from seismic import get_seismic_string
 
         kind = get_seismic_string()
@@ -142,7 +142,7 @@ class SeismicIndex:
         return cls(engine, about)
 
     def nbytes(self) -> int:
-        """Size that Seismic reports: vectors in half precision, lists and summaries."""
+        """Return the size reported by Seismic: vectors in half precision, lists and summaries."""
         if self._engine is None:
             return sys.getsizeof(self._about)
         with _printing() as printed:
@@ -155,7 +155,7 @@ class SeismicIndex:
 
 
 def _kind(what: str, width: int) -> Any:
-    """Seismic's class for vocabularies of that size."""
+    """Return Seismic's class for vocabularies of that size."""
     import seismic
 
     return getattr(seismic, f"Seismic{what}" + ("" if width <= SMALL else "LV"))
@@ -163,9 +163,9 @@ def _kind(what: str, width: int) -> Any:
 
 @contextlib.contextmanager
 def _printing() -> Iterator[TextIO]:
-    """Redirect what Seismic prints into a temporary file, which is yielded.
+    """Redirect Seismic's output into a temporary file, which is yielded.
 
-    It writes past Python to the process's standard output.
+    It writes directly to the process's standard output, not through Python.
     """
     sys.stdout.flush()
     with tempfile.TemporaryFile("w+") as file:

@@ -1,4 +1,4 @@
-"""Learned sparse search in two steps: pruned vectors retrieve, whole ones re-score."""
+"""Learned sparse search in two steps: pruned vectors retrieve, full vectors re-score."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from rankstone.runners.search.exact.inverted_index import InvertedIndex
 class TwoStep(OverEncoder):
     """Two-Step SPLADE (Lassance et al., ECIR 2024, arXiv:2404.13357), over any sparse encoder.
 
-    The first step searches an inverted index of documents truncated to their `document_terms`
-    heaviest terms, with queries truncated to their `query_terms` heaviest; the second scores the
-    `rescore` best again by the whole vectors. Document weights of the first step saturate as in
-    BM25: ``w (k1 + 1) / (w + k1)``, which lets common terms of great weight decide less; None
-    leaves them as they are. Weights are the encoder's own, not scaled to whole numbers, so a `k1`
-    is in their unit.
+    The first step searches an inverted index of documents pruned to their `document_terms` terms of
+    largest weight, with queries pruned to their `query_terms`; the second re-scores the `rescore`
+    best by the full vectors. In the first step document weights saturate as in BM25,
+    ``w (k1 + 1) / (w + k1)``, which reduces the influence of large weights; None: no saturation.
+    Weights are the encoder's own, not scaled to integers, so `k1` has their unit.
 
-    A search takes time in the lists of `query_terms` terms, and in `rescore` vectors read from
-    disk. The lists take 8 bytes per kept (document, term), and 4 per term of the vocabulary. Of
-    equally heavy terms the lower one is kept; ties of documents go to the lower position in the
-    first step, and among the re-scored to the better rank in it.
+    A search reads the lists of `query_terms` terms, and `rescore` vectors from disk. The lists take
+    8 bytes per kept (document, term), and 4 per vocabulary entry. Of terms with equal weight the
+    lower one is kept; ties of documents go to the lower position in the first step, and among
+    re-scored documents to the better rank in the first step.
     """
 
     DESCRIPTION: ClassVar[str] = "inverted lists of pruned vectors"
@@ -48,7 +47,7 @@ class TwoStep(OverEncoder):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PrunedIndex(SavedIndex):
-    """An inverted index that is asked with pruned queries."""
+    """An inverted index searched with pruned queries."""
 
     lists: InvertedIndex
     query_terms: int
@@ -58,17 +57,17 @@ class PrunedIndex(SavedIndex):
 
 
 def reduced(rows: SparseRows, terms: int, k1: float | None) -> SparseRows:
-    """Documents as the first step holds them: pruned and saturated."""
+    """Return documents pruned and saturated for the first step."""
     kept = heaviest(rows, terms)
     return kept if k1 is None else saturated(kept, k1)
 
 
 def heaviest(rows: SparseRows, n: int) -> SparseRows:
-    """Every text with its `n` terms of greatest weight; of equals, the lower ones."""
+    """Return every text with its `n` terms of largest weight; of equals, the lower ones."""
     if not len(rows) or rows.lengths.max() <= n:
         return rows
     owners = np.repeat(np.arange(len(rows)), rows.lengths)
-    order = np.lexsort((rows.terms, -rows.weights, owners))  # offsets hold for this order too
+    order = np.lexsort((rows.terms, -rows.weights, owners))  # offsets are valid for this order too
     ranks = np.arange(len(order)) - rows.offsets[owners]
     kept = np.sort(order[ranks < n])
     offsets = offsets_of(np.minimum(rows.lengths, n))
@@ -76,6 +75,6 @@ def heaviest(rows: SparseRows, n: int) -> SparseRows:
 
 
 def saturated(rows: SparseRows, k1: float) -> SparseRows:
-    """The same terms with weights w (k1 + 1) / (w + k1)."""
+    """Return the same terms with weights w (k1 + 1) / (w + k1)."""
     weights = (rows.weights * (k1 + 1) / (rows.weights + k1)).astype(np.float32)
     return dataclasses.replace(rows, weights=weights)

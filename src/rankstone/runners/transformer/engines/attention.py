@@ -1,8 +1,8 @@
-"""Attention of rows that see nothing, for exported graphs. Imports torch.
+"""Attention for rows whose keys are all masked, for exported graphs. Imports torch.
 
-Local attention leaves the padding of a short text without any key to attend to, and causal
-attention that on its left. Torch gives such rows zeros; OpenVINO divides by zero, and later layers
-carry that into the text.
+With local attention, padding of a short text may have no key to attend to; with causal attention,
+left padding has none. Torch returns zeros for such rows; OpenVINO divides by zero, and later layers
+propagate NaN into the text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "rankstone-sdpa"
-"""Name under which transformers knows `attention`."""
+"""Name of `attention` in transformers."""
 
 
 def attention(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
 ) -> tuple[Any, None]:
-    """Torch's attention, spelled out for rows that see nothing."""
+    """Compute torch's attention, with explicit zeros for fully masked rows."""
     if attention_mask is None:
         return sdpa_attention_forward(module, query, key, value, None, **more)
     blind = ~attention_mask.any(dim=-1, keepdim=True)
@@ -32,7 +32,7 @@ def attention(
 
 @contextlib.contextmanager
 def zeros_where_blind(model: Any) -> Iterator[None]:
-    """`model`, of transformers, with this attention where padding may be blind."""
+    """Use this attention in the transformers `model` if padding may be fully masked."""
     kinds = getattr(model.config, "layer_types", None) or []
     able = "sliding_attention" in kinds or type(model).__name__.endswith("ForCausalLM")
     if not able or model.config._attn_implementation != "sdpa":

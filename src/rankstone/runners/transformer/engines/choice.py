@@ -1,4 +1,4 @@
-"""Choice of the engine that computes a network: torch, or OpenVINO on a CPU."""
+"""Choice of the engine of a network: torch, or OpenVINO on a CPU."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 def resolve(engine: Name | None, precision: Precision, device: str | None) -> Name:
-    """The engine to use: as asked, else OpenVINO where a CPU does the work and it is installed."""
+    """Return the engine: as stated, else OpenVINO on a CPU if it is installed, else torch."""
     if precision == "int8" and engine == "torch":
         raise DefinitionError(
             "key 'parameters.engine': only openvino computes in int8. Remove the key, or set"
@@ -60,15 +60,15 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
 
 
 def installed() -> dict[str, str]:
-    """Versions of the libraries that make a network of a checkpoint."""
+    """Return the versions of the libraries that load checkpoints."""
     return {name: version(name) for name in LIBRARIES}
 
 
 class Engines:
-    """The engine of one network, chosen and loaded when it is first needed, and its facts.
+    """The engine and the facts of one network, loaded on first use.
 
-    Facts are read from the copy that an earlier run kept, where there is one: then neither torch
-    nor the model library is imported before torch itself has to compute.
+    Facts are read from an earlier run's cached export if there is one; then neither torch nor the
+    model library is imported, unless torch is the engine.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Engines:
 
     def describe(self) -> dict[str, Json]:
         """Describe the computation, for the record and the cache key."""
-        _ = self.facts  # decides on the engine
+        _ = self.facts  # determines the engine
         return {
             "precision": self._precision,
             "device": devices.kind(self.device),
@@ -94,16 +94,16 @@ class Engines:
 
     @property
     def device(self) -> str:
-        """Name of the device that computes; OpenVINO does so on the CPU."""
+        """Name of the device; always the CPU for OpenVINO."""
         on_cpu = self.name == "openvino" or (self._wanted == "openvino" and self._device is None)
         return "cpu" if on_cpu else devices.resolve(self._device)
 
     @property
     def facts(self) -> Facts:
-        """Facts of the checkpoint; decides whether OpenVINO can run it, where that is wanted.
+        """Facts of the checkpoint; determines if OpenVINO can run it, if requested.
 
-        Raises ModelError where the files do not make the network, or OpenVINO was asked for and
-        cannot run it.
+        Raises ModelError if the network cannot be loaded from the files, or OpenVINO was stated
+        but cannot run it.
         """
         if self._facts is None:
             self._facts = self._exported() if self._wanted == "openvino" else self._plain()
@@ -111,12 +111,12 @@ class Engines:
 
     @cached_property
     def engine(self) -> Engine:
-        """The network, ready."""
+        """The loaded network."""
         facts = self.facts
         if self.name == "torch":
             return _torch(self._in_torch(), self._precision, self.device)
         assert self._folder is not None
-        self._loaded = None  # its weights would be in memory twice
+        self._loaded = None  # else its weights would be in memory twice
         try:
             return _openvino(self._folder, facts, self._precision)
         except NotQuantisableError as error:
@@ -128,7 +128,7 @@ class Engines:
         return self._loaded
 
     def _plain(self) -> Facts:
-        """Facts alone, kept for later runs where that is possible."""
+        """Return the facts only, cached for later runs if possible."""
         if self._loaded is None and (folder := export.kept(self.network)) is not None:
             return export.facts(folder)
         loaded = self._in_torch()
@@ -148,7 +148,7 @@ class Engines:
         return facts if facts.reason is None else self._instead(facts.reason)
 
     def _instead(self, reason: str) -> Facts:
-        """Facts of the network in torch, where `reason` keeps OpenVINO from running it."""
+        """Return the facts of the network in torch, after `reason` prevented OpenVINO."""
         if self._engine == "openvino" or self._precision == "int8":
             raise self._refusal(reason)
         warnings.warn(
@@ -209,7 +209,7 @@ def _openvino(folder: Path, facts: Facts, precision: Precision) -> Engine:
     cores = usable_cores()
 
     def requests(name: str, streams: int) -> SimpleQueue[Any]:
-        """One request per stream, each of which has its share of the cores."""
+        """Return one inference request per stream, each with its share of the cores."""
         settings = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINT[precision],
             "INFERENCE_NUM_THREADS": cores,
@@ -238,7 +238,7 @@ def _openvino(folder: Path, facts: Facts, precision: Precision) -> Engine:
 
 
 class _Streams:
-    """Runs a compiled network, which is compiled at the first call; callers wait for a request."""
+    """Runs a network, compiled at the first call; callers wait for a free request."""
 
     def __init__(self, make: Callable[[], SimpleQueue[Any]]) -> None:
         self._make, self._lock = make, Lock()
@@ -250,7 +250,7 @@ class _Streams:
                 self._free = self._make()
         request = self._free.get()
         try:
-            # The result is copied: the request would overwrite it with the next one.
+            # The result is copied, because the next inference overwrites it.
             rows: Array = request.infer(list(inputs), share_inputs=True)[0]
             return rows
         finally:

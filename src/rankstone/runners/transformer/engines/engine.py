@@ -1,4 +1,4 @@
-"""A loaded network, and the order in which several batches go through it."""
+"""A loaded network, and the scheduling of batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Precision = Literal["fp32", "bf16", "int8"]
 Dtype = Literal["float32", "bfloat16"]
 PRECISIONS: Mapping[Dtype, Precision] = {"float32": "fp32", "bfloat16": "bf16"}
 Batch = tuple[NDArray[np.int64], ...]
-"""Inputs of a network, each (n, length) int64: ids, mask, and what else the network takes."""
+"""Inputs of a network, each (n, length) int64: ids, mask, and possibly more."""
 Run = Callable[..., Array]
-"""Inputs of one batch -> float32 of n rows; raises OutOfMemoryError."""
+"""Inputs of one batch -> float32 array with n rows; raises OutOfMemoryError."""
 
 WORTH_LANES = 8
-"""Fewer batches than this are done before a copy of the network for lanes would be compiled."""
+"""Number of batches from which compiling a copy of the network for lanes pays off."""
 
 
 class OutOfMemoryError(Exception):
-    """The device has no memory for a batch of this size."""
+    """The device's memory does not suffice for a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,14 @@ class Engine:
     """A loaded network.
 
     Attributes:
-        run: computes one batch with all cores.
-        lane: computes one batch with its share of the cores; as many threads as there are `lanes`
-            may call it at once. Several batches are done sooner by lanes than one after another,
-            for cores then need not wait for each other within a layer.
-        decode: makes the vector of one text of its states (length, dim), without padding, with all
-            cores; None where the rows of `run` are vectors.
-        decode_lane: the same with a lane's share of the cores.
-        tokenizer: a ``tokenizers.Tokenizer``; one of transformers where `facts.library_tokens`.
+        run: computes one batch on all cores.
+        lane: computes one batch on a share of the cores; up to `lanes` threads may call it at once.
+        Several batches are faster in lanes than one after another, because cores do not wait for
+        each other within a layer.
+        decode: computes one text's vector from its states (length, dim), without padding, on all
+        cores; None if the rows of `run` are vectors.
+        decode_lane: the same on a lane's share of the cores.
+        tokenizer: a ``tokenizers.Tokenizer``; a transformers tokenizer if `facts.library_tokens`.
     """
 
     name: Name
@@ -56,11 +56,11 @@ class Engine:
     lanes: int = 1
 
     def through(self, batches: Iterator[Batch]) -> Iterator[Array]:
-        """The rows of each batch, in order; a batch is asked for when there is room."""
+        """Yield the output of each batch, in order; batches are consumed as lanes become free."""
         return self._each(self.run, self.lane, batches)
 
     def decoded(self, states: Iterable[Array]) -> Iterator[Array]:
-        """The vector of each text, in order, of its states without padding."""
+        """Yield the vector of each text, in order, from its states without padding."""
         assert self.decode is not None
         return self._each(self.decode, self.decode_lane, ((one,) for one in states))
 

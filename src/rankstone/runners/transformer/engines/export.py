@@ -1,8 +1,8 @@
-"""Copies of networks in OpenVINO's own format, made once and kept in the cache folder.
+"""Exports of networks to OpenVINO's format, made once and kept in the cache folder.
 
-A copy is the graph of a network with everything behind it, its tokenizer, and the `Facts` of the
-checkpoint: with it neither torch nor sentence-transformers is imported again, which would take
-longer than encoding many queries. A graph is kept only if it gives the library's own vectors.
+An export contains the graph of the whole pipeline, its tokenizer, and the checkpoint's `Facts`, so
+that torch and sentence-transformers need not be imported, which takes longer than encoding many
+queries. A graph is kept only if its vectors are those of the library.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from rankstone.runners.transformer.network import Facts, Loaded, Network, quiet
 from rankstone.specs import canonical_digest
 
 FORMAT = 2
-"""Changes whenever a copy made by older code must not be used."""
+"""Version of the format: increased to invalidate exports by older code."""
 CODE = (
     "flops", "loading", "lora", "network", "pairs", "token_vectors", "tokens", "vectors",
     "vocabulary", "engines/attention", "engines/export", "engines/verification",
 )  # fmt: skip
-"""Files that decide what a copy is, beside that of the network's head."""
+"""Source files that determine an export, in addition to that of the network's head."""
 LIBRARIES = ("openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 
 
 def location(network: Network, *, graph: bool) -> Path:
-    """The folder where the copy is, or would be; without a graph it holds only facts."""
+    """Return the folder of the export, which may not exist; without a graph it has only facts."""
     home = Path(__file__).parents[1]
     code = [home / f"{name}.py" for name in CODE]
     code.append(Path(inspect.getfile(type(network.head))))
@@ -48,7 +48,7 @@ def location(network: Network, *, graph: bool) -> Path:
 
 
 def kept(network: Network) -> Path | None:
-    """The folder of a whole copy without a graph, if there is one."""
+    """Return the folder of a complete export without a graph, if there is one."""
     folder = location(network, graph=False)
     return folder if _whole(folder) else None
 
@@ -58,9 +58,9 @@ def facts(folder: Path) -> Facts:
 
 
 def exported(network: Network) -> tuple[Path, Loaded | None]:
-    """The folder of a whole copy, and the network in torch if it had to be loaded for that.
+    """Return the folder of a complete export, and the network in torch if it had to be loaded.
 
-    Raises OSError where no copy can be kept.
+    Raises OSError if the export cannot be written.
     """
     loaded: list[Loaded] = []
 
@@ -73,13 +73,13 @@ def exported(network: Network) -> tuple[Path, Loaded | None]:
 
 
 def keep(network: Network, loaded: Loaded) -> None:
-    """Keep the facts of a network that is loaded; raises OSError where that is not possible."""
+    """Write the facts of a loaded network to the cache; raises OSError if that is not possible."""
     folder = location(network, graph=False)
     build_once(folder, _whole, lambda fresh: _write_copy(network, loaded, fresh, graph=False))
 
 
 def _whole(folder: Path) -> bool:
-    """True if every file of a copy is as it was written."""
+    """Return True if all files of an export are complete and unchanged."""
     try:
         about = read_json(folder / "about.json")
     except ModelError:
@@ -103,7 +103,7 @@ def _write_copy(network: Network, loaded: Loaded, folder: Path, *, graph: bool) 
 
 
 def _graph(network: Network, loaded: Loaded, folder: Path) -> str | None:
-    """Write the graph, and that of the decoder; the reason why it cannot be used, if so."""
+    """Write the graphs of network and decoder; return the reason if they cannot be used."""
     from rankstone.runners.transformer.engines.verification import difference
 
     openvino = import_openvino()
@@ -146,7 +146,7 @@ def _traced(loaded: Loaded) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that states the fault; OpenVINO's begin with a position in its code."""
+    """Return the first line with the fault; OpenVINO's messages begin with source positions."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = (line for line in lines if not line.startswith("Exception from"))
     return next(telling, type(error).__name__).rstrip(".:")

@@ -1,4 +1,4 @@
-"""Networks of OpenVINO with the weights of their linear maps in 8 bits."""
+"""OpenVINO networks with 8-bit linear maps."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUP = 64
-"""Inputs of a linear map are quantised as well, so many neighbours of a token's state by one scale.
-Larger groups are faster and coarser."""
+"""Neighbouring inputs of a linear map that are quantised with one scale, per token. Larger groups
+are faster and less precise."""
 SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP}
-"""Setting that makes OpenVINO quantise inputs while it runs. It does so where the CPU
-multiplies 8-bit integers (VNNI); elsewhere only the weights are rounded, and time is not saved."""
+"""Setting for dynamic quantisation of inputs by OpenVINO, on CPUs that multiply 8-bit integers
+(VNNI); on others only weights are rounded, without saving time."""
 BEHIND = "__module.behind"
-"""Prefix of the names of operations behind the transformer, which make a vector of its states."""
+"""Prefix of the names of operations after the transformer, which compute vectors from its
+states."""
 
 
 class NotQuantisableError(Exception):
-    """The network has nothing to make of integers."""
+    """The network has no linear map to quantise."""
 
 
 def quantised(model: Any) -> Any:
-    """`model`, an ``openvino.Model``, with every product with a constant matrix made of integers.
+    """Return the ``openvino.Model`` `model` with every product with a constant matrix quantised.
 
-    A weight is scale * q with integers q from -127 to 127, by one scale for each output of the map:
-    its largest weight / 127. Nothing is measured on texts, and no scale is shared by two tokens, so
-    a text's states do not depend on what else is in its batch. Embeddings, norms, softmax and the
-    products of attention are left as they are, and so is what follows the transformer.
+    A weight is scale * q with integers q from -127 to 127, and one scale per output of the map: its
+    largest weight / 127. There is no calibration on texts, and tokens do not share scales, so a
+    text's states do not depend on its batch. Embeddings, norms, softmax, attention products and the
+    modules after the transformer are unchanged.
     """
     replaced = 0
     for product in model.get_ops():
@@ -44,7 +45,7 @@ def quantised(model: Any) -> Any:
 
 
 def rounded(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(outputs, inputs) float32 -> the integers, and (outputs, 1) scales."""
+    """Return (outputs, inputs) float32 weights as integers and (outputs, 1) scales."""
     scales = np.abs(weights).max(axis=1, keepdims=True) / np.float32(127)
     scales[scales == 0] = 1
     return np.rint(weights / scales).astype(np.int8), scales.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Compares an exported graph, fed by our own tokens, with the library's own `encode`."""
+"""Comparison of an exported graph, with our own tokens, with the library's `encode`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rankstone.runners.transformer.network import Array, Loaded, Network
 from rankstone.runners.transformer.tokens import PROBES, Ids, Tokens, beyond, copied, without
 
 TOLERANCE = 1e-4
-"""The greatest difference of a value, by the greatest value of its text, that is rounding."""
+"""Largest difference attributed to rounding, relative to the largest value of a text."""
 LONGEST = 512
-"""Tokens of the longest probe, where the model takes more."""
+"""Tokens of the longest probe text, if the model's limit is larger."""
 
 Encode = Callable[[Sequence[str], str], Array]
-"""Texts and a prompt -> one row per text."""
+"""(texts, prompt) -> one row per text."""
 
 
 def difference(network: Network, loaded: Loaded, models: dict[str, Any]) -> str | None:
-    """Difference of the exported `models` from the library, in words; None if there is none."""
+    """Return a description of how the exported `models` differ from the library; None if equal."""
     limit = min(loaded.facts.limit or LONGEST, LONGEST)
     probes = [*PROBES, beyond(limit)]
     side, backend = loaded.facts.truncation_side, loaded.tokenizer.backend_tokenizer
@@ -42,14 +42,14 @@ def difference(network: Network, loaded: Loaded, models: dict[str, Any]) -> str 
 
 
 def _apart(found: Array, expected: Array) -> float:
-    """The greatest difference in any row, by the row's greatest value."""
+    """Return the largest difference in any row, relative to the row's largest value."""
     scale = np.maximum(np.abs(expected).max(axis=1, keepdims=True), 1e-3)
     return float((np.abs(found - expected) / scale).max())
 
 
 @contextlib.contextmanager
 def _limited(tokenizer: Any, limit: int) -> Iterator[None]:
-    """The library's own truncation at `limit`."""
+    """Set the library's own truncation to `limit`."""
     stated = tokenizer.model_max_length
     tokenizer.model_max_length = limit
     try:

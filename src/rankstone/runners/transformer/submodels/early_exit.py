@@ -1,4 +1,4 @@
-"""The first layers of a network by themselves."""
+"""Early exit: the first layers of a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rankstone.runners.transformer.flops import layers
 
 
 def leave(model: Any, exit_layer: int, name: str) -> None:
-    """Remove the layers behind `exit_layer`."""
+    """Remove the layers after `exit_layer`."""
     stack = layers(model, model.config)
     if stack is None or not 1 <= exit_layer <= len(stack):
         depth = "no layers to leave after" if stack is None else f"{len(stack)} layers"

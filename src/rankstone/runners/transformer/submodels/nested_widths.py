@@ -1,4 +1,4 @@
-"""The first units of feed-forward networks by themselves: MatFormer's nested sub-models."""
+"""MatFormer's nested sub-models: the first units of feed-forward networks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.transformer.flops import layers
 
 SIZES = ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "encoder_ffn_dim")
-"""Names of the number of units in settings of transformers."""
+"""Names of the number of units in transformers configurations."""
 
 
 def narrow(model: Any, shares: float | Sequence[float], name: str) -> None:
-    """Keep the first units of the feed-forward network of each layer, a share of all of them.
+    """Keep a share of each layer's feed-forward units, the first ones.
 
     Devvrit et al., MatFormer: Nested Transformer for Elastic Inference, NeurIPS 2024,
-    arXiv:2310.07707, section 3.1: FFN_g(x) = act(x W1[0:m_g]^T) W2[:, 0:m_g]^T. The share may be
-    another one in each layer (Mix'n'Match, section 3.2).
+    arXiv:2310.07707, section 3.1: FFN_g(x) = act(x W1[0:m_g]^T) W2[:, 0:m_g]^T. The share may
+    differ between layers (Mix'n'Match, section 3.2).
     """
     stack = layers(model, model.config)
     n_layers = 0 if stack is None else len(stack)

@@ -1,4 +1,4 @@
-"""Requests to search engines over HTTP."""
+"""HTTP requests to search engines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from rankstone.runners.api.client import wait_s
 from rankstone.runners.search.engines.servers.server import address, url_of
 
 BUSY = (429, 503)
-"""Statuses of a server that has too much to do."""
+"""Status codes of an overloaded server."""
 TRIES = 5
 CONNECT_S = 10.0
 LONGEST_MESSAGE = 400
 STATED = ("error", "reason", "status")
-"""Keys below which servers state an error, the first that is there."""
+"""Keys of a server's error message; the first that is present is used."""
 
 
 class Http:
-    """Connection to a server, which threads may share.
+    """Connection to a server; thread-safe.
 
     Args:
-        url_env: Environment variable with the address, which may hold user and password.
-        key_header: Header of an API key, and what stands before the key.
-        key_env: Environment variable with the key; empty where none is needed.
+        url_env: Environment variable with the address, which may include user and password.
+        key_header: Header of an API key, and the prefix of the key.
+        key_env: Environment variable with the key; empty if none is needed.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Http:
             headers=headers,
             auth=user,
             timeout=httpx2.Timeout(timeout, connect=CONNECT_S),
-            verify=url.scheme == "https",  # reading the certificates takes a while
+            verify=url.scheme == "https",  # reading the certificates is slow
         )
         weakref.finalize(self, self._http.close)
 
@@ -67,12 +67,12 @@ class Http:
         slow: bool = False,
         missing: bool = False,
     ) -> Any:
-        """Return the JSON of an answer; EngineError where the server refuses or fails.
+        """Return the JSON response; EngineError if the server refuses or fails.
 
         Args:
-            lines: Objects of a body that has one in each line.
-            slow: Wait for the answer as long as it takes, and repeat what a busy server refuses.
-            missing: Return None where there is no such thing.
+            lines: Objects of a body in JSON Lines format.
+            slow: Wait without a timeout, and retry if the server is overloaded.
+            missing: Return None for 404.
         """
         content = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
         options: dict[str, Any] = {"content": content} if lines else {"json": body}
@@ -90,7 +90,8 @@ class Http:
         return self._json(path, answer)
 
     def version(self, kind: type, server: str) -> Any:
-        """Return the version that `server` states, a `kind`; EngineError if another answers."""
+        """Return the version reported by `server`, as a `kind`; EngineError for a different
+        server."""
         answer = self.ask("GET", "")
         stated = answer.get("version") if isinstance(answer, dict) else None
         if not isinstance(stated, kind):
@@ -124,7 +125,7 @@ class Http:
 
 
 def _message(text: str) -> str:
-    """Return what a server states of an error, in one line."""
+    """Return a server's error message in one line."""
     try:
         body = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Milvus: a server by its address, or Milvus Lite in a process of its own."""
+"""Milvus: a server by its address, or Milvus Lite in its own process."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from rankstone.runners.search.faiss.inverted_lists import n_lists_for
 
 EXAMPLE = "http://localhost:19530"
 BLOCK = 4096
-"""Vectors sent at once."""
+"""Vectors per request."""
 VECTOR, POSITION = "vector", "position"
 CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Milvus(GraphOrLists):
-    """Float32 vectors in a collection of Milvus.
+    """Float32 vectors in a Milvus collection.
 
-    Without `url_env` Milvus Lite runs on this machine, which is written in Python over faiss and
+    Without `url_env`, Milvus Lite runs on this machine; it is written in Python with faiss and
     shares no code with the Milvus server. Ties: see `EngineIndex`.
     """
 
@@ -55,7 +55,7 @@ class Milvus(GraphOrLists):
 
 
 class MilvusCollection(ChangingCollection):
-    """A collection of Milvus whose keys are positions."""
+    """A Milvus collection whose primary keys are positions."""
 
     def open(self, work: Path) -> None:
         about = self.about
@@ -88,7 +88,7 @@ class MilvusCollection(ChangingCollection):
         client.flush(self.name)
         index = client.prepare_index_params()
         kind, parameters = self._method()
-        # Not flat, as the client sends a plain dict: Milvus Lite would ignore it.
+        # Nested, because Milvus Lite would ignore the flat form that the client makes of a dict.
         nested = {"params": parameters}
         index.add_index(VECTOR, index_type=kind, metric_type="IP", params=nested)
         client.create_index(self.name, index)
@@ -127,7 +127,7 @@ class MilvusCollection(ChangingCollection):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Have errors state what became of an own server."""
+        """Add the state of a locally started server to errors."""
         try:
             with explained():
                 yield
@@ -143,7 +143,7 @@ class MilvusCollection(ChangingCollection):
 
 
 class MilvusIndex(ChangingServerIndex):
-    """A collection of Milvus."""
+    """A Milvus collection."""
 
     engine: MilvusCollection
 
@@ -159,7 +159,7 @@ def drop(url_env: str, name: str) -> None:
 
 @contextmanager
 def connected(url_env: str) -> Iterator[Any]:
-    """Yield a client; errors of the server are EngineErrors."""
+    """Yield a client; its errors become EngineErrors."""
     url = url_of(url_env, EXAMPLE).geturl()
     with explained(f" (address in {url_env})"):
         client = _client(url)
@@ -171,7 +171,7 @@ def connected(url_env: str) -> Iterator[Any]:
 
 @contextmanager
 def explained(where: str = "") -> Iterator[None]:
-    """Have errors of the client be EngineErrors."""
+    """Convert the client's errors to EngineErrors."""
     from grpc import RpcError
     from pymilvus.exceptions import MilvusException
 

@@ -1,4 +1,4 @@
-"""BM25 by OpenSearch or Elasticsearch, by their addresses."""
+"""BM25 by an OpenSearch or Elasticsearch server."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rankstone.specs.values import Variable
 
 TEXT = "text"
 BLOCK = 1000
-"""Texts sent at once."""
+"""Texts per request."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OpenSearchBM25(Defaults):
     """BM25 by OpenSearch, at the address in `url_env`.
 
-    A query is a bag of its words. Documents without a word of the query are no results. Ties go to
-    the lower position; at rank k the server breaks them. Queries are searched one by one.
+    A query is a bag of words. Only documents with a word of the query are returned. Ties go to the
+    lower position; at rank k the server breaks them. Queries are searched one by one.
     """
 
     SERVER: ClassVar[str] = "opensearch"
@@ -37,13 +37,13 @@ class OpenSearchBM25(Defaults):
     k1: Annotated[float, Field(ge=0)] = 1.2
     b: Annotated[float, Field(ge=0, le=1)] = 0.75
     analyzer: Literal["english", "standard"] = "english"
-    """"english" drops stop words and stems."""
+    """"english" removes stop words and stems."""
     url_env: Variable = "OPENSEARCH_URL"
-    """Name of the environment variable that holds the address of the server."""
+    """Name of the environment variable with the server's address."""
     key_env: Variable = ""
-    """Name of the environment variable that holds an API key; empty: none is needed."""
+    """Name of the environment variable with an API key; empty: none is needed."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds to wait for an answer to a query."""
+    """Seconds to wait for the response to a query."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -57,7 +57,7 @@ class OpenSearchBM25(Defaults):
         return version(self.SERVER, http(self.url_env, self.key_env, self.timeout))
 
     def encode(self, texts: Sequence[str], role: Role) -> list[str]:
-        """Return the texts, which the server analyses; half of a surrogate pair is replaced."""
+        """Return the texts, which the server analyses, with lone surrogates replaced."""
         return [text.encode(errors="replace").decode() for text in texts]
 
     def index(self, documents: Chunks[list[str]], context: Context) -> RemoteBM25:
@@ -75,7 +75,7 @@ class ElasticsearchBM25(OpenSearchBM25):
 
 
 class RemoteBM25:
-    """An index of texts on a server; it is saved as texts, which loading sends again."""
+    """An index of texts on a server; it is saved as texts, which `load` sends again."""
 
     def __init__(
         self, about: Mapping[str, Any], texts: Iterable[Sequence[str]], work: Path
@@ -117,9 +117,9 @@ class RemoteBM25:
         return cls(about, [SavedTexts(folder / TEXT)], folder)
 
     def nbytes(self) -> None:
-        """Return None: others use the server's memory too."""
+        """Return None: the server's memory is shared with other indexes."""
         return
 
     def disk_bytes(self) -> int:
-        """Return the bytes on disk, as the server states them."""
+        """Return the bytes on disk reported by the server."""
         return self._index.disk_bytes()

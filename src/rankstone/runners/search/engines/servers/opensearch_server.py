@@ -1,4 +1,4 @@
-"""OpenSearch and Elasticsearch: what their two dialects share, and where they differ."""
+"""OpenSearch and Elasticsearch: shared requests, and their dialects."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ NAMES = {"opensearch": "OpenSearch", "elasticsearch": "Elasticsearch"}
 
 
 class Dialect(ABC):
-    """Bodies of requests in which the two differ."""
+    """Request bodies that differ between the two servers."""
 
     SETTINGS: Mapping[str, Any] = {}
 
     @abstractmethod
     def mapping(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the mapping of the field of vectors."""
+        """Return the mapping of the vector field."""
 
     @abstractmethod
     def query(self, about: Mapping[str, Any], query: list[float], k: int) -> dict[str, Any]:
-        """Return the search for the `k` nearest."""
+        """Return the query for the `k` nearest vectors."""
 
 
 class OpenSearchDialect(Dialect):
-    """The k-NN plugin; exact search is its script."""
+    """The k-NN plugin, with its script for exact search."""
 
     SETTINGS: Mapping[str, Any] = {"knn": True}
 
@@ -54,7 +54,7 @@ class OpenSearchDialect(Dialect):
 
 
 class ElasticsearchDialect(Dialect):
-    """Dense vectors in Lucene's graph, or flat for exact search."""
+    """Dense vectors in Lucene's HNSW graph, or flat for exact search."""
 
     def mapping(self, about: Mapping[str, Any]) -> dict[str, Any]:
         graph = {"type": "hnsw", "m": about["m"], "ef_construction": about["ef_construction"]}
@@ -84,7 +84,7 @@ def http(url_env: str, key_env: str, timeout: float) -> Http:
 
 
 def version(server: str, connection: Http) -> str:
-    """Return name and version of the server; EngineError if it is the other one."""
+    """Return name and version of the server; EngineError if it is the other product."""
     stated = connection.version(dict, NAMES[server])
     found = "opensearch" if stated.get("distribution") == "opensearch" else "elasticsearch"
     if found != server:
@@ -95,7 +95,7 @@ def version(server: str, connection: Http) -> str:
 
 
 class RemoteIndex:
-    """An index of one shard without replicas, whose ids are positions."""
+    """An index with one shard, no replicas, and positions as ids."""
 
     def __init__(self, about: Mapping[str, Any], work: Path) -> None:
         self.http = http(about["url_env"], about["key_env"], about["timeout"])
@@ -103,7 +103,7 @@ class RemoteIndex:
         version(about["server"], self.http)
 
     def create(self, settings: Any, properties: Any) -> None:
-        """Create the index, which is removed at the end."""
+        """Create the index, which is removed when the cell ends."""
         existing = self.http.ask("GET", self.name, missing=True)
         refuse_existing(existing, self.name, self.http.shown)
         url_env, key_env = self.about["url_env"], self.about["key_env"]
@@ -114,7 +114,7 @@ class RemoteIndex:
         self.http.ask("PUT", self.name, body, slow=True)
 
     def add(self, positions: Iterable[int], documents: Iterable[Mapping[str, Any]]) -> None:
-        """Write documents; EngineError with the server's reason if one is refused."""
+        """Write documents; EngineError with the server's reason if one is rejected."""
         pairs = zip(positions, documents, strict=True)
         lines = [line for n, document in pairs for line in ({"index": {"_id": str(n)}}, document)]
         answer = self.http.ask("POST", f"{self.name}/_bulk", lines=lines, slow=True)

@@ -1,4 +1,4 @@
-"""Vectors in OpenSearch or Elasticsearch, by their addresses."""
+"""Vector search by an OpenSearch or Elasticsearch server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rankstone.runners.search.exact.flat import Vectors
 from rankstone.specs.values import Variable
 
 BLOCK = 500
-"""Vectors sent at once."""
+"""Vectors per request."""
 
 
 class RemoteVectors(Collection):
@@ -49,13 +49,14 @@ class RemoteVectors(Collection):
 
 
 def inner_product(score: float) -> float:
-    """Return the inner product behind a score, which both make positive: p + 1, or 1 / (1 - p)."""
+    """Return the inner product p of a score, which both servers make positive: p + 1 or 1 / (1 -
+    p)."""
     return score - 1 if score >= 1 else 1 - 1 / score
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OpenSearch(OverServer):
-    """Graph of float32 vectors by faiss in OpenSearch, at the address in `url_env`.
+    """HNSW graph of float32 vectors by faiss in OpenSearch, at the address in `url_env`.
 
     Ties: see `EngineIndex`.
     """
@@ -67,7 +68,7 @@ class OpenSearch(OverServer):
 
     url_env: Variable = "OPENSEARCH_URL"
     key_env: Variable = ""
-    """Name of the environment variable that holds an API key; empty: none is needed."""
+    """Name of the environment variable with an API key; empty: none is needed."""
 
     def version(self) -> str:
         return version(self.SERVER, http(self.url_env, self.key_env, self.timeout))
@@ -78,7 +79,7 @@ class OpenSearch(OverServer):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Elasticsearch(OpenSearch):
-    """Graph of float32 vectors by Lucene in Elasticsearch, at the address in `url_env`.
+    """HNSW graph of float32 vectors by Lucene in Elasticsearch, at the address in `url_env`.
 
     Ties: see `EngineIndex`.
     """

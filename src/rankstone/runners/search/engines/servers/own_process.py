@@ -1,4 +1,4 @@
-"""Processes of servers that a cell starts on this machine."""
+"""Server processes that a cell starts on this machine."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rankstone.runners.search.engines.servers.removal import at_end
 LOG = "server.log"
 START_S, STOP_S, POLL_S = 60.0, 10.0, 0.05
 PORTS = 3
-"""Free ports that are tried: another process may take one before the server does."""
+"""Attempts with a free port, which another process may take before the server does."""
 LOG_LINES = 5
 
 
 class OwnProcess:
-    """A server of a cell: started on a free port of this machine, stopped with the object.
+    """A cell's own server, started on a free local port and stopped with this object.
 
     Args:
-        command: Returns the command for a port.
-        ready: Returns True once the server on a port answers; asked when it listens there.
-        stop: Signal on which it ends at once.
+        command: Returns the command line for a port.
+        ready: Returns True once the server on a port responds; called when it listens.
+        stop: Signal on which the server exits immediately.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class OwnProcess:
         raise EngineError(f"a server could not be started. {self.last_words()}")
 
     def _starts(self, ready: Callable[[int], bool]) -> bool:
-        """Return True once the server answers; False if it ended."""
+        """Return True once the server responds; False if it exited."""
         end = time.monotonic() + START_S
         while self._process.poll() is None:
             if self._listens() and ready(self.port):
@@ -67,7 +67,7 @@ class OwnProcess:
         return False
 
     def _listens(self) -> bool:
-        """Return True if the process itself, not another, listens on the port."""
+        """Return True if this process, and not another one, listens on the port."""
         with contextlib.suppress(psutil.Error):
             found = psutil.Process(self._process.pid).net_connections("tcp")
             return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in found)
@@ -81,7 +81,7 @@ class OwnProcess:
         return f"{state}; its log ends: {' | '.join(filter(None, lines[-LOG_LINES - 1 :]))}"
 
     def memory_bytes(self) -> int:
-        """Return the memory of all its processes; pages that they share count once."""
+        """Return the memory of all its processes, with shared pages counted once."""
         total = 0
         with contextlib.suppress(psutil.Error):
             server = psutil.Process(self._process.pid)
@@ -93,14 +93,14 @@ class OwnProcess:
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nothing listens."""
+    """Return a free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
-    """End a process and those that it started."""
+    """Stop a process and its children."""
     below: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         below = psutil.Process(process.pid).children(recursive=True)

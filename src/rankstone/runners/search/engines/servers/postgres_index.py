@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector: a graph, inverted lists, or a sequential scan."""
+"""PostgreSQL with pgvector: HNSW graph, IVF, or sequential scan."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from rankstone.runners.search.faiss.inverted_lists import n_lists_for
 CONNECT_S = 10
 LOCKED = "30s"
 DEEPEST = 1000
-"""The largest `ef_search` of pgvector. For more results it goes on with the graph."""
+"""Largest `ef_search` of pgvector; for more results it scans the graph iteratively."""
 EXAMPLE = "postgresql://user:password@localhost:5432/database"
 TYPES = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
-"""Type of a column by the type of its values."""
+"""Column type by the type of the values."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Postgres(GraphOrLists):
-    """Float32 vectors in a table of PostgreSQL, with an index of pgvector.
+    """Float32 vectors in a PostgreSQL table with a pgvector index.
 
-    Without `url_env` a server of its own runs on this machine. Graphs and lists are random, and
+    Without `url_env`, the cell starts a local server. Indexes are built with random numbers and
     differ between runs. Ties: see `EngineIndex`.
     """
 
@@ -66,7 +66,7 @@ class Postgres(GraphOrLists):
 
 
 class Table(ChangingCollection):
-    """A table of positions and vectors; threads ask by connections of their own."""
+    """A table of positions and vectors; each thread has its own connection."""
 
     def open(self, work: Path) -> None:
         about = self.about
@@ -95,7 +95,7 @@ class Table(ChangingCollection):
                 connection.execute("CHECKPOINT")
 
     def _write(self, connection: Any) -> None:
-        """Write table and indexes."""
+        """Create and fill the table, and create its indexes."""
         kinds = {own(name): TYPES[kind_of(column)] for name, column in self.columns.items()}
         columns = "".join(f", {name} {kind}" for name, kind in kinds.items())
         dim = self.about["dim"]
@@ -143,7 +143,7 @@ class Table(ChangingCollection):
             )
 
     def compact(self) -> None:
-        with connected(self._dsn, self.name) as connection:  # without the time limit of a query
+        with connected(self._dsn, self.name) as connection:  # without the timeout of queries
             connection.execute(f"VACUUM {self.name}")
 
     def _method(self) -> tuple[str, str] | None:
@@ -172,13 +172,13 @@ class Table(ChangingCollection):
         if not hasattr(mine, "connection"):
             mine.set, mine.connection = None, _connect(self._dsn, self.name)
             at_end(self, mine.connection.close)
-            mine.connection.execute("SELECT '[1]'::vector")  # now pgvector checks its settings
+            mine.connection.execute("SELECT '[1]'::vector")  # loads pgvector, which checks its settings
             for name, value in self._settings().items():
                 mine.connection.execute(f"SET {name} = {value}")
         return mine.connection
 
     def _searching(self, k: int, *, filtered: bool) -> Any:
-        """Return the connection of the thread, set to find `k` results."""
+        """Return the thread's connection, configured to find `k` results."""
         connection, asked = self._of_thread(), (k, filtered)
         if self._threads.set != asked and not self.about["exact"]:
             on = filtered or k > DEEPEST
@@ -194,7 +194,7 @@ class Table(ChangingCollection):
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Have errors state what became of an own server."""
+        """Add the state of a locally started server to errors."""
         try:
             yield
         except _errors() as error:
@@ -203,7 +203,7 @@ class Table(ChangingCollection):
     def _settings(self) -> dict[str, Any]:
         about = self.about
         return {
-            "standard_conforming_strings": "on",  # backslashes of filters are characters
+            "standard_conforming_strings": "on",  # backslashes in filters are literal
             "statement_timeout": math.ceil(1000 * about["timeout"]),
             "enable_seqscan": "on" if about["exact"] else "off",
             "max_parallel_workers_per_gather": about["threads"] - 1,
@@ -222,7 +222,7 @@ class Table(ChangingCollection):
 
 
 class PostgresIndex(ChangingServerIndex, FilteringIndex):
-    """A table of PostgreSQL. Filters are conditions of the query; compaction is VACUUM."""
+    """A PostgreSQL table. Filters are conditions of the query; compaction is VACUUM."""
 
     engine: Table
 
@@ -237,19 +237,19 @@ Postgres.COLLECTION, Postgres.INDEX = Table, PostgresIndex
 
 
 def own(column: str) -> str:
-    """Return the name of a column of documents in the table, quoted."""
+    """Return the quoted name of a documents' column in the table."""
     return '"own_' + column.replace('"', '""') + '"'
 
 
 class Vector:
-    """A vector as a parameter of a statement."""
+    """A vector as a statement parameter."""
 
     def __init__(self, values: Vectors) -> None:
         self.values = values
 
 
 def drop(url_env: str, name: str) -> None:
-    """Remove a table, and the sessions that may still work on it."""
+    """Drop a table, after terminating sessions that may still use it."""
     with connected(given(url_env), variable=url_env) as connection:
         connection.execute(f"SET lock_timeout = '{LOCKED}'")
         connection.execute(
@@ -260,7 +260,7 @@ def drop(url_env: str, name: str) -> None:
 
 
 def given(url_env: str) -> str:
-    """Return the address in a variable; EngineError, which does not show it, if it is none."""
+    """Return the address in a variable; EngineError, which does not show it, if it is invalid."""
     from psycopg.conninfo import conninfo_to_dict
 
     dsn = address(url_env, EXAMPLE)
@@ -273,10 +273,10 @@ def given(url_env: str) -> str:
 
 @contextlib.contextmanager
 def connected(dsn: str, name: str = "rankstone", variable: str = "") -> Iterator[Any]:
-    """Yield a connection; errors of the server are EngineErrors.
+    """Yield a connection; server errors become EngineErrors.
 
     Args:
-        variable: Environment variable that holds `dsn`, for the error of a failed connection.
+        variable: Environment variable with `dsn`, for the error of a failed connection.
     """
     connection = None
     try:
@@ -300,7 +300,7 @@ def _connect(dsn: str, name: str) -> Any:
 
 
 def _send_vectors(connection: Any) -> None:
-    """Have the connection send vectors in the binary form of pgvector, if the server has it."""
+    """Make the connection send vectors in pgvector's binary format, if pgvector is installed."""
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
 
@@ -318,7 +318,7 @@ def _send_vectors(connection: Any) -> None:
 
 
 def _oid(connection: Any) -> Any:
-    """Return the number of the type of vectors; None where there is none."""
+    """Return the OID of the vector type; None if it does not exist."""
     return _one(connection, "SELECT to_regtype('vector')::oid")
 
 
@@ -344,5 +344,5 @@ def _errors() -> Any:
 
 
 def _line(error: Exception, where: str = "") -> str:
-    """Return the message of an error of PostgreSQL in one line."""
+    """Return a PostgreSQL error message in one line."""
     return f"PostgreSQL{where}: {' '.join(str(error).split())}"

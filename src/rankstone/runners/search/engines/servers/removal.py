@@ -1,7 +1,7 @@
-"""Removal of what a cell has on servers: when it ends, and after its process was killed.
+"""Removal of a cell's data from servers, when it ends or after its process was killed.
 
-A note in the cell's work folder states what must go. The cell's process removes it; where it was
-killed, the process that started it does.
+A note in the cell's work folder states what to remove. The cell's process does so or, if it was
+killed, its parent.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _OPEN: list[weakref.finalize[..., Any]] = []
 
 
 def at_end(owner: object, undo: Callable[..., None], *args: Any) -> None:
-    """Call `undo` when `owner` is used no more, its cell ends, or the process exits."""
+    """Call `undo` when `owner` is garbage-collected, its cell ends, or the process exits."""
     _OPEN.append(weakref.finalize(owner, undo, *args))
 
 
 def removed_at_end(owner: object, work: Path, remove: Callable[..., None], *args: str) -> None:
-    """Call `remove`, a function of a module, at the end of `owner`, or by `remove_left`."""
+    """Call `remove`, a module-level function, at the end of `owner`, or from `remove_left`."""
     note = work / NOTE.format(secrets.token_hex(8))
     note.write_text(json.dumps([remove.__module__, remove.__name__, *args]))
     at_end(owner, _remove, str(note), remove, *args)
@@ -36,7 +36,7 @@ def removed_at_end(owner: object, work: Path, remove: Callable[..., None], *args
 
 @contextlib.contextmanager
 def servers_of_cell() -> Iterator[None]:
-    """Remove at the end of the block what its indexes have on servers, and stop their own."""
+    """At the end of the block, remove its indexes from servers and stop locally started servers."""
     before = len(_OPEN)
     try:
         yield
@@ -46,7 +46,7 @@ def servers_of_cell() -> Iterator[None]:
 
 
 def remove_left(folder: Path) -> None:
-    """Remove what processes that ended have noted below `folder`."""
+    """Remove the data noted below `folder` by processes that have ended."""
     for note in sorted(folder.rglob(NOTE.format("*"))):
         module, name, *args = json.loads(note.read_text())
         _remove(str(note), getattr(importlib.import_module(module), name), *args)

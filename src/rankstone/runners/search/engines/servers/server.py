@@ -1,4 +1,4 @@
-"""Vectors of a member on a server: what the adapters of servers share."""
+"""Shared parts of adapters for servers that search a member's vectors."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ VECTORS = "vectors.f32"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OverServer(OverEngine):
-    """Base of engines that are servers, which answer queries one by one.
+    """Base of engines that are servers, searched with one query at a time.
 
-    Vectors lie in a collection (a table, an index) with a random name, which is removed at the end.
+    Vectors are stored in a collection (a table, an index) with a random name, removed at the end.
     """
 
     COLLECTION: ClassVar[type[Collection]]
     INDEX: ClassVar[type[ServerIndex]]
 
     url_env: Variable = ""
-    """Name of the environment variable that holds the address of a server."""
+    """Name of the environment variable with the server's address."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds to wait for an answer to a query."""
+    """Seconds to wait for the response to a query."""
 
     def server_version(self) -> str:
-        """Return the version of a server by address; empty where the cell starts its own."""
+        """Return the version of the server at the address; empty if the cell starts its own."""
         return self.version() if self.url_env else ""
 
     def about(self, documents: Chunks[Any], context: Context) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class OverServer(OverEngine):
         return {**own, **super().about(documents, context)}
 
     def build(self, documents: Chunks[Any], context: Context) -> EngineIndex:
-        self.version()  # a wrong address is an error before the documents are encoded
+        self.version()  # fails for a wrong address before documents are encoded
         about = {**self.about(documents, context), "collection": name_of(self.COLLECTION)}
         filled = self.COLLECTION(about, documents, context.work, context.columns)
         return self.INDEX(filled, about)
@@ -67,14 +67,14 @@ class OverServer(OverEngine):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GraphOrLists(OverServer):
-    """Base of servers that search a graph, or inverted lists."""
+    """Base of servers with a graph or inverted lists."""
 
     kind: Literal["hnsw", "ivfflat"] = "hnsw"
-    """Index: a graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
+    """Index type: HNSW graph (`m`, `ef_construction`, `ef_search`), or inverted lists."""
     n_lists: Lists = "auto"
     """Clusters of documents; "auto": 4 sqrt(n), with at least 39 documents each."""
     n_probe: Annotated[int, Field(ge=1)] = 16
-    """Lists that a search reads."""
+    """Number of lists read per search."""
 
 
 class Collection(ABC):
@@ -82,8 +82,8 @@ class Collection(ABC):
 
     Args:
         about: See `OverServer.about`.
-        vectors: Which it sends to the server.
-        work: Folder for the files of an own server, and for notes of what must be removed.
+        vectors: Vectors to send to the server.
+        work: Folder for a local server's files, and for notes about data to remove.
         columns: See `Context.columns`.
     """
 
@@ -107,16 +107,16 @@ class Collection(ABC):
         """Return at most `k` positions and inner products, best first."""
 
     def disk_bytes(self) -> int | None:
-        """Return the bytes on disk, as the server states them; None where it states none."""
+        """Return the bytes on disk reported by the server; None if it reports none."""
         return None
 
     def memory_bytes(self) -> int | None:
-        """Return the memory of the server's processes; None of a server that others use."""
+        """Return the memory of the server's processes; None for a shared server."""
         return None
 
 
 class ServerIndex(EngineIndex):
-    """A collection on a server; it is saved as vectors, which loading sends to a server again."""
+    """A collection on a server; it is saved as vectors, which `load` sends to a server again."""
 
     engine: Collection
 
@@ -138,7 +138,7 @@ class ServerIndex(EngineIndex):
         return self.engine.memory_bytes()
 
     def disk_bytes(self) -> int | None:
-        """Return the bytes on disk, as the server states them."""
+        """Return the bytes on disk reported by the server."""
         return self.engine.disk_bytes()
 
 
@@ -146,11 +146,11 @@ OverServer.INDEX = ServerIndex
 
 
 class ChangingCollection(Collection):
-    """A collection that takes and gives up vectors."""
+    """A collection that supports insertion and deletion."""
 
     @abstractmethod
     def add(self, keys: Positions, vectors: Vectors) -> None:
-        """Insert vectors, whose other columns are unknown."""
+        """Insert vectors, with null in the other columns."""
 
     @abstractmethod
     def remove(self, keys: Positions) -> None:
@@ -158,7 +158,7 @@ class ChangingCollection(Collection):
 
 
 class ChangingServerIndex(ServerIndex, ChangingIndex):
-    """A collection on a server that inserts and deletes between searches."""
+    """A collection on a server that supports insertion and deletion."""
 
     engine: ChangingCollection
 
@@ -170,13 +170,13 @@ class ChangingServerIndex(ServerIndex, ChangingIndex):
 
 
 def refuse_existing(exists: object, name: str, where: str) -> None:
-    """Raise EngineError if there is a collection of this name: what others wrote stays."""
+    """Raise EngineError if the collection already exists: others' data is never overwritten."""
     if exists:
         raise EngineError(f"{where}: '{name}' exists there, and was left as it is. Run again.")
 
 
 def address(variable: str, example: str, parameter: str = "url_env") -> str:
-    """Return the content of an environment variable, whose name is the value of a parameter."""
+    """Return the value of the environment variable named by a parameter."""
     found = os.environ.get(variable, "").strip()
     if not found:
         raise EngineError(
@@ -187,7 +187,7 @@ def address(variable: str, example: str, parameter: str = "url_env") -> str:
 
 
 def url_of(variable: str, example: str) -> SplitResult:
-    """Return the URL in a variable; EngineError, which does not show it, if it is none."""
+    """Return the URL in a variable; EngineError, which does not show it, if it is invalid."""
     with contextlib.suppress(ValueError):
         url = urlsplit(address(variable, example))
         beyond = f"{url.path}{url.query}{url.fragment}"
@@ -197,7 +197,7 @@ def url_of(variable: str, example: str) -> SplitResult:
 
 
 def no_address(variable: str, example: str) -> EngineError:
-    """Return the error of a variable whose content, which may hold a password, is no address."""
+    """Return the error for an invalid address, without its value, which may contain a password."""
     return EngineError(
         f"The environment variable '{variable}' holds no address. Write it as in {example}. In a"
         " user name or password, write : / ? # @ as %3A %2F %3F %23 %40."
@@ -205,10 +205,10 @@ def no_address(variable: str, example: str) -> EngineError:
 
 
 def random_name() -> str:
-    """Return a name for a collection that no other has."""
+    """Return a unique name for a collection."""
     return f"rankstone_{secrets.token_hex(8)}"
 
 
 def as_list(vector: Vectors) -> list[float]:
-    """Return the values, as JSON states them, of float32 without rounding."""
+    """Return the values as JSON floats, without rounding of float32."""
     return np.asarray(vector, dtype=np.float64).tolist()  # type: ignore[no-any-return]

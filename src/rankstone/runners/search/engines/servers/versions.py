@@ -1,4 +1,4 @@
-"""Versions of servers by address, which their owners may replace between two runs of a cell."""
+"""Versions of external servers, which may be upgraded between two runs of a cell."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import MethodSpec
 
 ASKS = "server_version"
-"""Method of adapters of servers that returns the version of one by address, or nothing."""
+"""Method of server adapters that returns an external server's version, or an empty string."""
 
 
 def has_same_servers(method: MethodSpec, description: Mapping[str, Any]) -> bool:
-    """Return True if the servers of a method have the versions that a description holds.
+    """Return True if a method's servers have the versions stated in a description.
 
-    A server that cannot be asked counts as the same, with a warning.
+    An unreachable server counts as unchanged, with a warning.
     """
     known = set(_texts(description))
     return all(version in known for version in _stated(method))
